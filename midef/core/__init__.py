@@ -1,0 +1,45 @@
+"""The words everyone uses. Imports neither torch nor Ray."""
+
+from midef.core.choice import Choice
+from midef.core.errors import (
+    AccessError,
+    DamagedArtifact,
+    DataError,
+    MidefError,
+    MissingArtifact,
+    PreflightError,
+    ShapeError,
+    SpecError,
+    StoreError,
+    StoreSchemaError,
+    TooFewSamples,
+)
+from midef.core.recipe import ArtifactKey, Inputs, Recipe
+from midef.core.registry import Registry
+from midef.core.rows import ResultRow
+from midef.core.seeds import derive_seed
+from midef.core.setup import Cell, Protocol, Setup
+
+__all__ = [
+    "AccessError",
+    "ArtifactKey",
+    "Cell",
+    "Choice",
+    "DamagedArtifact",
+    "DataError",
+    "Inputs",
+    "MidefError",
+    "MissingArtifact",
+    "PreflightError",
+    "Protocol",
+    "Recipe",
+    "Registry",
+    "ResultRow",
+    "Setup",
+    "ShapeError",
+    "SpecError",
+    "StoreError",
+    "StoreSchemaError",
+    "TooFewSamples",
+    "derive_seed",
+]

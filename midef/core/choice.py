@@ -1,0 +1,44 @@
+"""A component by name, with all its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from midef.core.canonical import canonical_json, plain
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A registered component with *all* parameters, defaults included, and the version of its maths.
+
+    Made by `Registry.choose`, so values already have their declared type: `1` and `1.0` give the same key.
+    `label` is for people (`midre(area_high=0.8)`) and takes no part in equality or keys.
+    """
+
+    name: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 1
+    label: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "params", plain(self.params))
+        object.__setattr__(self, "label", self.label or self.name)
+
+    def __hash__(self) -> int:
+        return hash(self.keyed_json)
+
+    @property
+    def keyed(self) -> dict[str, Any]:
+        """What enters a recipe."""
+        return {"name": self.name, "params": self.params, "version": self.version}
+
+    @property
+    def keyed_json(self) -> str:
+        return canonical_json(self.keyed)
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> Choice:
+        """Inverse of `keyed`."""
+        return cls(name=data["name"], params=data["params"], version=data["version"])

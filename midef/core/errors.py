@@ -1,0 +1,83 @@
+"""Errors that explain: what was expected, what came, what to do. Each knows its exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class MidefError(Exception):
+    """Base of everything midef raises on purpose.
+
+    `exit_code`: 1 finished with failures, 2 usage or configuration, 3 environment or data.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+
+class SpecError(MidefError):
+    """The specification is wrong. Carries every problem found, not the first one only."""
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        lines = self.problems
+        head = "" if len(lines) == 1 else f"{len(lines)} problems:\n"
+        super().__init__(head + "\n".join(lines if len(lines) == 1 else (f"  {i}. {p}" for i, p in enumerate(lines, 1))))
+
+
+class PreflightError(SpecError):
+    """The specification is right but this machine lacks something: data, weights, disk, a package."""
+
+    exit_code = 3
+
+
+class DataError(MidefError):
+    """A data set cannot be used: unreadable image, a class with too few images, missing file."""
+
+    exit_code = 3
+
+
+class StoreError(MidefError):
+    """The store cannot be read or written."""
+
+    exit_code = 3
+
+
+class StoreSchemaError(StoreError):
+    """The store was written by a newer midef."""
+
+
+class MissingArtifact(StoreError):
+    """No complete artifact is stored under this key."""
+
+
+class DamagedArtifact(StoreError):
+    """An artifact is stored but its content does not match its checksums."""
+
+
+class ShapeError(MidefError, ValueError):
+    """A tensor has another shape than the maths needs."""
+
+
+class AccessError(MidefError):
+    """An attack asked the target for more than its access level allows."""
+
+
+class TooFewSamples(MidefError):
+    """A metric refuses to answer because it was given too little."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A clause naming the nearest valid word and all of them, to be appended to an error.
+
+    >>> did_you_mean("BIDO", ["bido", "midre"])
+    "did you mean 'bido'? Known: bido, midre"
+    """
+    names = sorted(known)
+    by_folded = {name.lower(): name for name in names}
+    near = get_close_matches(word.lower(), by_folded, n=1, cutoff=0.5)
+    hint = f"did you mean {by_folded[near[0]]!r}? " if near else ""
+    return f"{hint}Known: {', '.join(names) or 'none'}"

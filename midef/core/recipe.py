@@ -1,0 +1,132 @@
+"""How to build one stored thing, and the key that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from midef.core.canonical import digest, plain
+
+KINDS = ("split", "target", "evaluator", "prior", "surrogate", "inverter", "pool", "reconstructions", "scores")
+
+
+@dataclass(frozen=True, order=True)
+class ArtifactKey:
+    """Names a stored thing: kind and sha256 of its recipe."""
+
+    kind: str
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.digest}"
+
+    @property
+    def short(self) -> str:
+        return f"{self.kind}/{self.digest[:10]}"
+
+    @classmethod
+    def parse(cls, text: str) -> ArtifactKey:
+        """Inverse of `str`."""
+        kind, _, value = text.partition("/")
+        return cls(kind, value)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to build one stored thing.
+
+    kind: one of `KINDS`; component: which builder of that kind (`wgan_gp`, `classifier`);
+    params: what changes the result, as JSON data; inputs: recipes it starts from, by role;
+    version: bumped when the maths of the builder changes.
+    GPU count, paths, worker count and time never belong in here.
+    """
+
+    kind: str
+    component: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Recipe] = field(default_factory=dict)
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"unknown recipe kind {self.kind!r}; expected one of {', '.join(KINDS)}")
+        object.__setattr__(self, "params", plain(self.params))
+        object.__setattr__(self, "inputs", dict(self.inputs))
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Recipe) and self.key == other.key
+
+    @cached_property
+    def key(self) -> ArtifactKey:
+        """sha256 over kind, component, parameters, version and the keys of the inputs."""
+        content = {
+            "kind": self.kind,
+            "component": self.component,
+            "params": self.params,
+            "inputs": {role: str(recipe.key) for role, recipe in self.inputs.items()},
+            "version": self.version,
+        }
+        return ArtifactKey(self.kind, digest(content))
+
+    def walk(self) -> Iterator[Recipe]:
+        """This recipe and everything it needs, inputs first, each once."""
+        seen: set[ArtifactKey] = set()
+
+        def visit(recipe: Recipe) -> Iterator[Recipe]:
+            if recipe.key in seen:
+                return
+            seen.add(recipe.key)
+            for role in sorted(recipe.inputs):
+                yield from visit(recipe.inputs[role])
+            yield recipe
+
+        yield from visit(self)
+
+    def as_plain(self) -> dict[str, Any]:
+        """JSON data that `from_plain` reads back; inputs are nested."""
+        return {
+            "kind": self.kind,
+            "component": self.component,
+            "params": self.params,
+            "inputs": {role: recipe.as_plain() for role, recipe in sorted(self.inputs.items())},
+            "version": self.version,
+        }
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> Recipe:
+        """Inverse of `as_plain`."""
+        return cls(
+            kind=data["kind"],
+            component=data["component"],
+            params=data["params"],
+            inputs={role: cls.from_plain(inner) for role, inner in data["inputs"].items()},
+            version=data["version"],
+        )
+
+
+class Inputs:
+    """The stored inputs of a recipe, by role, as folders; fetched and verified when first asked for."""
+
+    def __init__(self, recipes: Mapping[str, Recipe], fetch: Callable[[Recipe], Path]) -> None:
+        self.recipes = dict(recipes)
+        self._fetch = fetch
+        self._paths: dict[str, Path] = {}
+
+    def __contains__(self, role: str) -> bool:
+        return role in self.recipes
+
+    def path(self, role: str) -> Path:
+        """The folder of the artifact in this role.
+
+        Raises:
+            KeyError: if the recipe names no such role.
+        """
+        if role not in self._paths:
+            self._paths[role] = self._fetch(self.recipes[role])
+        return self._paths[role]

@@ -1,0 +1,183 @@
+"""Finds the components: every plain file of a package, every class it adds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, fields
+from functools import lru_cache
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from midef.core.canonical import plain
+from midef.core.choice import Choice
+from midef.core.errors import SpecError, did_you_mean
+
+
+class Component(Protocol):
+    """What the registry asks of a component class: a frozen dataclass with these class facts."""
+
+    paper: ClassVar[str]
+    registered_name: ClassVar[str]
+    version: ClassVar[int]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+
+T = TypeVar("T")
+_CALL = re.compile(r"^(?P<name>[\w-]+)(?::(?P<preset>[\w.-]+))?(?:\((?P<args>.*)\))?$")
+
+
+class Registry(Generic[T]):
+    """The components of one kind, found by searching the package's folder.
+
+    A file whose name starts with an underscore is plumbing and is not searched.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self.package = package
+        self._classes: dict[str, type[T]] = {}
+        self._searched = False
+
+    def add(self, name: str) -> Callable[[type[T]], type[T]]:
+        """Class decorator that registers a component under `name`."""
+
+        def register(cls: type[T]) -> type[T]:
+            known = self._classes.get(name)
+            if known is not None and known.__qualname__ != cls.__qualname__:
+                raise ValueError(f"two {self.kind}s are registered as {name!r}: {known.__module__} and {cls.__module__}")
+            cls.registered_name = name  # type: ignore[attr-defined]
+            cls.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+            self._classes[name] = cls
+            return cls
+
+        return register
+
+    def _search(self) -> None:
+        if self._searched:
+            return
+        self._searched = True
+        package = import_module(self.package)
+        for module in iter_modules(package.__path__):
+            if not module.name.startswith("_") and not module.ispkg:
+                import_module(f"{self.package}.{module.name}")
+
+    def names(self) -> list[str]:
+        """Every registered name, sorted."""
+        self._search()
+        return sorted(self._classes)
+
+    def __iter__(self) -> Iterator[type[T]]:
+        return (self._classes[name] for name in self.names())
+
+    def get(self, name: str) -> type[T]:
+        """The class registered as `name`.
+
+        Raises:
+            SpecError: names the nearest known name.
+        """
+        self._search()
+        if name not in self._classes:
+            raise SpecError(f"unknown {self.kind} {name!r}; {did_you_mean(name, self._classes)}")
+        return self._classes[name]
+
+    def make(self, name: str, params: Mapping[str, Any] | None = None) -> T:
+        """An instance with `params` converted to their declared types.
+
+        Raises:
+            SpecError: with every wrong parameter, and the nearest valid name of a misspelt one.
+        """
+        cls = self.get(name)
+        problems: list[str] = []
+        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        given = dict(params or {})
+        for word in sorted(set(given) - known):
+            problems.append(f"{self.kind} {name!r} has no parameter {word!r}; {did_you_mean(word, known)}")
+            del given[word]
+        try:
+            made = _adapter(cls).validate_python(given)
+        except ValidationError as error:
+            for item in error.errors():
+                where = ".".join(str(part) for part in item["loc"])
+                came = f", got {item['input']!r}" if item["loc"] else ""
+                message = item["msg"].removeprefix("Value error, ")
+                problems.append(f"{self.kind} {name!r}{', ' + where if where else ''}: {message}{came}")
+        if problems:
+            raise SpecError(problems)
+        return made  # type: ignore[no-any-return]
+
+    def choose(self, wanted: str | Mapping[str, Any]) -> Choice:
+        """A `Choice` from what a person writes.
+
+        Accepts `"midre"`, `"midre:paper-224"` (a preset), `"midre(area_high=0.8)"`, or
+        `{"name": "midre", "area_high": 0.8}` (with an optional `preset`).
+
+        Raises:
+            SpecError: for an unknown name, preset or parameter, or a wrong value.
+        """
+        name, preset, params = self._parse(wanted)
+        cls = self.get(name)
+        presets: Mapping[str, Mapping[str, Any]] = getattr(cls, "presets", {})
+        if preset is not None:
+            if preset not in presets:
+                raise SpecError(f"{self.kind} {name!r} has no preset {preset!r}; {did_you_mean(preset, presets)}")
+            params = {**presets[preset], **params}
+        return self.describe(self.make(name, params))
+
+    def describe(self, component: T) -> Choice:
+        """The `Choice` that makes an equal component. The label shows what differs from the defaults."""
+        cls = type(component)
+        name: str = cls.registered_name  # type: ignore[attr-defined]
+        keyed: dict[str, Any] = {}
+        shown: list[str] = []
+        for f in fields(component):  # type: ignore[arg-type]
+            value = plain(getattr(component, f.name))
+            keyed[f.name] = value
+            default = plain(f.default) if f.default is not MISSING else MISSING
+            if value != default and f.metadata.get("shown", True):
+                shown.append(f"{f.name}={value}" if not isinstance(value, float) else f"{f.name}={value:g}")
+        label = getattr(component, "label", None) or (f"{name}({','.join(shown)})" if shown else name)
+        return Choice(name, keyed, getattr(cls, "version", 1), label)
+
+    def remake(self, choice: Choice) -> T:
+        """The component a `Choice` stands for.
+
+        Raises:
+            SpecError: if the choice was made for another version of the component's maths.
+        """
+        cls = self.get(choice.name)
+        version = getattr(cls, "version", 1)
+        if version != choice.version:
+            raise SpecError(
+                f"{self.kind} {choice.name!r} is version {version} here, the recipe asks for version {choice.version}; "
+                "plan again with this code"
+            )
+        return self.make(choice.name, choice.params)
+
+    def _parse(self, wanted: str | Mapping[str, Any]) -> tuple[str, str | None, dict[str, Any]]:
+        if isinstance(wanted, Mapping):
+            given = dict(wanted)
+            if not isinstance(given.get("name"), str):
+                raise SpecError(f"a {self.kind} needs a 'name'; got {dict(wanted)!r}")
+            name, preset = given.pop("name"), given.pop("preset", None)
+            if ":" in name:
+                name, _, preset = name.partition(":")
+            return name, preset, given
+        match = _CALL.match(wanted.strip())
+        if match is None:
+            raise SpecError(f"cannot read {self.kind} {wanted!r}; write name, name:preset or name(parameter=value)")
+        params: dict[str, Any] = {}
+        for part in filter(None, (match["args"] or "").split(",")):
+            key, equals, value = part.partition("=")
+            if not equals:
+                raise SpecError(f"cannot read {part!r} in {self.kind} {wanted!r}; write parameter=value")
+            params[key.strip()] = value.strip()
+        return match["name"], match["preset"], params
+
+
+@lru_cache(maxsize=None)
+def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)

@@ -1,0 +1,74 @@
+"""One result row: one metric of one cell, typed. Published numbers use the same columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ROW_SCHEMA_VERSION = 1
+STATUSES = ("ok", "failed", "refused")
+ORIGINS = ("measured", "published")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultRow:
+    """One metric of one cell. Accuracies are in percent. `None` means "does not apply" and never "failed".
+
+    value, low, high: the number and its interval within this run; interval: what the interval is;
+    n, groups: images judged and identities they belong to; spread, spread_kind: for published rows.
+    status and reason: a metric that failed or was refused is a row with a reason, value None, never a 0.
+    chance: the value a blind guess reaches, same unit. evaluator_accuracy: percent on the report split.
+    """
+
+    sweep: str
+    profile: str
+    cell: str
+    setup: str
+    defense: str
+    defense_name: str
+    defense_params: str
+    attack: str
+    attack_name: str
+    access: str
+    architecture: str
+    private: str
+    public: str
+    evaluator: str
+    resolution_px: int
+    identities: int
+    images_per_identity: int
+    seed: int
+    metric: str
+    value: float | None
+    unit: str
+    larger_is: str  # "more useful", "more private", "less private", "more costly"
+    low: float | None = None
+    high: float | None = None
+    interval: str = ""
+    n: int | None = None
+    groups: int | None = None
+    spread: float | None = None
+    spread_kind: str = ""
+    chance: float | None = None
+    evaluator_accuracy: float | None = None
+    status: str = "ok"
+    reason: str = ""
+    origin: str = "measured"
+    source: str = ""
+    target_key: str = ""
+    reconstructions_key: str = ""
+    scores_key: str = ""
+    code_version: str = ""
+    device: str = ""
+    wall_s: float | None = None
+    peak_memory_mb: float | None = None
+    queries: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"status must be one of {', '.join(STATUSES)}, got {self.status!r}")
+        if self.origin not in ORIGINS:
+            raise ValueError(f"origin must be one of {', '.join(ORIGINS)}, got {self.origin!r}")
+        if self.status == "ok" and self.value is None and self.origin == "measured":
+            raise ValueError(f"row {self.metric} of {self.setup} is 'ok' without a value; a failed metric is a 'failed' row")
+        if self.status != "ok" and not self.reason:
+            raise ValueError(f"row {self.metric} of {self.setup} is {self.status!r} without a reason")

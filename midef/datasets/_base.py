@@ -1,0 +1,120 @@
+"""What every dataset answers: three splits of 8-bit images, a card, a fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from midef.core.errors import DataError
+from midef.core.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DATASETS: Registry[Dataset] = Registry("dataset", "midef.datasets")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images and labels of one split.
+
+    images: [N, 3, H, W] uint8; labels: [N] int64, -1 where the set has no labels (public data).
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.shape[1] != 3 or str(self.images.dtype) != "torch.uint8":
+            raise DataError(f"images must be [N, 3, H, W] uint8, got {list(self.images.shape)} {self.images.dtype}")
+        if self.labels.shape != self.images.shape[:1]:
+            raise DataError(f"{len(self.images)} images but {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """train fits weights, select picks a checkpoint, report is what is reported: never the same images."""
+
+    train: Images
+    select: Images
+    report: Images
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.train):
+            raise DataError("the train split is empty")
+
+    @property
+    def parts(self) -> dict[str, Images]:
+        return {"train": self.train, "select": self.select, "report": self.report}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a reader must know before using a dataset."""
+
+    title: str
+    licence: str
+    consent: str
+    source: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Base of all datasets: a frozen dataclass whose fields decide the images.
+
+    Fields that only say where the files lie carry `metadata=LOCATION`: they never enter a key. A dataset that reads
+    files returns a `fingerprint` of their content instead, so a moved or re-zipped folder keeps its key.
+    """
+
+    paper: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it can be private data (identities known). Public sets have no labels."""
+        return True
+
+    def fingerprint(self) -> str:
+        """Hash of the content read from files; "" for a dataset computed from its parameters.
+
+        Raises:
+            DataError: if files are missing, saying where they were looked for.
+        """
+        return ""
+
+    def problems(self) -> list[str]:
+        """Why it cannot be read here (missing files, a class with one image), all of them, cheaply; no torch."""
+        return []
+
+    def members(self) -> frozenset[str]:
+        """Content ids of the images (`crc32:size`, or anything equal for equal images), to find images that are both
+        private and public; empty where it cannot be told without reading everything."""
+        return frozenset()
+
+    def n_identities(self) -> int:
+        """How many labels there are; 0 for a set without labels."""
+        raise NotImplementedError
+
+    def load(self, resolution_px: int) -> Splits:
+        """The three splits at this resolution, the same on every machine.
+
+        Raises:
+            DataError: naming the first file that cannot be read, or the class with too few images.
+        """
+        raise NotImplementedError
+
+    def card(self) -> Card:
+        """Licence, consent, source, counts, fingerprint."""
+        raise NotImplementedError
+
+
+LOCATION: dict[str, Any] = {"location": True, "shown": False}
+"""Metadata of a dataclass field that says where files lie: `path: str = field(metadata=LOCATION)`."""
