@@ -18,7 +18,7 @@ def plain(value: Any) -> Any:
         ValueError: for NaN or infinity (NaN is not equal to itself, so it cannot be part of a key).
         TypeError: for anything that has no JSON form.
     """
-    if value is None or isinstance(value, bool | str | int) and not isinstance(value, Enum):
+    if value is None or (isinstance(value, bool | str | int) and not isinstance(value, Enum)):
         return value
     if isinstance(value, Enum):
         return plain(value.value)

@@ -23,9 +23,11 @@ class SpecError(MidefError):
 
     def __init__(self, problems: str | Iterable[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
-        lines = self.problems
-        head = "" if len(lines) == 1 else f"{len(lines)} problems:\n"
-        super().__init__(head + "\n".join(lines if len(lines) == 1 else (f"  {i}. {p}" for i, p in enumerate(lines, 1))))
+        if len(self.problems) == 1:
+            super().__init__(self.problems[0])
+        else:
+            numbered = (f"  {i}. {problem}" for i, problem in enumerate(self.problems, 1))
+            super().__init__(f"{len(self.problems)} problems:\n" + "\n".join(numbered))
 
 
 class PreflightError(SpecError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
-from functools import lru_cache
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -48,7 +48,8 @@ class Registry(Generic[T]):
         def register(cls: type[T]) -> type[T]:
             known = self._classes.get(name)
             if known is not None and known.__qualname__ != cls.__qualname__:
-                raise ValueError(f"two {self.kind}s are registered as {name!r}: {known.__module__} and {cls.__module__}")
+                where = f"{known.__module__} and {cls.__module__}"
+                raise ValueError(f"two {self.kind}s are registered as {name!r}: {where}")
             cls.registered_name = name  # type: ignore[attr-defined]
             cls.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
             self._classes[name] = cls
@@ -178,6 +179,6 @@ class Registry(Generic[T]):
         return match["name"], match["preset"], params
 
 
-@lru_cache(maxsize=None)
+@cache
 def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(cls)

@@ -69,6 +69,6 @@ class ResultRow:
         if self.origin not in ORIGINS:
             raise ValueError(f"origin must be one of {', '.join(ORIGINS)}, got {self.origin!r}")
         if self.status == "ok" and self.value is None and self.origin == "measured":
-            raise ValueError(f"row {self.metric} of {self.setup} is 'ok' without a value; a failed metric is a 'failed' row")
+            raise ValueError(f"row {self.metric} of {self.setup} is 'ok' without a value; make it a 'failed' row")
         if self.status != "ok" and not self.reason:
             raise ValueError(f"row {self.metric} of {self.setup} is {self.status!r} without a reason")

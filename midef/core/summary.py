@@ -1,0 +1,591 @@
+"""Result rows over seeds, as one table: what the terminal prints and what the dashboard draws.
+
+Accuracies are in percent. The metrics read here are `natural_accuracy`, `attack_accuracy_at_1`, `attack_accuracy_at_5`,
+`knn_distance`, `queries` and `wall_s`; others are left to the rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from midef.core.rows import ResultRow
+from midef.core.statistics import UNSTABLE_BELOW_POINTS, Delta, pareto_front, t_interval, trade_off_delta
+
+UNDEFENDED = "none"
+FRONT_MARK = "●"
+ABSENT = "–"
+ACCURACIES = ("natural_accuracy", "attack_accuracy_at_1", "attack_accuracy_at_5")
+# Student's t with one degree of freedom is 12.7: from two seeds it says nothing, so the within-run interval is shown.
+SEEDS_FOR_T = 3
+
+IntervalChoice = Literal["over_seeds", "within_run"]
+SetupKey = tuple[str, str, str]  # sweep, profile, setup
+
+
+@dataclass(frozen=True)
+class Interval:
+    """low <= high, same unit as the number; kind says what it is."""
+
+    low: float
+    high: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One metric of one defense in one setup, over seeds.
+
+    by_seed: (seed, value), sorted; over_seeds: t interval, needs two seeds; within_run: ends of the interval that each
+    run reports, averaged over seeds. Intervals of accuracies stay in 0 to 100.
+    """
+
+    by_seed: tuple[tuple[int, float], ...] = ()
+    over_seeds: Interval | None = None
+    within_run: Interval | None = None
+
+    @property
+    def mean(self) -> float | None:
+        return math.fsum(v for _, v in self.by_seed) / len(self.by_seed) if self.by_seed else None
+
+    @property
+    def seeds(self) -> int:
+        return len(self.by_seed)
+
+    def interval(self, choice: IntervalChoice) -> Interval | None:
+        return self.over_seeds if choice == "over_seeds" else self.within_run
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A metric that is not there, and why."""
+
+    seed: int
+    metric: str
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class TradeOff:
+    """Delta against the undefended model of the same setup, over the seeds both have.
+
+    utility_drop, attack_drop: percentage points, undefended minus defended. utility_drop_interval: paired t interval
+    from three seeds on; below that, from the two within-run intervals (they share test images, so it is on the wide
+    side, and it is blind to differences between trainings). None if neither is known.
+    is_utility_lost: False if the drop is not above 0 or its interval reaches 0; then Delta is not shown.
+    reason: why there is no trade-off at all.
+    """
+
+    delta: Delta | None = None
+    utility_drop: float | None = None
+    attack_drop: float | None = None
+    utility_drop_interval: Interval | None = None
+    is_utility_lost: bool = False
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """Delta (with * if unstable), or "no utility lost" with both changes in points, or a dash."""
+        if self.delta is None or self.utility_drop is None or self.attack_drop is None:
+            return ABSENT
+        if not self.is_utility_lost or self.delta.value is None:
+            return f"no utility lost (acc {-self.utility_drop:+.1f}, att {-self.attack_drop:+.1f})"
+        return f"{self.delta.value:.2f}{'*' if self.delta.is_unstable else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummaryRow:
+    """One defense in one setup, over seeds.
+
+    seeds: those with any row; ok, failed, refused: cells by their worst metric; missing: seeds that another defense of
+    the setup has and this one has not. chance: percent, of attack accuracy @1. stored: (seed, reconstructions key,
+    scores key). notes: what a reader has to know about these numbers.
+    """
+
+    sweep: str
+    profile: str
+    setup: str
+    defense: str
+    defense_name: str
+    defense_params: str
+    attack: str
+    access: str
+    architecture: str
+    private: str
+    public: str
+    evaluator: str
+    resolution_px: int
+    identities: int
+    images_per_identity: int
+    natural_accuracy: Estimate
+    attack_accuracy_at_1: Estimate
+    attack_accuracy_at_5: Estimate
+    knn_distance: Estimate
+    queries: Estimate
+    wall_s: Estimate
+    chance: float | None
+    evaluator_accuracy: float | None
+    trade_off: TradeOff
+    is_on_front: bool
+    seeds: tuple[int, ...]
+    ok: int
+    failed: int
+    refused: int
+    missing: int
+    problems: tuple[Problem, ...]
+    stored: tuple[tuple[int, str, str], ...]
+    code_versions: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def setup_key(self) -> SetupKey:
+        return self.sweep, self.profile, self.setup
+
+    @property
+    def is_undefended(self) -> bool:
+        return self.defense_name == UNDEFENDED
+
+
+def summarise(rows: Sequence[ResultRow]) -> list[SummaryRow]:
+    """One row per (sweep, profile, setup, defense); within a setup the undefended model first, then by attack accuracy.
+
+    Only measured rows count. A setup with failed cells keeps its row, with the reasons.
+    """
+    groups: dict[tuple[str, ...], list[ResultRow]] = {}
+    for row in rows:
+        if row.origin == "measured":
+            name = (row.sweep, row.profile, row.setup, row.defense_name, row.defense_params, row.defense)
+            groups.setdefault(name, []).append(row)
+    setups: dict[SetupKey, list[SummaryRow]] = {}
+    for found in groups.values():
+        one = _over_seeds(found)
+        setups.setdefault(one.setup_key, []).append(one)
+    return [row for key in sorted(setups) for row in _compare(setups[key])]
+
+
+def by_setup(summaries: Iterable[SummaryRow]) -> dict[SetupKey, list[SummaryRow]]:
+    """The rows of each setup, in the order given."""
+    groups: dict[SetupKey, list[SummaryRow]] = {}
+    for row in summaries:
+        groups.setdefault(row.setup_key, []).append(row)
+    return groups
+
+
+def interval_choice(group: Sequence[SummaryRow]) -> IntervalChoice:
+    """The interval to print for a setup: over seeds if every defense with a number has three seeds, else within a run."""
+    seeds = [row.attack_accuracy_at_1.seeds or row.natural_accuracy.seeds for row in group]
+    return "over_seeds" if min((n for n in seeds if n), default=0) >= SEEDS_FOR_T else "within_run"
+
+
+def _over_seeds(rows: list[ResultRow]) -> SummaryRow:
+    """The summary of one defense, before it is compared with the others of its setup."""
+    cells: dict[int, dict[str, list[ResultRow]]] = {}
+    for row in rows:
+        cells.setdefault(row.seed, {}).setdefault(row.cell, []).append(row)
+    notes = [
+        f"seed {seed}: {len(found)} results are stored, the last is shown"
+        for seed, found in cells.items()
+        if len(found) > 1
+    ]
+    runs = {seed: list(found.values())[-1] for seed, found in sorted(cells.items())}
+    kept = [row for run in runs.values() for row in run]
+
+    def worst(run: list[ResultRow]) -> str:
+        states = {row.status for row in run}
+        return next(s for s in ("failed", "refused", "ok") if s in states)
+
+    states = [worst(run) for run in runs.values()]
+    evaluators = {row.seed: row.evaluator_accuracy for row in kept if row.evaluator_accuracy is not None}
+    chances = [row.chance for row in kept if row.metric == "attack_accuracy_at_1" and row.chance is not None]
+    stored = [
+        (
+            seed,
+            *(
+                next((k for row in run if (k := getattr(row, name))), "")
+                for name in ("reconstructions_key", "scores_key")
+            ),
+        )
+        for seed, run in runs.items()
+    ]
+    first = kept[0]
+    return SummaryRow(
+        **{name: getattr(first, name) for name in _FROM_ROW},
+        **{metric: _estimate(kept, metric) for metric in (*ACCURACIES, "knn_distance", "queries", "wall_s")},
+        chance=chances[0] if chances else None,
+        evaluator_accuracy=_mean(evaluators.values()),
+        trade_off=TradeOff(reason="not compared"),
+        is_on_front=False,
+        seeds=tuple(runs),
+        ok=states.count("ok"),
+        failed=states.count("failed"),
+        refused=states.count("refused"),
+        missing=0,
+        problems=tuple(Problem(row.seed, row.metric, row.status, row.reason) for row in kept if row.status != "ok"),
+        stored=tuple((seed, found, scores) for seed, found, scores in stored if found),
+        code_versions=tuple(sorted({row.code_version for row in kept if row.code_version})),
+        notes=tuple(notes),
+    )
+
+
+_FROM_ROW = (
+    *("sweep", "profile", "setup", "defense", "defense_name", "defense_params", "attack", "access", "architecture"),
+    *("private", "public", "evaluator", "resolution_px", "identities", "images_per_identity"),
+)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return math.fsum(found) / len(found) if found else None
+
+
+def _estimate(rows: list[ResultRow], metric: str) -> Estimate:
+    good = {
+        r.seed: r
+        for r in rows
+        if r.metric == metric and r.status == "ok" and r.value is not None and math.isfinite(r.value)
+    }
+    values = [r.value for r in good.values() if r.value is not None]
+
+    def bounded(low: float, high: float, kind: str) -> Interval:
+        return Interval(max(low, 0.0), min(high, 100.0), kind) if metric in ACCURACIES else Interval(low, high, kind)
+
+    over_seeds = t_interval(values)
+    lows, highs = (
+        [r.low for r in good.values() if r.low is not None],
+        [r.high for r in good.values() if r.high is not None],
+    )
+    within = None
+    if good and len(lows) == len(highs) == len(good):
+        kinds = " or ".join(sorted({r.interval for r in good.values() if r.interval})) or "interval"
+        mean_of = f", mean of {len(good)} runs" if len(good) > 1 else ""
+        within = bounded(math.fsum(lows) / len(lows), math.fsum(highs) / len(highs), kinds + mean_of)
+    return Estimate(
+        by_seed=tuple(zip(good, values, strict=True)),
+        over_seeds=bounded(*over_seeds, f"95 % t interval, {len(values)} seeds") if over_seeds else None,
+        within_run=within,
+    )
+
+
+def _compare(group: list[SummaryRow]) -> list[SummaryRow]:
+    """The rows of one setup with front, Delta and missing seeds filled in, in display order."""
+    nodef = next((row for row in group if row.is_undefended), None)
+    seeds = {seed for row in group for seed in row.seeds}
+    nan = math.nan
+    points = [
+        (
+            nan if (acc := row.natural_accuracy.mean) is None else acc,
+            nan if (att := row.attack_accuracy_at_1.mean) is None else att,
+        )
+        for row in group
+    ]
+    front = pareto_front(points)
+    compared = [
+        replace(
+            row,
+            trade_off=_trade_off(row, nodef),
+            is_on_front=i in front,
+            missing=len(seeds - set(row.seeds)),
+        )
+        for i, row in enumerate(group)
+    ]
+
+    def order(row: SummaryRow) -> tuple[bool, bool, float, str]:
+        attack = row.attack_accuracy_at_1.mean
+        return not row.is_undefended, attack is None, attack or 0.0, row.defense
+
+    return sorted(compared, key=order)
+
+
+def _trade_off(row: SummaryRow, nodef: SummaryRow | None) -> TradeOff:
+    if row.is_undefended:
+        return TradeOff(reason="the reference")
+    if nodef is None:
+        return TradeOff(reason=f"the setup has no undefended model (defense {UNDEFENDED!r}) to compare with")
+    metrics = ("natural_accuracy", "attack_accuracy_at_1")
+    before, after = ([dict(getattr(r, m).by_seed) for m in metrics] for r in (nodef, row))
+    common = sorted(set.intersection(*(set(values) for values in before + after)))
+    if not common:
+        lacking = next(
+            (r.defense for r in (nodef, row) if not (r.natural_accuracy.seeds and r.attack_accuracy_at_1.seeds)), ""
+        )
+        return TradeOff(
+            reason=f"{lacking} has no accuracies" if lacking else "no seed in common with the undefended model"
+        )
+    means = [math.fsum(values[s] for s in common) / len(common) for values in before + after]
+    delta = trade_off_delta(*means)
+    interval = _drop_interval(nodef, row, [before[0][s] - after[0][s] for s in common])
+    reaches_zero = interval is not None and interval.low <= 0 <= interval.high
+    return TradeOff(
+        delta=delta,
+        utility_drop=delta.utility_drop,
+        attack_drop=delta.attack_drop,
+        utility_drop_interval=interval,
+        is_utility_lost=delta.verdict == "ok" and not reaches_zero,
+    )
+
+
+def _drop_interval(nodef: SummaryRow, row: SummaryRow, drops: list[float]) -> Interval | None:
+    """Of the drop in natural accuracy. With three seeds the seeds are paired; else see `TradeOff`."""
+    over_seeds = t_interval(drops)
+    if over_seeds and len(drops) >= SEEDS_FOR_T:
+        return Interval(*over_seeds, f"95 % t interval of {len(drops)} paired differences")
+    before, after = nodef.natural_accuracy.within_run, row.natural_accuracy.within_run
+    if before is None or after is None:
+        return None
+    half = math.hypot(before.high - before.low, after.high - after.low) / 2
+    drop = math.fsum(drops) / len(drops)
+    return Interval(drop - half, drop + half, "from the two within-run 95 % intervals")
+
+
+# --- the table a person reads: one set of cell texts for terminal, markdown and dashboard ---
+
+
+@dataclass(frozen=True)
+class Cell:
+    """text as shown, interval text apart (may be empty), and the number to sort by."""
+
+    text: str
+    interval: str = ""
+    number: float | None = None
+
+    @property
+    def joined(self) -> str:
+        return f"{self.text} {self.interval}".strip()
+
+
+@dataclass(frozen=True)
+class Table:
+    """One setup. columns: (key, header); cells: by summary row, then by column; lines above and below."""
+
+    title: str
+    facts: str
+    interval_legend: str
+    columns: tuple[tuple[str, str], ...]
+    cells: tuple[tuple[Cell, ...], ...]
+    footnotes: tuple[str, ...]
+
+
+COLUMNS = (
+    ("defense", "defense"),
+    ("natural_accuracy", "test acc %"),
+    ("attack_accuracy_at_1", "att@1 %"),
+    ("attack_accuracy_at_5", "att@5 %"),
+    ("knn_distance", "KNN dist"),
+    ("delta", "Delta"),
+    ("queries", "queries"),
+    ("wall_s", "cost s"),
+    ("seeds", "ok/failed"),
+)
+
+
+def setup_table(group: Sequence[SummaryRow]) -> Table:
+    """The table of one setup; all rows must be of that setup."""
+    first, choice = group[0], interval_choice(group)
+    knn = [m for row in group if (m := row.knn_distance.mean) is not None]
+    knn_digits = 1 if max(knn, default=0) >= 100 else 2 if max(knn, default=0) >= 1 else 3
+
+    def number(estimate: Estimate, write: Callable[[float], str], *, with_interval: bool = False) -> Cell:
+        mean = estimate.mean
+        if mean is None:
+            return Cell(ABSENT)
+        shown = estimate.interval(choice) if with_interval else None
+        return Cell(write(mean), f"[{shown.low:.1f}, {shown.high:.1f}]" if shown else "", mean)
+
+    def cells(row: SummaryRow) -> tuple[Cell, ...]:
+        delta = row.trade_off.delta
+        bad = row.failed + row.refused
+        return (
+            Cell(row.defense),
+            *(number(getattr(row, metric), lambda v: f"{v:.1f}", with_interval=True) for metric in ACCURACIES),
+            number(row.knn_distance, lambda v: f"{v:.{knn_digits}f}"),
+            Cell("reference" if row.is_undefended else row.trade_off.text, number=delta.value if delta else None),
+            number(row.queries, lambda v: f"{v:,.0f}"),
+            number(row.wall_s, lambda v: f"{v:,.0f}" if v >= 10 else f"{v:.1f}"),
+            Cell(f"{row.ok}/{bad}", number=row.ok),
+        )
+
+    seeds = sorted({row.attack_accuracy_at_1.seeds for row in group if row.attack_accuracy_at_1.seeds}) or [0]
+    count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    runs = f"{count} seed{'' if seeds[-1] == 1 else 's'}"
+    facts = [
+        f"profile {first.profile}",
+        f"{first.identities} identities x {first.images_per_identity}",
+        *(f"chance {row.chance:.2f} %" for row in group[:1] if row.chance is not None),
+        *(f"evaluator {first.evaluator} {acc:.1f} %" for acc in _known(row.evaluator_accuracy for row in group)[:1]),
+        runs,
+    ]
+    return Table(
+        title=f"{first.setup}: {first.attack} ({first.access}) on {first.architecture}, "
+        f"{first.private} from {first.public}, {first.resolution_px} px",
+        facts=", ".join(facts),
+        interval_legend=_interval_legend(group, choice, runs),
+        columns=COLUMNS,
+        cells=tuple(cells(row) for row in group),
+        footnotes=tuple(_footnotes(group)),
+    )
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [v for v in values if v is not None]
+
+
+def _interval_legend(group: Sequence[SummaryRow], choice: IntervalChoice, runs: str) -> str:
+    if choice == "over_seeds":
+        return f"mean over {runs} [95 % t interval over seeds]"
+
+    def kinds(metric: str) -> str:
+        # A column may hold several kinds (Wilson for a cell at 0 %); the parts about the number of runs are said once.
+        found = {i.kind.partition(", mean of")[0] for row in group if (i := getattr(row, metric).within_run)}
+        return " or ".join(sorted({part for kind in found for part in kind.split(" or ")}))
+
+    natural, attack = kinds("natural_accuracy"), kinds("attack_accuracy_at_1")
+    said = [f"{name}: {kind}" for name, kind in (("test acc", natural), ("attack", attack)) if kind]
+    if not said:
+        return f"mean over {runs}; the runs report no intervals"
+    return f"mean over {runs} [interval within a run, averaged; {'; '.join(said)}]"
+
+
+def _footnotes(group: Sequence[SummaryRow]) -> list[str]:
+    notes = [f"{FRONT_MARK} on the front: no other defense here is both at least as accurate and attacked less"]
+    deltas = [row.trade_off.delta for row in group if row.trade_off.is_utility_lost and row.trade_off.delta]
+    if any(delta.is_unstable for delta in deltas):
+        notes.append(f"* utility drop below {UNSTABLE_BELOW_POINTS} point: Delta is unstable")
+    reasons: dict[str, list[str]] = {}
+    for row in group:
+        if row.trade_off.delta is None and not row.is_undefended:
+            reasons.setdefault(row.trade_off.reason, []).append(row.defense)
+    notes += [f"no Delta for {', '.join(who)}: {why}" for why, who in reasons.items()]
+    for row in group:
+        same: dict[tuple[str, str, str], list[int]] = {}
+        for p in row.problems:
+            same.setdefault((p.status, p.metric, p.reason), []).append(p.seed)
+        for (status, metric, reason), seeds in same.items():
+            which = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+            notes.append(f"{status}: {row.defense}, {which}, {metric}: {reason}")
+        if row.missing:
+            notes.append(f"missing: {row.defense} has no result for {row.missing} of the setup's seeds")
+        notes += [f"{row.defense}, {note}" for note in row.notes]
+    return notes
+
+
+def text_table(summaries: Sequence[SummaryRow]) -> str:
+    """Aligned tables for a terminal, one per setup."""
+    if not summaries:
+        return "no rows: nothing has been measured yet"
+    blocks = []
+    for group in by_setup(summaries).values():
+        table = setup_table(group)
+        heads = ["", *(header for _, header in table.columns)]
+        lines = [
+            [FRONT_MARK if row.is_on_front else "", *map(_joined, cells)]
+            for row, cells in zip(group, table.cells, strict=True)
+        ]
+        # "97.8 [96.1, 99.0]" aligns on its parts: pad the mean and the interval separately.
+        for i, (key, _) in enumerate(table.columns, 1):
+            if key in ACCURACIES:
+                means = max(len(cells[i - 1].text) for cells in table.cells)
+                spans = max(len(cells[i - 1].interval) for cells in table.cells)
+                for line, cells in zip(lines, table.cells, strict=True):
+                    line[i] = f"{cells[i - 1].text:>{means}} {cells[i - 1].interval:>{spans}}".rstrip()
+        widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
+        left = {0, 1, *(i for i, (key, _) in enumerate(table.columns, 1) if key in ACCURACIES)}
+
+        def write(texts: list[str], widths: list[int] = widths, left: set[int] = left) -> str:
+            aligned = (
+                t.ljust(w) if i in left else t.rjust(w) for i, (t, w) in enumerate(zip(texts, widths, strict=True))
+            )
+            return "  ".join(aligned).rstrip()
+
+        rule = "-" * len(write(["-" * w for w in widths]))
+        head = [table.title, table.facts, table.interval_legend]
+        blocks.append("\n".join([*head, "", write(heads), rule, *map(write, lines), "", *table.footnotes]))
+    return "\n\n\n".join(blocks)
+
+
+def _joined(cell: Cell) -> str:
+    return cell.joined
+
+
+def markdown_table(summaries: Sequence[SummaryRow]) -> str:
+    """GitHub tables, one per setup; front defenses are bold."""
+    if not summaries:
+        return "no rows: nothing has been measured yet"
+
+    def safe(text: str) -> str:
+        for plain, escaped in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("\n", " ")):
+            text = text.replace(plain, escaped)
+        return text
+
+    blocks = []
+    for group in by_setup(summaries).values():
+        table = setup_table(group)
+        lines = [
+            f"**{safe(table.title)}**",
+            "",
+            f"{safe(table.facts)}; {safe(table.interval_legend)}",
+            "",
+            "| | " + " | ".join(header for _, header in table.columns) + " |",
+            "| --- | --- |" + " ---: |" * (len(table.columns) - 1),
+        ]
+        for row, cells in zip(group, table.cells, strict=True):
+            texts = [safe(cell.joined) for cell in cells]
+            if row.is_on_front:
+                texts[0] = f"**{texts[0]}**"
+            lines.append(f"| {FRONT_MARK if row.is_on_front else ''} | {' | '.join(texts)} |")
+        lines += ["", *(f"- {safe(note)}" for note in table.footnotes)]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def records(summaries: Sequence[SummaryRow]) -> list[dict[str, str | int | float | None]]:
+    """Every number of every row, unrounded, under flat names: what CSV and Parquet exports hold."""
+    found = []
+    for row in summaries:
+        record: dict[str, str | int | float | None] = {name: getattr(row, name) for name in _FROM_ROW}
+        for metric in (*ACCURACIES, "knn_distance", "queries", "wall_s"):
+            estimate: Estimate = getattr(row, metric)
+            record[metric] = estimate.mean
+            for choice in ("within_run", "over_seeds") if metric in (*ACCURACIES, "knn_distance") else ():
+                interval: Interval | None = getattr(estimate, choice)
+                record[f"{metric}_{choice}_low"] = interval.low if interval else None
+                record[f"{metric}_{choice}_high"] = interval.high if interval else None
+                record[f"{metric}_{choice}_interval"] = interval.kind if interval else None
+        trade_off, delta = row.trade_off, row.trade_off.delta
+        span = trade_off.utility_drop_interval
+        record |= {
+            "chance": row.chance,
+            "evaluator_accuracy": row.evaluator_accuracy,
+            "delta": delta.value if delta and trade_off.is_utility_lost else None,
+            "delta_text": "reference" if row.is_undefended else trade_off.text,
+            "delta_is_unstable": int(delta.is_unstable) if delta else None,
+            "utility_drop": trade_off.utility_drop,
+            "utility_drop_low": span.low if span else None,
+            "utility_drop_high": span.high if span else None,
+            "attack_drop": trade_off.attack_drop,
+            "is_on_front": int(row.is_on_front),
+            "seeds": len(row.seeds),
+            "ok": row.ok,
+            "failed": row.failed,
+            "refused": row.refused,
+            "missing": row.missing,
+            "reasons": "; ".join(f"seed {p.seed} {p.metric} {p.status}: {p.reason}" for p in row.problems),
+        }
+        found.append(record)
+    return found
+
+
+def csv_table(summaries: Sequence[SummaryRow]) -> str:
+    """`records` as CSV with a header; numbers unrounded, empty where there is none."""
+    found = records(summaries)
+    if not found:
+        return ""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(found[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
+    return out.getvalue()

@@ -1,0 +1,140 @@
+"""Stack: a defense made of defenses. Plumbing, so it is not listed as a method of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from typing_extensions import override
+
+from midef.core.choice import Choice
+from midef.core.errors import SpecError
+from midef.defenses._base import DEFENSES, OWNED_SLOTS, Batch, Defense
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+    from midef.core.recipe import Inputs, Recipe
+    from midef.models._base import ModelFacts
+    from midef.models._network import Forward, TargetModel
+
+STACK = "stack"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack(Defense):
+    """Several defenses at once: hooks run in order, penalties are summed, an exclusive slot has one owner."""
+
+    paper: ClassVar[str] = "combination"
+    members: tuple[Defense, ...]
+
+    def __post_init__(self) -> None:
+        problems = []
+        for slot in OWNED_SLOTS:
+            owners = [p for p in self.members if slot in p.owned_slots()]
+            if len(owners) > 1:
+                names = " and ".join(name_of(p) for p in owners)
+                problems.append(f"{names} both replace the {slot}; a stack can hold one of them")
+        names_seen = [name_of(p) for p in self.members]
+        for name in sorted({n for n in names_seen if names_seen.count(n) > 1}):
+            problems.append(f"{name} stands twice in one stack; give it once")
+        if problems:
+            raise SpecError(problems)
+
+    @override
+    def parts(self) -> tuple[Defense, ...]:
+        return self.members
+
+    @override
+    def taps(self, facts: ModelFacts) -> tuple[str, ...]:
+        wanted = {tap for part in self.members for tap in part.taps(facts)}
+        return tuple(block for block in facts.blocks if block in wanted)
+
+    @override
+    def requires(self, undefended: Recipe) -> Mapping[str, Recipe]:
+        united: dict[str, Recipe] = {}
+        for part in self.members:
+            for role, recipe in part.requires(undefended).items():
+                if united.setdefault(role, recipe) != recipe:
+                    raise SpecError(f"two defenses of one stack need different artifacts as {role!r}")
+        return united
+
+    @override
+    def problems(self, facts: ModelFacts) -> list[str]:
+        return [problem for part in self.members for problem in part.problems(facts)]
+
+    @override
+    def prepare_model(self, model: TargetModel, inputs: Inputs) -> TargetModel:
+        for part in self.members:
+            model = part.prepare_model(model, inputs)
+        return model
+
+    @override
+    def transform_batch(self, batch: Batch, progress: float, rng: Generator) -> Batch:
+        for part in self.members:
+            batch = part.transform_batch(batch, progress, rng)
+        return batch
+
+    @override
+    def criterion(self, forward: Forward, batch: Batch, progress: float) -> Tensor | None:
+        for part in self.members:
+            loss = part.criterion(forward, batch, progress)
+            if loss is not None:
+                return loss
+        return None
+
+    @override
+    def penalties(self, forward: Forward, batch: Batch, progress: float) -> dict[str, Tensor]:
+        terms: dict[str, Tensor] = {}
+        for part in self.members:
+            for name, value in part.penalties(forward, batch, progress).items():
+                terms[f"{name_of(part)}.{name}"] = value
+        return terms
+
+    @override
+    def post_process(self, probabilities: Tensor, rng: Generator) -> Tensor:
+        for part in self.members:
+            probabilities = part.post_process(probabilities, rng)
+        return probabilities
+
+    @override
+    def off(self) -> Self:
+        return replace(self, members=tuple(part.off() for part in self.members))
+
+
+def name_of(defense: Defense) -> str:
+    """The registered name; `stack` for a stack."""
+    return getattr(type(defense), "registered_name", STACK)
+
+
+def choose_defense(wanted: str | Mapping[str, Any]) -> Choice:
+    """A `Choice` from what a person writes: one defense, or several joined by `+` (`midre(area_high=0.4)+nls`).
+
+    Raises:
+        SpecError: for anything wrong with any part, and for parts that clash.
+    """
+    parts = wanted.split("+") if isinstance(wanted, str) else wanted.get("stack", [wanted])
+    problems: list[str] = []
+    chosen: list[Choice] = []
+    for part in parts:
+        try:
+            chosen.append(DEFENSES.choose(part))
+        except SpecError as error:
+            problems += error.problems
+    if problems:
+        raise SpecError(problems)
+    if len(chosen) == 1:
+        return chosen[0]
+    try:
+        Stack(members=tuple(DEFENSES.remake(choice) for choice in chosen))
+    except SpecError as error:
+        raise SpecError([f"defense {'+'.join(c.label for c in chosen)!r}: {p}" for p in error.problems]) from error
+    return Choice(STACK, {"members": [c.keyed for c in chosen]}, 1, "+".join(c.label for c in chosen))
+
+
+def remake_defense(choice: Choice) -> Defense:
+    """The defense a `Choice` stands for, stacks included."""
+    if choice.name != STACK:
+        return DEFENSES.remake(choice)
+    return Stack(members=tuple(DEFENSES.remake(Choice.from_plain(m)) for m in choice.params["members"]))

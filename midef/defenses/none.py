@@ -1,0 +1,23 @@
+"""NoDef: the undefended target every defense is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from typing_extensions import override
+
+from midef.defenses._base import DEFENSES, Defense
+
+
+@DEFENSES.add("none")
+@dataclass(frozen=True, kw_only=True)
+class NoDefense(Defense):
+    """Plain cross-entropy training."""
+
+    paper: ClassVar[str] = "baseline"
+    acts_on: ClassVar[str] = "nothing"
+
+    @override
+    def off(self) -> Self:
+        return self

@@ -1,0 +1,74 @@
+"""VGG16 with batch norm, as the 64-pixel model-inversion literature uses it, and its tiny sibling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from typing_extensions import override
+
+from midef.core.lazy import nn
+from midef.models._base import ARCHITECTURES, Architecture, ModelFacts
+
+if TYPE_CHECKING:
+    from midef.models._network import TargetModel
+
+_CONVS_PER_BLOCK = (2, 2, 3, 3, 3)
+_WIDTHS = (64, 128, 256, 512, 512)
+_BLOCKS = ("block1", "block2", "block3", "block4", "block5", "embedding")
+
+
+@ARCHITECTURES.add("vgg16")
+@dataclass(frozen=True, kw_only=True)
+class Vgg16(Architecture):
+    """Convolutional trunk of VGG16-BN, flatten, BatchNorm1d with its bias held at 0, one linear layer.
+
+    Penultimate features are the vector after that BatchNorm1d (2048 at 64 px). Taps: the first four pooled blocks and
+    the embedding, the hidden list of BiDO. 16,776,232 parameters at 64 px with 1,000 classes.
+
+    Source: Simonyan and Zisserman, ICLR 2015; variant of KedMI (github SCccc21/Knowledge-Enriched-DMI), BiDO, LOMMA.
+    We differ: fresh weights; those works start the trunk from ImageNet weights.
+    """
+
+    paper: ClassVar[str] = "Simonyan and Zisserman, ICLR 2015"
+    family: ClassVar[str] = "vgg"
+    divide_width: ClassVar[int] = 1
+
+    @override
+    def facts(self) -> ModelFacts:
+        taps = (*_BLOCKS[:4], "embedding")
+        return ModelFacts(self.family, _BLOCKS, taps, has_batch_norm=True, has_skips=False)
+
+    @override
+    def problems(self, resolution_px: int) -> list[str]:
+        if resolution_px < 32:
+            return [f"five poolings need at least 32 px, got {resolution_px}; raise resolution_px"]
+        return []
+
+    @override
+    def build(self, n_classes: int, resolution_px: int) -> TargetModel:
+        from midef.models._network import FixedZeroBias, TargetModel
+
+        blocks: list[tuple[str, nn.Module]] = []
+        came = 3
+        for index, (width, convs) in enumerate(zip(_WIDTHS, _CONVS_PER_BLOCK, strict=True), 1):
+            width //= self.divide_width
+            layers: list[nn.Module] = []
+            for _ in range(convs):
+                layers += [nn.Conv2d(came, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+                nn.init.kaiming_normal_(layers[-3].weight, mode="fan_out", nonlinearity="relu")  # type: ignore[arg-type]
+                nn.init.zeros_(layers[-3].bias)  # type: ignore[arg-type]
+                came = width
+            blocks.append((f"block{index}", nn.Sequential(*layers, nn.MaxPool2d(2))))
+        feature_dim = came * (resolution_px // 32) ** 2
+        blocks.append(("embedding", nn.Sequential(nn.Flatten(), FixedZeroBias(feature_dim))))
+        head = nn.Linear(feature_dim, n_classes)
+        return TargetModel(blocks, head, feature_dim=feature_dim, n_classes=n_classes)
+
+
+@ARCHITECTURES.add("vgg16_tiny")
+@dataclass(frozen=True, kw_only=True)
+class Vgg16Tiny(Vgg16):
+    """VGG16 with a quarter of the channels: the same blocks and taps, so every defense's surgery still applies."""
+
+    divide_width: ClassVar[int] = 4
