@@ -1,0 +1,109 @@
+"""The two documents of an artifact: `META.json`, which makes it exist, and `recipe.json`, which says what it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import midef
+from midef.core.errors import DamagedArtifact, StoreSchemaError
+from midef.core.recipe import ArtifactKey, Recipe
+
+META_SCHEMA = 1
+META, RECIPE = "META.json", "recipe.json"
+_FIELDS = {"schema": int, "key": str, "midef": str, "wall_s": int | float, "facts": dict, "payload": str, "files": dict}
+
+
+def describe(
+    key: ArtifactKey,
+    files: Mapping[str, Mapping[str, Any]],
+    *,
+    wall_s: float,
+    facts: Mapping[str, Any] | None,
+    packages: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """What META.json will say. `payload` is the folder of the payload inside the artifact's folder.
+
+    Raises:
+        ValueError: for facts that are not JSON.
+    """
+    meta = {
+        "schema": META_SCHEMA,
+        "key": str(key),
+        "midef": midef.__version__,
+        "packages": dict(packages or {}),
+        "wall_s": wall_s,
+        "facts": dict(facts or {}),
+        "payload": "",
+        "files": dict(files),
+    }
+    try:
+        to_json(meta)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"facts about {key.short} must be JSON data without NaN: {error}") from error
+    return meta
+
+
+def read_meta(key: ArtifactKey, content: bytes) -> dict[str, Any]:
+    """
+    Raises:
+        StoreSchemaError: if a newer midef wrote it.
+        DamagedArtifact: if it is not the META.json of this key.
+    """
+    meta = _object(key, META, content)
+    schema = meta.get("schema")
+    if isinstance(schema, int) and schema > META_SCHEMA:
+        raise StoreSchemaError(
+            f"artifact {key.short} has schema {schema}, written by midef {meta.get('midef')}; "
+            f"midef {midef.__version__} supports up to {META_SCHEMA}: upgrade midef or choose another --store"
+        )
+    wrong = [name for name, kind in _FIELDS.items() if not isinstance(meta.get(name), kind)]
+    if wrong:
+        raise _damaged(key, f"{META}: expected {', '.join(_FIELDS)}; missing or of another type: {', '.join(wrong)}")
+    if meta["key"] != str(key):
+        raise _damaged(key, f"{META}: expected the key {key}, found {meta['key']}")
+    names = [*meta["files"], *([meta["payload"]] if meta["payload"] else [])]
+    outside = [name for name in names if any(part in ("", "..") for part in name.split("/"))]
+    if outside or not meta["files"]:
+        raise _damaged(key, f"{META}: expected files inside the artifact, found {outside or 'none'}")
+    return meta
+
+
+def read_recipe(key: ArtifactKey, content: bytes) -> Recipe:
+    """
+    Raises:
+        DamagedArtifact: if it is unreadable or has another key.
+    """
+    try:
+        recipe = Recipe.from_plain(_object(key, RECIPE, content))
+        found = recipe.key
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(key, f"{RECIPE} cannot be read: {error!r}") from error
+    if found != key:
+        raise _damaged(key, f"{RECIPE}: expected the key {key}, found {found}")
+    return recipe
+
+
+def no_recipe(key: ArtifactKey) -> DamagedArtifact:
+    """The error for a complete artifact that lost its recipe."""
+    return _damaged(key, f"{RECIPE}: expected a file, found none")
+
+
+def to_json(value: Any) -> bytes:
+    """Readable JSON; equal values have equal bytes."""
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False).encode()
+
+
+def _object(key: ArtifactKey, name: str, content: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(content)
+    except ValueError as error:
+        raise _damaged(key, f"{name} is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise _damaged(key, f"{name}: expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def _damaged(key: ArtifactKey, problem: str) -> DamagedArtifact:
+    return DamagedArtifact(f"artifact {key.short} is damaged: {problem}; set it aside to rebuild it")

@@ -1,0 +1,271 @@
+"""Keeps artifacts: published whole or not at all, verified when loaded, set aside when damaged."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from midef.core.errors import DamagedArtifact, MissingArtifact, StoreError
+from midef.core.recipe import ArtifactKey, Recipe
+from midef.storage._cache import cache_folder
+from midef.storage._checksums import check_payload, checksums
+from midef.storage._meta import META, RECIPE, describe, no_recipe, read_meta, read_recipe, to_json
+from midef.storage.location import Location, is_full, readable, sync_folder
+
+DAY_S = 86_400.0
+_ROOT = "artifacts"
+_OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST)
+
+log = logging.getLogger(__name__)
+
+
+class ArtifactStore:
+    """Artifacts under `artifacts/<kind>/<digest>/`: payload, `recipe.json`, then `META.json`, which makes it exist.
+
+    On an object store, where a folder cannot be renamed, each publisher uploads its payload into a folder of its own
+    inside `<digest>/`, and META.json names the one that counts: two publishers cannot mix their files.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+
+    def has(self, key: ArtifactKey) -> bool:
+        """Whether a complete artifact is stored; says nothing about damage."""
+        return self.location.exists(f"{_folder(key)}/{META}")
+
+    def keys(self, kind: str | None = None) -> set[ArtifactKey]:
+        """Every complete artifact, from one listing: ask once when planning, not `has` a thousand times."""
+        parts = (path.split("/") for path in self.location.files(f"{_ROOT}/{kind}" if kind else _ROOT))
+        return {ArtifactKey(p[1], p[2]) for p in parts if len(p) == 4 and p[3] == META}
+
+    @contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """A private local folder to write payload files into before `publish`; gone afterwards.
+
+        Raises:
+            StoreError: if what is done inside runs out of disk space.
+        """
+        folder = self._new_folder()
+        try:
+            yield folder
+        except Exception as error:
+            if is_full(error) and not isinstance(error, StoreError):
+                raise self.location.full(fills=folder.parent) from error
+            raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        *,
+        wall_s: float,
+        facts: Mapping[str, Any] | None = None,
+        packages: Mapping[str, str] | None = None,
+    ) -> None:
+        """Store the payload files in `folder` (from `workspace`, used up by this) as the artifact of `recipe`.
+
+        facts: any JSON data worth keeping (epochs, accuracy, device); packages: versions it was built with.
+        If the recipe is stored already, or somebody else publishes it meanwhile, theirs is kept and ours is dropped;
+        a damaged one has to be `set_aside` first.
+
+        Raises:
+            ValueError: for a payload that is empty or might execute code when loaded, or facts that are not JSON.
+            StoreError: if the store is full or cannot be written.
+        """
+        files = checksums(folder, reserved=(META, RECIPE))
+        meta = describe(recipe.key, files, wall_s=wall_s, facts=facts, packages=packages)
+        if self.has(recipe.key):
+            return
+        if self.location.local is None:
+            self._upload(recipe, folder, meta)
+            return
+        with self.location.explained(f"publish {recipe.key.short}"):
+            if folder.resolve().parent == self._new_path().resolve().parent:
+                self._rename(recipe, folder, meta)
+                return
+            with self.workspace() as own:
+                shutil.copytree(folder, own, dirs_exist_ok=True)
+                self._rename(recipe, own, meta)
+
+    def _rename(self, recipe: Recipe, folder: Path, meta: dict[str, Any]) -> None:
+        assert self.location.local is not None
+        (folder / RECIPE).write_bytes(to_json(recipe.as_plain()))
+        (folder / META).write_bytes(to_json(meta))
+        _sync(folder)
+        target = self.location.local / _folder(recipe.key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                folder.rename(target)
+            except OSError as error:
+                if error.errno not in _OCCUPIED:
+                    raise
+                if self.has(recipe.key):
+                    return
+                self.set_aside(recipe.key, "it has no META.json")
+            else:
+                sync_folder(target.parent)
+                return
+
+    def _upload(self, recipe: Recipe, folder: Path, meta: dict[str, Any]) -> None:
+        root, payload = _folder(recipe.key), uuid.uuid4().hex
+        for name in meta["files"]:
+            self.location.upload(folder / name, f"{root}/{payload}/{name}")
+        if self.has(recipe.key):
+            for name in meta["files"]:
+                self.location.delete(f"{root}/{payload}/{name}")
+            return
+        self.location.put(f"{root}/{RECIPE}", to_json(recipe.as_plain()))
+        self.location.put(f"{root}/{META}", to_json({**meta, "payload": payload}))
+
+    def fetch(self, key: ArtifactKey) -> Path:
+        """A local folder with the payload and `recipe.json`, checked against META.json; read from it, never write.
+
+        Files that did not change since this process last checked them are not read again.
+
+        Raises:
+            MissingArtifact: if no complete artifact is stored.
+            DamagedArtifact: naming each file, the expected and the found checksum. `set_aside` makes room to rebuild.
+        """
+        meta = self.meta(key)
+        recipe = self.recipe(key)
+        if self.location.local is not None:
+            folder: Path = self.location.local / _folder(key) / meta["payload"]
+            check_payload(key, folder, meta["files"], self.location.shown)
+            return folder
+        return self._download(recipe, meta)
+
+    def _download(self, recipe: Recipe, meta: dict[str, Any]) -> Path:
+        key = recipe.key
+        cache = cache_folder(self.location.uri)
+        # The payload folder is unique to one publication, so a rebuilt artifact never meets the copy of its past.
+        target = cache / key.kind / f"{key.digest}-{meta['payload'] or 'plain'}"
+        if target.is_dir():
+            try:
+                check_payload(key, target, meta["files"], str(target))
+            except DamagedArtifact as error:
+                log.warning("the cached copy of %s is damaged and downloaded again: %s", key.short, error)
+                shutil.rmtree(target, ignore_errors=True)
+            else:
+                return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        private = Path(tempfile.mkdtemp(prefix=".", dir=cache))
+        root = f"{_folder(key)}/{meta['payload']}".rstrip("/")
+        try:
+            for name in meta["files"]:
+                try:
+                    self.location.download(f"{root}/{name}", private / name)
+                except FileNotFoundError:
+                    continue  # the check below names every file that is not there
+            (private / RECIPE).write_bytes(to_json(recipe.as_plain()))
+            check_payload(key, private, meta["files"], self.location.shown)
+            try:
+                private.rename(target)
+            except OSError as error:
+                if error.errno not in _OCCUPIED:
+                    raise
+            check_payload(key, target, meta["files"], self.location.shown)
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
+        return target
+
+    def meta(self, key: ArtifactKey) -> dict[str, Any]:
+        """What META.json says: schema, key, midef, packages, wall_s, facts, payload, files."""
+        try:
+            content = self.location.get(f"{_folder(key)}/{META}")
+        except FileNotFoundError:
+            raise MissingArtifact(
+                f"no complete artifact {key.short} in the store {self.location.shown}; run the plan again to build it"
+            ) from None
+        return read_meta(key, content)
+
+    def recipe(self, key: ArtifactKey) -> Recipe:
+        """How the artifact was built.
+
+        Raises:
+            MissingArtifact: if no complete artifact is stored.
+            DamagedArtifact: if `recipe.json` is unreadable or has another key.
+        """
+        try:
+            content = self.location.get(f"{_folder(key)}/{RECIPE}")
+        except FileNotFoundError:
+            self.meta(key)  # explains an artifact that is missing as a whole
+            raise no_recipe(key) from None
+        return read_recipe(key, content)
+
+    def set_aside(self, key: ArtifactKey, reason: str) -> None:
+        """Move a damaged artifact to `artifacts/.damaged/`, where a person can look at it; it will be rebuilt."""
+        target = self.location.unused(f"{_ROOT}/.damaged/{key.kind}-{key.digest}")
+        log.warning("artifact %s is set aside as %s and will be rebuilt: %s", key.short, target, reason)
+        try:
+            if self.location.local is not None:
+                self.location.move(_folder(key), target)
+            else:
+                self._move_objects(key, target)
+        except FileNotFoundError:
+            return  # somebody else set it aside
+
+    def _move_objects(self, key: ArtifactKey, target: str) -> None:
+        root = _folder(key)
+        if self.has(key):
+            meta = self.location.get(f"{root}/{META}")
+            self.location.delete(f"{root}/{META}")  # first: from here on the artifact does not exist
+            self.location.put(f"{target}/{META}", meta)
+        for path in self.location.files(root):
+            self.location.move(path, f"{target}/{path.removeprefix(root + '/')}")
+
+    def sweep_tmp(self, older_than_s: float = DAY_S) -> int:
+        """Remove what dead runs left behind in a local store; returns how many things that were.
+
+        Choose `older_than_s` longer than a build on another machine may go without writing a file.
+        """
+        return self.location.sweep_private(older_than_s)
+
+    def free_bytes(self) -> int | None:
+        """Free space of a local store; None for an object store."""
+        return self.location.free_bytes()
+
+    def check_space(self, needs_bytes: int) -> None:
+        """
+        Raises:
+            StoreError: if a local store has less than `needs_bytes` free.
+        """
+        free = self.free_bytes()
+        if free is not None and free < needs_bytes:
+            raise StoreError(
+                f"store is too small: the plan needs {readable(needs_bytes)}, {self.location.shown} has "
+                f"{readable(free)} free; free space or choose another --store"
+            )
+
+    def _new_path(self) -> Path:
+        return self.location.private_path(f"{_ROOT}/")
+
+    def _new_folder(self) -> Path:
+        with self.location.explained("make a private folder"):
+            if self.location.local is None:
+                return Path(tempfile.mkdtemp(prefix="midef-"))
+            folder = self._new_path()
+            folder.mkdir()
+            return folder
+
+
+def _folder(key: ArtifactKey) -> str:
+    return f"{_ROOT}/{key.kind}/{key.digest}"
+
+
+def _sync(folder: Path) -> None:
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with (Path(place) / name).open("rb") as stream:
+                os.fsync(stream.fileno())
+        sync_folder(Path(place))

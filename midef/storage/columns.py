@@ -1,0 +1,114 @@
+"""Result rows as an Arrow table and as Parquet bytes. The columns are the fields of `ResultRow`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import midef
+from midef.core.errors import StoreSchemaError
+from midef.core.rows import ROW_SCHEMA_VERSION, ResultRow
+
+SCHEMA_KEY = b"midef_row_schema"
+_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+
+
+class UnreadableFile(Exception):
+    """A Parquet file that is damaged or not ours. The caller sets it aside."""
+
+
+def _field(name: str, annotation: Any) -> pa.Field:
+    """`float | None` is a nullable float64 column; a plain type is not nullable."""
+    is_union = get_origin(annotation) in (Union, UnionType)
+    options = get_args(annotation) if is_union else (annotation,)
+    types = [option for option in options if option is not type(None)]
+    if len(types) != 1 or types[0] not in _TYPES:
+        raise TypeError(f"ResultRow.{name} is {annotation}; a column holds str, int or float, or one of them or None")
+    return pa.field(name, _TYPES[types[0]], nullable=len(options) > 1)
+
+
+def _row_schema() -> pa.Schema:
+    hints = get_type_hints(ResultRow)
+    columns = [_field(f.name, hints[f.name]) for f in fields(ResultRow)]
+    return pa.schema(columns, metadata={SCHEMA_KEY: str(ROW_SCHEMA_VERSION).encode()})
+
+
+ROW_SCHEMA = _row_schema()
+
+
+def table_from_rows(rows: Sequence[ResultRow]) -> pa.Table:
+    """One line per row, columns typed by `ROW_SCHEMA`.
+
+    Raises:
+        ValueError: for a value its column cannot hold, naming the column.
+    """
+    columns = []
+    for column in ROW_SCHEMA:
+        values = [getattr(row, column.name) for row in rows]
+        try:
+            array = pa.array(values, type=column.type)
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+            raise ValueError(f"column {column.name!r} holds {column.type}: {error}") from error
+        if array.null_count and not column.nullable:
+            raise ValueError(f"column {column.name!r} must not be None; only {', '.join(_nullable())} may")
+        columns.append(array)
+    return pa.Table.from_arrays(columns, schema=ROW_SCHEMA)
+
+
+def rows_from_table(table: pa.Table) -> list[ResultRow]:
+    """Inverse of `table_from_rows`."""
+    return [ResultRow(**line) for line in table.to_pylist()]
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """Parquet with a checksum per page, so that a flipped bit is found when reading."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True, write_statistics=False)
+    return bytes(sink.getvalue())
+
+
+def from_parquet(content: bytes, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table in a results file called `name`, with the file's own metadata.
+
+    Raises:
+        UnreadableFile: if it is damaged or holds something else.
+        StoreSchemaError: if a newer midef wrote it.
+    """
+    table = read_checked(content, columns)
+    metadata = table.schema.metadata or {}
+    version = metadata.get(SCHEMA_KEY, b"")
+    if not version.isdigit():
+        raise UnreadableFile(f"expected the metadata {SCHEMA_KEY.decode()}, found none")
+    if int(version) > ROW_SCHEMA_VERSION:
+        raise StoreSchemaError(
+            f"results file {name} has row schema {int(version)}, midef {midef.__version__} supports up to "
+            f"{ROW_SCHEMA_VERSION}: upgrade midef or choose another --store"
+        )
+    expected = ROW_SCHEMA if columns is None else pa.schema([ROW_SCHEMA.field(column) for column in columns])
+    if not table.schema.equals(expected):
+        raise UnreadableFile(f"expected the columns of row schema {ROW_SCHEMA_VERSION}, found {table.schema.names}")
+    return table
+
+
+def read_checked(content: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """Any Parquet file, pages checked.
+
+    Raises:
+        UnreadableFile: if it cannot be read.
+    """
+    try:
+        source = pa.BufferReader(content)
+        table = pq.ParquetFile(source, page_checksum_verification=True).read(columns=columns, use_threads=False)
+        table.validate(full=True)
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise UnreadableFile(str(error)) from error
+    return table
+
+
+def _nullable() -> list[str]:
+    return [column.name for column in ROW_SCHEMA if column.nullable]

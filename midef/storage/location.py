@@ -1,0 +1,332 @@
+"""A folder or an object store, reached by paths relative to its root, so that a moved store still works."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pyarrow import ArrowException
+from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
+from typing_extensions import override
+
+from midef.core.errors import StoreError
+
+SCHEMES = ("file", "s3", "gs", "gcs")
+PRIVATE = ".tmp"
+_CHUNK_BYTES = 8 * 2**20
+_PARALLEL_REQUESTS = 16
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a store lives.
+
+    uri: what `open` takes to find the same place from another working directory or machine;
+    root: the same place as `filesystem` spells it; local: its folder, None for an object store.
+    Every path given to a method is relative to the root and uses `/`. Files appear whole or not at all.
+    Methods raise `StoreError` when the place cannot be used, `FileNotFoundError` when one file is not there.
+    """
+
+    uri: str
+    filesystem: FileSystem = field(repr=False, compare=False)
+    root: str = field(repr=False, compare=False)
+    local: Path | None = field(repr=False, compare=False)
+
+    @classmethod
+    def open(cls, uri: str | Path) -> Location:
+        """A bare path (may be relative) is local; otherwise `file://`, `s3://bucket/prefix`, `gs://bucket/prefix`.
+
+        Options of the object store stand in the URI: `s3://bucket/prefix?region=eu-west-1`.
+
+        Raises:
+            StoreError: for a URI that cannot be read, or another kind of place.
+        """
+        text = str(uri)
+        scheme = text.partition("://")[0] if "://" in text else "file"
+        if not text or scheme not in SCHEMES:
+            raise StoreError(
+                f"cannot use {text!r} as a store; give a local path, s3://bucket/prefix or gs://bucket/prefix"
+            )
+        if "://" not in text:
+            return cls._open_folder(Path(text))
+        try:
+            filesystem, root = FileSystem.from_uri(text)
+        except (OSError, ValueError, ArrowException) as error:
+            raise StoreError(f"cannot open the store {_shown(text)}: {error}; check the URI and its options") from error
+        if isinstance(filesystem, LocalFileSystem):
+            return cls._open_folder(Path(root))
+        return cls(text, filesystem, root.rstrip("/"), None)
+
+    @classmethod
+    def _open_folder(cls, folder: Path) -> Location:
+        folder = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100 - a link to the store stays a link
+        return cls(str(folder), LocalFileSystem(), folder.as_posix(), folder)
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Location.open, (self.uri,)
+
+    @property
+    def shown(self) -> str:
+        """The URI without the credentials and options it may carry: for messages and logs."""
+        return _shown(self.uri)
+
+    def create(self) -> None:
+        """Make sure the root exists."""
+        with self.explained("create the store"):
+            self.filesystem.create_dir(self.root, recursive=True)
+
+    def get(self, path: str) -> bytes:
+        """The content of one file."""
+        with self.explained(f"read {path}"):
+            if self.local is not None:
+                return (self.local / path).read_bytes()
+            with self.filesystem.open_input_file(self._full(path)) as stream:
+                return bytes(stream.read())
+
+    def get_all(self, paths: Sequence[str]) -> list[bytes]:
+        """The content of many files, in order; an object store is asked for several at a time."""
+        if self.local is not None or len(paths) < 2:
+            return [self.get(path) for path in paths]
+        with ThreadPoolExecutor(_PARALLEL_REQUESTS) as pool:
+            return list(pool.map(self.get, paths))
+
+    def put(self, path: str, content: bytes) -> None:
+        """Write or replace one file atomically and durably."""
+        with self.explained(f"write {path}", needs_bytes=len(content)):
+            if self.local is None:
+                # An object appears when its upload completes; one write is one upload.
+                with self.filesystem.open_output_stream(self._full(path)) as stream:
+                    stream.write(content)
+                return
+            target = self.local / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            private = self.private_path(path)
+            try:
+                with private.open("xb") as stream:
+                    stream.write(content)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                private.replace(target)
+            finally:
+                private.unlink(missing_ok=True)
+            sync_folder(target.parent)
+
+    def upload(self, source: Path, path: str) -> None:
+        """Copy a local file of any size to `path`. Not atomic: publish by writing another file last."""
+        with (
+            self.explained(f"upload {path}", needs_bytes=source.stat().st_size),
+            source.open("rb") as stream,
+            self.filesystem.open_output_stream(self._full(path)) as sink,
+        ):
+            shutil.copyfileobj(stream, sink, _CHUNK_BYTES)
+
+    def download(self, path: str, target: Path) -> None:
+        """Copy one file of any size to a local file."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            self.explained(f"download {path}", fills=target.parent),
+            self.filesystem.open_input_stream(self._full(path)) as stream,
+            target.open("wb") as sink,
+        ):
+            shutil.copyfileobj(stream, sink, _CHUNK_BYTES)
+
+    def exists(self, path: str) -> bool:
+        """True for a file and for a folder."""
+        with self.explained(f"look for {path}"):
+            if self.local is not None:
+                return (self.local / path).exists()
+            return bool(self.filesystem.get_file_info(self._full(path)).type != FileType.NotFound)
+
+    def modified(self, path: str) -> float:
+        """Seconds since the epoch at which a file was last written."""
+        with self.explained(f"look for {path}"):
+            info = self.filesystem.get_file_info(self._full(path))
+        if info.type == FileType.NotFound:
+            raise FileNotFoundError(path)
+        return float(info.mtime.timestamp())
+
+    def files(self, folder: str) -> list[str]:
+        """Every file below a folder, sorted, in one listing; names that start with a dot are private and left out.
+
+        A folder that is not there has no files.
+        """
+        if self.local is not None:
+            return sorted(self._walk(self.local / folder))
+        with self.explained(f"list {folder}"):
+            found = self.filesystem.get_file_info(
+                FileSelector(self._full(folder), allow_not_found=True, recursive=True)
+            )
+        paths = (info.path.removeprefix(self.root + "/") for info in found if info.type == FileType.File)
+        return sorted(p for p in paths if not any(part.startswith(".") for part in p.split("/")))
+
+    def _walk(self, folder: Path) -> Iterator[str]:
+        assert self.local is not None
+        # os.walk passes over folders that another process moves away meanwhile; arrow's selector raises.
+        for place, folders, names in os.walk(folder):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            prefix = Path(place).relative_to(self.local).as_posix()
+            yield from (f"{prefix}/{name}" for name in names if not name.startswith("."))
+
+    def delete(self, path: str) -> None:
+        """Remove one file; one that is not there is fine."""
+        with self.explained(f"delete {path}"):
+            if self.local is not None:
+                (self.local / path).unlink(missing_ok=True)
+                return
+            try:
+                self.filesystem.delete_file(self._full(path))
+            except FileNotFoundError:
+                return
+
+    def move(self, path: str, target: str) -> None:
+        """Rename a file, or a folder of a local store. `target` must not exist."""
+        with self.explained(f"move {path}"):
+            if self.local is not None:
+                (self.local / target).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self.filesystem.move(self._full(path), self._full(target))
+            except OSError as error:
+                if not self.exists(path):  # object stores answer with an error of their own
+                    raise FileNotFoundError(path) from error
+                raise
+
+    def unused(self, path: str) -> str:
+        """The first of `path-1`, `path-2`, ... that does not exist."""
+        number = 1
+        while self.exists(f"{path}-{number}"):
+            number += 1
+        return f"{path}-{number}"
+
+    def private_path(self, path: str) -> Path:
+        """A fresh local path nobody else uses, on the file system that holds `path`, so that a rename is atomic."""
+        assert self.local is not None
+        top = path.split("/")[0] if "/" in path else ""
+        folder = self.local / top / PRIVATE
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}"
+
+    def sweep_private(self, older_than_s: float) -> int:
+        """Remove what dead runs left in the private folders of a local store; returns how many things that were.
+
+        Kept: anything changed within `older_than_s`, and anything of a process of this machine that still runs.
+        """
+        if self.local is None:
+            return 0
+        removed = 0
+        for folder in (self.local / PRIVATE, *self.local.glob(f"*/{PRIVATE}")):
+            for path in folder.iterdir() if folder.is_dir() else ():
+                if time.time() - _last_change(path) < older_than_s or _owner_runs(path.name):
+                    continue
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+                removed += 1
+        return removed
+
+    def free_bytes(self) -> int | None:
+        """Free space of a local store; None for an object store, which does not tell."""
+        if self.local is None:
+            return None
+        place = next(p for p in (self.local, *self.local.parents) if p.exists())
+        return shutil.disk_usage(place).free
+
+    @contextmanager
+    def explained(self, doing: str, *, needs_bytes: int | None = None, fills: Path | None = None) -> Iterator[None]:
+        """Turn an `OSError` into a `StoreError` that tells what to do; a full disk gets its own message.
+
+        fills: the folder that is written to, if that is not the store itself.
+        """
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except (OSError, ArrowException) as error:
+            if is_full(error):
+                raise self.full(needs_bytes, fills) from error
+            raise StoreError(
+                f"cannot {doing} in the store {self.shown}: {error}; check the place, your rights and the connection"
+            ) from error
+
+    def full(self, needs_bytes: int | None = None, fills: Path | None = None) -> StoreError:
+        """The error for a store, or a temporary folder beside it, without space."""
+        if fills is not None and self.local is None:
+            return StoreError(
+                f"no space in {fills}, where files of {self.shown} pass through; free space there or set TMPDIR to a "
+                "larger disk; nothing finished is lost"
+            )
+        free = self.free_bytes()
+        needs = f" needs {readable(needs_bytes)}," if needs_bytes is not None else ""
+        has = f" has {readable(free)} free" if free is not None else " takes no more"
+        return StoreError(
+            f"store is full: {self.shown}{needs}{has}; free space or choose another --store; nothing finished is lost"
+        )
+
+    def _full(self, path: str) -> str:
+        return f"{self.root}/{path}"
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the error means that no space is left. Libraries written in Rust or C++ only say so in their text."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)
+
+
+def readable(size_bytes: int) -> str:
+    """
+    >>> readable(0), readable(999), readable(1_500_000), readable(73_000_000_000)
+    ('0 B', '999 B', '1.5 MB', '73.0 GB')
+    """
+    size = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _shown(uri: str) -> str:
+    if "://" not in uri:
+        return uri
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _last_change(path: Path) -> float:
+    newest = 0.0
+    for each in (path, *(path.rglob("*") if path.is_dir() else ())):
+        try:
+            newest = max(newest, each.stat().st_mtime)
+        except FileNotFoundError:  # its owner is at work
+            return time.time()
+    return newest
+
+
+def _owner_runs(name: str) -> bool:
+    host, _, rest = name.rpartition("-")[0].rpartition("-")
+    if host != socket.gethostname() or not rest.isdigit():
+        return False
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,251 @@
+"""Keeps result rows: one Parquet file per cell, merged by `compact`."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pyarrow as pa
+
+from midef.core.errors import StoreError
+from midef.core.rows import ResultRow
+from midef.storage.columns import (
+    ROW_SCHEMA,
+    UnreadableFile,
+    from_parquet,
+    rows_from_table,
+    table_from_rows,
+    to_parquet,
+)
+from midef.storage.location import Location
+
+_ROOT = "results"
+_COMPACT = "compact-"
+_COMPACTION_KEY = b"midef_compaction"
+_CELL = re.compile(r"[A-Za-z0-9_]+")
+_ATTEMPTS = 10
+_T = TypeVar("_T")
+# A refusal is a verdict, a failure is unfinished business: a cell with both still has something to retry.
+_BADNESS = {"ok": 0, "refused": 1, "failed": 2}
+_STATUS_COLUMNS = ("cell", "status")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _File:
+    """One results file as it was read. `compaction` counts compactions; None marks the file of one cell."""
+
+    path: str
+    content: bytes
+    table: pa.Table
+    compaction: int | None
+
+
+class ResultStore:
+    """Result rows under `results/<cell digest>.parquet`.
+
+    A cell is stored in the file of its own, in a `compact-<digest>.parquet`, or in both after an interrupted
+    compaction; then its own file counts, and otherwise the latest compaction. So no row is lost or read twice.
+    Damaged files are moved to `results/.damaged/` with a warning, and their cells are no longer stored.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        self._compacted: dict[str, tuple[int, dict[str, str]]] = {}  # by path; such files never change
+
+    def write(self, cell_digest: str, rows: Sequence[ResultRow]) -> None:
+        """Store all rows of a cell, replacing earlier ones.
+
+        Raises:
+            ValueError: for no rows, rows of another cell, or a value that does not fit its column.
+            StoreError: if the store is full or cannot be written.
+        """
+        path = _path(cell_digest)
+        if not rows:
+            raise ValueError(f"no rows for cell {cell_digest[:10]}; a cell that failed is a row with status 'failed'")
+        others = sorted({row.cell for row in rows} - {cell_digest})
+        if others:
+            raise ValueError(f"rows of cell {cell_digest!r} must have it as their 'cell', found {others}")
+        self.location.put(path, to_parquet(table_from_rows(rows)))
+
+    def has(self, cell_digest: str) -> bool:
+        """Whether readable rows of the cell are stored."""
+        path = _path(cell_digest)
+
+        def is_stored(paths: list[str]) -> bool:
+            if path in paths and self._parse(path, self.location.get(path), _STATUS_COLUMNS) is not None:
+                return True
+            return cell_digest in self._compacted_statuses(paths)
+
+        return self._consistently(is_stored)
+
+    def cells(self) -> dict[str, str]:
+        """Every stored cell and its worst status: 'failed' before 'refused' before 'ok'."""
+
+        def statuses(paths: list[str]) -> dict[str, str]:
+            found = self._compacted_statuses(paths)
+            own = [path for path in paths if not _is_compact(path)]
+            for path, content in zip(own, self.location.get_all(own), strict=True):
+                table = self._parse(path, content, _STATUS_COLUMNS)
+                if table is not None:
+                    found.update(_worst(table))
+            return dict(sorted(found.items()))
+
+        return self._consistently(statuses)
+
+    def read(self) -> list[ResultRow]:
+        """Every stored row, sorted by cell; within a cell in the order they were written."""
+        return rows_from_table(self.read_table())
+
+    def read_table(self) -> pa.Table:
+        """The same as `read`, as an Arrow table with the fields of `ResultRow` as columns."""
+        return _merged(self._read_files())
+
+    def remove(self, cell_digest: str) -> None:
+        """Forget a cell, so that it is computed again. An interrupted removal leaves the cell stored."""
+        path = _path(cell_digest)
+        if cell_digest in self._consistently(self._compacted_statuses):
+            compacts = [file for file in self._read_files() if file.compaction is not None]
+            table = _merged(compacts)
+            keep = [index for index, cell in enumerate(table["cell"].to_pylist()) if cell != cell_digest]
+            self._replace(compacts, _take(table, keep))
+        self.location.delete(path)
+
+    def compact(self) -> tuple[int, int, int]:
+        """Merge all files into one; returns (files before, files after, rows).
+
+        Safe to kill at any moment, and beside processes that read or write.
+        """
+        files = self._read_files()
+        table = _merged(files)
+        if len(files) < 2 and all(file.compaction is not None for file in files):
+            return len(files), len(files), table.num_rows
+        self._replace(files, table)
+        return len(files), len(self._list()), table.num_rows
+
+    def _replace(self, files: Sequence[_File], table: pa.Table) -> None:
+        """Write `table` as the latest compact file, then delete the files it stands for."""
+        written = ""
+        if table.num_rows:
+            compaction = 1 + max((file.compaction or 0 for file in files), default=0)
+            metadata = {**ROW_SCHEMA.metadata, _COMPACTION_KEY: str(compaction).encode()}
+            content = to_parquet(table.replace_schema_metadata(metadata))
+            written = f"{_ROOT}/{_COMPACT}{hashlib.sha256(content).hexdigest()}.parquet"
+            self.location.put(written, content)
+        for file in files:
+            if file.path != written and self._is_unchanged(file):
+                self.location.delete(file.path)
+
+    def _is_unchanged(self, file: _File) -> bool:
+        """False for a cell that was written again since we read it: its file holds newer rows and must stay."""
+        try:
+            return self.location.get(file.path) == file.content
+        except FileNotFoundError:
+            return False
+
+    def _list(self) -> list[str]:
+        return [path for path in self.location.files(_ROOT) if path.endswith(".parquet") and path.count("/") == 1]
+
+    def _consistently(self, read: Callable[[list[str]], _T]) -> _T:
+        """What `read` makes of the listed files, asked again when a compaction moved rows between files meanwhile."""
+        for _ in range(_ATTEMPTS):
+            paths = self._list()
+            try:
+                result = read(paths)
+            except FileNotFoundError:
+                continue
+            # A listing that runs beside a compaction may miss both the new file and the one it replaced.
+            if set(filter(_is_compact, self._list())) <= set(paths):
+                return result
+        raise StoreError(
+            f"the results in {self.location.shown} change faster than they can be read; try again after the compaction"
+        )
+
+    def _read_files(self) -> list[_File]:
+        def read(paths: list[str]) -> list[_File]:
+            files = []
+            for path, content in zip(paths, self.location.get_all(paths), strict=True):
+                table = self._parse(path, content)
+                if table is not None:
+                    files.append(_File(path, content, table, _compaction(path, table)))
+            return files
+
+        return self._consistently(read)
+
+    def _compacted_statuses(self, paths: list[str]) -> dict[str, str]:
+        """Worst status of every cell in compact files, the latest compaction last and so winning."""
+        for path in filter(_is_compact, set(paths) - set(self._compacted)):
+            table = self._parse(path, self.location.get(path), _STATUS_COLUMNS)
+            if table is not None:
+                self._compacted[path] = _compaction(path, table) or 0, _worst(table)
+        found: dict[str, str] = {}
+        for _, statuses in sorted((self._compacted[p] for p in paths if p in self._compacted), key=lambda c: c[0]):
+            found.update(statuses)
+        return found
+
+    def _parse(self, path: str, content: bytes, columns: Sequence[str] | None = None) -> pa.Table | None:
+        """The table of a file; None for a damaged one, which is set aside."""
+        try:
+            table = from_parquet(content, path, columns)
+            cells = set(table["cell"].to_pylist())
+            if not _is_compact(path) and cells != {_cell(path)}:
+                raise UnreadableFile(f"expected rows of cell {_cell(path)}, found {sorted(cells)}")
+        except UnreadableFile as error:
+            target = self.location.unused(f"{_ROOT}/.damaged/{path.removeprefix(_ROOT + '/')}")
+            log.warning("results file %s is damaged, set aside as %s and will be recomputed: %s", path, target, error)
+            try:
+                self.location.move(path, target)
+            except FileNotFoundError:  # somebody else set it aside
+                return None
+            return None
+        return table
+
+
+def _path(cell_digest: str) -> str:
+    if not _CELL.fullmatch(cell_digest):
+        raise ValueError(f"a cell digest is made of letters and digits, got {cell_digest!r}")
+    return f"{_ROOT}/{cell_digest}.parquet"
+
+
+def _cell(path: str) -> str:
+    return path.removeprefix(_ROOT + "/").removesuffix(".parquet")
+
+
+def _is_compact(path: str) -> bool:
+    return path.startswith(f"{_ROOT}/{_COMPACT}")
+
+
+def _compaction(path: str, table: pa.Table) -> int | None:
+    if not _is_compact(path):
+        return None
+    return int((table.schema.metadata or {}).get(_COMPACTION_KEY, b"0"))
+
+
+def _worst(table: pa.Table) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for cell, status in zip(table["cell"].to_pylist(), table["status"].to_pylist(), strict=True):
+        found[cell] = max(found.get(cell, "ok"), status, key=lambda word: _BADNESS.get(word, 2))
+    return found
+
+
+def _merged(files: Sequence[_File]) -> pa.Table:
+    """The rows that count, sorted by cell: a cell's own file first, then the latest compaction that has it."""
+    taken: set[str] = set()
+    parts = [ROW_SCHEMA.empty_table()]
+    for file in sorted(files, key=lambda f: (f.compaction is not None, -(f.compaction or 0), f.path)):
+        cells = file.table["cell"].to_pylist()
+        keep = [index for index, cell in enumerate(cells) if cell not in taken]
+        parts.append(_take(file.table, keep).replace_schema_metadata(ROW_SCHEMA.metadata))
+        taken.update(cells)
+    table = pa.concat_tables(parts)
+    cells = table["cell"].to_pylist()
+    return _take(table, sorted(range(len(cells)), key=cells.__getitem__))
+
+
+def _take(table: pa.Table, lines: Sequence[int]) -> pa.Table:
+    return table.take(pa.array(lines, pa.int64()))  # arrow cannot tell the type of no lines

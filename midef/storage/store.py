@@ -1,0 +1,86 @@
+"""Opens a store: artifacts, results and sweeps under one root."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+import midef
+from midef.core.errors import StoreError, StoreSchemaError
+from midef.storage.artifacts import ArtifactStore
+from midef.storage.location import Location
+from midef.storage.manifests import SweepStore
+from midef.storage.results import ResultStore
+
+STORE_SCHEMA = 1
+_STORE_JSON = "store.json"
+
+
+class Store:
+    """Everything one root holds. Pickles as its URI: a worker on another machine opens it again.
+
+    Paths inside are relative, so a store may be moved, copied, or synchronised between a disk and a bucket.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        self.artifacts = ArtifactStore(location)
+        self.results = ResultStore(location)
+        self.sweeps = SweepStore(location)
+
+    @classmethod
+    def open(cls, uri: str | Path, create: bool = True) -> Store:
+        """The store at a local path, `s3://bucket/prefix` or `gs://bucket/prefix`; made if `create` and not there.
+
+        Raises:
+            StoreSchemaError: if a newer midef wrote it.
+            StoreError: if it cannot be reached, or is no store and `create` is False.
+        """
+        location = Location.open(uri)
+        if location.local is not None and location.local.exists() and not location.local.is_dir():
+            raise StoreError(f"the store {location.shown} is a file; give the path of a folder")
+        try:
+            found = location.get(_STORE_JSON)
+        except FileNotFoundError:
+            if not create:
+                raise StoreError(
+                    f"no midef store at {location.shown}; check --store, or start a run there: it makes the store"
+                ) from None
+            location.create()
+            about = {"schema": STORE_SCHEMA, "written_by": midef.__version__}
+            location.put(_STORE_JSON, json.dumps(about).encode())
+        else:
+            _check_schema(location, found)
+        return cls(location)
+
+    @property
+    def uri(self) -> str:
+        """What `open` takes to find this store from anywhere; absolute for a local one."""
+        return self.location.uri
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Store.open, (self.uri, False)
+
+    @override
+    def __repr__(self) -> str:
+        return f"Store({self.location.shown!r})"
+
+
+def _check_schema(location: Location, content: bytes) -> None:
+    try:
+        about = json.loads(content)
+        schema, written_by = int(about["schema"]), about["written_by"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(
+            f"{_STORE_JSON} of the store {location.shown} is unreadable ({error!r}); "
+            'restore it, or write {"schema": 1, "written_by": "unknown"} into it if the store is yours'
+        ) from error
+    if schema > STORE_SCHEMA:
+        raise StoreSchemaError(
+            f"the store {location.shown} has schema {schema}, written by midef {written_by}; "
+            f"midef {midef.__version__} supports up to {STORE_SCHEMA}: upgrade midef or choose another --store"
+        )

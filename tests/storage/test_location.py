@@ -1,0 +1,120 @@
+"""Files of a store, relative to its root."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from midef.core import StoreError
+from midef.storage import Store
+from midef.storage.location import is_full
+
+
+def test_files_lists_everything_but_private_things(store: Store) -> None:
+    for path in ("a/x.json", "a/b/y.json", "a/.tmp/z.json", "a/.hidden", "ab/other"):
+        store.location.put(path, b"1")
+    assert store.location.files("a") == ["a/b/y.json", "a/x.json"]
+    assert store.location.files("nothing here") == []
+
+
+def test_put_replaces(store: Store) -> None:
+    store.location.put("a/x", b"old")
+    store.location.put("a/x", b"new")
+    assert store.location.get("a/x") == b"new"
+    assert store.location.get_all(["a/x", "store.json", "a/x"])[::2] == [b"new", b"new"]
+
+
+def test_a_reader_of_the_old_file_is_not_disturbed(local_store: Store) -> None:
+    local_store.location.put("a/x", b"old")
+    with (Path(local_store.uri) / "a/x").open("rb") as reader:
+        local_store.location.put("a/x", b"new and longer")
+        assert reader.read() == b"old"
+
+
+def test_delete_forgives_what_is_gone(store: Store) -> None:
+    store.location.put("a/x", b"1")
+    store.location.delete("a/x")
+    store.location.delete("a/x")
+    assert not store.location.exists("a/x")
+
+
+def test_what_is_not_there_is_told_apart_from_trouble(store: Store) -> None:
+    with pytest.raises(FileNotFoundError):
+        store.location.get("a/x")
+    with pytest.raises(FileNotFoundError):
+        store.location.move("a/x", "a/y")
+    with pytest.raises(FileNotFoundError):
+        store.location.modified("a/x")
+
+
+def test_unused_counts_up(store: Store) -> None:
+    store.location.put("a/x-1", b"1")
+    assert store.location.unused("a/x") == "a/x-2"
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(local_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    local_store.location.put("a/x", b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match=r"store is full: .* needs 3 B, has .* free; free space or choose another"):
+        local_store.location.put("a/x", b"new")
+    assert local_store.location.get("a/x") == b"old"
+    assert list((Path(local_store.uri) / "a/.tmp").iterdir()) == []
+
+
+def test_an_unreachable_object_store_is_explained(s3_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.open(s3_uri)
+    monkeypatch.setattr(type(store.location), "_full", lambda self, path: "bucket-that-is-not-there/" + path)
+    with pytest.raises(StoreError, match=r"cannot write x in the store s3://bucket/.*check the place, your rights"):
+        store.location.put("x", b"1")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.ENOSPC, "full"), True),
+        (OSError(errno.EDQUOT, "quota"), True),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), True),
+        (OSError(errno.EACCES, "denied"), False),
+    ],
+    ids=["full", "quota", "rust", "rights"],
+)
+def test_a_full_disk_is_recognised(error: Exception, expected: bool) -> None:
+    assert is_full(error) is expected
+
+
+def test_sweeping_takes_only_old_things_of_dead_processes(local_store: Store) -> None:
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    host = socket.gethostname()
+    private = Path(local_store.uri) / "artifacts/.tmp"
+    names = {
+        "old_dead": f"{host}-{dead.stdout.strip()}-1",
+        "old_running": f"{host}-{os.getpid()}-2",
+        "old_elsewhere": "another-host-7-3",
+        "young_dead": f"{host}-{dead.stdout.strip()}-4",
+        "old_but_growing": f"{host}-{dead.stdout.strip()}-5",
+    }
+    for what, name in names.items():
+        (private / name).mkdir(parents=True)
+        (private / name / "weights.npz").write_bytes(b"1")
+        if what.startswith("old"):
+            os.utime(private / name, (0, 0))
+            if what != "old_but_growing":
+                os.utime(private / name / "weights.npz", (0, 0))
+    assert local_store.artifacts.sweep_tmp() == 2
+    kept = {names["old_running"], names["young_dead"], names["old_but_growing"]}
+    assert {path.name for path in private.iterdir()} == kept
+
+
+def test_sweeping_an_object_store_does_nothing(s3_store: Store) -> None:
+    s3_store.location.put("artifacts/.tmp/x", b"1")
+    assert s3_store.artifacts.sweep_tmp(0) == 0
+    assert s3_store.location.exists("artifacts/.tmp/x")
