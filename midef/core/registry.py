@@ -137,7 +137,7 @@ class Registry(Generic[T]):
         for f in fields(component):  # type: ignore[arg-type]
             value = plain(getattr(component, f.name))
             keyed[f.name] = value
-            default = plain(f.default) if f.default is not MISSING else MISSING
+            default = plain(f.default) if f.default is not MISSING else MISSING  # a factory's value is always shown
             if value != default and f.metadata.get("shown", True):
                 shown.append(f"{f.name}={value}" if not isinstance(value, float) else f"{f.name}={value:g}")
         label = getattr(component, "label", None) or (f"{name}({','.join(shown)})" if shown else name)

@@ -112,8 +112,8 @@ def erase(images: Tensor, squares: Tensor, *, fill: tuple[float, float, float]) 
     rows = torch.arange(images.shape[2], device=images.device)
     columns = torch.arange(images.shape[3], device=images.device)
     top, left, side = squares[:, 0:1], squares[:, 1:2], squares[:, 2:3]
-    inside = ((rows >= top) & (rows < top + side))[:, None, :, None] & (
-        (columns >= left) & (columns < left + side)
-    )[:, None, None, :]
+    inside = ((rows >= top) & (rows < top + side))[:, None, :, None] & ((columns >= left) & (columns < left + side))[
+        :, None, None, :
+    ]
     colour = images.new_tensor(fill).view(1, 3, 1, 1)
     return torch.where(inside, colour, images)

@@ -13,7 +13,6 @@ from midef.models._base import ARCHITECTURES, Architecture, ModelFacts
 if TYPE_CHECKING:
     from midef.models._network import TargetModel
 
-_CONVS_PER_BLOCK = (2, 2, 3, 3, 3)
 _WIDTHS = (64, 128, 256, 512, 512)
 _BLOCKS = ("block1", "block2", "block3", "block4", "block5", "embedding")
 
@@ -32,6 +31,7 @@ class Vgg16(Architecture):
 
     paper: ClassVar[str] = "Simonyan and Zisserman, ICLR 2015"
     family: ClassVar[str] = "vgg"
+    convs: ClassVar[tuple[int, ...]] = (2, 2, 3, 3, 3)
     divide_width: ClassVar[int] = 1
 
     @override
@@ -51,7 +51,7 @@ class Vgg16(Architecture):
 
         blocks: list[tuple[str, nn.Module]] = []
         came = 3
-        for index, (width, convs) in enumerate(zip(_WIDTHS, _CONVS_PER_BLOCK, strict=True), 1):
+        for index, (width, convs) in enumerate(zip(_WIDTHS, self.convs, strict=True), 1):
             width //= self.divide_width
             layers: list[nn.Module] = []
             for _ in range(convs):
@@ -69,6 +69,10 @@ class Vgg16(Architecture):
 @ARCHITECTURES.add("vgg16_tiny")
 @dataclass(frozen=True, kw_only=True)
 class Vgg16Tiny(Vgg16):
-    """VGG16 with a quarter of the channels: the same blocks and taps, so every defense's surgery still applies."""
+    """VGG16's five pooled blocks, embedding and taps with one convolution each and a quarter of the channels.
 
+    The names are VGG16's, so every defense's surgery still applies.
+    """
+
+    convs: ClassVar[tuple[int, ...]] = (1, 1, 1, 1, 1)
     divide_width: ClassVar[int] = 4

@@ -1,0 +1,6 @@
+"""One attack per file. Importing this package loads no torch."""
+
+from midef.attacks._base import ATTACKS, AccessLevel, Attack, Reconstructions
+from midef.attacks.priors import PRIORS, Prior
+
+__all__ = ["ATTACKS", "PRIORS", "AccessLevel", "Attack", "Prior", "Reconstructions"]

@@ -1,0 +1,68 @@
+"""The target as an attacker sees it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from midef.attacks._access import AccessLevel
+from midef.core.errors import AccessError
+from midef.core.seeds import derive_seed
+from midef.defenses import Defense
+from midef.models._network import Forward, TargetModel, freeze_
+
+
+class TargetHandle:
+    """Offers what the access level allows, and counts queries (one per image).
+
+    A white-box attacker holds the weights, so `run` answers without the defense's query-time `post_process`; `scores`
+    and `labels` answer through it.
+    """
+
+    def __init__(
+        self, model: TargetModel, defense: Defense, access: AccessLevel, *, device: str = "cpu", seed: int = 0
+    ) -> None:
+        freeze_(model)
+        self._model = model.to(device)
+        self._defense = defense
+        self._rng = torch.Generator(device).manual_seed(derive_seed("post_process", seed))
+        self.access = access
+        self.device = device
+        self.queries = 0
+
+    @property
+    def n_classes(self) -> int:
+        return self._model.n_classes
+
+    def run(self, images: Tensor) -> Forward:
+        """Logits and features with gradients to `images` [B, 3, H, W] in [0, 1]; the weights are frozen.
+
+        Raises:
+            AccessError: below white-box access.
+        """
+        self._allow(AccessLevel.WHITE_BOX, "run")
+        self.queries += len(images)
+        result: Forward = self._model(images)
+        return result
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Served probabilities [B, K], without gradients.
+
+        Raises:
+            AccessError: with label-only access.
+        """
+        self._allow(AccessLevel.SCORES, "scores")
+        return self._serve(images)
+
+    def labels(self, images: Tensor) -> Tensor:
+        """Served labels [B] int64."""
+        return self._serve(images).argmax(dim=1)
+
+    @torch.no_grad()
+    def _serve(self, images: Tensor) -> Tensor:
+        self.queries += len(images)
+        return self._defense.post_process(torch.softmax(self._model(images).logits.float(), dim=1), self._rng)
+
+    def _allow(self, needed: AccessLevel, what: str) -> None:
+        if self.access < needed:
+            raise AccessError(f"this attack has access level '{self.access.words}' but asked for {what!r}")

@@ -1,0 +1,52 @@
+"""Training-based inversion: a network that turns the target's answer back into an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from typing_extensions import override
+
+from midef.attacks._base import ATTACKS, AccessLevel, Attack, Reconstructions, Task
+from midef.attacks.priors.tcnn import Tcnn
+from midef.core.errors import AccessError
+from midef.core.lazy import torch
+
+if TYPE_CHECKING:
+    from midef.attacks._handle import TargetHandle
+    from midef.core.recipe import Inputs, Recipe
+
+
+@ATTACKS.add("inversion_model")
+@dataclass(frozen=True, kw_only=True)
+class InversionModel(Attack):
+    """Feed answers the attacker observed for private images to the inversion network of this target.
+
+    Restart r of an identity is its r-th image of the report split: images the target was not trained on, seen by the
+    attacker as served score vectors only. The network never saw a private image.
+
+    Source: Yang et al., CCS 2019. We differ: which private images are inverted is ours (they use the whole private set).
+    """
+
+    paper: ClassVar[str] = "Yang et al., CCS 2019 (arXiv 1902.08552)"
+    access: ClassVar[AccessLevel] = AccessLevel.SCORES
+    needs_observed_scores: ClassVar[bool] = True
+
+    prior: Tcnn = field(default_factory=Tcnn, metadata={"shown": False})
+
+    @override
+    def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:
+        return {"inverter": self.prior.recipe(public=public, target=target)}
+
+    @override
+    def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
+        from midef.training.inverter import score_features
+
+        if task.observed is None:
+            raise AccessError("inversion_model needs the observed scores of one private image per reconstruction")
+        networks = self.prior.load(inputs.path("inverter"), task.resolution_px, handle.n_classes, task.device)
+        features = score_features(task.observed, top=self.prior.top).to(task.device)
+        with torch.no_grad():
+            images = torch.cat([networks["inverter"](part).cpu() for part in features.split(256)])
+        return Reconstructions(images, task.labels, task.restarts, torch.ones_like(task.labels).bool())

@@ -1,0 +1,5 @@
+"""What attackers train beforehand: generators and inversion networks. Loads no torch."""
+
+from midef.attacks.priors._base import PRIORS, Prior
+
+__all__ = ["PRIORS", "Prior"]

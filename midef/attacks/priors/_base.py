@@ -1,0 +1,69 @@
+"""What every prior answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from midef.core.recipe import Recipe
+from midef.core.registry import Registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+    from midef.attacks._handle import TargetHandle
+    from midef.datasets import Splits
+
+PRIORS: Registry[Prior] = Registry("prior", "midef.attacks.priors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """Base of what an attacker trains on public data before attacking.
+
+    One that never asks the target is trained once for all targets; one with `needs_target` has it among its inputs.
+    """
+
+    paper: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    kind: ClassVar[str] = "prior"
+    needs_target: ClassVar[bool] = False
+
+    def recipe(self, *, public: Recipe, target: Recipe) -> Recipe:
+        """The recipe of this prior for this public set (and this target, if it depends on it)."""
+        choice = PRIORS.describe(self)
+        inputs = {"public": public, "target": target} if self.needs_target else {"public": public}
+        return Recipe(self.kind, choice.name, {"params": choice.params}, inputs, choice.version)
+
+    def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
+        """Its networks by name, with fresh weights."""
+        raise NotImplementedError
+
+    def fit(
+        self,
+        networks: dict[str, nn.Module],
+        public: Splits,
+        handle: TargetHandle | None,
+        *,
+        device: str,
+        report: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        """Train the networks in place; returns facts to store (losses, steps)."""
+        raise NotImplementedError
+
+    def load(self, folder: Path, resolution_px: int, n_classes: int, device: str) -> dict[str, nn.Module]:
+        """The trained networks, frozen and in eval mode."""
+        from safetensors.torch import load_file
+
+        from midef.models._network import freeze_
+
+        networks = self.networks(resolution_px, n_classes)
+        for name, network in networks.items():
+            network.load_state_dict(load_file(folder / f"{name}.safetensors"))
+            freeze_(network)
+            network.to(device)
+        return networks

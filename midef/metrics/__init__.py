@@ -1,0 +1,5 @@
+"""One metric per file: a pure function below, a thin class above."""
+
+from midef.metrics._base import METRICS, Evidence, Measurement, Metric
+
+__all__ = ["METRICS", "Evidence", "Measurement", "Metric"]

@@ -1,0 +1,115 @@
+"""The recipes of one cell: which artifacts answer "this setup, this defense, this seed"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from midef.attacks import ATTACKS
+from midef.core.choice import Choice
+from midef.core.recipe import Recipe
+from midef.core.setup import Setup
+from midef.defenses._stack import remake_defense
+from midef.metrics import METRICS
+from midef.training import TrainingRecipe
+
+# Bumped when the maths of a stage changes; what depends on it is then built anew.
+SPLIT_VERSION = 1
+TRAINING_VERSION = 1
+ATTACK_VERSION = 1
+SCORES_VERSION = 1
+
+
+@dataclass(frozen=True)
+class CellRecipes:
+    """The artifacts a cell's rows speak of."""
+
+    private: Recipe
+    public: Recipe
+    target: Recipe
+    evaluator: Recipe
+    reconstructions: Recipe
+    scores: Recipe
+
+
+def split_recipe(dataset: Choice, resolution_px: int) -> Recipe:
+    """Three splits of a dataset at a resolution. `dataset.params` hold a fingerprint in place of paths."""
+    params = {"params": dataset.params, "component_version": dataset.version, "resolution_px": resolution_px}
+    return Recipe("split", dataset.name, params, version=SPLIT_VERSION)
+
+
+def target_recipe(
+    private: Recipe, architecture: Choice, defense: Choice, training: TrainingRecipe, *, seed: int
+) -> Recipe:
+    """A classifier trained on private data under a defense, with whatever the defense starts from."""
+    params: dict[str, Any] = {"architecture": architecture.keyed, "training": training, "seed": seed}
+    plain = Recipe(
+        "target",
+        "classifier",
+        {**params, "defense": NO_DEFENSE.keyed},
+        {"private": private},
+        TRAINING_VERSION,
+    )
+    if defense.name == NO_DEFENSE.name:
+        return plain
+    inputs = {"private": private, **remake_defense(defense).requires(plain)}
+    return Recipe("target", "classifier", {**params, "defense": defense.keyed}, inputs, TRAINING_VERSION)
+
+
+def evaluator_recipe(private: Recipe, architecture: Choice, training: TrainingRecipe) -> Recipe:
+    """The independent judge: one for all targets, defenses and seeds."""
+    params = {"architecture": architecture.keyed, "training": training, "seed": 0}
+    return Recipe("evaluator", "classifier", params, {"private": private}, TRAINING_VERSION)
+
+
+def recipes_for_cell(
+    setup: Setup,
+    defense: Choice,
+    seed: int,
+    *,
+    training: TrainingRecipe,
+    evaluator_training: TrainingRecipe,
+    metrics: tuple[str, ...] | None = None,
+) -> CellRecipes:
+    """Every recipe of one cell. Equal recipes of different cells are the same artifact."""
+    private = split_recipe(setup.private, setup.resolution_px)
+    public = split_recipe(setup.public, setup.resolution_px)
+    judged = private
+    if setup.protocol.evaluator_resolution_px != setup.resolution_px:
+        judged = split_recipe(setup.private, setup.protocol.evaluator_resolution_px)
+    target = target_recipe(private, setup.architecture, defense, training, seed=seed)
+    evaluator = evaluator_recipe(judged, setup.evaluator, evaluator_training)
+    attack = ATTACKS.remake(setup.attack)
+    found = Recipe(
+        "reconstructions",
+        setup.attack.name,
+        {
+            "attack": setup.attack.keyed,
+            "identities": setup.protocol.identities,
+            "images_per_identity": setup.protocol.images_per_identity,
+            "seed": seed,
+        },
+        {"target": target, "private": private, **attack.requires(target=target, public=public)},
+        ATTACK_VERSION,
+    )
+    names = METRICS.names() if metrics is None else sorted(metrics)
+    scores = Recipe(
+        "scores",
+        "metrics",
+        {"metrics": {name: METRICS.get(name).version for name in names}},
+        {"reconstructions": found, "target": target, "evaluator": evaluator, "private": private, "judged": judged},
+        SCORES_VERSION,
+    )
+    return CellRecipes(private, public, target, evaluator, found, scores)
+
+
+def keyed_dataset(choice: Choice, location_fields: Mapping[str, Any], fingerprint: str) -> Choice:
+    """The choice with paths taken out and the fingerprint of the files put in."""
+    params = {k: v for k, v in choice.params.items() if k not in location_fields}
+    if fingerprint:
+        params["fingerprint"] = fingerprint
+    return Choice(choice.name, params, choice.version, choice.label)
+
+
+NO_DEFENSE = Choice("none", {}, 1)

@@ -1,0 +1,120 @@
+"""Stage: judge the reconstructions of one cell and measure everything about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from midef.attacks import AccessLevel
+from midef.attacks._handle import TargetHandle
+from midef.core.errors import MidefError
+from midef.core.recipe import Inputs, Recipe
+from midef.metrics import METRICS, Evidence
+from midef.metrics.attack_accuracy import top_k_hits
+from midef.models._network import TargetModel
+from midef.stages._base import BuildContext
+from midef.stages.load_split import load as load_splits
+from midef.stages.train_target import defense_of, resolution_of
+from midef.stages.train_target import load as load_target
+
+
+def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -> dict[str, Any]:
+    """Write `measurements.json`, `per_image.npz` and `exemplars.npz`.
+
+    A metric that refuses or fails is a measurement with status `failed` and the reason.
+    """
+    target, evaluator = recipe.inputs["target"], recipe.inputs["evaluator"]
+    meta = {role: context.store.artifacts.meta(recipe.inputs[role].key) for role in ("reconstructions", "target")}
+    splits = load_splits(inputs.path("private"))
+    judged = load_splits(inputs.path("judged"))
+    n_classes = len(splits.class_names)
+    with np.load(inputs.path("reconstructions") / "images.npz", allow_pickle=False) as stored:
+        found = {name: stored[name] for name in ("images", "labels", "restarts")}
+    judge = load_target(evaluator, inputs.path("evaluator"), context, n_classes)
+    seen = low_to_high(torch.from_numpy(found["images"]), resolution_of(evaluator))
+    logits, features = judge_images(judge, seen, context.device)
+    attacked = np.unique(found["labels"])
+    private = torch.from_numpy(np.isin(judged.train.labels.numpy(), attacked))
+    private_logits, private_features = judge_images(judge, judged.train.images[private], context.device)
+    del private_logits
+    report_logits, _ = judge_images(judge, judged.report.images, context.device)
+    evaluator_accuracy = 100.0 * float((report_logits.argmax(axis=1) == judged.report.labels.numpy()).mean())
+    handle = TargetHandle(
+        load_target(target, inputs.path("target"), context, n_classes),
+        defense_of(target),
+        AccessLevel.LABELS,
+        device=context.device,
+    )
+    served = [handle.labels(part.to(context.device).float() / 255).cpu() for part in splits.report.images.split(512)]
+    beforehand = [r for r in recipe.inputs["reconstructions"].inputs.values() if r.kind in ("inverter", "prior")]
+    evidence = Evidence(
+        n_classes=n_classes,
+        report_labels=splits.report.labels.numpy(),
+        report_predictions=torch.cat(served).numpy(),
+        labels=found["labels"],
+        restarts=found["restarts"],
+        evaluator_logits=logits,
+        features=features,
+        private_features=private_features,
+        private_labels=judged.train.labels[private].numpy(),
+        queries=meta["reconstructions"]["facts"]["queries"]
+        + sum(context.store.artifacts.meta(r.key)["facts"]["queries"] for r in beforehand),
+        attack_s=meta["reconstructions"]["facts"]["attack_s"],
+        train_s=meta["target"]["facts"]["train_s"],
+    )
+    (folder / "measurements.json").write_text(json.dumps(measure(list(recipe.params["metrics"]), evidence), indent=1))
+    np.savez_compressed(
+        folder / "per_image.npz",
+        labels=found["labels"],
+        restarts=found["restarts"],
+        hit_at_1=top_k_hits(logits, found["labels"], 1),
+        hit_at_5=top_k_hits(logits, found["labels"], 5),
+    )
+    firsts = [int(np.flatnonzero(splits.train.labels.numpy() == label)[0]) for label in attacked]
+    np.savez_compressed(folder / "exemplars.npz", images=splits.train.images[firsts].numpy(), labels=attacked)
+    return {"evaluator_accuracy": evaluator_accuracy}
+
+
+def measure(names: list[str], evidence: Evidence) -> list[dict[str, Any]]:
+    """One entry per metric, `ok` or `failed` with the reason."""
+    entries: list[dict[str, Any]] = []
+    for name in names:
+        metric = METRICS.make(name)
+        entry: dict[str, Any] = {"metric": name, "unit": metric.unit, "larger_is": metric.larger_is}
+        try:
+            entry |= {"status": "ok", "reason": "", **vars(metric.measure(evidence))}
+        except MidefError as error:
+            entry |= {"status": "failed", "reason": f"{type(error).__name__}: {error}", "value": None}
+        entries.append(entry)
+    return entries
+
+
+def low_to_high(images: Tensor, resolution_px: int) -> Tensor:
+    """Images [N, 3, H, W] uint8 at the evaluator's resolution, through Pillow's bilinear resize of 8-bit images."""
+    from PIL import Image
+
+    if images.shape[-1] == resolution_px:
+        return images
+    resized = [
+        np.asarray(
+            Image.fromarray(image).resize((resolution_px, resolution_px), Image.Resampling.BILINEAR), dtype=np.uint8
+        )
+        for image in images.permute(0, 2, 3, 1).contiguous().numpy()
+    ]
+    return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).contiguous()
+
+
+@torch.no_grad()
+def judge_images(judge: TargetModel, images: Tensor, device: str) -> tuple[np.ndarray, np.ndarray]:
+    """Logits [N, K] and penultimate features [N, D] of images [N, 3, H, W] uint8."""
+    logits, features = [], []
+    for part in images.split(256):
+        forward = judge(part.to(device).float() / 255)
+        logits.append(forward.logits.float().cpu())
+        features.append(forward.features.float().cpu())
+    return torch.cat(logits).numpy(), torch.cat(features).numpy()

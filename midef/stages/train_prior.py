@@ -1,0 +1,40 @@
+"""Stage: train what an attacker prepares on public data: a generator, or the inversion network of one target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from midef.attacks import PRIORS, AccessLevel
+from midef.attacks._handle import TargetHandle
+from midef.core.choice import Choice
+from midef.core.recipe import Inputs, Recipe
+from midef.core.seeds import derive_seed
+from midef.stages._base import BuildContext
+from midef.stages.load_split import load as load_splits
+from midef.stages.train_target import defense_of
+from midef.stages.train_target import load as load_target
+
+
+def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -> dict[str, Any]:
+    """Write `<network>.safetensors` for each network of the prior."""
+    prior = PRIORS.remake(Choice(recipe.component, recipe.params["params"], recipe.version))
+    public = load_splits(inputs.path("public"))
+    handle, n_classes = None, 0
+    if prior.needs_target:
+        target = recipe.inputs["target"]
+        n_classes = context.store.artifacts.meta(target.key)["facts"]["classes"] if "target" in inputs else 0
+        model = load_target(target, inputs.path("target"), context, n_classes)
+        seed = derive_seed("inverter", recipe.key.digest)
+        handle = TargetHandle(model, defense_of(target), AccessLevel.SCORES, device=context.device, seed=seed)
+    torch.manual_seed(derive_seed("prior weights", recipe.params["params"]["seed"]))
+    networks = prior.networks(int(recipe.inputs["public"].params["resolution_px"]), n_classes)
+    facts = prior.fit(networks, public, handle, device=context.device, report=context.report)
+    for name, network in networks.items():
+        save_file(
+            {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, folder / f"{name}.safetensors"
+        )
+    return {**facts, "queries": handle.queries if handle is not None else 0}

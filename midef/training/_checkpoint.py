@@ -1,0 +1,75 @@
+"""Resumable state of a training between epochs. Temporary: it is no artifact, and nothing depends on it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Found:
+    """epoch: the next one to train; best: weights kept so far."""
+
+    epoch: int
+    model: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    best: dict[str, Tensor] | None
+    report: dict[str, Any]
+
+
+class Checkpointer:
+    """Writes `state.pt` (read back with `weights_only=True`) by rename, at most every `every_s` seconds."""
+
+    def __init__(self, folder: Path, *, every_s: float = 60.0) -> None:
+        self.folder = folder
+        self.every_s = every_s
+        self._last = time.monotonic()
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "state.pt"
+
+    def save(
+        self,
+        epoch: int,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        best: dict[str, Tensor] | None,
+        report: dict[str, Any],
+    ) -> None:
+        """Keep the state, if the last one is old enough."""
+        if time.monotonic() - self._last < self.every_s:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self.folder / f".state-{os.getpid()}.pt"
+        state = {"epoch": epoch, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "best": best}
+        torch.save({**state, "report": json.dumps(report)}, part)
+        part.replace(self.path)
+        self._last = time.monotonic()
+
+    def load(self, device: str) -> Found | None:
+        """The state kept last; None if there is none or it cannot be read (it is then started anew, with a warning)."""
+        if not self.path.exists():
+            return None
+        try:
+            state = torch.load(self.path, map_location=device, weights_only=True)
+            return Found(state["epoch"], state["model"], state["optimizer"], state["best"], json.loads(state["report"]))
+        except (RuntimeError, OSError, KeyError, ValueError, EOFError) as error:
+            log.warning("the checkpoint %s cannot be read (%s); training starts from the beginning", self.path, error)
+            return None
+
+    def clear(self) -> None:
+        """Remove what was kept, once the training is published."""
+        self.path.unlink(missing_ok=True)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()

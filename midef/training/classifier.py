@@ -1,0 +1,220 @@
+"""The one training loop for classifiers: every defense, with or without several processes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from midef.core.errors import MidefError
+from midef.core.seeds import derive_seed
+from midef.datasets import Images
+from midef.defenses import Batch, Defense
+from midef.models import ModelFacts
+from midef.models._network import Forward, TargetModel
+from midef.training._checkpoint import Checkpointer
+from midef.training._recipe import TrainingRecipe
+
+log = logging.getLogger(__name__)
+
+
+class TrainingDiverged(MidefError):
+    """The loss became NaN or infinite."""
+
+
+@dataclass
+class FitReport:
+    """What a training did. loss: mean per epoch; select_accuracy: percent per epoch; kept_epoch: 0-based."""
+
+    loss: list[float] = field(default_factory=list)
+    select_accuracy: list[float] = field(default_factory=list)
+    kept_epoch: int = -1
+    resumed_at: int = 0
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def current(cls) -> World:
+        """Of torch.distributed, where that is initialised."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return cls(torch.distributed.get_rank(), torch.distributed.get_world_size())
+        return cls()
+
+
+def fit_classifier(
+    model: TargetModel,
+    train: Images,
+    select: Images,
+    *,
+    facts: ModelFacts,
+    recipe: TrainingRecipe,
+    defense: Defense,
+    seed: int,
+    device: str = "cpu",
+    report: Callable[[dict[str, Any]], None] | None = None,
+    checkpoint_folder: Path | None = None,
+) -> FitReport:
+    """Train `model` in place (already prepared by the defense) and leave the kept checkpoint's weights in it.
+
+    Every epoch draws from a generator seeded by (seed, epoch), so a training that was killed and goes on from a
+    checkpoint ends with the same weights. With several processes each batch is divided among them; gradients are
+    averaged, and batch statistics and penalties are those of a process's own share.
+
+    Args:
+        train, select: images to fit and images to pick a checkpoint by.
+        report: called after each epoch with `epoch`, `epochs`, `loss`, `select_accuracy`.
+        checkpoint_folder: where to keep resumable state between epochs; None keeps none.
+
+    Raises:
+        TrainingDiverged: if the loss is not finite.
+    """
+    world = World.current()
+    model.to(device)
+    images, labels = train.images.to(device), train.labels.to(device)
+    taps = defense.taps(facts)
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    optimizer = _optimizer(trainable, recipe)
+    run: Callable[..., Forward] = model
+    if world.size > 1:
+        run = nn.parallel.DistributedDataParallel(model)
+    done = FitReport()
+    best: dict[str, Tensor] | None = None
+    keeper = Checkpointer(checkpoint_folder) if checkpoint_folder is not None else None
+    start = 0
+    if keeper is not None and (found := keeper.load(device)) is not None:
+        start, best = found.epoch, found.best
+        model.load_state_dict(found.model)
+        optimizer.load_state_dict(found.optimizer)
+        done = FitReport(**{**found.report, "resumed_at": start})
+    share = nullcontext if recipe.precision == "float32" else lambda: torch.autocast(device, torch.bfloat16)
+
+    for epoch in range(start, recipe.epochs):
+        model.train()
+        order_rng = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
+        rng = torch.Generator(device).manual_seed(derive_seed(seed, "augment", epoch, world.rank))
+        torch.manual_seed(derive_seed(seed, "noise", epoch, world.rank) % 2**63)  # dropout and other layers that draw
+        batches = _batches(train.labels, recipe.batch_size, defense.images_per_identity, order_rng)
+        total = torch.zeros((), device=device)
+        for step, picked in enumerate(batches):
+            progress = (epoch + step / len(batches)) / recipe.epochs
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.rate_at(progress)
+            index = picked[world.rank :: world.size].to(device)
+            batch = Batch(_augment(images[index].float() / 255, recipe, rng), labels[index], index)
+            batch = defense.transform_batch(batch, progress, rng)
+            with share():
+                forward = run(batch.images, taps)
+            loss = defense.criterion(forward, batch, progress)
+            if loss is None:
+                loss = F.cross_entropy(forward.logits.float(), batch.labels)
+            for term in defense.penalties(forward, batch, progress).values():
+                loss = loss + term
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            if recipe.clip_norm:
+                nn.utils.clip_grad_norm_(trainable, recipe.clip_norm)
+            optimizer.step()
+            total += loss.detach()
+        mean_loss = float(total) / len(batches)  # the only wait for the device in an epoch
+        if not torch.isfinite(torch.tensor(mean_loss)):
+            raise TrainingDiverged(
+                f"the loss became {mean_loss} in epoch {epoch + 1} of {recipe.epochs}; lower learning_rate "
+                f"(now {recipe.learning_rate:g}), set clip_norm, or weaken the defense"
+            )
+        done.loss.append(mean_loss)
+        done.select_accuracy.append(accuracy(model, select, device=device))
+        if recipe.checkpoint == "best_select" and done.select_accuracy[-1] >= max(done.select_accuracy):
+            best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+            done.kept_epoch = epoch
+        if keeper is not None and world.rank == 0 and epoch + 1 < recipe.epochs:
+            keeper.save(epoch + 1, model, optimizer, best, asdict(done))
+        if report is not None:
+            last = {"loss": mean_loss, "select_accuracy": done.select_accuracy[-1]}
+            report({"epoch": epoch + 1, "epochs": recipe.epochs, **last})
+    if best is not None:
+        model.load_state_dict(best)
+    else:
+        done.kept_epoch = recipe.epochs - 1
+    model.eval()
+    return done
+
+
+@torch.no_grad()
+def accuracy(model: TargetModel, part: Images, *, device: str, batch_size: int = 512) -> float:
+    """Top-1 accuracy of the logits, in percent; leaves the model in eval mode."""
+    model.eval()
+    hits = 0
+    for start in range(0, len(part), batch_size):
+        images = part.images[start : start + batch_size].to(device).float() / 255
+        found = model(images).logits.argmax(dim=1).cpu()
+        hits += int((found == part.labels[start : start + batch_size]).sum())
+    return 100.0 * hits / max(1, len(part))
+
+
+def _optimizer(parameters: list[nn.Parameter], recipe: TrainingRecipe) -> torch.optim.Optimizer:
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=rate, momentum=recipe.momentum, nesterov=recipe.nesterov, weight_decay=decay
+        )
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(parameters, lr=rate, betas=recipe.betas, weight_decay=decay)
+
+
+def _batches(labels: Tensor, batch_size: int, images_per_identity: int, rng: Generator) -> list[Tensor]:
+    """Index tensors of one epoch. The last incomplete batch is dropped, unless it is the only one."""
+    n = len(labels)
+    if images_per_identity:
+        return _balanced_batches(labels, batch_size, images_per_identity, rng)
+    order = torch.randperm(n, generator=rng)
+    full = n // batch_size
+    return [order] if full == 0 else list(order[: full * batch_size].view(full, batch_size))
+
+
+def _balanced_batches(labels: Tensor, batch_size: int, images_per_identity: int, rng: Generator) -> list[Tensor]:
+    """Batches of batch_size / images_per_identity identities, with that many images of each (drawn again if fewer)."""
+    members = [torch.nonzero(labels == k).squeeze(1) for k in labels.unique()]
+    wanted = max(1, min(len(members), batch_size // images_per_identity))
+    batches: list[Tensor] = []
+    queue: list[int] = []
+    for _ in range(max(1, len(labels) // batch_size)):
+        if len(queue) < wanted:
+            queue = torch.randperm(len(members), generator=rng).tolist()
+        drawn, queue = queue[:wanted], queue[wanted:]
+        picked = []
+        for k in drawn:
+            order = torch.randperm(len(members[k]), generator=rng)
+            picked.append(members[k][order.repeat(images_per_identity)[:images_per_identity]])
+        batches.append(torch.cat(picked))
+    return batches
+
+
+def _augment(images: Tensor, recipe: TrainingRecipe, rng: Generator) -> Tensor:
+    """Flip and shift each image [B, 3, H, W] on its own, on the device."""
+    n = len(images)
+    if recipe.flip:
+        flipped = torch.rand(n, generator=rng, device=images.device) < recipe.flip
+        images = torch.where(flipped[:, None, None, None], images.flip(3), images)
+    if recipe.jitter_px:
+        pad = recipe.jitter_px
+        height, width = images.shape[2:]
+        shift = torch.randint(0, 2 * pad + 1, (n, 2), generator=rng, device=images.device)
+        padded = F.pad(images, (pad, pad, pad, pad), mode="replicate")
+        rows = shift[:, :1] + torch.arange(height, device=images.device)
+        columns = shift[:, 1:] + torch.arange(width, device=images.device)
+        which = torch.arange(n, device=images.device)
+        images = padded[which[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return images
