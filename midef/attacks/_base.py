@@ -36,8 +36,8 @@ class Reconstructions:
 class Task:
     """What the attacker is asked for.
 
-    labels, restarts: [N], one image for each pair; observed: [N, K] answers the attacker saw for private images of these
-    identities, where the attack needs them (`needs_observed_scores`); seed: of this attack run.
+    labels, restarts: [N], one image for each pair; observed: [N, K] answers the attacker saw for private images of
+    these identities, where the attack needs them (`needs_observed_scores`); seed: of this attack run.
     """
 
     labels: Tensor

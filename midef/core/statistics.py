@@ -21,7 +21,8 @@ def wilson_interval(successes: float, n: float, level: float = 0.95) -> tuple[fl
         successes: 0 to n; a non-integer is fine (a mean success rate times n).
         n: independent trials, > 0.
 
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927), 209-212.
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+    Journal of the American Statistical Association 22 (1927), 209-212.
     """
     from scipy.special import ndtri
 

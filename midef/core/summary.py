@@ -11,7 +11,7 @@ import io
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from midef.core.rows import ResultRow
 from midef.core.statistics import UNSTABLE_BELOW_POINTS, Delta, pareto_front, t_interval, trade_off_delta
@@ -20,6 +20,7 @@ UNDEFENDED = "none"
 FRONT_MARK = "●"
 ABSENT = "–"
 ACCURACIES = ("natural_accuracy", "attack_accuracy_at_1", "attack_accuracy_at_5")
+METRICS = (*ACCURACIES, "knn_distance", "queries", "wall_s")
 # Student's t with one degree of freedom is 12.7: from two seeds it says nothing, so the within-run interval is shown.
 SEEDS_FOR_T = 3
 
@@ -90,12 +91,21 @@ class TradeOff:
 
     @property
     def text(self) -> str:
-        """Delta (with * if unstable), or "no utility lost" with both changes in points, or a dash."""
-        if self.delta is None or self.utility_drop is None or self.attack_drop is None:
+        """Delta (* if unstable), "no utility lost" (not below), "no clear loss" (the interval reaches 0), or a dash."""
+        if self.delta is None:
             return ABSENT
-        if not self.is_utility_lost or self.delta.value is None:
-            return f"no utility lost (acc {-self.utility_drop:+.1f}, att {-self.attack_drop:+.1f})"
+        if self.delta.value is None:
+            return "no utility lost"
+        if not self.is_utility_lost:
+            return "no clear loss"
         return f"{self.delta.value:.2f}{'*' if self.delta.is_unstable else ''}"
+
+    @property
+    def changes(self) -> str:
+        """Where Delta is not shown, what it would have been made of: both changes in points."""
+        if self.utility_drop is None or self.attack_drop is None or self.is_utility_lost:
+            return ""
+        return f"(acc {-self.utility_drop:+.1f}, att {-self.attack_drop:+.1f})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +187,7 @@ def by_setup(summaries: Iterable[SummaryRow]) -> dict[SetupKey, list[SummaryRow]
 
 
 def interval_choice(group: Sequence[SummaryRow]) -> IntervalChoice:
-    """The interval to print for a setup: over seeds if every defense with a number has three seeds, else within a run."""
+    """The interval to print for a setup: over seeds if every defense with a number has three, else within a run."""
     seeds = [row.attack_accuracy_at_1.seeds or row.natural_accuracy.seeds for row in group]
     return "over_seeds" if min((n for n in seeds if n), default=0) >= SEEDS_FOR_T else "within_run"
 
@@ -187,35 +197,16 @@ def _over_seeds(rows: list[ResultRow]) -> SummaryRow:
     cells: dict[int, dict[str, list[ResultRow]]] = {}
     for row in rows:
         cells.setdefault(row.seed, {}).setdefault(row.cell, []).append(row)
-    notes = [
-        f"seed {seed}: {len(found)} results are stored, the last is shown"
-        for seed, found in cells.items()
-        if len(found) > 1
-    ]
     runs = {seed: list(found.values())[-1] for seed, found in sorted(cells.items())}
     kept = [row for run in runs.values() for row in run]
-
-    def worst(run: list[ResultRow]) -> str:
-        states = {row.status for row in run}
-        return next(s for s in ("failed", "refused", "ok") if s in states)
-
-    states = [worst(run) for run in runs.values()]
+    first, states = kept[0], [_worst(run) for run in runs.values()]
     evaluators = {row.seed: row.evaluator_accuracy for row in kept if row.evaluator_accuracy is not None}
     chances = [row.chance for row in kept if row.metric == "attack_accuracy_at_1" and row.chance is not None]
-    stored = [
-        (
-            seed,
-            *(
-                next((k for row in run if (k := getattr(row, name))), "")
-                for name in ("reconstructions_key", "scores_key")
-            ),
-        )
-        for seed, run in runs.items()
-    ]
-    first = kept[0]
+    shared: dict[str, Any] = {name: getattr(first, name) for name in _FROM_ROW}
+    estimates: dict[str, Any] = {metric: _estimate(kept, metric) for metric in METRICS}
     return SummaryRow(
-        **{name: getattr(first, name) for name in _FROM_ROW},
-        **{metric: _estimate(kept, metric) for metric in (*ACCURACIES, "knn_distance", "queries", "wall_s")},
+        **shared,
+        **estimates,
         chance=chances[0] if chances else None,
         evaluator_accuracy=_mean(evaluators.values()),
         trade_off=TradeOff(reason="not compared"),
@@ -226,10 +217,25 @@ def _over_seeds(rows: list[ResultRow]) -> SummaryRow:
         refused=states.count("refused"),
         missing=0,
         problems=tuple(Problem(row.seed, row.metric, row.status, row.reason) for row in kept if row.status != "ok"),
-        stored=tuple((seed, found, scores) for seed, found, scores in stored if found),
+        stored=tuple(_stored(seed, run) for seed, run in runs.items() if any(row.reconstructions_key for row in run)),
         code_versions=tuple(sorted({row.code_version for row in kept if row.code_version})),
-        notes=tuple(notes),
+        notes=tuple(
+            f"seed {seed}: {len(found)} results of different recipes are stored, one is shown"
+            for seed, found in sorted(cells.items())
+            if len(found) > 1
+        ),
     )
+
+
+def _worst(run: list[ResultRow]) -> str:
+    states = {row.status for row in run}
+    return next(s for s in ("failed", "refused", "ok") if s in states)
+
+
+def _stored(seed: int, run: list[ResultRow]) -> tuple[int, str, str]:
+    """Seed and the first reconstructions and scores keys that a row of the run names."""
+    found = next((row.reconstructions_key for row in run if row.reconstructions_key), "")
+    return seed, found, next((row.scores_key for row in run if row.scores_key), "")
 
 
 _FROM_ROW = (
@@ -244,24 +250,19 @@ def _mean(values: Iterable[float]) -> float | None:
 
 
 def _estimate(rows: list[ResultRow], metric: str) -> Estimate:
-    good = {
-        r.seed: r
-        for r in rows
-        if r.metric == metric and r.status == "ok" and r.value is not None and math.isfinite(r.value)
-    }
-    values = [r.value for r in good.values() if r.value is not None]
+    mine = (row for row in rows if row.metric == metric and row.status == "ok")
+    good = {row.seed: (row, row.value) for row in mine if row.value is not None and math.isfinite(row.value)}
+    values = [value for _, value in good.values()]
 
     def bounded(low: float, high: float, kind: str) -> Interval:
         return Interval(max(low, 0.0), min(high, 100.0), kind) if metric in ACCURACIES else Interval(low, high, kind)
 
     over_seeds = t_interval(values)
-    lows, highs = (
-        [r.low for r in good.values() if r.low is not None],
-        [r.high for r in good.values() if r.high is not None],
-    )
+    lows = [row.low for row, _ in good.values() if row.low is not None]
+    highs = [row.high for row, _ in good.values() if row.high is not None]
     within = None
     if good and len(lows) == len(highs) == len(good):
-        kinds = " or ".join(sorted({r.interval for r in good.values() if r.interval})) or "interval"
+        kinds = " or ".join(sorted({row.interval for row, _ in good.values() if row.interval})) or "interval"
         mean_of = f", mean of {len(good)} runs" if len(good) > 1 else ""
         within = bounded(math.fsum(lows) / len(lows), math.fsum(highs) / len(highs), kinds + mean_of)
     return Estimate(
@@ -275,14 +276,7 @@ def _compare(group: list[SummaryRow]) -> list[SummaryRow]:
     """The rows of one setup with front, Delta and missing seeds filled in, in display order."""
     nodef = next((row for row in group if row.is_undefended), None)
     seeds = {seed for row in group for seed in row.seeds}
-    nan = math.nan
-    points = [
-        (
-            nan if (acc := row.natural_accuracy.mean) is None else acc,
-            nan if (att := row.attack_accuracy_at_1.mean) is None else att,
-        )
-        for row in group
-    ]
+    points = [(_or_nan(row.natural_accuracy.mean), _or_nan(row.attack_accuracy_at_1.mean)) for row in group]
     front = pareto_front(points)
     compared = [
         replace(
@@ -301,6 +295,10 @@ def _compare(group: list[SummaryRow]) -> list[SummaryRow]:
     return sorted(compared, key=order)
 
 
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
 def _trade_off(row: SummaryRow, nodef: SummaryRow | None) -> TradeOff:
     if row.is_undefended:
         return TradeOff(reason="the reference")
@@ -310,12 +308,10 @@ def _trade_off(row: SummaryRow, nodef: SummaryRow | None) -> TradeOff:
     before, after = ([dict(getattr(r, m).by_seed) for m in metrics] for r in (nodef, row))
     common = sorted(set.intersection(*(set(values) for values in before + after)))
     if not common:
-        lacking = next(
-            (r.defense for r in (nodef, row) if not (r.natural_accuracy.seeds and r.attack_accuracy_at_1.seeds)), ""
-        )
-        return TradeOff(
-            reason=f"{lacking} has no accuracies" if lacking else "no seed in common with the undefended model"
-        )
+        for r in (nodef, row):
+            if not (r.natural_accuracy.seeds and r.attack_accuracy_at_1.seeds):
+                return TradeOff(reason=f"{'it' if r is row else 'the undefended model'} has no pair of accuracies")
+        return TradeOff(reason="no seed in common with the undefended model")
     means = [math.fsum(values[s] for s in common) / len(common) for values in before + after]
     delta = trade_off_delta(*means)
     interval = _drop_interval(nodef, row, [before[0][s] - after[0][s] for s in common])
@@ -360,7 +356,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """One setup. columns: (key, header); cells: by summary row, then by column; lines above and below."""
+    """One setup. columns: (key, header); cells: by summary row, then by column; then lines for above and below.
+
+    problems: failed, refused and missing cells with their reasons.
+    """
 
     title: str
     facts: str
@@ -368,6 +367,7 @@ class Table:
     columns: tuple[tuple[str, str], ...]
     cells: tuple[tuple[Cell, ...], ...]
     footnotes: tuple[str, ...]
+    problems: tuple[str, ...]
 
 
 COLUMNS = (
@@ -403,7 +403,11 @@ def setup_table(group: Sequence[SummaryRow]) -> Table:
             Cell(row.defense),
             *(number(getattr(row, metric), lambda v: f"{v:.1f}", with_interval=True) for metric in ACCURACIES),
             number(row.knn_distance, lambda v: f"{v:.{knn_digits}f}"),
-            Cell("reference" if row.is_undefended else row.trade_off.text, number=delta.value if delta else None),
+            Cell(
+                "reference" if row.is_undefended else row.trade_off.text,
+                row.trade_off.changes,
+                delta.value if delta and row.trade_off.is_utility_lost else None,
+            ),
             number(row.queries, lambda v: f"{v:,.0f}"),
             number(row.wall_s, lambda v: f"{v:,.0f}" if v >= 10 else f"{v:.1f}"),
             Cell(f"{row.ok}/{bad}", number=row.ok),
@@ -415,7 +419,7 @@ def setup_table(group: Sequence[SummaryRow]) -> Table:
     facts = [
         f"profile {first.profile}",
         f"{first.identities} identities x {first.images_per_identity}",
-        *(f"chance {row.chance:.2f} %" for row in group[:1] if row.chance is not None),
+        *(f"chance {chance:.2f} %" for chance in _known(row.chance for row in group)[:1]),
         *(f"evaluator {first.evaluator} {acc:.1f} %" for acc in _known(row.evaluator_accuracy for row in group)[:1]),
         runs,
     ]
@@ -427,6 +431,7 @@ def setup_table(group: Sequence[SummaryRow]) -> Table:
         columns=COLUMNS,
         cells=tuple(cells(row) for row in group),
         footnotes=tuple(_footnotes(group)),
+        problems=tuple(_problems(group)),
     )
 
 
@@ -460,55 +465,56 @@ def _footnotes(group: Sequence[SummaryRow]) -> list[str]:
         if row.trade_off.delta is None and not row.is_undefended:
             reasons.setdefault(row.trade_off.reason, []).append(row.defense)
     notes += [f"no Delta for {', '.join(who)}: {why}" for why, who in reasons.items()]
+    return notes
+
+
+def _problems(group: Sequence[SummaryRow]) -> list[str]:
+    said = []
     for row in group:
         same: dict[tuple[str, str, str], list[int]] = {}
         for p in row.problems:
             same.setdefault((p.status, p.metric, p.reason), []).append(p.seed)
         for (status, metric, reason), seeds in same.items():
             which = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-            notes.append(f"{status}: {row.defense}, {which}, {metric}: {reason}")
+            said.append(f"{status}: {row.defense}, {which}, {metric}: {reason}")
         if row.missing:
-            notes.append(f"missing: {row.defense} has no result for {row.missing} of the setup's seeds")
-        notes += [f"{row.defense}, {note}" for note in row.notes]
-    return notes
+            said.append(f"missing: {row.defense} has no result for {row.missing} of the setup's seeds")
+        said += [f"note: {row.defense}, {note}" for note in row.notes]
+    return said
 
 
 def text_table(summaries: Sequence[SummaryRow]) -> str:
     """Aligned tables for a terminal, one per setup."""
     if not summaries:
         return "no rows: nothing has been measured yet"
-    blocks = []
-    for group in by_setup(summaries).values():
-        table = setup_table(group)
-        heads = ["", *(header for _, header in table.columns)]
-        lines = [
-            [FRONT_MARK if row.is_on_front else "", *map(_joined, cells)]
-            for row, cells in zip(group, table.cells, strict=True)
-        ]
+    return "\n\n\n".join(_text_block(group) for group in by_setup(summaries).values())
+
+
+def _text_block(group: Sequence[SummaryRow]) -> str:
+    table = setup_table(group)
+    columns: list[tuple[str, list[str], Callable[[str, int], str]]] = [
+        ("", [FRONT_MARK if row.is_on_front else "" for row in group], str.ljust)
+    ]
+    for i, (key, header) in enumerate(table.columns):
+        cells = [row[i] for row in table.cells]
         # "97.8 [96.1, 99.0]" aligns on its parts: pad the mean and the interval separately.
-        for i, (key, _) in enumerate(table.columns, 1):
-            if key in ACCURACIES:
-                means = max(len(cells[i - 1].text) for cells in table.cells)
-                spans = max(len(cells[i - 1].interval) for cells in table.cells)
-                for line, cells in zip(lines, table.cells, strict=True):
-                    line[i] = f"{cells[i - 1].text:>{means}} {cells[i - 1].interval:>{spans}}".rstrip()
-        widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
-        left = {0, 1, *(i for i, (key, _) in enumerate(table.columns, 1) if key in ACCURACIES)}
+        texts, spans = (max(len(getattr(cell, part)) for cell in cells) for part in ("text", "interval"))
+        if key not in ACCURACIES:
+            align = str.ljust if key == "defense" else str.rjust
+            columns.append((header, [cell.joined for cell in cells], align))
+        else:
+            padded = [f"{cell.text:>{texts}} {cell.interval:>{spans}}".rstrip().ljust(texts + spans) for cell in cells]
+            columns.append((header, padded, str.ljust))
+    widths = [max(len(header), *map(len, texts)) for header, texts, _ in columns]
 
-        def write(texts: list[str], widths: list[int] = widths, left: set[int] = left) -> str:
-            aligned = (
-                t.ljust(w) if i in left else t.rjust(w) for i, (t, w) in enumerate(zip(texts, widths, strict=True))
-            )
-            return "  ".join(aligned).rstrip()
+    def line(texts: Iterable[str]) -> str:
+        aligned = (align(t, w) for t, w, (_, _, align) in zip(texts, widths, columns, strict=True))
+        return "  ".join(aligned).rstrip()
 
-        rule = "-" * len(write(["-" * w for w in widths]))
-        head = [table.title, table.facts, table.interval_legend]
-        blocks.append("\n".join([*head, "", write(heads), rule, *map(write, lines), "", *table.footnotes]))
-    return "\n\n\n".join(blocks)
-
-
-def _joined(cell: Cell) -> str:
-    return cell.joined
+    heads = line(header for header, _, _ in columns)
+    body = [line(texts) for texts in zip(*(texts for _, texts, _ in columns), strict=True)]
+    above = [table.title, table.facts, table.interval_legend, ""]
+    return "\n".join([*above, heads, "-" * max(map(len, [heads, *body])), *body, "", *table.footnotes, *table.problems])
 
 
 def markdown_table(summaries: Sequence[SummaryRow]) -> str:
@@ -537,7 +543,7 @@ def markdown_table(summaries: Sequence[SummaryRow]) -> str:
             if row.is_on_front:
                 texts[0] = f"**{texts[0]}**"
             lines.append(f"| {FRONT_MARK if row.is_on_front else ''} | {' | '.join(texts)} |")
-        lines += ["", *(f"- {safe(note)}" for note in table.footnotes)]
+        lines += ["", *(f"- {safe(note)}" for note in (*table.footnotes, *table.problems))]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
@@ -547,7 +553,7 @@ def records(summaries: Sequence[SummaryRow]) -> list[dict[str, str | int | float
     found = []
     for row in summaries:
         record: dict[str, str | int | float | None] = {name: getattr(row, name) for name in _FROM_ROW}
-        for metric in (*ACCURACIES, "knn_distance", "queries", "wall_s"):
+        for metric in METRICS:
             estimate: Estimate = getattr(row, metric)
             record[metric] = estimate.mean
             for choice in ("within_run", "over_seeds") if metric in (*ACCURACIES, "knn_distance") else ():
@@ -561,7 +567,7 @@ def records(summaries: Sequence[SummaryRow]) -> list[dict[str, str | int | float
             "chance": row.chance,
             "evaluator_accuracy": row.evaluator_accuracy,
             "delta": delta.value if delta and trade_off.is_utility_lost else None,
-            "delta_text": "reference" if row.is_undefended else trade_off.text,
+            "delta_text": "reference" if row.is_undefended else f"{trade_off.text} {trade_off.changes}".strip(),
             "delta_is_unstable": int(delta.is_unstable) if delta else None,
             "utility_drop": trade_off.utility_drop,
             "utility_drop_low": span.low if span else None,

@@ -42,8 +42,8 @@ _IDENTITY: dict[str, tuple[float, float]] = {
     "lip_thickness": (0.02, 0.06),
     "ear_size": (0.05, 0.12),
 }
-# Each image draws these anew; amplitudes are multiplied by `difficulty`. Colour is here on purpose: a first version whose
-# skin and hair colour belonged to the identity let 99 % of the inversions succeed whatever a defense erased.
+# Each image draws these anew; amplitudes are multiplied by `difficulty`. Colour is a nuisance too, on purpose: where skin
+# and hair colour belonged to the identity, 99 % of the inversions succeeded whatever a defense erased.
 _NUISANCE: dict[str, tuple[float, float]] = {
     "turn": (-0.12, 0.12),
     "scale": (-0.08, 0.08),

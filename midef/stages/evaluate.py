@@ -29,7 +29,6 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     A metric that refuses or fails is a measurement with status `failed` and the reason.
     """
     target, evaluator = recipe.inputs["target"], recipe.inputs["evaluator"]
-    meta = {role: context.store.artifacts.meta(recipe.inputs[role].key) for role in ("reconstructions", "target")}
     splits = load_splits(inputs.path("private"))
     judged = load_splits(inputs.path("judged"))
     n_classes = len(splits.class_names)
@@ -51,7 +50,9 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         device=context.device,
     )
     served = [handle.labels(part.to(context.device).float() / 255).cpu() for part in splits.report.images.split(512)]
-    beforehand = [r for r in recipe.inputs["reconstructions"].inputs.values() if r.kind in ("inverter", "prior")]
+    facts = {
+        role: context.store.artifacts.meta(recipe.inputs[role].key)["facts"] for role in ("reconstructions", "target")
+    }
     evidence = Evidence(
         n_classes=n_classes,
         report_labels=splits.report.labels.numpy(),
@@ -62,10 +63,9 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         features=features,
         private_features=private_features,
         private_labels=judged.train.labels[private].numpy(),
-        queries=meta["reconstructions"]["facts"]["queries"]
-        + sum(context.store.artifacts.meta(r.key)["facts"]["queries"] for r in beforehand),
-        attack_s=meta["reconstructions"]["facts"]["attack_s"],
-        train_s=meta["target"]["facts"]["train_s"],
+        queries=facts["reconstructions"]["queries"],
+        attack_s=facts["reconstructions"]["attack_s"],
+        train_s=facts["target"]["train_s"],
     )
     (folder / "measurements.json").write_text(json.dumps(measure(list(recipe.params["metrics"]), evidence), indent=1))
     np.savez_compressed(

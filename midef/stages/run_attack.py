@@ -55,7 +55,9 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         restarts=found.restarts.numpy(),
         found=found.found.numpy(),
     )
-    return {"queries": handle.queries, "attack_s": attack_s, "found": int(found.found.sum())}
+    beforehand = [needed.key for needed in recipe.inputs.values() if needed.kind in ("inverter", "surrogate")]
+    asked = sum(context.store.artifacts.meta(key)["facts"]["queries"] for key in beforehand)
+    return {"queries": handle.queries + asked, "attack_s": attack_s, "found": int(found.found.sum())}
 
 
 def resolution_of_target(target: Recipe) -> int:

@@ -26,8 +26,9 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     handle, n_classes = None, 0
     if prior.needs_target:
         target = recipe.inputs["target"]
-        n_classes = context.store.artifacts.meta(target.key)["facts"]["classes"] if "target" in inputs else 0
-        model = load_target(target, inputs.path("target"), context, n_classes)
+        folder_of_target = inputs.path("target")
+        n_classes = int(context.store.artifacts.meta(target.key)["facts"]["classes"])
+        model = load_target(target, folder_of_target, context, n_classes)
         seed = derive_seed("inverter", recipe.key.digest)
         handle = TargetHandle(model, defense_of(target), AccessLevel.SCORES, device=context.device, seed=seed)
     torch.manual_seed(derive_seed("prior weights", recipe.params["params"]["seed"]))

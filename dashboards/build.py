@@ -1,0 +1,246 @@
+"""Builds the static dashboard: a folder that opens from disk, with no server and no network."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import midef
+from dashboards.reconstructions import Fetch, Grid, is_generated, write_grid
+from dashboards.trade_off import assign_colours, draw
+from midef.core import MidefError, ResultRow
+from midef.core.summary import ACCURACIES, Estimate, SetupKey, SummaryRow, by_setup, setup_table, summarise
+
+HERE = Path(__file__).parent
+FINAL_PROFILE = "paper"
+OUR_PICTURE = re.compile(r"\d{2,}-(\d{2,}|private)\.webp")
+# Beside pictures and scripts of this folder nothing loads. `connect-src` also ends what a script might try.
+POLICY = (
+    "default-src 'none'; script-src 'self' file: 'unsafe-inline'; style-src 'self' file: 'unsafe-inline'; "
+    "img-src 'self' file: data: blob:; font-src data:; connect-src 'none'"
+)
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What was built. bytes: of all files; rows: result rows shown; warnings: what the page lacks, and why."""
+
+    index: Path
+    files: int
+    bytes: int
+    seconds: float
+    rows: int
+    warnings: tuple[str, ...]
+
+
+def build(store_uri: str, out: Path, sweep: str | None = None, with_private_exemplars: bool = False) -> BuildReport:
+    """Build the dashboard of a store, or of one of its sweeps, into the folder `out`.
+
+    with_private_exemplars: also show pictures from the private training data. Off unless asked for; data that shows
+    nobody (`synthetic_faces`) is always shown.
+
+    Raises:
+        StoreError: if there is no store, or it cannot be read.
+    """
+    from midef.storage import Store
+
+    store = Store.open(store_uri, create=False)
+    stored = store.results.read()
+    rows = [row for row in stored if sweep is None or row.sweep == sweep]
+    warnings = []
+    if stored and not rows:
+        known = ", ".join(sorted({row.sweep for row in stored}))
+        warnings.append(f"no rows of sweep {sweep!r} in this store; it holds: {known}")
+    return build_page(
+        rows,
+        store.artifacts.fetch,
+        out,
+        store_name=_shown(store.uri),
+        unfinished=_unfinished(store, stored, rows),
+        warnings=warnings,
+        with_private_exemplars=with_private_exemplars,
+    )
+
+
+def build_page(
+    rows: Sequence[ResultRow],
+    fetch: Fetch,
+    out: Path,
+    *,
+    store_name: str,
+    unfinished: int | None = None,
+    warnings: Sequence[str] = (),
+    with_private_exemplars: bool = False,
+) -> BuildReport:
+    """Build the dashboard of `rows`; `fetch` gives the folder of a stored artifact.
+
+    unfinished: planned cells without a result; None counts the seeds that some defenses have and others lack.
+    """
+    start = time.perf_counter()
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    for picture in (out / "img").glob("*.webp"):
+        if OUR_PICTURE.fullmatch(picture.name):
+            picture.unlink()  # of an earlier build, perhaps of private data
+    summaries = summarise(rows)
+    groups = by_setup(summaries)
+    colours = assign_colours(summaries)
+    said = list(warnings)
+    names = _names(groups)
+    setups = []
+    for number, (key, group) in enumerate(groups.items()):
+        grid = write_grid(group, fetch, out, f"{number:02d}", with_private_exemplars=with_private_exemplars)
+        said += grid.warnings
+        setups.append(_setup(names[key], group, grid, colours))
+    exposes = with_private_exemplars and any(not is_generated(row.private) for row in summaries)
+    if exposes:
+        said.append("the page shows private training images; do not publish it without the consent of those shown")
+    page = {
+        "header": _header(summaries, store_name, unfinished),
+        "warnings": said,
+        "exposes_private": exposes,
+        "setups": setups,
+    }
+    (out / "data.js").write_text(f"window.MIDEF = {_script_json(page)};\n", encoding="utf-8")
+    _copy_plotly(out)
+    (out / "index.html").write_text(_html(), encoding="utf-8")
+    written = [out / name for name in ("index.html", "data.js", "plotly.min.js")]
+    written += sorted(path for path in (out / "img").glob("*.webp") if OUR_PICTURE.fullmatch(path.name))
+    size = sum(path.stat().st_size for path in written)
+    return BuildReport(out / "index.html", len(written), size, time.perf_counter() - start, len(rows), tuple(said))
+
+
+def _unfinished(store: Any, stored: Sequence[ResultRow], rows: Sequence[ResultRow]) -> int | None:
+    """Cells of the latest plan that has something to do with `rows` and that have no result; None without a plan."""
+    shown, done = {row.cell for row in rows}, {row.cell for row in stored}
+    for digest, _ in store.sweeps.sweeps():
+        planned = {row.get("cell") for row in store.sweeps.read_manifest(digest).rows} - {None}
+        if planned and (planned & shown or not stored):
+            return len(planned - done)
+    return None
+
+
+def _shown(uri: str) -> str:
+    """A store's name for the page: a bucket as it is, a folder without the path, which says who built the page."""
+    return uri if "://" in uri and not uri.startswith("file:") else uri.rstrip("/").rpartition("/")[2]
+
+
+def _names(groups: dict[SetupKey, list[SummaryRow]]) -> dict[SetupKey, str]:
+    """The short name of each setup for the address bar: its id where that is enough."""
+    ids = [key[2] for key in groups]
+    return {key: key[2] if ids.count(key[2]) == 1 else "/".join(key) for key in groups}
+
+
+def _header(summaries: Sequence[SummaryRow], store_name: str, unfinished: int | None) -> dict[str, Any]:
+    def joined(values: Any) -> str:
+        return ", ".join(sorted(set(values))) or "none"
+
+    codes = {code for row in summaries for code in row.code_versions} or {midef.__version__}
+    missing = sum(row.missing for row in summaries) if unfinished is None else unfinished
+    return {
+        "sweep": joined(row.sweep for row in summaries),
+        "profile": joined(row.profile for row in summaries),
+        "built": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "store": store_name,
+        "code": joined(codes),
+        "ok": sum(row.ok for row in summaries),
+        "failed": sum(row.failed for row in summaries),
+        "refused": sum(row.refused for row in summaries),
+        "missing": missing,
+    }
+
+
+def _setup(name: str, group: Sequence[SummaryRow], grid: Grid, colours: dict[str, str]) -> dict[str, Any]:
+    first, table = group[0], setup_table(group)
+    is_final = first.profile == FINAL_PROFILE
+    data = "stand-in data" if is_generated(first.private) else "reduced data, models or budget"
+    stamp = "" if is_final else f"{first.profile} profile: {data}, not comparable with published numbers"
+    figure = draw(group, colours, stamp="" if is_final else f"{first.profile} profile, {data}")
+    return {
+        "name": name,
+        "title": table.title,
+        "facts": table.facts,
+        "legend": table.interval_legend,
+        "stamp": stamp,
+        "columns": [{"key": key, "header": header} for key, header in table.columns],
+        "rows": [
+            {
+                "defense": row.defense,
+                "on_front": row.is_on_front,
+                "undefended": row.is_undefended,
+                "bad": row.failed + row.refused > 0,
+                "colour": colours.get(row.defense) if row.is_on_front else None,
+                "x": row.natural_accuracy.mean,
+                "y": row.attack_accuracy_at_1.mean,
+                "cells": [[cell.text, cell.interval, cell.number] for cell in cells],
+                "details": _details(row),
+            }
+            for row, cells in zip(group, table.cells, strict=True)
+        ],
+        "footnotes": table.footnotes,
+        "problems": table.problems,
+        "figure": None if figure is None else json.loads(figure.to_json()),
+        "grid": asdict(grid),
+    }
+
+
+def _details(row: SummaryRow) -> list[tuple[str, str]]:
+    """Every number of a row with what it is, for the overlay."""
+    names = dict(zip(ACCURACIES, ("test accuracy", "attack accuracy@1", "attack accuracy@5"), strict=True))
+    lines: list[tuple[str, str]] = []
+    for metric, name in names.items():
+        estimate: Estimate = getattr(row, metric)
+        if estimate.mean is None:
+            continue
+        lines.append((name, f"{estimate.mean:.2f} %"))
+        for span in (estimate.within_run, estimate.over_seeds):
+            if span:
+                lines.append(("", f"[{span.low:.1f}, {span.high:.1f}] {span.kind}"))
+        if estimate.seeds > 1:
+            lines.append(("", "seeds " + ", ".join(f"{seed}: {value:.1f}" for seed, value in estimate.by_seed)))
+    for name, estimate, unit in (
+        ("KNN distance", row.knn_distance, ""),
+        ("queries", row.queries, ""),
+        ("cost", row.wall_s, " s"),
+    ):
+        if estimate.mean is not None:
+            write = ",.4g" if estimate.mean < 1000 else ",.0f"
+            lines.append((name, f"{estimate.mean:{write}}{unit}"))
+    trade_off = row.trade_off
+    lines.append(("Delta", "reference" if row.is_undefended else f"{trade_off.text} {trade_off.changes}".strip()))
+    if trade_off.utility_drop is not None and trade_off.attack_drop is not None:
+        span = trade_off.utility_drop_interval
+        interval = f" [{span.low:.1f}, {span.high:.1f}] {span.kind}" if span else ""
+        lines.append(("", f"accuracy lost {trade_off.utility_drop:.1f} points{interval}"))
+        lines.append(("", f"attack accuracy lost {trade_off.attack_drop:.1f} points"))
+    elif trade_off.reason and not row.is_undefended:
+        lines.append(("", trade_off.reason))
+    lines.append(("runs", f"{row.ok} ok, {row.failed} failed, {row.refused} refused, {row.missing} missing"))
+    return lines
+
+
+def _script_json(value: Any) -> str:
+    """JSON that is also safe inside a script element."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _copy_plotly(out: Path) -> None:
+    import plotly
+
+    source = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    if not source.is_file():
+        raise MidefError("the installed plotly has no package_data/plotly.min.js; install plotly>=6")
+    shutil.copyfile(source, out / "plotly.min.js")
+
+
+def _html() -> str:
+    page, style, script = ((HERE / f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
+    return page.replace("{{policy}}", POLICY).replace("{{style}}", style).replace("{{script}}", script)

@@ -1,0 +1,27 @@
+"""Fashion-MNIST: articles of clothing, a harder set in the files of MNIST."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from midef.datasets._base import DATASETS, Card
+from midef.datasets._idx import IdxDataset
+
+
+@DATASETS.add("fashion_mnist")
+@dataclass(frozen=True, kw_only=True)
+class FashionMnist(IdxDataset):
+    __doc__ = IdxDataset.__doc__
+
+    paper: ClassVar[str] = "Xiao et al., Fashion-MNIST: a novel image dataset for benchmarking, arXiv:1708.07747"
+    folder: ClassVar[str] = "FashionMNIST"
+    words: ClassVar[tuple[str, ...]] = (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    )  # fmt: skip
+    facts: ClassVar[Card] = Card(
+        title="Fashion-MNIST",
+        licence="MIT, Zalando SE",
+        consent="pictures of products; shows no people",
+        source="https://github.com/zalandoresearch/fashion-mnist",
+    )

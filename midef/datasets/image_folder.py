@@ -1,0 +1,349 @@
+"""Your own images: one folder per identity, or a heap of public images, in a folder or a zip."""
+
+from __future__ import annotations
+
+import logging
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from midef.core.errors import DataError
+from midef.core.lazy import torch
+from midef.datasets._base import DATASETS, LOCATION, Card, Dataset, Images, Splits
+from midef.datasets._files import ImageFile, content_hash, few, list_images, reader, whereabouts, with_checksums
+from midef.datasets._pixels import Box, decode
+from midef.datasets._split import cut, share, shuffled
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "select", "report")
+NEEDED = 3  # one image for each split
+NAMED = 10  # so many names in an error
+
+
+@DATASETS.add("image_folder")
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder(Dataset):
+    """JPEG, PNG, PGM/PPM, WebP or BMP files: `<identity>/.../<file>`, or any nesting where there are no labels.
+
+    Images become RGB (grey is repeated, alpha dropped), are cut to the largest centred square unless `crop` is given,
+    and resized with antialiased bilinear weights. One folder around everything, hidden files, `__MACOSX`, files that
+    are no images and images beside the identity folders are ignored.
+
+    path: folder or zip, relative to the working directory; a folder and its zip have equal keys.
+    labelled: False for public data: labels are -1, no identities.
+    min_images: identities with fewer images are left out; without labels it has no meaning.
+    max_images: at most so many images of an identity (of the whole set without labels), drawn by `seed`; >= 3.
+    identities: the first so many in sorted order, after `min_images`; None for all.
+    train_list, report_list: text files of lines `path label`; the label may be missing, and is checked against the
+        identity's position among all sorted identity folders. Both or none; images in neither are not used.
+    select_fraction: part of an identity's images (with lists: of its train list) that picks checkpoints.
+    report_fraction: part of an identity's images that is reported; unused with lists.
+    crop: left, top, right, bottom in pixels of the files; stretched if it is no square.
+    title, licence, consent, source: for the card only.
+    """
+
+    path: str = field(metadata=LOCATION)
+    labelled: bool = True
+    min_images: int = 6
+    max_images: int | None = None
+    identities: int | None = None
+    train_list: str = field(default="", metadata=LOCATION)
+    report_list: str = field(default="", metadata=LOCATION)
+    select_fraction: float = 0.1
+    report_fraction: float = 0.2
+    crop: Box | None = None
+    seed: int = 0
+    title: str = field(default="", metadata=LOCATION)
+    licence: str = field(default="unknown: set by the user", metadata=LOCATION)
+    consent: str = field(default="unknown", metadata=LOCATION)
+    source: str = field(default="", metadata=LOCATION)
+
+    def __post_init__(self) -> None:
+        if self.min_images < 1:
+            raise ValueError(f"min_images must be at least 1, got {self.min_images}")
+        if self.max_images is not None and self.max_images < NEEDED:
+            raise ValueError(f"max_images must be at least {NEEDED}, one for each split, got {self.max_images}")
+        if self.identities is not None and (self.identities < 2 or not self.labelled):
+            raise ValueError(f"identities must be at least 2, of a labelled set, got {self.identities}")
+        if bool(self.train_list) != bool(self.report_list):
+            raise ValueError("give both train_list and report_list, or neither")
+        for name in ("select_fraction", "report_fraction"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        if not self.has_lists and self.select_fraction + self.report_fraction >= 1:
+            raise ValueError("select_fraction and report_fraction must leave something to train on")
+        if self.crop is not None:
+            left, top, right, bottom = self.crop
+            if not (0 <= left < right and 0 <= top < bottom):
+                raise ValueError(f"crop must be left < right, top < bottom, all >= 0, got {self.crop}")
+
+    @property
+    @override
+    def is_labelled(self) -> bool:
+        return self.labelled
+
+    @property
+    def has_lists(self) -> bool:
+        return bool(self.train_list or self.report_list)
+
+    @override
+    def problems(self) -> list[str]:
+        return [f"image_folder: {problem}" for problem in self._arrange().problems]
+
+    @override
+    def fingerprint(self) -> str:
+        return self._content_hash(self._ready())
+
+    @override
+    def members(self) -> frozenset[str]:
+        return frozenset(f"{f.crc32:08x}:{f.size}" for f in with_checksums(self._root, self._ready().files))
+
+    @override
+    def n_identities(self) -> int:
+        return len(self._ready().names)
+
+    @override
+    def load(self, resolution_px: int) -> Splits:
+        """The three splits; every image is read before anything is said about those that cannot be.
+
+        Raises:
+            DataError: with all problems, or all images that cannot be read (the first ten by name).
+        """
+        found = self._ready()
+        content: dict[str, set[str]] = {}
+        failures: list[str] = []
+        parts = {}
+        for split in SPLITS:
+            files = [file for file, _ in found.splits[split]]
+            pixels, content[split], failed = _read(self._root, files, resolution_px, self.crop)
+            labels = torch.tensor([label for _, label in found.splits[split]], dtype=torch.int64)
+            parts[split] = Images(torch.from_numpy(pixels), labels)
+            failures += failed
+        if failures:
+            raise DataError(self._unreadable(failures, sum(map(len, found.splits.values()))))
+        shared = content["report"] & (content["train"] | content["select"])
+        if shared and self.labelled:
+            log.warning(
+                "image_folder %s: %d of %d images of the report split are byte for byte also in train or select; "
+                "remove the copies, they flatter the reported accuracy",
+                self._root, len(shared), len(parts["report"]),
+            )  # fmt: skip
+        return Splits(**parts, class_names=found.names)
+
+    @override
+    def card(self) -> Card:
+        found = self._ready()
+        return Card(
+            title=self.title or self._root.stem,
+            licence=self.licence,
+            consent=self.consent,
+            source=self.source,
+            counts={"identities": len(found.names), **{split: len(found.splits[split]) for split in SPLITS}},
+            fingerprint=self._content_hash(found),
+        )
+
+    def _content_hash(self, found: _Arrangement) -> str:
+        return content_hash(with_checksums(self._root, found.files), found.lists)
+
+    @property
+    def _root(self) -> Path:
+        return whereabouts(self.path)
+
+    def _ready(self) -> _Arrangement:
+        """The arrangement, if it can be used.
+
+        Raises:
+            DataError: with every problem.
+        """
+        found = self._arrange()
+        if found.problems:
+            raise DataError("\n".join(f"image_folder: {problem}" for problem in found.problems))
+        return found
+
+    def _arrange(self) -> _Arrangement:
+        """Which image goes where, from names and sizes alone, with everything that stands in the way."""
+        found = _Arrangement()
+        lists = {role: self._read_list(role, found) for role in ("train_list", "report_list") if self.has_lists}
+        try:
+            files = list_images(self._root, levels=2 if self.labelled else 1)
+        except DataError as error:
+            found.problems.append(str(error))
+            return found
+        if not files:
+            found.problems.append(f"no images in {self._root}; looked for JPEG, PNG, PGM, PPM, WebP and BMP files")
+            return found
+
+        groups: dict[str, list[ImageFile]] = {}
+        for file in files:
+            identity, slash, _ = file.name.partition("/")
+            if slash or not self.labelled:
+                groups.setdefault(identity if self.labelled else "", []).append(file)
+        kept = self._keep(groups, found)
+        listed = self._match_lists(lists, files, sorted(groups), found)
+
+        too_few = []
+        for label, (name, own) in enumerate(kept.items()):
+            if self.has_lists:
+                train, report = ([f for f in own if f.name in listed[role]] for role in ("train_list", "report_list"))
+                own = train + report
+                if not train or not report:
+                    too_few.append(f"{name or 'the set'} ({len(train)} in train_list, {len(report)} in report_list)")
+                    continue
+                parts = self._split_listed(name, train, report)
+            else:
+                if len(own) < NEEDED:
+                    too_few.append(f"{name or 'the set'} ({len(own)})")
+                    continue
+                drawn = shuffled(own, self.seed, name)[: self.max_images]
+                parts = cut(drawn, self.select_fraction, self.report_fraction)
+            found.files += own
+            for split, part in zip(SPLITS, parts, strict=True):
+                in_order = sorted(part, key=lambda f: f.name)
+                found.splits[split] += [(file, label if self.labelled else -1) for file in in_order]
+
+        if too_few and len(found.lists) == len(lists):  # else the missing list is the problem
+            need = "an image in each list" if self.has_lists else f"{NEEDED} images, one for each split"
+            cure = "raise min_images to leave them out, or add images" if self.labelled else "add images"
+            found.problems.append(f"too few images in {self._root}, {need} needed: {few(too_few, NAMED)}; {cure}")
+        elif self.has_lists and kept and not found.splits["select"] and not found.problems:
+            found.problems.append(f"train_list {self.train_list} leaves no image to pick checkpoints; list at least 3")
+        found.names = tuple(kept) if self.labelled else ()
+        return found
+
+    def _keep(self, groups: Mapping[str, list[ImageFile]], found: _Arrangement) -> dict[str, list[ImageFile]]:
+        """The identities that are used, sorted."""
+        if not self.labelled:
+            return dict(groups)
+        enough = {name: groups[name] for name in sorted(groups) if len(groups[name]) >= self.min_images}
+        if len(groups) < 2:
+            found.problems.append(
+                f"{len(groups)} identity folder in {self._root}, at least 2 needed, laid out <identity>/<file>; "
+                "for public images without identities say labelled=False"
+            )
+        elif len(enough) < (self.identities or 2):
+            largest = max(map(len, groups.values()))
+            found.problems.append(
+                f"{len(enough)} of the {len(groups)} identities in {self._root} have min_images={self.min_images} "
+                f"images or more (the largest has {largest}), {self.identities or 'at least 2'} needed; "
+                f"lower min_images{' or identities' if self.identities else ''}, or add images"
+            )
+        elif left_out := len(groups) - len(enough):
+            log.info("image_folder %s: %d identities below min_images left out", self._root, left_out)
+        return dict(list(enough.items())[: self.identities])
+
+    def _split_listed(
+        self, name: str, train: list[ImageFile], report: list[ImageFile]
+    ) -> tuple[list[ImageFile], list[ImageFile], list[ImageFile]]:
+        """Train and select from the train list; the cap keeps the lists' proportion."""
+        train, report = shuffled(train, self.seed, name), shuffled(report, self.seed, name, "report")
+        if self.max_images is not None and len(train) + len(report) > self.max_images:
+            n_report = share(self.max_images, len(report) / (len(train) + len(report)), leave=2)
+            train, report = train[: self.max_images - n_report], report[:n_report]
+        n_select = share(len(train), self.select_fraction, leave=1) if len(train) >= NEEDED else 0
+        return train[n_select:], train[:n_select], report
+
+    def _read_list(self, role: str, found: _Arrangement) -> list[tuple[str, int | None]]:
+        """Path and label (None where not given) of each line."""
+        path = whereabouts(getattr(self, role))
+        try:
+            content = path.read_bytes()
+            lines = [line.strip() for line in content.decode().splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            why = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+            found.problems.append(f"{role} {path} cannot be read: {why}; give a text file of lines 'path label'")
+            return []
+        found.lists[role] = content
+        entries: list[tuple[str, int | None]] = []
+        for line in filter(None, lines):
+            match = re.fullmatch(r"(?P<name>.+?)(?:\s+(?P<label>-?\d+))?", line)
+            assert match is not None  # any line that is not blank matches
+            name = match["name"].replace("\\", "/").removeprefix("./")
+            entries.append((name, int(match["label"]) if match["label"] else None))
+        return entries
+
+    def _match_lists(
+        self,
+        lists: Mapping[str, list[tuple[str, int | None]]],
+        files: Sequence[ImageFile],
+        identities: Sequence[str],
+        found: _Arrangement,
+    ) -> dict[str, set[str]]:
+        """The names of the listed images, checked against the files and the labels."""
+        by_name = {file.place: file.name for file in files} | {file.name: file.name for file in files}
+        position = {name: i for i, name in enumerate(identities)}
+        listed: dict[str, set[str]] = {}
+        for role, entries in lists.items():
+            where = f"{role} {whereabouts(getattr(self, role))}"
+            missing = [name for name, _ in entries if name not in by_name]
+            if missing:
+                found.problems.append(f"{where} names images that are not in {self._root}: {few(missing)}")
+            known = [(by_name[name], label) for name, label in entries if name in by_name]
+            wrong = [
+                f"{name} has label {label}, expected {position.get(name.partition('/')[0])}"
+                for name, label in known
+                if self.labelled and label is not None and label != position.get(name.partition("/")[0])
+            ]
+            if wrong:
+                found.problems.append(f"{where} disagrees with the sorted identity folders: {few(wrong)}")
+            listed[role] = {name for name, _ in known}
+        both = sorted(set.intersection(*listed.values())) if listed else []
+        if both:
+            found.problems.append(f"images are in train_list and in report_list: {few(both)}; keep each in one")
+        return listed
+
+    def _unreadable(self, failures: Sequence[str], total: int) -> str:
+        kind = "archive" if self._root.is_file() else "folder"
+        more = f"\n  and {len(failures) - NAMED} more" if len(failures) > NAMED else ""
+        lines = "".join(f"\n  {failure}" for failure in failures[:NAMED])
+        return (
+            f"image_folder: {len(failures)} of {total} images in the {kind} {self._root} cannot be read; "
+            f"replace them or take them out:{lines}{more}"
+        )
+
+
+@dataclass
+class _Arrangement:
+    """Which image goes into which split. files: all that can change the splits; names: identities by label."""
+
+    names: tuple[str, ...] = ()
+    files: list[ImageFile] = field(default_factory=list)
+    lists: dict[str, bytes] = field(default_factory=dict)
+    splits: dict[str, list[tuple[ImageFile, int]]] = field(default_factory=lambda: {split: [] for split in SPLITS})
+    problems: list[str] = field(default_factory=list)
+
+
+def _read(
+    root: Path, files: Sequence[ImageFile], resolution_px: int, crop: Box | None
+) -> tuple[NDArray[np.uint8], set[str], list[str]]:
+    """Pixels [N, 3, H, W], content ids, and a line for each image that cannot be read (its pixels stay 0)."""
+    import numpy as np
+    from PIL.Image import DecompressionBombError
+
+    pixels = np.zeros((len(files), 3, resolution_px, resolution_px), np.uint8)
+    content, failures = set(), []
+    with reader(root) as read:  # one thread: for small images Pillow spends its time in Python
+        for i, file in enumerate(files):
+            try:
+                data = read(file)
+                pixels[i] = decode(data, resolution_px, crop)
+            except (
+                OSError, ValueError, SyntaxError, EOFError, struct.error, DecompressionBombError,  # from Pillow
+                zipfile.BadZipFile, zlib.error, RuntimeError,  # from zipfile; the last: encrypted
+            ) as error:  # fmt: skip
+                said = re.sub(r" <_io\.BytesIO[^>]*>", "", str(error)) or type(error).__name__
+                failures.append(f"{file.name}: {said}")
+            else:
+                content.add(f"{zlib.crc32(data):08x}:{len(data)}")
+    return pixels, content, failures

@@ -1,0 +1,25 @@
+"""MNIST: handwritten digits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from midef.datasets._base import DATASETS, Card
+from midef.datasets._idx import IdxDataset
+
+
+@DATASETS.add("mnist")
+@dataclass(frozen=True, kw_only=True)
+class Mnist(IdxDataset):
+    __doc__ = IdxDataset.__doc__
+
+    paper: ClassVar[str] = "LeCun et al., Gradient-based learning applied to document recognition, Proc. IEEE 1998"
+    folder: ClassVar[str] = "MNIST"
+    words: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    facts: ClassVar[Card] = Card(
+        title="MNIST",
+        licence="CC BY-SA 3.0, Y. LeCun and C. Cortes",
+        consent="written for NIST by census staff and students; no names are attached",
+        source="https://yann.lecun.com/exdb/mnist/",
+    )

@@ -1,0 +1,213 @@
+"""Statistics against slow references, simulations and the published numbers."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from midef.core.statistics import cluster_interval, pareto_front, t_interval, trade_off_delta, wilson_interval
+
+
+@settings(deadline=None)  # the first call imports scipy
+@given(n=st.integers(1, 5000), part=st.floats(0, 1), level=st.sampled_from([0.8, 0.95, 0.99]))
+def test_wilson_equals_scipy(n: int, part: float, level: float) -> None:
+    from scipy.stats import binomtest
+
+    k = round(part * n)
+    expected = binomtest(k, n).proportion_ci(level, method="wilson")
+    assert wilson_interval(k, n, level) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_wilson_of_nothing_and_of_everything_touches_the_bound_and_has_width() -> None:
+    low, high = wilson_interval(0, 500)
+    assert low == 0.0
+    assert high == pytest.approx(0.0076, abs=5e-5)
+    assert wilson_interval(500, 500) == pytest.approx((1 - high, 1.0), abs=1e-12)
+
+
+@pytest.mark.parametrize(("k", "n"), [(1, 0), (-1, 5), (6, 5)])
+def test_wilson_refuses_impossible_counts(k: int, n: int) -> None:
+    with pytest.raises(ValueError, match="0 <= successes <= n"):
+        wilson_interval(k, n)
+
+
+def clustered(rng: np.random.Generator, identities: int, images: int, mean: float = 0.5) -> np.ndarray:  # type: ignore[type-arg]
+    rate = rng.beta(0.6 * mean / 0.5, 0.6 * (1 - mean) / 0.5, identities)
+    return (rng.random((identities, images)) < rate[:, None]).astype(int)
+
+
+def test_cluster_interval_equals_a_slow_bootstrap() -> None:
+    rng = np.random.default_rng(3)
+    hits = [rng.integers(0, 2, size) for size in (1, 5, 2, 7, 3, 4, 4, 9)]
+    low, high, kind = cluster_interval(hits, resamples=4000)
+    found = []
+    for _ in range(4000):
+        drawn = [hits[i] for i in rng.integers(0, len(hits), len(hits))]
+        found.append(sum(int(h.sum()) for h in drawn) / sum(h.size for h in drawn))
+    assert kind == "95 % bootstrap over identities"
+    assert (low, high) == pytest.approx(tuple(np.quantile(found, [0.025, 0.975])), abs=0.03)
+
+
+def test_cluster_interval_takes_images_in_any_order() -> None:
+    hits = clustered(np.random.default_rng(0), 40, 5)
+    labels = np.repeat(np.arange(40) * 10, 5)
+    order = np.random.default_rng(1).permutation(labels.size)
+    assert cluster_interval(hits) == cluster_interval(hits.ravel()[order], labels[order])
+    assert cluster_interval(hits, seed=1) != cluster_interval(hits, seed=2)
+
+
+def test_cluster_interval_does_not_depend_on_how_draws_are_blocked() -> None:
+    hits = clustered(np.random.default_rng(0), 3000, 2)  # 2000 x 3000 draws take more than one block
+    low, high, _ = cluster_interval(hits)
+    assert 0.015 < high - low < 0.06
+    assert low < hits.mean() < high
+
+
+def test_cluster_interval_is_wider_than_wilson_on_clustered_data() -> None:
+    hits = clustered(np.random.default_rng(0), 300, 5)
+    low, high, _ = cluster_interval(hits)
+    naive = wilson_interval(int(hits.sum()), hits.size)
+    assert (high - low) > 1.4 * (naive[1] - naive[0])
+
+
+def test_cluster_interval_covers_the_truth_where_wilson_does_not() -> None:
+    rng = np.random.default_rng(11)
+    runs, covered, naive = 300, 0, 0
+    for i in range(runs):
+        hits = clustered(rng, 60, 5)
+        low, high, _ = cluster_interval(hits, resamples=400, seed=i)
+        covered += low <= 0.5 <= high
+        low, high = wilson_interval(int(hits.sum()), hits.size)
+        naive += low <= 0.5 <= high
+    assert covered / runs >= 0.90
+    assert naive / runs < 0.85
+
+
+@pytest.mark.parametrize(
+    ("hits", "successes", "n"),
+    [
+        pytest.param([[1], [0], [1], [1]], 3, 4, id="one image per identity"),
+        pytest.param([[0, 0]] * 20, 0, 20, id="none succeeds"),
+        pytest.param([[1, 1, 1]] * 20, 20, 20, id="all succeed"),
+        pytest.param([[1, 0, 1, 1]], 0.75, 1, id="one identity"),
+        pytest.param([[1, 0], [0, 1], [1, 0]], 1.5, 3, id="all equally successful"),
+    ],
+)
+def test_cluster_interval_falls_back_to_wilson(hits: list[list[int]], successes: float, n: int) -> None:
+    low, high, kind = cluster_interval(hits)
+    assert kind == "95 % Wilson over identities"
+    assert (low, high) == wilson_interval(successes, n)
+
+
+def test_cluster_interval_refuses_nothing_and_unequal_arrays() -> None:
+    with pytest.raises(ValueError, match="no images"):
+        cluster_interval([])
+    with pytest.raises(ValueError, match="3 successes but 2 identities"):
+        cluster_interval([1, 0, 1], [0, 0])
+
+
+@settings(deadline=None)
+@given(values=st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12))
+def test_t_interval_equals_scipy(values: list[float]) -> None:
+    from scipy import stats
+
+    mean, error = np.mean(values), stats.sem(values)
+    half = stats.t.ppf(0.975, len(values) - 1) * error
+    assert t_interval(values) == pytest.approx((mean - half, mean + half), abs=1e-6, rel=1e-6)
+
+
+@pytest.mark.parametrize("values", [[], [3.0]])
+def test_t_interval_needs_two(values: list[float]) -> None:
+    assert t_interval(values) is None
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_t_interval_covers(seeds: int) -> None:
+    rng = np.random.default_rng(seeds)
+    runs = 1000
+    found = (t_interval(list(rng.normal(0, 1, seeds))) for _ in range(runs))
+    covered = sum(span is not None and span[0] <= 0 <= span[1] for span in found)
+    assert covered / runs >= 0.92
+
+
+@pytest.mark.parametrize(
+    ("nodef", "defended", "expected"),
+    [
+        pytest.param((86.90, 20.07), (79.85, 3.20), 2.39, id="gmi"),
+        pytest.param((94.22, 88.67), (93.33, 13.89), 84.02, id="midre(.1,.8) resnet18"),
+        pytest.param((94.22, 88.46), (91.12, 22.36), 21.32, id="tl_dmi resnet18"),
+    ],
+)
+def test_delta_equals_published(nodef: tuple[float, float], defended: tuple[float, float], expected: float) -> None:
+    delta = trade_off_delta(*nodef, *defended)
+    assert delta.verdict == "ok"
+    assert delta.value == pytest.approx(expected, abs=0.006)
+    assert not delta.is_unstable
+
+
+@pytest.mark.parametrize(
+    ("acc", "attack", "verdict", "value", "is_unstable"),
+    [
+        pytest.param(90.0, 40.0, "OP", None, True, id="as accurate, attacked less"),
+        pytest.param(91.0, 40.0, "OP", None, False, id="more accurate, attacked less"),
+        pytest.param(91.0, 60.0, "NA", None, False, id="more accurate, attacked more"),
+        pytest.param(90.0, 50.0, "NA", None, True, id="nothing changed"),
+        pytest.param(80.0, 60.0, "ok", -1.0, False, id="worse on both: signed"),
+        pytest.param(89.75, 40.0, "ok", 40.0, True, id="tiny drop is flagged"),
+        pytest.param(89.5, 40.0, "ok", 20.0, False, id="half a point is not"),
+    ],
+)
+def test_delta_rules(acc: float, attack: float, verdict: str, value: float | None, is_unstable: bool) -> None:
+    delta = trade_off_delta(90.0, 50.0, acc, attack)
+    assert (delta.verdict, delta.value, delta.is_unstable) == (verdict, value, is_unstable)
+    assert (delta.utility_drop, delta.attack_drop) == (90.0 - acc, 50.0 - attack)
+
+
+def slow_front(points: list[tuple[float, float]]) -> set[int]:
+    """A point is on the front if no point is at least as good in both and better in one."""
+
+    def beats(a: tuple[float, float], b: tuple[float, float]) -> bool:
+        return a[0] >= b[0] and a[1] <= b[1] and a != b
+
+    return {i for i, p in enumerate(points) if not any(beats(q, p) for q in points)}
+
+
+small = st.integers(0, 5).map(float)  # few values: many ties and duplicates
+
+
+@given(st.lists(st.tuples(small, small), max_size=25))
+def test_front_equals_brute_force(points: list[tuple[float, float]]) -> None:
+    assert pareto_front(points) == slow_front(points)
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=1, max_size=25), st.randoms())
+def test_front_properties(points: list[tuple[float, float]], random: object) -> None:
+    front = pareto_front(points)
+    assert front
+    assert {i for i, p in enumerate(points) if p in {points[j] for j in front}} == front  # duplicates come along
+    order = list(range(len(points)))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    assert {order[i] for i in pareto_front([points[i] for i in order])} == front
+    ideal = (101.0, -1.0)
+    assert pareto_front([*points, ideal]) == {len(points)}
+
+
+def test_front_leaves_out_what_is_not_a_number() -> None:
+    nan = math.nan
+    assert pareto_front([(nan, 1.0), (50.0, nan), (40.0, 20.0)]) == {2}
+    assert pareto_front([(nan, nan)]) == pareto_front([]) == set()
+
+
+def test_importing_core_tables_loads_no_heavy_package() -> None:
+    code = (
+        "import sys, midef.core.summary, midef.core.statistics; "
+        "print([m for m in ('torch', 'ray', 'pandas', 'scipy', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,242 @@
+"""Summaries of rows made by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import Any
+
+import pytest
+
+from midef.core import ResultRow
+from midef.core.statistics import t_interval
+from midef.core.summary import (
+    SummaryRow,
+    csv_table,
+    interval_choice,
+    markdown_table,
+    records,
+    setup_table,
+    summarise,
+    text_table,
+)
+
+
+def row(metric: str, value: float | None, defense: str = "none", seed: int = 0, **changes: Any) -> ResultRow:
+    facts: dict[str, Any] = {
+        "sweep": "s", "profile": "smoke", "setup": "one", "defense": defense, "defense_name": defense.partition("(")[0],
+        "defense_params": defense, "attack": "gmi", "attack_name": "gmi", "access": "white box",
+        "architecture": "tiny_vgg16", "private": "synthetic_faces", "public": "synthetic_faces", "evaluator": "resnet",
+        "resolution_px": 32, "identities": 60, "images_per_identity": 3, "unit": "percent", "larger_is": "more useful",
+        "cell": f"{defense}{seed}", "evaluator_accuracy": 99.0,
+    }  # fmt: skip
+    return ResultRow(metric=metric, value=value, seed=seed, **(facts | changes))
+
+
+def cell(
+    defense: str, seed: int, acc: float, attack: float, within: float | None = None, **changes: Any
+) -> list[ResultRow]:
+    """Both accuracies of a cell; `within`: half width of the intervals inside the run."""
+
+    def span(value: float) -> dict[str, Any]:
+        return {} if within is None else {"low": value - within, "high": value + within, "interval": "95 % made up"}
+
+    return [
+        row("natural_accuracy", acc, defense, seed, **span(acc), **changes),
+        row("attack_accuracy_at_1", attack, defense, seed, chance=0.5, **span(attack), **changes),
+    ]
+
+
+def by_defense(rows: list[ResultRow]) -> dict[str, SummaryRow]:
+    found = {r.defense: r for r in summarise(rows)}
+    assert len(found) == len(summarise(rows))
+    return found
+
+
+def test_seeds_are_averaged_with_both_intervals() -> None:
+    rows = [r for seed, acc in enumerate((90.0, 92.0, 94.0)) for r in cell("none", seed, acc, 50.0 + seed, within=2.0)]
+    (found,) = summarise(rows)
+    natural = found.natural_accuracy
+    assert natural.mean == pytest.approx(92.0)
+    assert natural.by_seed == ((0, 90.0), (1, 92.0), (2, 94.0))
+    assert natural.within_run is not None and natural.over_seeds is not None
+    assert (natural.within_run.low, natural.within_run.high) == pytest.approx((90.0, 94.0))
+    assert natural.within_run.kind == "95 % made up, mean of 3 runs"
+    assert (natural.over_seeds.low, natural.over_seeds.high) == pytest.approx(t_interval([90.0, 92.0, 94.0]))
+    assert natural.over_seeds.kind == "95 % t interval, 3 seeds"
+    assert (found.chance, found.evaluator_accuracy, found.seeds, found.ok) == (0.5, 99.0, (0, 1, 2), 3)
+
+
+def test_intervals_of_accuracies_stay_possible() -> None:
+    rows = [r for seed, acc in enumerate((99.0, 100.0)) for r in cell("none", seed, acc, 0.5 * seed, within=2.0)]
+    (found,) = summarise(rows)
+    for estimate in (found.natural_accuracy, found.attack_accuracy_at_1):
+        for span in (estimate.over_seeds, estimate.within_run):
+            assert span is not None
+            assert 0 <= span.low <= span.high <= 100
+
+
+def test_delta_and_front_against_the_undefended_model_of_the_same_setup() -> None:
+    rows = [*cell("none", 0, 90, 50), *cell("a", 0, 80, 20), *cell("b", 0, 70, 30), *cell("a", 0, 60, 10, setup="two")]
+    found = {(r.setup, r.defense): r for r in summarise(rows)}
+    good = found["one", "a"].trade_off
+    assert good.delta is not None and good.delta.value == pytest.approx(3.0)
+    assert (good.is_utility_lost, good.text) == (True, "3.00")
+    assert found["one", "none"].trade_off.reason == "the reference"
+    assert {key for key, r in found.items() if r.is_on_front} == {("one", "none"), ("one", "a"), ("two", "a")}
+    lonely = found["two", "a"].trade_off
+    assert lonely.delta is None
+    assert "no undefended model (defense 'none')" in lonely.reason
+    assert "no Delta for a: the setup has no undefended model" in text_table(summarise(rows))
+
+
+@pytest.mark.parametrize(
+    ("accs", "within", "text"),
+    [
+        pytest.param((85.0,), None, "4.00", id="one seed, no interval: the plain rule"),
+        pytest.param((85.0,), 1.0, "4.00", id="within-run intervals are apart"),
+        pytest.param((89.0,), 1.0, "no clear loss", id="within-run intervals overlap"),
+        pytest.param((89.8,), None, "100.00*", id="tiny drop is marked"),
+        pytest.param((90.5,), None, "no utility lost", id="outperforms"),
+        pytest.param((85.0, 85.2), None, "4.08", id="two seeds are too few for t: the plain rule"),
+        pytest.param((85.0, 85.2, 84.8), None, "4.00", id="three seeds, clear drop"),
+        pytest.param((85.0, 91.0, 88.0), 0.1, "no clear loss", id="three seeds that disagree"),
+    ],
+)
+def test_delta_is_shown_only_if_utility_is_lost(accs: tuple[float, ...], within: float | None, text: str) -> None:
+    rows = [r for seed in range(len(accs)) for r in cell("none", seed, 90, 50, within=within)]
+    rows += [r for seed, acc in enumerate(accs) for r in cell("a", seed, acc, 30, within=within)]
+    found = by_defense(rows)["a"]
+    assert found.trade_off.text == text
+    drop = 90 - sum(accs) / len(accs)
+    if found.trade_off.is_utility_lost:
+        assert records([found])[0]["delta"] == pytest.approx(20 / drop)
+    else:
+        assert f"(acc {-drop:+.1f}, att -20.0)" in text_table([found])
+        assert records([found])[0]["delta"] is None
+
+
+def test_delta_is_paired_by_seed() -> None:
+    rows = [*cell("none", 0, 90, 50), *cell("none", 1, 70, 40), *cell("a", 0, 80, 20)]
+    trade_off = by_defense(rows)["a"].trade_off
+    assert (trade_off.utility_drop, trade_off.attack_drop) == (10, 30)
+    rows = [*cell("none", 0, 90, 50), *cell("a", 1, 80, 20)]
+    assert by_defense(rows)["a"].trade_off.reason == "no seed in common with the undefended model"
+
+
+def test_failed_refused_and_missing_cells_are_counted_with_reasons() -> None:
+    rows = [*cell("none", 0, 90, 50), *cell("none", 1, 91, 51), *cell("a", 0, 80, 20)]
+    rows.append(row("knn_distance", None, "a", 0, status="failed", reason="out of memory"))
+    rows += [row("natural_accuracy", None, "b", s, status="refused", reason="two owners of criterion") for s in (0, 1)]
+    found = by_defense(rows)
+    assert [(r.ok, r.failed, r.refused, r.missing) for r in (found["none"], found["a"], found["b"])] == [
+        (2, 0, 0, 0),
+        (0, 1, 0, 1),
+        (0, 0, 2, 0),
+    ]
+    assert found["a"].natural_accuracy.mean == 80  # one failed metric does not hide the others
+    assert found["b"].natural_accuracy.mean is None
+    assert not found["b"].is_on_front
+    said = text_table(list(found.values()))
+    assert "failed: a, seed 0, knn_distance: out of memory" in said
+    assert "refused: b, seeds 0, 1, natural_accuracy: two owners of criterion" in said
+    assert "missing: a has no result for 1 of the setup's seeds" in said
+    assert "0/2" in said
+
+
+def test_not_a_number_is_no_value() -> None:
+    (found,) = summarise([row("natural_accuracy", math.nan), row("attack_accuracy_at_1", 5.0)])
+    assert found.natural_accuracy.mean is None
+    assert not found.is_on_front
+    assert found.attack_accuracy_at_1.mean == 5.0
+
+
+def test_published_rows_are_not_averaged_with_measured_ones() -> None:
+    rows = [*cell("none", 0, 90, 50), *cell("none", 0, 10, 90, origin="published", cell="table 1")]
+    (found,) = summarise(rows)
+    assert found.natural_accuracy.mean == 90
+
+
+def test_two_results_of_one_seed_are_not_mixed() -> None:
+    old = cell("none", 0, 10, 10, cell="old")
+    (found,) = summarise([*old, *cell("none", 0, 90, 50, cell="new")])
+    assert found.natural_accuracy.by_seed == ((0, 90),)
+    assert "seed 0: 2 results of different recipes are stored" in text_table([found])
+
+
+def test_defenses_with_one_label_and_different_parameters_stay_apart() -> None:
+    rows = [*cell("a", 0, 90, 50, defense_params="1"), *cell("a", 0, 80, 40, defense_params="2", cell="other")]
+    assert [r.natural_accuracy.mean for r in summarise(rows)] == [80, 90]
+
+
+def test_order_undefended_first_then_least_attacked_then_failed() -> None:
+    rows = [*cell("b", 0, 80, 30), *cell("c", 0, 80, 20), *cell("none", 0, 90, 10)]
+    rows.append(row("natural_accuracy", None, "a", status="failed", reason="x"))
+    assert [r.defense for r in summarise(rows)] == ["none", "c", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "choice", "legend", "shown"),
+    [
+        (1, "within_run", "mean over 1 seed [interval within a run, averaged; test acc: 95 % made up", "[88.0, 92.0]"),
+        (2, "within_run", "mean over 2 seeds [interval within a run, averaged", "[88.5, 92.5]"),
+        (3, "over_seeds", "mean over 3 seeds [95 % t interval over seeds]", "[88.5, 93.5]"),
+    ],
+)
+def test_the_printed_interval_and_what_it_is(seeds: int, choice: str, legend: str, shown: str) -> None:
+    rows = [r for seed in range(seeds) for r in cell("none", seed, 90 + seed, 50, within=2.0)]
+    found = summarise(rows)
+    assert interval_choice(found) == choice
+    table = setup_table(found)
+    assert table.interval_legend.startswith(legend)
+    assert table.cells[0][1].interval == shown
+    assert table.interval_legend in text_table(found)
+
+
+def test_without_intervals_the_legend_says_so() -> None:
+    assert "the runs report no intervals" in text_table(summarise(cell("none", 0, 90, 50)))
+
+
+def test_text_table_is_aligned_and_marks_the_front() -> None:
+    rows = [*cell("none", 0, 100, 50, within=1.0), *cell("a_long_defense(alpha=0.5)", 0, 80, 2, within=1.0)]
+    lines = text_table(summarise(rows)).splitlines()
+    head = next(line for line in lines if "test acc %" in line)
+    body = [line for line in lines if line.startswith("●  ")]
+    assert len(body) == 2
+    assert {line.index("]") for line in body} == {body[0].index("]")}
+    assert head.index("defense") == body[0].index("none")
+    assert "chance 0.50 %" in lines[1] and "evaluator resnet 99.0 %" in lines[1]
+
+
+def test_markdown_escapes_what_would_break_the_table() -> None:
+    said = markdown_table(summarise(cell("a|b<script>", 0, 80, 20)))
+    assert "a\\|b&lt;script>" in said
+    widths = {line.replace("\\|", "").count("|") for line in said.splitlines() if line.startswith("| ")}
+    assert widths == {11}
+
+
+def test_csv_holds_every_number_unrounded() -> None:
+    rows = [*cell("none", 0, 90, 50, within=1.0), *cell("a", 0, 80, 100 / 3, within=1.0)]
+    found = list(csv.DictReader(io.StringIO(csv_table(summarise(rows)))))
+    assert [r["defense"] for r in found] == ["none", "a"]
+    assert float(found[1]["attack_accuracy_at_1"]) == 100 / 3
+    assert float(found[1]["delta"]) == pytest.approx((50 - 100 / 3) / 10)
+    assert found[0]["delta"] == "" and found[0]["delta_text"] == "reference"
+    assert found[1]["natural_accuracy_within_run_low"] == "79.0"
+    assert found[1]["knn_distance"] == ""
+
+
+def test_nothing_measured() -> None:
+    assert summarise([]) == []
+    assert text_table([]).startswith("no rows")
+    assert markdown_table([]).startswith("no rows")
+    assert csv_table([]) == ""
+
+
+def test_a_setup_in_which_everything_failed() -> None:
+    rows = [row("natural_accuracy", None, d, status="failed", reason="no data") for d in ("none", "a")]
+    found = summarise(rows)
+    assert not any(r.is_on_front for r in found)
+    assert text_table(found).count("no data") == 2
+    assert csv_table(found).count("failed: no data") == 2

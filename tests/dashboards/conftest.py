@@ -1,0 +1,204 @@
+"""Realistic rows and artifacts made by hand: what a sweep would store, without a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from midef.core import ArtifactKey, MissingArtifact, ResultRow
+from midef.core.statistics import cluster_interval, wilson_interval
+
+# Test accuracy, attack accuracy@1, @5, KNN distance, cost; invented, in the range that the tiny profile gives.
+DEFENSES = {
+    "none": (99.3, 96.8, 99.4, 0.612, 31),
+    "nls(alpha=-0.05)": (98.4, 88.0, 97.0, 0.684, 33),
+    "midre(area_high=0.4)": (98.7, 79.6, 93.6, 0.741, 47),
+    "midre(area_high=0.8)": (94.1, 45.2, 70.9, 0.893, 52),
+    "bido": (95.2, 71.3, 90.2, 0.765, 58),
+    "loft(rank=16)": (96.9, 58.8, 82.3, 0.842, 39),
+    "stack(midre, nls)": (93.2, 52.4, 75.8, 0.871, 55),
+    "round(digits=1)": (99.3, 95.9, 99.2, 0.615, 31),
+}
+IDENTITIES, RESTARTS, SIZE = 60, 3, 32
+
+
+@dataclass
+class Shelf:
+    """Stands for an artifact store: folders by key, and which were asked for."""
+
+    root: Path
+    asked: list[str] = field(default_factory=list)
+
+    def put(self, key: ArtifactKey, file: str, **arrays: Any) -> None:
+        folder = self.root / key.kind / key.digest
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(folder / file, **arrays)
+
+    def fetch(self, key: ArtifactKey) -> Path:
+        self.asked.append(str(key))
+        folder = self.root / key.kind / key.digest
+        if not folder.is_dir():
+            raise MissingArtifact(f"{key.short} is not stored")
+        return folder
+
+
+def a_row(metric: str, value: float | None, **changes: Any) -> ResultRow:
+    facts: dict[str, Any] = {
+        **{
+            "sweep": "first-look",
+            "profile": "smoke",
+            "setup": "faces32-gmi",
+            "defense": "none",
+            "defense_name": "none",
+        },
+        **{"defense_params": "{}", "attack": "gmi", "attack_name": "gmi", "access": "white box"},
+        **{"architecture": "tiny_vgg16", "private": "synthetic_faces", "public": "synthetic_faces(public)"},
+        **{"evaluator": "tiny_resnet18", "resolution_px": SIZE, "identities": IDENTITIES, "seed": 0},
+        **{"images_per_identity": RESTARTS, "unit": "percent", "larger_is": "more useful", "code_version": "0.1.0"},
+        **{"evaluator_accuracy": 99.1},
+    }
+    facts |= changes
+    facts.setdefault("cell", "".join(c for c in f"{facts['setup']}{facts['defense']}{facts['seed']}" if c.isalnum()))
+    return ResultRow(metric=metric, value=value, **facts)
+
+
+def a_face(rng: np.random.Generator, person: int, blur: float) -> np.ndarray[Any, Any]:
+    """uint8 [3, H, W]: an oval with eyes and a mouth whose places belong to the person; `blur` 0 to 1 loses them."""
+    shape = np.random.default_rng(person)
+    y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE
+
+    def oval(cx: float, cy: float, rx: float, ry: float) -> Any:
+        distance = (x - cx) ** 2 / rx**2 + (y - cy) ** 2 / ry**2
+        return 1 / (1 + np.exp(np.minimum((distance - 1) * (9 - 7 * blur), 50)))
+
+    drift = rng.normal(0, 0.06 * blur, 6)
+    tint = rng.uniform(0.55, 0.9, 3) * [1.0, 0.85, 0.75]
+    image = np.ones((3, SIZE, SIZE)) * rng.uniform(0.15, 0.5, 3)[:, None, None]
+    head = oval(0.5, 0.52, shape.uniform(0.26, 0.38) + drift[0], shape.uniform(0.34, 0.45) + drift[1])
+    image = image * (1 - head) + tint[:, None, None] * head
+    gap, height = shape.uniform(0.09, 0.17) + drift[2], shape.uniform(0.38, 0.48) + drift[3]
+    for cx in (0.5 - gap, 0.5 + gap):
+        image *= 1 - 0.8 * oval(cx, height, shape.uniform(0.03, 0.06), 0.035)
+    image *= 1 - 0.6 * oval(0.5, shape.uniform(0.66, 0.76) + drift[4], shape.uniform(0.07, 0.15), 0.03)
+    image += rng.normal(0, 0.01 + 0.06 * blur, image.shape)
+    return (np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def a_cell(shelf: Shelf, defense: str, seed: int, **changes: Any) -> list[ResultRow]:
+    """The rows of one cell, and its two artifacts."""
+    acc, attack, attack5, knn, cost = DEFENSES[defense]
+    name = defense.partition("(")[0]
+    salt = sum(map(ord, defense + str(changes))) * 7 + seed
+    rng = np.random.default_rng(salt)
+    rate = np.clip(rng.beta(attack / 12, (100.5 - attack) / 12, IDENTITIES), 0, 1)
+    hits = rng.random((IDENTITIES, RESTARTS)) < rate[:, None]
+    hits5 = hits | (rng.random(hits.shape) < max(0, (attack5 - attack) / (100.1 - attack)))
+    recon, scores = ArtifactKey("reconstructions", f"{salt:064x}"), ArtifactKey("scores", f"{salt:064x}")
+    labels, restarts = np.repeat(np.arange(IDENTITIES), RESTARTS), np.tile(np.arange(RESTARTS), IDENTITIES)
+    shown = labels < 8  # faces are only drawn where somebody looks
+    images = np.zeros((labels.size, 3, SIZE, SIZE), np.uint8)
+    for i in np.flatnonzero(shown):
+        images[i] = a_face(rng, int(labels[i]), 0.35 if hits.ravel()[i] else 1.0)
+    shelf.put(recon, "images.npz", images=images, labels=labels, restarts=restarts)
+    shelf.put(scores, "per_image.npz", labels=labels, restarts=restarts, hit_at_1=hits.ravel(), hit_at_5=hits5.ravel())
+    people = np.arange(IDENTITIES)
+    own = np.random.default_rng(5)
+    faces = np.stack([a_face(own, int(p), 0.0) if p < 8 else images[0] for p in people])
+    shelf.put(scores, "exemplars.npz", images=faces, labels=people)
+    shared = {
+        "defense": defense, "defense_name": name, "defense_params": f'{{"label":"{defense}"}}', "seed": seed,
+        "reconstructions_key": str(recon), "scores_key": str(scores), **changes,
+    }  # fmt: skip
+    natural = float(np.clip(acc + rng.normal(0, 0.35), 0, 100))
+    low, high = wilson_interval(round(natural * 10), 1000)
+    spans = [cluster_interval(h) for h in (hits, hits5)]
+    white_box = {"larger_is": "less private"}
+    return [
+        a_row("natural_accuracy", natural, low=100 * low, high=100 * high, interval="95 % Wilson", n=1000, **shared),
+        *(
+            a_row(
+                f"attack_accuracy_at_{k}",
+                100 * float(h.mean()),
+                low=100 * s[0],
+                high=100 * s[1],
+                interval=s[2],
+                n=h.size,
+                groups=IDENTITIES,
+                chance=100 * k / 200,
+                **{**shared, **white_box},
+            )
+            for k, h, s in zip((1, 5), (hits, hits5), spans, strict=True)
+        ),
+        a_row("knn_distance", knn + rng.normal(0, 0.01), **{**shared, "unit": "squared distance"}),
+        a_row("queries", 0.0 if "brep" not in str(changes) else 214_000.0, **{**shared, "unit": "count"}),
+        a_row("wall_s", cost + rng.normal(0, 1.5), **{**shared, "unit": "s"}),
+    ]
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path / "artifacts")
+
+
+def realistic_rows(shelf: Shelf) -> list[ResultRow]:
+    rows = [row for defense in DEFENSES for seed in (0, 1) for row in a_cell(shelf, defense, seed)]
+    other = {"setup": "faces32-brep-mi", "attack": "brep_mi", "attack_name": "brep_mi", "access": "label only"}
+    for defense in ("none", "midre(area_high=0.8)", "bido"):
+        rows += [row for seed in (0, 1) for row in a_cell(shelf, defense, seed, **other)]
+    rows += a_cell(shelf, "loft(rank=16)", 0, **other)
+    for seed in (0, 1):
+        rows.append(
+            a_row(
+                "natural_accuracy",
+                None,
+                defense="tl_dmi",
+                defense_name="tl_dmi",
+                defense_params="tl",
+                seed=seed,
+                status="failed",
+                reason="out of memory while training",
+                **other,
+            )
+        )
+    rows.append(
+        a_row(
+            "attack_accuracy_at_1",
+            None,
+            defense="round(digits=1)",
+            defense_name="round",
+            defense_params="r",
+            seed=0,
+            status="refused",
+            reason="label-only answers are not rounded",
+            **other,
+        )
+    )
+    return rows
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shelf, list[ResultRow]]:
+    """The realistic rows and their shelf, made once; not to be changed."""
+    shelf = Shelf(tmp_path_factory.mktemp("shared"))
+    return shelf, realistic_rows(shelf)
+
+
+@pytest.fixture
+def realistic(shared: tuple[Shelf, list[ResultRow]]) -> list[ResultRow]:
+    """Two setups, two seeds; in the second setup one cell failed, one was refused, and one seed is missing."""
+    return shared[1]
+
+
+@pytest.fixture
+def row() -> Callable[..., ResultRow]:
+    return a_row
+
+
+@pytest.fixture
+def cell(shelf: Shelf) -> Callable[..., list[ResultRow]]:
+    return lambda defense, seed=0, **changes: a_cell(shelf, defense, seed, **changes)

@@ -1,0 +1,242 @@
+"""The folder that is built: files, privacy, reconstructions, damaged input. No browser needed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dashboards.build import POLICY, BuildReport, build, build_page
+from midef.core import ArtifactKey, DamagedArtifact, Recipe, ResultRow, StoreError
+from midef.storage import Store
+
+Cell = Callable[..., list[ResultRow]]
+
+
+def page_of(report: BuildReport) -> dict[str, Any]:
+    text = (report.index.parent / "data.js").read_text()
+    found: dict[str, Any] = json.loads(text.removeprefix("window.MIDEF = ").rstrip().removesuffix(";"))
+    return found
+
+
+def pixels(report: BuildReport, strip: dict[str, Any]) -> np.ndarray:  # type: ignore[type-arg]
+    return np.asarray(Image.open(report.index.parent / strip["file"]).convert("RGB"))
+
+
+def test_the_report_counts_what_is_there(shared: Any, tmp_path: Path) -> None:
+    report = build_page(shared[1], shared[0].fetch, tmp_path / "page", store_name="store")
+    files = [p for p in (tmp_path / "page").rglob("*") if p.is_file()]
+    assert {p.name for p in files} >= {"index.html", "plotly.min.js", "data.js"}
+    assert (report.files, report.bytes) == (len(files), sum(p.stat().st_size for p in files))
+    assert (report.rows, report.warnings) == (len(shared[1]), ())
+    assert report.index == tmp_path / "page" / "index.html"
+    header = page_of(report)["header"]
+    assert (header["ok"], header["failed"], header["refused"], header["missing"]) == (23, 2, 1, 2)
+    assert (header["sweep"], header["profile"], header["store"]) == ("first-look", "smoke", "store")
+
+
+def test_the_page_allows_nothing_from_outside(shared: Any, tmp_path: Path) -> None:
+    report = build_page(shared[1], shared[0].fetch, tmp_path, store_name="store")
+    html = report.index.read_text()
+    assert f'http-equiv="Content-Security-Policy" content="{POLICY}"' in html
+    assert "connect-src 'none'" in POLICY and "default-src 'none'" in POLICY
+    for word in ("http://", "https://", "cdn.plot.ly", "jsdelivr", "unpkg", "{{"):
+        assert word not in html + (tmp_path / "data.js").read_text()
+    assert "showSendToCloud: false" in html and "displaylogo: false" in html
+
+
+def test_reconstructions_are_the_first_identities_first_restart(cell: Cell, shelf: Any, tmp_path: Path) -> None:
+    rows = cell("none")
+    key = ArtifactKey.parse(rows[0].reconstructions_key)
+    order = np.random.default_rng(0).permutation(20)  # stored in any order
+    labels, restarts = np.repeat(np.arange(10) * 3, 2)[order], np.tile([4, 1], 10)[order]
+    images = np.zeros((20, 3, 8, 8), np.uint8) + (labels * 4 + restarts).astype(np.uint8)[:, None, None, None]
+    hits = labels % 2 == 0
+    shelf.put(key, "images.npz", images=images, labels=labels, restarts=restarts)
+    shelf.put(
+        ArtifactKey.parse(rows[0].scores_key), "per_image.npz", labels=labels, restarts=restarts, hit_at_1=hits,
+        hit_at_5=hits,
+    )  # fmt: skip
+    report = build_page(rows, shelf.fetch, tmp_path, store_name="store")
+    grid = page_of(report)["setups"][0]["grid"]
+    expected = [3 * i for i in range(8)]
+    assert grid["labels"] == expected
+    assert "first 8 attacked identities" in grid["rule"]
+    (strip,) = grid["strips"]
+    assert strip["marks"] == ["hit" if label % 2 == 0 else "miss" for label in expected]
+    shown = pixels(report, strip)
+    assert shown.shape == (8, 64, 3)
+    assert [int(shown[4, 8 * i + 4, 0]) for i in range(8)] == [4 * label + 1 for label in expected]
+
+
+def test_every_defense_shows_the_same_identities(cell: Cell, shelf: Any, tmp_path: Path) -> None:
+    rows = cell("none") + cell("bido")
+    few = ArtifactKey.parse(rows[-1].reconstructions_key)
+    images = np.full((2, 3, 8, 8), 9, np.uint8)
+    shelf.put(few, "images.npz", images=images, labels=np.array([5, 1]), restarts=np.array([0, 0]))
+    report = build_page(rows, shelf.fetch, tmp_path, store_name="store")
+    setup = page_of(report)["setups"][0]
+    assert setup["grid"]["labels"] == list(range(8))
+    marks = setup["grid"]["strips"][1]["marks"]
+    # The scores still speak of the 180 images that were there before.
+    assert marks == ["unknown" if label in (1, 5) else "absent" for label in range(8)]
+    assert report.warnings == (
+        "faces32-gmi, bido: scores are of other images than the reconstructions, successes are unknown",
+    )
+
+
+def test_all_defenses_show_the_seed_they_share(cell: Cell, shelf: Any, tmp_path: Path) -> None:
+    rows = cell("none", 0) + cell("none", 1) + cell("bido", 1)
+    report = build_page(rows, shelf.fetch, tmp_path, store_name="store")
+    grid = page_of(report)["setups"][0]["grid"]
+    assert "seed 1" in grid["rule"]
+    assert [s["title"] for s in grid["strips"]] == ["none", "bido"]
+
+
+def private_reads(shelf: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of private files read from now on."""
+    seen: list[str] = []
+    real = np.load
+
+    def spy(file: Any, *args: Any, **kwargs: Any) -> Any:
+        if "exemplars" in str(file):
+            seen.append(str(file))
+        return real(file, *args, **kwargs)
+
+    monkeypatch.setattr(np, "load", spy)
+    return seen
+
+
+def test_private_images_of_people_are_not_even_read(
+    cell: Cell, shelf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = private_reads(shelf, monkeypatch)
+    rows = cell("none", private="image_folder(path=synthetic_faces)")
+    report = build_page(rows, shelf.fetch, tmp_path, store_name="store")
+    page = page_of(report)
+    assert seen == []
+    assert page["setups"][0]["grid"]["private"]["file"] == ""
+    assert page["setups"][0]["grid"]["private"]["reason"].startswith("withheld")
+    assert not page["exposes_private"]
+    assert not list(tmp_path.rglob("*private*"))
+
+
+def test_private_images_are_shown_when_asked_for_and_the_page_says_so(
+    cell: Cell, shelf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = private_reads(shelf, monkeypatch)
+    rows = cell("none", private="lfw")
+    out = tmp_path / "page"
+    report = build_page(rows, shelf.fetch, out, store_name="store", with_private_exemplars=True)
+    assert len(seen) == 1
+    assert page_of(report)["exposes_private"]
+    assert "do not publish it" in report.warnings[0]
+    assert (out / "img" / "00-private.webp").is_file()
+    again = build_page(rows, shelf.fetch, out, store_name="store")
+    assert not (out / "img" / "00-private.webp").exists()  # a later public build leaves nothing behind
+    assert again.warnings == ()
+
+
+def test_a_rebuild_leaves_files_of_others_alone(cell: Cell, shelf: Any, tmp_path: Path) -> None:
+    mine = tmp_path / "img" / "holiday.webp"
+    mine.parent.mkdir()
+    mine.write_bytes(b"x")
+    build_page(cell("none"), shelf.fetch, tmp_path, store_name="store")
+    assert mine.read_bytes() == b"x"
+
+
+@pytest.mark.parametrize(
+    "private", ["synthetic_faces", "synthetic_faces(identities=200)", "synthetic_faces:easy(difficulty=0.1)"]
+)
+def test_generated_faces_are_nobody(cell: Cell, shelf: Any, tmp_path: Path, private: str) -> None:
+    report = build_page(cell("none", private=private), shelf.fetch, tmp_path, store_name="store")
+    page = page_of(report)
+    assert page["setups"][0]["grid"]["private"]["marks"] == ["private"] * 8
+    assert not page["exposes_private"]
+
+
+@pytest.mark.parametrize("how", ["missing", "damaged", "not an archive", "wrong arrays"])
+def test_unreadable_reconstructions_are_a_reason_and_a_warning(
+    cell: Cell, shelf: Any, tmp_path: Path, how: str
+) -> None:
+    rows = cell("none") + cell("bido")
+    key = ArtifactKey.parse(rows[-1].reconstructions_key)
+
+    def fetch(wanted: ArtifactKey) -> Path:
+        if how == "damaged" and wanted == key:
+            raise DamagedArtifact("checksum of images.npz differs")
+        return Path(shelf.fetch(wanted))
+
+    if how == "missing":
+        (shelf.fetch(key) / "images.npz").unlink()
+    elif how == "not an archive":
+        (shelf.fetch(key) / "images.npz").write_bytes(b"PK\x03\x04 not really")
+    elif how == "wrong arrays":
+        shelf.put(key, "images.npz", images=np.zeros((2, 3, 4, 4), np.uint8))
+    report = build_page(rows, fetch, tmp_path / "page", store_name="store")
+    strips = page_of(report)["setups"][0]["grid"]["strips"]
+    assert strips[0]["file"] and not strips[1]["file"]
+    assert strips[1]["reason"].startswith("cannot be read")
+    assert "bido: reconstructions cannot be read" in report.warnings[0]
+
+
+def test_large_images_are_reduced(cell: Cell, shelf: Any, tmp_path: Path) -> None:
+    rows = cell("none")
+    images = np.random.default_rng(0).integers(0, 255, (2, 3, 224, 224), np.uint8)
+    key = ArtifactKey.parse(rows[0].reconstructions_key)
+    shelf.put(key, "images.npz", images=images, labels=np.array([0, 1]), restarts=np.array([0, 0]))
+    report = build_page(rows, shelf.fetch, tmp_path, store_name="store")
+    assert pixels(report, page_of(report)["setups"][0]["grid"]["strips"][0]).shape == (112, 224, 3)
+
+
+def test_setups_of_one_id_get_different_names(cell: Cell, shelf: Any, tmp_path: Path) -> None:
+    rows = cell("none") + cell("none", profile="paper")
+    setups = page_of(build_page(rows, shelf.fetch, tmp_path, store_name="store"))["setups"]
+    assert [s["name"] for s in setups] == ["first-look/paper/faces32-gmi", "first-look/smoke/faces32-gmi"]
+    assert [bool(s["stamp"]) for s in setups] == [False, True]
+
+
+def test_build_from_a_store(cell: Cell, shelf: Any, tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    recipes = {k: Recipe(k, "made_by_hand") for k in ("reconstructions", "scores")}
+    rows = cell("none", reconstructions_key=str(recipes["reconstructions"].key), scores_key=str(recipes["scores"].key))
+    for kind, recipe in recipes.items():
+        with store.artifacts.workspace() as work:
+            source = shelf.root / kind
+            for file in next(iter(source.iterdir())).iterdir():
+                (work / file.name).write_bytes(file.read_bytes())
+            store.artifacts.publish(recipe, work, wall_s=1.0)
+    store.results.write(rows[0].cell, rows)
+    store.sweeps.write_manifest("abc", [{"cell": rows[0].cell}, {"cell": "later1"}, {"cell": "later2"}], "{}")
+    report = build(str(tmp_path / "store"), tmp_path / "page")
+    page = page_of(report)
+    assert report.warnings == ()
+    assert (page["header"]["ok"], page["header"]["missing"], page["header"]["store"]) == (1, 2, "store")
+    assert page["setups"][0]["grid"]["strips"][0]["file"]
+    assert str(tmp_path) not in (tmp_path / "page" / "data.js").read_text()
+    other = build(str(tmp_path / "store"), tmp_path / "other", sweep="nightly")
+    assert other.rows == 0
+    assert other.warnings == ("no rows of sweep 'nightly' in this store; it holds: first-look",)
+
+
+def test_a_store_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(StoreError):
+        build(str(tmp_path / "nowhere"), tmp_path / "page")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_building_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
+    code = (
+        "import sys; from dashboards.build import build; from midef.storage import Store; "
+        f"Store.open({str(tmp_path / 's')!r}); build({str(tmp_path / 's')!r}, {str(tmp_path / 'p')!r}); "
+        "print([m for m in ('torch', 'ray') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,344 @@
+"""The page in a real browser with the network off."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboards.build import POLICY, build_page
+from midef.core import ResultRow
+from midef.core.summary import ACCURACIES, by_setup, csv_table, setup_table, summarise, text_table
+
+pytestmark = pytest.mark.browser
+
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
+UGLY = "<img src=x onerror=\"document.title='hacked'\">&amp;<b>bold</b>"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        reason = "no chromium on PATH"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{reason}; CI must check the page in a browser")
+        pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield running
+        running.close()
+
+
+class Watched:
+    """A page with everything it asked for and complained about."""
+
+    def __init__(self, context: Any, index: Path) -> None:
+        self.page, self.index = context.new_page(), index
+        self.page.set_default_timeout(20_000)
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda r: self.requests.append(r.url))
+        self.page.on("requestfailed", lambda r: self.complaints.append(f"failed: {r.url}"))
+        self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
+        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
+
+    def open(self, fragment: str = "") -> Any:
+        self.page.goto("about:blank")
+        self.page.goto(self.index.as_uri() + fragment)
+        drawn = "#plot .main-svg, #noplot:not([hidden]), #empty:not([hidden])"
+        self.page.wait_for_selector(drawn, state="attached")
+        return self.page
+
+    def check(self) -> None:
+        assert self.complaints == []
+        assert self.requests
+        assert [url for url in self.requests if not url.startswith(("file:", "about:", "data:", "blob:"))] == []
+
+
+@pytest.fixture(scope="session")
+def context(browser: Any) -> Any:
+    return browser.new_context(offline=True, viewport={"width": 1400, "height": 900})
+
+
+@pytest.fixture(scope="session")
+def realistic_index(shared: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    shelf, rows = shared
+    return build_page(rows, shelf.fetch, tmp_path_factory.mktemp("page"), store_name="store").index
+
+
+@pytest.fixture
+def show(
+    context: Any, shelf: Any, shared: Any, realistic_index: Path, tmp_path: Path
+) -> Iterator[Callable[..., Watched]]:
+    """Builds the page of some rows and watches it; afterwards nothing may have left the disk or gone wrong."""
+    opened: list[Watched] = []
+
+    def build(rows: list[ResultRow], **options: Any) -> Watched:
+        index = realistic_index
+        if rows is not shared[1]:
+            index = build_page(rows, shelf.fetch, tmp_path / "page", store_name="store", **options).index
+        opened.append(Watched(context, index))
+        return opened[-1]
+
+    yield build
+    for watched in opened:
+        watched.check()
+        watched.page.close()
+
+
+def table_of(page: Any) -> list[list[tuple[str, str]]]:
+    """(value, interval) of every cell, row by row, as a person reads them."""
+    script = """rows => rows.map(tr => [...tr.cells].map(td =>
+        [td.querySelector('.value').textContent, td.querySelector('small')?.textContent ?? '']))"""
+    found = page.eval_on_selector_all("#table tbody tr", script)
+    return [[(value, interval) for value, interval in row] for row in found]
+
+
+def test_numbers_on_the_page_are_those_of_the_tables(show: Any, realistic: list[ResultRow]) -> None:
+    watched = show(realistic)
+    raw = {(r["setup"], r["defense"]): r for r in csv.DictReader(io.StringIO(csv_table(summarise(realistic))))}
+    checked = 0
+    for key, group in by_setup(summarise(realistic)).items():
+        page = watched.open(f"#setup={key[2]}")
+        table, printed = setup_table(group), text_table(group).splitlines()
+        shown = table_of(page)
+        assert shown == [[(cell.text, cell.interval) for cell in row] for row in table.cells]
+        for row, cells in zip(group, shown, strict=True):
+            line = next(line for line in printed if line[3:].startswith(row.defense + " "))
+            assert all(f"{value} {interval}".strip() in " ".join(line.split()) for value, interval in cells)
+            assert line.startswith("●") == row.is_on_front
+            checked += 1
+        numbers = page.eval_on_selector_all(
+            "#table tbody tr", "rows => rows.map(tr => [...tr.cells].map(td => [td.dataset.key, td.dataset.number]))"
+        )
+        for row, cells in zip(group, numbers, strict=True):
+            for metric, number in cells:
+                if metric in (*ACCURACIES, "knn_distance", "delta"):
+                    expected = raw[key[2], row.defense][metric]
+                    assert number is None if expected == "" else float(number) == float(expected)
+        fronted = page.eval_on_selector_all("#table tr.front .value", "found => found.map(v => v.textContent)")
+        assert {row.defense for row in group if row.is_on_front} <= set(fronted)
+        assert page.inner_text("#legend") == table.interval_legend
+        assert page.inner_text("#facts") == table.facts
+    assert checked == 14
+
+
+def test_points_are_drawn_where_the_table_says(show: Any, realistic: list[ResultRow]) -> None:
+    page = show(realistic).open("#setup=faces32-gmi")
+    points = "t => t.customdata).map(t => [t.customdata[0], t.x[0], t.y[0]]"
+    drawn = page.evaluate(f"document.getElementById('plot').data.filter({points})")
+    shown = table_of(page)
+    assert len(drawn) == len(shown) == 8
+    for index, x, y in drawn:
+        assert (f"{x:.1f}", f"{y:.1f}") == (shown[index][1][0], shown[index][2][0])
+
+
+def test_policy_is_present_and_nothing_can_be_shared(show: Any, realistic: list[ResultRow]) -> None:
+    page = show(realistic).open()
+    assert page.get_attribute("meta[http-equiv=Content-Security-Policy]", "content") == POLICY
+    page.hover("#plot .nsewdrag")
+    titles = page.eval_on_selector_all("#plot .modebar-btn", "found => found.map(b => b.dataset.title ?? b.ariaLabel)")
+    assert any("PNG" in title for title in titles)
+    assert not [title for title in titles if "share" in title.lower() or "cloud" in title.lower()]
+    assert page.query_selector("#plot .plotlyjsicon") is None
+
+
+@pytest.mark.parametrize(
+    ("fragment", "setup", "selected"),
+    [
+        ("", "faces32-brep-mi", 0),
+        ("#setup=faces32-gmi&defense=bido", "faces32-gmi", 1),
+        ("#setup=nowhere", "faces32-brep-mi", 0),
+        ("#defense=bido", "faces32-brep-mi", 1),
+        ("#setup=faces32-gmi&defense=nobody&sort=nothing&colour=red", "faces32-gmi", 0),
+        ("#setup", "faces32-brep-mi", 0),
+        ("#&&==&%E0%A4%A", "faces32-brep-mi", 0),
+        ("#setup=faces32-gmi&sort=-attack_accuracy_at_1", "faces32-gmi", 0),
+    ],
+)
+def test_deep_links(show: Any, realistic: list[ResultRow], fragment: str, setup: str, selected: int) -> None:
+    page = show(realistic).open(fragment)
+    assert page.input_value("#setup") == setup
+    assert page.inner_text("#title").startswith(setup)
+    assert len(page.query_selector_all("#table tr[aria-selected=true]")) == selected
+    if "sort=-" in fragment:
+        values = [float(row[2][0]) for row in table_of(page)]
+        assert values == sorted(values, reverse=True)
+
+
+def test_choosing_a_setup_changes_the_page_and_the_link(show: Any, realistic: list[ResultRow]) -> None:
+    page = show(realistic).open()
+    page.select_option("#setup", "faces32-gmi")
+    assert page.inner_text("#title").startswith("faces32-gmi")
+    assert page.evaluate("location.hash") == "#setup=faces32-gmi"
+    assert len(table_of(page)) == 8
+    page.wait_for_selector("#plot .annotation-text >> text=nls(alpha=-0.05)")
+
+
+def test_selecting_a_row_rings_its_point_and_the_reverse(show: Any, realistic: list[ResultRow]) -> None:
+    page = show(realistic).open("#setup=faces32-gmi")
+    ring = "(() => { const t = document.getElementById('plot').data.at(-1); return [t.name, t.x[0], t.y[0]]; })()"
+    row = page.locator("#table tbody tr", has_text="bido")
+    row.click()
+    assert row.get_attribute("aria-selected") == "true"
+    keys = ("natural_accuracy", "attack_accuracy_at_1")
+    number = [float(row.locator(f"td[data-key={key}]").get_attribute("data-number")) for key in keys]
+    assert page.evaluate(ring) == ["selection", *number]
+    assert "defense=bido" in page.evaluate("location.hash")
+    page.keyboard.press("Escape")
+    assert page.evaluate(ring)[1:] == [None, None]
+    assert row.get_attribute("aria-selected") == "false"
+
+    point = "(() => { const g = document.getElementById('plot'), l = g._fullLayout, b = g.getBoundingClientRect(); " \
+        "const t = g.data.find(t => t.name === 'bido'); return [b.left + l.margin.l + l.xaxis.d2p(t.x[0]), " \
+        "b.top + l.margin.t + l.yaxis.d2p(t.y[0])]; })()"  # fmt: skip
+    x, y = page.evaluate(point)
+    page.mouse.move(x - 5, y - 3)
+    page.mouse.move(x, y)
+    page.wait_for_selector("#hover:not([hidden])")
+    said = page.inner_text("#hover")
+    for word in (
+        "bido",
+        "test accuracy",
+        "95 % bootstrap over identities, mean of 2 runs",
+        "t interval, 2 seeds",
+        "2 ok",
+    ):
+        assert word in said
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_selector("#table tr[aria-selected=true]")
+    assert row.get_attribute("aria-selected") == "true"
+    page.mouse.move(x, y + 120)
+    page.wait_for_selector("#hover", state="hidden")
+
+
+def test_sorting_keeps_absent_numbers_last(show: Any, realistic: list[ResultRow]) -> None:
+    page = show(realistic).open("#setup=faces32-brep-mi")
+    for _ in range(2):
+        page.get_by_role("button", name="test acc %").click()
+        values = [row[1][0] for row in table_of(page)]
+        assert values[-2:] == ["–", "–"]
+    numbers = [float(v) for v in values[:-2]]
+    assert numbers == sorted(numbers, reverse=True)
+
+
+def test_failed_and_refused_cells_are_named_with_reasons(show: Any, realistic: list[ResultRow]) -> None:
+    page = show(realistic).open("#setup=faces32-brep-mi")
+    said = page.inner_text("#problems")
+    assert "failed: tl_dmi, seeds 0, 1, natural_accuracy: out of memory while training" in said
+    assert "refused: round(digits=1), seed 0" in said
+    assert "23 ok, 2 failed, 1 refused, 2 missing" in page.inner_text("#provenance")
+    assert "out of memory while training" in page.inner_text("#grid")
+
+
+def test_the_profile_is_stamped(show: Any, realistic: list[ResultRow]) -> None:
+    page = show(realistic).open()
+    assert page.inner_text("#stamp") == "smoke profile: stand-in data, not comparable with published numbers"
+    assert page.is_hidden("#exposure")
+
+
+def test_the_paper_profile_is_not_stamped_and_people_are_withheld(show: Any, cell: Any) -> None:
+    page = show(cell("none", profile="paper", private="celeba")).open()
+    assert page.is_hidden("#stamp")
+    assert "withheld" in page.inner_text("#grid")
+
+
+def test_private_pictures_are_announced(show: Any, cell: Any) -> None:
+    page = show(cell("none", private="lfw"), with_private_exemplars=True).open()
+    assert page.inner_text("#exposure") == "This page shows private training images."
+    assert len(page.query_selector_all("#grid .face.private")) == 8
+
+
+def test_reconstructions_are_shown_with_their_verdicts(show: Any, realistic: list[ResultRow]) -> None:
+    page = show(realistic).open("#setup=faces32-gmi")
+    assert len(page.query_selector_all("#grid tbody tr")) == 9  # eight defenses and the private row
+    faces = page.eval_on_selector_all(
+        "#grid .face:not(.private)",
+        "found => found.map(f => [f.className.split(' ')[1], f.textContent, getComputedStyle(f).borderTopStyle])",
+    )
+    assert len(faces) == 64
+    assert {tuple(face) for face in faces} == {("hit", "✓", "solid"), ("miss", "✗", "dashed")}
+    assert "the first 8 attacked identities by label" in page.inner_text("#rule")
+    pictures = page.eval_on_selector_all(
+        "#grid .face", "found => [...new Set(found.map(f => f.style.backgroundImage.slice(5, -2)))]"
+    )
+    load = """sources => Promise.all(sources.map(source => new Promise(done => {
+        const image = new Image();
+        image.onload = image.onerror = () => done([image.naturalWidth, image.naturalHeight]);
+        image.src = source;
+    })))"""
+    sizes = page.evaluate(load, pictures)
+    assert sizes == [[256, 32]] * 9
+
+
+def test_an_empty_store_says_no_rows(show: Any) -> None:
+    page = show([], warnings=["no rows of sweep 'nightly' in this store; it holds: first-look"]).open()
+    assert page.is_visible("#empty") and page.is_hidden("#view")
+    assert "no rows" in page.inner_text("#empty")
+    assert "sweep 'nightly'" in page.inner_text("#warnings")
+
+
+def test_a_setup_in_which_everything_failed(show: Any, row: Any, cell: Any) -> None:
+    rows = [
+        row("natural_accuracy", None, setup="all-failed", seed=s, status="failed", reason="no such data set")
+        for s in (0, 1)
+    ]
+    page = show(rows + cell("none")).open("#setup=all-failed")
+    assert page.is_visible("#noplot") and page.is_hidden("#plot")
+    assert "no rows" in page.inner_text("#noplot") and "no rows" in page.inner_text("#rule")
+    assert "no such data set" in page.inner_text("#problems")
+    page.select_option("#setup", "faces32-gmi")
+    page.wait_for_selector("#plot .main-svg")
+    assert page.is_hidden("#noplot")
+    page.select_option("#setup", "all-failed")
+    assert page.is_hidden("#plot")
+
+
+def test_markup_in_names_is_shown_as_text(show: Any, cell: Any) -> None:
+    rows = cell("none") + [replace(r, defense=UGLY, setup="faces32-gmi", sweep="first-look") for r in cell("bido")]
+    rows = [replace(r, evaluator="</script><script>alert(1)</script>") for r in rows]
+    page = show(rows).open()
+    assert page.title() == "midef: privacy against utility"
+    assert UGLY in page.inner_text("#table")
+    assert "</script><script>alert(1)" in page.inner_text("#facts")
+    assert page.query_selector("main img, main td b:not(.face b), #plot a") is None
+    annotations = page.eval_on_selector_all("#plot .annotation-text", "found => found.map(t => t.textContent)")
+    assert any(text.startswith("<img src=x onerror=") for text in annotations)
+    page.locator("#table tbody tr", has_text="onerror").click()
+    page.reload()
+    assert page.locator("#table tr[aria-selected=true]").count() == 1
+
+
+def test_a_long_name_does_not_push_the_table_out(show: Any, cell: Any) -> None:
+    long = "a_defense_with_a_name_of_sixty_characters_and_no_break_in_it"
+    assert len(long) == 60
+    page = show(cell("none") + [replace(r, defense=long) for r in cell("bido")]).open()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert long in page.inner_text("#table")
+
+
+def test_labels_in_the_plot_do_not_cover_each_other(show: Any, realistic: list[ResultRow]) -> None:
+    page = show(realistic).open("#setup=faces32-gmi")
+    boxes = page.eval_on_selector_all(
+        "#plot .annotation-text",
+        "found => found.map(t => [t.textContent, t.getBoundingClientRect()]).map(([name, b]) => "
+        "[name, b.left, b.top, b.right, b.bottom])",
+    )
+    assert len(boxes) == 11  # eight names, dominated, chance, stamp
+    for i, (one, l1, t1, r1, b1) in enumerate(boxes):
+        for other, l2, t2, r2, b2 in boxes[:i]:
+            assert min(r1, r2) <= max(l1, l2) + 1 or min(b1, b2) <= max(t1, t2) + 3, f"{one} covers {other}"

@@ -1,0 +1,109 @@
+"""The trade-off figure as data: what is drawn where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import combinations, pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dashboards._labels import Box, place_labels
+from dashboards.trade_off import COLOURS, GREY, assign_colours, draw
+from midef.core import ResultRow
+from midef.core.summary import by_setup, summarise
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("colour", [*COLOURS, GREY])
+def test_colours_stand_out_from_white(colour: str) -> None:
+    assert 1.05 / (luminance(colour) + 0.05) >= 3
+
+
+def traces(figure: Any, name: str) -> list[Any]:
+    return [trace for trace in figure.data if trace.name == name]
+
+
+def test_up_is_better_and_every_point_is_where_the_table_says(realistic: list[ResultRow]) -> None:
+    for group in by_setup(summarise(realistic)).values():
+        figure = draw(group)
+        bottom, top = figure.layout.yaxis.range
+        assert bottom > top
+        points = {t.customdata[0]: (t.x[0], t.y[0]) for t in figure.data if t.customdata}
+        expected = {
+            i: (row.natural_accuracy.mean, row.attack_accuracy_at_1.mean)
+            for i, row in enumerate(group)
+            if row.natural_accuracy.mean is not None
+        }
+        assert points == expected
+        left, right = figure.layout.xaxis.range
+        assert all(left < x < right and top < y < bottom for x, y in points.values())
+        assert figure.data[-1].name == "selection" and not figure.data[-1].x
+
+
+def test_the_front_is_a_staircase_that_no_point_lies_above(realistic: list[ResultRow]) -> None:
+    group = next(iter(by_setup(summarise(realistic)).values()))
+    (front,) = traces(draw(group), "front")
+    steps = list(zip(front.x, front.y, strict=True))
+    for (x0, y0), (x1, y1) in pairwise(steps):
+        assert x0 == x1 or y0 == y1
+        assert x1 >= x0 and y1 >= y0
+    for row in group:
+        x, y = row.natural_accuracy.mean, row.attack_accuracy_at_1.mean
+        if x is not None and y is not None:
+            assert (x, y) in steps if row.is_on_front else any(fx >= x and fy <= y for fx, fy in steps)
+
+
+def test_reference_chance_and_stamp_are_drawn(realistic: list[ResultRow]) -> None:
+    group = next(iter(by_setup(summarise(realistic)).values()))
+    figure = draw(group, stamp="smoke profile")
+    dashes = [shape.line.dash for shape in figure.layout.shapes]
+    assert sorted(dashes) == ["dash", "dash", "dot"]
+    texts = [note.text for note in figure.layout.annotations]
+    assert "smoke profile" in texts and "chance 0.50 %" in texts and "undefended" in texts
+
+
+def test_names_are_text_and_not_markup(cell: Callable[..., list[ResultRow]]) -> None:
+    name = "<b>bold</b> & <a href='x'>link</a>"
+    rows = cell("none") + [replace(r, defense=name) for r in cell("bido")]
+    figure = draw(summarise(rows))
+    texts = [note.text for note in figure.layout.annotations]
+    assert any(text.startswith("&lt;b&gt;bold&lt;/b&gt; &amp; ") for text in texts)
+    assert not any("<b>" in text or "<a" in text for text in texts)
+
+
+def test_nothing_to_draw(row: Callable[..., ResultRow]) -> None:
+    assert draw(summarise([row("natural_accuracy", 90.0)])) is None
+
+
+def test_one_colour_for_a_defense_in_all_setups(realistic: list[ResultRow]) -> None:
+    summaries = summarise(realistic)
+    colours = assign_colours(summaries)
+    assert set(colours) == {r.defense for r in summaries if r.is_on_front and not r.is_undefended}
+    assert len(set(colours.values())) == len(colours)
+
+
+def test_labels_of_a_crowd_do_not_cover_each_other() -> None:
+    anchors = [(200.0 + 14 * (i % 5), 200.0 + 18 * (i // 5)) for i in range(15)]
+    sizes = [(90.0, 14.0)] * 15
+    obstacles = [Box.around(x, y, 16, 16, weight=6) for x, y in anchors]
+    placed = place_labels(anchors, sizes, obstacles, Box(0, 0, 600, 480))
+    boxes = [Box.around(x + p.dx, y + p.dy, 90, 14) for (x, y), p in zip(anchors, placed, strict=True)]
+    assert all(a.overlap(b) == 0 for a, b in combinations(boxes, 2))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(st.floats(0, 600), st.floats(0, 480)), min_size=1, max_size=8))
+def test_labels_stay_inside(anchors: list[tuple[float, float]]) -> None:
+    placed = place_labels(anchors, [(80.0, 14.0)] * len(anchors), [], Box(0, 0, 600, 480))
+    for (x, y), p in zip(anchors, placed, strict=True):
+        assert x + p.dx - 40 >= -1 and x + p.dx + 40 <= 601
+        assert y + p.dy - 7 >= -1 and y + p.dy + 7 <= 481
