@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 CHUNK = 1024
 """Images drawn and asked at once. Changes memory and speed, not results."""
 
+LARGEST_RADIUS = 1e6
+"""A row whose sphere is larger is done: the target gives this label everywhere, and growing on would never end."""
+
 
 @ATTACKS.add("brep_mi")
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +43,8 @@ class BrepMi(Attack):
 
     Source: Kahla et al., CVPR 2022, released code; targeted mode. MIBench's copy omits clamp and rejection and grows
     from 25 inside; we follow the authors. We differ: several restarts are independent starts; all identities run in one
-    batch, each with its own random stream; the loss query the code makes for its log is left out; `redraws` guards a
-    loop the code leaves endless.
+    batch, each with its own random stream; the loss query the code makes for its log is left out; `redraws` and
+    `LARGEST_RADIUS` guard loops the code leaves endless.
     """
 
     paper: ClassVar[str] = "Kahla et al., CVPR 2022 (arXiv 2203.06580)"
@@ -90,12 +93,15 @@ class BrepMi(Attack):
         Returns:
             latents [N, Z] and whether one was found [N].
         """
+        from midef.attacks.priors._networks import standard_latents
+
         rng = torch.Generator().manual_seed(derive_seed("brep_pool", task.seed))
         dim = self.prior.latent_dim
-        wanted = {}
-        for row, (label, restart) in enumerate(zip(task.labels.tolist(), task.restarts.tolist(), strict=True)):
-            wanted[label, restart] = row
-        latents = torch.randn(len(task.labels), dim, generator=rng).clamp(-self.clamp, self.clamp)
+        pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
+        wanted = {pair: row for row, pair in enumerate(pairs)}
+        # the guess where no start is found has a stream of its own: the pool must not depend on how many are attacked
+        guesses = standard_latents([derive_seed("brep_guess", task.seed, *pair) for pair in pairs], dim)
+        latents = guesses.clamp(-self.clamp, self.clamp)
         found = torch.zeros(len(task.labels), dtype=torch.bool)
         hits: dict[int, int] = {}
         for _ in range(self.pool_batches):
@@ -151,7 +157,7 @@ class BrepMi(Attack):
             counts = stays | (rejected[rows] >= self.redraws)
             rejected[rows[counts]] = 0
             fruitless[rows] = torch.where(grows, 0, fruitless[rows] + counts.long())
-            active[rows] = fruitless[rows] < self.patience
+            active[rows] = (fruitless[rows] < self.patience) & (new <= LARGEST_RADIUS)
         return best, grew
 
 

@@ -26,7 +26,7 @@ class InversionModel(Attack):
     Restart r of an identity is its r-th image of the report split: images the target was not trained on, seen by the
     attacker as served score vectors only. The network never saw a private image.
 
-    Source: Yang et al., CCS 2019. We differ: which private images are inverted is ours (they use the whole private set).
+    Source: Yang et al., CCS 2019. We differ: they invert the whole private set.
     """
 
     paper: ClassVar[str] = "Yang et al., CCS 2019 (arXiv 1902.08552)"

@@ -119,7 +119,7 @@ class Registry(Generic[T]):
         Raises:
             SpecError: for an unknown name, preset or parameter, or a wrong value.
         """
-        name, preset, params = self._parse(wanted)
+        name, preset, params = self.parse(wanted)
         cls = self.get(name)
         presets: Mapping[str, Mapping[str, Any]] = getattr(cls, "presets", {})
         if preset is not None:
@@ -158,7 +158,12 @@ class Registry(Generic[T]):
             )
         return self.make(choice.name, choice.params)
 
-    def _parse(self, wanted: str | Mapping[str, Any]) -> tuple[str, str | None, dict[str, Any]]:
+    def parse(self, wanted: str | Mapping[str, Any]) -> tuple[str, str | None, dict[str, Any]]:
+        """Name, preset and parameters of what a person wrote, unchecked.
+
+        Raises:
+            SpecError: if it cannot be read.
+        """
         if isinstance(wanted, Mapping):
             given = dict(wanted)
             if not isinstance(given.get("name"), str):

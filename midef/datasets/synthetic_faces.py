@@ -42,8 +42,8 @@ _IDENTITY: dict[str, tuple[float, float]] = {
     "lip_thickness": (0.02, 0.06),
     "ear_size": (0.05, 0.12),
 }
-# Each image draws these anew; amplitudes are multiplied by `difficulty`. Colour is a nuisance too, on purpose: where skin
-# and hair colour belonged to the identity, 99 % of the inversions succeeded whatever a defense erased.
+# Each image draws these anew; amplitudes are multiplied by `difficulty`. Colour is a nuisance too, on purpose: where
+# skin and hair colour belonged to the identity, 99 % of the inversions succeeded whatever a defense erased.
 _NUISANCE: dict[str, tuple[float, float]] = {
     "turn": (-0.12, 0.12),
     "scale": (-0.08, 0.08),
@@ -146,8 +146,8 @@ class SyntheticFaces(Dataset):
         return dict(zip(_NUISANCE, drawn.T, strict=True)) | {
             "skin": _mixed(rng, _SKINS, count),
             "hair": _mixed(rng, _HAIRS, count),
-            "background": 0.2 + 0.6 * rng.random((count, 3)),
-            "clothes": 0.1 + 0.8 * rng.random((count, 3)),
+            "background": 0.4 + 0.2 * rng.random((count, 3)),
+            "clothes": 0.3 + 0.4 * rng.random((count, 3)),
             "lips": np.array([0.70, 0.28, 0.28]) + 0.15 * (rng.random((count, 3)) - 0.5),
             "iris": 0.05 + 0.30 * rng.random((count, 3)),
             "noise": rng.standard_normal((count, 3, resolution_px, resolution_px), dtype=np.float32),

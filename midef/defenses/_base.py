@@ -92,6 +92,7 @@ class Defense:
         """This defense at a strength that changes nothing: training equals the undefended training."""
         raise NotImplementedError
 
-    def owned_slots(self) -> frozenset[str]:
+    @classmethod
+    def owned_slots(cls) -> frozenset[str]:
         """The exclusive hooks it overrides."""
-        return frozenset(s for s in OWNED_SLOTS if getattr(type(self), s) is not getattr(Defense, s))
+        return frozenset(s for s in OWNED_SLOTS if getattr(cls, s) is not getattr(Defense, s))

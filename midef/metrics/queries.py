@@ -13,7 +13,7 @@ from midef.metrics._base import METRICS, Evidence, Measurement, Metric
 @METRICS.add("queries")
 @dataclass(frozen=True, kw_only=True)
 class Queries(Metric):
-    """Images the target was asked about, for a target-dependent inverter too; forward passes where it is a white box."""
+    """Images the target was asked about, for a target-dependent inverter too; white box: forward passes."""
 
     paper: ClassVar[str] = "standard"
     unit: ClassVar[str] = "images"

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class _ResNet(Architecture):
-    """Blocks `stem`, `layer1_0` to `layer4_n`, `pool`; taps are the stem, the end of each stage and the pooled vector.
+    """Blocks `stem`, `layer1_0` to `layer4_n`, `pool`; taps: stem, stage ends, pooled vector.
 
-    stem: `imagenet` is conv7 stride 2 and max-pool (224 px); `small` is conv3 stride 1 (32 to 64 px), else four of the
-    five halvings would leave one pixel; `auto` takes `small` below 128 px.
+    stem: `imagenet` is conv7 stride 2 and max-pool (224 px); `small` is conv3 stride 1 (32 to 64 px, where five halves
+    would leave one pixel); `strided` is conv3 stride 2; `auto` takes `small` below 128 px.
 
     Source: He et al., CVPR 2016; blocks are torchvision's. Taps after BiDO's ResNet-18 variant, stage ends only.
     """
@@ -30,7 +30,7 @@ class _ResNet(Architecture):
     depths: ClassVar[tuple[int, ...]] = (2, 2, 2, 2)
     widths: ClassVar[tuple[int, ...]] = (64, 128, 256, 512)
 
-    stem: Literal["auto", "imagenet", "small"] = "auto"
+    stem: Literal["auto", "imagenet", "small", "strided"] = "auto"
 
     @override
     def facts(self) -> ModelFacts:
@@ -51,14 +51,15 @@ class _ResNet(Architecture):
         from midef.models._network import TargetModel
 
         unit: Any = getattr(resnet, self.block)
-        small = self.stem == "small" or (self.stem == "auto" and resolution_px < 128)
+        stem_kind = ("small" if resolution_px < 128 else "imagenet") if self.stem == "auto" else self.stem
+        kernel, stride = {"imagenet": (7, 2), "small": (3, 1), "strided": (3, 2)}[stem_kind]
         first = self.widths[0]
         stem = [
-            nn.Conv2d(3, first, 3 if small else 7, stride=1 if small else 2, padding=1 if small else 3, bias=False),
+            nn.Conv2d(3, first, kernel, stride, kernel // 2, bias=False),
             nn.BatchNorm2d(first),
             nn.ReLU(inplace=True),
         ]
-        if not small:
+        if stem_kind == "imagenet":
             stem.append(nn.MaxPool2d(3, stride=2, padding=1))
         blocks: list[tuple[str, nn.Module]] = [("stem", nn.Sequential(*stem))]
         came = first
@@ -115,6 +116,7 @@ class ResNet152(_ResNet):
 @ARCHITECTURES.add("resnet18_tiny")
 @dataclass(frozen=True, kw_only=True)
 class ResNet18Tiny(_ResNet):
-    """ResNet-18 with a quarter of the channels."""
+    """ResNet-18 with a quarter of the channels and a stem that halves once: a sixteenth of the work per layer."""
 
+    stem: Literal["auto", "imagenet", "small", "strided"] = "strided"
     widths: ClassVar[tuple[int, ...]] = (16, 32, 64, 128)

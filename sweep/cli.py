@@ -1,0 +1,346 @@
+"""The command line: `midef VERB`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import midef
+from midef.core.errors import MidefError, SpecError
+
+EXIT_OK, EXIT_FAILURES, EXIT_INTERRUPTED = 0, 1, 130
+DEFAULT_STORE = "midef-store"
+LISTED = ("defenses", "attacks", "priors", "datasets", "architectures", "metrics", "profiles", "sweeps")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    0 ok; 1 finished with failed cells; 2 wrong usage or specification; 3 something is missing on this machine;
+    130 interrupted, what is finished is stored.
+    """
+    options = _parser().parse_args(arguments)
+    level = logging.DEBUG if getattr(options, "verbose", False) else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        code: int = options.command(options)
+    except MidefError as error:
+        sys.stderr.write(f"midef: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("\nmidef: interrupted; what is finished is stored, the same command goes on from there\n")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="midef", description="Measures defenses against model inversion.")
+    parser.add_argument("--version", action="version", version=f"midef {midef.__version__}")
+    verbs = parser.add_subparsers(title="commands", metavar="VERB", required=True)
+
+    def add(name: str, help_text: str, command: Any, *, config: bool = False, store: bool = True) -> Any:
+        verb = verbs.add_parser(name, help=help_text, description=help_text)
+        verb.set_defaults(command=command)
+        if config:
+            verb.add_argument("config", nargs="?", default="smoke", help="a YAML file or a named sweep (smoke)")
+            verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override: seeds=[0,1,2]")
+        if store:
+            default = os.environ.get("MIDEF_RESULTS", DEFAULT_STORE)
+            verb.add_argument("--store", default=default, help=f"folder or s3:// URI (default {default})")
+        return verb
+
+    plan = add("plan", "count what a sweep needs, what is stored and what it will cost", _plan, config=True)
+    plan.add_argument("--expand", action="store_true", help="one line per cell")
+    plan.add_argument("--json", action="store_true", help="for programs")
+    run = add("run", "run a sweep; what is stored is not done again", _run, config=True)
+    for verb in (plan, run):
+        verb.add_argument("--retry-failed", action="store_true", help="try cells that failed before again")
+    run.add_argument("--address", default="", help="a running Ray cluster (default: one found here, or started)")
+    run.add_argument("--cpus", type=int, help="CPUs of a Ray started here (default: all)")
+    run.add_argument("--dashboard", action="store_true", help="build the dashboard at the end")
+    run.add_argument("--out", type=Path, default=Path("midef-dashboard"), help="folder of the dashboard")
+    run.add_argument("--verbose", action="store_true", help="let Ray and the stages speak")
+    status = add("status", "what a store holds and what a sweep still lacks; reads the store only", _status)
+    status.add_argument("--json", action="store_true", help="for programs")
+    table = add("table", "the results as a table", _table)
+    table.add_argument("--sweep", help="a sweep of this store (default: the latest)")
+    table.add_argument("--format", choices=("text", "md", "csv"), default="text")
+    listing = add("list", "what is registered", _list, store=False)
+    listing.add_argument("what", choices=LISTED)
+    listing.add_argument("--markdown", action="store_true")
+    listing.add_argument("--json", action="store_true")
+    doctor = add("doctor", "check this machine, and the data of a sweep", _doctor, config=True)
+    doctor.set_defaults(config_given=True)
+    dashboard = add("dashboard", "build the static dashboard", _dashboard)
+    dashboard.add_argument("action", choices=("build",))
+    dashboard.add_argument("--sweep", help="a sweep of this store (default: the latest)")
+    dashboard.add_argument("--out", type=Path, default=Path("midef-dashboard"))
+    dashboard.add_argument("--with-private-exemplars", action="store_true", help="show private training images")
+    add("compact", "merge the result files of a store into one", _compact)
+    datasets = add("datasets", "licence, consent, counts and fingerprint of a data set", _card, store=False)
+    datasets.add_argument("action", choices=("card",))
+    datasets.add_argument("dataset", help="as in a sweep: synthetic_faces, or image_folder(path=faces.zip)")
+    return parser
+
+
+def _sweep(options: argparse.Namespace) -> Any:
+    from sweep.spec import read_spec, resolve
+
+    return resolve(read_spec(options.config, options.set))
+
+
+def _existing_store(uri: str) -> Any:
+    """The store, or None where there is none yet."""
+    from midef.core.errors import StoreSchemaError
+    from midef.storage import Store
+
+    if "://" not in uri and not (Path(uri) / "store.json").exists():
+        return None
+    try:
+        return Store.open(uri, create=False)
+    except StoreSchemaError:
+        raise
+    except MidefError:
+        if "://" in uri:
+            return None
+        raise
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from sweep.plan import make_plan, plan_text
+
+    sweep = _sweep(options)
+    plan = make_plan(sweep, _existing_store(options.store), retry_failed=options.retry_failed)
+    if options.json:
+        counts = {"cells": len(sweep.cells), "done": len(plan.done), "to_build": len(plan.nodes)}
+        shared = {"unshared": dict(plan.unshared), "shared": dict(plan.shared), "cached": dict(plan.cached)}
+        _say(json.dumps({"sweep": sweep.name, "digest": sweep.digest, **counts, **shared}, indent=1))
+        return EXIT_OK
+    _say(plan_text(plan))
+    if options.expand:
+        done = {c.cell.digest for c in plan.done}
+        for c in sweep.cells:
+            state = "refused" if c.refused else "done" if c.cell.digest in done else "to do"
+            _say(f"{c.cell.digest[:10]}  {state:<8}{c.cell.setup.id}  {c.cell.defense.label}  seed {c.cell.seed}")
+    return EXIT_OK
+
+
+def _run(options: argparse.Namespace) -> int:
+    from midef.storage import Store
+    from sweep.plan import plan_text, refusals
+
+    sweep = _sweep(options)
+    store = Store.open(options.store)
+    from sweep.runner import RunOptions, failure_text, prepare, run_plan
+
+    plan = prepare(sweep, store, retry_failed=options.retry_failed)
+    failed = list(plan.failed_before)
+    if plan.nodes:
+        head = f"resuming sweep {sweep.name}" if plan.done or any(plan.cached.values()) else f"sweep {sweep.name}"
+        _say(f"{head}: {len(plan.done)} cells done, {sum(len(n.cells) for n in plan.nodes.values())} to do")
+        _say(plan_text(plan))
+        _say("")
+        outcome = run_plan(plan, store, RunOptions(address=options.address, cpus=options.cpus, verbose=options.verbose))
+        _say(f"built {outcome.built} artifacts, wrote {outcome.rows} cells")
+        if outcome.failed:
+            _say(f"failed:\n{failure_text(outcome)}")
+            states = store.results.cells()
+            failed += [c for n in plan.nodes.values() for c in n.cells if states.get(c.cell.digest) != "ok"]
+    elif plan.rows_only:
+        _say(f"wrote the rows of {len(plan.rows_only)} cells whose scores were stored")
+    else:
+        tried = f", {len(failed)} failed before (--retry-failed tries them again)" if failed else ""
+        _say(f"nothing to do: all {len(plan.done)} cells of sweep {sweep.name} are done{tried}")
+    for line in refusals(plan.refused):
+        _say(f"refused: {line}")
+    _say("")
+    _print_table(store, sweep.name, "text")
+    if options.dashboard:
+        _build_dashboard(options.store, options.out, sweep.name, with_private_exemplars=False)
+    return EXIT_FAILURES if failed else EXIT_OK
+
+
+def _status(options: argparse.Namespace) -> int:
+    from midef.storage import Store
+
+    store = Store.open(options.store, create=False)
+    cells = store.results.cells()
+    sweeps = []
+    for digest, _ in store.sweeps.sweeps():
+        manifest = store.sweeps.read_manifest(digest)
+        states = Counter(cells.get(str(row["cell"]), "missing") for row in manifest.rows)
+        sweeps.append({"sweep": json.loads(manifest.spec_json)["name"], "digest": digest, "cells": dict(states)})
+    artifacts = Counter(key.kind for key in store.artifacts.keys())  # noqa: SIM118  # a method, not a mapping
+    reasons = Counter(row.reason for row in store.results.read() if row.status == "failed")
+    if options.json:
+        _say(json.dumps({"sweeps": sweeps, "artifacts": dict(artifacts), "failures": dict(reasons)}, indent=1))
+        return EXIT_OK
+    _say(f"store {options.store}: {len(cells)} cells, " + (_counts(artifacts) or "no artifacts"))
+    for sweep in sweeps:
+        _say(f"{sweep['digest'][:10]}  {sweep['sweep']}: {_counts(sweep['cells'])}")
+    for reason, count in reasons.most_common(5):
+        _say(f"failed: {count} rows: {reason}")
+    if reasons:
+        _say("next: midef run CONFIG --retry-failed")
+    return EXIT_OK
+
+
+def _counts(counts: Any) -> str:
+    return ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
+
+
+def _table(options: argparse.Namespace) -> int:
+    from midef.storage import Store
+
+    _print_table(Store.open(options.store, create=False), options.sweep, options.format)
+    return EXIT_OK
+
+
+def _print_table(store: Any, sweep: str | None, style: str) -> None:
+    from midef.core.summary import csv_table, markdown_table, summarise, text_table
+    from midef.storage import rows_of_sweep
+
+    rows = rows_of_sweep(store, sweep)
+    draw = {"text": text_table, "md": markdown_table, "csv": csv_table}[style]
+    _say(draw(summarise(rows)) if rows else "no results yet")
+
+
+def _dashboard(options: argparse.Namespace) -> int:
+    _build_dashboard(options.store, options.out, options.sweep, options.with_private_exemplars)
+    return EXIT_OK
+
+
+def _build_dashboard(store: str, out: Path, sweep: str | None, with_private_exemplars: bool) -> None:
+    from dashboards.build import build
+
+    report = build(store, out, sweep, with_private_exemplars)
+    for warning in report.warnings:
+        _say(f"warning: {warning}")
+    _say(f"dashboard: {report.index.resolve()}  ({report.files} files, {report.bytes / 2**20:.1f} MB)")
+
+
+def _list(options: argparse.Namespace) -> int:
+    entries = _entries(options.what)
+    if options.json:
+        _say(json.dumps(entries, indent=1))
+        return EXIT_OK
+    columns = list(entries[0])
+    if options.markdown:
+        _say("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
+        for entry in entries:
+            _say("| " + " | ".join(entry.values()) + " |")
+        return EXIT_OK
+    widths = {c: max(len(c), *(len(e[c]) for e in entries)) for c in columns[:-1]}
+    for entry in entries:
+        _say("  ".join([*(entry[c].ljust(widths[c]) for c in columns[:-1]), entry[columns[-1]]]))
+    return EXIT_OK
+
+
+def _entries(what: str) -> list[dict[str, str]]:
+    from midef.attacks import ATTACKS, PRIORS
+    from midef.datasets import DATASETS
+    from midef.defenses import DEFENSES
+    from midef.metrics import METRICS
+    from midef.models import ARCHITECTURES
+    from sweep.profiles import PROFILES
+    from sweep.spec import named_sweeps
+
+    if what == "profiles":
+        return [{"name": p.name, "meaning": p.about} for p in PROFILES.values()]
+    if what == "sweeps":
+        return [{"name": n, "meaning": (f.__doc__ or "").splitlines()[0]} for n, f in named_sweeps().items()]
+    registries: dict[str, Any] = {
+        "defenses": DEFENSES,
+        "attacks": ATTACKS,
+        "priors": PRIORS,
+        "datasets": DATASETS,
+        "architectures": ARCHITECTURES,
+        "metrics": METRICS,
+    }
+    entries = []
+    for cls in registries[what]:
+        entry = {"name": cls.registered_name, "paper": cls.paper}
+        if what == "defenses":
+            entry |= {"acts on": cls.acts_on, "owns": ", ".join(sorted(cls.owned_slots())) or "-"}
+        if what == "attacks":
+            entry |= {"access": cls.access.words}
+        if what == "metrics":
+            entry |= {"unit": cls.unit, "larger is": cls.larger_is}
+        if what in ("defenses", "attacks", "priors"):
+            entry |= {"presets": ", ".join(cls.presets) or "-"}
+        entries.append(entry | {"meaning": (cls.__doc__ or "").strip().splitlines()[0]})
+    return entries
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    """Everything a sweep needs here, found or missing; exit 3 if something required is missing."""
+    import platform
+    import shutil
+    from importlib.metadata import PackageNotFoundError, version
+
+    _say(f"midef {midef.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores")
+    lacking = 0
+    for package in ("torch", "torchvision", "ray", "optuna", "pyarrow", "pandas", "plotly"):
+        try:
+            _say(f"ok       {package} {version(package)}")
+        except PackageNotFoundError:
+            _say(f"missing  {package}; pip install {package}")
+            lacking += package != "ray"
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    _say(f"ok       GPUs: {', '.join(gpus) or 'none, everything runs on the CPU'}")
+    where = Path(options.store) if "://" not in options.store else Path()
+    while not where.exists():
+        where = where.parent
+    _say(f"ok       free disk at {options.store}: {shutil.disk_usage(where).free / 2**30:.0f} GiB")
+    try:
+        sweep = _sweep(options)
+        _say(f"ok       sweep {sweep.name}: {len(sweep.cells)} cells, data sets found")
+    except SpecError as error:
+        lacking += 1
+        for problem in error.problems:
+            _say(f"missing  {problem}")
+    return 3 if lacking else EXIT_OK
+
+
+def _compact(options: argparse.Namespace) -> int:
+    from midef.storage import Store
+
+    before, after, rows = Store.open(options.store, create=False).results.compact()
+    _say(f"{before} result files -> {after}, {rows} rows")
+    return EXIT_OK
+
+
+def _card(options: argparse.Namespace) -> int:
+    from midef.core.errors import PreflightError
+    from midef.datasets import DATASETS
+
+    choice = DATASETS.choose(options.dataset)
+    dataset = DATASETS.make(choice.name, choice.params)
+    problems = dataset.problems()
+    if problems:
+        raise PreflightError(problems)
+    card = dataset.card()
+    _say(card.title or choice.name)
+    for name in ("licence", "consent", "source"):
+        _say(f"{name:<12}{getattr(card, name) or 'unknown'}")
+    for name, count in card.counts.items():
+        _say(f"{name:<12}{count:,}")
+    _say(f"{'fingerprint':<12}{dataset.fingerprint() or 'computed from its parameters'}")
+    return EXIT_OK
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,124 @@
+"""Profiles: the same setups at another budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from midef.core.errors import SpecError, did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A budget. Everything a sweep leaves open is taken from here.
+
+    training, evaluator_training: fields of `TrainingRecipe`; attacks: parameters by attack name; protocol: fields of
+    `Protocol`; train_workers: 0 trains targets and evaluators in the node's process, 1 or more through Ray Train;
+    cpus: per node; gpus: share of a GPU per node, by kind, where the cluster has GPUs; about: shown by `midef list`.
+    """
+
+    name: str
+    about: str
+    resolution_px: int
+    architecture: str
+    evaluator: str
+    training: dict[str, Any]
+    evaluator_training: dict[str, Any]
+    attacks: dict[str, dict[str, Any]]
+    protocol: dict[str, Any]
+    private: dict[str, Any] = field(default_factory=dict)
+    public: dict[str, Any] = field(default_factory=dict)
+    train_workers: int = 0
+    cpus: int = 1
+    gpus: dict[str, float] = field(default_factory=dict)
+
+
+_SMALL_TRAINING = {
+    "optimizer": "adamw",
+    "learning_rate": 3e-3,
+    "batch_size": 64,
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "flip": 0.5,
+}
+_SMALL_PRIOR = {"latent_dim": 64, "width": 16, "batch_size": 32, "critic_steps": 2, "learning_rate": 1e-3}
+
+SMOKE = Profile(
+    name="smoke",
+    about="minutes on 2 cores: tiny siblings on synthetic faces at 32 px",
+    resolution_px=32,
+    architecture="vgg16_tiny",
+    evaluator="resnet18_tiny",
+    training={**_SMALL_TRAINING, "epochs": 16},
+    evaluator_training={**_SMALL_TRAINING, "epochs": 14, "jitter_px": 2},
+    attacks={
+        "gmi": {"iterations": 150, "prior": {**_SMALL_PRIOR, "steps": 1200}},
+        "brep_mi": {"patience": 30, "prior": {**_SMALL_PRIOR, "steps": 1200}},
+        "inversion_model": {"prior": {"width": 16, "epochs": 5}},
+    },
+    protocol={"identities": 40, "images_per_identity": 2, "evaluator_resolution_px": 32},
+    private={"name": "synthetic_faces", "identities": 200, "difficulty": 0.5},
+    public={
+        "name": "synthetic_faces",
+        "population": "public",
+        "identities": 600,
+        "train_images": 8,
+        "select_images": 1,
+        "report_images": 1,
+        "difficulty": 0.5,
+    },
+)
+
+MINI = Profile(
+    name="mini",
+    about="an hour on 2 cores, or minutes on a GPU: tiny siblings at 64 px, on synthetic faces or your own images",
+    resolution_px=64,
+    architecture="vgg16_tiny",
+    evaluator="resnet18_tiny",
+    training={**_SMALL_TRAINING, "epochs": 40},
+    evaluator_training={**_SMALL_TRAINING, "epochs": 40, "jitter_px": 3},
+    attacks={
+        "gmi": {"iterations": 300, "prior": {**_SMALL_PRIOR, "latent_dim": 100, "steps": 3000}},
+        "brep_mi": {"patience": 100, "prior": {**_SMALL_PRIOR, "latent_dim": 100, "steps": 3000}},
+        "inversion_model": {"prior": {"width": 32, "epochs": 20}},
+    },
+    protocol={"identities": 60, "images_per_identity": 5, "evaluator_resolution_px": 64},
+    private={"name": "synthetic_faces", "identities": 200, "difficulty": 0.5},
+    public={
+        "name": "synthetic_faces",
+        "population": "public",
+        "identities": 800,
+        "train_images": 8,
+        "select_images": 1,
+        "report_images": 1,
+        "difficulty": 0.5,
+    },
+    gpus={"target": 1.0, "evaluator": 1.0, "prior": 0.5, "inverter": 0.5, "reconstructions": 0.5, "scores": 0.25},
+)
+
+PAPER = Profile(
+    name="paper",
+    about="published recipes at 64 px (VGG16, 200 epochs, GMI 2,400 steps); bring your own data; targets on Ray Train",
+    resolution_px=64,
+    architecture="vgg16",
+    evaluator="resnet34",
+    training={},
+    evaluator_training={"learning_rate": 0.01, "epochs": 30},
+    attacks={},
+    protocol={"identities": 300, "images_per_identity": 5, "evaluator_resolution_px": 112},
+    train_workers=1,
+    gpus={"target": 1.0, "evaluator": 1.0, "prior": 1.0, "inverter": 0.5, "reconstructions": 1.0, "scores": 0.25},
+)
+
+PROFILES = {p.name: p for p in (SMOKE, MINI, PAPER)}
+
+
+def profile_named(name: str) -> Profile:
+    """The profile of this name.
+
+    Raises:
+        SpecError: names the nearest one.
+    """
+    if name not in PROFILES:
+        raise SpecError(f"profile: unknown profile {name!r}; {did_you_mean(name, PROFILES)}")
+    return PROFILES[name]

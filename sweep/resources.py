@@ -1,0 +1,27 @@
+"""What a node needs of the machine it runs on."""
+
+from __future__ import annotations
+
+from sweep.profiles import Profile
+
+DRIVER_MEMORY = 500 * 2**20
+"""Bytes a trial reserves that only drives a Ray Train run: no CPU, but it bounds how many run at once."""
+
+
+def node_resources(kind: str, profile: Profile, *, cluster_gpus: float) -> dict[str, float]:
+    """Resources of one node, as Ray names them.
+
+    A target or evaluator that trains through Ray Train reserves memory alone: its workers bring their own resources.
+    """
+    if trains_on_ray(kind, profile):
+        return {"memory": float(DRIVER_MEMORY)}
+    wanted: dict[str, float] = {"CPU": float(profile.cpus)}
+    share = profile.gpus.get(kind, 0.0)
+    if share and cluster_gpus:
+        wanted["GPU"] = share
+    return wanted
+
+
+def trains_on_ray(kind: str, profile: Profile) -> bool:
+    """Whether this node's training runs under Ray Train."""
+    return profile.train_workers > 0 and kind in ("target", "evaluator")

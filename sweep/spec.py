@@ -1,0 +1,455 @@
+"""What a person writes about a sweep, checked as a whole, and the cells it stands for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from midef.attacks import ATTACKS
+from midef.core.canonical import canonical_json, digest
+from midef.core.choice import Choice
+from midef.core.errors import DataError, MidefError, PreflightError, SpecError
+from midef.core.setup import Cell, Protocol, Setup
+from midef.datasets import DATASETS, Dataset
+from midef.defenses._stack import choose_defense, remake_defense
+from midef.models import ARCHITECTURES
+from midef.stages import CellRecipes, recipes_for_cell
+from midef.stages._cell import keyed_dataset
+from midef.training import TrainingRecipe
+from sweep.profiles import Profile, profile_named
+
+Wanted = str | dict[str, Any]
+
+_PATHS = {"path", "root", "train_list", "report_list"}
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+Several = Annotated[list[Wanted], BeforeValidator(_as_list)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ProtocolSpec(_Strict):
+    """Fields of `midef.core.Protocol`; what is left out comes from the profile."""
+
+    identities: int | None = Field(None, ge=1)
+    images_per_identity: int | None = Field(None, ge=1)
+    evaluator_resolution_px: int | None = Field(None, ge=8)
+
+
+class SetupSpec(_Strict):
+    """One row of the matrix; several where `attack` or `architecture` is a list. The profile says what is left out."""
+
+    id: str = ""
+    attack: Several
+    architecture: Several = Field(default_factory=list)
+    private: Wanted | None = None
+    public: Wanted | None = None
+    evaluator: Wanted | None = None
+    resolution_px: int | None = Field(None, ge=8, le=2048)
+    protocol: ProtocolSpec = ProtocolSpec()
+
+
+class SweepSpec(_Strict):
+    """Setups x defenses x seeds under a profile.
+
+    training, evaluator_training: overrides of the profile's recipe. A defense is written `midre`, `midre:celeba-64`,
+    `midre(area_high=0.8)`, `midre+nls`, or as a mapping with `name`.
+    """
+
+    name: str = Field(pattern=r"^[\w.-]+$", max_length=80)
+    profile: str = "smoke"
+    setups: list[SetupSpec] = Field(min_length=1)
+    defenses: list[Wanted] = Field(min_length=1)
+    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
+    training: dict[str, Any] = Field(default_factory=dict)
+    evaluator_training: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell with the artifacts that answer it; refused: why this defense cannot meet this setup, "" if it can."""
+
+    cell: Cell
+    recipes: CellRecipes
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A specification made concrete: every component with all its parameters, every recipe named.
+
+    locations: digest of a split artifact -> fields that say where its files lie here; never part of a key.
+    """
+
+    name: str
+    profile: Profile
+    cells: tuple[PlannedCell, ...]
+    locations: Mapping[str, Mapping[str, Any]]
+    spec: SweepSpec
+
+    @cached_property
+    def digest(self) -> str:
+        return digest({"name": self.name, "cells": [c.cell.digest for c in self.cells]})
+
+
+def read_spec(source: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
+    """A specification from a YAML file, or a named sweep of `sweep/sweeps/`; `key.path=value` overrides.
+
+    Raises:
+        SpecError: every problem, with the place and the nearest valid name.
+    """
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise SpecError(f"no such file {path}; give a YAML file or one of: {', '.join(named_sweeps())}") from None
+        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+            raise SpecError(f"{path} cannot be read as YAML: {error}") from error
+        if not isinstance(data, dict):
+            raise SpecError(f"{path} must hold a mapping with name, setups, defenses; it holds {type(data).__name__}")
+        data = _relative_paths(data, path.parent)
+        where = path.name
+    else:
+        from midef.core.errors import did_you_mean
+
+        known = named_sweeps()
+        if str(source) not in known:
+            raise SpecError(f"unknown sweep {str(source)!r}; {did_you_mean(str(source), known)}, or a YAML file")
+        data = known[str(source)]().model_dump(exclude_unset=True)
+        where = str(source)
+    for override in overrides:
+        _override(data, override)
+    return parse_spec(data, where)
+
+
+def named_sweeps() -> dict[str, Any]:
+    """Functions that return a `SweepSpec`, by name: one per file of `sweep/sweeps/`."""
+    from importlib import import_module
+    from pkgutil import iter_modules
+
+    package = import_module("sweep.sweeps")
+    found = [m.name for m in iter_modules(package.__path__) if not m.name.startswith("_")]
+    return {name: getattr(import_module(f"sweep.sweeps.{name}"), name) for name in sorted(found)}
+
+
+def parse_spec(data: Mapping[str, Any], where: str = "sweep") -> SweepSpec:
+    """Check plain data against the schema.
+
+    Raises:
+        SpecError: every problem at once.
+    """
+    try:
+        return SweepSpec.model_validate(data)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            place = where + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in item["loc"])
+            if item["type"] == "extra_forbidden":
+                known = _known_fields(item["loc"])
+                near = get_close_matches(str(item["loc"][-1]), known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+                problems.append(f"{place}: unknown field{hint}")
+            else:
+                problems.append(f"{place}: {item['msg']}, got {item['input']!r}"[:400])
+        raise SpecError(problems) from None
+
+
+def _known_fields(loc: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = SweepSpec
+    if "setups" in loc:
+        model = ProtocolSpec if "protocol" in loc[:-1] else SetupSpec
+    return sorted(model.model_fields)
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    """Apply `a.b.0.c=value`; the value is read as YAML."""
+    path, equals, value = text.partition("=")
+    if not equals:
+        raise SpecError(f"cannot read --set {text!r}; write key.path=value")
+    place: Any = data
+    keys = path.split(".")
+    try:
+        for key in keys[:-1]:
+            place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
+        if isinstance(place, list):
+            place[int(keys[-1])] = yaml.safe_load(value)
+        else:
+            place[keys[-1]] = yaml.safe_load(value)
+    except (ValueError, IndexError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise SpecError(f"--set {text!r} does not fit the specification: {error}") from error
+
+
+def _relative_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
+    """Make the paths of datasets absolute: in a file they are relative to that file."""
+    setups = data.get("setups")
+    for setup in setups if isinstance(setups, list) else []:
+        for role in ("private", "public") if isinstance(setup, dict) else ():
+            chosen = setup.get(role)
+            if isinstance(chosen, dict):
+                for key in _location_fields(str(chosen.get("name", ""))) & _PATHS:
+                    if isinstance(chosen.get(key), str) and chosen[key]:
+                        chosen[key] = str((base / chosen[key]).resolve())
+    return data
+
+
+def _location_fields(name: str) -> set[str]:
+    if name not in DATASETS.names():
+        return set()
+    return {f.name for f in fields(cast(Any, DATASETS.get(name))) if f.metadata.get("location")}
+
+
+class _Problems(list[str]):
+    """Collects problems; `at(place)` swallows midef's errors and keeps what they say."""
+
+    def take(self, place: str, error: MidefError) -> None:
+        self.extend(f"{place}: {p}" for p in (error.problems if isinstance(error, SpecError) else [str(error)]))
+
+
+def resolve(spec: SweepSpec) -> Sweep:
+    """Make a specification concrete.
+
+    Raises:
+        SpecError: everything wrong with names, parameters and combinations.
+        PreflightError: everything missing here: data sets that cannot be read, private images among the public ones.
+    """
+    problems, lacking = _Problems(), _Problems()
+    profile: Profile | None = None
+    try:
+        profile = profile_named(spec.profile)
+    except SpecError as error:
+        problems.take(spec.name, error)
+    training = _training("training", {**(profile.training if profile else {}), **spec.training}, problems)
+    judging = {**(profile.evaluator_training if profile else {}), **spec.evaluator_training}
+    evaluator_training = _training("evaluator_training", judging, problems)
+    defenses: list[Choice] = []
+    for i, wanted in enumerate(spec.defenses):
+        try:
+            defenses.append(choose_defense(wanted))
+        except SpecError as error:
+            problems.take(f"defenses[{i}]", error)
+    for name in sorted({d.label for d in defenses if defenses.count(d) > 1}):
+        problems.append(f"defenses: {name} is listed twice")
+    if len(set(spec.seeds)) < len(spec.seeds):
+        problems.append(f"seeds: {spec.seeds} holds a seed twice")
+    data = _Datasets(lacking, problems)
+    setups: list[Setup] = []
+    if profile is not None:
+        for i, item in enumerate(spec.setups):
+            setups += _setups(item, profile, f"setups[{i}]", data, problems)
+    ids = [s.id for s in setups]
+    for name in sorted({n for n in ids if ids.count(n) > 1}):
+        problems.append(f"setups: two setups have the id {name!r}; give each its own")
+    if problems:
+        raise SpecError(problems)
+    if lacking:
+        raise PreflightError(lacking)
+    assert profile is not None and training is not None and evaluator_training is not None
+    cells = tuple(
+        _cell(setup, defense, seed, profile, training, evaluator_training)
+        for setup, defense, seed in product(setups, defenses, spec.seeds)
+    )
+    return Sweep(spec.name, profile, cells, data.locations(cells), spec)
+
+
+def _training(place: str, params: Mapping[str, Any], problems: _Problems) -> TrainingRecipe | None:
+    try:
+        return TrainingRecipe.make(params)
+    except SpecError as error:
+        problems.take(place, error)
+        return None
+
+
+class _Datasets:
+    """Reads each data set's directory once."""
+
+    def __init__(self, lacking: _Problems, problems: _Problems) -> None:
+        self.lacking, self.problems = lacking, problems
+        self._known: dict[str, tuple[Choice, Dataset, bool] | None] = {}
+        self._where: dict[str, dict[str, Any]] = {}
+
+    def choose(self, wanted: Wanted, place: str) -> tuple[Choice, Dataset] | None:
+        """The choice with a fingerprint instead of paths; None after a problem was noted."""
+        text = json.dumps(wanted, sort_keys=True, default=str)
+        if text not in self._known:
+            self._known[text] = self._read(wanted, place)
+        found = self._known[text]
+        return None if found is None else found[:2]
+
+    def _read(self, wanted: Wanted, place: str) -> tuple[Choice, Dataset, bool] | None:
+        try:
+            choice = DATASETS.choose(wanted)
+        except SpecError as error:
+            self.problems.take(place, error)
+            return None
+        dataset = DATASETS.make(choice.name, choice.params)
+        found = dataset.problems()
+        if found:
+            self.lacking.extend(f"{place}: {p}" for p in found)
+            return None
+        names = _location_fields(choice.name)
+        where = {k: v for k, v in choice.params.items() if k in names}
+        try:
+            keyed = keyed_dataset(choice, where, dataset.fingerprint())
+        except DataError as error:
+            self.lacking.take(place, error)
+            return None
+        self._where[canonical_json(keyed.keyed)] = where
+        return keyed, dataset, True
+
+    def locations(self, cells: Sequence[PlannedCell]) -> dict[str, dict[str, Any]]:
+        """Where the files of each split artifact lie."""
+        found: dict[str, dict[str, Any]] = {}
+        for planned in cells:
+            for recipe in planned.recipes.scores.walk():
+                if recipe.kind == "split" and recipe.key.digest not in found:
+                    keyed = {
+                        "name": recipe.component,
+                        "params": recipe.params["params"],
+                        "version": recipe.params["component_version"],
+                    }
+                    found[recipe.key.digest] = self._where.get(canonical_json(keyed), {})
+        return {k: v for k, v in found.items() if v}
+
+
+def _setups(item: SetupSpec, profile: Profile, place: str, data: _Datasets, problems: _Problems) -> Iterator[Setup]:
+    """The setups of one entry: attacks x architectures."""
+    resolution_px = item.resolution_px or profile.resolution_px
+    private = _dataset(item.private or profile.private, f"{place}.private", data, problems)
+    public = _dataset(item.public or profile.public, f"{place}.public", data, problems)
+    protocol = Protocol(**{**profile.protocol, **item.protocol.model_dump(exclude_none=True)})
+    evaluator = _choose(ARCHITECTURES, item.evaluator or profile.evaluator, f"{place}.evaluator", problems)
+    attacks = [_attack(w, profile, f"{place}.attack", problems) for w in item.attack]
+    architectures = [
+        _choose(ARCHITECTURES, w, f"{place}.architecture", problems)
+        for w in item.architecture or [profile.architecture]
+    ]
+    if private is not None:
+        _check_private(private[1], protocol, f"{place}.private", problems)
+    if private is not None and public is not None:
+        _check_disjoint(private, public, place, problems)
+    for attack, architecture in product(attacks, architectures):
+        if architecture is not None and evaluator is not None:
+            _check_networks(architecture, evaluator, resolution_px, protocol, place, problems)
+        if None in (attack, architecture, evaluator, private, public):
+            continue
+        assert attack and architecture and evaluator and private and public
+        name = item.id or f"{architecture.name}-{private[0].name}"
+        if len(attacks) > 1 or not item.id:
+            name = f"{_word(attack.label)}-{name}"
+        if len(architectures) > 1 and item.id:
+            name = f"{name}-{architecture.name}"
+        yield Setup(
+            id=name,
+            attack=attack,
+            architecture=architecture,
+            private=private[0],
+            public=public[0],
+            evaluator=evaluator,
+            resolution_px=resolution_px,
+            protocol=protocol,
+        )
+
+
+def _word(label: str) -> str:
+    return re.sub(r"[^\w.=-]+", "_", label).strip("_")
+
+
+def _dataset(wanted: Wanted, place: str, data: _Datasets, problems: _Problems) -> tuple[Choice, Dataset] | None:
+    if not wanted:
+        problems.append(f"{place}: no data set given, and the profile has none; name one: image_folder with a path")
+        return None
+    return data.choose(wanted, place)
+
+
+def _choose(registry: Any, wanted: Wanted, place: str, problems: _Problems) -> Choice | None:
+    try:
+        return cast(Choice, registry.choose(wanted))
+    except SpecError as error:
+        problems.take(place, error)
+        return None
+
+
+def _attack(wanted: Wanted, profile: Profile, place: str, problems: _Problems) -> Choice | None:
+    """An attack with the profile's budget below what the person wrote, nested parameters merged."""
+    try:
+        name, preset, params = ATTACKS.parse(wanted)
+        label = ATTACKS.choose({"name": name, **({"preset": preset} if preset else {}), **params}).label
+        budget = {} if preset else profile.attacks.get(name, {})
+        merged = {**budget, **params}
+        if isinstance(budget.get("prior"), dict) and isinstance(params.get("prior"), dict):
+            merged["prior"] = {**budget["prior"], **params["prior"]}
+        chosen = ATTACKS.choose({"name": name, **({"preset": preset} if preset else {}), **merged})
+        return Choice(chosen.name, chosen.params, chosen.version, label)
+    except SpecError as error:
+        problems.take(place, error)
+        return None
+
+
+def _check_private(dataset: Dataset, protocol: Protocol, place: str, problems: _Problems) -> None:
+    if not dataset.is_labelled:
+        problems.append(f"{place}: private data needs identities (labelled: true); this set has none")
+        return
+    count = dataset.n_identities()
+    if protocol.identities > count:
+        problems.append(
+            f"{place}: the protocol attacks {protocol.identities} identities, the set has {count}; "
+            f"set protocol.identities to at most {count}"
+        )
+
+
+def _check_disjoint(
+    private: tuple[Choice, Dataset], public: tuple[Choice, Dataset], place: str, problems: _Problems
+) -> None:
+    """The attacker's public data must not hold private images."""
+    shared = private[1].members() & public[1].members()
+    if private[0] == public[0]:
+        problems.append(f"{place}: private and public data are the same set; the attacker must not have private images")
+    elif shared:
+        problems.append(
+            f"{place}: {len(shared)} images are both private and public, for example {sorted(shared)[0]} (crc32:size); "
+            "remove them from the public set"
+        )
+
+
+def _check_networks(
+    architecture: Choice, evaluator: Choice, resolution_px: int, protocol: Protocol, place: str, problems: _Problems
+) -> None:
+    target, judge = ARCHITECTURES.remake(architecture), ARCHITECTURES.remake(evaluator)
+    if target.family == judge.family:
+        problems.append(
+            f"{place}: the evaluator {evaluator.label} is of the target's family ({target.family}); an attack that "
+            "overfits one network fools its sibling too: choose an evaluator of another family"
+        )
+    problems += [f"{place}.architecture: {p}" for p in target.problems(resolution_px)]
+    problems += [f"{place}.evaluator: {p}" for p in judge.problems(protocol.evaluator_resolution_px)]
+
+
+def _cell(
+    setup: Setup,
+    defense: Choice,
+    seed: int,
+    profile: Profile,
+    training: TrainingRecipe,
+    evaluator_training: TrainingRecipe,
+) -> PlannedCell:
+    recipes = recipes_for_cell(setup, defense, seed, training=training, evaluator_training=evaluator_training)
+    reasons = remake_defense(defense).problems(ARCHITECTURES.remake(setup.architecture).facts())
+    cell = Cell(setup=setup, defense=defense, seed=seed, profile=profile.name, scores=recipes.scores.key.digest)
+    return PlannedCell(cell, recipes, "; ".join(reasons))

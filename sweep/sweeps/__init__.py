@@ -1,0 +1,1 @@
+"""One matrix per file: a function of the same name returns it."""

@@ -1,0 +1,46 @@
+"""A small GAN with random weights, stored as the stage stores one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from midef.attacks import Attack
+from midef.attacks.priors.wgan_gp import WganGp
+from midef.core import Inputs, Recipe
+
+RESOLUTION_PX = 32
+
+
+@pytest.fixture
+def small_gan() -> WganGp:
+    return WganGp(width=4, latent_dim=8)
+
+
+@pytest.fixture
+def gan_networks(small_gan: WganGp) -> dict[str, nn.Module]:
+    """Generator and critic. The generator is turned up until its images differ visibly."""
+    torch.manual_seed(0)
+    networks = small_gan.networks(RESOLUTION_PX, 0)
+    with torch.no_grad():
+        networks["generator"].project[0].weight.mul_(8)  # type: ignore[index,union-attr,operator]
+        networks["generator"].grow[-2].weight.mul_(8)  # type: ignore[index,union-attr,operator]
+    return {name: network.eval() for name, network in networks.items()}
+
+
+@pytest.fixture
+def gan_inputs(tmp_path: Path, gan_networks: dict[str, nn.Module]) -> Callable[[Attack], Inputs]:
+    """What `attack` starts from."""
+    for name, network in gan_networks.items():
+        save_file(dict(network.state_dict()), tmp_path / f"{name}.safetensors")
+
+    def inputs(attack: Attack) -> Inputs:
+        target, public = Recipe("target", "classifier"), Recipe("split", "synthetic_faces")
+        return Inputs(attack.requires(target=target, public=public), lambda recipe: tmp_path)
+
+    return inputs

@@ -1,0 +1,186 @@
+"""GMI's search against the update rule of the specification, written out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from midef.attacks import Attack, _search
+from midef.attacks._base import Task
+from midef.attacks._handle import TargetHandle
+from midef.attacks.gmi import Gmi
+from midef.attacks.priors._networks import Generator
+from midef.attacks.priors.wgan_gp import WganGp
+from midef.core import Inputs
+from midef.defenses import Defense
+from midef.models import ARCHITECTURES
+from midef.models._network import TargetModel, freeze_
+
+RESOLUTION_PX, CLASSES = 32, 5
+GanInputs = Callable[[Attack], Inputs]
+
+
+@pytest.fixture
+def target(gan_networks: dict[str, nn.Module]) -> TargetModel:
+    """Random weights; batch statistics of the generator's images, so that answers differ from image to image."""
+    torch.manual_seed(1)
+    model = ARCHITECTURES.make("vgg16_tiny").build(CLASSES, RESOLUTION_PX).train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model(gan_networks["generator"](torch.randn(256, 8)))
+    freeze_(model)
+    return model
+
+
+@pytest.fixture
+def latents_seen(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """Every latent batch the generator draws."""
+    seen: list[Tensor] = []
+    forward = Generator.forward
+
+    def spy(self: Generator, latents: Tensor) -> Tensor:
+        seen.append(latents.detach().clone())
+        return forward(self, latents)
+
+    monkeypatch.setattr(Generator, "forward", spy)
+    return seen
+
+
+def task_of(count: int) -> Task:
+    return Task(torch.arange(count) % CLASSES, torch.arange(count) // CLASSES, RESOLUTION_PX, 7, "cpu")
+
+
+def search(attack: Gmi, target: TargetModel, inputs: Inputs, count: int) -> Tensor:
+    handle = TargetHandle(target, Defense(), attack.access)
+    return attack.reconstruct(handle, inputs, task_of(count)).images
+
+
+def by_hand(attack: Gmi, target: TargetModel, inputs: Inputs, start: Tensor, labels: Tensor) -> list[Tensor]:
+    """Latents before each forward and at the end, with the loss as a mean over the whole batch.
+
+    v_new = mu v - eta g;  z <- z - mu v + (1 + mu) v_new;  z clamped; the clamp does not touch v.
+    """
+    networks = attack.prior.load(inputs.path("prior"), RESOLUTION_PX, CLASSES, "cpu")
+    mu, eta = 0.9, 0.02
+    z, v = start.clone(), torch.zeros_like(start)
+    path = [z]
+    for _ in range(attack.iterations):
+        z = z.detach().requires_grad_(True)
+        image = networks["generator"](z)
+        loss = -networks["critic"](image).mean() + 100 * F.cross_entropy(target(image).logits, labels)
+        (g,) = torch.autograd.grad(loss, z)
+        v_new = mu * v - eta * g
+        z = (z.detach() - mu * v + (1 + mu) * v_new).clamp(-1, 1)
+        v = v_new
+        path.append(z)
+    return path
+
+
+@pytest.mark.parametrize("iterations", [1, 4], ids=["one step", "four steps"])
+def test_the_search_is_nesterov_then_clamp_with_the_loss_averaged_over_sixty(
+    iterations: int, target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp, latents_seen: list[Tensor]
+) -> None:
+    attack = Gmi(iterations=iterations, prior=small_gan)
+    inputs, task = gan_inputs(attack), task_of(60)
+    search(attack, target, inputs, 60)
+    walked = list(latents_seen)
+    start = attack.initial_latents(task.labels, task.restarts, 8, task.seed)
+    expected = by_hand(attack, target, inputs, start, task.labels)
+    assert len(walked) == len(expected) == iterations + 1
+    free = expected[-1].abs() < 1
+    assert free.any() and (expected[-1] - start.clamp(-1, 1))[free].abs().max() > 1e-4, "the step can be seen"
+    for mine, theirs in zip(walked, expected, strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-4)
+
+
+def test_the_first_forward_sees_the_unclamped_start_and_all_others_the_box(
+    target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp, latents_seen: list[Tensor]
+) -> None:
+    attack = Gmi(iterations=3, prior=small_gan)
+    task = task_of(10)
+    search(attack, target, gan_inputs(attack), 10)
+    first, *later = latents_seen
+    assert torch.equal(first, attack.initial_latents(task.labels, task.restarts, 8, task.seed))
+    assert first.abs().max() > 1
+    assert len(later) == 3 and all(latents.abs().max() <= 1 for latents in later)
+
+
+def test_start_points_are_standard_normal_and_belong_to_identity_and_restart() -> None:
+    labels, restarts = torch.arange(200).repeat_interleave(3), torch.arange(3).repeat(200)
+    start = Gmi().initial_latents(labels, restarts, 100, seed=0)
+    assert start.mean().abs() < 0.02 and (start.std() - 1).abs() < 0.02
+    assert len(start.unique(dim=0)) == 600
+    back = torch.arange(599, -1, -1)
+    assert torch.equal(Gmi().initial_latents(labels[back], restarts[back], 100, seed=0), start[back])
+
+
+def test_pieces_give_the_same_as_sixty_at_once(
+    target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attack = Gmi(iterations=5, prior=small_gan)
+    inputs = gan_inputs(attack)
+    whole = search(attack, target, inputs, 60)
+    monkeypatch.setattr(_search, "CHUNK", 7)
+    assert torch.allclose(search(attack, target, inputs, 60), whole, atol=1e-5)
+
+
+def test_more_iterations_make_the_target_surer(
+    target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp
+) -> None:
+    def confidence(iterations: int) -> float:
+        attack = Gmi(iterations=iterations, prior=small_gan)
+        images = search(attack, target, gan_inputs(attack), 20)
+        with torch.no_grad():
+            own = target(images).logits.softmax(1).gather(1, task_of(20).labels[:, None])
+        return float(own.mean())
+
+    few, some, many = confidence(1), confidence(10), confidence(40)
+    assert few < some < many and many > few + 0.05, (few, some, many)
+
+
+def test_the_critic_pulls_towards_what_it_finds_real(
+    target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp
+) -> None:
+    """Without the identity term the search only follows the critic."""
+
+    def realness(iterations: int) -> float:
+        attack = Gmi(iterations=iterations, prior=small_gan, identity_weight=0.0, batch_equivalent=1)
+        inputs = gan_inputs(attack)
+        critic = small_gan.load(inputs.path("prior"), RESOLUTION_PX, CLASSES, "cpu")["critic"]
+        images = search(attack, target, inputs, 20)
+        with torch.no_grad():
+            return float(critic(images).mean())
+
+    assert realness(1) < realness(20) < realness(60)
+
+
+@pytest.mark.parametrize("wrong", [{"iterations": 0}, {"clamp": 0.0}, {"batch_equivalent": 0}], ids=str)
+def test_refuses_what_cannot_be_searched(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="needs iterations >= 1, batch_equivalent >= 1 and clamp > 0"):
+        Gmi(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("preset", "iterations", "batch"),
+    [("orig", 1500, 100), ("kedmi", 2400, 60), ("lomma", 2400, 60), ("bido", 2000, 60), ("tldmi", 3000, 60)],
+)
+def test_presets_are_the_published_settings(preset: str, iterations: int, batch: int) -> None:
+    from midef.attacks import ATTACKS
+
+    attack = ATTACKS.remake(ATTACKS.choose(f"gmi:{preset}"))
+    assert isinstance(attack, Gmi)
+    assert (attack.iterations, attack.batch_equivalent, attack.clamp) == (iterations, batch, 1.0)
+    assert (attack.learning_rate, attack.momentum, attack.identity_weight) == (0.02, 0.9, 100.0)
+
+
+def test_a_missing_prior_is_an_error(tmp_path: Path, target: TargetModel, small_gan: WganGp) -> None:
+    attack = Gmi(iterations=1, prior=small_gan)
+    with pytest.raises(KeyError, match="prior"):
+        search(attack, target, Inputs({}, lambda recipe: tmp_path), 1)

@@ -1,0 +1,321 @@
+"""The same questions to every registered defense and two stacks, on trainings small enough to really run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from midef.core import Choice, Recipe, SpecError
+from midef.datasets import DATASETS
+from midef.defenses import DEFENSES, Batch, Defense
+from midef.defenses._stack import Stack, choose_defense, remake_defense
+from midef.models import ARCHITECTURES
+from midef.models._network import Forward, TargetModel
+from midef.stages import BuildContext, ensure
+from midef.stages import train_target as stage
+from midef.stages._cell import split_recipe, target_recipe
+from midef.storage import Store
+from midef.training import TrainingRecipe
+
+RESOLUTION_PX = 32
+CLASSES = 8
+SEED = 3
+FACES = DATASETS.choose({"name": "synthetic_faces", "identities": CLASSES, "train_images": 8, "report_images": 2})
+PRIVATE = split_recipe(FACES, RESOLUTION_PX)
+ARCHITECTURE = ARCHITECTURES.choose("vgg16_tiny")
+TRAINING = TrainingRecipe(epochs=2, batch_size=16, learning_rate=0.02)
+
+STACKS = ["midre+nls", "midre+bido"]
+SUBJECTS = [*DEFENSES.names(), *STACKS]
+DEFENDING = [name for name in SUBJECTS if name != "none"]
+TRAINING_HOOKS = ("prepare_model", "transform_batch", "criterion", "penalties")
+
+every_class = pytest.mark.parametrize("name", DEFENSES.names())
+every_subject = pytest.mark.parametrize("name", SUBJECTS)
+every_defending = pytest.mark.parametrize("name", DEFENDING)
+at_any_time = pytest.mark.parametrize("progress", [0.0, 0.5, 0.99], ids=lambda p: f"progress{p:g}")
+
+
+@dataclass
+class Trained:
+    """weights: as stored; probabilities: served for the report split; before: logits in the process that trained."""
+
+    recipe: Recipe
+    weights: dict[str, Tensor]
+    probabilities: Tensor
+    before: Tensor
+    after: Tensor
+
+
+class Trainings:
+    """Trains through the stage, once for each recipe and store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.images = DATASETS.remake(FACES).load(RESOLUTION_PX).report.images.float() / 255
+        self.done: dict[tuple[Any, str], Trained] = {}
+
+    def __call__(self, defense: Choice, store: str = "store") -> Trained:
+        recipe = target_recipe(PRIVATE, ARCHITECTURE, defense, TRAINING, seed=SEED)
+        if (recipe.key, store) not in self.done:
+            self.done[recipe.key, store] = self.train(recipe, store)
+        return self.done[recipe.key, store]
+
+    def train(self, recipe: Recipe, store: str) -> Trained:
+        seen: list[Tensor] = []
+
+        def spy(model: TargetModel, part: Any, *, device: str) -> float:
+            model.eval()
+            with torch.no_grad():
+                seen.append(model(self.images).logits)
+            return 0.0
+
+        context = BuildContext(store=Store.open(self.folder / store))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(stage, "accuracy", spy)
+            folder = ensure(recipe, context)
+        model = stage.load(recipe, folder, context, CLASSES)
+        assert not model.training
+        with torch.no_grad():
+            logits = model(self.images).logits
+        probabilities = stage.defense_of(recipe).post_process(torch.softmax(logits, 1), torch.Generator())
+        return Trained(recipe, load_file(folder / "model.safetensors"), probabilities, seen[-1], logits)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
+    torch.set_num_threads(1)
+    return Trainings(tmp_path_factory.mktemp("stores"))
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """Sixteen images, four of each of four identities."""
+    images = torch.rand(16, 3, RESOLUTION_PX, RESOLUTION_PX, generator=torch.Generator().manual_seed(0))
+    return Batch(images, torch.arange(4).repeat_interleave(4), torch.arange(16))
+
+
+def choice_of(defense: Defense) -> Choice:
+    if isinstance(defense, Stack):
+        return Choice("stack", {"members": [DEFENSES.describe(part).keyed for part in defense.members]})
+    return DEFENSES.describe(defense)
+
+
+def same_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def acts_on_training(defense: Defense) -> bool:
+    return any(getattr(type(p), h) is not getattr(Defense, h) for p in defense.parts() for h in TRAINING_HOOKS)
+
+
+def forward_of(batch: Batch, defense: Defense) -> Forward:
+    """A pass of a fresh small network with the taps the defense asks for."""
+    torch.manual_seed(0)
+    architecture = ARCHITECTURES.remake(ARCHITECTURE)
+    return architecture.build(CLASSES, RESOLUTION_PX)(batch.images, defense.taps(architecture.facts()))
+
+
+# --- declarations -----------------------------------------------------------------------------------------------------
+
+
+@every_class
+def test_says_where_it_comes_from_and_what_it_acts_on(name: str) -> None:
+    cls = DEFENSES.get(name)
+    assert cls.__dict__.get("paper"), "give the paper"
+    assert cls.__dict__.get("acts_on"), "say what it acts on"
+    assert cls.__doc__ and not cls.__doc__.startswith(f"{cls.__name__}("), "write a docstring; dataclass made this one"
+    for field in fields(cls):
+        assert field.name in cls.__doc__, f"the docstring does not explain {field.name}"
+
+
+@every_class
+def test_the_file_is_named_like_the_defense(name: str) -> None:
+    assert DEFENSES.get(name).__module__ == f"midef.defenses.{name}"
+
+
+@every_subject
+def test_builds_with_defaults(name: str) -> None:
+    defense = remake_defense(choose_defense(name))
+    assert defense.problems(ARCHITECTURES.remake(ARCHITECTURE).facts()) == []
+    assert "+".join(type(part).registered_name for part in defense.parts()) == name  # type: ignore[attr-defined]
+
+
+@every_class
+def test_refuses_an_unknown_field_and_names_the_nearest(name: str) -> None:
+    known = [field.name for field in fields(DEFENSES.get(name))]
+    nearest = known[0] if known else None
+    wrong = f"{nearest}x" if nearest else "strength"
+    with pytest.raises(SpecError) as caught:
+        choose_defense({"name": name, wrong: 1})
+    assert f"defense {name!r} has no parameter {wrong!r}" in str(caught.value)
+    assert (f"did you mean {nearest!r}?" if nearest else "Known: none") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "preset"), [(cls.registered_name, preset) for cls in DEFENSES for preset in cls.presets]
+)
+def test_presets_are_valid_and_set_what_they_say(name: str, preset: str) -> None:
+    choice = DEFENSES.choose(f"{name}:{preset}")
+    wanted = DEFENSES.get(name).presets[preset]
+    assert {key: choice.params[key] for key in wanted} == dict(wanted)
+
+
+@every_subject
+def test_a_choice_makes_an_equal_defense(name: str) -> None:
+    choice = choose_defense(name)
+    defense = remake_defense(choice)
+    again = Choice.from_plain(choice.keyed)
+    assert again == choice
+    assert remake_defense(again) == defense
+    assert choice_of(defense) == choice
+    assert choice.label == name
+
+
+@every_class
+def test_every_field_is_in_the_key(name: str) -> None:
+    choice = DEFENSES.choose(name)
+    cls = DEFENSES.get(name)
+    assert set(choice.params) == {field.name for field in fields(cls)}
+    plain = target_recipe(PRIVATE, ARCHITECTURE, choice, TRAINING, seed=SEED)
+    for field in fields(cls):
+        other = DEFENSES.describe(another_value(name, field.name, getattr(DEFENSES.make(name), field.name)))
+        assert target_recipe(PRIVATE, ARCHITECTURE, other, TRAINING, seed=SEED).key != plain.key, field.name
+
+
+def another_value(name: str, field: str, value: Any) -> Defense:
+    """The defense with one field changed to the first other value that is valid."""
+    numbers = [0.9 * value, 0.5, 0.2] if isinstance(value, float) else []
+    words = ["identity", "relu", "random", "reject_joint", "normalised"] if isinstance(value, str) else []
+    whole = [1 if value != 1 else 2, 5] if isinstance(value, int) and not isinstance(value, bool) else []
+    rest: dict[str, Any] = {} if field == "init" or name != "loft" else {"init": "random"}
+    for candidate in [*numbers, *words, *whole, *([not value] if isinstance(value, bool) else [])]:
+        try:
+            return DEFENSES.make(name, {**rest, field: candidate})
+        except SpecError:
+            continue
+    raise AssertionError(f"the test knows no other value for {name}.{field}; add one to another_value")
+
+
+# --- hooks ------------------------------------------------------------------------------------------------------------
+
+
+@every_subject
+@at_any_time
+def test_batches_keep_shape_and_range(name: str, progress: float, batch: Batch) -> None:
+    defense = remake_defense(choose_defense(name))
+    images, labels = batch.images.clone(), batch.labels.clone()
+    changed = defense.transform_batch(batch, progress, torch.Generator().manual_seed(0))
+    assert torch.equal(batch.images, images) and torch.equal(batch.labels, labels), "the batch was changed in place"
+    assert changed.images.shape == images.shape and changed.images.dtype == torch.float32
+    assert changed.labels.shape == labels.shape and changed.labels.dtype == torch.int64
+    assert changed.images.min() >= 0 and changed.images.max() <= 1
+    assert torch.equal(changed.indices, batch.indices)
+    again = defense.transform_batch(batch, progress, torch.Generator().manual_seed(0))
+    assert torch.equal(again.images, changed.images), "the same generator gave other images"
+
+
+@every_subject
+@at_any_time
+def test_losses_are_finite_scalars_that_train_the_network(name: str, progress: float, batch: Batch) -> None:
+    defense = remake_defense(choose_defense(name))
+    forward = forward_of(batch, defense)
+    loss = defense.criterion(forward, batch, progress)
+    for term in [*([] if loss is None else [loss]), *defense.penalties(forward, batch, progress).values()]:
+        assert term.shape == () and torch.isfinite(term)
+        gradients = torch.autograd.grad(
+            term, [forward.logits, *forward.taps.values()], retain_graph=True, allow_unused=True
+        )
+        slopes = [g for g in gradients if g is not None]
+        assert slopes and all(torch.isfinite(g).all() for g in slopes)
+
+
+@every_subject
+def test_answers_stay_probabilities(name: str) -> None:
+    defense = remake_defense(choose_defense(name))
+    rng = torch.Generator().manual_seed(0)
+    for sharpness in (0.01, 1.0, 30.0):
+        asked = torch.softmax(sharpness * torch.randn(64, CLASSES, generator=rng), dim=1)
+        kept = asked.clone()
+        answered = defense.post_process(asked, rng)
+        assert torch.equal(asked, kept), "the probabilities were changed in place"
+        assert answered.shape == asked.shape
+        assert (answered >= 0).all()
+        torch.testing.assert_close(answered.sum(dim=1), torch.ones(64))
+
+
+def test_rounding_keeps_the_predicted_class_of_trained_targets(trained: Trainings) -> None:
+    found = trained(choose_defense("rounding"))
+    assert torch.equal(found.probabilities.argmax(dim=1), found.after.argmax(dim=1))
+
+
+# --- trainings --------------------------------------------------------------------------------------------------------
+
+
+@every_subject
+def test_the_same_seed_gives_the_same_weights(name: str, trained: Trainings) -> None:
+    first, again = trained(choose_defense(name)), trained(choose_defense(name), store="second")
+    assert same_weights(first.weights, again.weights)
+
+
+@every_defending
+def test_on_differs_from_the_undefended_target_of_this_run(name: str, trained: Trainings) -> None:
+    plain, found = trained(choose_defense("none")), trained(choose_defense(name))
+    assert plain.recipe.key != found.recipe.key
+    assert not torch.equal(plain.probabilities, found.probabilities), f"{name} served what NoDef serves"
+    trains = acts_on_training(remake_defense(choose_defense(name)))
+    assert same_weights(plain.weights, found.weights) == (not trains)
+
+
+@every_defending
+@pytest.mark.parametrize("part", [0, 1], ids=["first", "second"])
+def test_each_part_of_a_stack_changes_something(name: str, part: int, trained: Trainings) -> None:
+    stack = remake_defense(choose_defense(name))
+    if not isinstance(stack, Stack):
+        pytest.skip("not a stack")
+    members = [member.off() if i == part else member for i, member in enumerate(stack.members)]
+    assert not same_weights(trained(choose_defense(name)).weights, trained(choice_of(Stack(members=(*members,)))).weights)
+
+
+@every_subject
+def test_off_equals_the_undefended_target(name: str, trained: Trainings) -> None:
+    plain = trained(choose_defense("none"))
+    off = remake_defense(choose_defense(name)).off()
+    found = trained(choice_of(off))
+    assert same_weights(plain.weights, found.weights)
+    assert torch.equal(plain.probabilities, found.probabilities)
+    assert off.off() == off
+
+
+@every_subject
+def test_survives_saving_and_loading(name: str, trained: Trainings) -> None:
+    found = trained(choose_defense(name))
+    assert torch.equal(found.before, found.after)
+    assert all(torch.isfinite(w).all() for w in found.weights.values() if w.is_floating_point())
+
+
+@every_subject
+def test_a_stack_trains_on_the_batches_its_parts_need(name: str) -> None:
+    defense = remake_defense(choose_defense(name))
+    assert defense.images_per_identity == max(part.images_per_identity for part in defense.parts())
+    assert defense.off().images_per_identity == 0
+
+
+def test_the_undefended_target_is_one_artifact_for_all(trained: Trainings) -> None:
+    plain = target_recipe(PRIVATE, ARCHITECTURE, DEFENSES.choose("none"), TRAINING, seed=SEED)
+    phase_one = target_recipe(PRIVATE, ARCHITECTURE, DEFENSES.choose("loft"), TRAINING, seed=SEED).inputs["phase_one"]
+    assert phase_one.key == plain.key
+
+
+def test_a_defense_that_cannot_work_is_refused_before_training(trained: Trainings, monkeypatch: Any) -> None:
+    refuse: Callable[..., list[str]] = lambda self, facts: ["no such layer here; choose another architecture"]  # noqa: E731
+    monkeypatch.setattr(DEFENSES.get("midre"), "problems", refuse)
+    with pytest.raises(SpecError, match="no such layer here"):
+        trained(choose_defense("midre(area_high=0.3)"), store="refused")
