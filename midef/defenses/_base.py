@@ -49,8 +49,10 @@ class Defense:
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     acts_on: ClassVar[str] = ""
-    images_per_identity: ClassVar[int] = 0
-    """Above 0, training batches hold this many images of each drawn identity (the sampler BiDO needs)."""
+    @property
+    def images_per_identity(self) -> int:
+        """Above 0, training batches hold this many images of each drawn identity (the sampler BiDO needs)."""
+        return 0
 
     def parts(self) -> tuple[Defense, ...]:
         """The defenses it is made of; itself, unless it is a stack."""

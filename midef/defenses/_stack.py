@@ -46,6 +46,11 @@ class Stack(Defense):
     def parts(self) -> tuple[Defense, ...]:
         return self.members
 
+    @property
+    @override
+    def images_per_identity(self) -> int:
+        return max((part.images_per_identity for part in self.members), default=0)
+
     @override
     def taps(self, facts: ModelFacts) -> tuple[str, ...]:
         wanted = {tap for part in self.members for tap in part.taps(facts)}

@@ -35,7 +35,6 @@ class Bido(Defense):
 
     paper: ClassVar[str] = "Peng et al., KDD 2022 (arXiv 2206.05483)"
     acts_on: ClassVar[str] = "loss, through hidden layers"
-    images_per_identity: ClassVar[int] = 4
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "celeba-vgg16": {"lambda_x": 0.05, "lambda_y": 0.5},
         "celeba-vgg16-strong": {"lambda_x": 0.05, "lambda_y": 1.0},
@@ -51,6 +50,11 @@ class Bido(Defense):
             raise ValueError(f"needs lambda_x, lambda_y >= 0, got {self.lambda_x}, {self.lambda_y}")
         if self.sigma <= 0:
             raise ValueError(f"needs sigma > 0, got {self.sigma}")
+
+    @property
+    @override
+    def images_per_identity(self) -> int:
+        return 4 if self.lambda_x or self.lambda_y else 0
 
     @override
     def taps(self, facts: ModelFacts) -> tuple[str, ...]:

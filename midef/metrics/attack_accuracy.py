@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def top_k_hits(logits: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """Whether the label is among the k largest logits [N]. A tie at the border counts as a miss.
+    """Whether the label is among the k largest logits [N]. A tie at the border, or NaN, counts as a miss.
 
     Raises:
         ShapeError: if logits are not [N, K] with N labels.
@@ -26,8 +26,8 @@ def top_k_hits(logits: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     if logits.ndim != 2 or len(logits) != len(labels):
         raise ShapeError(f"needs logits [N, K] and N labels, got {logits.shape} and {labels.shape}")
     own = logits[np.arange(len(labels)), labels]
-    # how many others are at least as large: ties count against the hit, so constant logits never succeed
-    ahead = (logits >= own[:, None]).sum(axis=1) - 1
+    # how many others are not smaller: ties and NaN count against the hit, so constant or broken logits never succeed
+    ahead = (~(logits < own[:, None])).sum(axis=1) - 1
     hits: np.ndarray = ahead < k
     return hits
 

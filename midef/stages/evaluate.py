@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,10 @@ def measure(names: list[str], evidence: Evidence) -> list[dict[str, Any]]:
         metric = METRICS.make(name)
         entry: dict[str, Any] = {"metric": name, "unit": metric.unit, "larger_is": metric.larger_is}
         try:
-            entry |= {"status": "ok", "reason": "", **vars(metric.measure(evidence))}
+            measured = metric.measure(evidence)
+            if not math.isfinite(measured.value):
+                raise MidefError(f"{name} came out as {measured.value}; the evaluator's answers are no numbers")
+            entry |= {"status": "ok", "reason": "", **vars(measured)}
         except MidefError as error:
             entry |= {"status": "failed", "reason": f"{type(error).__name__}: {error}", "value": None}
         entries.append(entry)

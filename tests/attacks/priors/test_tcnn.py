@@ -1,0 +1,141 @@
+"""The inversion network: its input transform, what it is trained on, and that it learns."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+from typing_extensions import override
+
+from midef.attacks import AccessLevel
+from midef.attacks._handle import TargetHandle
+from midef.attacks.priors.tcnn import Tcnn
+from midef.datasets import Images, Splits
+from midef.defenses import Defense
+from midef.models._network import TargetModel
+from midef.training.inverter import fit_inverter, score_features
+
+PX, CLASSES = 8, 4
+
+
+def scores(rows: int = 50, classes: int = 6) -> Tensor:
+    sharp = 40 * torch.randn(rows, classes, generator=torch.Generator().manual_seed(0))
+    return sharp.softmax(1)
+
+
+@pytest.mark.parametrize("top", [None, 1, 3, 99], ids=lambda v: f"top {v}")
+def test_the_transform_equals_the_formula_by_loops(top: int | None) -> None:
+    given = torch.cat([scores(), torch.eye(6), torch.full((1, 6), 1 / 6)])
+    found = score_features(given, top=top)
+    for p, mine in zip(given.tolist(), found.tolist(), strict=True):
+        kept = sorted(range(6), key=lambda k: -p[k])[: top or 6]
+        value = {k: max(math.log(p[k]) if p[k] > 0 else -math.inf, -1000) + 50 for k in kept}
+        lift = max(0.0, -min(value.values()))
+        # ties may keep another of the equal entries; compare the values, and the places where all differ
+        assert sorted(mine) == pytest.approx(sorted([v + lift for v in value.values()] + [0.0] * (6 - len(kept))), abs=1e-3)
+        if len(set(p)) == 6:
+            assert mine == pytest.approx([value[k] + lift if k in value else 0.0 for k in range(6)], abs=1e-3)
+
+
+def test_the_transform_is_never_negative_and_nothing_outside_the_kept() -> None:
+    given = scores()
+    found = score_features(given, top=2)
+    assert (found >= 0).all() and found.isfinite().all()
+    outside = given < given.topk(2, dim=1).values[:, -1:]
+    assert (found[outside] == 0).all() and outside.sum() == 50 * 4
+
+
+class Half(Defense):
+    """Serves half the truth and writes down that it was asked."""
+
+    @override
+    def post_process(self, probabilities: Tensor, rng: Generator) -> Tensor:
+        ASKED.append(len(probabilities))
+        return (probabilities + 1 / CLASSES) / 2
+
+
+ASKED: list[int] = []
+
+
+@pytest.fixture
+def target() -> TargetModel:
+    torch.manual_seed(0)
+    pixels = 3 * PX**2
+    head = nn.Linear(pixels, CLASSES)
+    return TargetModel([("pixels", nn.Flatten())], head, feature_dim=pixels, n_classes=CLASSES)
+
+
+def part(n: int, seed: int) -> Images:
+    rng = torch.Generator().manual_seed(seed)
+    return Images(torch.randint(0, 256, (n, 3, PX, PX), generator=rng, dtype=torch.uint8), torch.full((n,), -1))
+
+
+def test_it_is_fitted_on_served_answers_and_every_image_is_a_query(
+    target: TargetModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ASKED.clear()
+    public = Splits(part(10, 0), part(3, 1), part(4, 2), ())
+    handle = TargetHandle(target, Half(), AccessLevel.SCORES)
+    seen: dict[str, Tensor] = {}
+
+    def spy(network: nn.Module, answers: Tensor, images: Tensor, **given: Tensor) -> dict[str, float]:
+        seen.update(answers=answers, images=images, held=given["held_images"])
+        return {}
+
+    monkeypatch.setattr("midef.training.inverter.fit_inverter", spy)
+    Tcnn(width=2, epochs=1).fit({"inverter": nn.Identity()}, public, handle, device="cpu")
+    assert handle.queries == sum(ASKED) == 17
+    assert torch.equal(seen["images"], torch.cat([public.train.images, public.report.images]))
+    assert torch.equal(seen["held"], public.select.images), "held-out images are not fitted"
+    with torch.no_grad():
+        served = (target(seen["images"].float() / 255).logits.softmax(1) + 1 / CLASSES) / 2
+    assert torch.allclose(seen["answers"], score_features(served), atol=1e-4)
+
+
+def test_it_learns_to_draw_what_the_answers_tell() -> None:
+    """Two answers, two images: the network must end nearer to them than to their mean."""
+    answers = torch.eye(2).repeat(16, 1) * 10
+    images = torch.where(answers[:, :1, None, None] > 0, 220, 30).expand(-1, 3, PX, PX).to(torch.uint8)
+    torch.manual_seed(0)
+    network = Tcnn(width=4).networks(PX, 2)["inverter"]
+
+    def fit(epochs: int) -> float:
+        return fit_inverter(
+            network,
+            answers,
+            images,
+            held_answers=answers[:2],
+            held_images=images[:2],
+            epochs=epochs,
+            batch_size=8,
+            learning_rate=1e-2,
+            seed=0,
+            device="cpu",
+        )["held_out_mse"]
+
+    between = (190 / 255 / 2) ** 2  # of an image that is the mean of both
+    assert fit(15) < 0.2 * between
+    assert not network.training
+
+
+def test_the_reported_error_is_the_mean_over_pixels_of_held_out_images() -> None:
+    torch.manual_seed(0)
+    network = Tcnn(width=2).networks(PX, 3)["inverter"]
+    answers, held = torch.rand(300, 3), part(300, 4).images
+    found = fit_inverter(
+        network,
+        answers[:2],
+        held[:2],
+        held_answers=answers,
+        held_images=held,
+        epochs=1,
+        batch_size=2,
+        learning_rate=1e-9,
+        seed=0,
+        device="cpu",
+    )
+    with torch.no_grad():
+        expected = float((network(answers) - held / 255).pow(2).mean())
+    assert found["held_out_mse"] == pytest.approx(expected, rel=1e-4)

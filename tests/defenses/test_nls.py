@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from math import exp, log
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from midef.core import SpecError
+from midef.defenses import DEFENSES, Batch
+from midef.defenses.nls import NegativeLabelSmoothing, smoothed_cross_entropy
+from midef.models._network import Forward
+
+
+def drawn(seed: int, classes: int = 6, n: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    return 3 * torch.randn(n, classes, generator=rng), torch.randint(classes, (n,), generator=rng)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "expected"), [(0, 0.0), (49, 0.0), (50, -0.001), (74, -0.025), (75, -0.05), (99, -0.05)]
+)
+def test_the_released_ramp_over_a_hundred_epochs(epoch: int, expected: float) -> None:
+    assert NegativeLabelSmoothing(alpha=-0.05).alpha_at(epoch / 100, step=1 / 100) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("epochs", [2, 10, 100])
+def test_any_run_ends_at_full_strength(epochs: int) -> None:
+    steps = 8
+    last = (epochs - 1 + (steps - 1) / steps) / epochs
+    assert NegativeLabelSmoothing(alpha=-0.05).alpha_at(last) == -0.05
+
+
+@given(st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True))
+def test_strength_never_falls_during_training(first: float, second: float) -> None:
+    defense = NegativeLabelSmoothing(alpha=-0.2, ramp_from=0.3, ramp_to=0.9)
+    early, late = sorted((first, second))
+    assert 0 >= defense.alpha_at(early) >= defense.alpha_at(late) >= -0.2
+
+
+def test_a_positive_factor_is_there_from_the_start() -> None:
+    assert NegativeLabelSmoothing(alpha=0.1).alpha_at(0.0) == 0.1
+
+
+@given(st.integers(0, 1000))
+def test_factor_zero_is_cross_entropy(seed: int) -> None:
+    logits, labels = drawn(seed)
+    assert torch.equal(smoothed_cross_entropy(logits, labels, alpha=0.0), F.cross_entropy(logits, labels))
+    near = smoothed_cross_entropy(logits, labels, alpha=1e-12)
+    torch.testing.assert_close(near, F.cross_entropy(logits, labels))
+
+
+@pytest.mark.parametrize("alpha", [-0.5, -0.05, 0.05, 0.5])
+def test_loss_from_the_formula(alpha: float) -> None:
+    logits, labels = drawn(1)
+    total = 0.0
+    for row, label in zip(logits.double().tolist(), labels.tolist(), strict=True):
+        sum_exp = sum(exp(v) for v in row)
+        for k, value in enumerate(row):
+            target = (1 - alpha) * (k == label) + alpha / len(row)
+            total -= target * log(exp(value) / sum_exp)
+    found = smoothed_cross_entropy(logits, labels, alpha=alpha)
+    assert float(found) == pytest.approx(total / len(logits), rel=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.5])
+def test_a_positive_factor_is_label_smoothing_of_torch(alpha: float) -> None:
+    logits, labels = drawn(2)
+    expected = F.cross_entropy(logits, labels, label_smoothing=alpha)
+    torch.testing.assert_close(smoothed_cross_entropy(logits, labels, alpha=alpha), expected)
+
+
+def test_loss_can_be_negative() -> None:
+    logits = torch.full((1, 10), -20.0)
+    logits[0, 3] = 20.0
+    assert smoothed_cross_entropy(logits, torch.tensor([3]), alpha=-0.05) < -1
+
+
+def test_criterion_follows_progress() -> None:
+    logits, labels = drawn(3)
+    batch = Batch(torch.zeros(5, 3, 2, 2), labels, torch.arange(5))
+    forward = Forward(logits, torch.zeros(5, 1), {})
+    defense = NegativeLabelSmoothing(alpha=-0.4)
+    for progress, alpha in ((0.2, 0.0), (0.6, -0.4 * 0.1 / 0.5), (0.9, -0.4)):
+        expected = smoothed_cross_entropy(logits, labels, alpha=alpha)
+        found = defense.criterion(forward, batch, progress)
+        assert found is not None
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"alpha": 1.0}, "needs alpha < 1, got 1.0"),
+        ({"ramp_from": 0.8}, "needs 0 <= ramp_from <= ramp_to <= 1"),
+        ({"ramp_from": 1.0, "ramp_to": 1.0}, "ramp_from < 1"),
+    ],
+    ids=["alpha", "ramp backwards", "ramp never"],
+)
+def test_impossible_values_are_refused(params: dict[str, float], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        DEFENSES.make("nls", params)
