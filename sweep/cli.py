@@ -101,11 +101,11 @@ def _sweep(options: argparse.Namespace) -> Any:
 
 def _existing_store(uri: str) -> Any:
     """The store, or None where there is none yet."""
+    if "://" not in uri and not (Path(uri) / "store.json").exists():
+        return None
     from midef.core.errors import StoreSchemaError
     from midef.storage import Store
 
-    if "://" not in uri and not (Path(uri) / "store.json").exists():
-        return None
     try:
         return Store.open(uri, create=False)
     except StoreSchemaError:
@@ -344,3 +344,7 @@ def _card(options: argparse.Namespace) -> int:
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

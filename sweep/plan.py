@@ -6,11 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from typing import TYPE_CHECKING
 
 from midef.core.errors import MidefError
 from midef.core.recipe import KINDS, ArtifactKey, Recipe
-from midef.storage import Store
 from sweep.spec import PlannedCell, Sweep
+
+if TYPE_CHECKING:
+    from midef.storage import Store
 
 _TIMINGS_READ = 12
 """Stored artifacts whose seconds are read per kind of work, newest runs or not: enough for a median."""

@@ -209,17 +209,21 @@ def _start_ray(options: RunOptions, *, with_dashboard: bool) -> None:
     if options.address or os.environ.get("RAY_ADDRESS"):
         ray.init(address=options.address or None, **shared)
         return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    own: dict[str, Any] = {
+        "num_cpus": options.cpus or cores,
+        "num_gpus": options.gpus,
+        "include_dashboard": with_dashboard,
+        "object_store_memory": 150 * 2**20,  # nodes exchange files through the store, next to nothing through Ray
+    }
+    # Not address="auto": it also finds the private Ray of another sweep on this machine, and dies with it.
     try:
-        ray.init(address="auto", **shared)
-    except ConnectionError:
-        cpus = options.cpus or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        ray.init(
-            num_cpus=cpus,
-            num_gpus=options.gpus,
-            include_dashboard=with_dashboard,
-            object_store_memory=150 * 2**20,  # nodes exchange files through the store, next to nothing through Ray
-            **shared,
-        )
+        ray.init(**own, **shared)
+    except ValueError:  # `ray start` left a cluster here; it has resources of its own
+        try:
+            ray.init(**shared)
+        except ConnectionError:
+            ray.init(address="local", **own, **shared)
 
 
 def _quiet(verbose: bool) -> None:
@@ -233,6 +237,7 @@ def _quiet(verbose: bool) -> None:
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",  # our own line instead of Tune's
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

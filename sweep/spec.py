@@ -12,7 +12,6 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from midef.attacks import ATTACKS
@@ -116,6 +115,8 @@ def read_spec(source: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
     """
     path = Path(source)
     if path.suffix in (".yaml", ".yml"):
+        import yaml  # here: a named sweep is planned without it
+
         try:
             data = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -180,6 +181,8 @@ def _known_fields(loc: tuple[int | str, ...]) -> list[str]:
 
 def _override(data: dict[str, Any], text: str) -> None:
     """Apply `a.b.0.c=value`; the value is read as YAML."""
+    import yaml
+
     path, equals, value = text.partition("=")
     if not equals:
         raise SpecError(f"cannot read --set {text!r}; write key.path=value")

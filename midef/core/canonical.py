@@ -39,9 +39,19 @@ def plain(value: Any) -> Any:
 
 def canonical_json(value: Any) -> str:
     """The one JSON text of `value`: sorted keys, no spaces."""
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    return json_of_plain(plain(value))
+
+
+def json_of_plain(value: Any) -> str:
+    """`canonical_json` of what `plain` returned, not walked through again: a plan names thousands of recipes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
 
 
 def digest(value: Any) -> str:
     """sha256 (64 hex digits) of the canonical JSON of `value`."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    return sha256(canonical_json(value))
+
+
+def sha256(text: str) -> str:
+    """64 hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from midef.core.canonical import canonical_json, plain
+from midef.core.canonical import json_of_plain, plain
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,9 @@ class Choice:
         """What enters a recipe."""
         return {"name": self.name, "params": self.params, "version": self.version}
 
-    @property
+    @cached_property
     def keyed_json(self) -> str:
-        return canonical_json(self.keyed)
+        return json_of_plain(self.keyed)
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> Choice:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from midef.core.canonical import digest, plain
+from midef.core.canonical import json_of_plain, plain, sha256
 
 KINDS = ("split", "target", "evaluator", "prior", "surrogate", "inverter", "pool", "reconstructions", "scores")
 
@@ -72,7 +72,7 @@ class Recipe:
             "inputs": {role: str(recipe.key) for role, recipe in self.inputs.items()},
             "version": self.version,
         }
-        return ArtifactKey(self.kind, digest(content))
+        return ArtifactKey(self.kind, sha256(json_of_plain(content)))
 
     def walk(self) -> Iterator[Recipe]:
         """This recipe and everything it needs, inputs first, each once."""

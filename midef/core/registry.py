@@ -51,7 +51,7 @@ class Registry(Generic[T]):
                 where = f"{known.__module__} and {cls.__module__}"
                 raise ValueError(f"two {self.kind}s are registered as {name!r}: {where}")
             cls.registered_name = name  # type: ignore[attr-defined]
-            cls.__pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[attr-defined]
+            cls.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)  # type: ignore[attr-defined]
             self._classes[name] = cls
             return cls
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from midef.core.canonical import digest
+from midef.core.canonical import json_of_plain, plain, sha256
 from midef.core.choice import Choice
 
 
@@ -41,13 +41,11 @@ class Setup:
     resolution_px: int
     protocol: Protocol
 
-    def as_plain(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            **{n: getattr(self, n).keyed for n in ("attack", "architecture", "private", "public", "evaluator")},
-            "resolution_px": self.resolution_px,
-            "protocol": self.protocol,
-        }
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """As JSON data, with every parameter; read it, never change it."""
+        keyed = {n: getattr(self, n).keyed for n in ("attack", "architecture", "private", "public", "evaluator")}
+        return {"id": self.id, **keyed, "resolution_px": self.resolution_px, "protocol": plain(self.protocol)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +61,11 @@ class Cell:
     @cached_property
     def digest(self) -> str:
         """Names the cell's result file."""
-        return digest(
-            {
-                "setup": self.setup.as_plain(),
-                "defense": self.defense.keyed,
-                "seed": self.seed,
-                "profile": self.profile,
-                "scores": self.scores,
-            }
-        )
+        content = {
+            "setup": self.setup.plain,
+            "defense": self.defense.keyed,
+            "seed": self.seed,
+            "profile": self.profile,
+            "scores": self.scores,
+        }
+        return sha256(json_of_plain(content))

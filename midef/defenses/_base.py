@@ -49,6 +49,7 @@ class Defense:
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     acts_on: ClassVar[str] = ""
+
     @property
     def images_per_identity(self) -> int:
         """Above 0, training batches hold this many images of each drawn identity (the sampler BiDO needs)."""

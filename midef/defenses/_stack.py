@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from midef.models._network import Forward, TargetModel
 
 STACK = "stack"
+_PLUS = re.compile(r"\+(?![^()]*\))")  # not the one in midre(area_high=4e+1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +118,19 @@ def name_of(defense: Defense) -> str:
 def choose_defense(wanted: str | Mapping[str, Any]) -> Choice:
     """A `Choice` from what a person writes: one defense, or several joined by `+` (`midre(area_high=0.4)+nls`).
 
+    As a mapping, several are `{"stack": [one, another]}`.
+
     Raises:
         SpecError: for anything wrong with any part, and for parts that clash.
     """
-    parts = wanted.split("+") if isinstance(wanted, str) else wanted.get("stack", [wanted])
+    if isinstance(wanted, str):
+        parts: Any = _PLUS.split(wanted)
+    elif STACK not in wanted:
+        parts = [wanted]
+    else:
+        parts = wanted[STACK]
+        if not isinstance(parts, list | tuple) or not parts or len(wanted) > 1:
+            raise SpecError(f"a stack is written {{'stack': [...]}}, a list of at least one defense; got {wanted!r}")
     problems: list[str] = []
     chosen: list[Choice] = []
     for part in parts:

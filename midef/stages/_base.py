@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import midef
 from midef.core.errors import DamagedArtifact, MissingArtifact
 from midef.core.recipe import Inputs, Recipe
-from midef.storage import Store
+
+if TYPE_CHECKING:
+    from midef.storage import Store
 
 log = logging.getLogger(__name__)
 

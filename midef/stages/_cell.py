@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from midef.attacks import ATTACKS
@@ -33,12 +34,14 @@ class CellRecipes:
     scores: Recipe
 
 
+@lru_cache(1024)  # cells share recipes, and naming one takes as long as hashing it
 def split_recipe(dataset: Choice, resolution_px: int) -> Recipe:
     """Three splits of a dataset at a resolution. `dataset.params` hold a fingerprint in place of paths."""
     params = {"params": dataset.params, "component_version": dataset.version, "resolution_px": resolution_px}
     return Recipe("split", dataset.name, params, version=SPLIT_VERSION)
 
 
+@lru_cache(1024)
 def target_recipe(
     private: Recipe, architecture: Choice, defense: Choice, training: TrainingRecipe, *, seed: int
 ) -> Recipe:
@@ -57,6 +60,7 @@ def target_recipe(
     return Recipe("target", "classifier", {**params, "defense": defense.keyed}, inputs, TRAINING_VERSION)
 
 
+@lru_cache(1024)
 def evaluator_recipe(private: Recipe, architecture: Choice, training: TrainingRecipe) -> Recipe:
     """The independent judge: one for all targets, defenses and seeds."""
     params = {"architecture": architecture.keyed, "training": training, "seed": 0}

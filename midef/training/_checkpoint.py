@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +65,9 @@ class Checkpointer:
         try:
             state = torch.load(self.path, map_location=device, weights_only=True)
             return Found(state["epoch"], state["model"], state["optimizer"], state["best"], json.loads(state["report"]))
-        except (RuntimeError, OSError, KeyError, ValueError, EOFError) as error:
-            log.warning("the checkpoint %s cannot be read (%s); training starts from the beginning", self.path, error)
+        except (RuntimeError, OSError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            log.warning("the checkpoint %s cannot be read (%s); training starts from the beginning", self.path, reason)
             return None
 
     def clear(self) -> None:

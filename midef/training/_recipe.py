@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from midef.core.errors import SpecError, did_you_mean
 
@@ -23,6 +23,8 @@ class TrainingRecipe:
 
     Defaults are the CelebA-64 VGG16 recipe of the TL-DMI paper (no schedule).
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(allow_inf_nan=False)
 
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: float = 0.02
@@ -47,6 +49,8 @@ class TrainingRecipe:
             raise ValueError(f"needs epochs >= 1 and batch_size >= 2, got {self.epochs} and {self.batch_size}")
         if self.learning_rate <= 0:
             raise ValueError(f"needs learning_rate > 0, got {self.learning_rate}")
+        if self.clip_norm < 0:
+            raise ValueError(f"needs clip_norm >= 0 (0 does not clip), got {self.clip_norm}")
         if any(not 0 < m < 1 for m in self.milestones) or not 0 <= self.warmup < 1:
             raise ValueError("milestones and warmup are fractions of training, between 0 and 1")
         if not 0 <= self.flip <= 1 or self.jitter_px < 0:

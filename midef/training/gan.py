@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from midef.core.seeds import derive_seed
@@ -22,7 +23,7 @@ def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor)
     return (slope.flatten(1).norm(dim=1) - 1).pow(2).mean()
 
 
-def fit_wgan_gp(
+def fit_gan(
     generator: nn.Module,
     critic: nn.Module,
     images: Tensor,
@@ -33,15 +34,16 @@ def fit_wgan_gp(
     learning_rate: float,
     critic_steps: int,
     penalty: float,
-    penalty_every: int = 1,
+    objective: str = "wasserstein",
     seed: int,
     device: str,
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, float]:
-    """Train in place with WGAN-GP on images [N, 3, H, W] uint8. `steps` counts critic steps.
+    """Train in place on images [N, 3, H, W] uint8. `steps` counts critic steps.
 
     The generator takes one step after every `critic_steps` critic steps. Adam with betas (0.5, 0.999).
-    The penalty costs half of a step; with `penalty_every` above 1 it is taken that rarely and weighs that much more.
+    objective: `wasserstein`, WGAN with `penalty` times the gradient penalty; `non_saturating`, the logistic losses of
+    the first GAN, without a penalty.
 
     Returns:
         The mean critic and generator losses of the last tenth.
@@ -64,17 +66,19 @@ def fit_wgan_gp(
         latents = torch.randn(len(real), latent_dim, generator=rng, device=device)
         with torch.no_grad():
             fake = generator(latents)
-        mix = torch.rand(len(real), 1, 1, 1, generator=rng, device=device)
-        loss_d = critic(fake).mean() - critic(real).mean()
-        if step % penalty_every == 0:
-            loss_d = loss_d + penalty * penalty_every * gradient_penalty(critic, real, fake, mix)
+        if objective == "wasserstein":
+            mix = torch.rand(len(real), 1, 1, 1, generator=rng, device=device)
+            loss_d = critic(fake).mean() - critic(real).mean() + penalty * gradient_penalty(critic, real, fake, mix)
+        else:
+            loss_d = F.softplus(critic(fake)).mean() + F.softplus(-critic(real)).mean()
         adam_d.zero_grad(set_to_none=True)
         loss_d.backward()
         adam_d.step()
         if (step + 1) % critic_steps == 0:
             latents = torch.randn(batch_size, latent_dim, generator=rng, device=device)
             critic.requires_grad_(False)
-            loss_g = -critic(generator(latents)).mean()
+            scores = critic(generator(latents))
+            loss_g = -scores.mean() if objective == "wasserstein" else F.softplus(-scores).mean()
             critic.requires_grad_(True)
             adam_g.zero_grad(set_to_none=True)
             loss_g.backward()

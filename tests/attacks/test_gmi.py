@@ -128,9 +128,7 @@ def test_pieces_give_the_same_as_sixty_at_once(
     assert torch.allclose(search(attack, target, inputs, 60), whole, atol=1e-5)
 
 
-def test_more_iterations_make_the_target_surer(
-    target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp
-) -> None:
+def test_more_iterations_make_the_target_surer(target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp) -> None:
     def confidence(iterations: int) -> float:
         attack = Gmi(iterations=iterations, prior=small_gan)
         images = search(attack, target, gan_inputs(attack), 20)

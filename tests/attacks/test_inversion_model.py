@@ -39,9 +39,7 @@ def handle(attack: InversionModel) -> TargetHandle:
     return TargetHandle(ARCHITECTURES.make("vgg16_tiny").build(CLASSES, 32), Defense(), attack.access)
 
 
-def test_it_draws_from_the_observed_answers_alone(
-    attack: InversionModel, inputs: Inputs, handle: TargetHandle
-) -> None:
+def test_it_draws_from_the_observed_answers_alone(attack: InversionModel, inputs: Inputs, handle: TargetHandle) -> None:
     observed = torch.rand(6, CLASSES).softmax(1)
     task = Task(torch.arange(6) % CLASSES, torch.zeros(6, dtype=torch.long), 32, 0, "cpu", observed)
     found = attack.reconstruct(handle, inputs, task)

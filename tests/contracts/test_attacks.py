@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ class Facts:
     """What the tests must be told about one attack.
 
     small: parameters that make it quick; draws: whether the attack itself, given its prior, depends on the seed;
-    queries: how many images `reconstruct` asks the target about, from the number of reconstructions, where that is fixed.
+    queries: how many images `reconstruct` asks the target about for so many reconstructions, where that is fixed.
     """
 
     small: Mapping[str, Any]
@@ -94,6 +94,16 @@ def small(name: str) -> Attack:
 
 def priors_of(attack: Attack) -> list[Prior]:
     return [value for f in fields(attack) if isinstance(value := getattr(attack, f.name), Prior)]
+
+
+def another_value(component: Any, field_name: str) -> Any:
+    """A valid value that differs from the one the component has."""
+    value = getattr(component, field_name)
+    if isinstance(value, str):
+        return next(v for v in get_args(get_type_hints(type(component))[field_name]) if v != value)
+    if isinstance(value, bool):
+        return not value
+    return 3 if value is None else value + 1
 
 
 def public_splits() -> Splits:
@@ -231,8 +241,7 @@ def test_parameters_of_the_prior_are_in_the_key(name: str) -> None:
         if not isinstance(prior, Prior):
             continue
         for inner in fields(prior):  # type: ignore[arg-type]
-            value = getattr(prior, inner.name)
-            other = replace(attack, **{f.name: replace(prior, **{inner.name: 3 if value is None else value + 1})})
+            other = replace(attack, **{f.name: replace(prior, **{inner.name: another_value(prior, inner.name)})})
             assert ATTACKS.describe(other) != ATTACKS.describe(attack), f"{f.name}.{inner.name}"
             needed = {role: recipe.key for role, recipe in attack.requires(target=TARGET, public=PUBLIC).items()}
             now = {role: recipe.key for role, recipe in other.requires(target=TARGET, public=PUBLIC).items()}
@@ -365,7 +374,7 @@ def test_gives_one_image_in_range_for_each_pair(
     attack, task = small(name), task_of([0, 2, 3])
     found = run_attack(attack, target, stored_priors(attack), task)
     assert found.images.shape == (6, 3, RESOLUTION_PX, RESOLUTION_PX) and found.images.dtype == torch.float32
-    assert 0 <= found.images.min() and found.images.max() <= 1
+    assert found.images.min() >= 0 and found.images.max() <= 1
     assert torch.equal(found.labels, task.labels) and torch.equal(found.restarts, task.restarts)
     assert found.found.shape == (6,) and found.found.dtype == torch.bool
     assert not found.images.requires_grad
@@ -431,9 +440,7 @@ def test_an_identity_out_of_reach_leaves_the_others_and_its_own_guess_alone(
 
 
 @every_attack
-def test_leaves_the_target_as_it_was(
-    name: str, target: TargetModel, stored_priors: Callable[[Attack], Inputs]
-) -> None:
+def test_leaves_the_target_as_it_was(name: str, target: TargetModel, stored_priors: Callable[[Attack], Inputs]) -> None:
     before = {key: value.clone() for key, value in target.state_dict().items()}
     attack = small(name)
     handle = TargetHandle(target, Defense(), attack.access)

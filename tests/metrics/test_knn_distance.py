@@ -61,9 +61,7 @@ def test_only_private_images_of_the_identity_count() -> None:
 def test_an_identity_without_private_images_is_refused() -> None:
     given = evidence()
     kept = given.private_labels != 3
-    less = replace(
-        given, private_features=given.private_features[kept], private_labels=given.private_labels[kept]
-    )
+    less = replace(given, private_features=given.private_features[kept], private_labels=given.private_labels[kept])
     with pytest.raises(TooFewSamples, match="needs a private training image of identity 3, got none"):
         METRICS.make("knn_distance").measure(less)
 
@@ -77,4 +75,4 @@ def test_wrong_shapes_are_explained(private: np.ndarray) -> None:
 def test_large_features_do_not_overflow() -> None:
     far = np.full((1, 2), 1e25, dtype=np.float32)  # its square is beyond float32
     assert nearest_squared(far, np.zeros((1, 2), dtype=np.float32))[0] == pytest.approx(2e50, rel=1e-6)
-    assert 2e50 < sys.float_info.max
+    assert sys.float_info.max > 2e50

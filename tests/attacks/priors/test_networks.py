@@ -20,7 +20,7 @@ def test_images_have_the_resolution_and_the_range(resolution_px: int) -> None:
     torch.manual_seed(0)
     images = Generator(5, resolution_px, 2).eval()(10 * torch.randn(3, 5))
     assert images.shape == (3, 3, resolution_px, resolution_px)
-    assert 0 <= images.min() and images.max() <= 1
+    assert images.min() >= 0 and images.max() <= 1
     assert Critic(resolution_px, 2)(images).shape == (3,)
     assert TransposedCnn(7, resolution_px, 2)(torch.rand(3, 7)).shape == images.shape
 

@@ -34,7 +34,9 @@ def test_the_transform_equals_the_formula_by_loops(top: int | None) -> None:
         value = {k: max(math.log(p[k]) if p[k] > 0 else -math.inf, -1000) + 50 for k in kept}
         lift = max(0.0, -min(value.values()))
         # ties may keep another of the equal entries; compare the values, and the places where all differ
-        assert sorted(mine) == pytest.approx(sorted([v + lift for v in value.values()] + [0.0] * (6 - len(kept))), abs=1e-3)
+        assert sorted(mine) == pytest.approx(
+            sorted([v + lift for v in value.values()] + [0.0] * (6 - len(kept))), abs=1e-3
+        )
         if len(set(p)) == 6:
             assert mine == pytest.approx([value[k] + lift if k in value else 0.0 for k in range(6)], abs=1e-3)
 

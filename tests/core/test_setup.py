@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from midef.core import Cell, Choice, Protocol, Setup
+
+SETUP = Setup(
+    id="gmi-vgg16",
+    attack=Choice("gmi", {"iterations": 10}),
+    architecture=Choice("vgg16"),
+    private=Choice("faces", {"identities": 10}),
+    public=Choice("faces", {"identities": 20}),
+    evaluator=Choice("resnet18"),
+    resolution_px=64,
+    protocol=Protocol(),
+)
+CELL = Cell(setup=SETUP, defense=Choice("midre", {"area_high": 0.4}), seed=0, profile="smoke")
+
+OTHERS = {
+    "defense": replace(CELL, defense=Choice("midre", {"area_high": 0.8})),
+    "seed": replace(CELL, seed=1),
+    "profile": replace(CELL, profile="paper"),
+    "scores": replace(CELL, scores="abc"),
+    "attack": replace(CELL, setup=replace(SETUP, attack=Choice("gmi", {"iterations": 11}))),
+    "public": replace(CELL, setup=replace(SETUP, public=SETUP.private)),
+    "evaluator": replace(CELL, setup=replace(SETUP, evaluator=SETUP.architecture)),
+    "resolution": replace(CELL, setup=replace(SETUP, resolution_px=32)),
+    "protocol": replace(CELL, setup=replace(SETUP, protocol=Protocol(identities=299))),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+def test_another_cell_has_another_file(other: Cell) -> None:
+    assert other.digest != CELL.digest
+
+
+def test_equal_cells_share_their_file() -> None:
+    relabelled = replace(CELL, defense=Choice("midre", {"area_high": 0.4}, 1, "MIDRE, weak"))
+    assert relabelled.digest == CELL.digest == replace(CELL).digest
+    assert len(CELL.digest) == 64
+
+
+@pytest.mark.parametrize("name", ["identities", "images_per_identity", "evaluator_resolution_px"])
+def test_a_protocol_needs_at_least_one_of_everything(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        Protocol(**{name: 0})

@@ -1,0 +1,104 @@
+"""One small cell of real stages, built once for all tests that only read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from midef.attacks import ATTACKS
+from midef.core import Choice, Protocol, Recipe, Setup
+from midef.datasets import DATASETS
+from midef.models import ARCHITECTURES
+from midef.stages import BuildContext, CellRecipes, ensure, recipes_for_cell
+from midef.storage import Store
+from midef.training import TrainingRecipe
+
+PEOPLE = {"name": "synthetic_faces", "identities": 8, "train_images": 4, "select_images": 1, "report_images": 2}
+GAN = {"width": 4, "latent_dim": 4, "steps": 2, "batch_size": 4}
+ATTACKS_HERE: dict[str, dict[str, Any]] = {
+    "gmi": {"name": "gmi", "iterations": 2, "prior": GAN},
+    "brep_mi": {"name": "brep_mi", "patience": 1, "sphere_points": 2, "pool_batches": 1, "redraws": 2, "prior": GAN},
+    "inversion_model": {"name": "inversion_model", "prior": {"width": 4, "epochs": 1}},
+}
+TRAINING = TrainingRecipe(epochs=1, batch_size=8)
+PlanCell = Callable[..., CellRecipes]
+
+
+def plan_cell(attack: str = "gmi", *, defense: Choice = Choice("none"), seed: int = 0, **overrides: Any) -> CellRecipes:  # noqa: B008
+    given: dict[str, Any] = {
+        "id": "small",
+        "attack": ATTACKS.choose(ATTACKS_HERE[attack]),
+        "architecture": ARCHITECTURES.choose("vgg16_tiny"),
+        "private": DATASETS.choose(PEOPLE),
+        "public": DATASETS.choose({**PEOPLE, "population": "public"}),
+        "evaluator": ARCHITECTURES.choose("resnet18_tiny"),
+        "resolution_px": 32,
+        "protocol": Protocol(identities=6, images_per_identity=3, evaluator_resolution_px=40),
+        **overrides,
+    }
+    return recipes_for_cell(Setup(**given), defense, seed, training=TRAINING, evaluator_training=TRAINING)
+
+
+@pytest.fixture(scope="session")
+def plan() -> PlanCell:
+    """Names the recipes of a small cell; nothing is built."""
+    return plan_cell
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished cell. built: every recipe a builder worked on, in that order."""
+
+    recipes: CellRecipes
+    context: BuildContext
+    built: list[Recipe]
+
+    def folder(self, role: str) -> Path:
+        return self.context.store.artifacts.fetch(getattr(self.recipes, role).key)
+
+    def facts(self, role: str) -> dict[str, Any]:
+        facts: dict[str, Any] = self.context.store.artifacts.meta(getattr(self.recipes, role).key)["facts"]
+        return facts
+
+
+@pytest.fixture(scope="session")
+def builds() -> Callable[[pytest.MonkeyPatch], list[Recipe]]:
+    """Writes down every recipe that is really built from now on."""
+    from midef.stages import _base
+
+    def watch(patch: pytest.MonkeyPatch) -> list[Recipe]:
+        seen: list[Recipe] = []
+        build = _base.build_recipe
+
+        def spy(recipe: Recipe, context: BuildContext, **given: Any) -> None:
+            build(recipe, context, **given)
+            seen.append(recipe)
+
+        patch.setattr(_base, "build_recipe", spy)
+        return seen
+
+    return watch
+
+
+@pytest.fixture(scope="session")
+def cell(tmp_path_factory: pytest.TempPathFactory, builds: Callable[[pytest.MonkeyPatch], list[Recipe]]) -> Built:
+    """GMI on an undefended target. Read it, never change it."""
+    context = BuildContext(store=Store.open(tmp_path_factory.mktemp("cell") / "store"))
+    recipes = plan_cell()
+    with pytest.MonkeyPatch.context() as patch:
+        built = builds(patch)
+        ensure(recipes.scores, context)
+    return Built(recipes, context, list(built))
+
+
+@pytest.fixture
+def own_cell(cell: Built, tmp_path: Path) -> Built:
+    """A copy of the finished cell that a test may damage."""
+    import shutil
+
+    shutil.copytree(cell.context.store.uri, tmp_path / "store")
+    return Built(cell.recipes, BuildContext(store=Store.open(tmp_path / "store")), [])

@@ -1,0 +1,107 @@
+"""Equal recipes are one artifact: what cells share, and what they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from midef.core import Choice, Protocol, Recipe
+from midef.datasets import DATASETS
+from midef.defenses import DEFENSES
+from midef.defenses._stack import choose_defense
+from midef.stages import CellRecipes
+from midef.stages._cell import NO_DEFENSE, evaluator_recipe, keyed_dataset, split_recipe, target_recipe
+from midef.training import TrainingRecipe
+
+PlanCell = Callable[..., CellRecipes]
+
+
+def prior_of(cell: CellRecipes) -> Recipe:
+    (prior,) = (recipe for recipe in cell.reconstructions.inputs.values() if recipe.kind in ("prior", "inverter"))
+    return prior
+
+
+def test_planning_twice_gives_the_same_keys(plan: PlanCell) -> None:
+    assert plan().scores.key == plan().scores.key
+
+
+def test_attacks_share_target_evaluator_and_a_prior_of_equal_parameters(plan: PlanCell) -> None:
+    gmi, brep, inversion = plan("gmi"), plan("brep_mi"), plan("inversion_model")
+    assert gmi.target == brep.target == inversion.target
+    assert gmi.evaluator == brep.evaluator == inversion.evaluator
+    assert prior_of(gmi) == prior_of(brep)
+    assert len({gmi.reconstructions, brep.reconstructions, inversion.reconstructions}) == 3
+
+
+def test_targets_share_evaluator_splits_and_a_prior_that_never_asks_them(plan: PlanCell) -> None:
+    one, other = plan(defense=choose_defense("midre")), plan(seed=1)
+    assert one.target != other.target
+    assert (one.evaluator, one.private, prior_of(one)) == (other.evaluator, other.private, prior_of(other))
+
+
+def test_an_inverter_belongs_to_one_target(plan: PlanCell) -> None:
+    one, other = plan("inversion_model"), plan("inversion_model", seed=1)
+    assert prior_of(one) != prior_of(other) and one.target in prior_of(one).inputs.values()
+
+
+@pytest.mark.parametrize("name", DEFENSES.names())
+def test_each_defense_has_its_own_target_and_the_undefended_one_is_shared(name: str, plan: PlanCell) -> None:
+    undefended, defended = plan(), plan(defense=choose_defense(name))
+    assert (defended.target == undefended.target) == (name == NO_DEFENSE.name)
+    assert defended.evaluator == undefended.evaluator and defended.private == undefended.private
+
+
+def test_the_constant_is_the_registered_no_defense() -> None:
+    assert DEFENSES.choose("none") == NO_DEFENSE
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "seed": {"seed": 1},
+    "identities": {"protocol": Protocol(identities=5, images_per_identity=3, evaluator_resolution_px=40)},
+    "images per identity": {"protocol": Protocol(identities=6, images_per_identity=2, evaluator_resolution_px=40)},
+    "resolution": {"resolution_px": 64},
+    "evaluator's resolution": {"protocol": Protocol(identities=6, images_per_identity=3, evaluator_resolution_px=32)},
+    "public data": {"public": DATASETS.choose({"name": "synthetic_faces", "population": "public", "seed": 3})},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_whatever_changes_the_numbers_changes_the_key_of_the_scores(change: dict[str, Any], plan: PlanCell) -> None:
+    assert plan(**change).scores.key != plan().scores.key
+
+
+def test_the_name_of_a_setup_is_no_part_of_a_key(plan: PlanCell) -> None:
+    assert plan(id="another name").scores.key == plan().scores.key
+
+
+def test_every_field_of_a_training_is_in_the_key() -> None:
+    private = split_recipe(DATASETS.choose("synthetic_faces"), 32)
+    base, architecture = TrainingRecipe(), Choice("vgg16_tiny")
+    changed: dict[str, Any] = {
+        "optimizer": "adam",
+        "schedule": "cosine",
+        "checkpoint": "best_select",
+        "precision": "bfloat16",
+        "nesterov": True,
+        "betas": (0.5, 0.9),
+        "milestones": (0.5,),
+        "warmup": 0.1,
+        "flip": 0.1,
+    }
+    for name in vars(base):
+        other = replace(base, **{name: changed[name] if name in changed else getattr(base, name) + 1})
+        mine, theirs = (target_recipe(private, architecture, NO_DEFENSE, t, seed=0) for t in (base, other))
+        assert mine.key != theirs.key, name
+        assert evaluator_recipe(private, architecture, base) != evaluator_recipe(private, architecture, other), name
+
+
+def test_a_path_never_enters_a_key_and_a_fingerprint_does() -> None:
+    def split(path: str, fingerprint: str) -> Recipe:
+        choice = DATASETS.choose({"name": "image_folder", "path": path})
+        return split_recipe(keyed_dataset(choice, {"path": path}, fingerprint), 32)
+
+    assert split("/one/place", "abc") == split("/other/place", "abc")
+    assert split("/one/place", "abc") != split("/one/place", "abd")

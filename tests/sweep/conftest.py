@@ -1,0 +1,161 @@
+"""Small specifications, small trees of images, and made-up artifacts: nothing here trains, nothing starts Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from typing_extensions import override
+
+from midef.core import Recipe
+from midef.defenses import DEFENSES, Defense
+from midef.metrics import METRICS
+from midef.models import ModelFacts
+from midef.storage import Store
+from sweep.spec import PlannedCell, Sweep, parse_spec, resolve
+
+Spec = Callable[..., dict[str, Any]]
+
+BASE: dict[str, Any] = {
+    "name": "small",
+    "setups": [
+        {
+            "id": "faces",
+            "attack": "gmi",
+            "private": {"name": "synthetic_faces", "identities": 12, "train_images": 4},
+            "public": {"name": "synthetic_faces", "population": "public", "identities": 20, "train_images": 4},
+            "protocol": {"identities": 4, "images_per_identity": 2},
+        }
+    ],
+    "defenses": ["none"],
+}
+
+
+@pytest.fixture
+def spec() -> Spec:
+    """A valid specification as plain data; keywords change it, those of `setup` its only setup."""
+
+    def make(setup: Mapping[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+        return {**BASE, "setups": [{**BASE["setups"][0], **(setup or {})}], **changes}
+
+    return make
+
+
+@pytest.fixture
+def sweep_of(spec: Spec) -> Callable[..., Sweep]:
+    """The same, resolved."""
+    return lambda setup=None, **changes: resolve(parse_spec(spec(setup, **changes)))
+
+
+@pytest.fixture
+def write_yaml(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a specification as a YAML file."""
+
+    def write(data: Any, name: str = "sweep.yaml") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(data, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def make_tree(tmp_path: Path) -> Callable[..., Path]:
+    """A folder of random images: `{identity: count}`; equal seeds give equal images."""
+
+    def make(name: str, identities: Mapping[str, int], seed: int = 0) -> Path:
+        rng = np.random.default_rng(seed)
+        for identity, count in identities.items():
+            for i in range(count):
+                path = tmp_path / name / identity / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
+        return tmp_path / name
+
+    return make
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnLoss(Defense):
+    """A second owner of the criterion."""
+
+    paper: ClassVar[str] = "test"
+
+    @override
+    def criterion(self, forward: Any, batch: Any, progress: float) -> None:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotHere(Defense):
+    """Cannot work on VGG."""
+
+    paper: ClassVar[str] = "test"
+
+    @override
+    def problems(self, facts: ModelFacts) -> list[str]:
+        return ["needs a residual block; choose resnet18_tiny"] if facts.family == "vgg" else []
+
+
+@pytest.fixture
+def extra_defenses() -> Iterator[None]:
+    """`own_loss` replaces the criterion, `not_here` refuses VGG; both forgotten afterwards."""
+    DEFENSES.names()
+    DEFENSES.add("own_loss")(OwnLoss)
+    DEFENSES.add("not_here")(NotHere)
+    yield
+    for name in ("own_loss", "not_here"):
+        with contextlib.suppress(KeyError):
+            del DEFENSES._classes[name]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "store")
+
+
+def _entry(name: str) -> dict[str, Any]:
+    """A measurement; KNN distance failed."""
+    metric = METRICS.get(name)
+    entry: dict[str, Any] = {"metric": name, "unit": metric.unit, "larger_is": metric.larger_is}
+    if name == "knn_distance":
+        return entry | {"status": "failed", "reason": "TooFewSamples: needs 2 images", "value": None}
+    return entry | {"status": "ok", "reason": "", "value": 50.0, "n": 8}
+
+
+@pytest.fixture
+def publish(store: Store) -> Callable[..., None]:
+    """Stores a made-up artifact of a recipe: a payload of a few bytes, facts like a real one's."""
+
+    def put(recipe: Recipe, *, wall_s: float = 1.0) -> None:
+        facts = {
+            "device": "cpu test",
+            "peak_memory_mb": 12.5,
+            "queries": 24,
+            "evaluator_accuracy": 91.0,
+        }
+        with store.artifacts.workspace() as folder:
+            (folder / "measurements.json").write_text(json.dumps([_entry(name) for name in METRICS.names()]))
+            store.artifacts.publish(recipe, folder, wall_s=wall_s, facts=facts)
+
+    return put
+
+
+@pytest.fixture
+def publish_cell(publish: Callable[..., None]) -> Callable[[PlannedCell], None]:
+    """Stores all artifacts of a cell."""
+
+    def put(planned: PlannedCell) -> None:
+        for recipe in planned.recipes.scores.walk():
+            publish(recipe)
+
+    return put
