@@ -53,7 +53,7 @@ class RunOptions:
 def prepare(sweep: Sweep, store: Store, *, retry_failed: bool = False) -> Plan:
     """Plan, record the plan, and write rows that need no work: refused cells, cells whose scores are stored."""
     plan = make_plan(sweep, store, retry_failed=retry_failed)
-    manifest = [
+    manifest: list[dict[str, str | int | float | None]] = [
         {
             "cell": c.cell.digest,
             "setup": c.cell.setup.id,

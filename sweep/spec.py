@@ -46,9 +46,9 @@ class _Strict(BaseModel):
 class ProtocolSpec(_Strict):
     """Fields of `midef.core.Protocol`; what is left out comes from the profile."""
 
-    identities: int | None = Field(None, ge=1)
-    images_per_identity: int | None = Field(None, ge=1)
-    evaluator_resolution_px: int | None = Field(None, ge=8)
+    identities: int | None = Field(default=None, ge=1)
+    images_per_identity: int | None = Field(default=None, ge=1)
+    evaluator_resolution_px: int | None = Field(default=None, ge=8)
 
 
 class SetupSpec(_Strict):
@@ -60,7 +60,7 @@ class SetupSpec(_Strict):
     private: Wanted | None = None
     public: Wanted | None = None
     evaluator: Wanted | None = None
-    resolution_px: int | None = Field(None, ge=8, le=2048)
+    resolution_px: int | None = Field(default=None, ge=8, le=2048)
     protocol: ProtocolSpec = ProtocolSpec()
 
 

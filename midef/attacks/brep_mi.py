@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from midef.attacks._base import ATTACKS, AccessLevel, Attack, Reconstructions, Task
+from midef.attacks._access import AccessLevel
+from midef.attacks._base import ATTACKS, Attack, Reconstructions, Task
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
@@ -174,7 +175,8 @@ def repulsion(signs: Tensor, offsets: Tensor, radius: Tensor) -> Tensor:
         signs: [N, S], +1 inside and -1 outside; offsets: [N, S, Z] of length the radius before growth; radius: [N].
     """
     weights = (signs - 1) / 2
-    return (weights[:, :, None] * offsets).mean(dim=1) / radius[:, None]
+    push: Tensor = (weights[:, :, None] * offsets).mean(dim=1) / radius[:, None]
+    return push
 
 
 def _draw(generator: nn.Module, latents: Tensor, device: str) -> Tensor:

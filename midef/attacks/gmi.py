@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from midef.attacks._base import ATTACKS, AccessLevel
+from midef.attacks._access import AccessLevel
+from midef.attacks._base import ATTACKS
 from midef.attacks._search import LatentSearch
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import F, torch

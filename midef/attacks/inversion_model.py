@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-from midef.attacks._base import ATTACKS, AccessLevel, Attack, Reconstructions, Task
+from midef.attacks._access import AccessLevel
+from midef.attacks._base import ATTACKS, Attack, Reconstructions, Task
 from midef.attacks.priors.tcnn import Tcnn
 from midef.core.errors import AccessError
 from midef.core.lazy import torch

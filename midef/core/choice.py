@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from typing_extensions import override
+
 from midef.core.canonical import json_of_plain, plain
 
 
@@ -27,6 +29,7 @@ class Choice:
         object.__setattr__(self, "params", plain(self.params))
         object.__setattr__(self, "label", self.label or self.name)
 
+    @override
     def __hash__(self) -> int:
         return hash(self.keyed_json)
 

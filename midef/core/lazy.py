@@ -10,10 +10,13 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 
 class _LazyModule(ModuleType):
     """Imports the real module when an attribute is first read, then remembers the attribute."""
 
+    @override
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)  # introspection (doctest, inspect) must not load torch

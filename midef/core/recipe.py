@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from midef.core.canonical import json_of_plain, plain, sha256
 
 KINDS = ("split", "target", "evaluator", "prior", "surrogate", "inverter", "pool", "reconstructions", "scores")
@@ -20,6 +22,7 @@ class ArtifactKey:
     kind: str
     digest: str
 
+    @override
     def __str__(self) -> str:
         return f"{self.kind}/{self.digest}"
 
@@ -56,9 +59,11 @@ class Recipe:
         object.__setattr__(self, "params", plain(self.params))
         object.__setattr__(self, "inputs", dict(self.inputs))
 
+    @override
     def __hash__(self) -> int:
         return hash(self.key)
 
+    @override
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Recipe) and self.key == other.key
 

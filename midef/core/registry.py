@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -99,7 +99,7 @@ class Registry(Generic[T]):
             problems.append(f"{self.kind} {name!r} has no parameter {word!r}; {did_you_mean(word, known)}")
             del given[word]
         try:
-            made = _adapter(cls).validate_python(given)
+            made = _adapter(cast(Hashable, cls)).validate_python(given)
         except ValidationError as error:
             for item in error.errors():
                 where = ".".join(str(part) for part in item["loc"])
@@ -185,5 +185,5 @@ class Registry(Generic[T]):
 
 
 @cache
-def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+def _adapter(cls: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(cls)

@@ -103,7 +103,8 @@ def normalised_kernel(kernel: Tensor) -> Tensor:
     centred = kernel - kernel.mean(dim=1, keepdim=True)
     # A (A + c I)^-1 = I - c (A + c I)^-1: one inversion, no product.
     ridge = 1e-5 * n
-    return identity - ridge * torch.linalg.inv(centred + ridge * identity)
+    normalised: Tensor = identity - ridge * torch.linalg.inv(centred + ridge * identity)
+    return normalised
 
 
 def normalised_hsic(first: Tensor, second: Tensor) -> Tensor:

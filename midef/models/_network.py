@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from midef.core.errors import SpecError, did_you_mean
 
@@ -51,6 +52,7 @@ class TargetModel(nn.Module):
     def block_names(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self.blocks.named_children())
 
+    @override
     def forward(self, images: Tensor, taps: tuple[str, ...] = ()) -> Forward:
         """Run images [B, 3, H, W] in [0, 1].
 

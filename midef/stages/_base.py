@@ -74,7 +74,7 @@ def build_recipe(recipe: Recipe, context: BuildContext, *, publish: bool = True)
     """Build `recipe` in this process and publish it. `publish=False` is for the helpers of a shared training."""
     import torch
 
-    builder: Builder = import_module(_BUILDERS[recipe.kind])  # type: ignore[assignment]
+    builder: Builder = import_module(_BUILDERS[recipe.kind])
     inputs = Inputs(recipe.inputs, lambda needed: ensure(needed, context))
     start = time.monotonic()
     if context.device.startswith("cuda"):

@@ -20,7 +20,8 @@ def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor)
     """
     mixed = (real + mix * (fake - real)).requires_grad_(True)
     (slope,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
-    return (slope.flatten(1).norm(dim=1) - 1).pow(2).mean()
+    penalty: Tensor = (slope.flatten(1).norm(dim=1) - 1).pow(2).mean()
+    return penalty
 
 
 def fit_gan(
@@ -48,8 +49,8 @@ def fit_gan(
     Returns:
         The mean critic and generator losses of the last tenth.
     """
-    generator.to(device, memory_format=torch.channels_last).train()
-    critic.to(device, memory_format=torch.channels_last).train()
+    generator.to(device).to(memory_format=torch.channels_last).train()
+    critic.to(device).to(memory_format=torch.channels_last).train()
     data = images.to(device)
     rng = torch.Generator(device).manual_seed(derive_seed(seed, "wgan_gp"))
     adam_g = torch.optim.Adam(generator.parameters(), lr=learning_rate, betas=(0.5, 0.999))

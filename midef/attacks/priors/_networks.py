@@ -6,6 +6,7 @@ from math import log2
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from midef.core.errors import ShapeError
 
@@ -49,6 +50,7 @@ class Generator(nn.Module):
         layers += [nn.ConvTranspose2d(width, 3, 5, 2, 2, 1), nn.Sigmoid()]
         self.grow = nn.Sequential(*layers)
 
+    @override
     def forward(self, latents: Tensor) -> Tensor:
         images: Tensor = self.grow(self.project(latents).view(-1, self.first, 4, 4))
         return images
@@ -74,6 +76,7 @@ class Critic(nn.Module):
         layers.append(nn.Conv2d(width << (doublings(resolution_px) - 1), 1, 4))
         self.judge = nn.Sequential(*layers)
 
+    @override
     def forward(self, images: Tensor) -> Tensor:
         scores: Tensor = self.judge(images).flatten()
         return scores
@@ -96,6 +99,7 @@ class TransposedCnn(nn.Module):
         layers += [nn.ConvTranspose2d(came, 3, 4, 2, 1), nn.Sigmoid()]
         self.grow = nn.Sequential(*layers)
 
+    @override
     def forward(self, scores: Tensor) -> Tensor:
         images: Tensor = self.grow(scores[:, :, None, None])
         return images
