@@ -144,7 +144,6 @@ def _run(options: argparse.Namespace) -> int:
     from sweep.runner import RunOptions, failure_text, prepare, run_plan
 
     plan = prepare(sweep, store, retry_failed=options.retry_failed)
-    failed = list(plan.failed_before)
     if plan.nodes:
         head = f"resuming sweep {sweep.name}" if plan.done or any(plan.cached.values()) else f"sweep {sweep.name}"
         _say(f"{head}: {len(plan.done)} cells done, {sum(len(n.cells) for n in plan.nodes.values())} to do")
@@ -154,15 +153,16 @@ def _run(options: argparse.Namespace) -> int:
         _say(f"built {outcome.built} artifacts, wrote {outcome.rows} cells")
         if outcome.failed:
             _say(f"failed:\n{failure_text(outcome)}")
-            states = store.results.cells()
-            failed += [c for n in plan.nodes.values() for c in n.cells if states.get(c.cell.digest) != "ok"]
     elif plan.rows_only:
         _say(f"wrote the rows of {len(plan.rows_only)} cells whose scores were stored")
     else:
-        tried = f", {len(failed)} failed before (--retry-failed tries them again)" if failed else ""
+        before = len(plan.failed_before)
+        tried = f", {before} failed before (--retry-failed tries them again)" if before else ""
         _say(f"nothing to do: all {len(plan.done)} cells of sweep {sweep.name} are done{tried}")
     for line in refusals(plan.refused):
         _say(f"refused: {line}")
+    states = store.results.cells()
+    failed = [c for c in sweep.cells if not c.refused and states.get(c.cell.digest) != "ok"]
     _say("")
     _print_table(store, sweep.name, "text")
     if options.dashboard:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from midef.core.errors import DamagedArtifact, MidefError, PreflightError, StoreError
+from midef.core.errors import DamagedArtifact, MidefError, MissingArtifact, PreflightError, StoreError
 from midef.storage import Store
 from sweep.plan import Node, Plan, make_plan
 from sweep.progress import Progress
@@ -74,7 +74,7 @@ def prepare(sweep: Sweep, store: Store, *, retry_failed: bool = False) -> Plan:
     for planned in plan.rows_only:
         try:
             store.results.write(planned.cell.digest, measured_rows(sweep.name, planned, store))
-        except DamagedArtifact as error:
+        except (DamagedArtifact, MissingArtifact) as error:  # of the scores, or of what they judge
             store.artifacts.set_aside(planned.recipes.scores.key, str(error))
             damaged = True
     return prepare(sweep, store, retry_failed=retry_failed) if damaged else plan

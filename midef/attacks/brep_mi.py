@@ -165,7 +165,8 @@ class BrepMi(Attack):
 def sphere_points(rng: Generator, count: int, dim: int) -> Tensor:
     """Points [count, dim] uniform on the unit sphere."""
     points = torch.randn(count, dim, generator=rng)
-    return points / points.norm(dim=1, keepdim=True)
+    on_sphere: Tensor = points / points.norm(dim=1, keepdim=True)
+    return on_sphere
 
 
 def repulsion(signs: Tensor, offsets: Tensor, radius: Tensor) -> Tensor:

@@ -186,4 +186,4 @@ class Registry(Generic[T]):
 
 @cache
 def _adapter(cls: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(cls)
+    return TypeAdapter(cast(Any, cls))

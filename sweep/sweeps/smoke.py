@@ -6,11 +6,11 @@ from sweep.spec import SetupSpec, SweepSpec
 
 
 def smoke() -> SweepSpec:
-    """White-box GMI against four defenses and none, two seeds."""
+    """White-box GMI against no defense and one defense for each hook of training, two seeds."""
     return SweepSpec(
         name="smoke",
         profile="smoke",
         setups=[SetupSpec(attack=["gmi"])],
-        defenses=["none", "midre", "loft", "midre+nls"],
+        defenses=["none", "midre", "bido", "loft"],
         seeds=[0, 1],
     )

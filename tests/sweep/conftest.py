@@ -123,11 +123,11 @@ def store(tmp_path: Path) -> Store:
     return Store.open(tmp_path / "store")
 
 
-def _entry(name: str) -> dict[str, Any]:
-    """A measurement; KNN distance failed."""
+def _entry(name: str, failed: str) -> dict[str, Any]:
+    """A measurement."""
     metric = METRICS.get(name)
     entry: dict[str, Any] = {"metric": name, "unit": metric.unit, "larger_is": metric.larger_is}
-    if name == "knn_distance":
+    if name == failed:
         return entry | {"status": "failed", "reason": "TooFewSamples: needs 2 images", "value": None}
     return entry | {"status": "ok", "reason": "", "value": 50.0, "n": 8}
 
@@ -136,7 +136,7 @@ def _entry(name: str) -> dict[str, Any]:
 def publish(store: Store) -> Callable[..., None]:
     """Stores a made-up artifact of a recipe: a payload of a few bytes, facts like a real one's."""
 
-    def put(recipe: Recipe, *, wall_s: float = 1.0) -> None:
+    def put(recipe: Recipe, *, wall_s: float = 1.0, failed: str = "") -> None:
         facts = {
             "device": "cpu test",
             "peak_memory_mb": 12.5,
@@ -144,18 +144,18 @@ def publish(store: Store) -> Callable[..., None]:
             "evaluator_accuracy": 91.0,
         }
         with store.artifacts.workspace() as folder:
-            (folder / "measurements.json").write_text(json.dumps([_entry(name) for name in METRICS.names()]))
+            (folder / "measurements.json").write_text(json.dumps([_entry(name, failed) for name in METRICS.names()]))
             store.artifacts.publish(recipe, folder, wall_s=wall_s, facts=facts)
 
     return put
 
 
 @pytest.fixture
-def publish_cell(publish: Callable[..., None]) -> Callable[[PlannedCell], None]:
-    """Stores all artifacts of a cell."""
+def publish_cell(publish: Callable[..., None]) -> Callable[..., None]:
+    """Stores all artifacts of a cell; failed: a metric that could not be measured."""
 
-    def put(planned: PlannedCell) -> None:
+    def put(planned: PlannedCell, failed: str = "") -> None:
         for recipe in planned.recipes.scores.walk():
-            publish(recipe)
+            publish(recipe, failed=failed)
 
     return put

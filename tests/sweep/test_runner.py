@@ -1,0 +1,204 @@
+"""What a run records, with a Tune that runs one made-up node after another in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from midef.core import ArtifactKey, PreflightError, Recipe, StoreError
+from midef.storage import Store
+from sweep import runner
+from sweep.plan import Plan
+from sweep.runner import RunOptions, failure_text, prepare, run_plan
+
+OK = {"status": "ok", "reason": ""}
+SweepOf = Callable[..., Any]
+
+
+@dataclass
+class FakeTune:
+    """Publishes each node's artifact, unless `fails` says how it ends."""
+
+    publish: Callable[..., None]
+    fails: dict[str, str] = field(default_factory=dict)
+    built: list[ArtifactKey] = field(default_factory=list)
+    resources: list[dict[str, float]] = field(default_factory=list)
+    interrupt_after: int = -1
+
+    def fit(self, searcher: Any, trainable: Any) -> None:
+        trial = 0
+        while isinstance(config := searcher.suggest(f"t{trial}"), dict):
+            if len(self.built) == self.interrupt_after:
+                raise KeyboardInterrupt
+            recipe = Recipe.from_plain(config["recipe"])
+            assert config["node"] == str(recipe.key) and config["kind"] == recipe.kind
+            reason = self.fails.get(recipe.kind) or self.fails.get(f"{recipe.kind} {defense_of(recipe)}")
+            if reason is None:
+                self.publish(recipe)
+                self.built.append(recipe.key)
+            result = OK if reason is None else {"status": "failed", "reason": reason}
+            searcher.on_trial_complete(trial_id=f"t{trial}", result=result, error=False)
+            trial += 1
+        assert config == searcher.FINISHED
+
+
+def defense_of(recipe: Recipe) -> str:
+    target = recipe if recipe.kind == "target" else recipe.inputs.get("target", recipe)
+    return str(target.params.get("defense", {}).get("name"))
+
+
+@pytest.fixture
+def tune(publish: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> FakeTune:
+    import ray
+    from ray import tune as real
+
+    fake = FakeTune(publish)
+
+    class Tuner:
+        def __init__(self, trainable: Any, *, tune_config: Any, run_config: Any) -> None:
+            assert tune_config.reuse_actors and run_config.failure_config.max_failures == 1
+            self.trainable, self.searcher = trainable, tune_config.search_alg
+
+        def fit(self) -> None:
+            fake.fit(self.searcher, self.trainable)
+
+    monkeypatch.setattr(real, "Tuner", Tuner)
+    monkeypatch.setattr(runner, "_start_ray", lambda options, with_dashboard: None)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    return fake
+
+
+def states(plan: Plan, store: Store) -> dict[str, str]:
+    known = store.results.cells()
+    return {c.cell.defense.label: known.get(c.cell.digest, "missing") for c in plan.sweep.cells}
+
+
+def test_every_cell_gets_its_rows(sweep_of: SweepOf, store: Store, tune: FakeTune) -> None:
+    plan = prepare(sweep_of(defenses=["none", "midre", "loft"]), store)
+    outcome = run_plan(plan, store, RunOptions())
+    assert (outcome.built, outcome.rows, outcome.failed) == (len(plan.nodes), 3, {})
+    assert states(plan, store) == {"none": "ok", "midre": "ok", "loft": "ok"}
+    assert prepare(plan.sweep, store).is_empty
+
+
+def test_a_failed_target_costs_its_own_cells_only(sweep_of: SweepOf, store: Store, tune: FakeTune) -> None:
+    tune.fails = {"target midre": "TrainingDiverged: the loss became nan"}
+    plan = prepare(sweep_of({"attack": ["gmi", "brep_mi"]}, defenses=["none", "midre"]), store)
+    outcome = run_plan(plan, store, RunOptions())
+    assert states(plan, store) == {"none": "ok", "midre": "failed"}
+    assert outcome.failed == {"TrainingDiverged: the loss became nan": 1}
+    assert outcome.blocked == 4, "two attacks and what judges them"
+    assert failure_text(outcome) == (
+        "  1 x TrainingDiverged: the loss became nan\n  4 pieces were blocked by these"
+    )
+    reasons = {row.reason for row in store.results.read() if row.status == "failed"}
+    assert len(reasons) == 1 and reasons.pop().startswith("target/")
+    assert [c.cell.defense.label for c in prepare(plan.sweep, store).failed_before] == ["midre", "midre"]
+
+
+def test_failed_cells_are_tried_again_when_asked(sweep_of: SweepOf, store: Store, tune: FakeTune) -> None:
+    tune.fails = {"reconstructions": "out of luck"}
+    sweep = sweep_of()
+    run_plan(prepare(sweep, store), store, RunOptions())
+    tune.fails = {}
+    assert not prepare(sweep, store).nodes
+    plan = prepare(sweep, store, retry_failed=True)
+    assert sorted(n.recipe.kind for n in plan.nodes.values()) == ["reconstructions", "scores"]
+    run_plan(plan, store, RunOptions())
+    assert states(plan, store) == {"none": "ok"}
+    assert {row.status for row in store.results.read()} == {"ok"}, "the failed rows are replaced"
+
+
+def test_a_full_disk_is_no_cell_s_fault(sweep_of: SweepOf, store: Store, tune: FakeTune) -> None:
+    tune.fails = {"target midre": "StoreError: the store is full; free space or choose another --store"}
+    plan = prepare(sweep_of(defenses=["none", "midre"]), store)
+    with pytest.raises(PreflightError, match="the store is full; free space") as caught:
+        run_plan(plan, store, RunOptions())
+    assert caught.value.exit_code == 3
+    assert states(plan, store)["midre"] == "missing", "nothing is recorded against a cell the machine failed"
+    tune.fails = {}
+    again = prepare(plan.sweep, store)
+    assert again.nodes.keys().isdisjoint(tune.built), "what was built is kept"
+    run_plan(again, store, RunOptions())
+    assert states(plan, store) == {"none": "ok", "midre": "ok"}
+
+
+def test_rows_that_cannot_be_written_stop_the_run_with_the_reason(
+    sweep_of: SweepOf, store: Store, tune: FakeTune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = prepare(sweep_of(), store)
+
+    def full(*args: Any) -> None:
+        raise StoreError("no space left in the store")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.results, "write", full)
+        with pytest.raises(PreflightError, match="no space left in the store"):
+            run_plan(plan, store, RunOptions())
+    again = prepare(plan.sweep, store)
+    assert not again.nodes and states(plan, store) == {"none": "ok"}, "the rows are written from the stored scores"
+
+
+def test_too_little_space_is_said_before_ray_starts(
+    sweep_of: SweepOf, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*args: Any, **given: Any) -> None:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr(runner, "_start_ray", start)
+    monkeypatch.setattr(store.artifacts, "free_bytes", lambda: 10 * 2**20)
+    with pytest.raises(StoreError, match=r"store is too small: the plan needs .* free; free space or choose") as caught:
+        run_plan(prepare(sweep_of(), store), store, RunOptions())
+    assert caught.value.exit_code == 3
+
+
+def test_an_interrupted_run_keeps_what_is_finished(sweep_of: SweepOf, store: Store, tune: FakeTune) -> None:
+    tune.interrupt_after = 3
+    plan = prepare(sweep_of(), store)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, store, RunOptions())
+    assert store.artifacts.keys() == set(tune.built) and len(tune.built) == 3
+    assert len(prepare(plan.sweep, store).nodes) == len(plan.nodes) - 3
+
+
+def test_the_manifest_is_written_before_anything_runs(sweep_of: SweepOf, store: Store, extra_defenses: None) -> None:
+    sweep = sweep_of(defenses=["none", "not_here"], seeds=[0, 1])
+    prepare(sweep, store)
+    manifest = store.sweeps.read_manifest(sweep.digest)
+    assert {str(row["cell"]) for row in manifest.rows} == {c.cell.digest for c in sweep.cells}
+    assert {row["refused"] for row in manifest.rows if row["defense"] == "not_here"} == {
+        "needs a residual block; choose resnet18_tiny"
+    }
+    refused = [r for r in store.results.read() if r.status == "refused"]
+    assert {r.defense for r in refused} == {"not_here"} and refused[0].reason.startswith("needs a residual block")
+    assert '"seeds": [0, 1]' in manifest.spec_json
+
+
+def test_damaged_scores_are_set_aside_and_planned_again(
+    sweep_of: SweepOf, store: Store, publish_cell: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    sweep = sweep_of()
+    publish_cell(sweep.cells[0])
+    key = sweep.cells[0].recipes.scores.key
+    folder = store.artifacts.fetch(key)
+    (folder / "measurements.json").write_text("[]")
+    plan = prepare(sweep, store)
+    assert list(plan.nodes) == [key] and plan.rows_only == []
+    assert f"artifact {key.short} is set aside" in caplog.text and "measurements.json" in caplog.text
+
+
+def test_scores_whose_reconstructions_are_gone_are_planned_again(
+    sweep_of: SweepOf, store: Store, publish_cell: Callable[..., None]
+) -> None:
+    import shutil
+
+    sweep = sweep_of()
+    publish_cell(sweep.cells[0])
+    recipes = sweep.cells[0].recipes
+    shutil.rmtree(store.artifacts.fetch(recipes.reconstructions.key))
+    plan = prepare(sweep, store)
+    assert set(plan.nodes) == {recipes.reconstructions.key, recipes.scores.key}
