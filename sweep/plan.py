@@ -140,7 +140,7 @@ def _estimate(plan: Plan, store: Store | None, stored: set[ArtifactKey]) -> None
 
 def _relative_cost() -> Mapping[str, float]:
     """Guesses that only order nodes when nothing was timed yet; never shown."""
-    return dict.fromkeys(KINDS, 10.0) | {"target": 60.0, "prior": 120.0, "reconstructions": 40.0, "split": 5.0}
+    return dict.fromkeys(KINDS, 10.0) | {"target": 30.0, "prior": 200.0, "reconstructions": 20.0, "split": 5.0}
 
 
 def _timings(store: Store, stored: set[ArtifactKey], works: set[str]) -> dict[str, float]:
@@ -188,10 +188,11 @@ def plan_text(plan: Plan, *, slots: int | None = None) -> str:
     totals = [sum(c.values()) for c in (plan.unshared, plan.shared, plan.cached)]
     lines.append(f"{'total':<16}{totals[0]:>10,}{totals[1]:>10,}{totals[2]:>10,}{len(plan.nodes):>10,}")
     known_s, unknown = plan.expected()
-    wide = f", {known_s / slots / 60:.0f} min on {slots} slots" if slots and known_s else ""
-    tail = f" + {unknown} pieces without a timing" if unknown else ""
     if plan.nodes:
-        lines += ["", f"to build {len(plan.nodes):,} artifacts: {known_s / 60:.1f} min of work{wide}{tail}"]
+        parts = [f"{known_s / 60:.1f} min of work"] if known_s else []
+        parts += [f"{unknown} pieces without a timing yet"] if unknown else []
+        wide = f" ({known_s / slots / 60:.0f} min on {slots} slots)" if slots and known_s else ""
+        lines += ["", f"to build {len(plan.nodes):,} artifacts: {' + '.join(parts)}{wide}"]
     elif plan.is_empty:
         lines += ["", "nothing to do"]
     lines += [f"refused: {text}" for text in refusals(plan.refused)]

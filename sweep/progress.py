@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import TextIO
 
+from midef.core.recipe import ArtifactKey
 from sweep.plan import Node, Plan
 
 EVERY_S = {True: 0.5, False: 20.0}
@@ -21,7 +22,7 @@ class Progress:
         self.stream = stream or sys.stderr
         self.slots = max(1.0, slots)
         self.waiting = dict(plan.nodes)
-        self.running: dict[object, tuple[Node, float]] = {}
+        self.running: dict[ArtifactKey, tuple[Node, float]] = {}
         self.counts: Counter[str] = Counter()
         self.seconds: Mapping[str, list[float]] = defaultdict(list)
         self.last = ""
@@ -30,10 +31,12 @@ class Progress:
         self.on_terminal = self.stream.isatty()
 
     def started(self, node: Node) -> None:
-        self.waiting.pop(node.key, None)
-        self.running[node.key] = (node, time.monotonic())
+        """A node has its resources and works; said again of one that runs already, it changes nothing."""
+        if self.waiting.pop(node.key, None) is not None:
+            self.running[node.key] = (node, time.monotonic())
 
     def done(self, node: Node) -> None:
+        self.started(node)
         _, since = self.running.pop(node.key)
         took = time.monotonic() - since
         self.seconds[node.work].append(took)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from midef.core.errors import DamagedArtifact, MidefError, MissingArtifact, PreflightError, StoreError
+from midef.core.recipe import ArtifactKey
 from midef.storage import Store
 from sweep.plan import Node, Plan, make_plan
 from sweep.progress import Progress
@@ -160,9 +161,12 @@ def _tune(
 
     class Ticker(tune.Callback):  # type: ignore[misc]
         def on_step_end(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:
+            for trial in trials:
+                if trial.status == "RUNNING":
+                    progress.started(plan.nodes[ArtifactKey.parse(trial.config["node"])])
             progress.tick()
 
-    searcher = PlanSearcher(plan, config_of, on_start=progress.started, on_done=on_done, on_lost=on_lost)
+    searcher = PlanSearcher(plan, config_of, on_done=on_done, on_lost=on_lost)
     resources = tune.with_resources(
         run_node, lambda config: _placement(node_resources(config["kind"], profile, cluster_gpus=gpus))
     )

@@ -24,7 +24,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         plan: Plan,
         config_of: Callable[[Node], dict[str, Any]],
         *,
-        on_start: Callable[[Node], None],
+        on_start: Callable[[Node], None] = lambda node: None,
         on_done: Callable[[Node, dict[str, Any]], None],
         on_lost: Callable[[Node, str, str], None],
     ) -> None:
