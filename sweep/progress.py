@@ -6,7 +6,9 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from typing import TextIO
+from typing import Any, TextIO
+
+from typing_extensions import override
 
 from midef.core.recipe import ArtifactKey
 from sweep.plan import Node, Plan
@@ -29,6 +31,11 @@ class Progress:
         self._printed = 0.0
         self._shown = ""
         self.on_terminal = self.stream.isatty()
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles what its callbacks hold, and never reads it back. A notebook's stream cannot be pickled."""
+        return {**self.__dict__, "stream": None}
 
     def started(self, node: Node) -> None:
         """A node has its resources and works; said again of one that runs already, it changes nothing."""

@@ -107,7 +107,9 @@ def test_what_is_stored_is_a_leaf(sweep_of: SweepOf, store: Store, publish: Call
     publish(recipes.reconstructions)
     publish(recipes.target)
     plan = make_plan(sweep, store)
-    assert kinds(plan) == {"split": 1, "evaluator": 1, "scores": 1}, "the prior and the public split were only needed before"
+    assert kinds(plan) == {"split": 1, "evaluator": 1, "scores": 1}, (
+        "the prior and the public split were only needed before"
+    )
     assert only(plan, "scores").needs == {recipes.evaluator.key, recipes.private.key}
     assert +plan.cached == {"reconstructions": 1, "target": 1}
     assert_order(plan)
@@ -122,9 +124,7 @@ def test_stored_scores_without_rows_need_no_work(
     assert plan.rows_only == list(sweep.cells) and not plan.nodes and not plan.is_empty
 
 
-def test_done_cells_drop_out(
-    sweep_of: SweepOf, store: Store, publish_cell: Callable[..., None]
-) -> None:
+def test_done_cells_drop_out(sweep_of: SweepOf, store: Store, publish_cell: Callable[..., None]) -> None:
     sweep = sweep_of(defenses=["none", "midre"])
     done = by_defense(sweep, "midre")
     publish_cell(done)
@@ -219,9 +219,7 @@ class Table:
         return cls({kind: tuple(int(n.replace(",", "")) for n in numbers) for kind, *numbers in found})  # type: ignore[misc]
 
 
-def test_the_text_says_what_the_plan_holds(
-    sweep_of: SweepOf, store: Store, publish_cell: Callable[..., None]
-) -> None:
+def test_the_text_says_what_the_plan_holds(sweep_of: SweepOf, store: Store, publish_cell: Callable[..., None]) -> None:
     sweep = sweep_of({"attack": SIX}, defenses=EIGHT, seeds=[0, 1])
     publish_cell(sweep.cells[5])
     plan = make_plan(sweep, store)
@@ -232,13 +230,13 @@ def test_the_text_says_what_the_plan_holds(
         assert table[kind] == (plan.unshared[kind], plan.shared[kind], plan.cached[kind], todo[kind])
     counters = (plan.unshared, plan.shared, plan.cached, todo)
     assert table["total"] == tuple(sum(c.values()) for c in counters)
-    assert text.startswith(f"sweep small  profile smoke  ({sweep.digest[:10]})\n6 setups x 8 defenses x 2 seeds = 96 cells")
+    assert text.startswith(
+        f"sweep small  profile smoke  ({sweep.digest[:10]})\n6 setups x 8 defenses x 2 seeds = 96 cells"
+    )
     assert f"to build {len(plan.nodes)} artifacts" in text
 
 
-def test_nothing_to_do_is_said(
-    sweep_of: SweepOf, store: Store, publish_cell: Callable[..., None]
-) -> None:
+def test_nothing_to_do_is_said(sweep_of: SweepOf, store: Store, publish_cell: Callable[..., None]) -> None:
     sweep = sweep_of()
     publish_cell(sweep.cells[0])
     rows = measured_rows("small", sweep.cells[0], store)
@@ -284,10 +282,8 @@ def test_the_command_prints_counts_with_and_without_sharing(matrix: Path, tmp_pa
 @pytest.mark.parametrize("verb", ["plan", "--help"])
 def test_planning_imports_neither_torch_nor_ray(matrix: Path, tmp_path: Path, verb: str) -> None:
     program = (
-        "import sys, contextlib\nfrom sweep.cli import main\n"
-        "with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(SystemExit), open('/dev/null', 'w') as null:\n"
-        "    sys.stderr, sys.stdout = null, null\n    main(sys.argv[1:])\n"
-        "sys.stdout = sys.__stdout__\n"
+        "import contextlib, io, sys\nfrom sweep.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n    main(sys.argv[1:])\n"
         "print(sorted({'torch', 'ray', 'torchvision', 'pandas', 'pyarrow', 'numpy', 'plotly'} & set(sys.modules)))"
     )
     arguments = ["plan", str(matrix), "--store", str(tmp_path / "none")] if verb == "plan" else ["--help"]
@@ -305,7 +301,9 @@ def test_planning_with_a_store_imports_neither_torch_nor_ray(matrix: Path, store
 def test_the_plan_for_programs(matrix: Path, tmp_path: Path) -> None:
     found = json.loads(run("-m", "sweep.cli", "plan", str(matrix), "--store", str(tmp_path / "none"), "--json"))
     assert found["sweep"] == "matrix" and found["cells"] == 144 and found["to_build"] == 341
-    assert found["unshared"]["target"] == 162 and found["shared"]["target"] == 24 and set(found["cached"].values()) == {0}
+    assert (
+        found["unshared"]["target"] == 162 and found["shared"]["target"] == 24 and set(found["cached"].values()) == {0}
+    )
 
 
 def test_one_line_per_cell(matrix: Path, tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,6 +152,15 @@ def test_blocked_nodes_do_not_flood_the_log(plan: Plan) -> None:
     shown = Progress(plan, slots=2, stream=stream)
     shown.lost(nodes(plan, "scores")[0], "blocked", "target failed")
     assert stream.getvalue() == "" and shown.counts["failed"] == 1
+
+
+def test_tune_can_pickle_it_whatever_the_stream(plan: Plan) -> None:
+    """A file of ours stands for the stream of a notebook, which cannot be pickled either."""
+    with Path(os.devnull).open("w") as stream:
+        shown = Progress(plan, slots=2, stream=stream)
+        with pytest.raises(TypeError, match="cannot pickle"):
+            pickle.dumps(stream)
+        assert len(pickle.loads(pickle.dumps(shown)).waiting) == len(plan.nodes)  # noqa: S301  # our own bytes
 
 
 def test_nodes_are_described_in_words(sweep_of: Callable[..., Sweep]) -> None:

@@ -92,9 +92,7 @@ def test_a_failed_target_costs_its_own_cells_only(sweep_of: SweepOf, store: Stor
     assert states(plan, store) == {"none": "ok", "midre": "failed"}
     assert outcome.failed == {"TrainingDiverged: the loss became nan": 1}
     assert outcome.blocked == 4, "two attacks and what judges them"
-    assert failure_text(outcome) == (
-        "  1 x TrainingDiverged: the loss became nan\n  4 pieces were blocked by these"
-    )
+    assert failure_text(outcome) == ("  1 x TrainingDiverged: the loss became nan\n  4 pieces were blocked by these")
     reasons = {row.reason for row in store.results.read() if row.status == "failed"}
     assert len(reasons) == 1 and reasons.pop().startswith("target/")
     assert [c.cell.defense.label for c in prepare(plan.sweep, store).failed_before] == ["midre", "midre"]

@@ -94,7 +94,9 @@ def graphs(draw: st.DrawFn) -> dict[int, set[int]]:
 
 @settings(max_examples=120, deadline=None)
 @given(needs=graphs(), broken=st.sets(st.integers(0, 13), max_size=3), choice=st.randoms(), slots=st.integers(1, 4))
-def test_any_graph_is_worked_off_in_order(needs: dict[int, set[int]], broken: set[int], choice: Any, slots: int) -> None:
+def test_any_graph_is_worked_off_in_order(
+    needs: dict[int, set[int]], broken: set[int], choice: Any, slots: int
+) -> None:
     """A node comes after its inputs, once; a failed one blocks exactly what depends on it; FINISHED at the end."""
     driver = Driver(graph_of(needs))
     failed: set[int] = set()

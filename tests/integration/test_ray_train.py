@@ -1,0 +1,122 @@
+"""A target trained by two processes of Ray Train is published, loads, and learned what one process learns."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from midef.core import Recipe
+from midef.stages import BuildContext, build_recipe, ensure
+from midef.stages.train_target import load
+from midef.storage import Store
+from sweep import profiles
+from sweep.plan import Node, make_plan
+from sweep.resources import DRIVER_MEMORY, node_resources, trains_on_ray
+from sweep.runner import Outcome, RunOptions, run_plan
+from sweep.spec import Sweep, parse_spec, resolve
+
+pytestmark = pytest.mark.ray
+
+CLASSES = 12
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The same recipe, trained by two workers of Ray Train and in this process."""
+
+    recipe: Recipe
+    outcome: Outcome
+    shared: Store
+    alone: Store
+
+    def facts(self, store: Store) -> dict[str, Any]:
+        facts: dict[str, Any] = store.artifacts.meta(self.recipe.key)["facts"]
+        return facts
+
+    def history(self, store: Store) -> dict[str, Any]:
+        import json
+
+        found: dict[str, Any] = json.loads((store.artifacts.fetch(self.recipe.key) / "training.json").read_text())
+        return found
+
+
+def only_targets(sweep: Sweep, store: Store) -> Any:
+    """The plan of the sweep, cut down to its target and what the target needs."""
+    plan = make_plan(sweep, store)
+    nodes: dict[Any, Node] = {k: n for k, n in plan.nodes.items() if n.recipe.kind in ("split", "target")}
+    return replace(plan, nodes=nodes)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any]) -> Iterator[Trained]:
+    data = copy.deepcopy(micro)
+    data |= {"profile": "two_workers", "defenses": ["midre"]}
+    data["training"] = {"epochs": 4, "batch_size": 16, "learning_rate": 0.01}
+    folder = tmp_path_factory.mktemp("train")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("RAY_")]:
+            patch.delenv(name)
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setitem(profiles.PROFILES, "two_workers", replace(profiles.SMOKE, name="two_workers", train_workers=2))
+        sweep = resolve(parse_spec(data))
+        shared, alone = Store.open(folder / "shared"), Store.open(folder / "alone")
+        outcome = run_plan(only_targets(sweep, shared), shared, RunOptions(cpus=3))
+        recipe = sweep.cells[0].recipes.target
+        torch.set_num_threads(1)
+        ensure(recipe, BuildContext(store=alone))
+        yield Trained(recipe, outcome, shared, alone)
+
+
+def test_it_is_published_like_any_other(trained: Trained) -> None:
+    assert trained.outcome.failed == {} and trained.outcome.built == 3
+    assert trained.shared.artifacts.has(trained.recipe.key)
+    assert trained.shared.artifacts.recipe(trained.recipe.key) == trained.recipe
+    assert trained.facts(trained.shared).keys() == trained.facts(trained.alone).keys()
+
+
+def test_it_loads_and_answers(trained: Trained) -> None:
+    context = BuildContext(store=trained.shared)
+    model = load(trained.recipe, trained.shared.artifacts.fetch(trained.recipe.key), context, CLASSES)
+    with torch.no_grad():
+        logits = model(torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))).logits
+    assert logits.shape == (2, CLASSES) and torch.isfinite(logits).all()
+
+
+def test_it_reports_every_epoch(trained: Trained) -> None:
+    done = trained.history(trained.shared)
+    assert len(done["loss"]) == len(done["select_accuracy"]) == 4
+    assert done["loss"][-1] < done["loss"][0]
+    assert done["resumed_at"] == 0
+
+
+def test_it_learned_about_what_one_process_learns(trained: Trained) -> None:
+    """Not equal: batch statistics and erased squares are those of a worker's own half of a batch."""
+    together, apart = (trained.history(store)["loss"] for store in (trained.shared, trained.alone))
+    assert together != apart
+    assert together == pytest.approx(apart, rel=0.25)
+
+
+def test_the_key_does_not_know_how_many_workers_there_were(trained: Trained, tmp_path: Path) -> None:
+    assert "workers" not in str(trained.recipe.as_plain())
+
+
+def test_train_nodes_reserve_memory_alone() -> None:
+    shared = replace(profiles.SMOKE, train_workers=2)
+    assert trains_on_ray("target", shared) and trains_on_ray("evaluator", shared)
+    assert not trains_on_ray("prior", shared) and not trains_on_ray("target", profiles.SMOKE)
+    assert node_resources("target", shared, cluster_gpus=1) == {"memory": float(DRIVER_MEMORY)}
+    assert node_resources("prior", replace(shared, gpus={"prior": 0.5}), cluster_gpus=1) == {"CPU": 1.0, "GPU": 0.5}
+    assert node_resources("prior", replace(shared, gpus={"prior": 0.5}), cluster_gpus=0) == {"CPU": 1.0}
+
+
+def test_a_helper_of_a_shared_training_publishes_nothing(trained: Trained, tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    build_recipe(trained.recipe, BuildContext(store=store), publish=False)
+    assert {key.kind for key in store.artifacts.keys()} == {"split"}  # noqa: SIM118  # a method
