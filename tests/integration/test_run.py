@@ -74,8 +74,8 @@ def meta(store: Store, key: ArtifactKey) -> Path:
 
 
 def finish_group(group: int) -> None:
-    """Wait until Ray has cleaned up after its driver, so that nothing writes into the store any more."""
-    deadline = time.monotonic() + 30
+    """Give Ray a moment to clean up after its driver, then end what is left: nothing may write into the store later."""
+    deadline = time.monotonic() + 3
     with contextlib.suppress(ProcessLookupError):
         while time.monotonic() < deadline:
             os.killpg(group, 0)
