@@ -347,6 +347,8 @@ def _setups(item: SetupSpec, profile: Profile, place: str, data: _Datasets, prob
         _check_private(private[1], protocol, f"{place}.private", problems)
     if private is not None and public is not None:
         _check_disjoint(private, public, place, problems)
+    for attack in filter(None, attacks):
+        problems += [f"{place}.attack: {p}" for p in ATTACKS.remake(attack).problems(resolution_px)]
     for attack, architecture in product(attacks, architectures):
         if architecture is not None and evaluator is not None:
             _check_networks(architecture, evaluator, resolution_px, protocol, place, problems)

@@ -1,4 +1,4 @@
-"""Settings for every test. Set before torch is loaded: on few cores its threads wait for each other more than they work."""
+"""Settings for every test, made before torch is loaded: on few cores its threads mostly wait for each other."""
 
 import os
 

@@ -62,6 +62,10 @@ class Attack:
     access: ClassVar[AccessLevel]
     needs_observed_scores: ClassVar[bool] = False
 
+    def problems(self, resolution_px: int) -> list[str]:
+        """Why it cannot work at this resolution; each a sentence with what to do."""
+        return []
+
     def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:
         """Recipes of what it starts from, by role. What depends on the target has `target` among its inputs."""
         raise NotImplementedError

@@ -39,6 +39,10 @@ class LatentSearch(Attack):
         raise NotImplementedError
 
     @override
+    def problems(self, resolution_px: int) -> list[str]:
+        return self.searched_prior.problems(resolution_px)
+
+    @override
     def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:
         return {"prior": self.searched_prior.recipe(public=public, target=target)}
 

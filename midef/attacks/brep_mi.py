@@ -70,6 +70,10 @@ class BrepMi(Attack):
             raise ValueError("needs radius > 0, growth > 1, clamp > 0 and -1 <= inside_share < 1")
 
     @override
+    def problems(self, resolution_px: int) -> list[str]:
+        return self.prior.problems(resolution_px)
+
+    @override
     def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:
         return {"prior": self.prior.recipe(public=public, target=target)}
 

@@ -37,6 +37,10 @@ class InversionModel(Attack):
     prior: Tcnn = field(default_factory=Tcnn, metadata={"shown": False})
 
     @override
+    def problems(self, resolution_px: int) -> list[str]:
+        return self.prior.problems(resolution_px)
+
+    @override
     def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:
         return {"inverter": self.prior.recipe(public=public, target=target)}
 

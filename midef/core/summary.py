@@ -105,7 +105,8 @@ class TradeOff:
         """Where Delta is not shown, what it would have been made of: both changes in points."""
         if self.utility_drop is None or self.attack_drop is None or self.is_utility_lost:
             return ""
-        return f"(acc {-self.utility_drop:+.1f}, att {-self.attack_drop:+.1f})"
+        gained, more = (round(-drop, 1) + 0.0 for drop in (self.utility_drop, self.attack_drop))  # no "-0.0"
+        return f"(acc {gained:+.1f}, att {more:+.1f})"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -500,3 +500,8 @@ def test_machines_never_enter_a_key(
     assert keys_of(resolve(read_spec(path))) == keys_of(plain)
     written = [r.as_plain() for r in plain.cells[0].recipes.scores.walk()]
     assert str(tmp_path) not in str(written) and "train_workers" not in str(written)
+
+
+def test_a_resolution_the_generator_cannot_draw_is_refused_while_planning() -> None:
+    with pytest.raises(SpecError, match=r"setups\[0\]\.attack: wgan_gp draws 8, 16, 32, 64, \.\.\. px, not 48"):
+        resolve(parse_spec({"name": "odd", "setups": [{"attack": "gmi", "resolution_px": 48}], "defenses": ["none"]}))

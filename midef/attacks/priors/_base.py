@@ -39,6 +39,13 @@ class Prior:
         inputs = {"public": public, "target": target} if self.needs_target else {"public": public}
         return Recipe(self.kind, choice.name, {"params": choice.params}, inputs, choice.version)
 
+    def problems(self, resolution_px: int) -> list[str]:
+        """Why it cannot draw images of this resolution. The networks of this family double from 4 px."""
+        if resolution_px < 8 or resolution_px & (resolution_px - 1):
+            name = PRIORS.describe(self).name
+            return [f"{name} draws 8, 16, 32, 64, ... px, not {resolution_px}; choose such a resolution_px"]
+        return []
+
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
         """Its networks by name, with fresh weights."""
         raise NotImplementedError
