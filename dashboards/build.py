@@ -41,30 +41,26 @@ class BuildReport:
 
 
 def build(store_uri: str, out: Path, sweep: str | None = None, with_private_exemplars: bool = False) -> BuildReport:
-    """Build the dashboard of a store, or of one of its sweeps, into the folder `out`.
+    """Build the dashboard of a sweep of a store, the latest unless one is named, into the folder `out`.
 
     with_private_exemplars: also show pictures from the private training data. Off unless asked for; data that shows
     nobody (`synthetic_faces`) is always shown.
 
     Raises:
         StoreError: if there is no store, or it cannot be read.
+        SpecError: if the store knows no sweep of this name.
     """
-    from midef.storage import Store
+    from midef.storage import Store, rows_of_sweep
 
     store = Store.open(store_uri, create=False)
     stored = store.results.read()
-    rows = [row for row in stored if sweep is None or row.sweep == sweep]
-    warnings = []
-    if stored and not rows:
-        known = ", ".join(sorted({row.sweep for row in stored}))
-        warnings.append(f"no rows of sweep {sweep!r} in this store; it holds: {known}")
+    rows = rows_of_sweep(store, sweep) if store.sweeps.sweeps() else stored
     return build_page(
         rows,
         store.artifacts.fetch,
         out,
         store_name=_shown(store.uri),
         unfinished=_unfinished(store, stored, rows),
-        warnings=warnings,
         with_private_exemplars=with_private_exemplars,
     )
 

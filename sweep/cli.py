@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import midef
-from midef.core.errors import MidefError, SpecError
+from midef.core.errors import MidefError, PreflightError
 
 EXIT_OK, EXIT_FAILURES, EXIT_INTERRUPTED = 0, 1, 130
 DEFAULT_STORE = "midef-store"
@@ -79,8 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("what", choices=LISTED)
     listing.add_argument("--markdown", action="store_true")
     listing.add_argument("--json", action="store_true")
-    doctor = add("doctor", "check this machine, and the data of a sweep", _doctor, config=True)
-    doctor.set_defaults(config_given=True)
+    add("doctor", "check this machine, and the data of a sweep", _doctor, config=True)
     dashboard = add("dashboard", "build the static dashboard", _dashboard)
     dashboard.add_argument("action", choices=("build",))
     dashboard.add_argument("--sweep", help="a sweep of this store (default: the latest)")
@@ -103,17 +102,11 @@ def _existing_store(uri: str) -> Any:
     """The store, or None where there is none yet."""
     if "://" not in uri and not (Path(uri) / "store.json").exists():
         return None
-    from midef.core.errors import StoreSchemaError
-    from midef.storage import Store
+    from midef.storage import Location, Store
 
-    try:
-        return Store.open(uri, create=False)
-    except StoreSchemaError:
-        raise
-    except MidefError:
-        if "://" in uri:
-            return None
-        raise
+    if "://" in uri and not Location.open(uri).exists("store.json"):
+        return None
+    return Store.open(uri, create=False)
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -159,8 +152,9 @@ def _run(options: argparse.Namespace) -> int:
         before = len(plan.failed_before)
         tried = f", {before} failed before (--retry-failed tries them again)" if before else ""
         _say(f"nothing to do: all {len(plan.done)} cells of sweep {sweep.name} are done{tried}")
-    for line in refusals(plan.refused):
-        _say(f"refused: {line}")
+    if not plan.nodes:  # the plan has said it already where it was printed
+        for line in refusals(plan.refused):
+            _say(f"refused: {line}")
     states = store.results.cells()
     failed = [c for c in sweep.cells if not c.refused and states.get(c.cell.digest) != "ok"]
     _say("")
@@ -295,11 +289,13 @@ def _doctor(options: argparse.Namespace) -> int:
             _say(f"ok       {package} {version(package)}")
         except PackageNotFoundError:
             _say(f"missing  {package}; pip install {package}")
-            lacking += package != "ray"
-    import torch
+            lacking += 1
+        else:
+            if package == "torch":
+                import torch
 
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    _say(f"ok       GPUs: {', '.join(gpus) or 'none, everything runs on the CPU'}")
+                gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+                _say(f"ok       GPUs: {', '.join(gpus) or 'none, everything runs on the CPU'}")
     where = Path(options.store) if "://" not in options.store else Path()
     while not where.exists():
         where = where.parent
@@ -307,7 +303,7 @@ def _doctor(options: argparse.Namespace) -> int:
     try:
         sweep = _sweep(options)
         _say(f"ok       sweep {sweep.name}: {len(sweep.cells)} cells, data sets found")
-    except SpecError as error:
+    except PreflightError as error:
         lacking += 1
         for problem in error.problems:
             _say(f"missing  {problem}")
@@ -323,7 +319,6 @@ def _compact(options: argparse.Namespace) -> int:
 
 
 def _card(options: argparse.Namespace) -> int:
-    from midef.core.errors import PreflightError
     from midef.datasets import DATASETS
 
     choice = DATASETS.choose(options.dataset)

@@ -13,6 +13,4 @@ if __name__ == "__main__":
 
     from sweep.cli import main
 
-    arguments = sys.argv[1:]
-    named = [a for a in arguments if not a.startswith("-")]
-    sys.exit(main(["run", *([] if named else ["smoke"]), *arguments, "--dashboard"]))
+    sys.exit(main(["run", *sys.argv[1:], "--dashboard"]))

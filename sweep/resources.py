@@ -5,16 +5,18 @@ from __future__ import annotations
 from sweep.profiles import Profile
 
 DRIVER_MEMORY = 500 * 2**20
-"""Bytes a trial reserves that only drives a Ray Train run: no CPU, but it bounds how many run at once."""
+"""Bytes a trial at least reserves that only drives a Ray Train run: no CPU; what it reserves bounds how many run."""
 
 
-def node_resources(kind: str, profile: Profile, *, cluster_gpus: float) -> dict[str, float]:
+def node_resources(
+    kind: str, profile: Profile, *, cluster_gpus: float, driver_memory: float = DRIVER_MEMORY
+) -> dict[str, float]:
     """Resources of one node, as Ray names them.
 
     A target or evaluator that trains through Ray Train reserves memory alone: its workers bring their own resources.
     """
     if trains_on_ray(kind, profile):
-        return {"memory": float(DRIVER_MEMORY)}
+        return {"memory": float(int(driver_memory))}
     wanted: dict[str, float] = {"CPU": float(profile.cpus)}
     share = profile.gpus.get(kind, 0.0)
     if share and cluster_gpus:

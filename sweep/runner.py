@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 import uuid
 import warnings
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from midef.core.recipe import ArtifactKey
 from midef.storage import Store
 from sweep.plan import Node, Plan, make_plan
 from sweep.progress import Progress
-from sweep.resources import node_resources, trains_on_ray
+from sweep.resources import DRIVER_MEMORY, node_resources, trains_on_ray
 from sweep.rows import lost_rows, measured_rows
 from sweep.spec import PlannedCell, Sweep
 
@@ -66,6 +65,8 @@ def prepare(sweep: Sweep, store: Store, *, retry_failed: bool = False) -> Plan:
         for c in sweep.cells
     ]
     store.sweeps.write_manifest(sweep.digest, manifest, json.dumps({"name": sweep.name, **sweep.spec.model_dump()}))
+    if _set_damaged_inputs_aside(plan, store):
+        return prepare(sweep, store, retry_failed=retry_failed)
     known = store.results.cells()
     for planned in plan.refused:
         if planned.cell.digest not in known:
@@ -81,11 +82,24 @@ def prepare(sweep: Sweep, store: Store, *, retry_failed: bool = False) -> Plan:
     return prepare(sweep, store, retry_failed=retry_failed) if damaged else plan
 
 
+def _set_damaged_inputs_aside(plan: Plan, store: Store) -> bool:
+    """Verify what the plan starts from, once, here: else each node that needs it would rebuild it for itself."""
+    needed = {r.key: r for node in plan.nodes.values() for r in node.recipe.inputs.values() if r.key not in plan.nodes}
+    found = False
+    for key in needed:
+        try:
+            store.artifacts.fetch(key)
+        except DamagedArtifact as error:
+            store.artifacts.set_aside(key, str(error))
+            found = True
+    return found
+
+
 def run_plan(plan: Plan, store: Store, options: RunOptions) -> Outcome:
     """Build every node of the plan. Returns when all are built, failed or blocked.
 
     Raises:
-        PreflightError: if the store cannot be written.
+        StoreError, PreflightError: if the store is full or cannot be written, or no Ray can be reached.
         KeyboardInterrupt: when interrupted; what is finished is stored.
     """
     outcome = Outcome(rows=len(plan.rows_only))
@@ -120,10 +134,15 @@ def _tune(
 
     profile = plan.sweep.profile
     gpus = cluster.get("GPU", 0.0)
+    abreast = max(1, int((gpus or cluster.get("CPU", 1.0)) // max(1, profile.train_workers)))
+    driver_memory = max(DRIVER_MEMORY, cluster.get("memory", 0.0) // abreast)
     local = store.location.local
     scratch = (local / "ray") if local is not None else Path.home() / "ray_results"
     train_storage = str(scratch) if local is not None else f"{store.uri}/ray"
     name = f"sweep-{plan.sweep.digest[:8]}-{uuid.uuid4().hex[:8]}"
+
+    def needs(kind: str) -> dict[str, float]:
+        return node_resources(kind, profile, cluster_gpus=gpus, driver_memory=driver_memory)
 
     def config_of(node: Node) -> dict[str, Any]:
         return {
@@ -136,10 +155,13 @@ def _tune(
             "train_workers": profile.train_workers if trains_on_ray(node.recipe.kind, profile) else 0,
             "train_storage": train_storage,
             "cluster_gpus": gpus,
+            "gpu": needs(node.recipe.kind).get("GPU", 0.0),
         }
 
     def on_done(node: Node, result: dict[str, Any]) -> None:
         progress.done(node)
+        for warning in result.get("warnings") or ():
+            progress.say(f"warning: {warning}")
         outcome.built += 1
         for planned in node.cells:
             try:
@@ -167,9 +189,7 @@ def _tune(
             progress.tick()
 
     searcher = PlanSearcher(plan, config_of, on_done=on_done, on_lost=on_lost)
-    resources = tune.with_resources(
-        run_node, lambda config: _placement(node_resources(config["kind"], profile, cluster_gpus=gpus))
-    )
+    resources = tune.with_resources(run_node, lambda config: _placement(needs(config["kind"])))
     tuner = tune.Tuner(
         resources,
         tune_config=tune.TuneConfig(search_alg=searcher, num_samples=len(plan.nodes), reuse_actors=True),
@@ -206,12 +226,22 @@ def _start_ray(options: RunOptions, *, with_dashboard: bool) -> None:
 
     root = Path(__file__).resolve().parent.parent
     shared: dict[str, Any] = {
-        "runtime_env": {"py_modules": [str(root / "midef"), str(root / "sweep")]},
+        "runtime_env": {
+            "py_modules": [str(root / "midef"), str(root / "sweep")],
+            # A target may wait long for its workers while other nodes hold the GPUs: waiting is no failure.
+            "env_vars": {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(7 * 86_400)},
+        },
         "log_to_driver": options.verbose,
         "logging_level": logging.INFO if options.verbose else logging.ERROR,
     }
     if options.address or os.environ.get("RAY_ADDRESS"):
-        ray.init(address=options.address or None, **shared)
+        try:
+            ray.init(address=options.address or None, **shared)
+        except (ConnectionError, ValueError) as error:
+            where = options.address or os.environ["RAY_ADDRESS"]
+            raise PreflightError(
+                f"no Ray cluster answers at {where!r} ({error}); start it, or leave --address out"
+            ) from error
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     own: dict[str, Any] = {
@@ -265,9 +295,3 @@ def failure_text(outcome: Outcome) -> str:
     if outcome.blocked:
         lines.append(f"  {outcome.blocked} pieces were blocked by these")
     return "\n".join(lines)
-
-
-def say(text: str) -> None:
-    """A line for the person, on standard output."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

@@ -16,7 +16,7 @@ from sweep.plan import Node, Plan
 class PlanSearcher(Searcher):  # type: ignore[misc]
     """One node is one trial. A failed node blocks what depends on it, with the cause; the rest goes on.
 
-    on_done(node), on_lost(node, reason): called once per node, in the driver's process.
+    on_done(node, result), on_lost(node, "failed" or "blocked", reason): once per node, in the driver's process.
     """
 
     def __init__(

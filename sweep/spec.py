@@ -20,16 +20,14 @@ from midef.core.choice import Choice
 from midef.core.errors import DataError, MidefError, PreflightError, SpecError
 from midef.core.setup import Cell, Protocol, Setup
 from midef.datasets import DATASETS, Dataset
+from midef.datasets._base import PATHS
 from midef.defenses._stack import choose_defense, remake_defense
 from midef.models import ARCHITECTURES
-from midef.stages import CellRecipes, recipes_for_cell
-from midef.stages._cell import keyed_dataset
+from midef.stages import CellRecipes, place_dataset, recipes_for_cell
 from midef.training import TrainingRecipe
 from sweep.profiles import Profile, profile_named
 
 Wanted = str | dict[str, Any]
-
-_PATHS = {"path", "root", "train_list", "report_list"}
 
 
 def _as_list(value: Any) -> Any:
@@ -205,10 +203,16 @@ def _relative_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
     for setup in setups if isinstance(setups, list) else []:
         for role in ("private", "public") if isinstance(setup, dict) else ():
             chosen = setup.get(role)
+            if isinstance(chosen, str) and "(" in chosen:
+                try:
+                    name, preset, params = DATASETS.parse(chosen)
+                except SpecError:
+                    continue  # said again, with its place, when the specification is resolved
+                chosen = setup[role] = {"name": name, **({"preset": preset} if preset else {}), **params}
             if isinstance(chosen, dict):
-                for key in _location_fields(str(chosen.get("name", ""))) & _PATHS:
+                for key in _location_fields(str(chosen.get("name", ""))) & PATHS:
                     if isinstance(chosen.get(key), str) and chosen[key]:
-                        chosen[key] = str((base / chosen[key]).resolve())
+                        chosen[key] = str((base / Path(chosen[key]).expanduser()).resolve())
     return data
 
 
@@ -306,10 +310,8 @@ class _Datasets:
         if found:
             self.lacking.extend(f"{place}: {p}" for p in found)
             return None
-        names = _location_fields(choice.name)
-        where = {k: v for k, v in choice.params.items() if k in names}
         try:
-            keyed = keyed_dataset(choice, where, dataset.fingerprint())
+            keyed, where = place_dataset(choice)
         except DataError as error:
             self.lacking.take(place, error)
             return None
@@ -347,8 +349,8 @@ def _setups(item: SetupSpec, profile: Profile, place: str, data: _Datasets, prob
         _check_private(private[1], protocol, f"{place}.private", problems)
     if private is not None and public is not None:
         _check_disjoint(private, public, place, problems)
-    for attack in filter(None, attacks):
-        problems += [f"{place}.attack: {p}" for p in ATTACKS.remake(attack).problems(resolution_px)]
+    for chosen in filter(None, attacks):
+        problems += [f"{place}.attack: {p}" for p in ATTACKS.remake(chosen).problems(resolution_px)]
     for attack, architecture in product(attacks, architectures):
         if architecture is not None and evaluator is not None:
             _check_networks(architecture, evaluator, resolution_px, protocol, place, problems)
@@ -428,7 +430,7 @@ def _check_disjoint(
         problems.append(f"{place}: private and public data are the same set; the attacker must not have private images")
     elif shared:
         problems.append(
-            f"{place}: {len(shared)} images are both private and public, for example {sorted(shared)[0]} (crc32:size); "
+            f"{place}: {len(shared)} images or people are both private and public, for example {min(shared)}; "
             "remove them from the public set"
         )
 

@@ -7,10 +7,13 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from midef.core.errors import MidefError
 from midef.core.recipe import Recipe
 from midef.stages import BuildContext, build_recipe, ensure
 from midef.storage import Store
+from midef.storage._cache import cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,8 @@ def run_node(config: dict[str, Any]) -> None:
 
     torch.set_num_threads(max(1, int(config["cpus"])))
     result: dict[str, Any] = {"status": "ok", "reason": ""}
+    heard = _Warnings()
+    logging.getLogger("midef").addHandler(heard)
     try:
         ensure(Recipe.from_plain(config["recipe"]), context_of(config))
     except MidefError as error:
@@ -35,23 +40,37 @@ def run_node(config: dict[str, Any]) -> None:
         where = f"{Path(place.filename).name}:{place.lineno}"
         result = {"status": "failed", "reason": f"{type(error).__name__} at {where}: {error}"}
     finally:
+        logging.getLogger("midef").removeHandler(heard)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    tune.report(result)
+    tune.report({**result, "warnings": heard.texts})
+
+
+class _Warnings(logging.Handler):
+    """Keeps what midef warns of, for the person in front of the driver: workers have no terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < logging.ERROR:  # errors are reasons already
+            self.texts.append(record.getMessage())
 
 
 def context_of(config: dict[str, Any]) -> BuildContext:
     """Where this process builds: the store, a GPU if the trial was given one, the data's places."""
     import torch
 
-    store = Store.open(config["store"])
+    store = Store.open(config["store"], create=False)
     workers = int(config["train_workers"])
     local = store.location.local
     return BuildContext(
         store=store,
-        device="cuda" if torch.cuda.is_available() else "cpu",
+        device="cuda" if config["gpu"] and torch.cuda.is_available() else "cpu",
         locations=config["locations"],
-        checkpoints=None if local is None else local / "checkpoints",
+        checkpoints=(local if local is not None else cache_folder(store.uri)) / "checkpoints",
         fit=(lambda recipe, context: fit_with_ray_train(recipe, config)) if workers else None,
     )
 
@@ -59,7 +78,7 @@ def context_of(config: dict[str, Any]) -> BuildContext:
 def fit_with_ray_train(recipe: Recipe, config: dict[str, Any]) -> None:
     """Train a target or evaluator with `train_workers` processes of Ray Train; rank 0 publishes.
 
-    The run is named after the artifact, so Train takes up the same training after a kill.
+    The run is named after the artifact: one training, one run. After a kill it goes on from midef's own checkpoint.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -86,7 +105,7 @@ def train_worker(config: dict[str, Any]) -> None:
 
     torch.set_num_threads(max(1, int(config["cpus"])))
     rank = ray.train.get_context().get_world_rank()
-    device = str(ray.train.torch.get_device()) if torch.cuda.is_available() else "cpu"
+    device = str(ray.train.torch.get_device()) if config["cluster_gpus"] else "cpu"
     base = context_of({**config, "train_workers": 0})
     context = BuildContext(
         store=base.store,

@@ -28,7 +28,7 @@ CHUNK = 120
 class LatentSearch(Attack):
     """Optimise latents of a generator until the target sees the identity.
 
-    A subclass fills in: `initial_latents`, `identity_loss`, `prior_loss`, `constrain`, `optimizer`.
+    A subclass fills in: `initial_latents`, `identity_loss`, `prior_loss`, `constrain_`, `optimizer`.
     """
 
     iterations: int

@@ -379,7 +379,7 @@ COLUMNS = (
     ("knn_distance", "KNN dist"),
     ("delta", "Delta"),
     ("queries", "queries"),
-    ("wall_s", "cost s"),
+    ("wall_s", "attack s"),
     ("seeds", "ok/failed"),
 )
 

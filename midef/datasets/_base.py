@@ -116,5 +116,8 @@ class Dataset:
         raise NotImplementedError
 
 
+PATHS = frozenset({"path", "root", "train_list", "report_list"})
+"""Names of location fields that are paths."""
+
 LOCATION: dict[str, Any] = {"location": True, "shown": False}
 """Metadata of a dataclass field that says where files lie: `path: str = field(metadata=LOCATION)`."""

@@ -102,6 +102,11 @@ class SyntheticFaces(Dataset):
         return self.identities if self.is_labelled else 0
 
     @override
+    def members(self) -> frozenset[str]:
+        """Whom it shows: private data and public data must not share people."""
+        return frozenset(f"person {i} of {self.population}, seed {self.seed}" for i in range(self.identities))
+
+    @override
     def load(self, resolution_px: int) -> Splits:
         counts = {"train": self.train_images, "select": self.select_images, "report": self.report_images}
         parts = {}
@@ -125,12 +130,15 @@ class SyntheticFaces(Dataset):
         """`count` images of every identity [identities * count, 3, R, R] uint8, identities in order."""
         import numpy as np
 
-        drawn = [self._nuisance(identity, split, count, resolution_px) for identity in range(self.identities)]
-        named = {name: np.concatenate([d[name] for d in drawn]) for name in drawn[0]}
-        named |= dict(zip(_IDENTITY, self.traits().repeat(count, axis=0).T, strict=True))
+        traits = self.traits()
+        together = max(1, _CHUNK // count)
         images = []
-        for start in range(0, len(named["noise"]), _CHUNK):
-            part = {k: torch.from_numpy(v[start : start + _CHUNK].astype(np.float32)) for k, v in named.items()}
+        for first in range(0, self.identities, together):
+            people = range(first, min(first + together, self.identities))
+            drawn = [self._nuisance(identity, split, count, resolution_px) for identity in people]
+            named = {name: np.concatenate([d[name] for d in drawn]) for name in drawn[0]}
+            named |= dict(zip(_IDENTITY, traits[people.start : people.stop].repeat(count, axis=0).T, strict=True))
+            part = {k: torch.from_numpy(v.astype(np.float32)) for k, v in named.items()}
             noise = part.pop("noise")
             face = render(part, resolution_px) + 0.02 * self.difficulty * noise
             images.append((face.clamp(0, 1) * 255).round().to(torch.uint8))

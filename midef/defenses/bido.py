@@ -87,6 +87,7 @@ class Bido(Defense):
 
 def gaussian_kernel(points: Tensor, *, sigma: float) -> Tensor:
     """exp(-|a - b|^2 / (2 sigma^2 dim)) between the rows of points [B, dim], as [B, B]."""
+    points = points.float() if points.dtype in (torch.float16, torch.bfloat16) else points
     squared = points.pow(2).sum(dim=1)
     distances = (squared[:, None] + squared[None, :] - 2 * points @ points.T).abs()
     return torch.exp(-distances / (2 * sigma**2 * points.shape[1]))

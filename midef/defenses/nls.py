@@ -59,7 +59,7 @@ class NegativeLabelSmoothing(Defense):
 
     @override
     def criterion(self, forward: Forward, batch: Batch, progress: float) -> Tensor | None:
-        return smoothed_cross_entropy(forward.logits, batch.labels, alpha=self.alpha_at(progress))
+        return smoothed_cross_entropy(forward.logits.float(), batch.labels, alpha=self.alpha_at(progress))
 
     @override
     def off(self) -> Self:

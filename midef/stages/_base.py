@@ -35,7 +35,7 @@ class BuildContext:
     """Where and how things are built; nothing in here changes a result.
 
     store; device: `cpu`, `cuda`, `cuda:1`; locations: digest of a split recipe -> fields that say where its files lie;
-    report: called with progress of a training; world: how several processes share one training (set by `sweep`).
+    report: called with progress of a training; checkpoints: where a long training keeps what a kill must not lose.
     """
 
     store: Store
@@ -91,6 +91,10 @@ def build_recipe(recipe: Recipe, context: BuildContext, *, publish: bool = True)
             facts={"device": device_name(context.device), "peak_memory_mb": peak_memory_mb(context.device), **facts},
             packages={"midef": midef.__version__, "torch": torch.__version__},
         )
+    if context.checkpoints is not None and recipe.kind in ("target", "evaluator"):
+        from midef.training._checkpoint import Checkpointer
+
+        Checkpointer(context.checkpoints / recipe.key.digest).clear()
     log.info("built %s in %.1f s", recipe.key.short, wall_s)
 
 

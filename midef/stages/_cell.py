@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from midef.attacks import ATTACKS
 from midef.core.choice import Choice
 from midef.core.recipe import Recipe
 from midef.core.setup import Setup
+from midef.datasets import DATASETS
+from midef.datasets._base import PATHS
 from midef.defenses._stack import remake_defense
 from midef.metrics import METRICS
 from midef.training import TrainingRecipe
@@ -108,12 +110,24 @@ def recipes_for_cell(
     return CellRecipes(private, public, target, evaluator, found, scores)
 
 
-def keyed_dataset(choice: Choice, location_fields: Mapping[str, Any], fingerprint: str) -> Choice:
-    """The choice with paths taken out and the fingerprint of the files put in."""
-    params = {k: v for k, v in choice.params.items() if k not in location_fields}
-    if fingerprint:
-        params["fingerprint"] = fingerprint
-    return Choice(choice.name, params, choice.version, choice.label)
+def place_dataset(choice: Choice) -> tuple[Choice, dict[str, Any]]:
+    """What names a data set, and where it lies here.
+
+    Returns:
+        the choice with a fingerprint of the files in place of their paths, for a `Setup`; and the paths, absolute, for
+        `BuildContext.locations` under the digest of the split recipe.
+
+    Raises:
+        DataError: if the files cannot be read.
+    """
+    names = {f.name: f for f in fields(cast(Any, DATASETS.get(choice.name))) if f.metadata.get("location")}
+    where = {k: v for k, v in choice.params.items() if k in names}
+    for name in PATHS & set(where):
+        where[name] = str(Path(where[name]).expanduser().absolute()) if where[name] else where[name]
+    params = {k: v for k, v in choice.params.items() if k not in names}
+    if found := DATASETS.make(choice.name, {**choice.params, **where}).fingerprint():
+        params["fingerprint"] = found
+    return Choice(choice.name, params, choice.version, choice.label), where
 
 
 NO_DEFENSE = Choice("none", {}, 1)

@@ -22,7 +22,6 @@ from midef.models._network import TargetModel
 from midef.stages._base import BuildContext
 from midef.stages.load_split import load as load_splits
 from midef.training import TrainingRecipe
-from midef.training._checkpoint import Checkpointer
 from midef.training.classifier import accuracy, fit_classifier
 
 
@@ -63,8 +62,6 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     (folder / "training.json").write_text(json.dumps(asdict(done)))
-    if checkpoints is not None:
-        Checkpointer(checkpoints).clear()
     return {
         "train_s": train_s,
         "train_accuracy": accuracy(model, splits.train, device=context.device),

@@ -54,8 +54,12 @@ class Checkpointer:
         self.folder.mkdir(parents=True, exist_ok=True)
         part = self.folder / f".state-{os.getpid()}.pt"
         state = {"epoch": epoch, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "best": best}
-        torch.save({**state, "report": json.dumps(report)}, part)
-        part.replace(self.path)
+        try:
+            torch.save({**state, "report": json.dumps(report)}, part)
+            part.replace(self.path)
+        except (RuntimeError, OSError) as error:  # a full disk, mostly: the training itself is fine
+            part.unlink(missing_ok=True)
+            log.warning("no checkpoint was kept in %s (%s); a kill now loses this training", self.folder, error)
         self._last = time.monotonic()
 
     def load(self, device: str) -> Found | None:
@@ -72,6 +76,7 @@ class Checkpointer:
 
     def clear(self) -> None:
         """Remove what was kept, once the training is published."""
-        self.path.unlink(missing_ok=True)
+        for kept in (self.path, *self.folder.glob(".state-*.pt")):
+            kept.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()

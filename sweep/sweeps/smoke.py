@@ -6,7 +6,7 @@ from sweep.spec import SetupSpec, SweepSpec
 
 
 def smoke() -> SweepSpec:
-    """White-box GMI against no defense and one defense for each hook of training, two seeds."""
+    """White-box GMI against no defense and one defense on the images, one on the loss, one on the head, two seeds."""
     return SweepSpec(
         name="smoke",
         profile="smoke",

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from dashboards.build import POLICY, BuildReport, build, build_page
-from midef.core import ArtifactKey, DamagedArtifact, Recipe, ResultRow, StoreError
+from midef.core import ArtifactKey, DamagedArtifact, Recipe, ResultRow, SpecError, StoreError
 from midef.storage import Store
 
 Cell = Callable[..., list[ResultRow]]
@@ -214,16 +214,18 @@ def test_build_from_a_store(cell: Cell, shelf: Any, tmp_path: Path) -> None:
                 (work / file.name).write_bytes(file.read_bytes())
             store.artifacts.publish(recipe, work, wall_s=1.0)
     store.results.write(rows[0].cell, rows)
-    store.sweeps.write_manifest("abc", [{"cell": rows[0].cell}, {"cell": "later1"}, {"cell": "later2"}], "{}")
+    store.sweeps.write_manifest(
+        "abc", [{"cell": rows[0].cell}, {"cell": "later1"}, {"cell": "later2"}], '{"name": "nightly"}'
+    )
     report = build(str(tmp_path / "store"), tmp_path / "page")
     page = page_of(report)
     assert report.warnings == ()
     assert (page["header"]["ok"], page["header"]["missing"], page["header"]["store"]) == (1, 2, "store")
     assert page["setups"][0]["grid"]["strips"][0]["file"]
     assert str(tmp_path) not in (tmp_path / "page" / "data.js").read_text()
-    other = build(str(tmp_path / "store"), tmp_path / "other", sweep="nightly")
-    assert other.rows == 0
-    assert other.warnings == ("no rows of sweep 'nightly' in this store; it holds: first-look",)
+    assert page["header"]["sweep"] == "nightly", "the plan's name, also for a cell another sweep measured first"
+    with pytest.raises(SpecError, match="this store has no sweep 'weekly'; .*Known: nightly"):
+        build(str(tmp_path / "store"), tmp_path / "other", sweep="weekly")
 
 
 def test_a_store_that_is_not_there(tmp_path: Path) -> None:

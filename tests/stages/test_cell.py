@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from midef.core import Choice, Protocol, Recipe
 from midef.datasets import DATASETS
 from midef.defenses import DEFENSES
 from midef.defenses._stack import choose_defense
-from midef.stages import CellRecipes
-from midef.stages._cell import NO_DEFENSE, evaluator_recipe, keyed_dataset, split_recipe, target_recipe
+from midef.stages import CellRecipes, place_dataset
+from midef.stages._cell import NO_DEFENSE, evaluator_recipe, split_recipe, target_recipe
 from midef.training import TrainingRecipe
 
 PlanCell = Callable[..., CellRecipes]
@@ -98,10 +100,14 @@ def test_every_field_of_a_training_is_in_the_key() -> None:
         assert evaluator_recipe(private, architecture, base) != evaluator_recipe(private, architecture, other), name
 
 
-def test_a_path_never_enters_a_key_and_a_fingerprint_does() -> None:
-    def split(path: str, fingerprint: str) -> Recipe:
-        choice = DATASETS.choose({"name": "image_folder", "path": path})
-        return split_recipe(keyed_dataset(choice, {"path": path}, fingerprint), 32)
+def test_a_path_never_enters_a_key_and_a_fingerprint_does(tmp_path: Path) -> None:
+    def split(folder: Path) -> Recipe:
+        keyed, _ = place_dataset(DATASETS.choose({"name": "image_folder", "path": str(folder), "labelled": False}))
+        return split_recipe(keyed, 32)
 
-    assert split("/one/place", "abc") == split("/other/place", "abc")
-    assert split("/one/place", "abc") != split("/one/place", "abd")
+    for place, grey in (("one", 10), ("other", 10), ("changed", 11)):
+        (tmp_path / place).mkdir()
+        for i in range(4):
+            Image.new("RGB", (8, 8), (grey, i, 0)).save(tmp_path / place / f"{i}.png")
+    assert split(tmp_path / "one") == split(tmp_path / "other")
+    assert split(tmp_path / "one") != split(tmp_path / "changed")

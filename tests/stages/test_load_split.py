@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,8 @@ from PIL import Image
 
 from midef.core import DataError, Recipe
 from midef.datasets import DATASETS, Dataset
-from midef.stages import BuildContext, ensure
-from midef.stages._cell import keyed_dataset, split_recipe
+from midef.stages import BuildContext, ensure, place_dataset
+from midef.stages._cell import split_recipe
 from midef.stages.load_split import load
 from midef.storage import Store
 
@@ -33,8 +32,8 @@ def folder(tmp_path: Path) -> Path:
 def planned(folder: Path, store: Path) -> tuple[Dataset, Recipe, BuildContext]:
     """The dataset, its recipe, and a context that knows where the files lie."""
     dataset = DATASETS.make("image_folder", {"path": str(folder), "min_images": 3})
-    places = {f.name: getattr(dataset, f.name) for f in fields(dataset) if f.metadata.get("location")}  # type: ignore[arg-type]
-    recipe = split_recipe(keyed_dataset(DATASETS.describe(dataset), places, dataset.fingerprint()), 16)
+    keyed, places = place_dataset(DATASETS.describe(dataset))
+    recipe = split_recipe(keyed, 16)
     return dataset, recipe, BuildContext(store=Store.open(store), locations={recipe.key.digest: places})
 
 

@@ -219,11 +219,17 @@ def test_a_profile_without_data_asks_for_some(spec: Spec) -> None:
 
 
 def test_a_resolution_the_network_cannot_take(spec: Spec) -> None:
-    found = problems_of(spec({"resolution_px": 24}))
-    assert found == ["setups[0].architecture: five poolings need at least 32 px, got 24; raise resolution_px"]
+    found = problems_of(spec({"resolution_px": 16}))
+    assert found == ["setups[0].architecture: five poolings need at least 32 px, got 16; raise resolution_px"]
 
 
 # --- data on this machine ---------------------------------------------------------------------------------------------
+
+
+def test_synthetic_people_both_private_and_public(spec: Spec) -> None:
+    """Forgetting `population: public` would hand the attacker the private images."""
+    (problem,) = problems_of(spec({"public": {"name": "synthetic_faces", "identities": 600}}))
+    assert "both private and public, for example person" in problem
 
 
 def test_a_missing_folder_is_a_matter_of_this_machine(spec: Spec, tmp_path: Path) -> None:
@@ -260,8 +266,8 @@ def test_images_both_private_and_public(spec: Spec, make_tree: Callable[..., Pat
         }
     )
     (problem,) = problems_of(data)
-    assert "setups[0]: 2 images are both private and public, for example " in problem
-    assert problem.endswith("(crc32:size); remove them from the public set")
+    assert "setups[0]: 2 images or people are both private and public, for example " in problem
+    assert problem.endswith("; remove them from the public set")
     for name in ("stolen.png", "another.png"):
         (public / "others" / name).unlink()
     assert len(resolve(parse_spec(data)).cells) == 1

@@ -44,6 +44,8 @@ class Tcnn(Prior):
     def __post_init__(self) -> None:
         if min(self.width, self.epochs) < 1 or self.batch_size < 2 or (self.top is not None and self.top < 1):
             raise ValueError("needs width, epochs and top >= 1 and batch_size >= 2")
+        if self.learning_rate <= 0:
+            raise ValueError(f"needs learning_rate > 0, got {self.learning_rate}")
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:

@@ -49,6 +49,8 @@ class WganGp(Prior):
         for name in ("latent_dim", "width", "steps", "batch_size", "critic_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"needs {name} >= 1, got {getattr(self, name)}")
+        if self.learning_rate <= 0 or self.penalty < 0:
+            raise ValueError(f"needs learning_rate > 0 and penalty >= 0, got {self.learning_rate}, {self.penalty}")
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
