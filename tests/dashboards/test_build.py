@@ -224,7 +224,7 @@ def test_build_from_a_store(cell: Cell, shelf: Any, tmp_path: Path) -> None:
     assert page["setups"][0]["grid"]["strips"][0]["file"]
     assert str(tmp_path) not in (tmp_path / "page" / "data.js").read_text()
     assert page["header"]["sweep"] == "nightly", "the plan's name, also for a cell another sweep measured first"
-    with pytest.raises(SpecError, match="this store has no sweep 'weekly'; .*Known: nightly"):
+    with pytest.raises(SpecError, match=r"this store has no sweep 'weekly'; .*Known: nightly"):
         build(str(tmp_path / "store"), tmp_path / "other", sweep="weekly")
 
 
