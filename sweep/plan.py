@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
+from midef.core.canonical import digest
 from midef.core.errors import MidefError
 from midef.core.recipe import KINDS, ArtifactKey, Recipe
 from sweep.spec import PlannedCell, Sweep
@@ -97,8 +98,11 @@ def make_plan(sweep: Sweep, store: Store | None, *, retry_failed: bool = False) 
 
 
 def work_of(recipe: Recipe) -> str:
-    """Nodes of equal work are expected to take about equally long: the kind, and which component."""
-    return f"{recipe.kind}:{recipe.component}"
+    """Nodes of equal work are expected to take about equally long: kind, component and budget, whatever the seed."""
+    budget = {name: value for name, value in recipe.params.items() if name not in ("seed", "defense")}
+    if "private" in recipe.inputs:
+        budget["resolution_px"] = recipe.inputs["private"].params["resolution_px"]
+    return f"{recipe.kind}:{recipe.component}:{digest(budget)[:8]}"
 
 
 def _count(plan: Plan, cells: Iterable[PlannedCell], stored: set[ArtifactKey]) -> None:

@@ -28,7 +28,7 @@ class AttackSeconds(Metric):
 @METRICS.add("train_s")
 @dataclass(frozen=True, kw_only=True)
 class TrainingSeconds(Metric):
-    """Wall seconds of training the target under the defense. Compare only rows from one device."""
+    """Wall seconds of training the target, an earlier phase included. Compare only rows from one device."""
 
     paper: ClassVar[str] = "standard"
     unit: ClassVar[str] = "seconds"

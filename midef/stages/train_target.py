@@ -59,11 +59,13 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         checkpoint_folder=checkpoints,
     )
     train_s = time.monotonic() - start
+    parents = [needed.key for needed in recipe.inputs.values() if needed.kind == "target"]  # phase one of the defense
+    earlier_s = sum(float(context.store.artifacts.meta(key)["facts"]["train_s"]) for key in parents)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
     (folder / "training.json").write_text(json.dumps(asdict(done)))
     return {
-        "train_s": train_s,
+        "train_s": train_s + earlier_s,
         "train_accuracy": accuracy(model, splits.train, device=context.device),
         "select_accuracy": done.select_accuracy[done.kept_epoch],
         "report_accuracy": accuracy(model, splits.report, device=context.device),
