@@ -52,6 +52,15 @@ _SMALL_PRIOR = {
     "objective": "non_saturating",
 }
 
+_PUBLIC = {
+    "name": "synthetic_faces",
+    "population": "public",
+    "train_images": 8,
+    "select_images": 1,
+    "report_images": 1,
+    "difficulty": 0.2,
+}
+
 SMOKE = Profile(
     name="smoke",
     about="minutes on 2 cores: tiny siblings on synthetic faces at 32 px",
@@ -67,15 +76,7 @@ SMOKE = Profile(
     },
     protocol={"identities": 120, "images_per_identity": 1, "evaluator_resolution_px": 32},
     private={"name": "synthetic_faces", "identities": 120, "difficulty": 0.2},
-    public={
-        "name": "synthetic_faces",
-        "population": "public",
-        "identities": 600,
-        "train_images": 8,
-        "select_images": 1,
-        "report_images": 1,
-        "difficulty": 0.2,
-    },
+    public={**_PUBLIC, "identities": 600},
 )
 
 MINI = Profile(
@@ -93,15 +94,7 @@ MINI = Profile(
     },
     protocol={"identities": 60, "images_per_identity": 5, "evaluator_resolution_px": 64},
     private={"name": "synthetic_faces", "identities": 200, "difficulty": 0.2},
-    public={
-        "name": "synthetic_faces",
-        "population": "public",
-        "identities": 800,
-        "train_images": 8,
-        "select_images": 1,
-        "report_images": 1,
-        "difficulty": 0.2,
-    },
+    public={**_PUBLIC, "identities": 800},
     gpus={"target": 1.0, "evaluator": 1.0, "prior": 0.5, "inverter": 0.5, "reconstructions": 0.5, "scores": 0.25},
 )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from midef.core.registry import Registry
+from midef.core.statistics import cluster_interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +51,20 @@ class Measurement:
     n: int | None = None
     groups: int | None = None
     chance: float | None = None
+
+
+def percent_of_hits(hits: np.ndarray, identities: np.ndarray, *, chance: float) -> Measurement:
+    """Success rate in percent with its interval over identities; hits, identities: [N], N >= 1; chance: in percent."""
+    low, high, kind = cluster_interval(hits, identities)
+    return Measurement(
+        value=100.0 * float(hits.mean()),
+        low=100 * low,
+        high=100 * high,
+        interval=kind,
+        n=len(hits),
+        groups=len(set(identities.tolist())),
+        chance=chance,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

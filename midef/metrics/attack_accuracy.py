@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from midef.core.errors import ShapeError, TooFewSamples
-from midef.core.statistics import cluster_interval
-from midef.metrics._base import METRICS, Evidence, Measurement, Metric
+from midef.metrics._base import METRICS, Evidence, Measurement, Metric, percent_of_hits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,16 +48,7 @@ class _AttackAccuracy(Metric):
         if evidence.n_classes <= self.k:
             raise TooFewSamples(f"attack accuracy@{self.k} needs more than {self.k} classes, got {evidence.n_classes}")
         hits = top_k_hits(evidence.evaluator_logits, evidence.labels, self.k)
-        low, high, kind = cluster_interval(hits, evidence.labels)
-        return Measurement(
-            value=100.0 * float(hits.mean()),
-            low=100 * low,
-            high=100 * high,
-            interval=kind,
-            n=n,
-            groups=len(set(evidence.labels.tolist())),
-            chance=100.0 * self.k / evidence.n_classes,
-        )
+        return percent_of_hits(hits, evidence.labels, chance=100.0 * self.k / evidence.n_classes)
 
 
 @METRICS.add("attack_accuracy_at_1")

@@ -8,8 +8,7 @@ from typing import ClassVar
 from typing_extensions import override
 
 from midef.core.errors import TooFewSamples
-from midef.core.statistics import cluster_interval
-from midef.metrics._base import METRICS, Evidence, Measurement, Metric
+from midef.metrics._base import METRICS, Evidence, Measurement, Metric, percent_of_hits
 
 
 @METRICS.add("natural_accuracy")
@@ -29,13 +28,4 @@ class NaturalAccuracy(Metric):
         if n == 0:
             raise TooFewSamples("natural accuracy needs at least 1 image in the report split, got 0")
         hits = evidence.report_predictions == evidence.report_labels
-        low, high, kind = cluster_interval(hits, evidence.report_labels)
-        return Measurement(
-            value=100.0 * float(hits.mean()),
-            low=100 * low,
-            high=100 * high,
-            interval=kind,
-            n=n,
-            groups=len(set(evidence.report_labels.tolist())),
-            chance=100.0 / evidence.n_classes,
-        )
+        return percent_of_hits(hits, evidence.report_labels, chance=100.0 / evidence.n_classes)
