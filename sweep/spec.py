@@ -223,7 +223,7 @@ def _location_fields(name: str) -> set[str]:
 
 
 class _Problems(list[str]):
-    """Collects problems; `at(place)` swallows midef's errors and keeps what they say."""
+    """Collects problems; `take` keeps what one of midef's errors says, with its place."""
 
     def take(self, place: str, error: MidefError) -> None:
         self.extend(f"{place}: {p}" for p in (error.problems if isinstance(error, SpecError) else [str(error)]))
@@ -288,7 +288,7 @@ class _Datasets:
 
     def __init__(self, lacking: _Problems, problems: _Problems) -> None:
         self.lacking, self.problems = lacking, problems
-        self._known: dict[str, tuple[Choice, Dataset, bool] | None] = {}
+        self._known: dict[str, tuple[Choice, Dataset] | None] = {}
         self._where: dict[str, dict[str, Any]] = {}
 
     def choose(self, wanted: Wanted, place: str) -> tuple[Choice, Dataset] | None:
@@ -296,10 +296,9 @@ class _Datasets:
         text = json.dumps(wanted, sort_keys=True, default=str)
         if text not in self._known:
             self._known[text] = self._read(wanted, place)
-        found = self._known[text]
-        return None if found is None else found[:2]
+        return self._known[text]
 
-    def _read(self, wanted: Wanted, place: str) -> tuple[Choice, Dataset, bool] | None:
+    def _read(self, wanted: Wanted, place: str) -> tuple[Choice, Dataset] | None:
         try:
             choice = DATASETS.choose(wanted)
         except SpecError as error:
@@ -316,7 +315,7 @@ class _Datasets:
             self.lacking.take(place, error)
             return None
         self._where[canonical_json(keyed.keyed)] = where
-        return keyed, dataset, True
+        return keyed, dataset
 
     def locations(self, cells: Sequence[PlannedCell]) -> dict[str, dict[str, Any]]:
         """Where the files of each split artifact lie."""
