@@ -19,15 +19,27 @@ class ModelFacts:
     """What a defense may ask about a network without building it.
 
     blocks: names of the chain of blocks, input first; taps: the blocks whose outputs a regulariser looks at by default;
-    frozen: blocks whose weights do not train.
+    units: the finest pieces that can be frozen, input first: block names, or `block.part` where a block has parts;
+    skip_stages: blocks with skip connections, by stage; frozen: blocks whose weights do not train;
+    pretrained: whether training starts from weights learned on other data.
     """
 
     family: str
     blocks: tuple[str, ...]
     taps: tuple[str, ...]
     has_batch_norm: bool
-    has_skips: bool
+    units: tuple[str, ...] = ()
+    skip_stages: tuple[tuple[str, ...], ...] = ()
     frozen: frozenset[str] = frozenset()
+    pretrained: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.units:
+            object.__setattr__(self, "units", self.blocks)
+
+    @property
+    def has_skips(self) -> bool:
+        return any(self.skip_stages)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,23 +34,23 @@ class _ResNet(Architecture):
 
     @override
     def facts(self) -> ModelFacts:
-        inner = [f"layer{s}_{i}" for s, depth in enumerate(self.depths, 1) for i in range(depth)]
+        stages = tuple(tuple(f"layer{s}_{i}" for i in range(depth)) for s, depth in enumerate(self.depths, 1))
+        inner = [name for stage in stages for name in stage]
         ends = tuple(f"layer{s}_{depth - 1}" for s, depth in enumerate(self.depths, 1))
         return ModelFacts(
             self.family,
             ("stem", *inner, "pool"),
             ("stem", *ends[:-1], "pool"),
             has_batch_norm=True,
-            has_skips=True,
+            skip_stages=stages,
         )
 
     @override
     def build(self, n_classes: int, resolution_px: int) -> TargetModel:
-        from torchvision.models import resnet
-
+        from midef.models import _residual
         from midef.models._network import TargetModel
 
-        unit: Any = getattr(resnet, self.block)
+        unit: Any = getattr(_residual, self.block)
         stem_kind = ("small" if resolution_px < 128 else "imagenet") if self.stem == "auto" else self.stem
         kernel, stride = {"imagenet": (7, 2), "small": (3, 1), "strided": (3, 2)}[stem_kind]
         first = self.widths[0]

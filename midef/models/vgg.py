@@ -37,7 +37,15 @@ class Vgg16(Architecture):
     @override
     def facts(self) -> ModelFacts:
         taps = (*_BLOCKS[:4], "embedding")
-        return ModelFacts(self.family, _BLOCKS, taps, has_batch_norm=True, has_skips=False)
+        return ModelFacts(self.family, _BLOCKS, taps, has_batch_norm=True, units=(*self._convs(), "embedding"))
+
+    def _convs(self) -> dict[str, tuple[str, ...]]:
+        """Every convolution with its batch norm, as `block4.conv2`, and where they lie below `blocks`."""
+        return {
+            f"{block}.conv{i + 1}": (f"{block}.{3 * i}", f"{block}.{3 * i + 1}")
+            for block, convs in zip(_BLOCKS, self.convs, strict=False)
+            for i in range(convs)
+        }
 
     @override
     def problems(self, resolution_px: int) -> list[str]:
@@ -63,7 +71,7 @@ class Vgg16(Architecture):
         feature_dim = came * (resolution_px // 32) ** 2
         blocks.append(("embedding", nn.Sequential(nn.Flatten(), FixedZeroBias(feature_dim))))
         head = nn.Linear(feature_dim, n_classes)
-        return TargetModel(blocks, head, feature_dim=feature_dim, n_classes=n_classes)
+        return TargetModel(blocks, head, feature_dim=feature_dim, n_classes=n_classes, parts=self._convs())
 
 
 @ARCHITECTURES.add("vgg16_tiny")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,19 @@ from safetensors.torch import load_file, save_file
 
 from midef.core import Choice, SpecError
 from midef.models import ARCHITECTURES
-from midef.models._network import TargetModel, count_parameters, freeze_
+from midef.models._network import SkipBlock, TargetModel, count_parameters, freeze_
 
 CLASSES, RESOLUTION_PX = 7, 32
 NAMES = ARCHITECTURES.names()
 
 
-def on_paper(name: str, classes: int = CLASSES, resolution_px: int = RESOLUTION_PX) -> TargetModel:
-    """The network with shapes but no numbers."""
+def on_paper(name: str, classes: int = CLASSES, resolution_px: int | None = None) -> TargetModel:
+    """The network with shapes but no numbers, at the smallest usual resolution it accepts."""
+    architecture = ARCHITECTURES.make(name)
+    if resolution_px is None:
+        resolution_px = next(px for px in (RESOLUTION_PX, 64, 224) if not architecture.problems(px))
     with torch.device("meta"):
-        return ARCHITECTURES.make(name).build(classes, resolution_px)
+        return architecture.build(classes, resolution_px)
 
 
 SMALL = [name for name in NAMES if count_parameters(on_paper(name)) < 2_000_000]
@@ -165,4 +169,40 @@ def test_a_frozen_network_gives_slopes_to_the_image_only(name: str, images: torc
 @pytest.mark.parametrize("resolution_px", [32, 64])
 def test_tiny_siblings_are_tiny_and_have_the_blocks_of_the_large_one(name: str, resolution_px: int) -> None:
     assert count_parameters(on_paper(name, 1000, resolution_px)) < 1_500_000
-    assert ARCHITECTURES.make(name).facts() == ARCHITECTURES.make(name.removesuffix("_tiny")).facts()
+    tiny, large = ARCHITECTURES.make(name).facts(), ARCHITECTURES.make(name.removesuffix("_tiny")).facts()
+    assert (tiny.family, tiny.has_batch_norm) == (large.family, large.has_batch_norm)
+    assert [bool(stage) for stage in tiny.skip_stages] == [bool(stage) for stage in large.skip_stages]
+    assert chain(tiny.blocks) == chain(large.blocks) and chain(tiny.taps) == chain(large.taps)
+
+
+def chain(blocks: tuple[str, ...]) -> list[str]:
+    """The kinds of blocks in their order: `layer3_0`, `layer3_1` are one kind, whatever the depth."""
+    return list(dict.fromkeys(re.sub(r"_\d+$", "", block) for block in blocks))
+
+
+@every_architecture
+def test_units_and_skips_are_part_of_the_network(name: str) -> None:
+    model, facts = on_paper(name), ARCHITECTURES.make(name).facts()
+    own = [id(p) for unit in facts.units for module in model.unit(unit) for p in module.parameters()]
+    assert sorted(own) == sorted(id(p) for p in model.blocks.parameters()), "units must hold every weight exactly once"
+    assert all(unit.split(".")[0] in facts.blocks for unit in facts.units)
+    assert list(dict.fromkeys(unit.split(".")[0] for unit in facts.units if unit.split(".")[0] in facts.blocks))
+    for block in (block for stage in facts.skip_stages for block in stage):
+        assert isinstance(model.blocks.get_submodule(block), SkipBlock)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n.endswith("_tiny") and ARCHITECTURES.make(n).facts().has_skips])
+def test_skips_at_one_change_nothing_and_at_zero_remove_the_shortcut(name: str, images: torch.Tensor) -> None:
+    facts = ARCHITECTURES.make(name).facts()
+    model, other = built(name).eval(), built(name).eval()
+    with torch.no_grad():
+        before = model(images).logits
+        model.scale_skips(facts.skip_stages[-1], 1.0)
+        assert torch.equal(model(images).logits, before)
+        other.scale_skips(facts.skip_stages[-1], 0.0)
+        without = other(images).logits
+    assert without.shape == before.shape and torch.isfinite(without).all()
+    assert not torch.equal(without, before)
+    other.train()
+    other(images).logits.square().sum().backward()
+    assert all(p.grad is not None for p in other.parameters() if p.requires_grad), "a weight the network no longer uses"

@@ -19,7 +19,7 @@ from midef.defenses.nls import NegativeLabelSmoothing
 from midef.models import ModelFacts
 from midef.models._network import Forward, TargetModel
 
-FACTS = ModelFacts("toy", ("a", "b", "c"), ("a", "b"), has_batch_norm=True, has_skips=False)
+FACTS = ModelFacts("toy", ("a", "b", "c"), ("a", "b"), has_batch_norm=True)
 EMPTY = Batch(torch.zeros(2, 3, 2, 2), torch.zeros(2, dtype=torch.long), torch.arange(2))
 FORWARD = Forward(torch.zeros(2, 2), torch.zeros(2, 2), {})
 PLAIN = Recipe("target", "classifier", {"seed": 0})
