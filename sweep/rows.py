@@ -69,7 +69,7 @@ def _identity(sweep_name: str, planned: PlannedCell) -> dict[str, Any]:
         "attack": setup.attack.label,
         "attack_name": setup.attack.name,
         "access": ATTACKS.get(setup.attack.name).access.words,
-        "architecture": setup.architecture.label,
+        "architecture": setup.target,
         "private": setup.private.label,
         "public": setup.public.label,
         "evaluator": setup.evaluator.label,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import product
@@ -50,13 +50,17 @@ class ProtocolSpec(_Strict):
 
 
 class SetupSpec(_Strict):
-    """One row of the matrix; several where `attack` or `architecture` is a list. The profile says what is left out."""
+    """One row of the matrix; several where `attack` or `architecture` is a list. The profile says what is left out.
+
+    pretraining: a labelled data set that the targets' backbone learns first; without one they start fresh.
+    """
 
     id: str = ""
     attack: Several
     architecture: Several = Field(default_factory=list)
     private: Wanted | None = None
     public: Wanted | None = None
+    pretraining: Wanted | None = None
     evaluator: Wanted | None = None
     resolution_px: int | None = Field(default=None, ge=8, le=2048)
     protocol: ProtocolSpec = ProtocolSpec()
@@ -201,7 +205,7 @@ def _relative_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
     """Make the paths of datasets absolute: in a file they are relative to that file."""
     setups = data.get("setups")
     for setup in setups if isinstance(setups, list) else []:
-        for role in ("private", "public") if isinstance(setup, dict) else ():
+        for role in ("private", "public", "pretraining") if isinstance(setup, dict) else ():
             chosen = setup.get(role)
             if isinstance(chosen, str) and "(" in chosen:
                 try:
@@ -344,6 +348,11 @@ def _setups(item: SetupSpec, profile: Profile, place: str, data: _Datasets, prob
         _choose(ARCHITECTURES, w, f"{place}.architecture", problems)
         for w in item.architecture or [profile.architecture]
     ]
+    pretraining = None
+    if item.pretraining:
+        pretraining = _dataset(item.pretraining, f"{place}.pretraining", data, problems)
+        if pretraining is not None:
+            _check_pretraining(pretraining, private, f"{place}.pretraining", problems)
     if private is not None:
         _check_private(private[1], protocol, f"{place}.private", problems)
     if private is not None and public is not None:
@@ -353,7 +362,7 @@ def _setups(item: SetupSpec, profile: Profile, place: str, data: _Datasets, prob
     for attack, architecture in product(attacks, architectures):
         if architecture is not None and evaluator is not None:
             _check_networks(architecture, evaluator, resolution_px, protocol, place, problems)
-        if None in (attack, architecture, evaluator, private, public):
+        if None in (attack, architecture, evaluator, private, public) or (item.pretraining and pretraining is None):
             continue
         assert attack and architecture and evaluator and private and public
         name = item.id or f"{architecture.name}-{private[0].name}"
@@ -370,6 +379,7 @@ def _setups(item: SetupSpec, profile: Profile, place: str, data: _Datasets, prob
             evaluator=evaluator,
             resolution_px=resolution_px,
             protocol=protocol,
+            pretraining=None if pretraining is None else pretraining[0],
         )
 
 
@@ -420,6 +430,18 @@ def _check_private(dataset: Dataset, protocol: Protocol, place: str, problems: _
         )
 
 
+def _check_pretraining(
+    pretraining: tuple[Choice, Dataset], private: tuple[Choice, Dataset] | None, place: str, problems: _Problems
+) -> None:
+    """A backbone learns from labels, and not from private images."""
+    if not pretraining[1].is_labelled:
+        problems.append(f"{place}: pre-training needs identities (labelled: true); this set has none")
+    if private is not None and pretraining[0] == private[0]:
+        problems.append(f"{place}: pre-training and private data are the same set; give another one")
+    elif private is not None and (shared := private[1].members() & pretraining[1].members()):
+        problems.append(f"{place}: {len(shared)} images or people are also private, for example {min(shared)}")
+
+
 def _check_disjoint(
     private: tuple[Choice, Dataset], public: tuple[Choice, Dataset], place: str, problems: _Problems
 ) -> None:
@@ -456,6 +478,7 @@ def _cell(
     evaluator_training: TrainingRecipe,
 ) -> PlannedCell:
     recipes = recipes_for_cell(setup, defense, seed, training=training, evaluator_training=evaluator_training)
-    reasons = remake_defense(defense).problems(ARCHITECTURES.remake(setup.architecture).facts())
+    facts = ARCHITECTURES.remake(setup.architecture).facts()
+    reasons = remake_defense(defense).problems(replace(facts, pretrained=setup.pretraining is not None))
     cell = Cell(setup=setup, defense=defense, seed=seed, profile=profile.name, scores=recipes.scores.key.digest)
     return PlannedCell(cell, recipes, "; ".join(reasons))

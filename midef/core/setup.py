@@ -30,7 +30,10 @@ class Protocol:
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """One row of the matrix: attack, architecture, private and public data, resolution and protocol."""
+    """One row of the matrix: attack, architecture, private and public data, resolution and protocol.
+
+    pretraining: labelled images that every target's backbone learns first; None starts from fresh weights.
+    """
 
     id: str
     attack: Choice
@@ -40,12 +43,21 @@ class Setup:
     evaluator: Choice
     resolution_px: int
     protocol: Protocol
+    pretraining: Choice | None = None
 
     @cached_property
     def plain(self) -> dict[str, Any]:
         """As JSON data, with every parameter; read it, never change it."""
         keyed = {n: getattr(self, n).keyed for n in ("attack", "architecture", "private", "public", "evaluator")}
+        if self.pretraining is not None:
+            keyed["pretraining"] = self.pretraining.keyed
         return {"id": self.id, **keyed, "resolution_px": self.resolution_px, "protocol": plain(self.protocol)}
+
+    @property
+    def target(self) -> str:
+        """The target as shown: the architecture and what its backbone was pre-trained on."""
+        start = "" if self.pretraining is None else f", pre-trained on {self.pretraining.label}"
+        return self.architecture.label + start
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from typing_extensions import override
@@ -12,11 +13,13 @@ from typing_extensions import override
 from midef.core.choice import Choice
 from midef.core.errors import SpecError
 from midef.defenses._base import DEFENSES, OWNED_SLOTS, Batch, Defense
+from midef.models._base import CODE
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    from torch import Generator, Tensor, nn
 
     from midef.core.recipe import Inputs, Recipe
+    from midef.defenses._companion import Companion, TrainingFacts
     from midef.models._base import ModelFacts
     from midef.models._network import Forward, TargetModel
 
@@ -33,11 +36,15 @@ class Stack(Defense):
 
     def __post_init__(self) -> None:
         problems = []
-        for slot in OWNED_SLOTS:
+        for slot, words in OWNED_SLOTS.items():
             owners = [p for p in self.members if slot in p.owned_slots()]
             if len(owners) > 1:
                 names = " and ".join(name_of(p) for p in owners)
-                problems.append(f"{names} both replace the {slot}; a stack can hold one of them")
+                problems.append(f"{names} both replace {words}; a stack can hold one of them")
+        for first, second in combinations(self.members, 2):
+            reason = type(first).clash_with(type(second)) or type(second).clash_with(type(first))
+            if reason and not first.owned_slots() & second.owned_slots():
+                problems.append(f"{name_of(first)} and {name_of(second)} cannot be combined: {reason}")
         names_seen = [name_of(p) for p in self.members]
         for name in sorted({n for n in names_seen if names_seen.count(n) > 1}):
             problems.append(f"{name} stands twice in one stack; give it once")
@@ -54,9 +61,22 @@ class Stack(Defense):
         return max((part.images_per_identity for part in self.members), default=0)
 
     @override
+    def facts_after(self, facts: ModelFacts) -> ModelFacts:
+        for part in self.members:
+            facts = part.facts_after(facts)
+        return facts
+
+    def _facts_for(self, wanted: Defense, facts: ModelFacts) -> ModelFacts:
+        """The facts as every other part leaves them."""
+        for part in self.members:
+            if part is not wanted:
+                facts = part.facts_after(facts)
+        return facts
+
+    @override
     def taps(self, facts: ModelFacts) -> tuple[str, ...]:
-        wanted = {tap for part in self.members for tap in part.taps(facts)}
-        return tuple(block for block in facts.blocks if block in wanted)
+        wanted = {tap for part in self.members for tap in part.taps(self._facts_for(part, facts))}
+        return tuple(name for name in (*facts.blocks, CODE) if name in wanted)
 
     @override
     def requires(self, undefended: Recipe) -> Mapping[str, Recipe]:
@@ -69,13 +89,40 @@ class Stack(Defense):
 
     @override
     def problems(self, facts: ModelFacts) -> list[str]:
-        return [problem for part in self.members for problem in part.problems(facts)]
+        return [problem for part in self.members for problem in part.problems(self._facts_for(part, facts))]
+
+    @override
+    def training_overrides(self, training: Mapping[str, Any]) -> Mapping[str, Any]:
+        changed: dict[str, Any] = {}
+        for part in self.members:
+            changed |= part.training_overrides({**training, **changed})
+        return changed
 
     @override
     def prepare_model(self, model: TargetModel, inputs: Inputs) -> TargetModel:
         for part in self.members:
             model = part.prepare_model(model, inputs)
         return model
+
+    @override
+    def prepare_head(self, head: nn.Module) -> nn.Module:
+        for part in self.members:
+            head = part.prepare_head(head)
+        return head
+
+    @override
+    def companion(self, model: TargetModel, facts: TrainingFacts) -> Companion | None:
+        found = (part.companion(model, facts) for part in self.members)
+        return next((one for one in found if one is not None), None)
+
+    @override
+    def images_of_epoch(self, labels: Tensor, rng: Generator) -> Tensor | None:
+        kept: Tensor | None = None
+        for part in self.members:
+            chosen = part.images_of_epoch(labels if kept is None else labels[kept], rng)
+            if chosen is not None:
+                kept = chosen if kept is None else kept[chosen]
+        return kept
 
     @override
     def transform_batch(self, batch: Batch, progress: float, rng: Generator) -> Batch:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 from typing_extensions import override
 
 from midef.core.lazy import nn, torch
-from midef.defenses._base import DEFENSES, Defense
+from midef.defenses._base import DEFENSES, PHASE_ONE, Defense
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from midef.core.recipe import Inputs, Recipe
-    from midef.models._network import TargetModel
+    from midef.core.recipe import Recipe
 
 _ACTIVATIONS = {"tanh": "Tanh", "relu": "ReLU", "sigmoid": "Sigmoid", "identity": "Identity"}
 
@@ -53,18 +52,14 @@ class LoFt(Defense):
 
     @override
     def requires(self, undefended: Recipe) -> Mapping[str, Recipe]:
-        return {} if self.from_scratch or not self.rank else {"phase_one": undefended}
+        return {} if self.from_scratch or not self.rank else {PHASE_ONE: undefended}
 
     @override
-    def prepare_model(self, model: TargetModel, inputs: Inputs) -> TargetModel:
+    def prepare_head(self, head: nn.Module) -> nn.Module:
         if not self.rank:
-            return model
-        if not self.from_scratch:
-            from safetensors.torch import load_file
-
-            model.load_state_dict(load_file(inputs.path("phase_one") / "model.safetensors"))
-        full = model.head
-        assert isinstance(full, nn.Linear), "the undefended head of every architecture is one linear layer"
+            return head
+        assert isinstance(head, nn.Linear), "the undefended head of every architecture is one linear layer"
+        full = head
         rank = min(self.rank, full.in_features, full.out_features)
         narrow, wide = nn.Linear(full.in_features, rank), nn.Linear(rank, full.out_features)
         if self.init == "svd":
@@ -77,8 +72,7 @@ class LoFt(Defense):
                     weight.copy_(value)
         layers: list[nn.Module] = [nn.BatchNorm1d(full.in_features)] if self.pre_bn else []
         layers += [narrow, getattr(nn, _ACTIVATIONS[self.activation])(), wide]
-        model.head = nn.Sequential(*layers)
-        return model
+        return nn.Sequential(*layers)
 
     @override
     def off(self) -> Self:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 ARCHITECTURES: Registry[Architecture] = Registry("architecture", "midef.models")
 
+CODE = "code"
+"""The tap that shows what a `CodeHead` computes on the way to the logits."""
+
 
 @dataclass(frozen=True)
 class ModelFacts:

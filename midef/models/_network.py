@@ -10,10 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from midef.core.errors import SpecError, did_you_mean
-
-
-CODE = "code"
-"""The tap that shows what a `CodeHead` computes on the way to the logits."""
+from midef.models._base import CODE
 
 
 class Forward(NamedTuple):

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import resnet
 from typing_extensions import override
 
 from midef.models._network import SkipBlock
 
 
-def _skip(x: Tensor, downsample: object, k: float) -> Tensor | None:
-    """k S(x); None where nothing is to be added."""
+def _add(out: Tensor, x: Tensor, downsample: nn.Module | None, k: float) -> Tensor:
+    """out + k S(x); the shortcut is not even computed where k is 0."""
     if k == 0:
-        return None
-    shortcut: Tensor = x if downsample is None else downsample(x)  # type: ignore[operator]
-    return shortcut if k == 1 else k * shortcut
+        return out
+    shortcut: Tensor = x if downsample is None else downsample(x)
+    return out + (shortcut if k == 1 else k * shortcut)
 
 
-class BasicBlock(resnet.BasicBlock, SkipBlock):
+class BasicBlock(resnet.BasicBlock, SkipBlock):  # type: ignore[misc]  # torchvision is not typed
     """relu(F(x) + k S(x)) with two 3x3 convolutions in F."""
 
     skip_scale: float = 1.0
@@ -31,12 +31,11 @@ class BasicBlock(resnet.BasicBlock, SkipBlock):
     @override
     def forward(self, x: Tensor) -> Tensor:
         out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        skip = _skip(x, self.downsample, self.skip_scale)
-        result: Tensor = self.relu(out if skip is None else out + skip)
+        result: Tensor = self.relu(_add(out, x, self.downsample, self.skip_scale))
         return result
 
 
-class Bottleneck(resnet.Bottleneck, SkipBlock):
+class Bottleneck(resnet.Bottleneck, SkipBlock):  # type: ignore[misc]  # torchvision is not typed
     """relu(F(x) + k S(x)) with 1x1, 3x3 and 1x1 convolutions in F."""
 
     skip_scale: float = 1.0
@@ -50,7 +49,5 @@ class Bottleneck(resnet.Bottleneck, SkipBlock):
     @override
     def forward(self, x: Tensor) -> Tensor:
         out = self.relu(self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x))))))
-        out = self.bn3(self.conv3(out))
-        skip = _skip(x, self.downsample, self.skip_scale)
-        result: Tensor = self.relu(out if skip is None else out + skip)
+        result: Tensor = self.relu(_add(self.bn3(self.conv3(out)), x, self.downsample, self.skip_scale))
         return result

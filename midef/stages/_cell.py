@@ -45,20 +45,28 @@ def split_recipe(dataset: Choice, resolution_px: int) -> Recipe:
 
 @lru_cache(1024)
 def target_recipe(
-    private: Recipe, architecture: Choice, defense: Choice, training: TrainingRecipe, *, seed: int
+    private: Recipe,
+    architecture: Choice,
+    defense: Choice,
+    training: TrainingRecipe,
+    *,
+    seed: int,
+    pretraining: Recipe | None = None,
 ) -> Recipe:
-    """A classifier trained on private data under a defense, with whatever the defense starts from."""
+    """A classifier trained on private data under a defense, with whatever the defense starts from.
+
+    pretraining: labelled images its backbone learns first, undefended, once for all defenses and seeds.
+    """
     params: dict[str, Any] = {"architecture": architecture.keyed, "training": training, "seed": seed}
-    plain = Recipe(
-        "target",
-        "classifier",
-        {**params, "defense": NO_DEFENSE.keyed},
-        {"private": private},
-        TRAINING_VERSION,
-    )
+    undefended = {**params, "defense": NO_DEFENSE.keyed}
+    inputs = {"private": private}
+    if pretraining is not None:
+        backbone = {**undefended, "seed": 0}
+        inputs[BACKBONE] = Recipe("target", "classifier", backbone, {"private": pretraining}, TRAINING_VERSION)
+    plain = Recipe("target", "classifier", undefended, inputs, TRAINING_VERSION)
     if defense.name == NO_DEFENSE.name:
         return plain
-    inputs = {"private": private, **remake_defense(defense).requires(plain)}
+    inputs = {**inputs, **remake_defense(defense).requires(plain)}
     return Recipe("target", "classifier", {**params, "defense": defense.keyed}, inputs, TRAINING_VERSION)
 
 
@@ -84,7 +92,8 @@ def recipes_for_cell(
     judged = private
     if setup.protocol.evaluator_resolution_px != setup.resolution_px:
         judged = split_recipe(setup.private, setup.protocol.evaluator_resolution_px)
-    target = target_recipe(private, setup.architecture, defense, training, seed=seed)
+    pretraining = None if setup.pretraining is None else split_recipe(setup.pretraining, setup.resolution_px)
+    target = target_recipe(private, setup.architecture, defense, training, seed=seed, pretraining=pretraining)
     evaluator = evaluator_recipe(judged, setup.evaluator, evaluator_training)
     attack = ATTACKS.remake(setup.attack)
     found = Recipe(
@@ -130,4 +139,6 @@ def place_dataset(choice: Choice) -> tuple[Choice, dict[str, Any]]:
     return Choice(choice.name, params, choice.version, choice.label), where
 
 
+BACKBONE = "backbone"
+"""Role of the target whose blocks a training starts from: learned on other images, with another head."""
 NO_DEFENSE = Choice("none", {}, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,21 @@ from midef.core.choice import Choice
 from midef.core.errors import SpecError
 from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
-from midef.defenses import Defense
+from midef.defenses import PHASE_ONE, Defense
 from midef.defenses._stack import remake_defense
-from midef.models import ARCHITECTURES
+from midef.models import ARCHITECTURES, ModelFacts
 from midef.models._network import TargetModel
 from midef.stages._base import BuildContext
+from midef.stages._cell import BACKBONE
 from midef.stages.load_split import load as load_splits
 from midef.training import TrainingRecipe
 from midef.training.classifier import accuracy, fit_classifier
 
+WEIGHTS, COMPANION = "model.safetensors", "companion.safetensors"
+
 
 def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -> dict[str, Any]:
-    """Write `model.safetensors` and `training.json`.
+    """Write `model.safetensors`, `training.json`, and `companion.safetensors` where the defense keeps something.
 
     The seed fixes initial weights and the order of batches whatever the defense, so that a defense switched off gives
     the undefended target.
@@ -36,14 +39,16 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     """
     splits = load_splits(inputs.path("private"))
     seed = int(recipe.params["seed"])
-    training = TrainingRecipe.make(recipe.params["training"])
     defense = defense_of(recipe)
-    facts = ARCHITECTURES.remake(Choice.from_plain(recipe.params["architecture"])).facts()
+    planned = recipe.params["training"]
+    training = TrainingRecipe.make({**planned, **defense.training_overrides(planned)})
+    facts = facts_of(recipe)
     problems = defense.problems(facts)
     if problems:
         raise SpecError(problems)
     torch.manual_seed(derive_seed("weights", seed))
-    model = structure(recipe, inputs, len(splits.class_names), resolution_of(recipe))
+    model = starting_network(recipe, inputs, context, len(splits.class_names))
+    kept: dict[str, torch.Tensor] = {}
     checkpoints = None if context.checkpoints is None else context.checkpoints / recipe.key.digest
     start = time.monotonic()
     done = fit_classifier(
@@ -57,12 +62,15 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         device=context.device,
         report=context.report,
         checkpoint_folder=checkpoints,
+        kept=kept,
     )
     train_s = time.monotonic() - start
-    parents = [needed.key for needed in recipe.inputs.values() if needed.kind == "target"]  # phase one of the defense
+    parents = [needed.key for needed in recipe.inputs.values() if needed.kind == "target"]  # phase one, backbone
     earlier_s = sum(float(context.store.artifacts.meta(key)["facts"]["train_s"]) for key in parents)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / "model.safetensors")
+    save_file(weights, folder / WEIGHTS)
+    if kept:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()}, folder / COMPANION)
     (folder / "training.json").write_text(json.dumps(asdict(done)))
     return {
         "train_s": train_s + earlier_s,
@@ -70,6 +78,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         "select_accuracy": done.select_accuracy[done.kept_epoch],
         "report_accuracy": accuracy(model, splits.report, device=context.device),
         "classes": len(splits.class_names),
+        "defense": done.defense,
     }
 
 
@@ -84,11 +93,43 @@ def defense_of(recipe: Recipe) -> Defense:
     return remake_defense(Choice("none") if chosen is None else Choice.from_plain(chosen))
 
 
-def structure(recipe: Recipe, inputs: Inputs, n_classes: int, resolution_px: int) -> TargetModel:
-    """The network with fresh weights, after the defense's surgery."""
+def facts_of(recipe: Recipe) -> ModelFacts:
+    """The facts of a recipe's network before its defense touches it."""
+    facts = ARCHITECTURES.remake(Choice.from_plain(recipe.params["architecture"])).facts()
+    return replace(facts, pretrained=BACKBONE in recipe.inputs)
+
+
+def starting_network(recipe: Recipe, inputs: Inputs, context: BuildContext, n_classes: int) -> TargetModel:
+    """The network training starts from: fresh, on a pre-trained backbone, or the trained network of phase one."""
+    if PHASE_ONE in recipe.inputs:
+        model = load(recipe.inputs[PHASE_ONE], inputs.path(PHASE_ONE), context, n_classes).cpu()
+    else:
+        model = _fresh(recipe, n_classes)
+        if BACKBONE in recipe.inputs:
+            blocks = load_file(inputs.path(BACKBONE) / WEIGHTS)
+            model.blocks.load_state_dict({k.removeprefix("blocks."): v for k, v in blocks.items() if "blocks." in k})
+    return _defend(recipe, model, inputs)
+
+
+def structure(recipe: Recipe, inputs: Inputs, n_classes: int) -> TargetModel:
+    """The network after the surgery of its defense (and of its phase one), weights to be loaded into it."""
+    if PHASE_ONE in recipe.inputs:
+        model = structure(recipe.inputs[PHASE_ONE], inputs, n_classes)
+    else:
+        model = _fresh(recipe, n_classes)
+    return _defend(recipe, model, inputs)
+
+
+def _fresh(recipe: Recipe, n_classes: int) -> TargetModel:
     architecture = ARCHITECTURES.remake(Choice.from_plain(recipe.params["architecture"]))
-    model = architecture.build(n_classes, resolution_px)
-    return defense_of(recipe).prepare_model(model, inputs)
+    return architecture.build(n_classes, resolution_of(recipe))
+
+
+def _defend(recipe: Recipe, model: TargetModel, inputs: Inputs) -> TargetModel:
+    defense = defense_of(recipe)
+    model = defense.prepare_model(model, inputs)
+    model.head = defense.prepare_head(model.head)
+    return model
 
 
 def load(recipe: Recipe, folder: Path, context: BuildContext, n_classes: int) -> TargetModel:
@@ -96,6 +137,6 @@ def load(recipe: Recipe, folder: Path, context: BuildContext, n_classes: int) ->
     from midef.stages._base import ensure
 
     inputs = Inputs(recipe.inputs, lambda needed: ensure(needed, context))
-    model = structure(recipe, inputs, n_classes, resolution_of(recipe))
-    model.load_state_dict(load_file(folder / "model.safetensors"))
+    model = structure(recipe, inputs, n_classes)
+    model.load_state_dict(load_file(folder / WEIGHTS))
     return model.to(context.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]

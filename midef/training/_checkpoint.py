@@ -19,13 +19,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Found:
-    """epoch: the next one to train; best: weights kept so far."""
+    """epoch: the next one to train; best: weights kept so far; companion: of the defense."""
 
     epoch: int
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
     best: dict[str, Tensor] | None
     report: dict[str, Any]
+    companion: dict[str, Any]
 
 
 class Checkpointer:
@@ -47,15 +48,17 @@ class Checkpointer:
         optimizer: torch.optim.Optimizer,
         best: dict[str, Tensor] | None,
         report: dict[str, Any],
+        companion: dict[str, Any] | None = None,
     ) -> None:
         """Keep the state, if the last one is old enough."""
         if time.monotonic() - self._last < self.every_s:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         part = self.folder / f".state-{os.getpid()}.pt"
-        state = {"epoch": epoch, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "best": best}
+        weights = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "best": best}
+        state = {"epoch": epoch, **weights, "report": json.dumps(report), "companion": companion or {}}
         try:
-            torch.save({**state, "report": json.dumps(report)}, part)
+            torch.save(state, part)
             part.replace(self.path)
         except (RuntimeError, OSError) as error:  # a full disk, mostly: the training itself is fine
             part.unlink(missing_ok=True)
@@ -68,7 +71,8 @@ class Checkpointer:
             return None
         try:
             state = torch.load(self.path, map_location=device, weights_only=True)
-            return Found(state["epoch"], state["model"], state["optimizer"], state["best"], json.loads(state["report"]))
+            report = json.loads(state["report"])
+            return Found(state["epoch"], state["model"], state["optimizer"], state["best"], report, state["companion"])
         except (RuntimeError, OSError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             log.warning("the checkpoint %s cannot be read (%s); training starts from the beginning", self.path, reason)

@@ -17,11 +17,14 @@ class TrainingRecipe:
 
     optimizer: `sgd` (momentum, Nesterov if asked), `adam` or `adamw`. schedule: `constant`; `multistep`, learning rate
     times `gamma` at each milestone; `cosine` to 0 after a linear warm-up. milestones, warmup: fractions of training.
-    flip: probability of a horizontal flip; jitter_px: largest random shift in pixels.
+    crop_scale: range of the area share of a random square crop that is resized to full size; None crops nothing;
+    color_jitter: largest change of brightness, contrast, saturation and hue; flip: probability of a horizontal flip;
+    jitter_px: largest random shift in pixels; in this order.
     checkpoint: `last` epoch, or `best_select`, the epoch with the best accuracy on the select split (never the reported
     one; many published works pick by test accuracy). precision: `bfloat16` is autocast, on GPUs.
 
-    Defaults are the CelebA-64 VGG16 recipe of the TL-DMI paper (no schedule).
+    Defaults are the CelebA-64 VGG16 recipe of the TL-DMI paper (no schedule). Other published recipes are `RECIPES`;
+    as plain data, `preset` names one of them and the other fields change it.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(allow_inf_nan=False)
@@ -39,6 +42,8 @@ class TrainingRecipe:
     gamma: float = 0.1
     warmup: float = 0.0
     clip_norm: float = 0.0
+    crop_scale: tuple[float, float] | None = None
+    color_jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     flip: float = 0.5
     jitter_px: int = 0
     checkpoint: Literal["last", "best_select"] = "last"
@@ -55,6 +60,10 @@ class TrainingRecipe:
             raise ValueError("milestones and warmup are fractions of training, between 0 and 1")
         if not 0 <= self.flip <= 1 or self.jitter_px < 0:
             raise ValueError(f"needs flip in [0, 1] and jitter_px >= 0, got {self.flip} and {self.jitter_px}")
+        if self.crop_scale is not None and not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            raise ValueError(f"needs 0 < low <= high <= 1 in crop_scale, got {self.crop_scale}")
+        if any(not 0 <= v <= 1 for v in self.color_jitter) or self.color_jitter[3] > 0.5:
+            raise ValueError(f"needs color_jitter in [0, 1], hue at most 0.5, got {self.color_jitter}")
 
     def rate_at(self, progress: float) -> float:
         """Learning rate at a fraction of training."""
@@ -76,6 +85,11 @@ class TrainingRecipe:
             SpecError: every wrong or unknown field.
         """
         known = {f.name for f in fields(cls)}
+        params = dict(params)
+        preset = params.pop("preset", None)
+        if preset is not None and preset not in RECIPES:
+            raise SpecError(f"training has no preset {preset!r}; {did_you_mean(str(preset), RECIPES)}")
+        params = {**RECIPES.get(preset, {}), **params}
         problems = [f"training has no field {w!r}; {did_you_mean(w, known)}" for w in sorted(set(params) - known)]
         try:
             made: TrainingRecipe = _ADAPTER.validate_python({k: v for k, v in params.items() if k in known})
@@ -91,3 +105,52 @@ class TrainingRecipe:
 
 
 _ADAPTER = TypeAdapter(TrainingRecipe)
+
+_HIGH_RESOLUTION: dict[str, Any] = {
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "weight_decay": 0.0,
+    "epochs": 100,
+    "batch_size": 128,
+    "schedule": "multistep",
+    "milestones": (0.75, 0.9),
+    "gamma": 0.1,
+    "crop_scale": (0.85, 1.0),
+    "color_jitter": (0.2, 0.2, 0.1, 0.1),
+}
+
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "tl-dmi-vgg16": {"learning_rate": 0.02, "epochs": 200},
+    "tl-dmi-ir152": {"learning_rate": 0.01, "epochs": 100},
+    "tl-dmi-facenet64": {"learning_rate": 0.008, "epochs": 200, "batch_size": 8},
+    "vmi-resnet34": {
+        "learning_rate": 0.1,
+        "epochs": 200,
+        "nesterov": True,
+        "weight_decay": 5e-4,
+        "schedule": "multistep",
+        "milestones": (0.3, 0.6, 0.8),
+        "gamma": 0.2,
+    },
+    "bido-vgg16": {
+        "optimizer": "adam",
+        "learning_rate": 1e-4,
+        "weight_decay": 0.0,
+        "epochs": 50,
+        "checkpoint": "best_select",
+    },
+    "bido-nodef-vgg16": {"learning_rate": 0.01, "epochs": 50, "nesterov": True, "checkpoint": "best_select"},
+    "mid-vgg16": {"learning_rate": 0.01, "epochs": 50, "checkpoint": "best_select"},
+    "trap-mid-vgg16": {"learning_rate": 0.01, "epochs": 50, "checkpoint": "best_select"},
+    "trap-mid-ir152": {"learning_rate": 0.01, "epochs": 40, "checkpoint": "best_select"},
+    "facescrub-224": _HIGH_RESOLUTION,
+    "facescrub-224-batch64": {**_HIGH_RESOLUTION, "batch_size": 64},
+    "loft-224": {**_HIGH_RESOLUTION, "batch_size": 96},
+}
+"""Published recipes, by line of work and target.
+
+tl-dmi-*, vmi-resnet34: CelebA at 64 px (the released json of TL-DMI says 0.08 for VGG16, the paper 0.02); bido-*,
+mid-*, trap-mid-*: the defenses' own, which keep the best epoch by test accuracy: here by the select split;
+facescrub-224: the PPA line (batch 64 for MaxViT and the DenseNets, which train from fresh weights); loft-224: LoFt and
+CALoR. Milestones are fractions of training: 60, 120 and 160 of 200 epochs; 75 and 90 of 100.
+"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,10 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from midef.core.errors import MidefError
+from midef.core.errors import MidefError, SpecError
 from midef.core.seeds import derive_seed
 from midef.datasets import Images
+from midef.datasets._augment import color_jitter, flip, resized_crop, shift
 from midef.defenses import Batch, Defense
+from midef.defenses._companion import Companion, TrainingFacts
 from midef.models import ModelFacts
 from midef.models._network import Forward, TargetModel
 from midef.training._checkpoint import Checkpointer
@@ -31,12 +33,16 @@ class TrainingDiverged(MidefError):
 
 @dataclass
 class FitReport:
-    """What a training did. loss: mean per epoch; select_accuracy: percent per epoch; kept_epoch: 0-based."""
+    """What a training did. loss: mean per epoch; select_accuracy: percent per epoch; kept_epoch: 0-based.
+
+    defense: what the defense's companion recorded (epsilon, success of a trapdoor).
+    """
 
     loss: list[float] = field(default_factory=list)
     select_accuracy: list[float] = field(default_factory=list)
     kept_epoch: int = -1
     resumed_at: int = 0
+    defense: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ def fit_classifier(
     device: str = "cpu",
     report: Callable[[dict[str, Any]], None] | None = None,
     checkpoint_folder: Path | None = None,
+    kept: dict[str, Tensor] | None = None,
 ) -> FitReport:
     """Train `model` in place (already prepared by the defense) and leave the kept checkpoint's weights in it.
 
@@ -77,9 +84,11 @@ def fit_classifier(
         train, select: images to fit and images to pick a checkpoint by.
         report: called after each epoch with `epoch`, `epochs`, `loss`, `select_accuracy`.
         checkpoint_folder: where to keep resumable state between epochs; None keeps none.
+        kept: filled with what the defense's companion keeps beside the weights.
 
     Raises:
         TrainingDiverged: if the loss is not finite.
+        SpecError: if the defense has a companion and several processes train.
     """
     world = World.current()
     model.to(device)
@@ -87,6 +96,8 @@ def fit_classifier(
     taps = defense.taps(facts)
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimizer = _optimizer(trainable, recipe)
+    companion = _companion(defense, model, train, recipe, seed=seed, device=device, world=world)
+    optimizer = companion.optimizer(optimizer)
     run: Callable[..., Forward] = model
     if world.size > 1:
         run = nn.parallel.DistributedDataParallel(model)
@@ -98,6 +109,7 @@ def fit_classifier(
         start, best = found.epoch, found.best
         model.load_state_dict(found.model)
         optimizer.load_state_dict(found.optimizer)
+        companion.restore(found.companion)
         done = FitReport(**{**found.report, "resumed_at": start})
     share = nullcontext if recipe.precision == "float32" else lambda: torch.autocast(device, torch.bfloat16)
 
@@ -106,7 +118,7 @@ def fit_classifier(
         order_rng = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
         rng = torch.Generator(device).manual_seed(derive_seed(seed, "augment", epoch, world.rank))
         torch.manual_seed(derive_seed(seed, "noise", epoch, world.rank) % 2**63)  # dropout and other layers that draw
-        batches = _batches(train.labels, recipe.batch_size, defense.images_per_identity, order_rng)
+        batches = _batches_of_epoch(train.labels, recipe, defense, companion, order_rng)
         total = torch.zeros((), device=device)
         for step, picked in enumerate(batches):
             progress = (epoch + step / len(batches)) / recipe.epochs
@@ -115,13 +127,15 @@ def fit_classifier(
             index = picked[world.rank :: world.size].to(device)
             batch = Batch(_augment(images[index].float() / 255, recipe, rng), labels[index], index)
             batch = defense.transform_batch(batch, progress, rng)
+            batch, ride = companion.before_step(model, batch, progress, rng)
             with share():
-                forward = run(batch.images, taps)
-            loss = defense.criterion(forward, batch, progress)
-            if loss is None:
-                loss = F.cross_entropy(forward.logits.float(), batch.labels)
-            for term in defense.penalties(forward, batch, progress).values():
-                loss = loss + term
+                forward = run(batch.images if ride is None else torch.cat([batch.images, ride.images]), taps)
+            if ride is None:
+                loss = loss_of(defense, forward, batch, progress)
+            else:
+                own, others = _divide(forward, len(batch.labels))
+                beside = F.cross_entropy(others.logits.float(), ride.labels)
+                loss = (1 - ride.weight) * loss_of(defense, own, batch, progress) + ride.weight * beside
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if recipe.clip_norm:
@@ -140,7 +154,7 @@ def fit_classifier(
             best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
             done.kept_epoch = epoch
         if keeper is not None and world.rank == 0 and epoch + 1 < recipe.epochs:
-            keeper.save(epoch + 1, model, optimizer, best, asdict(done))
+            keeper.save(epoch + 1, model, optimizer, best, asdict(done), companion.state())
         if report is not None:
             last = {"loss": mean_loss, "select_accuracy": done.select_accuracy[-1]}
             report({"epoch": epoch + 1, "epochs": recipe.epochs, **last})
@@ -148,8 +162,74 @@ def fit_classifier(
         model.load_state_dict(best)
     else:
         done.kept_epoch = recipe.epochs - 1
+    companion.finish()
     model.eval()
+    done.defense = companion.facts(model, select.images)
+    if kept is not None:
+        kept |= companion.kept()
     return done
+
+
+def loss_of(defense: Defense, forward: Forward, batch: Batch, progress: float) -> Tensor:
+    """The loss of a batch under a defense: its criterion or cross entropy, plus its penalties."""
+    loss = defense.criterion(forward, batch, progress)
+    if loss is None:
+        loss = F.cross_entropy(forward.logits.float(), batch.labels)
+    for term in defense.penalties(forward, batch, progress).values():
+        loss = loss + term
+    return loss
+
+
+def _divide(forward: Forward, count: int) -> tuple[Forward, Forward]:
+    """The first `count` images of a pass, and the others."""
+    first = {name: tap[:count] for name, tap in forward.taps.items()}
+    others = {name: tap[count:] for name, tap in forward.taps.items()}
+    return (
+        Forward(forward.logits[:count], forward.features[:count], first),
+        Forward(forward.logits[count:], forward.features[count:], others),
+    )
+
+
+def _companion(
+    defense: Defense,
+    model: TargetModel,
+    train: Images,
+    recipe: TrainingRecipe,
+    *,
+    seed: int,
+    device: str,
+    world: World,
+) -> Companion:
+    """The defense's companion, or one that changes nothing."""
+    facts = TrainingFacts(
+        images=len(train),
+        resolution_px=train.images.shape[-1],
+        batch_size=recipe.batch_size,
+        epochs=recipe.epochs,
+        device=device,
+        seed=seed,
+        optimizer=lambda parameters: _optimizer(parameters, recipe),
+    )
+    found = defense.companion(model, facts)
+    if found is not None and world.size > 1:
+        raise SpecError(
+            f"this defense keeps state beside the network and trains in one process, not {world.size}; "
+            "set train_workers of the profile to 0 or 1"
+        )
+    return Companion() if found is None else found
+
+
+def _batches_of_epoch(
+    labels: Tensor, recipe: TrainingRecipe, defense: Defense, companion: Companion, rng: Generator
+) -> list[Tensor]:
+    """Positions in the train split, batch by batch."""
+    kept = defense.images_of_epoch(labels, rng)
+    count = len(labels) if kept is None else len(kept)
+    batches = companion.batches(count, rng)
+    if batches is None:
+        chosen = labels if kept is None else labels[kept]
+        batches = _batches(chosen, recipe.batch_size, defense.images_per_identity, rng)
+    return batches if kept is None else [kept[batch] for batch in batches]
 
 
 @torch.no_grad()
@@ -164,7 +244,7 @@ def accuracy(model: TargetModel, part: Images, *, device: str, batch_size: int =
     return 100.0 * hits / max(1, len(part))
 
 
-def _optimizer(parameters: list[nn.Parameter], recipe: TrainingRecipe) -> torch.optim.Optimizer:
+def _optimizer(parameters: Iterable[Tensor], recipe: TrainingRecipe) -> torch.optim.Optimizer:
     rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(
@@ -203,18 +283,14 @@ def _balanced_batches(labels: Tensor, batch_size: int, images_per_identity: int,
 
 
 def _augment(images: Tensor, recipe: TrainingRecipe, rng: Generator) -> Tensor:
-    """Flip and shift each image [B, 3, H, W] on its own, on the device."""
-    n = len(images)
+    """The recipe's random changes of images [B, 3, H, W], each image on its own, on the device."""
+    if recipe.crop_scale is not None:
+        images = resized_crop(images, rng, scale=recipe.crop_scale)
+    if any(recipe.color_jitter):
+        brightness, contrast, saturation, hue = recipe.color_jitter
+        images = color_jitter(images, rng, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
     if recipe.flip:
-        flipped = torch.rand(n, generator=rng, device=images.device) < recipe.flip
-        images = torch.where(flipped[:, None, None, None], images.flip(3), images)
+        images = flip(images, rng, p=recipe.flip)
     if recipe.jitter_px:
-        pad = recipe.jitter_px
-        height, width = images.shape[2:]
-        shift = torch.randint(0, 2 * pad + 1, (n, 2), generator=rng, device=images.device)
-        padded = F.pad(images, (pad, pad, pad, pad), mode="replicate")
-        rows = shift[:, :1] + torch.arange(height, device=images.device)
-        columns = shift[:, 1:] + torch.arange(width, device=images.device)
-        which = torch.arange(n, device=images.device)
-        images = padded[which[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        images = shift(images, rng, pixels=recipe.jitter_px)
     return images
