@@ -265,7 +265,7 @@ def _entries(what: str) -> list[dict[str, str]]:
     for cls in registries[what]:
         entry = {"name": cls.registered_name, "paper": cls.paper}
         if what == "defenses":
-            entry |= {"acts on": cls.acts_on, "owns": ", ".join(sorted(cls.owned_slots())) or "-"}
+            entry |= {"acts on": cls.acts_on, "tuned by": _tuned_by(cls), "combines with": _combines_with(cls)}
         if what == "attacks":
             entry |= {"access": cls.access.words}
         if what == "metrics":
@@ -276,6 +276,27 @@ def _entries(what: str) -> list[dict[str, str]]:
     return entries
 
 
+def _tuned_by(defense: Any) -> str:
+    """The strength accuracy matching searches, and which end hides more."""
+    tuning = defense.tuning
+    if tuning is None:
+        return "-"
+    also = "".join(f", {name} = {times:g} x" for name, times in tuning.tied.items())
+    hides = "larger" if tuning.larger_hides else "smaller"
+    return f"{tuning.parameter} {tuning.low:g} to {tuning.high:g}{also}; {hides} hides more"
+
+
+def _combines_with(defense: Any) -> str:
+    """Which defenses can stand in one stack with it, as a short sentence."""
+    from midef.defenses import DEFENSES
+
+    others = [cls for cls in DEFENSES if cls is not defense and cls.acts_on != "nothing"]
+    barred = [c.registered_name for c in others if defense.clash_with(c) or c.clash_with(defense)]
+    if defense.acts_on == "nothing":
+        return "-"
+    return f"all but {', '.join(barred)}" if barred else "all"
+
+
 def _doctor(options: argparse.Namespace) -> int:
     """Everything a sweep needs here, found or missing; exit 3 if something required is missing."""
     import platform
@@ -284,7 +305,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
     _say(f"midef {midef.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores")
     lacking = 0
-    for package in ("torch", "torchvision", "ray", "optuna", "pyarrow", "pandas", "plotly"):
+    for package in ("torch", "torchvision", "timm", "opacus", "ray", "optuna", "pyarrow", "pandas", "plotly"):
         try:
             _say(f"ok       {package} {version(package)}")
         except PackageNotFoundError:

@@ -69,7 +69,8 @@ class SetupSpec(_Strict):
 class SweepSpec(_Strict):
     """Setups x defenses x seeds under a profile.
 
-    training, evaluator_training: overrides of the profile's recipe. A defense is written `midre`, `midre:celeba-64`,
+    training, evaluator_training: overrides of the profile's recipe, or a published one (`preset: facescrub-224`) and what
+    it changes. A defense is written `midre`, `midre:celeba-64`,
     `midre(area_high=0.8)`, `midre+nls`, or as a mapping with `name`.
     """
 
@@ -246,9 +247,9 @@ def resolve(spec: SweepSpec) -> Sweep:
         profile = profile_named(spec.profile)
     except SpecError as error:
         problems.take(spec.name, error)
-    training = _training("training", {**(profile.training if profile else {}), **spec.training}, problems)
-    judging = {**(profile.evaluator_training if profile else {}), **spec.evaluator_training}
-    evaluator_training = _training("evaluator_training", judging, problems)
+    training = _training("training", profile.training if profile else {}, spec.training, problems)
+    judging = profile.evaluator_training if profile else {}
+    evaluator_training = _training("evaluator_training", judging, spec.evaluator_training, problems)
     defenses: list[Choice] = []
     for i, wanted in enumerate(spec.defenses):
         try:
@@ -279,9 +280,12 @@ def resolve(spec: SweepSpec) -> Sweep:
     return Sweep(spec.name, profile, cells, data.locations(cells), spec)
 
 
-def _training(place: str, params: Mapping[str, Any], problems: _Problems) -> TrainingRecipe | None:
+def _training(
+    place: str, budget: Mapping[str, Any], written: Mapping[str, Any], problems: _Problems
+) -> TrainingRecipe | None:
+    """The recipe as written, on the profile's budget; a named recipe replaces the budget."""
     try:
-        return TrainingRecipe.make(params)
+        return TrainingRecipe.make(written if "preset" in written else {**budget, **written})
     except SpecError as error:
         problems.take(place, error)
         return None

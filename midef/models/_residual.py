@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torchvision.models import resnet
 from typing_extensions import override
@@ -9,7 +11,7 @@ from typing_extensions import override
 from midef.models._network import SkipBlock
 
 
-def _add(out: Tensor, x: Tensor, downsample: nn.Module | None, k: float) -> Tensor:
+def _add(out: Tensor, x: Tensor, downsample: Any, k: float) -> Tensor:
     """out + k S(x); the shortcut is not even computed where k is 0."""
     if k == 0:
         return out
@@ -21,6 +23,11 @@ class BasicBlock(resnet.BasicBlock, SkipBlock):  # type: ignore[misc]  # torchvi
     """relu(F(x) + k S(x)) with two 3x3 convolutions in F."""
 
     skip_scale: float = 1.0
+    conv1: nn.Module
+    bn1: nn.Module
+    conv2: nn.Module
+    bn2: nn.Module
+    relu: nn.Module
 
     @override
     def scale_skip(self, k: float, *, only: frozenset[str] = frozenset()) -> None:
@@ -39,6 +46,13 @@ class Bottleneck(resnet.Bottleneck, SkipBlock):  # type: ignore[misc]  # torchvi
     """relu(F(x) + k S(x)) with 1x1, 3x3 and 1x1 convolutions in F."""
 
     skip_scale: float = 1.0
+    conv1: nn.Module
+    bn1: nn.Module
+    conv2: nn.Module
+    bn2: nn.Module
+    conv3: nn.Module
+    bn3: nn.Module
+    relu: nn.Module
 
     @override
     def scale_skip(self, k: float, *, only: frozenset[str] = frozenset()) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from midef.core import Choice, Recipe, SpecError
+from midef.core import Choice, Inputs, Recipe, SpecError
+from midef.core.canonical import plain
 from midef.datasets import DATASETS
 from midef.defenses import DEFENSES, Batch, Defense
 from midef.defenses._stack import Stack, choose_defense, remake_defense
@@ -29,13 +31,28 @@ CLASSES = 8
 SEED = 3
 FACES = DATASETS.choose({"name": "synthetic_faces", "identities": CLASSES, "train_images": 8, "report_images": 2})
 PRIVATE = split_recipe(FACES, RESOLUTION_PX)
-ARCHITECTURE = ARCHITECTURES.choose("vgg16_tiny")
+VGG, RESNET = ARCHITECTURES.choose("vgg16_tiny"), ARCHITECTURES.choose("resnet18_tiny")
+# What a defense needs that its defaults, or the first network, do not give.
+WRITTEN = {"tl_dmi": "tl_dmi(fresh=true)", "dp_sgd": "dp_sgd(batch_norm=group)", "calor": "calor(learning_rate=0.01)"}
+UNTUNED = {"none": "no strength", "rolss": "all or nothing", "tts": "as rolss, see ssf", "rounding": "acts on answers"}
+PLACE = dict.fromkeys(("rolss", "ssf", "tts"), RESNET)
+NONE = choose_defense("none")
 TRAINING = TrainingRecipe(epochs=2, batch_size=16, learning_rate=0.02)
 
-STACKS = ["midre+nls", "midre+bido"]
+STACKS = ["midre+nls", "midre+bido", "midre+trap_mid", "tl_dmi(fresh=true)+bido", "mid+bido", "loft+nls"]
 SUBJECTS = [*DEFENSES.names(), *STACKS]
 DEFENDING = [name for name in SUBJECTS if name != "none"]
-TRAINING_HOOKS = ("prepare_model", "transform_batch", "criterion", "penalties")
+TRAINING_HOOKS = (
+    "prepare_model",
+    "prepare_head",
+    "companion",
+    "images_of_epoch",
+    "transform_batch",
+    "criterion",
+    "penalties",
+    "requires",
+    "training_overrides",
+)
 
 every_class = pytest.mark.parametrize("name", DEFENSES.names())
 every_subject = pytest.mark.parametrize("name", SUBJECTS)
@@ -62,8 +79,8 @@ class Trainings:
         self.images = DATASETS.remake(FACES).load(RESOLUTION_PX).report.images.float() / 255
         self.done: dict[tuple[Any, str], Trained] = {}
 
-    def __call__(self, defense: Choice, store: str = "store") -> Trained:
-        return self.of(target_recipe(PRIVATE, ARCHITECTURE, defense, TRAINING, seed=SEED), store)
+    def __call__(self, defense: Choice, architecture: Choice = VGG, store: str = "store") -> Trained:
+        return self.of(target_recipe(PRIVATE, architecture, defense, TRAINING, seed=SEED), store)
 
     def of(self, recipe: Recipe, store: str) -> Trained:
         if (recipe.key, store) not in self.done:
@@ -78,8 +95,7 @@ class Trainings:
 
         def spy(model: TargetModel, part: Any, *, device: str) -> float:
             model.eval()
-            with torch.no_grad():
-                seen.append(model(self.images).logits)
+            seen.append(answers(model, self.images))
             return 0.0
 
         context = BuildContext(store=Store.open(self.folder / store))
@@ -88,10 +104,31 @@ class Trainings:
             folder = ensure(recipe, context)
         model = stage.load(recipe, folder, context, CLASSES)
         assert not model.training
-        with torch.no_grad():
-            logits = model(self.images).logits
+        logits = answers(model, self.images)
         probabilities = stage.defense_of(recipe).post_process(torch.softmax(logits, 1), torch.Generator())
         return Trained(recipe, load_file(folder / "model.safetensors"), probabilities, seen[-1], logits)
+
+
+@torch.no_grad()
+def answers(model: TargetModel, images: Tensor) -> Tensor:
+    """Logits; a head that draws when it answers draws the same every time."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        logits: Tensor = model(images).logits
+    return logits
+
+
+def choice(name: str) -> Choice:
+    return choose_defense(WRITTEN.get(name, name))
+
+
+def made(name: str) -> Defense:
+    return remake_defense(choice(name))
+
+
+def network_of(name: str) -> Choice:
+    """The architecture this defense is asked about."""
+    return PLACE.get(name, VGG)
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +161,15 @@ def acts_on_training(defense: Defense) -> bool:
 def forward_of(batch: Batch, defense: Defense) -> Forward:
     """A pass of a fresh small network with the taps the defense asks for."""
     torch.manual_seed(0)
-    architecture = ARCHITECTURES.remake(ARCHITECTURE)
-    return architecture.build(CLASSES, RESOLUTION_PX)(batch.images, defense.taps(architecture.facts()))
+    architecture = ARCHITECTURES.remake(VGG)
+    model = defense.prepare_model(architecture.build(CLASSES, RESOLUTION_PX), Inputs({}, nothing_stored))
+    model.head = defense.prepare_head(model.head)
+    forward: Forward = model(batch.images, defense.taps(architecture.facts()))
+    return forward
+
+
+def nothing_stored(recipe: Recipe) -> Path:
+    raise AssertionError(f"asked for {recipe.key}")
 
 
 # --- declarations -----------------------------------------------------------------------------------------------------
@@ -148,9 +192,10 @@ def test_the_file_is_named_like_the_defense(name: str) -> None:
 
 @every_subject
 def test_builds_with_defaults(name: str) -> None:
-    defense = remake_defense(choose_defense(name))
-    assert defense.problems(ARCHITECTURES.remake(ARCHITECTURE).facts()) == []
-    assert "+".join(type(part).registered_name for part in defense.parts()) == name  # type: ignore[attr-defined]
+    defense = made(name)
+    assert defense.problems(ARCHITECTURES.remake(network_of(name)).facts()) == []
+    names = "+".join(type(part).registered_name for part in defense.parts())  # type: ignore[attr-defined]
+    assert names == re.sub(r"\([^)]*\)", "", name)
 
 
 @every_class
@@ -168,44 +213,61 @@ def test_refuses_an_unknown_field_and_names_the_nearest(name: str) -> None:
     ("name", "preset"), [(cls.registered_name, preset) for cls in DEFENSES for preset in cls.presets]
 )
 def test_presets_are_valid_and_set_what_they_say(name: str, preset: str) -> None:
-    choice = DEFENSES.choose(f"{name}:{preset}")
+    chosen = DEFENSES.choose(f"{name}:{preset}")
     wanted = DEFENSES.get(name).presets[preset]
-    assert {key: choice.params[key] for key in wanted} == dict(wanted)
+    assert {key: chosen.params[key] for key in wanted} == plain(dict(wanted))
+
+
+@every_class
+def test_tuning_names_a_strength_and_both_ends_are_valid(name: str) -> None:
+    cls = DEFENSES.get(name)
+    if cls.tuning is None:
+        assert name in UNTUNED, "declare what accuracy matching may search, or say in UNTUNED why there is nothing"
+        return
+    for strength in (cls.tuning.low, cls.tuning.high):
+        params: dict[str, Any] = dict(cls.tuning.params(strength))
+        kinds = {field.name: field.type for field in fields(cls)}
+        params = {key: round(value) if kinds[key] == "int" else value for key, value in params.items()}
+        assert DEFENSES.make(name, params) != DEFENSES.make(name).off()
 
 
 @every_subject
 def test_a_choice_makes_an_equal_defense(name: str) -> None:
-    choice = choose_defense(name)
-    defense = remake_defense(choice)
-    again = Choice.from_plain(choice.keyed)
-    assert again == choice
+    written = choice(name)
+    defense = remake_defense(written)
+    again = Choice.from_plain(written.keyed)
+    assert again == written
     assert remake_defense(again) == defense
-    assert choice_of(defense) == choice
-    assert choice.label == name
+    assert choice_of(defense) == written
+    assert choose_defense(written.label) == written
 
 
 @every_class
 def test_every_field_is_in_the_key(name: str) -> None:
-    choice = DEFENSES.choose(name)
+    chosen = DEFENSES.choose(name)
     cls = DEFENSES.get(name)
-    assert set(choice.params) == {field.name for field in fields(cls)}
-    plain = target_recipe(PRIVATE, ARCHITECTURE, choice, TRAINING, seed=SEED)
+    assert set(chosen.params) == {field.name for field in fields(cls)}
+    base = target_recipe(PRIVATE, VGG, chosen, TRAINING, seed=SEED)
     for field in fields(cls):
         other = DEFENSES.describe(another_value(name, field.name, getattr(DEFENSES.make(name), field.name)))
-        assert target_recipe(PRIVATE, ARCHITECTURE, other, TRAINING, seed=SEED).key != plain.key, field.name
+        assert target_recipe(PRIVATE, VGG, other, TRAINING, seed=SEED).key != base.key, field.name
 
 
 def another_value(name: str, field: str, value: Any) -> Defense:
     """The defense with one field changed to the first other value that is valid."""
-    numbers = [0.9 * value, 0.5, 0.2] if isinstance(value, float) else []
-    words = ["identity", "relu", "random", "reject_joint", "normalised"] if isinstance(value, str) else []
+    numbers = [0.9 * value, 0.5, 0.2, 0.05, 2.0] if isinstance(value, float) else []
+    hint = get_type_hints(DEFENSES.get(name))[field]
+    words = [w for w in get_args(hint) if isinstance(w, str)] + ["block1.conv1"] if isinstance(value, str) else []
     whole = [1 if value != 1 else 2, 5] if isinstance(value, int) and not isinstance(value, bool) else []
-    rest: dict[str, Any] = {} if field == "init" or name != "loft" else {"init": "random"}
-    for candidate in [*numbers, *words, *whole, *([not value] if isinstance(value, bool) else [])]:
+    several = [(1,), ("mlp",)] if isinstance(value, tuple) else []
+    rest: dict[str, Any] = {"init": "random"} if name in ("loft", "calor") and field != "init" else {}
+    for candidate in [*numbers, *words, *whole, *several, *([not value] if isinstance(value, bool) else [])]:
         try:
-            return DEFENSES.make(name, {**rest, field: candidate})
+            other = DEFENSES.make(name, {**rest, field: candidate})
         except SpecError:
             continue
+        if getattr(other, field) != value:
+            return other
     raise AssertionError(f"the test knows no other value for {name}.{field}; add one to another_value")
 
 
@@ -215,7 +277,7 @@ def another_value(name: str, field: str, value: Any) -> Defense:
 @every_subject
 @at_any_time
 def test_batches_keep_shape_and_range(name: str, progress: float, batch: Batch) -> None:
-    defense = remake_defense(choose_defense(name))
+    defense = made(name)
     images, labels = batch.images.clone(), batch.labels.clone()
     changed = defense.transform_batch(batch, progress, torch.Generator().manual_seed(0))
     assert torch.equal(batch.images, images) and torch.equal(batch.labels, labels), "the batch was changed in place"
@@ -230,7 +292,7 @@ def test_batches_keep_shape_and_range(name: str, progress: float, batch: Batch) 
 @every_subject
 @at_any_time
 def test_losses_are_finite_scalars_that_train_the_network(name: str, progress: float, batch: Batch) -> None:
-    defense = remake_defense(choose_defense(name))
+    defense = made(name)
     forward = forward_of(batch, defense)
     loss = defense.criterion(forward, batch, progress)
     for term in [*([] if loss is None else [loss]), *defense.penalties(forward, batch, progress).values()]:
@@ -244,7 +306,7 @@ def test_losses_are_finite_scalars_that_train_the_network(name: str, progress: f
 
 @every_subject
 def test_answers_stay_probabilities(name: str) -> None:
-    defense = remake_defense(choose_defense(name))
+    defense = made(name)
     rng = torch.Generator().manual_seed(0)
     for sharpness in (0.01, 1.0, 30.0):
         asked = torch.softmax(sharpness * torch.randn(64, CLASSES, generator=rng), dim=1)
@@ -266,55 +328,57 @@ def test_rounding_keeps_the_predicted_class_of_trained_targets(trained: Training
 
 @every_subject
 def test_the_same_seed_gives_the_same_weights(name: str, trained: Trainings) -> None:
-    first, again = trained(choose_defense(name)), trained(choose_defense(name), store="second")
+    place = network_of(name)
+    first, again = trained(choice(name), place), trained(choice(name), place, store="second")
     assert same_weights(first.weights, again.weights)
 
 
 @every_defending
 def test_on_differs_from_the_undefended_target_of_this_run(name: str, trained: Trainings) -> None:
-    plain, found = trained(choose_defense("none")), trained(choose_defense(name))
-    assert plain.recipe.key != found.recipe.key
-    assert not torch.equal(plain.probabilities, found.probabilities), f"{name} served what NoDef serves"
-    trains = acts_on_training(remake_defense(choose_defense(name)))
-    assert same_weights(plain.weights, found.weights) == (not trains)
+    undefended, found = trained(NONE, network_of(name)), trained(choice(name), network_of(name))
+    assert undefended.recipe.key != found.recipe.key
+    assert not torch.equal(undefended.probabilities, found.probabilities), f"{name} served what NoDef serves"
+    trains = acts_on_training(made(name))
+    assert same_weights(undefended.weights, found.weights) == (not trains)
 
 
 @pytest.mark.parametrize("name", STACKS)
 @pytest.mark.parametrize("part", [0, 1], ids=["first", "second"])
 def test_each_part_of_a_stack_changes_something(name: str, part: int, trained: Trainings) -> None:
-    members = [p.off() if i == part else p for i, p in enumerate(remake_defense(choose_defense(name)).parts())]
+    members = [p.off() if i == part else p for i, p in enumerate(made(name).parts())]
     without = trained(choice_of(Stack(members=tuple(members))))
-    assert not same_weights(trained(choose_defense(name)).weights, without.weights)
+    assert not same_weights(trained(choice(name)).weights, without.weights)
 
 
 @every_subject
 def test_off_equals_the_undefended_target(name: str, trained: Trainings) -> None:
-    plain = trained(choose_defense("none"))
-    off = remake_defense(choose_defense(name)).off()
-    found = trained(choice_of(off))
-    assert same_weights(plain.weights, found.weights)
-    assert torch.equal(plain.probabilities, found.probabilities)
+    undefended = trained(NONE, network_of(name))
+    off = made(name).off()
+    assert off.problems(ARCHITECTURES.remake(VGG).facts()) == [], "what is off cannot be in the way"
+    found = trained(choice_of(off), network_of(name))
+    assert same_weights(undefended.weights, found.weights)
+    assert torch.equal(undefended.probabilities, found.probabilities)
     assert off.off() == off
 
 
 @every_subject
 def test_survives_saving_and_loading(name: str, trained: Trainings) -> None:
-    found = trained(choose_defense(name))
+    found = trained(choice(name), network_of(name))
     assert torch.equal(found.before, found.after)
     assert all(torch.isfinite(w).all() for w in found.weights.values() if w.is_floating_point())
 
 
 @every_subject
 def test_a_stack_trains_on_the_batches_its_parts_need(name: str) -> None:
-    defense = remake_defense(choose_defense(name))
+    defense = made(name)
     assert defense.images_per_identity == max(part.images_per_identity for part in defense.parts())
     assert defense.off().images_per_identity == 0
 
 
 def test_phase_one_is_the_undefended_target_itself() -> None:
-    plain = target_recipe(PRIVATE, ARCHITECTURE, DEFENSES.choose("none"), TRAINING, seed=SEED)
-    phase_one = target_recipe(PRIVATE, ARCHITECTURE, DEFENSES.choose("loft"), TRAINING, seed=SEED).inputs["phase_one"]
-    assert phase_one.key == plain.key
+    undefended = target_recipe(PRIVATE, VGG, DEFENSES.choose("none"), TRAINING, seed=SEED)
+    phase_one = target_recipe(PRIVATE, VGG, DEFENSES.choose("loft"), TRAINING, seed=SEED).inputs["phase_one"]
+    assert phase_one.key == undefended.key
 
 
 def test_a_defense_that_cannot_work_is_refused_before_training(

@@ -511,3 +511,64 @@ def test_machines_never_enter_a_key(
 def test_a_resolution_the_generator_cannot_draw_is_refused_while_planning() -> None:
     with pytest.raises(SpecError, match=r"setups\[0\]\.attack: wgan_gp draws 8, 16, 32, 64, \.\.\. px, not 48"):
         resolve(parse_spec({"name": "odd", "setups": [{"attack": "gmi", "resolution_px": 48}], "defenses": ["none"]}))
+
+
+def test_a_named_training_recipe_replaces_the_budget_of_the_profile() -> None:
+    spec = {"name": "t", "setups": [{"attack": "gmi"}], "defenses": ["none"]}
+    planned = resolve(parse_spec({**spec, "training": {"preset": "bido-vgg16", "epochs": 3}})).cells[0]
+    training = planned.recipes.target.params["training"]
+    assert (training["optimizer"], training["learning_rate"], training["epochs"]) == ("adam", 1e-4, 3)
+    assert training["schedule"] == "constant", "the profile's cosine is not part of the published recipe"
+
+
+PRETRAINED = {"name": "t", "setups": [{"attack": "gmi", "pretraining": "synthetic_faces(seed=1,identities=30)"}]}
+
+
+def test_a_pretrained_backbone_is_one_artifact_for_all_defenses_and_seeds() -> None:
+    sweep = resolve(parse_spec({**PRETRAINED, "defenses": ["none", "midre", "loft"], "seeds": [0, 1]}))
+    backbones = {c.recipes.target.inputs["backbone"].key for c in sweep.cells}
+    assert len(backbones) == 1
+    assert all("pre-trained on synthetic_faces" in c.cell.setup.target for c in sweep.cells)
+    fresh = resolve(parse_spec({**PRETRAINED, "setups": [{"attack": "gmi"}], "defenses": ["none"]}))
+    assert "backbone" not in fresh.cells[0].recipes.target.inputs
+    assert fresh.cells[0].cell.digest != sweep.cells[0].cell.digest
+
+
+@pytest.mark.parametrize(
+    ("pretraining", "problem"),
+    [
+        ("synthetic_faces(population=public)", "pre-training needs identities"),
+        ("synthetic_faces(identities=120,difficulty=0.2)", "pre-training and private data are the same set"),
+        ("synthetic_faces(identities=50)", "50 images or people are also private"),
+    ],
+)
+def test_refuses_pretraining_without_labels_or_on_private_people(pretraining: str, problem: str) -> None:
+    setups = [{"attack": "gmi", "pretraining": pretraining}]
+    with pytest.raises(SpecError, match=problem):
+        resolve(parse_spec({"name": "t", "setups": setups, "defenses": ["none"]}))
+
+
+@pytest.mark.parametrize(
+    ("defense", "architecture", "evaluator", "reason"),
+    [
+        ("rolss", "vgg16_tiny", "resnet18_tiny", "skip"),
+        ("ssf", "vgg16_tiny", "resnet18_tiny", "skip"),
+        ("dp_sgd", "vgg16_tiny", "resnet18_tiny", "dp_sgd(batch_norm=group)"),
+        ("tl_dmi", "vgg16_tiny", "resnet18_tiny", "pretraining"),
+        ("tl_dmi(share=1,fresh=true)+bido", "vgg16_tiny", "resnet18_tiny", "trainable tap"),
+    ],
+)
+def test_a_defense_that_cannot_work_is_refused_while_planning(
+    defense: str, architecture: str, evaluator: str, reason: str
+) -> None:
+    setups = [{"attack": "gmi", "architecture": architecture, "evaluator": evaluator}]
+    sweep = resolve(parse_spec({"name": "t", "setups": setups, "defenses": ["none", defense]}))
+    assert sweep.cells[0].refused == ""
+    assert reason in sweep.cells[1].refused
+
+
+def test_two_defenses_with_one_slot_are_refused_while_planning() -> None:
+    with pytest.raises(SpecError) as caught:
+        resolve(parse_spec({"name": "t", "setups": [{"attack": "gmi"}], "defenses": ["nls+cutmix", "loft+mid"]}))
+    assert "nls and cutmix both replace the criterion" in str(caught.value)
+    assert "loft and mid both replace the head" in str(caught.value)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from midef.core import SpecError
 from midef.core.canonical import digest
 from midef.training import TrainingRecipe
+from midef.training._recipe import RECIPES
 
 
 def test_constant_rate() -> None:
@@ -58,6 +59,7 @@ def test_every_field_is_in_the_key(field: str) -> None:
     other = {
         **{"optimizer": "adam", "betas": (0.5, 0.9), "schedule": "cosine", "milestones": (0.5,), "nesterov": True},
         **{"checkpoint": "best_select", "precision": "bfloat16", "epochs": 3, "batch_size": 8, "jitter_px": 1},
+        **{"crop_scale": (0.5, 1.0), "color_jitter": (0.1, 0.0, 0.0, 0.0)},
     }.get(field, 0.25)
     assert digest(TrainingRecipe.make({field: other})) != digest(TrainingRecipe())
 
@@ -91,3 +93,35 @@ def test_every_problem_is_told_at_once() -> None:
 def test_impossible_values_are_refused(params: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         TrainingRecipe.make(params)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_published_recipes_are_valid_and_can_be_changed(name: str) -> None:
+    recipe = TrainingRecipe.make({"preset": name})
+    assert {key: getattr(recipe, key) for key in RECIPES[name]} == dict(RECIPES[name])
+    assert TrainingRecipe.make({"preset": name, "epochs": 3}).epochs == 3
+
+
+def test_published_high_resolution_recipe() -> None:
+    recipe = TrainingRecipe.make({"preset": "facescrub-224"})
+    assert (recipe.optimizer, recipe.learning_rate, recipe.betas, recipe.weight_decay) == (
+        "adam",
+        1e-3,
+        (0.9, 0.999),
+        0,
+    )
+    assert (recipe.batch_size, recipe.crop_scale, recipe.color_jitter) == (128, (0.85, 1.0), (0.2, 0.2, 0.1, 0.1))
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(SpecError, match="no preset 'facescrub-225'; did you mean 'facescrub-224'"):
+        TrainingRecipe.make({"preset": "facescrub-225"})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("crop_scale", (0.5, 0.4)), ("crop_scale", (0.0, 1.0)), ("color_jitter", (0.0, 0.0, 0.0, 0.6))],
+)
+def test_refuses_augmentation_out_of_range(field: str, value: Any) -> None:
+    with pytest.raises(SpecError, match=field):
+        TrainingRecipe.make({field: value})
