@@ -52,8 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=help_text, description=help_text)
         verb.set_defaults(command=command)
         if config:
-            verb.add_argument("config", nargs="?", default="smoke", help="a YAML file or a named sweep (smoke)")
-            verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override: seeds=[0,1,2]")
+            _takes_config(verb)
         if store:
             default = os.environ.get("MIDEF_RESULTS", DEFAULT_STORE)
             verb.add_argument("--store", default=default, help=f"folder or s3:// URI (default {default})")
@@ -85,11 +84,20 @@ def _parser() -> argparse.ArgumentParser:
     dashboard.add_argument("--sweep", help="a sweep of this store (default: the latest)")
     dashboard.add_argument("--out", type=Path, default=Path("midef-dashboard"))
     dashboard.add_argument("--with-private-exemplars", action="store_true", help="show private training images")
+    analysis = add("analyse", "why defenses work: Fisher information by layer, or the head's rank", _analyse)
+    analysis.add_argument("kind", choices=("fisher", "rank"))
+    _takes_config(analysis)
+    analysis.add_argument("--out", type=Path, help="HTML file of the figure (default KIND.html)")
     add("compact", "merge the result files of a store into one", _compact)
     datasets = add("datasets", "licence, consent, counts and fingerprint of a data set", _card, store=False)
     datasets.add_argument("action", choices=("card",))
     datasets.add_argument("dataset", help="as in a sweep: synthetic_faces, or image_folder(path=faces.zip)")
     return parser
+
+
+def _takes_config(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("config", nargs="?", default="smoke", help="a YAML file or a named sweep (smoke)")
+    verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override: seeds=[0,1,2]")
 
 
 def _sweep(options: argparse.Namespace) -> Any:
@@ -290,8 +298,8 @@ def _combines_with(defense: Any) -> str:
     """Which defenses can stand in one stack with it, as a short sentence."""
     from midef.defenses import DEFENSES
 
-    others = [cls for cls in DEFENSES if cls is not defense and cls.acts_on != "nothing"]
-    barred = [c.registered_name for c in others if defense.clash_with(c) or c.clash_with(defense)]
+    others = {name: DEFENSES.get(name) for name in DEFENSES.names() if DEFENSES.get(name) is not defense}
+    barred = [name for name, cls in others.items() if defense.clash_with(cls) or cls.clash_with(defense)]
     if defense.acts_on == "nothing":
         return "-"
     return f"all but {', '.join(barred)}" if barred else "all"
@@ -329,6 +337,17 @@ def _doctor(options: argparse.Namespace) -> int:
         for problem in error.problems:
             _say(f"missing  {problem}")
     return 3 if lacking else EXIT_OK
+
+
+def _analyse(options: argparse.Namespace) -> int:
+    from midef.storage import Store
+    from sweep.analyse import analyse, table
+
+    out = options.out or Path(f"{options.kind}.html")
+    rows = analyse(options.kind, _sweep(options), Store.open(options.store, create=False), out)
+    _say(table(rows))
+    _say(f"\nfigure: {out.resolve()}")
+    return EXIT_OK
 
 
 def _compact(options: argparse.Namespace) -> int:

@@ -69,9 +69,9 @@ class SetupSpec(_Strict):
 class SweepSpec(_Strict):
     """Setups x defenses x seeds under a profile.
 
-    training, evaluator_training: overrides of the profile's recipe, or a published one (`preset: facescrub-224`) and what
-    it changes. A defense is written `midre`, `midre:celeba-64`,
-    `midre(area_high=0.8)`, `midre+nls`, or as a mapping with `name`.
+    training, evaluator_training: overrides of the profile's recipe, or a published one (`preset: facescrub-224`) and
+    what it changes. A defense is written `midre`, `midre:celeba-64`, `midre(area_high=0.8)`, `midre+nls`, or as a
+    mapping with `name`.
     """
 
     name: str = Field(pattern=r"^[\w.-]+$", max_length=80)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-# core < storage < datasets | models < defenses < training < attacks | metrics < stages < sweep
+# core < storage < datasets | models < defenses < training < attacks | metrics < stages < analysis < sweep
 LAYERS = {
     "midef": 0,  # the version only
     "midef.core": 1,
@@ -22,7 +22,8 @@ LAYERS = {
     "midef.attacks": 6,
     "midef.metrics": 6,
     "midef.stages": 7,
-    "sweep": 8,
+    "midef.analysis": 8,
+    "sweep": 9,
 }
 DASHBOARDS = {"midef", "midef.core", "midef.storage", "dashboards"}
 OURS = re.compile(r"(midef|sweep|dashboards)(\.\w+)+")

@@ -62,10 +62,13 @@ def rotate(images: Tensor, rng: Generator, *, degrees: float, p: float = 1.0) ->
 
 
 def _warp(images: Tensor, theta: Tensor, chosen: Tensor, *, padding: str) -> Tensor:
-    """Bilinear resampling along one affine map per image; images not chosen stay bit for bit."""
+    """Bilinear resampling along one affine map per image; images not chosen stay bit for bit.
+
+    Clipped to [0, 1], as the weights of a resampling or a kernel can add up to a little more than 1.
+    """
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     warped = F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
-    return torch.where(chosen[:, None, None, None], warped, images)
+    return torch.where(chosen[:, None, None, None], warped.clamp(0, 1), images)
 
 
 def color_jitter(
@@ -112,4 +115,4 @@ def gaussian_blur(images: Tensor, sigma: Tensor, *, kernel_px: int) -> Tensor:
     padded = F.pad(images, (half,) * 4, mode="reflect").reshape(1, n * channels, height + 2 * half, width + 2 * half)
     across = F.conv2d(padded, kernel[:, None, None, :], groups=n * channels)
     down = F.conv2d(across, kernel[:, None, :, None], groups=n * channels)
-    return down.reshape(n, channels, height, width)
+    return down.reshape(n, channels, height, width).clamp(0, 1)

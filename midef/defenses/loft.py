@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from typing_extensions import override
 
-from midef.core.lazy import nn, torch
-from midef.defenses._base import DEFENSES, PHASE_ONE, Defense
+from midef.core.lazy import nn
+from midef.defenses._base import DEFENSES, PHASE_ONE, Defense, Tuning
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from midef.core.recipe import Recipe
-
-_ACTIVATIONS = {"tanh": "Tanh", "relu": "ReLU", "sigmoid": "Sigmoid", "identity": "Identity"}
+    from midef.models._base import ModelFacts
 
 
 @DEFENSES.add("loft")
@@ -26,16 +23,28 @@ class LoFt(Defense):
 
     rank: inner width, >= 1, smaller hides more; 0 keeps the head (off). activation: between the two layers.
     init: `svd` starts from the truncated singular value decomposition of the trained head, `random` from fresh layers.
-    pre_bn: a BatchNorm1d in front of W1 (released code yes, paper silent). from_scratch: start from an untrained
-    network instead of the undefended target of the same seed (phase one); tanh saturates early there.
+    pre_bn: a BatchNorm1d in front of W1 (released code yes, paper silent). from_scratch: start from the network as the
+    setup gives it instead of from the undefended target of the same seed (phase one): right for a pre-trained backbone,
+    the paper's first way to train; on fresh weights tanh saturates early. The k values after the activation are the
+    tap `code`; white-box attackers see the features in front of the head unless they ask for it.
 
-    Source: the LoFt paper (low-rank feature filtering against model inversion), its SVD route, and its released head.
+    Presets are the released checkpoints (FaceScrub at 224 px): rank 50 on a pre-trained backbone, 40 and 35 without.
+
+    Source: the LoFt paper (low-rank feature filtering against model inversion, arXiv 2410.05814), its SVD route, and
+    its released head.
     We differ: the length of phase one is not published; ours is one undefended training of the same budget, shared with
     the NoDef target, so a LoFt target has seen twice the epochs. The SVD keeps the full head's bias as b2.
     """
 
-    paper: ClassVar[str] = "LoFt, low-rank feature filtering"
+    paper: ClassVar[str] = "LoFt, low-rank feature filtering (arXiv 2410.05814)"
+    version: ClassVar[int] = 2
     acts_on: ClassVar[str] = "classification head"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "facescrub-resnet152-pretrained": {"rank": 50, "init": "random", "pre_bn": True, "from_scratch": True},
+        "facescrub-resnet152": {"rank": 40, "init": "random", "pre_bn": True},
+        "facescrub-resnet152-strong": {"rank": 35, "init": "random", "pre_bn": True},
+    }
+    tuning: ClassVar[Tuning | None] = Tuning(parameter="rank", low=5, high=500, larger_hides=False, scale="log")
 
     rank: int = 30
     activation: Literal["tanh", "relu", "sigmoid", "identity"] = "tanh"
@@ -51,6 +60,10 @@ class LoFt(Defense):
             raise ValueError(f"init='svd' would decompose {reason}; use init='random'")
 
     @override
+    def facts_after(self, facts: ModelFacts) -> ModelFacts:
+        return replace(facts, has_batch_norm=True) if self.rank and self.pre_bn else facts
+
+    @override
     def requires(self, undefended: Recipe) -> Mapping[str, Recipe]:
         return {} if self.from_scratch or not self.rank else {PHASE_ONE: undefended}
 
@@ -58,32 +71,12 @@ class LoFt(Defense):
     def prepare_head(self, head: nn.Module) -> nn.Module:
         if not self.rank:
             return head
+        from midef.defenses._low_rank import make_low_rank
+
         assert isinstance(head, nn.Linear), "the undefended head of every architecture is one linear layer"
-        full = head
-        rank = min(self.rank, full.in_features, full.out_features)
-        narrow, wide = nn.Linear(full.in_features, rank), nn.Linear(rank, full.out_features)
-        if self.init == "svd":
-            with torch.no_grad():
-                for weight, value in zip(
-                    (narrow.weight, narrow.bias, wide.weight, wide.bias),
-                    truncated_head(full.weight, full.bias, rank=rank),
-                    strict=True,
-                ):
-                    weight.copy_(value)
-        layers: list[nn.Module] = [nn.BatchNorm1d(full.in_features)] if self.pre_bn else []
-        layers += [narrow, getattr(nn, _ACTIVATIONS[self.activation])(), wide]
-        return nn.Sequential(*layers)
+        svd = self.init == "svd"
+        return make_low_rank(head, rank=self.rank, activation=self.activation, svd=svd, pre_bn=self.pre_bn)
 
     @override
     def off(self) -> Self:
         return replace(self, rank=0)
-
-
-def truncated_head(weight: Tensor, bias: Tensor, *, rank: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Two layers whose product is the best rank-k approximation of weight [K, D].
-
-    Returns:
-        W1 = V_k^T [k, D], b1 = 0 [k], W2 = U_k S_k [K, k], b2 = bias [K].
-    """
-    left, singular, right = torch.linalg.svd(weight, full_matrices=False)
-    return right[:rank], weight.new_zeros(rank), left[:, :rank] * singular[:rank], bias

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from typing_extensions import override
 
 from midef.core.lazy import torch
-from midef.defenses._base import DEFENSES, Batch, Defense
+from midef.defenses._base import DEFENSES, Batch, Defense, Tuning
+from midef.defenses._erasing import covered, hashed_draws, inpainted, reject_joint_boxes, valid_corner_boxes
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
+    from midef.models._base import ModelFacts
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_CONSTANTS = {"mean": IMAGENET_MEAN, "zero": (0.0, 0.0, 0.0), "one": (1.0, 1.0, 1.0)}
+_AT_224 = {"area_low": 0.1, "area_high": 0.4, "fill_space": "normalised"}
+_FIXED_AREA = {"area_low": 0.2, "area_high": 0.2}
 
 
 @DEFENSES.add("midre")
@@ -25,95 +32,97 @@ class Midre(Defense):
     area_low, area_high: range of the erased share of the image, 0 <= low <= high < 1; larger hides more, 0 erases
     nothing. sampler: `valid_corner` draws the area, then a corner among those where the square fits (released code:
     mean area 0.25 for (0.1, 0.4), 0.45 for (0.1, 0.8)); `reject_joint` draws corner and area together and draws again
-    until the square fits (paper text: 0.22 and 0.29). fill_space: `pixel` writes the ImageNet mean colour;
-    `normalised` writes it where the released 224-px code does, after Normalize(0.5, 0.5), a light grey in pixels.
+    until the square fits (paper text: 0.22 and 0.29).
 
-    Source: MIDRE, arXiv 2409.01062, TMLR 2025, section 4; released configs use torchvision's RandomErasing with
-    ratio (1, 1). Code and text disagree on the sampler; we follow the code.
+    place: `random` draws area and place anew in every iteration; `fixed` (the paper's FE) once per image, for all
+    epochs and seeds, by a hash of its position in the train split; in final coordinates, so not mirrored with the
+    image. patches: number of squares, >= 1, each with an area from the range divided by it, drawn and placed on its
+    own; they may overlap, so together they erase that share or less. ratio: width to height of a patch, > 0.
+
+    fill: `mean` (ImageNet's mean colour), `zero` and `one` are constants; `random` is U(0, 1), one draw per image and
+    channel in every iteration, shared by all its patches; `inpaint` is Telea's fast marching (OpenCV, 8 bits, radius
+    3 px; slow: on the CPU, image by image). fill_space: where a fill value counts, `pixel` or `normalised`, which is
+    where the released 224-px code writes it, after Normalize(0.5, 0.5): v becomes 0.5 + 0.5 v in pixels, the mean a
+    light grey, zero a middle grey, random U(0.5, 1). Inpainting has no fill value and ignores it.
+
+    Source: MIDRE, arXiv 2409.01062, TMLR 2025, section 4 and the ablations of its appendix; released configs use
+    torchvision's RandomErasing with ratio (1, 1). Code and text disagree on the sampler; we follow the code.
+    We differ: an area whose rectangle is longer than the image is refused, where torchvision draws again. Presets of
+    patches follow the range of the main experiment, as the paper shows them in a figure only.
     """
 
     paper: ClassVar[str] = "MIDRE, TMLR 2025 (arXiv 2409.01062)"
     acts_on: ClassVar[str] = "training images"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "celeba-64": {"area_low": 0.1, "area_high": 0.4},
-        "facescrub-224": {"area_low": 0.1, "area_high": 0.4, "fill_space": "normalised"},
-        "facescrub-224-strong": {"area_low": 0.1, "area_high": 0.8, "fill_space": "normalised"},
+        "celeba-vgg16-ratio-0.5": {"area_low": 0.1, "area_high": 0.4, "ratio": 0.5},
+        "celeba-vgg16-ratio-2": {"area_low": 0.1, "area_high": 0.4, "ratio": 2.0},
+        "celeba-vgg16-inpaint": {"area_low": 0.1, "area_high": 0.4, "fill": "inpaint"},
+        "celeba-facenet64-fill-random": {**_FIXED_AREA, "fill": "random"},
+        "facescrub-224": _AT_224,
+        "facescrub-224-strong": {**_AT_224, "area_high": 0.8},
+        "facescrub-224-4-patches": {**_AT_224, "patches": 4},
+        "facescrub-224-8-patches": {**_AT_224, "patches": 8},
+        "facescrub-resnet18-fixed-area-0.2": {**_AT_224, **_FIXED_AREA},
+        "facescrub-resnet18-fixed-place-0.2": {**_AT_224, **_FIXED_AREA, "place": "fixed"},
     }
+    tuning: ClassVar[Tuning | None] = Tuning(parameter="area_high", low=0.1, high=0.8)
 
     area_low: float = 0.1
     area_high: float = 0.4
     sampler: Literal["valid_corner", "reject_joint"] = "valid_corner"
     fill_space: Literal["pixel", "normalised"] = "pixel"
+    place: Literal["random", "fixed"] = "random"
+    patches: int = 1
+    ratio: float = 1.0
+    fill: Literal["mean", "zero", "one", "random", "inpaint"] = "mean"
 
     def __post_init__(self) -> None:
         if not 0 <= self.area_low <= self.area_high < 1:
             raise ValueError(f"needs 0 <= area_low <= area_high < 1, got ({self.area_low}, {self.area_high})")
+        if self.patches < 1 or self.ratio <= 0:
+            raise ValueError(f"needs patches >= 1 and ratio > 0, got {self.patches} and {self.ratio}")
+        if not self.area_high / self.patches * max(self.ratio, 1 / self.ratio) < 1:
+            raise ValueError(
+                f"a patch with ratio {self.ratio:g} and {self.area_high / self.patches:g} of the area is longer than "
+                "the image; lower area_high or bring ratio closer to 1"
+            )
+
+    @override
+    def problems(self, facts: ModelFacts) -> list[str]:
+        if self.fill == "inpaint" and self.area_high and find_spec("cv2") is None:
+            return ["midre with fill=inpaint needs OpenCV; pip install opencv-python-headless"]
+        return []
 
     @override
     def transform_batch(self, batch: Batch, progress: float, rng: Generator) -> Batch:
         if self.area_high == 0:
             return batch
-        shape = (batch.images.shape[0], batch.images.shape[2], batch.images.shape[3])
-        draw = valid_corner_squares if self.sampler == "valid_corner" else reject_joint_squares
-        squares = draw(shape, area=(self.area_low, self.area_high), rng=rng)
-        return batch.with_images(erase(batch.images, squares, fill=self.fill_colour()))
+        n, _, *shape = batch.images.shape
+        mask = covered(self._boxes(batch.indices, (shape[0], shape[1]), rng), (shape[0], shape[1]))
+        if self.fill == "inpaint":
+            return batch.with_images(inpainted(batch.images, mask))
+        colours = self.fill_colours(n, rng).to(batch.images)
+        return batch.with_images(torch.where(mask, colours[:, :, None, None], batch.images))
 
-    def fill_colour(self) -> tuple[float, float, float]:
-        """The RGB triple in pixel space."""
-        if self.fill_space == "pixel":
-            return IMAGENET_MEAN
-        red, green, blue = (0.5 + 0.5 * v for v in IMAGENET_MEAN)
-        return red, green, blue
+    def _boxes(self, indices: Tensor, shape: tuple[int, int], rng: Generator) -> Tensor:
+        """[B, patches, 4]: top, left, height, width."""
+        if self.place == "fixed":
+            draws = hashed_draws(indices, self.patches)
+        else:
+            draws = torch.rand(len(indices), self.patches, 3, generator=rng, device=rng.device)
+        place = valid_corner_boxes if self.sampler == "valid_corner" else reject_joint_boxes
+        area = (self.area_low / self.patches, self.area_high / self.patches)
+        return place(draws, shape, area=area, ratio=self.ratio)
+
+    def fill_colours(self, n: int, rng: Generator) -> Tensor:
+        """The RGB triples in pixel space: [n, 3], or [1, 3] where all images share one."""
+        if self.fill == "random":
+            values = torch.rand(n, 3, generator=rng, device=rng.device)
+        else:
+            values = torch.tensor([_CONSTANTS[self.fill]])
+        return values if self.fill_space == "pixel" else 0.5 + 0.5 * values
 
     @override
     def off(self) -> Self:
         return replace(self, area_low=0.0, area_high=0.0)
-
-
-def valid_corner_squares(shape: tuple[int, int, int], *, area: tuple[float, float], rng: Generator) -> Tensor:
-    """Squares for a batch of (B, H, W): area uniform, then a corner uniform among those that fit.
-
-    Returns:
-        [B, 3] int64: top, left, side. The side is rounded and kept strictly below the image, as in torchvision.
-    """
-    n, height, width = shape
-    low, high = area
-    draws = torch.rand(n, 3, generator=rng, device=rng.device)
-    share = low + (high - low) * draws[:, 0]
-    side = (share * height * width).sqrt().round().long().clamp(max=min(height, width) - 1)
-    top = (draws[:, 1] * (height - side + 1)).long()
-    left = (draws[:, 2] * (width - side + 1)).long()
-    return torch.stack([top, left, side], dim=1)
-
-
-def reject_joint_squares(shape: tuple[int, int, int], *, area: tuple[float, float], rng: Generator) -> Tensor:
-    """Squares for a batch of (B, H, W): corner uniform over the image, area uniform, all drawn again until it fits.
-
-    Small squares fit more often, so the mean area is below the middle of the range.
-    """
-    n, height, width = shape
-    low, high = area
-    found = torch.zeros(n, 3, dtype=torch.long, device=rng.device)
-    missing = torch.ones(n, dtype=torch.bool, device=rng.device)
-    while bool(missing.any()):
-        draws = torch.rand(n, 3, generator=rng, device=rng.device)
-        side = ((low + (high - low) * draws[:, 0]) * height * width).sqrt().round().long()
-        top = (draws[:, 1] * height).long()
-        left = (draws[:, 2] * width).long()
-        fits = missing & (top + side <= height) & (left + side <= width)
-        found = torch.where(fits[:, None], torch.stack([top, left, side], dim=1), found)
-        missing &= ~fits
-    return found
-
-
-def erase(images: Tensor, squares: Tensor, *, fill: tuple[float, float, float]) -> Tensor:
-    """Images [B, 3, H, W] with the square (top, left, side) of each filled by one colour."""
-    squares = squares.to(images.device)
-    rows = torch.arange(images.shape[2], device=images.device)
-    columns = torch.arange(images.shape[3], device=images.device)
-    top, left, side = squares[:, 0:1], squares[:, 1:2], squares[:, 2:3]
-    inside = ((rows >= top) & (rows < top + side))[:, None, :, None] & ((columns >= left) & (columns < left + side))[
-        :, None, None, :
-    ]
-    colour = images.new_tensor(fill).view(1, 3, 1, 1)
-    return torch.where(inside, colour, images)

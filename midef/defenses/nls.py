@@ -9,53 +9,71 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from typing_extensions import override
 
 from midef.core.lazy import F, torch
-from midef.defenses._base import DEFENSES, Batch, Defense
+from midef.defenses._base import DEFENSES, Batch, Defense, Tuning
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from midef.models._network import Forward
 
+_LOFT_RAMP = {"ramp_from": 0.4, "ramp_to": 0.6, "continuous": True}
+
 
 @DEFENSES.add("nls")
 @dataclass(frozen=True, kw_only=True)
 class NegativeLabelSmoothing(Defense):
-    """Cross entropy with the target vector `(1 - a) onehot + a / K`, a ramped in over training.
+    """Cross entropy with the target vector `(1 - a) onehot + a / K`, a below 0 and ramped in over training.
 
-    alpha: smoothing factor at the end of training, below 1; below 0 is the defense (further below hides more), above 0
-    is plain label smoothing and helps the attacker, 0 is cross entropy. ramp_from, ramp_to: fractions of training
-    between which a grows from 0; before, the loss is cross entropy; with a < 0 from the start training diverges.
+    alpha: smoothing factor at the end of training, <= 0; further below hides more, 0 is cross entropy (factors above 0
+    are `ls`). ramp_from, ramp_to: fractions of training between which a grows from 0; before, the loss is cross
+    entropy; with a < 0 from the start training diverges. continuous: whether the ramp reaches alpha at ramp_to; False
+    is the released schedule, which divides by all epochs left after `ramp_from`: it ends at
+    alpha * (ramp_to - ramp_from) / (1 - ramp_from), half of alpha by default, and then jumps to alpha.
+
+    The presets for ResNet-152 are the strengths of a third party, the LoFt authors' scripts, with the ramp of their
+    re-implementation: 50 epochs of cross entropy, 25 of a ramp that reaches alpha, 50 at alpha. The one for MNIST has
+    a third party's schedule too (5 and 7 of 10 epochs).
 
     Source: Struppek, Hintersdorf, Kersting, "Be Careful What You Smooth For", ICLR 2024, and its released schedule
-    (100 epochs, 50 and 75). As there, the ramp divides by the epochs left after `ramp_from`, so it ends at
-    a * (ramp_to - ramp_from) / (1 - ramp_from) and then jumps to a.
-    We differ: the fraction of training replaces the epoch, so a 10-epoch run still ends at full strength.
+    (100 epochs, 50 and 75).
+    We differ: the fraction of training replaces the epoch, so a 10-epoch run still ends at full strength, and the
+    factor grows with every batch: within an epoch of the ramp it starts at what the released code used in the epoch
+    before and ends at what it uses in this one.
     """
 
     paper: ClassVar[str] = "Struppek et al., ICLR 2024 (arXiv 2310.06549)"
     acts_on: ClassVar[str] = "loss"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"facescrub-224": {"alpha": -0.05}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "facescrub": {"alpha": -0.05},
+        "mnist": {"alpha": -0.05, "ramp_from": 0.5, "ramp_to": 0.7},
+        "facescrub-resnet152-0.05": {"alpha": -0.05, **_LOFT_RAMP},
+        "facescrub-resnet152-0.02": {"alpha": -0.02, **_LOFT_RAMP},
+        "facescrub-resnet152-0.01": {"alpha": -0.01, **_LOFT_RAMP},
+        "facescrub-resnet152-0.005": {"alpha": -0.005, **_LOFT_RAMP},
+        "facescrub-resnet152-0.001": {"alpha": -0.001, **_LOFT_RAMP},
+    }
+    tuning: ClassVar[Tuning | None] = Tuning(parameter="alpha", low=-0.2, high=-0.001, larger_hides=False)
 
     alpha: float = -0.05
     ramp_from: float = 0.5
     ramp_to: float = 0.75
+    continuous: bool = False
 
     def __post_init__(self) -> None:
-        if not self.alpha < 1:
-            raise ValueError(f"needs alpha < 1, got {self.alpha}")
+        if not self.alpha <= 0:
+            raise ValueError(f"needs alpha <= 0, got {self.alpha}; factors above 0 help the attacker and are `ls`")
         if not 0 <= self.ramp_from <= self.ramp_to <= 1 or self.ramp_from == 1:
             came = f"{self.ramp_from}, {self.ramp_to}"
             raise ValueError(f"needs 0 <= ramp_from <= ramp_to <= 1 and ramp_from < 1; got {came}")
 
     def alpha_at(self, progress: float, *, step: float = 0.0) -> float:
         """The factor at this fraction of training. `step` is one epoch's share, to read the released schedule."""
-        if self.alpha >= 0:
-            return self.alpha
         if progress < self.ramp_from:
             return 0.0
-        if progress < self.ramp_to:
-            return self.alpha * (progress + step - self.ramp_from) / (1 - self.ramp_from)
-        return self.alpha
+        if progress >= self.ramp_to:
+            return self.alpha
+        full_at = self.ramp_to if self.continuous else 1.0
+        return self.alpha * min(1.0, (progress + step - self.ramp_from) / (full_at - self.ramp_from))
 
     @override
     def criterion(self, forward: Forward, batch: Batch, progress: float) -> Tensor | None:

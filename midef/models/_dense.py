@@ -1,4 +1,4 @@
-"""Dense blocks whose concatenations can be cut short, and the network that follows such a cut; weights as torchvision's."""
+"""Dense blocks whose concatenations can be cut, and the network that follows the cut; weights are torchvision's."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ BOTTLENECK = 4
 class DenseLayer(nn.Sequential):
     """`growth` new channels from all those concatenated before: norm, relu, conv 1x1, norm, relu, conv 3x3."""
 
+    norm1: nn.BatchNorm2d
+    conv1: nn.Conv2d
+
     def __init__(self, came: int, growth: int) -> None:
         between = BOTTLENECK * growth
-        self.norm1: nn.BatchNorm2d
-        self.conv1: nn.Conv2d
         layers: dict[str, nn.Module] = {
             "norm1": nn.BatchNorm2d(came),
             "relu1": nn.ReLU(inplace=True),
@@ -37,9 +38,10 @@ class DenseLayer(nn.Sequential):
 class Transition(nn.Sequential):
     """Mixes the channels of a dense block into fewer and halves the image."""
 
+    norm: nn.BatchNorm2d
+    conv: nn.Conv2d
+
     def __init__(self, came: int, out: int) -> None:
-        self.norm: nn.BatchNorm2d
-        self.conv: nn.Conv2d
         layers: dict[str, nn.Module] = {
             "norm": nn.BatchNorm2d(came),
             "relu": nn.ReLU(inplace=True),
@@ -52,8 +54,9 @@ class Transition(nn.Sequential):
 class Pool(nn.Sequential):
     """The last norm of the network and the mean over all pixels: a dense block's output as features [B, D]."""
 
+    norm: nn.BatchNorm2d
+
     def __init__(self, came: int) -> None:
-        self.norm: nn.BatchNorm2d
         layers: dict[str, nn.Module] = {
             "norm": nn.BatchNorm2d(came),
             "relu": nn.ReLU(inplace=True),
@@ -167,7 +170,7 @@ def keep_norm_(norm: nn.BatchNorm2d, positions: list[int]) -> None:
     norm.num_features = len(positions)
 
 
-def _kept(parameter: nn.Parameter, dim: int, positions: list[int]) -> nn.Parameter:
+def _kept(parameter: Tensor, dim: int, positions: list[int]) -> nn.Parameter:
     return nn.Parameter(_picked(parameter.detach(), dim, positions), requires_grad=parameter.requires_grad)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from functools import partial
 
 from torch import Tensor, nn
@@ -37,7 +36,7 @@ def make_pool(channels: int) -> nn.Sequential:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), *hidden)
 
 
-class MBConv(maxvit.MBConv):
+class MBConv(maxvit.MBConv):  # type: ignore[misc]  # torchvision is not typed
     """F(x) + k S(x); F expands, convolves by channel, weighs channels and projects, S is the identity or a projection.
 
     Stochastic depth drops F(x) for a few images while training; not at k = 0, where nothing would be left of them.
@@ -59,7 +58,7 @@ class MBConv(maxvit.MBConv):
         return _sum(skip, self.stochastic_depth(change), self.skip_scale)
 
 
-class PartitionAttention(maxvit.PartitionAttentionLayer):
+class PartitionAttention(maxvit.PartitionAttentionLayer):  # type: ignore[misc]  # torchvision is not typed
     """Attention, then an MLP, among the pixels of a window or of a grid; each is F(x) + k x with its own k.
 
     Stochastic depth drops F(x) for a few images while training; not at k = 0, where nothing would be left of them.

@@ -111,14 +111,14 @@ class MaxVitT(Architecture):
 class MaxVitTTiny(MaxVitT):
     """MaxViT's chain with one block per stage, an eighth of the channels and windows of 2 by 2; multiples of 32 px.
 
-    Stage 1 keeps the size of the stem, nothing is dropped while training, and the running statistics of batch norm
+    Stage 4 keeps the size of stage 3, nothing is dropped while training, and the running statistics of batch norm
     follow the last tens of batches, not the last hundreds: a short run has no more.
     """
 
     first: ClassVar[int] = 16
     widths: ClassVar[tuple[int, ...]] = (16, 32, 48, 64)
     depths: ClassVar[tuple[int, ...]] = (1, 1, 1, 1)
-    strides: ClassVar[tuple[int, ...]] = (1, 2, 2, 2)
+    strides: ClassVar[tuple[int, ...]] = (2, 2, 2, 1)
     partition: ClassVar[int] = 2
     head_dim: ClassVar[int] = 16
     drop: ClassVar[float] = 0.0

@@ -95,6 +95,15 @@ class ResNet34(_ResNet):
     depths: ClassVar[tuple[int, ...]] = (3, 4, 6, 3)
 
 
+@ARCHITECTURES.add("resnet50")
+@dataclass(frozen=True, kw_only=True)
+class ResNet50(_ResNet):
+    """ResNet-50; 25,557,032 parameters with the ImageNet stem and 1,000 classes."""
+
+    block: ClassVar[str] = "Bottleneck"
+    depths: ClassVar[tuple[int, ...]] = (3, 4, 6, 3)
+
+
 @ARCHITECTURES.add("resnet101")
 @dataclass(frozen=True, kw_only=True)
 class ResNet101(_ResNet):

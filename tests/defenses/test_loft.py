@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from copy import deepcopy
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from midef.core import Inputs, Recipe, SpecError
+from midef.core import Recipe, SpecError
 from midef.defenses import DEFENSES
-from midef.defenses.loft import LoFt, truncated_head
+from midef.defenses._low_rank import LowRankHead, truncated_head
+from midef.defenses.loft import LoFt
 from midef.models import ARCHITECTURES
 from midef.models._network import TargetModel, count_parameters
 
@@ -20,23 +20,24 @@ UNDEFENDED = Recipe("target", "classifier", {"seed": 0})
 Prepare = Callable[[LoFt], tuple[TargetModel, TargetModel]]
 
 
-def network(seed: int) -> TargetModel:
-    torch.manual_seed(seed)
-    return ARCHITECTURES.make("vgg16_tiny").build(CLASSES, RESOLUTION_PX)
-
-
 @pytest.fixture
-def prepare(tmp_path: Path) -> Prepare:
-    """The stored undefended target, and a fresh network after the surgery of the defense."""
-    phase_one = network(1)
-    nn.init.normal_(phase_one.head.bias)  # type: ignore[arg-type]
-    save_file(phase_one.state_dict(), tmp_path / "model.safetensors")
+def prepare() -> Prepare:
+    """The network training would start from, and a copy of it with the head of the defense."""
+    torch.manual_seed(1)
+    start = ARCHITECTURES.make("vgg16_tiny").build(CLASSES, RESOLUTION_PX)
+    nn.init.normal_(start.head.bias)  # type: ignore[arg-type]
 
     def prepared(defense: LoFt) -> tuple[TargetModel, TargetModel]:
-        needed = defense.requires(UNDEFENDED)
-        return phase_one, defense.prepare_model(network(2), Inputs(needed, lambda recipe: tmp_path))
+        model = deepcopy(start)
+        model.head = defense.prepare_head(model.head)
+        return start, model
 
     return prepared
+
+
+def head_of(model: TargetModel) -> LowRankHead:
+    assert isinstance(model.head, LowRankHead)
+    return model.head
 
 
 def nearest_of_rank(weight: Tensor, rank: int) -> Tensor:
@@ -48,7 +49,7 @@ def nearest_of_rank(weight: Tensor, rank: int) -> Tensor:
 @pytest.mark.parametrize("rank", [1, 4, 10])
 def test_the_new_head_starts_as_the_truncated_one(rank: int, prepare: Prepare) -> None:
     phase_one, model = prepare(LoFt(rank=rank, activation="identity"))
-    narrow, _, wide = model.head.children()  # type: ignore[union-attr]
+    narrow, wide = head_of(model).narrow, head_of(model).wide
     composed = wide.weight @ narrow.weight
     assert int(torch.linalg.matrix_rank(composed.double(), rtol=1e-5)) == rank
     torch.testing.assert_close(composed.double(), nearest_of_rank(phase_one.head.weight, rank), atol=1e-6, rtol=1e-4)
@@ -59,21 +60,21 @@ def test_the_new_head_starts_as_the_truncated_one(rank: int, prepare: Prepare) -
 
 def test_full_rank_without_activation_is_the_undefended_target(prepare: Prepare) -> None:
     phase_one, model = prepare(LoFt(rank=500, activation="identity"))
-    assert model.head[0].out_features == CLASSES, "a rank above the full one is the full one"  # type: ignore[index]
+    assert head_of(model).narrow.out_features == CLASSES, "a rank above the full one is the full one"
     images = torch.rand(2, 3, RESOLUTION_PX, RESOLUTION_PX)
     torch.testing.assert_close(model.eval()(images).logits, phase_one.eval()(images).logits, atol=1e-4, rtol=1e-4)
 
 
-def test_the_blocks_are_those_of_phase_one(prepare: Prepare) -> None:
-    phase_one, model = prepare(LoFt(rank=3))
-    theirs = phase_one.blocks.state_dict()
+def test_only_the_head_changes(prepare: Prepare) -> None:
+    start, model = prepare(LoFt(rank=3))
+    theirs = start.blocks.state_dict()
     assert all(torch.equal(value, theirs[key]) for key, value in model.blocks.state_dict().items())
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid"])
 def test_the_activation_stands_between_the_layers(activation: Any, prepare: Prepare) -> None:
     _, model = prepare(LoFt(rank=3, activation=activation))
-    narrow, _, wide = model.head.children()  # type: ignore[union-attr]
+    narrow, wide = head_of(model).narrow, head_of(model).wide
     features = torch.randn(4, model.feature_dim)
     expected = wide(getattr(torch, activation)(narrow(features)))
     torch.testing.assert_close(model.head(features), expected)
@@ -87,27 +88,44 @@ def test_parameters_of_the_head(rank: int, pre_bn: bool, prepare: Prepare) -> No
     assert count_parameters(model.head) == 2 * d * pre_bn + rank * (d + 1) + CLASSES * (rank + 1)
 
 
-def test_a_random_head_keeps_the_trained_blocks_but_not_the_head(prepare: Prepare) -> None:
-    phase_one, model = prepare(LoFt(rank=4, init="random", activation="identity"))
-    narrow, _, wide = model.head.children()  # type: ignore[union-attr]
-    assert not torch.allclose(
-        (wide.weight @ narrow.weight).double(), nearest_of_rank(phase_one.head.weight, 4), atol=0.05
-    )
-    assert torch.equal(model.blocks.block1[0].weight, phase_one.blocks.block1[0].weight)
+def test_the_code_is_what_comes_out_of_the_activation(prepare: Prepare) -> None:
+    _, model = prepare(LoFt(rank=3, init="random", pre_bn=True))
+    head, images = head_of(model.eval()), torch.rand(4, 3, RESOLUTION_PX, RESOLUTION_PX)
+    forward = model(images, taps=("code",))
+    (code,) = forward.taps.values()
+    assert code.shape == (4, 3) and code.abs().max() < 1
+    torch.testing.assert_close(head.wide(code), forward.logits)
+    assert torch.equal(model(images).logits, forward.logits)
+    assert forward.features.shape == (4, model.feature_dim), "white-box attackers see what stands before the head"
 
 
-def test_from_scratch_starts_from_the_fresh_network(prepare: Prepare) -> None:
-    _, model = prepare(LoFt(rank=4, init="random", from_scratch=True))
-    fresh = network(2).blocks.state_dict()
-    assert all(torch.equal(value, fresh[key]) for key, value in model.blocks.state_dict().items())
+def test_pre_bn_normalises_before_the_first_layer(prepare: Prepare) -> None:
+    _, model = prepare(LoFt(rank=3, init="random", pre_bn=True, activation="identity"))
+    features = torch.randn(64, model.feature_dim) * 5 + 2
+    normed = (features - features.mean(0)) / (features.var(0, unbiased=False) + 1e-5).sqrt()
+    expected = head_of(model).wide(head_of(model).narrow(normed))
+    torch.testing.assert_close(model.head(features), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_random_head_forgets_the_trained_one(prepare: Prepare) -> None:
+    start, model = prepare(LoFt(rank=4, init="random", activation="identity"))
+    composed = head_of(model).wide.weight @ head_of(model).narrow.weight
+    assert not torch.allclose(composed.double(), nearest_of_rank(start.head.weight, 4), atol=0.05)  # type: ignore[arg-type]
 
 
 def test_rank_zero_is_off(prepare: Prepare) -> None:
     off = LoFt().off()
     assert off.rank == 0 and off.requires(UNDEFENDED) == {}
-    _, model = prepare(off)
-    fresh = network(2).state_dict()
-    assert all(torch.equal(value, fresh[key]) for key, value in model.state_dict().items())
+    start, model = prepare(off)
+    theirs = start.state_dict()
+    assert model.state_dict().keys() == theirs.keys()
+    assert all(torch.equal(value, theirs[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("pre_bn", "rank", "expected"), [(True, 3, True), (False, 3, False), (True, 0, False)])
+def test_says_when_it_brings_a_batch_norm(pre_bn: bool, rank: int, expected: bool) -> None:
+    facts = ARCHITECTURES.make("vit_b16_tiny").facts()
+    assert LoFt(rank=rank, init="random", pre_bn=pre_bn).facts_after(facts).has_batch_norm == expected
 
 
 def test_starts_from_the_undefended_target_of_the_same_seed() -> None:

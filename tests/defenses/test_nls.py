@@ -33,15 +33,30 @@ def test_any_run_ends_at_full_strength(epochs: int) -> None:
     assert NegativeLabelSmoothing(alpha=-0.05).alpha_at(last) == -0.05
 
 
-@given(st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True))
-def test_strength_never_falls_during_training(first: float, second: float) -> None:
-    defense = NegativeLabelSmoothing(alpha=-0.2, ramp_from=0.3, ramp_to=0.9)
+@given(st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True), st.booleans())
+def test_strength_never_falls_during_training(first: float, second: float, continuous: bool) -> None:
+    defense = NegativeLabelSmoothing(alpha=-0.2, ramp_from=0.3, ramp_to=0.9, continuous=continuous)
     early, late = sorted((first, second))
     assert 0 >= defense.alpha_at(early) >= defense.alpha_at(late) >= -0.2
 
 
-def test_a_positive_factor_is_there_from_the_start() -> None:
-    assert NegativeLabelSmoothing(alpha=0.1).alpha_at(0.0) == 0.1
+@pytest.mark.parametrize(
+    ("epoch", "expected"), [(0, 0.0), (49, 0.0), (50, -0.05 / 25), (61, -0.05 * 12 / 25), (74, -0.05), (124, -0.05)]
+)
+def test_a_continuous_ramp_reaches_full_strength(epoch: int, expected: float) -> None:
+    """The third-party schedule of 50 epochs of cross entropy, 25 of ramp and 50 at full strength."""
+    defense = DEFENSES.remake(DEFENSES.choose("nls:facescrub-resnet152-0.05"))
+    assert isinstance(defense, NegativeLabelSmoothing)
+    assert defense.alpha_at(epoch / 125, step=1 / 125) == pytest.approx(expected, abs=1e-12)
+    assert defense.alpha_at(0.6 - 1e-9) == pytest.approx(-0.05, abs=1e-6), "no jump at the end"
+
+
+@pytest.mark.parametrize("epoch", [50, 60, 74])
+def test_a_batch_lies_between_the_released_factors_of_this_epoch_and_the_one_before(epoch: int) -> None:
+    defense = NegativeLabelSmoothing(alpha=-0.05)
+    before, now = ((epoch + i - 50) * -0.05 / 50 for i in (0, 1))
+    assert defense.alpha_at(epoch / 100) == pytest.approx(before, abs=1e-12)
+    assert before > defense.alpha_at((epoch + 0.5) / 100) > now
 
 
 @given(st.integers(0, 1000))
@@ -65,13 +80,6 @@ def test_loss_from_the_formula(alpha: float) -> None:
     assert float(found) == pytest.approx(total / len(logits), rel=1e-5)
 
 
-@pytest.mark.parametrize("alpha", [0.05, 0.5])
-def test_a_positive_factor_is_label_smoothing_of_torch(alpha: float) -> None:
-    logits, labels = drawn(2)
-    expected = F.cross_entropy(logits, labels, label_smoothing=alpha)
-    torch.testing.assert_close(smoothed_cross_entropy(logits, labels, alpha=alpha), expected)
-
-
 def test_loss_can_be_negative() -> None:
     logits = torch.full((1, 10), -20.0)
     logits[0, 3] = 20.0
@@ -90,10 +98,16 @@ def test_criterion_follows_progress() -> None:
         torch.testing.assert_close(found, expected)
 
 
+def test_tuning_covers_every_published_strength() -> None:
+    tuning = NegativeLabelSmoothing.tuning
+    assert tuning is not None and not tuning.larger_hides
+    assert all(tuning.low <= p["alpha"] <= tuning.high for p in NegativeLabelSmoothing.presets.values())
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"alpha": 1.0}, "needs alpha < 1, got 1.0"),
+        ({"alpha": 0.1}, "needs alpha <= 0, got 0.1; factors above 0 help the attacker and are `ls`"),
         ({"ramp_from": 0.8}, "needs 0 <= ramp_from <= ramp_to <= 1"),
         ({"ramp_from": 1.0, "ramp_to": 1.0}, "ramp_from < 1"),
     ],

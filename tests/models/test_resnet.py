@@ -10,7 +10,13 @@ from midef.models import ARCHITECTURES
 from midef.models._network import count_parameters
 
 # torchvision's documentation of its weights, 1,000 classes
-PARAMETERS = {"resnet18": 11_689_512, "resnet34": 21_797_672, "resnet101": 44_549_160, "resnet152": 60_192_808}
+PARAMETERS = {
+    "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
+    "resnet50": 25_557_032,
+    "resnet101": 44_549_160,
+    "resnet152": 60_192_808,
+}
 
 
 def torchvision_name(ours: str) -> str:

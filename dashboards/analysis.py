@@ -1,0 +1,66 @@
+"""Figures of the two analyses, from plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dashboards.trade_off import COLOURS, FONT, INK
+
+
+def fisher_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Any:
+    """Bars per unit: its share of the summed mean Fisher information, for classifying and for being inverted.
+
+    rows: `unit`, `classifying`, `inverting`, input side first.
+    """
+    import plotly.graph_objects as go
+
+    units = [row["unit"] for row in rows]
+    figure = go.Figure()
+    for kind, colour in (("classifying", COLOURS[0]), ("inverting", COLOURS[1])):
+        whole = sum(row[kind] for row in rows) or 1.0
+        shares = [100 * row[kind] / whole for row in rows]
+        figure.add_bar(name=kind, x=units, y=shares, marker_color=colour)
+    figure.update_layout(
+        barmode="group", xaxis_title="unit, input first", yaxis_title="share of mean Fisher information, %"
+    )
+    return _dressed(figure, title)
+
+
+def rank_figure(curve: Sequence[Mapping[str, Any]], heads: Sequence[Mapping[str, Any]], title: str) -> Any:
+    """The ideal inversion error against the rank of the head, as a share of the features' variance.
+
+    curve: `rank`, `share` of the undefended head cut to each rank; heads: `defense`, `rank`, `share` of real heads.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    cut = [row["rank"] for row in curve], [100 * row["share"] for row in curve]
+    figure.add_scatter(x=cut[0], y=cut[1], name="undefended head, cut", mode="lines", line_color=COLOURS[0])
+    for row, colour in zip(heads, COLOURS[1:] * len(heads), strict=False):
+        point = {"x": [row["rank"]], "y": [100 * row["share"]], "name": row["defense"]}
+        figure.add_scatter(**point, mode="markers", marker={"size": 11, "color": colour})
+    figure.update_layout(
+        xaxis_title="rank of the head", yaxis_title="ideal inversion error, % of the features' variance"
+    )
+    figure.update_yaxes(rangemode="tozero")
+    return _dressed(figure, title)
+
+
+def write(figure: Any, out: Path) -> None:
+    """One HTML file that opens without network."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.write_html(out, include_plotlyjs=True, config={"displaylogo": False})
+
+
+def _dressed(figure: Any, title: str) -> Any:
+    figure.update_layout(
+        title=title,
+        template="plotly_white",
+        font={"family": FONT, "color": INK, "size": 14},
+        width=900,
+        height=520,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+    )
+    return figure

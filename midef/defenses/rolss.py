@@ -1,0 +1,82 @@
+"""RoLSS: no skip connections in the last stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from typing_extensions import override
+
+from midef.defenses import _skips
+from midef.defenses._base import DEFENSES, Defense
+
+if TYPE_CHECKING:
+    from midef.core.recipe import Inputs
+    from midef.models._base import ModelFacts
+    from midef.models._network import TargetModel
+
+
+@DEFENSES.add("rolss")
+@dataclass(frozen=True, kw_only=True)
+class Rolss(Defense):
+    """Remove the skip connections of the last stage, its first block's projection included: out = F(x).
+
+    A pre-trained backbone is loaded with its skips, then loses them. A DenseNet's last block no longer concatenates:
+    every layer sees only what the layer before it made, and so does the head.
+
+    stages: the stages that lose their skips, from 1, or from -1 for the last; the published vector [1, 1, 1, 0] is -1.
+    More stages hide more; none is off. only: kinds of skips that go, where there are several (MaxViT: `mbconv`,
+    `attention`, `mlp`; ViT and Swin: `attention`, `mlp`); empty means all. legacy_layer3_split: as in the released
+    ResNet code, the last fifth of layer3's blocks lose their skips too, although its stage vector keeps them;
+    published RoLSS numbers of ResNets probably include it (preset `facescrub-resnet-released`).
+
+    Source: Koh, Ho et al., "On the Vulnerability of Skip Connections to Model Inversion Attacks", ECCV 2024, and its
+    released code. Its `split` of 0.8 is read as: block i of n goes if i >= int(0.8 n).
+    We differ: which skips of MaxViT the published row removes is unknown; by default all of the last stage go.
+    """
+
+    paper: ClassVar[str] = "Koh et al., ECCV 2024 (arXiv 2409.01696)"
+    acts_on: ClassVar[str] = "architecture"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "facescrub-224": {"stages": [-1]},
+        "facescrub-resnet-released": {"stages": [-1], "legacy_layer3_split": True},
+    }
+    scales_skips: ClassVar[bool] = True
+
+    stages: tuple[int, ...] = (-1,)
+    only: tuple[str, ...] = ()
+    legacy_layer3_split: bool = False
+
+    def __post_init__(self) -> None:
+        _skips.check_stages(self.stages)
+
+    def _blocks(self, skip_stages: _skips.SkipStages) -> tuple[str, ...]:
+        extra = _skips.split_blocks(skip_stages) if self.legacy_layer3_split else ()
+        return tuple(dict.fromkeys((*extra, *_skips.blocks_in(skip_stages, self.stages))))
+
+    @override
+    def facts_after(self, facts: ModelFacts) -> ModelFacts:
+        if self.only and set(_skips.KINDS.get(facts.family, ())) - set(self.only):
+            return facts  # skips of another kind stay
+        return _skips.without(facts, self._blocks(facts.skip_stages))
+
+    @override
+    def problems(self, facts: ModelFacts) -> list[str]:
+        if not self.stages and not self.legacy_layer3_split:
+            return []
+        return _skips.problems_of("RoLSS", facts, stages=self.stages, only=self.only, legacy=self.legacy_layer3_split)
+
+    @override
+    def prepare_model(self, model: TargetModel, inputs: Inputs) -> TargetModel:
+        model.scale_skips(self._blocks(_skips.skip_stages_of(model)), 0.0, only=frozenset(self.only))
+        return model
+
+    @override
+    def off(self) -> Self:
+        return replace(self, stages=(), only=(), legacy_layer3_split=False)
+
+    @classmethod
+    @override
+    def clash_with(cls, other: type[Defense]) -> str | None:
+        return _skips.clash_of_skips(cls, other) or super().clash_with(other)

@@ -1,0 +1,140 @@
+"""TL-DMI: early layers keep what they learned from other data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from typing_extensions import override
+
+from midef.core.errors import SpecError, did_you_mean
+from midef.core.lazy import nn
+from midef.defenses._base import DEFENSES, Defense, Tuning
+
+if TYPE_CHECKING:
+    from midef.core.recipe import Inputs
+    from midef.models._base import ModelFacts
+    from midef.models._network import TargetModel
+
+
+@DEFENSES.add("tl_dmi")
+@dataclass(frozen=True, kw_only=True)
+class TlDmi(Defense):
+    """Freeze the first units of a backbone that was pre-trained on other data; only the rest learns private images.
+
+    The pre-training belongs to the setup (`pretraining:`, a labelled data set), so that every defense and NoDef start
+    from the same backbone. Units are those of the architecture (`block4.conv1` of VGG16, `layer3_1` of a ResNet). The
+    head always trains.
+
+    cut: name of the last frozen unit; later cuts hide more. share: used without a cut, 0 to 1: the first
+    round(share * number of units) are frozen; larger hides more, 0 freezes none (off), 1 leaves only the head.
+    freeze_bn_stats: also hold the running statistics of frozen batch norms. Without it, as published, only gradients
+    are off and these statistics still absorb private data. fresh: allow freezing weights that were never trained, as
+    the paper's ResNet-34 does. stem_trains: the first unit trains although later ones do not; the released IR152 and
+    FaceNet64 do so because a flag is misspelt (1,920 weights).
+
+    Presets are cuts that give the published numbers of trainable weights. Those of VGG16, IR152 and FaceNet64 are
+    those of the released code; those of ResNet-18, MaxViT and ResNeSt-101 are inferred from the number alone. The
+    paper's combination with BiDO freezes as `celeba-vgg16-15.0m`, with BiDO's lambda_x = 0.05, lambda_y = 0.4.
+
+    Source: Ho et al., "Model Inversion Robustness: Can Transfer Learning Help?", CVPR 2024, and its released code.
+    We differ: a cut is a name, where the released code counts layers and means "freeze all" by 0 for VGG16.
+    """
+
+    paper: ClassVar[str] = "Ho et al., CVPR 2024 (arXiv 2405.05588)"
+    acts_on: ClassVar[str] = "which layers learn private data"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "celeba-vgg16": {"cut": "block4.conv1"},
+        "celeba-vgg16-15.0m": {"cut": "block3.conv3"},
+        "celeba-vgg16-11.5m": {"cut": "block4.conv2"},
+        "celeba-vgg16-9.1m": {"cut": "block4.conv3"},
+        "celeba-vgg16-2.1m": {"cut": "block5.conv3"},
+        "celeba-ir152": {"cut": "layer3_35", "stem_trains": True},
+        "celeba-facenet64": {"cut": "layer2_2", "stem_trains": True},
+        "facescrub-resnet18": {"cut": "layer3_1"},
+        "facescrub-maxvit_t": {"cut": "block3_4"},
+        "stanford_dogs-resnest101": {"cut": "layer3_14"},
+    }
+    tuning: ClassVar[Tuning | None] = Tuning(parameter="share", low=0.05, high=0.9)
+
+    cut: str = ""
+    share: float = 0.5
+    freeze_bn_stats: bool = False
+    fresh: bool = False
+    stem_trains: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"needs 0 <= share <= 1, got {self.share}")
+        if self.cut and self.share != TlDmi.share:
+            raise ValueError(f"cut={self.cut!r} already says what is frozen; give cut or share, got share={self.share}")
+
+    def frozen_units(self, units: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the architecture's units that do not train, input first.
+
+        Raises:
+            SpecError: if the cut is not a unit.
+        """
+        if self.cut and self.cut not in units:
+            raise SpecError(f"there is no unit {self.cut!r} to cut after; {did_you_mean(self.cut, units)}")
+        count = units.index(self.cut) + 1 if self.cut else round(self.share * len(units))
+        return units[int(self.stem_trains) : count]
+
+    @override
+    def facts_after(self, facts: ModelFacts) -> ModelFacts:
+        if self.cut and self.cut not in facts.units:
+            return facts  # `problems` tells
+        training = {block_of(unit) for unit in set(facts.units).difference(self.frozen_units(facts.units))}
+        return replace(facts, frozen=facts.frozen | set(facts.blocks).difference(training))
+
+    @override
+    def problems(self, facts: ModelFacts) -> list[str]:
+        try:
+            frozen = self.frozen_units(facts.units)
+        except SpecError as error:
+            return [f"TL-DMI: {problem}" for problem in error.problems]
+        problems = []
+        if frozen and not facts.pretrained and not self.fresh:
+            problems.append(
+                f"TL-DMI would freeze {frozen[0]} to {frozen[-1]} with fresh weights; give the setup a labelled data "
+                "set as `pretraining`, or write tl_dmi(fresh=true) to freeze untrained layers"
+            )
+        if self.cut and not frozen:
+            problems.append(f"TL-DMI: nothing freezes, since {self.cut} is the stem, which trains; cut later")
+        if self.freeze_bn_stats and not facts.has_batch_norm:
+            problems.append(f"TL-DMI: {facts.family} has no batch norm; leave freeze_bn_stats out")
+        return problems
+
+    @override
+    def prepare_model(self, model: TargetModel, inputs: Inputs) -> TargetModel:
+        frozen = [module for unit in self.frozen_units(units_of(model)) for module in model.unit(unit)]
+        for module in frozen:
+            module.requires_grad_(False)
+        if self.freeze_bn_stats:
+            norms = (nn.BatchNorm1d, nn.BatchNorm2d)
+            inside = {part for module in frozen for part in module.modules() if isinstance(part, norms)}
+            model.hold_in_eval(path for path, part in model.named_modules() if part in inside)
+        return model
+
+    @override
+    def off(self) -> Self:
+        return replace(self, cut="", share=0.0, freeze_bn_stats=False, stem_trains=False)
+
+    @classmethod
+    @override
+    def clash_with(cls, other: type[Defense]) -> str | None:
+        if getattr(other, "has_phase_one", False):
+            return "TL-DMI freezes layers that private images must not reach, and phase one has trained them on those"
+        return super().clash_with(other)
+
+
+def block_of(unit: str) -> str:
+    """The block a unit belongs to."""
+    return unit.partition(".")[0]
+
+
+def units_of(model: TargetModel) -> tuple[str, ...]:
+    """`ModelFacts.units` of a built network: the parts of a block where it has parts, else the block."""
+    parts = {block: [part for part in model.parts if block_of(part) == block] for block in model.block_names}
+    return tuple(unit for block, inside in parts.items() for unit in inside or [block])
