@@ -13,7 +13,7 @@ import torch
 from opacus.accountants import RDPAccountant
 from opacus.grad_sample import GradSampleModule
 from opacus.optimizers import DPOptimizer
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from typing_extensions import override
@@ -66,6 +66,11 @@ class DPCompanion(Companion):
         self._accountant = RDPAccountant()
         self._hollow: deque[bool] = deque()
         self._optimizer: HollowOptimizer | None = None
+        # Opacus unfolds a convolution's input by its strides and takes channels-last images for garbage, silently.
+        self._was_channels_last = any(p.dim() == 4 and not p.is_contiguous() for p in model.parameters())
+        model.to(memory_format=torch.contiguous_format)
+        convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+        self._handles = [m.register_forward_pre_hook(_contiguous_inputs) for m in convolutions]
         # A backward hook hands out a view of the layer's output, which nothing may then change in place.
         self._in_place = [m for m in model.modules() if getattr(m, "inplace", False) is True]
         for module in self._in_place:
@@ -119,12 +124,16 @@ class DPCompanion(Companion):
     @override
     def finish(self) -> None:
         self._samples.to_standard_module()
+        for handle in self._handles:
+            handle.remove()
         for parameter in self._model.parameters():
             if hasattr(parameter, "summed_grad"):
                 del parameter.summed_grad
         for module in self._model.modules():
             if "activations" in vars(module):
                 del module.activations
+        if self._was_channels_last:
+            self._model.to(memory_format=torch.channels_last)
         for module in self._in_place:
             module.inplace = True  # type: ignore[assignment]
 
@@ -147,3 +156,7 @@ class DPCompanion(Companion):
                 warnings.filterwarnings("ignore", message="Optimal order is the")  # epsilon is an upper bound anyway
                 found["epsilon"] = self._accountant.get_epsilon(delta=self._delta, alphas=ORDERS)
         return found
+
+
+def _contiguous_inputs(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(value.contiguous() for value in inputs)

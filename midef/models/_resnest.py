@@ -55,7 +55,7 @@ def _shortcut(came: int, out: int, stride: int) -> nn.Sequential | None:
     if stride == 1 and came == out:
         return None
     # An odd side rounds up, as F does it; a last pixel without a neighbour is its own mean.
-    pool = nn.Identity() if stride == 1 else nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)
+    pool = nn.Identity() if stride == 1 else nn.AvgPool2d(stride, ceil_mode=True)
     return nn.Sequential(pool, nn.Conv2d(came, out, 1, bias=False), nn.BatchNorm2d(out))
 
 

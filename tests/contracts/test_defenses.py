@@ -261,6 +261,8 @@ def another_value(name: str, field: str, value: Any) -> Defense:
     whole = [1 if value != 1 else 2, 5] if isinstance(value, int) and not isinstance(value, bool) else []
     several = [(1,), ("mlp",)] if isinstance(value, tuple) else []
     rest: dict[str, Any] = {"init": "random"} if name in ("loft", "calor") and field != "init" else {}
+    if (name, field) == ("mid", "bottleneck"):
+        rest = {"weight": 0.0}
     for candidate in [*numbers, *words, *whole, *several, *([not value] if isinstance(value, bool) else [])]:
         try:
             other = DEFENSES.make(name, {**rest, field: candidate})

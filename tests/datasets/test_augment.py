@@ -107,6 +107,11 @@ def test_a_crop_of_the_whole_image_changes_nothing() -> None:
     torch.testing.assert_close(resized_crop(noise(), seeded(), scale=(1.0, 1.0)), noise(), atol=1e-5, rtol=0)
 
 
+def test_a_crop_at_the_edge_does_not_darken() -> None:
+    white = torch.ones(500, 3, 10, 10)
+    torch.testing.assert_close(resized_crop(white, seeded(), scale=(0.2, 0.9)), white)
+
+
 def test_the_area_of_crops_is_uniform_in_its_range() -> None:
     """Each image holds its own coordinates, so a crop shows how much it kept."""
     line = (torch.arange(32) + 0.5) / 32

@@ -187,7 +187,7 @@ def test_where_coco_is_exactly_zero_its_slope_is_zero() -> None:
     other = torch.eye(4)
     found = roots_of_product(kernels, other)
     found.sum().backward()
-    assert float(found[0]) == 0 and float(found[1]) > 0
+    assert found[0].item() == 0 and found[1].item() > 0
     assert kernels.grad is not None
     assert torch.equal(kernels.grad[0], torch.zeros(4, 4))
     assert torch.isfinite(kernels.grad).all() and kernels.grad[1].any()
@@ -253,6 +253,7 @@ def test_kernels_of_images_and_labels_are_made_once_and_without_a_graph(monkeypa
     monkeypatch.setattr(torch.linalg, "inv_ex", counted)
     forward, batch = a_pass(torch.float32)
     taps = {name: tap.requires_grad_() for name, tap in forward.taps.items()}
+    batch.images.requires_grad_()
     terms = Bido().penalties(forward, batch, 0.0)
     assert inversions == [((2, 16, 16), False), ((2, 16, 16), True)]
     sum(terms.values()).backward()  # type: ignore[union-attr]

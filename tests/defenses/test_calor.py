@@ -61,7 +61,7 @@ def test_is_finite_where_the_probability_underflows() -> None:
     logits = torch.tensor([[-500.0, 500.0], [500.0, -500.0]], requires_grad=True)
     loss = confidence_adaptation(logits, torch.tensor([0, 0]), gamma=8.0, alpha=0.25)
     (slope,) = torch.autograd.grad(loss, logits)
-    assert float(loss) == 0 and torch.isfinite(slope).all()
+    assert loss.item() == 0 and torch.isfinite(slope).all()
 
 
 @pytest.mark.parametrize("from_scratch", [True, False], ids=["pre-trained backbone", "after the undefended target"])

@@ -84,16 +84,19 @@ def clipped_mean(model: TargetModel, train: Images, *, clip: float) -> list[Tens
 @pytest.mark.parametrize("architecture", ["vgg16_tiny", "resnet18_tiny"])
 @pytest.mark.parametrize("clip", [0.1, 1e6], ids=["every image clipped", "none clipped"])
 def test_a_step_without_noise_is_the_clipped_mean(clip: float, architecture: str, faces: Splits) -> None:
-    """A batch as large as the train split is drawn with probability 1, so it holds every image."""
+    """A batch as large as the train split is drawn with probability 1, so it holds every image.
+
+    Networks are trained channels last, a format in which Opacus alone gets the gradients of convolutions wrong.
+    """
     defense = dp(noise_multiplier=0.0, max_grad_norm=clip)
     before = network(defense, architecture)
     expected = clipped_mean(before, faces.train, clip=clip)
-    model = network(defense, architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = network(defense, architecture).to(memory_format=torch.channels_last)
     fit(model, defense, faces, batch_size=len(faces.train))
     pairs = [(p, b) for p, b in zip(model.parameters(), before.parameters(), strict=True) if b.requires_grad]
     for (after, start), slope in zip(pairs, expected, strict=True):
         torch.testing.assert_close(start - after, slope, atol=2e-5, rtol=1e-3)
-    moved = math.sqrt(sum(float((a - s).square().sum()) for a, s in pairs))
+    moved = math.sqrt(sum(float((a - s).detach().square().sum()) for a, s in pairs))
     assert moved <= clip * 1.001
 
 
@@ -116,7 +119,7 @@ class Counted:
 
 def counted(defense: DpSgd, *, images: int, batch_size: int, seed: int = 1) -> Counted:
     make = partial(torch.optim.SGD, lr=1.0)
-    facts = TrainingFacts(images, RESOLUTION_PX, batch_size, 1, "cpu", seed, make)  # type: ignore[arg-type]
+    facts = TrainingFacts(images, RESOLUTION_PX, batch_size, 1, "cpu", seed, make)
     model = network(defense)
     companion = defense.companion(model, facts)
     assert companion is not None
@@ -145,7 +148,7 @@ def test_noise_has_the_announced_spread() -> None:
 
 
 def test_noise_comes_from_the_seed() -> None:
-    found = []
+    found: list[dict[str, Tensor]] = []
     for seed in (1, 1, 2):
         one = counted(dp(), images=4, batch_size=4, seed=seed)
         one.companion.batches(4, torch.Generator())
@@ -172,12 +175,14 @@ def test_every_image_is_in_every_batch_with_the_same_probability() -> None:
 
 
 def test_an_empty_batch_is_a_step_of_noise_alone() -> None:
-    """With one image in two hundred expected per batch, most of 200 batches are empty; the loop still gets an image."""
+    """With one image expected in a batch, a third of them are empty; the loop still gets an image."""
     quiet = counted(dp(noise_multiplier=0.0), images=200, batch_size=1)
     drawn = quiet.companion.batches(200, torch.Generator().manual_seed(0)) or []
     hollow = list(quiet.companion._hollow)  # type: ignore[attr-defined]
     assert len(drawn) == 200 and 0.25 < sum(hollow) / 200 < 0.5  # e^-1
-    assert all(len(batch) > 0 for batch in drawn) and all(batch.tolist() == [0] for b, batch in zip(hollow, drawn) if b)
+    assert all(len(batch) > 0 for batch in drawn) and all(
+        batch.tolist() == [0] for b, batch in zip(hollow, drawn, strict=True) if b
+    )
     for is_hollow in hollow[:6]:
         before = weights_of(quiet.model)
         quiet.step(some(1), lambda logits: F.cross_entropy(logits, some(1).labels))
@@ -185,7 +190,7 @@ def test_an_empty_batch_is_a_step_of_noise_alone() -> None:
     assert {True, False} == set(hollow[:6])
 
 
-def test_an_empty_batch_still_costs(faces: Splits) -> None:
+def test_an_empty_batch_still_costs() -> None:
     one = counted(dp(noise_multiplier=1.0), images=200, batch_size=1)
     one.companion.batches(200, torch.Generator().manual_seed(0))
     for _ in range(6):
@@ -204,7 +209,7 @@ def epsilon(*, sigma: float, rate: float, steps: int, delta: float = 1e-5) -> fl
     return one.companion.facts(one.model, torch.empty(0))["epsilon"]
 
 
-@pytest.mark.parametrize(("sigma", "steps"), [(5.0, 10), (20.0, 100), (1.0, 30)])
+@pytest.mark.parametrize(("sigma", "steps"), [(5.0, 10), (20.0, 100), (1.0, 3)])
 def test_epsilon_without_sampling_respects_the_textbook_bound(sigma: float, steps: int) -> None:
     """T Gaussian mechanisms: epsilon <= T / (2 sigma^2) + sqrt(2 T log(1 / delta)) / sigma (Mironov 2017)."""
     bound = steps / (2 * sigma**2) + math.sqrt(2 * steps * math.log(1e5)) / sigma
@@ -221,19 +226,19 @@ def test_epsilon_is_opacus_own() -> None:
 
 
 def test_epsilon_grows_with_steps_and_rate_and_falls_with_noise() -> None:
-    base = epsilon(sigma=1.0, rate=0.1, steps=50)
-    assert epsilon(sigma=1.0, rate=0.1, steps=100) > base
-    assert epsilon(sigma=1.0, rate=0.2, steps=50) > base > epsilon(sigma=2.0, rate=0.1, steps=50)
+    base = epsilon(sigma=0.02, rate=0.1, steps=50)
+    assert epsilon(sigma=0.02, rate=0.1, steps=100) > base > epsilon(sigma=0.04, rate=0.1, steps=50)
+    assert epsilon(sigma=0.02, rate=0.2, steps=50) > base
     huge = epsilon(sigma=0.001, rate=0.1, steps=5000)
     assert math.isfinite(huge) and huge > epsilon(sigma=0.01, rate=0.1, steps=5000) > 1e6
 
 
 def test_a_training_records_what_it_cost(faces: Splits) -> None:
-    defense = dp(noise_multiplier=0.8, max_grad_norm=2.0)
+    defense = dp(noise_multiplier=0.05, max_grad_norm=2.0)
     done = fit(network(defense), defense, faces, epochs=3)
-    expected = epsilon(sigma=0.8, rate=6 / 12, steps=6, delta=1 / 12)
+    expected = epsilon(sigma=0.05, rate=6 / 12, steps=6, delta=1 / 12)
     assert done.defense == pytest.approx(
-        {"epsilon": expected, "delta": 1 / 12, "noise_multiplier": 0.8, "max_grad_norm": 2.0}
+        {"epsilon": expected, "delta": 1 / 12, "noise_multiplier": 0.05, "max_grad_norm": 2.0}
     )
     quiet = dp(noise_multiplier=0.0)
     assert "epsilon" not in fit(network(quiet), quiet, faces).defense, "without noise there is none"
@@ -253,9 +258,9 @@ def test_group_norms_replace_batch_norms_and_change_nothing_else() -> None:
 
 
 def test_group_norms_keep_what_was_learned_and_what_was_frozen() -> None:
-    model = nn.Sequential(FixedZeroBias(12), nn.BatchNorm1d(7))
-    nn.init.normal_(model[0].weight)
-    model[1].requires_grad_(False)
+    learned, frozen = FixedZeroBias(12), nn.BatchNorm1d(7).requires_grad_(False)
+    nn.init.normal_(learned.weight)
+    model = nn.Sequential(learned, frozen)
     expected = {name: p.clone() for name, p in model.named_parameters()}
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
     group_norm_(model)
@@ -317,7 +322,7 @@ def test_a_resumed_training_ends_like_an_uninterrupted_one(
     optimizer: str, faces: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classifier, "Checkpointer", partial(Checkpointer, every_s=0.0))
-    defense = dp(noise_multiplier=0.5)
+    defense = dp(noise_multiplier=0.05)
     how: dict[str, Any] = {"epochs": 3, "optimizer": optimizer, "learning_rate": 1e-2, "momentum": 0.9}
     straight = network(defense)
     expected = fit(straight, defense, faces, **how)

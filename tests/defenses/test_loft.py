@@ -35,6 +35,11 @@ def prepare() -> Prepare:
     return prepared
 
 
+def linear(model: TargetModel) -> nn.Linear:
+    assert isinstance(model.head, nn.Linear)
+    return model.head
+
+
 def head_of(model: TargetModel) -> LowRankHead:
     assert isinstance(model.head, LowRankHead)
     return model.head
@@ -43,7 +48,8 @@ def head_of(model: TargetModel) -> LowRankHead:
 def nearest_of_rank(weight: Tensor, rank: int) -> Tensor:
     """The best rank-k approximation: project the rows on the leading eigenvectors of W^T W."""
     vectors = torch.linalg.eigh(weight.double().T @ weight.double()).eigenvectors[:, -rank:]
-    return weight.double() @ vectors @ vectors.T
+    found: Tensor = weight.double() @ vectors @ vectors.T
+    return found
 
 
 @pytest.mark.parametrize("rank", [1, 4, 10])
@@ -52,9 +58,9 @@ def test_the_new_head_starts_as_the_truncated_one(rank: int, prepare: Prepare) -
     narrow, wide = head_of(model).narrow, head_of(model).wide
     composed = wide.weight @ narrow.weight
     assert int(torch.linalg.matrix_rank(composed.double(), rtol=1e-5)) == rank
-    torch.testing.assert_close(composed.double(), nearest_of_rank(phase_one.head.weight, rank), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(composed.double(), nearest_of_rank(linear(phase_one).weight, rank), atol=1e-6, rtol=1e-4)
     features = torch.randn(3, model.feature_dim)
-    expected = features.double() @ nearest_of_rank(phase_one.head.weight, rank).T + phase_one.head.bias
+    expected = features.double() @ nearest_of_rank(linear(phase_one).weight, rank).T + linear(phase_one).bias
     torch.testing.assert_close(model.head(features).double(), expected, atol=1e-4, rtol=1e-4)
 
 
@@ -110,7 +116,7 @@ def test_pre_bn_normalises_before_the_first_layer(prepare: Prepare) -> None:
 def test_a_random_head_forgets_the_trained_one(prepare: Prepare) -> None:
     start, model = prepare(LoFt(rank=4, init="random", activation="identity"))
     composed = head_of(model).wide.weight @ head_of(model).narrow.weight
-    assert not torch.allclose(composed.double(), nearest_of_rank(start.head.weight, 4), atol=0.05)  # type: ignore[arg-type]
+    assert not torch.allclose(composed.double(), nearest_of_rank(linear(start).weight, 4), atol=0.05)
 
 
 def test_rank_zero_is_off(prepare: Prepare) -> None:

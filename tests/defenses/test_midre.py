@@ -334,7 +334,7 @@ def test_inpainting_continues_what_is_around() -> None:
     mask = covered(torch.tensor([[[10, 10, 8, 8]]]), (32, 32))
     torch.testing.assert_close(inpainted(ramp, mask), ramp, atol=0.08, rtol=0)
     plain = torch.full((1, 3, 32, 32), 100 / 255)
-    torch.testing.assert_close(inpainted(plain, mask), plain)
+    torch.testing.assert_close(inpainted(plain, mask), plain, atol=0.01, rtol=0)
     batch = Batch(ramp, torch.zeros(1, dtype=torch.long), torch.arange(1))
     found = Midre(fill="inpaint").transform_batch(batch, 0.0, seeded()).images
     assert not torch.equal(found, ramp)

@@ -5,7 +5,7 @@ from math import exp, log
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midef.core import SpecError
@@ -59,6 +59,7 @@ def test_a_batch_lies_between_the_released_factors_of_this_epoch_and_the_one_bef
     assert before > defense.alpha_at((epoch + 0.5) / 100) > now
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000))
 def test_factor_zero_is_cross_entropy(seed: int) -> None:
     logits, labels = drawn(seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -51,7 +53,7 @@ def test_a_residual_block_from_the_formula(k: float, images: Tensor) -> None:
     names = model.block_names
     with torch.no_grad():
         taps = model(images, names).taps
-        for before, name in zip(names, names[1:], strict=False):
+        for before, name in pairwise(names):
             if not name.startswith("layer"):
                 continue
             x, block = taps[before], plain.blocks.get_submodule(name)

@@ -193,7 +193,7 @@ def test_frozen_statistics_are_those_of_the_frozen_units_only() -> None:
     norms = {name: part.training for name, part in model.named_modules() if isinstance(part, torch.nn.BatchNorm2d)}
     frozen = ("blocks.stem", "blocks.layer1_", "blocks.layer2_0")
     assert norms and all(training != name.startswith(frozen) for name, training in norms.items())
-    assert model.blocks.stem.training, "only batch norms are held in eval, not what drops or draws"
+    assert model.blocks.get_submodule("stem").training, "only batch norms are held in eval, not what drops or draws"
 
 
 def test_off_trains_what_no_defense_trains() -> None:

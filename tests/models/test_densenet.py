@@ -74,6 +74,15 @@ def test_answers_as_torchvision_does_with_its_weights() -> None:
         torch.testing.assert_close(model(images).logits, other((images - 0.5) / 0.5), atol=1e-5, rtol=1e-4)
 
 
+def test_fresh_weights_are_drawn_as_torchvision_draws_them() -> None:
+    model = ARCHITECTURES.make("densenet121_tiny").build(5, 32)
+    assert isinstance(model.head, nn.Linear) and not model.head.bias.any()
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and module.weight.numel() > 2000:
+            inputs = module.weight[0].numel()
+            assert module.weight.std().item() == pytest.approx((2 / inputs) ** 0.5, rel=0.1), name
+
+
 @pytest.mark.parametrize(
     ("stem", "resolution_px", "side_px"),
     [("auto", 64, 64), ("auto", 224, 56), ("imagenet", 64, 16), ("small", 224, 224), ("strided", 64, 32)],
