@@ -82,6 +82,8 @@ class Defense:
 
     tuning: the strength that accuracy matching searches; None where there is none. couples_images: whether the loss of
     an image depends on the others of its batch, so that it has no gradient of its own (DP-SGD needs one).
+    has_phase_one: whether it always starts from a network that private images have trained; needs_unseen: why it means
+    nothing on such a network, "" if it does.
     """
 
     paper: ClassVar[str] = ""
@@ -90,11 +92,18 @@ class Defense:
     acts_on: ClassVar[str] = ""
     tuning: ClassVar[Tuning | None] = None
     couples_images: ClassVar[bool] = False
+    has_phase_one: ClassVar[bool] = False
+    needs_unseen: ClassVar[str] = ""
 
     @property
     def images_per_identity(self) -> int:
         """Above 0, training batches hold this many images of each drawn identity (the sampler BiDO needs)."""
         return 0
+
+    @property
+    def starts_from_private(self) -> bool:
+        """Whether, with these parameters, it starts from a network that private images have trained."""
+        return self.has_phase_one
 
     def parts(self) -> tuple[Defense, ...]:
         """The defenses it is made of; itself, unless it is a stack."""
@@ -170,6 +179,8 @@ class Defense:
     @classmethod
     def clash_with(cls, other: type[Defense]) -> str | None:
         """Why the two cannot be in one stack, whatever their parameters; None if they can."""
+        if cls.needs_unseen and other.has_phase_one:
+            return cls.needs_unseen
         shared = sorted(cls.owned_slots() & other.owned_slots())
         return f"both replace {' and '.join(OWNED_SLOTS[s] for s in shared)}" if shared else None
 

@@ -64,6 +64,9 @@ class Companion:
         """Called in train mode before the pass; leaves the network's weights and mode as they were."""
         return batch, None
 
+    def mark_best(self) -> None:
+        """This epoch's weights are the best so far: unless a better one comes, `kept` and `facts` speak of it."""
+
     def finish(self) -> None:
         """The training is over: take everything off the network that is not part of it."""
 

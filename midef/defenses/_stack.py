@@ -43,6 +43,7 @@ class Stack(Defense):
                 problems.append(f"{names} both replace {words}; a stack can hold one of them")
         for first, second in combinations(self.members, 2):
             reason = type(first).clash_with(type(second)) or type(second).clash_with(type(first))
+            reason = reason or _unseen(first, second) or _unseen(second, first)
             if reason and not first.owned_slots() & second.owned_slots():
                 problems.append(f"{name_of(first)} and {name_of(second)} cannot be combined: {reason}")
         names_seen = [name_of(p) for p in self.members]
@@ -155,6 +156,11 @@ class Stack(Defense):
     @override
     def off(self) -> Self:
         return replace(self, members=tuple(part.off() for part in self.members))
+
+
+def _unseen(needing: Defense, other: Defense) -> str:
+    """Why `needing` means nothing beside `other`'s first phase; "" if it does."""
+    return needing.needs_unseen if other.starts_from_private else ""
 
 
 def name_of(defense: Defense) -> str:

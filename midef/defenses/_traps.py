@@ -48,6 +48,7 @@ class TrapCompanion(Companion):
         self._followed: Optimizer | None = None
         self._steps = 1
         self._labels = torch.empty(0, dtype=torch.long)
+        self._best: dict[str, Tensor] = {}
 
     @override
     def optimizer(self, optimizer: Optimizer) -> Optimizer:
@@ -128,21 +129,34 @@ class TrapCompanion(Companion):
         return (unseen + caught).detach()
 
     @override
+    def mark_best(self) -> None:
+        self._best = {name: value.detach().clone() for name, value in self._now().items()}
+
+    @override
+    def finish(self) -> None:
+        if self._best:
+            self.triggers.copy_(self._best["triggers"])
+
+    @override
     def state(self) -> dict[str, Any]:
+        always = {"triggers": self.triggers, "best": self._best}
         if self.discriminator is None or self.judge is None:
-            return {"triggers": self.triggers}
-        networks = {"discriminator": self.discriminator.state_dict(), "judge": self.judge.state_dict()}
-        return {"triggers": self.triggers, **networks}
+            return always
+        return {**always, "discriminator": self.discriminator.state_dict(), "judge": self.judge.state_dict()}
 
     @override
     def restore(self, state: dict[str, Any]) -> None:
         self.triggers.copy_(state["triggers"])
+        self._best = state["best"]
         if self.discriminator is not None and self.judge is not None:
             self.discriminator.load_state_dict(state["discriminator"])
             self.judge.load_state_dict(state["judge"])
 
     @override
     def kept(self) -> dict[str, Tensor]:
+        return self._best or self._now()
+
+    def _now(self) -> dict[str, Tensor]:
         weights = {} if self.discriminator is None else self.discriminator.state_dict()
         return {"triggers": self.triggers, **{f"discriminator.{name}": value for name, value in weights.items()}}
 

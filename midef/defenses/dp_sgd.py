@@ -53,6 +53,7 @@ class DpSgd(Defense):
     paper: ClassVar[str] = "Abadi et al., CCS 2016 (arXiv 1607.00133)"
     acts_on: ClassVar[str] = "gradients"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"mibench": {"noise_multiplier": 0.01}}
+    needs_unseen: ClassVar[str] = "phase one trains on the same images without noise, so that no epsilon would hold"
     tuning: ClassVar[Tuning | None] = Tuning(parameter="noise_multiplier", low=0.001, high=0.1, scale="log")
 
     noise_multiplier: float = 0.01
@@ -125,8 +126,6 @@ class DpSgd(Defense):
     def clash_with(cls, other: type[Defense]) -> str | None:
         if other.couples_images:
             return "its loss of an image depends on the others of the batch, so that no image has a gradient to clip"
-        if getattr(other, "has_phase_one", False):
-            return "its first phase trains on the same images without noise, so that no epsilon would hold"
         return super().clash_with(other)
 
 

@@ -67,6 +67,11 @@ class LoFt(Defense):
     def requires(self, undefended: Recipe) -> Mapping[str, Recipe]:
         return {} if self.from_scratch or not self.rank else {PHASE_ONE: undefended}
 
+    @property
+    @override
+    def starts_from_private(self) -> bool:
+        return bool(self.rank) and not self.from_scratch
+
     @override
     def prepare_head(self, head: nn.Module) -> nn.Module:
         if not self.rank:

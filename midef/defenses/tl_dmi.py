@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from typing_extensions import override
@@ -58,6 +59,8 @@ class TlDmi(Defense):
     }
     tuning: ClassVar[Tuning | None] = Tuning(parameter="share", low=0.05, high=0.9)
 
+    needs_unseen: ClassVar[str] = "layers that private images must not reach have learned from them in phase one"
+
     cut: str = ""
     share: float = 0.5
     freeze_bn_stats: bool = False
@@ -86,7 +89,11 @@ class TlDmi(Defense):
         if self.cut and self.cut not in facts.units:
             return facts  # `problems` tells
         training = {block_of(unit) for unit in set(facts.units).difference(self.frozen_units(facts.units))}
-        return replace(facts, frozen=facts.frozen | set(facts.blocks).difference(training))
+        frozen = set(facts.blocks).difference(training)
+        for before, block in pairwise(facts.blocks):  # what has no weights learns exactly as much as what feeds it
+            if block in facts.weightless and before in frozen:
+                frozen.add(block)
+        return replace(facts, frozen=facts.frozen | frozen)
 
     @override
     def problems(self, facts: ModelFacts) -> list[str]:
@@ -120,13 +127,6 @@ class TlDmi(Defense):
     @override
     def off(self) -> Self:
         return replace(self, cut="", share=0.0, freeze_bn_stats=False, stem_trains=False)
-
-    @classmethod
-    @override
-    def clash_with(cls, other: type[Defense]) -> str | None:
-        if getattr(other, "has_phase_one", False):
-            return "TL-DMI freezes layers that private images must not reach, and phase one has trained them on those"
-        return super().clash_with(other)
 
 
 def block_of(unit: str) -> str:

@@ -94,7 +94,8 @@ class _DenseNet(Architecture):
                 came //= 2
         blocks.append(("pool", _dense.Pool(came)))
         head = nn.Linear(came, n_classes)
-        model = _dense.DenseNet(blocks, head, feature_dim=came, n_classes=n_classes, mean=0.5, std=0.5)
+        layers = {unit: (unit,) for unit in self.facts().units if "." in unit}
+        model = _dense.DenseNet(blocks, head, feature_dim=came, n_classes=n_classes, mean=0.5, std=0.5, parts=layers)
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)

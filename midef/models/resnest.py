@@ -46,6 +46,7 @@ class _ResNeSt(Architecture):
             ("stem", *inner, "pool"),
             ("stem", *ends, "pool"),
             has_batch_norm=True,
+            weightless=frozenset({"pool"}),
             skip_stages=stages,
         )
 

@@ -43,6 +43,7 @@ class _ResNet(Architecture):
             ("stem", *ends[:-1], "pool"),
             has_batch_norm=True,
             skip_stages=stages,
+            weightless=frozenset({"pool"}),
         )
 
     @override

@@ -153,6 +153,7 @@ def fit_classifier(
         if recipe.checkpoint == "best_select" and done.select_accuracy[-1] >= max(done.select_accuracy):
             best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
             done.kept_epoch = epoch
+            companion.mark_best()
         if keeper is not None and world.rank == 0 and epoch + 1 < recipe.epochs:
             keeper.save(epoch + 1, model, optimizer, best, asdict(done), companion.state())
         if report is not None:

@@ -206,3 +206,10 @@ def test_skips_at_one_change_nothing_and_at_zero_remove_the_shortcut(name: str, 
     other.train()
     other(images).logits.square().sum().backward()
     assert all(p.grad is not None for p in other.parameters() if p.requires_grad), "a weight the network no longer uses"
+
+
+@every_architecture
+def test_weightless_blocks_have_no_weights(name: str) -> None:
+    model, facts = on_paper(name), ARCHITECTURES.make(name).facts()
+    empty = {block for block in facts.blocks if not any(True for _ in model.blocks.get_submodule(block).parameters())}
+    assert facts.weightless == empty

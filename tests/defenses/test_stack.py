@@ -16,7 +16,7 @@ from midef.defenses.bido import Bido
 from midef.defenses.loft import LoFt
 from midef.defenses.midre import Midre
 from midef.defenses.nls import NegativeLabelSmoothing
-from midef.models import ModelFacts
+from midef.models import ARCHITECTURES, ModelFacts
 from midef.models._network import Forward, TargetModel
 
 FACTS = ModelFacts("toy", ("a", "b", "c"), ("a", "b"), has_batch_norm=True)
@@ -203,3 +203,22 @@ def test_a_clash_names_the_stack_as_it_was_written() -> None:
 def test_what_cannot_be_read_is_refused(written: str | Mapping[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         choose_defense(written)
+
+
+@pytest.mark.parametrize("other", ["loft", "calor", "tts"])
+@pytest.mark.parametrize("needing", ["tl_dmi(fresh=true)", "dp_sgd(batch_norm=group)"])
+def test_a_first_phase_on_private_images_is_refused_where_it_spoils_the_point(needing: str, other: str) -> None:
+    with pytest.raises(SpecError, match="phase one"):
+        choose_defense(f"{needing}+{other}")
+
+
+def test_loft_without_a_first_phase_combines_with_tl_dmi() -> None:
+    assert choose_defense("tl_dmi(fresh=true)+loft(from_scratch=true,init=random)").name == "stack"
+
+
+def test_bido_is_refused_where_only_a_tap_without_weights_is_left() -> None:
+    facts = ARCHITECTURES.make("resnet18_tiny").facts()
+    stack = remake_defense(choose_defense("tl_dmi(cut=layer4_1,fresh=true)+bido"))
+    assert any("trainable tap" in problem for problem in stack.problems(facts))
+    later = remake_defense(choose_defense("tl_dmi(cut=layer3_1,fresh=true)+bido"))
+    assert later.problems(facts) == [] and later.taps(facts) == ("pool",)

@@ -268,7 +268,8 @@ def test_fixed_triggers_need_no_discriminator_and_stay() -> None:
     before = traps.triggers.clone()
     _, ride = traps.before_step(network(), batch_of(), 0.0, seeded())
     assert ride is not None and torch.equal(traps.triggers, before)
-    assert traps.discriminator is None and set(traps.kept()) == set(traps.state()) == {"triggers"}
+    assert traps.discriminator is None and set(traps.kept()) == {"triggers"}
+    assert set(traps.state()) == {"triggers", "best"}
 
 
 def test_a_step_leaves_the_target_as_it_was() -> None:
@@ -362,7 +363,7 @@ def test_beta_zero_is_plain_training_bit_for_bit(fit: Fit) -> None:
 
 def test_a_short_training_sets_the_trap(fit: Fit) -> None:
     kept: dict[str, Tensor] = {}
-    _, done = fit(TrapMid(alpha=0.2, beta=0.5, step_size=0.05), epochs=5, batch_size=8, kept=kept, **ADAM)
+    _, done = fit(TrapMid(alpha=0.2, beta=0.5, step_size=0.05), epochs=8, batch_size=8, kept=kept, **ADAM)
     assert done.defense["trapdoor_success"] > 60  # chance is 12.5
     assert kept["triggers"].shape == (CLASSES, 3, RESOLUTION_PX, RESOLUTION_PX)
     assert kept["triggers"].min() >= 0 and kept["triggers"].max() <= 1
@@ -417,3 +418,17 @@ def test_a_resumed_training_ends_like_an_uninterrupted_one(
 def test_impossible_values_are_refused(params: dict[str, float], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         DEFENSES.choose({"name": "trap_mid", **params})
+
+
+def test_the_triggers_of_the_best_epoch_are_kept() -> None:
+    traps = companion(TrapMid(step_size=0.1), network())
+    traps.before_step(network(), batch_of(), 0.0, seeded())
+    best = traps.triggers.clone()
+    traps.mark_best()
+    traps.before_step(network(), batch_of(), 0.5, seeded())
+    assert not torch.equal(traps.triggers, best)
+    again = companion(TrapMid(step_size=0.1), network())
+    again.restore(traps.state())
+    for one in (traps, again):
+        one.finish()
+        assert torch.equal(one.kept()["triggers"], best) and torch.equal(one.triggers, best)
