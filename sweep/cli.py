@@ -240,7 +240,7 @@ def _list(options: argparse.Namespace) -> int:
     if options.markdown:
         _say("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
         for entry in entries:
-            _say("| " + " | ".join(entry.values()) + " |")
+            _say("| " + " | ".join(value.replace("|", "\\|") for value in entry.values()) + " |")
         return EXIT_OK
     widths = {c: max(len(c), *(len(e[c]) for e in entries)) for c in columns[:-1]}
     for entry in entries:
@@ -273,13 +273,15 @@ def _entries(what: str) -> list[dict[str, str]]:
     for cls in registries[what]:
         entry = {"name": cls.registered_name, "paper": cls.paper}
         if what == "defenses":
-            entry |= {"acts on": cls.acts_on, "tuned by": _tuned_by(cls), "combines with": _combines_with(cls)}
+            entry |= {"acts on": cls.acts_on}
         if what == "attacks":
             entry |= {"access": cls.access.words}
         if what == "metrics":
             entry |= {"unit": cls.unit, "larger is": cls.larger_is}
         if what in ("defenses", "attacks", "priors"):
             entry |= {"presets": ", ".join(cls.presets) or "-"}
+        if what == "defenses":
+            entry |= {"combines with": _combines_with(cls), "tuned by": _tuned_by(cls)}
         entries.append(entry | {"meaning": (cls.__doc__ or "").strip().splitlines()[0]})
     return entries
 

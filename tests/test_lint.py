@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from sweep.cli import main
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -33,6 +35,13 @@ def test_nothing_loads_code_from_files() -> None:
             assert "weights_only=True" in call, f"{path}: {call}"
         for call in re.findall(r"np\.load\([^\n]*", text):
             assert "allow_pickle=False" in call, f"{path}: {call}"
+
+
+def test_readme_lists_the_defenses_as_the_command_does(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    written = text.split("<!-- defenses -->\n")[1].split("<!-- end of defenses -->")[0]
+    assert main(["list", "defenses", "--markdown"]) == 0
+    assert written == capsys.readouterr().out, "paste the output of `midef list defenses --markdown` into README.md"
 
 
 def test_readme_library_example_runs(tmp_path: Path) -> None:
