@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from typing_extensions import override
 
-from midef.models._network import SkipBlock
+from midef.models._network import SkipBlock, plus_skip
 
 
 class IRUnit(SkipBlock):
@@ -42,10 +42,7 @@ class IRUnit(SkipBlock):
     def forward(self, x: Tensor) -> Tensor:
         """[B, came, H, W] -> [B, width, H / stride, W / stride]."""
         out: Tensor = self.residual(x)
-        if self.skip_scale == 0:
-            return out
-        skip: Tensor = self.shortcut(x)
-        return out + (skip if self.skip_scale == 1 else self.skip_scale * skip)
+        return out if self.skip_scale == 0 else plus_skip(out, self.shortcut(x), self.skip_scale)
 
 
 def make_stem(width: int) -> nn.Sequential:

@@ -50,6 +50,32 @@ class SkipBlock(nn.Module):
         raise NotImplementedError
 
 
+class ResidualBlock(SkipBlock):
+    """A block with one shortcut S, `downsample`, or the identity where that is None."""
+
+    skip_scale: float = 1.0
+    downsample: nn.Module | None
+
+    @override
+    def scale_skip(self, k: float, *, only: frozenset[str] = frozenset()) -> None:
+        self.skip_scale = k
+        if k == 0:
+            self.downsample = None
+
+    def with_skip(self, out: Tensor, x: Tensor) -> Tensor:
+        """F(x) + k S(x), where `out` is F(x); S is not computed at k = 0."""
+        if self.skip_scale == 0:
+            return out
+        return plus_skip(out, x if self.downsample is None else self.downsample(x), self.skip_scale)
+
+
+def plus_skip(out: Tensor, skip: Tensor, k: float) -> Tensor:
+    """out + k skip, any shape; `out` alone at k = 0."""
+    if k == 0:
+        return out
+    return out + (skip if k == 1 else k * skip)
+
+
 class TargetModel(nn.Module):
     """A classifier as a chain of named blocks, so that taps, cuts and freezing mean the same for every family.
 

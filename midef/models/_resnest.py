@@ -6,17 +6,16 @@ from timm.models.resnest import ResNestBottleneck
 from torch import Tensor, nn
 from typing_extensions import override
 
-from midef.models._network import SkipBlock
+from midef.models._network import ResidualBlock
 
 
-class SplitAttentionBottleneck(ResNestBottleneck, SkipBlock):  # type: ignore[misc]  # timm is skipped by mypy
+class SplitAttentionBottleneck(ResNestBottleneck, ResidualBlock):  # type: ignore[misc]  # timm is skipped by mypy
     """relu(F(x) + k S(x)); F is a 1x1 convolution, split attention over two 3x3 convolutions, another 1x1.
 
     With stride 2, F halves by averaging after the attention, and S averages 2x2 pixels before its 1x1 convolution.
     """
 
     expansion: int
-    skip_scale: float = 1.0
     conv1: nn.Module
     bn1: nn.Module
     act1: nn.Module
@@ -25,28 +24,17 @@ class SplitAttentionBottleneck(ResNestBottleneck, SkipBlock):  # type: ignore[mi
     conv3: nn.Module
     bn3: nn.Module
     act3: nn.Module
-    downsample: nn.Module | None
 
     def __init__(self, came: int, width: int, stride: int) -> None:
         shortcut = _shortcut(came, width * self.expansion, stride)
         super().__init__(came, width, stride, shortcut, radix=2, avd=True)
 
     @override
-    def scale_skip(self, k: float, *, only: frozenset[str] = frozenset()) -> None:
-        self.skip_scale = k
-        if k == 0:
-            self.downsample = None
-
-    @override
     def forward(self, x: Tensor) -> Tensor:
         out = self.conv2(self.act1(self.bn1(self.conv1(x))))
         if self.avd_last is not None:
             out = self.avd_last(out)
-        out = self.bn3(self.conv3(out))
-        if self.skip_scale != 0:
-            skip = x if self.downsample is None else self.downsample(x)
-            out = out + (skip if self.skip_scale == 1 else self.skip_scale * skip)
-        result: Tensor = self.act3(out)
+        result: Tensor = self.act3(self.with_skip(self.bn3(self.conv3(out)), x))
         return result
 
 

@@ -10,7 +10,8 @@ from torchvision.ops.misc import MLP, Permute
 from torchvision.ops.stochastic_depth import StochasticDepth
 from typing_extensions import override
 
-from midef.models._vit import TransformerBlock, plus_skip
+from midef.models._network import plus_skip
+from midef.models._vit import TransformerBlock
 
 __all__ = ["PatchMergingV2", "SwinBlock", "patch_stem", "pool"]
 

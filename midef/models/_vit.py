@@ -10,17 +10,10 @@ from torchvision.models.vision_transformer import MLPBlock
 from typing_extensions import override
 
 from midef.core.errors import ShapeError, SpecError, did_you_mean
-from midef.models._network import SkipBlock
+from midef.models._network import SkipBlock, plus_skip
 
 KINDS = ("attention", "mlp")
 """The skips of a transformer block, in the order they are computed."""
-
-
-def plus_skip(out: Tensor, x: Tensor, k: float) -> Tensor:
-    """F(x) + k x, any shape; F(x) alone at k = 0."""
-    if k == 0:
-        return out
-    return out + (x if k == 1 else k * x)
 
 
 class TransformerBlock(SkipBlock):

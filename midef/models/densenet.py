@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from midef.core.lazy import nn
 from midef.models._base import ARCHITECTURES, Architecture, ModelFacts
+from midef.models._stem import conv_stem, stem_at
 
 if TYPE_CHECKING:
     from midef.models._network import TargetModel
@@ -56,12 +57,9 @@ class _DenseNet(Architecture):
             skip_stages=tuple((f"dense{stage}",) for stage in range(1, len(self.depths) + 1)),
         )
 
-    def _stem_at(self, resolution_px: int) -> str:
-        return ("small" if resolution_px < 128 else "imagenet") if self.stem == "auto" else self.stem
-
     @override
     def problems(self, resolution_px: int) -> list[str]:
-        stem = self._stem_at(resolution_px)
+        stem = stem_at(self.stem, resolution_px)
         divides = {"imagenet": 4, "small": 1, "strided": 2}[stem]
         side_px = -(-resolution_px // divides)
         if side_px < 8:
@@ -75,17 +73,8 @@ class _DenseNet(Architecture):
     def build(self, n_classes: int, resolution_px: int) -> TargetModel:
         from midef.models import _dense
 
-        stem_kind = self._stem_at(resolution_px)
-        kernel, stride = {"imagenet": (7, 2), "small": (3, 1), "strided": (3, 2)}[stem_kind]
-        stem = [
-            nn.Conv2d(3, self.first, kernel, stride, kernel // 2, bias=False),
-            nn.BatchNorm2d(self.first),
-            nn.ReLU(inplace=True),
-        ]
-        if stem_kind == "imagenet":
-            stem.append(nn.MaxPool2d(3, stride=2, padding=1))
-        blocks: list[tuple[str, nn.Module]] = [("stem", nn.Sequential(*stem))]
         came = self.first
+        blocks: list[tuple[str, nn.Module]] = [("stem", conv_stem(stem_at(self.stem, resolution_px), came))]
         for stage, depth in enumerate(self.depths, 1):
             blocks.append((f"dense{stage}", _dense.DenseBlock(came, self.growth, depth)))
             came += depth * self.growth

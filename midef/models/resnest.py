@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from midef.core.lazy import nn
 from midef.models._base import ARCHITECTURES, Architecture, ModelFacts
+from midef.models._stem import stem_at
 
 if TYPE_CHECKING:
     from midef.models._network import TargetModel
@@ -55,7 +56,7 @@ class _ResNeSt(Architecture):
         from midef.models._network import TargetModel
         from midef.models._resnest import SplitAttentionBottleneck, deep_stem
 
-        stem_kind = ("small" if resolution_px < 128 else "imagenet") if self.stem == "auto" else self.stem
+        stem_kind = stem_at(self.stem, resolution_px)
         stem = deep_stem(self.stem_width, stride=1 if stem_kind == "small" else 2, pool=stem_kind == "imagenet")
         blocks: list[tuple[str, nn.Module]] = [("stem", stem)]
         came = 2 * self.stem_width

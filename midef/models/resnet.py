@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from midef.core.lazy import nn
 from midef.models._base import ARCHITECTURES, Architecture, ModelFacts
+from midef.models._stem import conv_stem, stem_at
 
 if TYPE_CHECKING:
     from midef.models._network import TargetModel
@@ -52,18 +53,8 @@ class _ResNet(Architecture):
         from midef.models._network import TargetModel
 
         unit: Any = getattr(_residual, self.block)
-        stem_kind = ("small" if resolution_px < 128 else "imagenet") if self.stem == "auto" else self.stem
-        kernel, stride = {"imagenet": (7, 2), "small": (3, 1), "strided": (3, 2)}[stem_kind]
-        first = self.widths[0]
-        stem = [
-            nn.Conv2d(3, first, kernel, stride, kernel // 2, bias=False),
-            nn.BatchNorm2d(first),
-            nn.ReLU(inplace=True),
-        ]
-        if stem_kind == "imagenet":
-            stem.append(nn.MaxPool2d(3, stride=2, padding=1))
-        blocks: list[tuple[str, nn.Module]] = [("stem", nn.Sequential(*stem))]
-        came = first
+        came = self.widths[0]
+        blocks: list[tuple[str, nn.Module]] = [("stem", conv_stem(stem_at(self.stem, resolution_px), came))]
         for stage, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True), 1):
             for i in range(depth):
                 stride = 2 if i == 0 and stage > 1 else 1
