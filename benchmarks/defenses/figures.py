@@ -59,7 +59,7 @@ PANELS = {
     "mid": Panel("MID: weight of the KL term", "strengths", "mid", "weight", (), True),
     "loft": Panel("LoFt: rank of the head", "strengths", "loft", "rank"),
     "calor": Panel("CALoR: gamma (rank 30)", "strengths", "calor", "gamma"),
-    "trap_mid": Panel("Trap-MID: weight of the trapdoor loss", "strengths", "trap_mid", "beta"),
+    "trap_mid": Panel("Trap-MID: share of the trigger in a trapped image", "strengths", "trap_mid", "alpha"),
     "dp_sgd": Panel(
         "DP-SGD: noise multiplier (clip 1, group norm)", "strengths", "dp_sgd", "noise_multiplier", (), True
     ),
