@@ -86,6 +86,7 @@ def _rank(plain: PlannedCell, cells: list[PlannedCell], store: Store) -> tuple[l
 
     from dashboards.analysis import rank_figure
     from midef.analysis.rank import error_against_rank, feature_covariance, ideal_inversion_error
+    from midef.defenses._low_rank import LowRankHead
     from midef.stages.load_split import load as load_splits
 
     images = load_splits(_stored(plain.recipes.private, store)).train.images
@@ -101,12 +102,11 @@ def _rank(plain: PlannedCell, cells: list[PlannedCell], store: Store) -> tuple[l
         if planned is plain:
             continue
         defended = _target(planned.recipes.target, store)
-        first = next((m for m in defended.head.modules() if isinstance(m, torch.nn.Linear)), None)
-        if first is None or defended.head is first:
+        if not isinstance(defended.head, LowRankHead):
             continue
         spread = feature_covariance(_features(defended, images))
-        error = ideal_inversion_error(first.weight.detach(), spread)
-        rank = min(first.weight.shape)
+        seen = defended.head.directions()
+        error, rank = ideal_inversion_error(seen, spread), min(seen.shape)
         heads.append({"defense": planned.cell.defense.label, "rank": rank, "share": error / float(spread.trace())})
     title = f"Ideal inversion error against rank: {plain.cell.setup.target}, {head.in_features} features"
     rows = [{"head": "none, cut", **row} for row in curve]

@@ -69,9 +69,9 @@ class SetupSpec(_Strict):
 class SweepSpec(_Strict):
     """Setups x defenses x seeds under a profile.
 
-    training, evaluator_training: overrides of the profile's recipe, or a published one (`preset: facescrub-224`) and
-    what it changes. A defense is written `midre`, `midre:celeba-64`, `midre(area_high=0.8)`, `midre+nls`, or as a
-    mapping with `name`.
+    training, evaluator_training: overrides of the profile's recipe, or a published one (`preset: facescrub-224`)
+    and what it changes; pretraining_training: what differs from `training` where backbones are pre-trained. A
+    defense is written `midre`, `midre:celeba-64`, `midre(area_high=0.8)`, `midre+nls`, or as a mapping with `name`.
     """
 
     name: str = Field(pattern=r"^[\w.-]+$", max_length=80)
@@ -81,6 +81,7 @@ class SweepSpec(_Strict):
     seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
     training: dict[str, Any] = Field(default_factory=dict)
     evaluator_training: dict[str, Any] = Field(default_factory=dict)
+    pretraining_training: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -250,6 +251,9 @@ def resolve(spec: SweepSpec) -> Sweep:
     training = _training("training", profile.training if profile else {}, spec.training, problems)
     judging = profile.evaluator_training if profile else {}
     evaluator_training = _training("evaluator_training", judging, spec.evaluator_training, problems)
+    pretraining_training = training
+    if spec.pretraining_training and training is not None:
+        pretraining_training = _training("pretraining_training", vars(training), spec.pretraining_training, problems)
     defenses: list[Choice] = []
     for i, wanted in enumerate(spec.defenses):
         try:
@@ -274,7 +278,7 @@ def resolve(spec: SweepSpec) -> Sweep:
         raise PreflightError(lacking)
     assert profile is not None and training is not None and evaluator_training is not None
     cells = tuple(
-        _cell(setup, defense, seed, profile, training, evaluator_training)
+        _cell(setup, defense, seed, profile, training, evaluator_training, pretraining_training)
         for setup, defense, seed in product(setups, defenses, spec.seeds)
     )
     return Sweep(spec.name, profile, cells, data.locations(cells), spec)
@@ -480,9 +484,20 @@ def _cell(
     profile: Profile,
     training: TrainingRecipe,
     evaluator_training: TrainingRecipe,
+    pretraining_training: TrainingRecipe | None,
 ) -> PlannedCell:
-    recipes = recipes_for_cell(setup, defense, seed, training=training, evaluator_training=evaluator_training)
+    recipes = recipes_for_cell(
+        setup,
+        defense,
+        seed,
+        training=training,
+        evaluator_training=evaluator_training,
+        pretraining_training=pretraining_training,
+    )
     facts = ARCHITECTURES.remake(setup.architecture).facts()
-    reasons = remake_defense(defense).problems(replace(facts, pretrained=setup.pretraining is not None))
+    made = remake_defense(defense)
+    reasons = made.problems(replace(facts, pretrained=setup.pretraining is not None))
+    if profile.train_workers > 1 and any("companion" in part.owned_slots() for part in made.parts()):
+        reasons.append(f"it trains in one process, profile {profile.name} trains in {profile.train_workers}")
     cell = Cell(setup=setup, defense=defense, seed=seed, profile=profile.name, scores=recipes.scores.key.digest)
     return PlannedCell(cell, recipes, "; ".join(reasons))

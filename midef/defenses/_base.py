@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from midef.core.choice import Choice
 from midef.core.recipe import Recipe
 from midef.core.registry import Registry
 
@@ -25,6 +26,9 @@ OWNED_SLOTS: Mapping[str, str] = {
     "companion": "the training step",
 }
 """Hooks only one defense of a stack may override, and what a person calls them."""
+
+STACK = "stack"
+"""The name of a choice that is made of several defenses."""
 
 PHASE_ONE = "phase_one"
 """Role of the target whose trained network a defense starts from, structure included."""
@@ -80,10 +84,10 @@ class Defense:
     Hooks get `progress`, the fraction of training done (0 to below 1), so that a short run still runs the method.
     Learnable parts live in the model, so they are saved with it; what only the training needs lives in a `Companion`.
 
-    tuning: the strength that accuracy matching searches; None where there is none. couples_images: whether the loss of
-    an image depends on the others of its batch, so that it has no gradient of its own (DP-SGD needs one).
-    has_phase_one: whether it always starts from a network that private images have trained; needs_unseen: why it means
-    nothing on such a network, "" if it does.
+    tuning: the strength that accuracy matching searches; None where there is none. couples_images: whether the loss
+    of an image depends on the others of its batch, so that it has no gradient of its own (DP-SGD needs one).
+    prepares_last: whether its surgery must see that of all others. has_phase_one: whether it always starts from a
+    network that private images have trained; needs_unseen: why it means nothing on such a network, "" if it does.
     """
 
     paper: ClassVar[str] = ""
@@ -92,6 +96,7 @@ class Defense:
     acts_on: ClassVar[str] = ""
     tuning: ClassVar[Tuning | None] = None
     couples_images: ClassVar[bool] = False
+    prepares_last: ClassVar[bool] = False
     has_phase_one: ClassVar[bool] = False
     needs_unseen: ClassVar[str] = ""
 
@@ -121,8 +126,15 @@ class Defense:
         return ()
 
     def requires(self, undefended: Recipe) -> Mapping[str, Recipe]:
-        """Recipes it starts from, by role. `undefended` is the same target, same seed, without a defense."""
+        """Recipes it starts from, by role. `undefended` is the same target, same seed, without this defense.
+
+        In a stack it is the target under the others: they defend its first phase too.
+        """
         return {}
+
+    def second_phase(self) -> Defense:
+        """The defense whose surgery is still to be done on the network of phase one."""
+        return self
 
     def problems(self, facts: ModelFacts) -> list[str]:
         """Why it cannot work on this architecture; each a sentence with what to do.
@@ -185,9 +197,13 @@ class Defense:
         return f"both replace {' and '.join(OWNED_SLOTS[s] for s in shared)}" if shared else None
 
 
-def defended_as(undefended: Recipe, defense: Defense) -> Recipe:
-    """The same target under a registered defense: a phase one that is itself defended."""
-    choice = DEFENSES.describe(defense)
-    inputs = {**undefended.inputs, **defense.requires(undefended)}
-    params = {**undefended.params, "defense": choice.keyed}
-    return Recipe(undefended.kind, undefended.component, params, inputs, undefended.version)
+def defended_as(target: Recipe, *defenses: Defense) -> Recipe:
+    """The same target under these registered defenses, on top of the one it has."""
+    earlier = Choice.from_plain(target.params["defense"])
+    members = [] if earlier.name == "none" else earlier.params["members"] if earlier.name == STACK else [earlier.keyed]
+    members = [*members, *(DEFENSES.describe(defense).keyed for defense in defenses)]
+    chosen = members[0] if len(members) == 1 else Choice(STACK, {"members": members}).keyed
+    inputs = dict(target.inputs)
+    for defense in defenses:
+        inputs |= defense.requires(target)
+    return Recipe(target.kind, target.component, {**target.params, "defense": chosen}, inputs, target.version)

@@ -37,6 +37,14 @@ class LowRankHead(CodeHead):
         code: Tensor = self.activation(self.narrow(normed))
         return self.wide(code), code
 
+    def directions(self) -> Tensor:
+        """What the code sees of features, [k, D]: W1 with the norm's scale folded in, shifts left out."""
+        weight = self.narrow.weight.detach()
+        if self.pre_bn is None:
+            return weight
+        assert self.pre_bn.running_var is not None
+        return weight * (self.pre_bn.weight.detach() / (self.pre_bn.running_var + self.pre_bn.eps).sqrt())
+
 
 def make_low_rank(full: nn.Linear, *, rank: int, activation: str, svd: bool, pre_bn: bool) -> LowRankHead:
     """A head for the features and classes of `full`, at most as wide as its full rank.

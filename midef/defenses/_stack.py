@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from midef.core.choice import Choice
 from midef.core.errors import SpecError
-from midef.defenses._base import DEFENSES, OWNED_SLOTS, Batch, Defense
+from midef.defenses._base import DEFENSES, OWNED_SLOTS, STACK, Batch, Defense, defended_as
 from midef.models._base import CODE
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from midef.models._base import ModelFacts
     from midef.models._network import Forward, TargetModel
 
-STACK = "stack"
 _PLUS = re.compile(r"\+(?![^()]*\))")  # not the one in midre(area_high=4e+1)
 
 
@@ -44,6 +43,8 @@ class Stack(Defense):
         for first, second in combinations(self.members, 2):
             reason = type(first).clash_with(type(second)) or type(second).clash_with(type(first))
             reason = reason or _unseen(first, second) or _unseen(second, first)
+            if first.starts_from_private and second.starts_from_private:
+                reason = reason or "each starts from a first phase of its own"
             if reason and not first.owned_slots() & second.owned_slots():
                 problems.append(f"{name_of(first)} and {name_of(second)} cannot be combined: {reason}")
         names_seen = [name_of(p) for p in self.members]
@@ -81,12 +82,20 @@ class Stack(Defense):
 
     @override
     def requires(self, undefended: Recipe) -> Mapping[str, Recipe]:
+        """What its parts require; a first phase is trained under the other parts."""
+        others = [part for part in self.members if not part.starts_from_private]
         united: dict[str, Recipe] = {}
         for part in self.members:
-            for role, recipe in part.requires(undefended).items():
+            base = defended_as(undefended, *others) if part.starts_from_private and others else undefended
+            for role, recipe in part.requires(base).items():
                 if united.setdefault(role, recipe) != recipe:
                     raise SpecError(f"two defenses of one stack need different artifacts as {role!r}")
         return united
+
+    @override
+    def second_phase(self) -> Defense:
+        later = tuple(part for part in self.members if part.starts_from_private)
+        return Stack(members=later) if later else self
 
     @override
     def problems(self, facts: ModelFacts) -> list[str]:
@@ -95,13 +104,13 @@ class Stack(Defense):
     @override
     def training_overrides(self, training: Mapping[str, Any]) -> Mapping[str, Any]:
         changed: dict[str, Any] = {}
-        for part in self.members:
+        for part in sorted(self.members, key=lambda part: part.starts_from_private):  # a second phase has the last word
             changed |= part.training_overrides({**training, **changed})
         return changed
 
     @override
     def prepare_model(self, model: TargetModel, inputs: Inputs) -> TargetModel:
-        for part in self.members:
+        for part in sorted(self.members, key=lambda part: part.prepares_last):
             model = part.prepare_model(model, inputs)
         return model
 

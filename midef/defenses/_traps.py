@@ -18,6 +18,7 @@ from midef.core.seeds import derive_seed
 from midef.datasets._augment import flip, resized_crop, rotate
 from midef.defenses._base import Batch
 from midef.defenses._companion import Companion, Ride, TrainingFacts
+from midef.models._network import FixedZeroBias
 
 if TYPE_CHECKING:
     from midef.defenses.trap_mid import TrapMid
@@ -192,6 +193,10 @@ def drawn_triggers(shape: tuple[int, ...], *, gaussian: bool, rng: Generator) ->
 def discriminator_of(model: TargetModel, rng: Generator) -> TargetModel:
     """A copy of `model` as it is, with a fresh linear head of one logit, drawn from `rng` as torch draws its own."""
     copy = deepcopy(model)
+    for module in copy.modules():
+        if not isinstance(module, FixedZeroBias):  # what another defense froze in the network still learns here
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_(True)
     head = nn.utils.skip_init(nn.Linear, copy.feature_dim, 1)
     bound = 1 / sqrt(copy.feature_dim)
     for parameter in head.parameters():

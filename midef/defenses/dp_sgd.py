@@ -53,6 +53,7 @@ class DpSgd(Defense):
     paper: ClassVar[str] = "Abadi et al., CCS 2016 (arXiv 1607.00133)"
     acts_on: ClassVar[str] = "gradients"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"mibench": {"noise_multiplier": 0.01}}
+    prepares_last: ClassVar[bool] = True
     needs_unseen: ClassVar[str] = "phase one trains on the same images without noise, so that no epsilon would hold"
     tuning: ClassVar[Tuning | None] = Tuning(parameter="noise_multiplier", low=0.001, high=0.1, scale="log")
 
@@ -86,6 +87,8 @@ class DpSgd(Defense):
                 "dp_sgd needs the gradient of each image, and Opacus has none for the attention layers of this family "
                 f"({facts.family}); use a convolutional architecture"
             )
+        if facts.head_has_batch_norm:
+            found.append("dp_sgd meets the batch norm in the head another defense makes; set pre_bn=false there")
         if facts.has_batch_norm and self.batch_norm == "refuse":
             found.append(
                 "dp_sgd cannot bound what one image does where batch norm mixes the images of a batch; "
@@ -95,7 +98,7 @@ class DpSgd(Defense):
 
     @override
     def training_overrides(self, training: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"precision": "float32"} if self._is_on else {}
+        return {"precision": "float32", "checkpoint": "last"} if self._is_on else {}
 
     @override
     def prepare_model(self, model: TargetModel, inputs: Inputs) -> TargetModel:
@@ -126,6 +129,8 @@ class DpSgd(Defense):
     def clash_with(cls, other: type[Defense]) -> str | None:
         if other.couples_images:
             return "its loss of an image depends on the others of the batch, so that no image has a gradient to clip"
+        if other.images_of_epoch is not Defense.images_of_epoch:
+            return "one image decides which others an epoch sees, so that the epsilon would not hold"
         return super().clash_with(other)
 
 

@@ -61,7 +61,7 @@ class LoFt(Defense):
 
     @override
     def facts_after(self, facts: ModelFacts) -> ModelFacts:
-        return replace(facts, has_batch_norm=True) if self.rank and self.pre_bn else facts
+        return replace(facts, head_is_linear=False, head_has_batch_norm=self.pre_bn) if self.rank else facts
 
     @override
     def requires(self, undefended: Recipe) -> Mapping[str, Recipe]:

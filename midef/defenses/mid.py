@@ -69,6 +69,10 @@ class Mid(Defense):
             raise ValueError(f"bottleneck=False leaves nothing for weight {self.weight} to act on; set weight to 0")
 
     @override
+    def facts_after(self, facts: ModelFacts) -> ModelFacts:
+        return replace(facts, head_is_linear=False) if self.bottleneck else facts
+
+    @override
     def taps(self, facts: ModelFacts) -> tuple[str, ...]:
         return (CODE,) if self.weight else ()
 
@@ -97,7 +101,7 @@ class Mid(Defense):
     def penalties(self, forward: Forward, batch: Batch, progress: float) -> dict[str, Tensor]:
         from midef.defenses._heads import gaussian_of
 
-        if not self.weight or CODE not in forward.taps:
+        if not self.weight:
             return {}
         mean, log_sigma = gaussian_of(forward.taps[CODE])
         return {"kl": self.weight * kl_to_standard_normal(mean, log_sigma)}

@@ -42,7 +42,6 @@ class TrapMid(Defense):
     the triggers (the code's mode is not known to us); its loss is the mean over both. The steps before the joint pass
     run in float32 whatever the recipe's precision. The mean and deviation of `gaussian` are our choice. The script of
     LoFt's authors builds the discriminator's optimizer on the target's parameters and so never trains it: not copied.
-    Triggers and discriminator are kept as the last epoch left them, even where an earlier epoch's weights are kept.
     """
 
     paper: ClassVar[str] = "Liu and Chen, NeurIPS 2024 (arXiv 2411.08460)"

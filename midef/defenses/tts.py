@@ -57,7 +57,12 @@ class Tts(Defense):
 
     @override
     def problems(self, facts: ModelFacts) -> list[str]:
-        return [] if self.k == 1 else _skips.problems_of("TTS", facts, stages=(-1,))
+        problems = [] if self.k == 1 else _skips.problems_of("TTS", facts, stages=(-1,))
+        if self.k < 1 and facts.family == "densenet" and not facts.head_is_linear:
+            problems.append(
+                "tts cuts the features of a trained DenseNet, and another defense's head cannot be cut along"
+            )
+        return problems
 
     @override
     def training_overrides(self, training: Mapping[str, Any]) -> Mapping[str, Any]:

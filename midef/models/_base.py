@@ -24,7 +24,8 @@ class ModelFacts:
     blocks: names of the chain of blocks, input first; taps: the blocks whose outputs a regulariser looks at by default;
     units: the finest pieces that can be frozen, input first: block names, or `block.part` where a block has parts;
     skip_stages: blocks with skip connections, by stage; frozen: blocks whose weights do not train;
-    weightless: blocks without weights; pretrained: whether training starts from weights learned on other data.
+    head_is_linear, head_has_batch_norm: of the head as a defense made it; weightless: blocks without weights;
+    pretrained: whether training starts from weights learned on other data.
     """
 
     family: str
@@ -34,6 +35,8 @@ class ModelFacts:
     units: tuple[str, ...] = ()
     skip_stages: tuple[tuple[str, ...], ...] = ()
     frozen: frozenset[str] = frozenset()
+    head_is_linear: bool = True
+    head_has_batch_norm: bool = False
     weightless: frozenset[str] = frozenset()
     pretrained: bool = False
 

@@ -52,16 +52,18 @@ def target_recipe(
     *,
     seed: int,
     pretraining: Recipe | None = None,
+    pretraining_training: TrainingRecipe | None = None,
 ) -> Recipe:
     """A classifier trained on private data under a defense, with whatever the defense starts from.
 
-    pretraining: labelled images its backbone learns first, undefended, once for all defenses and seeds.
+    pretraining: labelled images its backbone learns first, undefended, once for all defenses and seeds;
+    pretraining_training: how; None as the target itself.
     """
     params: dict[str, Any] = {"architecture": architecture.keyed, "training": training, "seed": seed}
     undefended = {**params, "defense": NO_DEFENSE.keyed}
     inputs = {"private": private}
     if pretraining is not None:
-        backbone = {**undefended, "seed": 0}
+        backbone = {**undefended, "seed": 0, "training": pretraining_training or training}
         inputs[BACKBONE] = Recipe("target", "classifier", backbone, {"private": pretraining}, TRAINING_VERSION)
     plain = Recipe("target", "classifier", undefended, inputs, TRAINING_VERSION)
     if defense.name == NO_DEFENSE.name:
@@ -84,6 +86,7 @@ def recipes_for_cell(
     *,
     training: TrainingRecipe,
     evaluator_training: TrainingRecipe,
+    pretraining_training: TrainingRecipe | None = None,
     metrics: tuple[str, ...] | None = None,
 ) -> CellRecipes:
     """Every recipe of one cell. Equal recipes of different cells are the same artifact."""
@@ -93,7 +96,15 @@ def recipes_for_cell(
     if setup.protocol.evaluator_resolution_px != setup.resolution_px:
         judged = split_recipe(setup.private, setup.protocol.evaluator_resolution_px)
     pretraining = None if setup.pretraining is None else split_recipe(setup.pretraining, setup.resolution_px)
-    target = target_recipe(private, setup.architecture, defense, training, seed=seed, pretraining=pretraining)
+    target = target_recipe(
+        private,
+        setup.architecture,
+        defense,
+        training,
+        seed=seed,
+        pretraining=pretraining,
+        pretraining_training=pretraining_training,
+    )
     evaluator = evaluator_recipe(judged, setup.evaluator, evaluator_training)
     attack = ATTACKS.remake(setup.attack)
     found = Recipe(

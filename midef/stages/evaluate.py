@@ -15,6 +15,7 @@ from midef.attacks import AccessLevel
 from midef.attacks._handle import TargetHandle
 from midef.core.errors import MidefError
 from midef.core.recipe import Inputs, Recipe
+from midef.core.seeds import derive_seed
 from midef.metrics import METRICS, Evidence
 from midef.metrics.attack_accuracy import top_k_hits
 from midef.models._network import TargetModel
@@ -44,6 +45,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     del private_logits
     report_logits, _ = judge_images(judge, judged.report.images, context.device)
     evaluator_accuracy = 100.0 * float((report_logits.argmax(axis=1) == judged.report.labels.numpy()).mean())
+    torch.manual_seed(derive_seed("answers", recipe.inputs["reconstructions"].params["seed"]))  # as in the attack
     handle = TargetHandle(
         load_target(target, inputs.path("target"), context, n_classes),
         defense_of(target),

@@ -44,6 +44,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         served = TargetHandle(model, defense_of(target), AccessLevel.SCORES, device=context.device, seed=seed + 1)
         observed = served.scores(victims(splits.report, labels, restarts).to(context.device)).cpu()
     task = Task(labels, restarts, resolution_of_target(target), seed, context.device, observed)
+    torch.manual_seed(derive_seed("answers", seed))  # for a head that samples when it answers (MID)
     start = time.monotonic()
     found = attack.reconstruct(handle, inputs, task)
     attack_s = time.monotonic() - start

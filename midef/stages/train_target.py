@@ -65,8 +65,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         kept=kept,
     )
     train_s = time.monotonic() - start
-    parents = [needed.key for needed in recipe.inputs.values() if needed.kind == "target"]  # phase one, backbone
-    earlier_s = sum(float(context.store.artifacts.meta(key)["facts"]["train_s"]) for key in parents)
+    parent = recipe.inputs.get(PHASE_ONE) or recipe.inputs.get(BACKBONE)  # phase one's seconds hold the backbone's
+    earlier_s = 0.0 if parent is None else float(context.store.artifacts.meta(parent.key)["facts"]["train_s"])
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
     if kept:
@@ -126,7 +126,10 @@ def _fresh(recipe: Recipe, n_classes: int) -> TargetModel:
 
 
 def _defend(recipe: Recipe, model: TargetModel, inputs: Inputs) -> TargetModel:
+    """The surgery of the defense; on a network of phase one, what phase one has not had yet."""
     defense = defense_of(recipe)
+    if PHASE_ONE in recipe.inputs:
+        defense = defense.second_phase()
     model = defense.prepare_model(model, inputs)
     model.head = defense.prepare_head(model.head)
     return model

@@ -124,7 +124,7 @@ def fit_classifier(
             progress = (epoch + step / len(batches)) / recipe.epochs
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate_at(progress)
-            index = picked[world.rank :: world.size].to(device)
+            index = _share(picked, world, defense.images_per_identity).to(device)
             batch = Batch(_augment(images[index].float() / 255, recipe, rng), labels[index], index)
             batch = defense.transform_batch(batch, progress, rng)
             batch, ride = companion.before_step(model, batch, progress, rng)
@@ -281,6 +281,14 @@ def _balanced_batches(labels: Tensor, batch_size: int, images_per_identity: int,
             picked.append(members[k][order.repeat(images_per_identity)[:images_per_identity]])
         batches.append(torch.cat(picked))
     return batches
+
+
+def _share(picked: Tensor, world: World, images_per_identity: int) -> Tensor:
+    """This process's part of a batch; whole identities where the batch was drawn by identity."""
+    if not images_per_identity:
+        return picked[world.rank :: world.size]
+    identities = picked.view(-1, images_per_identity).tensor_split(world.size)
+    return identities[world.rank].flatten()
 
 
 def _augment(images: Tensor, recipe: TrainingRecipe, rng: Generator) -> Tensor:

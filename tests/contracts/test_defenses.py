@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import combinations
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from midef.core import Choice, Inputs, Recipe, SpecError
 from midef.core.canonical import plain
-from midef.datasets import DATASETS
+from midef.datasets import DATASETS, Images
 from midef.defenses import DEFENSES, Batch, Defense
 from midef.defenses._stack import Stack, choose_defense, remake_defense
 from midef.models import ARCHITECTURES
@@ -25,6 +26,7 @@ from midef.stages import train_target as stage
 from midef.stages._cell import split_recipe, target_recipe
 from midef.storage import Store
 from midef.training import TrainingRecipe
+from midef.training.classifier import fit_classifier
 
 RESOLUTION_PX = 32
 CLASSES = 8
@@ -389,3 +391,42 @@ def test_a_defense_that_cannot_work_is_refused_before_training(
     monkeypatch.setattr(DEFENSES.get("midre"), "problems", lambda self, facts: ["no such layer here; choose another"])
     with pytest.raises(SpecError, match="no such layer here"):
         trained(choose_defense("midre(area_high=0.3)"), store="refused")
+
+
+# --- pairs ------------------------------------------------------------------------------------------------------------
+
+PAIRS = [f"{WRITTEN.get(a, a)}+{WRITTEN.get(b, b)}" for a, b in combinations(DEFENDING[: -len(STACKS)], 2)]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "reverse"),
+    [("vgg16_tiny", False), ("resnet18_tiny", True), ("densenet121_tiny", False), ("densenet121_tiny", True)],
+)
+def test_every_pair_is_refused_with_a_reason_or_trains(architecture: str, reverse: bool) -> None:
+    """One step of every pair that passes planning; the weights of a first phase are left at random."""
+    splits = DATASETS.remake(FACES).load(RESOLUTION_PX)
+    few = Images(splits.train.images[::4], splits.train.labels[::4])
+    network = ARCHITECTURES.choose(architecture)
+    facts = ARCHITECTURES.remake(network).facts()
+    trained = 0
+    for pair in PAIRS:
+        written = "+".join(reversed(pair.split("+"))) if reverse else pair
+        try:
+            chosen = choose_defense(written)
+        except SpecError as error:
+            assert any(word in str(error) for word in ("both", "cannot be combined")), error
+            continue
+        defense = remake_defense(chosen)
+        if defense.problems(facts):
+            continue
+        recipe = target_recipe(PRIVATE, network, chosen, TRAINING, seed=SEED)
+        torch.manual_seed(0)
+        model = stage.structure(recipe, Inputs({}, nothing_stored), CLASSES)
+        training = vars(TrainingRecipe(epochs=1, batch_size=16))
+        training = TrainingRecipe.make({**training, **defense.training_overrides(training), "epochs": 1})
+        try:
+            fit_classifier(model, few, few, facts=facts, recipe=training, defense=defense, seed=0)
+        except Exception as error:
+            raise AssertionError(f"{written} passes planning on {architecture} and then breaks") from error
+        trained += 1
+    assert trained > 20

@@ -15,7 +15,7 @@ from midef.defenses.loft import LoFt
 from midef.models._network import Forward
 from midef.training import TrainingRecipe
 
-UNDEFENDED = Recipe("target", "classifier", {"seed": 0, "defense": {"name": "none"}})
+UNDEFENDED = Recipe("target", "classifier", {"seed": 0, "defense": DEFENSES.choose("none").keyed})
 STRENGTHS = [(8.0, 0.25), (4.0, 0.25), (1.0, 2.0)]
 
 

@@ -131,7 +131,7 @@ def test_rank_zero_is_off(prepare: Prepare) -> None:
 @pytest.mark.parametrize(("pre_bn", "rank", "expected"), [(True, 3, True), (False, 3, False), (True, 0, False)])
 def test_says_when_it_brings_a_batch_norm(pre_bn: bool, rank: int, expected: bool) -> None:
     facts = ARCHITECTURES.make("vit_b16_tiny").facts()
-    assert LoFt(rank=rank, init="random", pre_bn=pre_bn).facts_after(facts).has_batch_norm == expected
+    assert LoFt(rank=rank, init="random", pre_bn=pre_bn).facts_after(facts).head_has_batch_norm == expected
 
 
 def test_starts_from_the_undefended_target_of_the_same_seed() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -9,11 +10,10 @@ import torch
 from torch import Generator, Tensor
 from typing_extensions import override
 
-from midef.core import Inputs, Recipe, SpecError
+from midef.core import Choice, Inputs, Recipe, SpecError
 from midef.defenses import DEFENSES, Batch, Defense
 from midef.defenses._stack import Stack, choose_defense, name_of, remake_defense
 from midef.defenses.bido import Bido
-from midef.defenses.loft import LoFt
 from midef.defenses.midre import Midre
 from midef.defenses.nls import NegativeLabelSmoothing
 from midef.models import ARCHITECTURES, ModelFacts
@@ -121,8 +121,8 @@ def test_a_defense_cannot_stand_twice() -> None:
 
 def test_required_recipes_are_united() -> None:
     other = Recipe("target", "classifier", {"seed": 1})
-    stack = Stack(members=(LoFt(), First(needs=other), Second(needs=other)))
-    assert stack.requires(PLAIN) == {"phase_one": PLAIN, "helper": other}
+    stack = Stack(members=(First(needs=other), Second(needs=other)))
+    assert stack.requires(PLAIN) == {"helper": other}
     clash = Stack(members=(First(needs=other), Second(needs=PLAIN)))
     with pytest.raises(SpecError, match="need different artifacts as 'helper'"):
         clash.requires(PLAIN)
@@ -222,3 +222,56 @@ def test_bido_is_refused_where_only_a_tap_without_weights_is_left() -> None:
     assert any("trainable tap" in problem for problem in stack.problems(facts))
     later = remake_defense(choose_defense("tl_dmi(cut=layer3_1,fresh=true)+bido"))
     assert later.problems(facts) == [] and later.taps(facts) == ("pool",)
+
+
+def keyed(text: str) -> dict[str, Any]:
+    return choose_defense(text).keyed
+
+
+UNDEFENDED = Recipe("target", "classifier", {"seed": 0, "defense": keyed("none")}, {"private": Recipe("split", "x")})
+
+
+def test_the_others_of_a_stack_defend_its_first_phase_too() -> None:
+    (phase,) = remake_defense(choose_defense("midre+bido+loft")).requires(UNDEFENDED).values()
+    assert phase.params["defense"] == keyed("midre+bido")
+    (alone,) = remake_defense(choose_defense("midre+loft")).requires(UNDEFENDED).values()
+    assert alone.params["defense"] == keyed("midre"), "the artifact is shared with midre's own cell"
+
+
+def test_a_first_phase_of_several_steps_is_defended_in_each() -> None:
+    (lofted,) = remake_defense(choose_defense("midre+calor(rank=30)")).requires(UNDEFENDED).values()
+    assert [m["name"] for m in lofted.params["defense"]["params"]["members"]] == ["midre", "loft"]
+    assert lofted.inputs["phase_one"].params["defense"] == keyed("midre")
+    planned = remake_defense(Choice.from_plain(lofted.params["defense"])).requires(UNDEFENDED)
+    assert planned["phase_one"].key == lofted.inputs["phase_one"].key, "the same artifact as in a sweep of midre+loft"
+
+
+def test_only_the_second_phase_operates_on_the_network_of_the_first() -> None:
+    stack = remake_defense(choose_defense("rolss+loft"))
+    assert [name_of(part) for part in stack.second_phase().parts()] == ["loft"]
+    without = remake_defense(choose_defense("rolss+midre"))
+    assert without.second_phase() is without
+
+
+@pytest.mark.parametrize("written", ["tts+calor", "loft+tts"])
+def test_two_first_phases_are_refused(written: str) -> None:
+    with pytest.raises(SpecError, match="each starts from a first phase of its own"):
+        choose_defense(written)
+
+
+def test_a_second_phase_has_the_last_word_on_the_training() -> None:
+    for written in ("calor+entire_erasing(epochs_share=0.5)", "entire_erasing(epochs_share=0.5)+calor"):
+        assert remake_defense(choose_defense(written)).training_overrides({"epochs": 100})["epochs"] == 5
+
+
+@pytest.mark.parametrize("written", ["dp_sgd(batch_norm=group)+mid", "mid+dp_sgd(batch_norm=group)"])
+def test_surgery_that_must_come_last_does(written: str) -> None:
+    network = ARCHITECTURES.make("vgg16_tiny").build(4, 32)
+    model = remake_defense(choose_defense(written)).prepare_model(network, Inputs({}, lambda recipe: Path()))
+    assert isinstance(model.blocks.get_submodule("embedding")[-1], torch.nn.Identity)  # type: ignore[index]
+    assert not any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in model.modules())
+
+
+def test_dp_sgd_is_refused_beside_a_head_with_batch_norm() -> None:
+    stack = remake_defense(choose_defense("loft(from_scratch=true,init=random,pre_bn=true)+dp_sgd(batch_norm=group)"))
+    assert any("pre_bn=false" in p for p in stack.problems(ARCHITECTURES.make("vgg16_tiny").facts()))

@@ -236,9 +236,7 @@ def test_impossible_values_are_refused(params: dict[str, Any], message: str) -> 
 
 @pytest.mark.parametrize("written", ["tl_dmi+tts", "tts+tl_dmi", "tl_dmi+calor"])
 def test_layers_that_phase_one_trained_are_not_frozen_afterwards(written: str) -> None:
-    with pytest.raises(
-        SpecError, match="layers that private images must not reach have learned"
-    ):
+    with pytest.raises(SpecError, match="layers that private images must not reach have learned"):
         choose_defense(written)
 
 

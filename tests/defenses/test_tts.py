@@ -9,7 +9,6 @@ import torch
 
 from midef.core import Inputs, Recipe, SpecError
 from midef.defenses import DEFENSES
-from midef.defenses._stack import choose_defense, remake_defense
 from midef.defenses.tts import Tts
 from midef.models import ARCHITECTURES
 from midef.models._network import TargetModel
@@ -82,11 +81,6 @@ def test_off_is_one_undefended_training() -> None:
     assert off.problems(facts) == [] and off.facts_after(facts) == facts
     model = off.prepare_model(network("vgg16_tiny"), NOTHING)
     assert all(torch.equal(w, v) for w, v in zip(model.parameters(), network("vgg16_tiny").parameters(), strict=True))
-
-
-def test_a_stack_of_two_second_phases_shares_phase_one() -> None:
-    stack = remake_defense(choose_defense("tts+loft"))
-    assert stack.requires(UNDEFENDED) == {"phase_one": UNDEFENDED}
 
 
 def test_a_network_without_skips_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -116,3 +117,19 @@ def test_the_nth_restart_observes_the_nth_image_and_starts_over() -> None:
 def test_an_identity_without_a_report_image_cannot_be_observed() -> None:
     with pytest.raises(DataError, match="identity 2 has no image in the report split"):
         victims(report(), torch.tensor([2]), torch.tensor([0]))
+
+
+def test_a_head_that_samples_answers_the_same_when_attacked_and_scored_again(own_cell: Any, plan: PlanCell) -> None:
+    """MID draws whenever it answers; same recipe, same numbers all the same."""
+    recipes = plan(defense=choose_defense("mid(weight=0.01)"))
+    artifacts = own_cell.context.store.artifacts
+    seen = []
+    for _ in range(2):
+        scores = (ensure(recipes.scores, own_cell.context) / "measurements.json").read_text()
+        seen.append((images_of(ensure(recipes.reconstructions, own_cell.context))["images"], scores))
+        for recipe in (recipes.reconstructions, recipes.scores):
+            artifacts.set_aside(recipe.key, "to build it again")
+        torch.rand(7)  # other work on the machine draws, too
+    assert np.array_equal(seen[0][0], seen[1][0])
+    accuracy = [[e["value"] for e in json.loads(s) if e["metric"].endswith("accuracy")] for _, s in seen]
+    assert accuracy[0] == accuracy[1]

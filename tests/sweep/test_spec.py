@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from midef.core import PreflightError, SpecError
+from sweep import profiles
 from sweep.profiles import SMOKE
 from sweep.spec import Sweep, named_sweeps, parse_spec, read_spec, resolve
 
@@ -572,3 +574,20 @@ def test_two_defenses_with_one_slot_are_refused_while_planning() -> None:
         resolve(parse_spec({"name": "t", "setups": [{"attack": "gmi"}], "defenses": ["nls+cutmix", "loft+mid"]}))
     assert "nls and cutmix both replace the criterion" in str(caught.value)
     assert "loft and mid both replace the head" in str(caught.value)
+
+
+def test_a_backbone_can_have_a_training_of_its_own() -> None:
+    sweep = resolve(parse_spec({**PRETRAINED, "defenses": ["none"], "pretraining_training": {"epochs": 3}}))
+    target = sweep.cells[0].recipes.target
+    assert target.inputs["backbone"].params["training"] == {**target.params["training"], "epochs": 3}
+    with pytest.raises(SpecError, match="training has no field 'epoch'"):
+        resolve(parse_spec({**PRETRAINED, "defenses": ["none"], "pretraining_training": {"epoch": 3}}))
+
+
+def test_what_trains_in_one_process_is_refused_where_the_profile_trains_in_several(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(profiles.PROFILES, "smoke", replace(SMOKE, train_workers=2))
+    sweep = resolve(parse_spec({"name": "t", "setups": [{"attack": "gmi"}], "defenses": ["midre", "midre+trap_mid"]}))
+    assert [bool(c.refused) for c in sweep.cells] == [False, True]
+    assert "trains in one process, profile smoke trains in 2" in sweep.cells[1].refused

@@ -172,3 +172,13 @@ def test_loss_of_adds_penalties_to_the_criterion() -> None:
     batch = Batch(torch.zeros(2, 3, 4, 4), torch.tensor([0, 1]), torch.arange(2))
     forward = Forward(torch.zeros(2, 2), torch.zeros(2, 2), {})
     assert loss_of(Priced(), forward, batch, 0.0).item() == pytest.approx(float(torch.tensor(2.0).log()) + 1.5)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_workers_share_a_batch_by_whole_identities_where_it_was_drawn_so(size: int) -> None:
+    picked = torch.arange(64)
+    shares = [classifier._share(picked, World(rank, size), 4) for rank in range(size)]
+    assert torch.equal(torch.cat(shares), picked)
+    assert all(len(set((share // 4).tolist())) == len(share) // 4 for share in shares)
+    plain = [classifier._share(picked, World(rank, size), 0) for rank in range(size)]
+    assert sorted(torch.cat(plain).tolist()) == picked.tolist()
