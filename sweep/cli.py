@@ -315,7 +315,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
     _say(f"midef {midef.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores")
     lacking = 0
-    for package in ("torch", "torchvision", "timm", "opacus", "ray", "optuna", "pyarrow", "pandas", "plotly"):
+    for package in ("torch", "torchvision", "timm", "opacus", "opencv-python-headless", "ray", "optuna", "pyarrow", "pandas", "plotly"):
         try:
             _say(f"ok       {package} {version(package)}")
         except PackageNotFoundError:

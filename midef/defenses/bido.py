@@ -42,7 +42,8 @@ class Bido(Defense):
     Gaussian kernels for image and activation, linear kernel for the label. COCO strengths as reported by TL-DMI.
     We differ: the released script ignores its `--measure` option and always runs HSIC. Where a dependence is exactly 0
     the slope of COCO's root is taken as 0. The released code has a median heuristic too; that its bandwidth is read as
-    above, and is a constant for the gradient, is our choice.
+    above, and is a constant for the gradient, is our choice. VGG16's hidden list is the paper's; a ResNet is tapped at
+    its stem, stage ends and pooled vector instead of at every block, the other families alike.
     """
 
     paper: ClassVar[str] = "Peng et al., KDD 2022 (arXiv 2206.05483)"

@@ -33,7 +33,7 @@ class Calor(Defense):
     no gradient where p is small, so it never trains from fresh weights.
 
     Presets are the released runs (FaceScrub at 224 px): rank 50 on a pre-trained backbone, 40 without; `-fast` is the
-    second tag, with a hundred times the rate.
+    second tag, with a hundred times the rate (that it had the pre-trained backbone is our guess).
 
     Source: the CALoR release (arXiv 2410.05814, versions 1 and 2): its loss, its fine-tuning script and its head.
     We differ: weight decay is not stated; ours is 0, as in the training of phase one at 224 px. Its optional smoothing

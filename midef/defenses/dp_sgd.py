@@ -47,7 +47,8 @@ class DpSgd(Defense):
 
     Source: Abadi et al., CCS 2016; Opacus (Yousefpour et al., 2021).
     We differ: MI code bases keep batch norm and average micro-batches, which has no guarantee at all. We account on
-    real Poisson batches; an epsilon this large (the noise is tiny) still promises nothing.
+    real Poisson batches; an epsilon this large (the noise is tiny) still promises nothing. The default max_grad_norm is
+    our choice. The last epoch is kept, because choosing the best would look at private images without noise.
     """
 
     paper: ClassVar[str] = "Abadi et al., CCS 2016 (arXiv 1607.00133)"

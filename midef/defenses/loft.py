@@ -33,7 +33,8 @@ class LoFt(Defense):
     Source: the LoFt paper (low-rank feature filtering against model inversion, arXiv 2410.05814), its SVD route, and
     its released head.
     We differ: the length of phase one is not published; ours is one undefended training of the same budget, shared with
-    the NoDef target, so a LoFt target has seen twice the epochs. The SVD keeps the full head's bias as b2.
+    the NoDef target (or, in a stack, with the target under the other defenses), so a LoFt target has seen twice the
+    epochs. The SVD keeps the full head's bias as b2. The default rank, SVD without batch norm, is our choice.
     """
 
     paper: ClassVar[str] = "LoFt, low-rank feature filtering (arXiv 2410.05814)"

@@ -40,7 +40,8 @@ class TlDmi(Defense):
     paper's combination with BiDO freezes as `celeba-vgg16-15.0m`, with BiDO's lambda_x = 0.05, lambda_y = 0.4.
 
     Source: Ho et al., "Model Inversion Robustness: Can Transfer Learning Help?", CVPR 2024, and its released code.
-    We differ: a cut is a name, where the released code counts layers and means "freeze all" by 0 for VGG16.
+    We differ: a cut is a name, where the released code counts layers and means "freeze all" by 0 for VGG16. `share`
+    and its default are ours, to have one strength for every architecture.
     """
 
     paper: ClassVar[str] = "Ho et al., CVPR 2024 (arXiv 2405.05588)"

@@ -28,7 +28,8 @@ class Tts(Defense):
 
     Source: Koh, Ho et al., "On the Vulnerability of Skip Connections to Model Inversion Attacks", ECCV 2024.
     We differ: neither paper nor released code gives the length and the learning rate of phase two, so both are our
-    choice: as many epochs as phase one, at a tenth of the rate. A TTS target has then seen twice the epochs.
+    choice: as many epochs as phase one, at a tenth of the rate. A TTS target has then seen twice the epochs. In a
+    stack the other defenses act in both phases.
     """
 
     paper: ClassVar[str] = "Koh et al., ECCV 2024 (arXiv 2409.01696)"
