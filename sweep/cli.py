@@ -17,6 +17,10 @@ from midef.core.errors import MidefError, PreflightError
 
 EXIT_OK, EXIT_FAILURES, EXIT_INTERRUPTED = 0, 1, 130
 DEFAULT_STORE = "midef-store"
+CHECKED = (
+    *("torch", "torchvision", "timm", "opacus", "opencv-python-headless"),
+    *("ray", "optuna", "pyarrow", "pandas", "plotly"),
+)
 LISTED = ("defenses", "attacks", "priors", "datasets", "architectures", "metrics", "profiles", "sweeps")
 
 
@@ -315,7 +319,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
     _say(f"midef {midef.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores")
     lacking = 0
-    for package in ("torch", "torchvision", "timm", "opacus", "opencv-python-headless", "ray", "optuna", "pyarrow", "pandas", "plotly"):
+    for package in CHECKED:
         try:
             _say(f"ok       {package} {version(package)}")
         except PackageNotFoundError:

@@ -47,9 +47,10 @@ class Midre(Defense):
 
     Source: MIDRE, arXiv 2409.01062, TMLR 2025, section 4 and the ablations of its appendix; released configs use
     torchvision's RandomErasing with ratio (1, 1). Code and text disagree on the sampler; we follow the code.
-    We differ, where the paper is silent: a fixed place is in final coordinates, and a random fill is one colour for the
-    image, not one for each pixel. An area whose rectangle is longer than the image is refused, where torchvision draws again. Presets of
-    patches follow the range of the main experiment, as the paper shows them in a figure only.
+    We differ, where the paper is silent: a fixed place is in final coordinates, and a random fill is one colour for
+    the image, not one for each pixel. An area whose rectangle is longer than the image is refused, where
+    torchvision draws again. Presets of patches follow the range of the main experiment, as the paper shows them in
+    a figure only.
     """
 
     paper: ClassVar[str] = "MIDRE, TMLR 2025 (arXiv 2409.01062)"
