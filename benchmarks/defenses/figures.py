@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import plotly.graph_objects as go
 from playwright.sync_api import sync_playwright
 
 from midef.core.rows import ResultRow
+from midef.defenses import DEFENSES
 from midef.storage import Store, rows_of_sweep
 
 ACCURACY, ATTACK = "natural_accuracy", "attack_accuracy_at_1"
@@ -85,6 +87,7 @@ def main() -> None:
     rows = {sweep: rows_of_sweep(store, sweep) for sweep in ("strengths", "skips", "pretrained")}
     figures = {name: panel_figure(panel, rows[panel.sweep]) for name, panel in PANELS.items()}
     figures["erasing_variants"] = areas_figure(rows["strengths"])
+    print(table(rows))
     photograph({name: figure for name, figure in figures.items() if figure is not None}, options.out)
 
 
@@ -107,6 +110,36 @@ def points(rows: list[ResultRow], panel: Panel, metric: str) -> list[tuple[float
     for name, x in panel.others:
         found += [(x, [v for _, v in seeds]) for seeds in values(rows, name, metric).values()]
     return sorted(found)
+
+
+def table(rows: dict[str, list[ResultRow]]) -> str:
+    """All points as Markdown, weakest strength first, and which way the attack goes from each to the next."""
+    lines = ["| defense | strength | test accuracy % | attack accuracy@1 % | attack, weak to strong |"]
+    lines.append("| --- | --- | ---: | ---: | --- |")
+    for sweep, measured in rows.items():
+        found = [[v for seeds in values(measured, "none", m).values() for _, v in seeds] for m in (ACCURACY, ATTACK)]
+        if all(found):
+            lines.append(f"| none ({sweep}) | | {spread(found[0])} | {spread(found[1])} | |")
+    for panel in PANELS.values():
+        tuning = DEFENSES.get(panel.defense).tuning
+        accuracy, attack = (points(rows[panel.sweep], panel, metric) for metric in (ACCURACY, ATTACK))
+        if not attack:
+            continue
+        if panel.defense in ("tts", "ssf") or (tuning is not None and not tuning.larger_hides):
+            accuracy, attack = accuracy[::-1], attack[::-1]
+        means = [sum(v) / len(v) for _, v in attack]
+        steps = [later - earlier for earlier, later in pairwise(means)]
+        verdict = "falls" if all(s <= 0 for s in steps) else "rises" if all(s >= 0 for s in steps) else "not monotone"
+        for i, ((x, accurate), (_, attacked)) in enumerate(zip(accuracy, attack, strict=True)):
+            name = panel.title.partition(":")[0] if i == 0 else ""
+            last = verdict if i == 0 else ""
+            lines.append(f"| {name} | {panel.strength} {x:g} | {spread(accurate)} | {spread(attacked)} | {last} |")
+    return "\n".join(lines)
+
+
+def spread(seeds: list[float]) -> str:
+    """Mean and range over seeds."""
+    return f"{sum(seeds) / len(seeds):.1f} [{min(seeds):.1f}, {max(seeds):.1f}]"
 
 
 def add_line(
