@@ -22,9 +22,9 @@ def fisher_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Any:
         whole = sum(row[kind] for row in rows) or 1.0
         shares = [100 * row[kind] / whole for row in rows]
         figure.add_bar(name=kind, x=units, y=shares, marker_color=colour)
-    figure.update_layout(
-        barmode="group", xaxis_title="unit, input first", yaxis_title="share of mean Fisher information, %"
-    )
+    figure.update_layout(barmode="group", xaxis_title="unit, input first")
+    # A mean over weights: layers differ by orders of magnitude, so the two profiles are compared on a log scale.
+    figure.update_yaxes(title="share of mean Fisher information, %", type="log", dtick=1)
     return _dressed(figure, title)
 
 
@@ -56,11 +56,11 @@ def write(figure: Any, out: Path) -> None:
 
 def _dressed(figure: Any, title: str) -> Any:
     figure.update_layout(
-        title=title,
+        title={"text": title, "font": {"size": 15}},
         template="plotly_white",
         font={"family": FONT, "color": INK, "size": 14},
         width=900,
         height=520,
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        legend={"x": 0.99, "xanchor": "right", "y": 0.98, "yanchor": "top", "bgcolor": "rgba(255,255,255,0.7)"},
     )
     return figure

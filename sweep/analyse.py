@@ -77,7 +77,8 @@ def _fisher(plain: PlannedCell, cells: list[PlannedCell], store: Store) -> tuple
         private_labels=splits.train.labels,
     )
     plain_rows = [vars(row) for row in rows]
-    title = f"Fisher information by unit: {plain.cell.setup.target}, reconstructions of {plain.cell.setup.attack.label}"
+    setup = plain.cell.setup
+    title = f"Fisher information by unit: {setup.target}<br>reconstructions of {setup.attack.label}"
     return plain_rows, fisher_figure(plain_rows, title)
 
 
