@@ -189,7 +189,8 @@ def areas_figure(rows: list[ResultRow]) -> Any:
             word = "test" if metric == ACCURACY else "attack"
             add_line(figure, sorted(line), f"{word}, {name}", colour, symbol)
     figure.update_xaxes(title="share of the image, or of the images, that is left out")
-    return dressed(figure, "Erasing at random places, at a fixed place, and whole images")
+    figure = dressed(figure, "Erasing at random places, at a fixed place, and whole images")
+    return figure.update_layout(height=440, margin_t=125, title_y=0.97)  # six names above the plot
 
 
 def dressed(figure: Any, title: str) -> Any:
