@@ -92,6 +92,8 @@ def test_every_field_of_a_training_is_in_the_key() -> None:
         "milestones": (0.5,),
         "warmup": 0.1,
         "flip": 0.1,
+        "crop_scale": (0.5, 1.0),
+        "color_jitter": (0.1, 0.0, 0.0, 0.0),
     }
     for name in vars(base):
         other = replace(base, **{name: changed[name] if name in changed else getattr(base, name) + 1})
