@@ -60,8 +60,8 @@ def _fisher(plain: PlannedCell, cells: list[PlannedCell], store: Store) -> tuple
     from midef.stages.load_split import load as load_splits
     from midef.stages.train_target import facts_of
 
-    model = _target(plain.recipes.target, store)
     splits = load_splits(_stored(plain.recipes.private, store))
+    model = _target(plain.recipes.target, store, len(splits.class_names))
     with np.load(_stored(plain.recipes.reconstructions, store) / "images.npz", allow_pickle=False) as stored:
         found, labels = torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
     report = splits.report
@@ -90,8 +90,9 @@ def _rank(plain: PlannedCell, cells: list[PlannedCell], store: Store) -> tuple[l
     from midef.defenses._low_rank import LowRankHead
     from midef.stages.load_split import load as load_splits
 
-    images = load_splits(_stored(plain.recipes.private, store)).train.images
-    model = _target(plain.recipes.target, store)
+    splits = load_splits(_stored(plain.recipes.private, store))
+    images, classes = splits.train.images, len(splits.class_names)
+    model = _target(plain.recipes.target, store, classes)
     head = model.head
     assert isinstance(head, torch.nn.Linear), "the undefended head of every architecture is one linear layer"
     largest = min(head.weight.shape)
@@ -102,7 +103,7 @@ def _rank(plain: PlannedCell, cells: list[PlannedCell], store: Store) -> tuple[l
     for planned in cells:
         if planned is plain:
             continue
-        defended = _target(planned.recipes.target, store)
+        defended = _target(planned.recipes.target, store, classes)
         if not isinstance(defended.head, LowRankHead):
             continue
         spread = feature_covariance(_features(defended, images))
@@ -122,12 +123,10 @@ def _features(model: TargetModel, images: Tensor) -> Tensor:
         return torch.cat([model(part.float() / 255).features for part in images.split(256)])
 
 
-def _target(recipe: Recipe, store: Store) -> TargetModel:
+def _target(recipe: Recipe, store: Store, classes: int) -> TargetModel:
     from midef.stages import BuildContext
-    from midef.stages.load_split import load as load_splits
     from midef.stages.train_target import load
 
-    classes = len(load_splits(_stored(recipe.inputs["private"], store)).class_names)
     return load(recipe, _stored(recipe, store), BuildContext(store=store), classes)
 
 

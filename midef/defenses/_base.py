@@ -86,8 +86,9 @@ class Defense:
 
     tuning: the strength that accuracy matching searches; None where there is none. couples_images: whether the loss
     of an image depends on the others of its batch, so that it has no gradient of its own (DP-SGD needs one).
-    prepares_last: whether its surgery must see that of all others. has_phase_one: whether it always starts from a
-    network that private images have trained; needs_unseen: why it means nothing on such a network, "" if it does.
+    scales_skips: whether it changes skip connections, which one defense of a stack may. prepares_last: whether its
+    surgery must see that of all others. has_phase_one: whether it always starts from a network that private images
+    have trained; needs_unseen: why it means nothing on such a network, "" if it does.
     """
 
     paper: ClassVar[str] = ""
@@ -96,6 +97,7 @@ class Defense:
     acts_on: ClassVar[str] = ""
     tuning: ClassVar[Tuning | None] = None
     couples_images: ClassVar[bool] = False
+    scales_skips: ClassVar[bool] = False
     prepares_last: ClassVar[bool] = False
     has_phase_one: ClassVar[bool] = False
     needs_unseen: ClassVar[str] = ""
@@ -191,6 +193,8 @@ class Defense:
     @classmethod
     def clash_with(cls, other: type[Defense]) -> str | None:
         """Why the two cannot be in one stack, whatever their parameters; None if they can."""
+        if cls is not other and cls.scales_skips and other.scales_skips:
+            return "both scale the same skip connections"
         if cls.needs_unseen and other.has_phase_one:
             return cls.needs_unseen
         shared = sorted(cls.owned_slots() & other.owned_slots())

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from midef.core.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from midef.defenses._base import Defense
     from midef.models._base import ModelFacts
     from midef.models._network import TargetModel
 
@@ -92,10 +91,3 @@ def problems_of(
             f"{defense} changes the skips of {', '.join(stuck)}, which are frozen and cannot adapt; freeze fewer blocks"
         )
     return problems
-
-
-def clash_of_skips(cls: type[Defense], other: type[Defense]) -> str | None:
-    """Why two defenses that both scale skips do not combine."""
-    if other is not cls and getattr(other, "scales_skips", False):
-        return "both scale the same skip connections"
-    return None

@@ -75,8 +75,3 @@ class Rolss(Defense):
     @override
     def off(self) -> Self:
         return replace(self, stages=(), only=(), legacy_layer3_split=False)
-
-    @classmethod
-    @override
-    def clash_with(cls, other: type[Defense]) -> str | None:
-        return _skips.clash_of_skips(cls, other) or super().clash_with(other)

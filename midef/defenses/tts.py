@@ -83,8 +83,3 @@ class Tts(Defense):
     @override
     def off(self) -> Self:
         return replace(self, k=1.0)
-
-    @classmethod
-    @override
-    def clash_with(cls, other: type[Defense]) -> str | None:
-        return _skips.clash_of_skips(cls, other) or super().clash_with(other)
