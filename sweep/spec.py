@@ -416,14 +416,18 @@ def _attack(wanted: Wanted, profile: Profile, place: str, problems: _Problems) -
         name, preset, params = ATTACKS.parse(wanted)
         label = ATTACKS.choose({"name": name, **({"preset": preset} if preset else {}), **params}).label
         budget = {} if preset else profile.attacks.get(name, {})
-        merged = {**budget, **params}
-        if isinstance(budget.get("prior"), dict) and isinstance(params.get("prior"), dict):
-            merged["prior"] = {**budget["prior"], **params["prior"]}
+        merged = _merged(budget, params)
         chosen = ATTACKS.choose({"name": name, **({"preset": preset} if preset else {}), **merged})
         return Choice(chosen.name, chosen.params, chosen.version, label)
     except SpecError as error:
         problems.take(place, error)
         return None
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, `above` first; where both hold a mapping (a prior, and a prior of that), their entries are merged."""
+    both = {k: _merged(below[k], v) for k, v in above.items() if isinstance(v, dict) and isinstance(below.get(k), dict)}
+    return {**below, **above, **both}
 
 
 def _check_private(dataset: Dataset, protocol: Protocol, place: str, problems: _Problems) -> None:

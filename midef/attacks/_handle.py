@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,7 @@ class TargetHandle:
         self.access = access
         self.device = device
         self.queries = 0
+        self._drifting: TargetModel | None = None
 
     @property
     def n_classes(self) -> int:
@@ -44,6 +47,22 @@ class TargetHandle:
         self.queries += len(images)
         result: Forward = self._model(images)
         return result
+
+    @torch.no_grad()
+    def run_in_train_mode(self, images: Tensor) -> Tensor:
+        """Logits [B, K] as released codes get them that forget to call `eval()`: batch statistics, active dropout.
+
+        Statistics drift in a copy; `run` and served answers stay as they are. For faithful comparisons only.
+
+        Raises:
+            AccessError: below white-box access.
+        """
+        self._allow(AccessLevel.WHITE_BOX, "run_in_train_mode")
+        self.queries += len(images)
+        if self._drifting is None:
+            self._drifting = copy.deepcopy(self._model).train()
+        logits: Tensor = self._drifting(images).logits
+        return logits
 
     def scores(self, images: Tensor) -> Tensor:
         """Served probabilities [B, K], without gradients.

@@ -10,12 +10,12 @@ from typing_extensions import override
 
 from midef.attacks._access import AccessLevel
 from midef.attacks._base import ATTACKS
-from midef.attacks._search import LatentSearch
+from midef.attacks._search import LatentSearch, Networks
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import F, torch
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from midef.attacks.priors import Prior
     from midef.models._network import Forward
@@ -53,30 +53,32 @@ class Gmi(LatentSearch):
     batch_equivalent: int = 60
     prior: WganGp = field(default_factory=WganGp, metadata={"shown": False})
 
+    @override
     def __post_init__(self) -> None:
-        if self.iterations < 1 or self.batch_equivalent < 1 or self.clamp <= 0:
-            raise ValueError("needs iterations >= 1, batch_equivalent >= 1 and clamp > 0")
+        super().__post_init__()
+        if self.batch_equivalent < 1 or self.clamp <= 0:
+            raise ValueError(f"needs batch_equivalent >= 1 and clamp > 0, got {self.batch_equivalent}, {self.clamp}")
 
     @property
     @override
-    def searched_prior(self) -> Prior:
-        return self.prior
+    def priors(self) -> Mapping[str, Prior]:
+        return {"prior": self.prior}
 
     @override
-    def identity_loss(self, forward: Forward, labels: Tensor) -> Tensor:
-        each = F.cross_entropy(forward.logits, labels, reduction="none")
+    def identity_loss(self, networks: Networks, seen: list[Forward], labels: Tensor) -> Tensor:
+        each = F.cross_entropy(seen[0].logits, labels, reduction="none")
         return self.identity_weight / self.batch_equivalent * each
 
     @override
-    def prior_loss(self, networks: dict[str, nn.Module], images: Tensor) -> Tensor:
+    def prior_loss(self, networks: Networks, images: Tensor) -> Tensor:
         scores: Tensor = networks["critic"](images)
         return -scores / self.batch_equivalent
 
     @override
-    def constrain_(self, latents: Tensor) -> None:
+    def constrain_(self, searched: list[Tensor]) -> None:
         with torch.no_grad():
-            latents.clamp_(-self.clamp, self.clamp)
+            searched[0].clamp_(-self.clamp, self.clamp)
 
     @override
-    def optimizer(self, latents: Tensor) -> torch.optim.Optimizer:
-        return torch.optim.SGD([latents], lr=self.learning_rate, momentum=self.momentum, nesterov=True)
+    def optimizer(self, searched: list[Tensor]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(searched, lr=self.learning_rate, momentum=self.momentum, nesterov=True)

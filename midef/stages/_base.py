@@ -24,6 +24,7 @@ _BUILDERS = {
     "target": "midef.stages.train_target",
     "evaluator": "midef.stages.train_evaluator",
     "prior": "midef.stages.train_prior",
+    "surrogate": "midef.stages.train_prior",
     "inverter": "midef.stages.train_prior",
     "reconstructions": "midef.stages.run_attack",
     "scores": "midef.stages.evaluate",

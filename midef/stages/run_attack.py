@@ -56,7 +56,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         restarts=found.restarts.numpy(),
         found=found.found.numpy(),
     )
-    beforehand = [needed.key for needed in recipe.inputs.values() if needed.kind in ("inverter", "surrogate")]
+    beforehand = [needed.key for needed in recipe.walk() if needed.kind in ("prior", "surrogate", "inverter")]
     asked = sum(context.store.artifacts.meta(key)["facts"]["queries"] for key in beforehand)
     return {"queries": handle.queries + asked, "attack_s": attack_s, "found": int(found.found.sum())}
 

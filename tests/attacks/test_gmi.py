@@ -14,9 +14,9 @@ from midef.attacks import Attack, _search
 from midef.attacks._base import Task
 from midef.attacks._handle import TargetHandle
 from midef.attacks.gmi import Gmi
-from midef.attacks.priors._networks import Generator
+from midef.attacks.priors._networks import Generator, standard_latents
 from midef.attacks.priors.wgan_gp import WganGp
-from midef.core import Inputs
+from midef.core import Inputs, derive_seed
 from midef.defenses import Defense
 from midef.models import ARCHITECTURES
 from midef.models._network import TargetModel, freeze_
@@ -104,18 +104,13 @@ def test_the_first_forward_sees_the_unclamped_start_and_all_others_the_box(
     task = task_of(10)
     search(attack, target, gan_inputs(attack), 10)
     first, *later = latents_seen
-    assert torch.equal(first, attack.initial_latents(task.labels, task.restarts, 8, task.seed))
+    seeds = [
+        derive_seed("latent", task.seed, *pair)
+        for pair in zip(task.labels.tolist(), task.restarts.tolist(), strict=True)
+    ]
+    assert torch.equal(first, standard_latents(seeds, 8))
     assert first.abs().max() > 1
     assert len(later) == 3 and all(latents.abs().max() <= 1 for latents in later)
-
-
-def test_start_points_are_standard_normal_and_belong_to_identity_and_restart() -> None:
-    labels, restarts = torch.arange(200).repeat_interleave(3), torch.arange(3).repeat(200)
-    start = Gmi().initial_latents(labels, restarts, 100, seed=0)
-    assert start.mean().abs() < 0.02 and (start.std() - 1).abs() < 0.02
-    assert len(start.unique(dim=0)) == 600
-    back = torch.arange(599, -1, -1)
-    assert torch.equal(Gmi().initial_latents(labels[back], restarts[back], 100, seed=0), start[back])
 
 
 def test_pieces_give_the_same_as_sixty_at_once(
@@ -158,7 +153,7 @@ def test_the_critic_pulls_towards_what_it_finds_real(
 
 @pytest.mark.parametrize("wrong", [{"iterations": 0}, {"clamp": 0.0}, {"batch_equivalent": 0}], ids=str)
 def test_refuses_what_cannot_be_searched(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="needs iterations >= 1, batch_equivalent >= 1 and clamp > 0"):
+    with pytest.raises(ValueError, match=r"needs (iterations|batch_equivalent) >= 1"):
         Gmi(**wrong)  # type: ignore[arg-type]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -32,12 +32,14 @@ class Facts:
     """What the tests must be told about one attack.
 
     small: parameters that make it quick; draws: whether the attack itself, given its prior, depends on the seed;
-    queries: how many images `reconstruct` asks the target about for so many reconstructions, where that is fixed.
+    queries: how many images `reconstruct` asks the target about for so many reconstructions, where that is fixed;
+    others: another valid value of a prior's field, where adding 1 gives none.
     """
 
     small: Mapping[str, Any]
     draws: bool = True
     queries: Callable[[int], int] | None = None
+    others: Mapping[str, Any] = field(default_factory=dict)
 
 
 FACTS = {
@@ -92,13 +94,31 @@ def small(name: str) -> Attack:
     return ATTACKS.make(name, FACTS[name].small)
 
 
-def priors_of(attack: Attack) -> list[Prior]:
-    return [value for f in fields(attack) if isinstance(value := getattr(attack, f.name), Prior)]
+def priors_of(component: Attack | Prior) -> list[Prior]:
+    """Its priors, and the priors these start from first."""
+    found: list[Prior] = []
+    for f in fields(component):
+        if isinstance(value := getattr(component, f.name), Prior):
+            found += [*priors_of(value), value]
+    return found
 
 
-def another_value(component: Any, field_name: str) -> Any:
+def fit(prior: Prior, handle: TargetHandle, stored: Callable[[Attack | Prior], Inputs]) -> dict[str, nn.Module]:
+    """Its networks, trained on random public images from what it requires with random weights."""
+    torch.manual_seed(0)
+    networks = prior.networks(RESOLUTION_PX, CLASSES)
+    prior.fit(networks, public_splits(), handle, inputs=stored(prior), device="cpu")
+    return networks
+
+
+def another_value(component: Any, field_name: str, others: Mapping[str, Any]) -> Any:
     """A valid value that differs from the one the component has."""
     value = getattr(component, field_name)
+    if field_name in others:
+        return others[field_name]
+    if isinstance(value, Prior):
+        inner = fields(value)[0].name  # type: ignore[arg-type]
+        return replace(value, **{inner: another_value(value, inner, others)})
     if isinstance(value, str):
         return next(v for v in get_args(get_type_hints(type(component))[field_name]) if v != value)
     if isinstance(value, bool):
@@ -117,16 +137,18 @@ def public_splits() -> Splits:
 
 
 @pytest.fixture(scope="module")
-def stored_priors(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Attack], Inputs]:
-    """Gives an attack its priors with random weights, stored as the stage stores them."""
+def stored_priors(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Attack | Prior], Inputs]:
+    """Gives an attack or a prior what it requires with random weights, stored as the stage stores it."""
 
-    def store(attack: Attack) -> Inputs:
+    def store(attack: Attack | Prior) -> Inputs:
         def fetch(recipe: Recipe) -> Path:
             folder = tmp_path_factory.mktemp("prior")
             prior = PRIORS.remake(Choice(recipe.component, recipe.params["params"], recipe.version))
             torch.manual_seed(1)
             for network_name, network in prior.networks(RESOLUTION_PX, CLASSES).items():
-                save_file(dict(network.state_dict()), folder / f"{network_name}.safetensors")
+                save_file(
+                    {k: v.contiguous() for k, v in network.state_dict().items()}, folder / f"{network_name}.safetensors"
+                )
             return folder
 
         return Inputs(attack.requires(target=TARGET, public=PUBLIC), fetch)
@@ -241,7 +263,8 @@ def test_parameters_of_the_prior_are_in_the_key(name: str) -> None:
         if not isinstance(prior, Prior):
             continue
         for inner in fields(prior):  # type: ignore[arg-type]
-            other = replace(attack, **{f.name: replace(prior, **{inner.name: another_value(prior, inner.name)})})
+            changed = another_value(prior, inner.name, FACTS[name].others)
+            other = replace(attack, **{f.name: replace(prior, **{inner.name: changed})})
             assert ATTACKS.describe(other) != ATTACKS.describe(attack), f"{f.name}.{inner.name}"
             needed = {role: recipe.key for role, recipe in attack.requires(target=TARGET, public=PUBLIC).items()}
             now = {role: recipe.key for role, recipe in other.requires(target=TARGET, public=PUBLIC).items()}
@@ -256,11 +279,11 @@ def test_requires_what_depends_on_the_target_once_per_target_and_the_rest_once_f
     attack = small(name)
     mine = attack.requires(target=TARGET, public=PUBLIC)
     other = attack.requires(target=OTHER_TARGET, public=PUBLIC)
-    assert mine and set(mine) == set(other)
+    assert bool(mine) == bool(priors_of(attack)) and set(mine) == set(other)
     assert mine == attack.requires(target=TARGET, public=PUBLIC)
     for role, recipe in mine.items():
-        depends = PRIORS.get(recipe.component).needs_target
-        assert (TARGET in recipe.inputs.values()) == depends
+        depends = TARGET in list(recipe.walk())
+        assert (TARGET in recipe.inputs.values()) == (PRIORS.get(recipe.component).asks is not None)
         assert (recipe.key == other[role].key) == (not depends), role
 
 
@@ -276,7 +299,7 @@ def test_requires_other_things_for_another_public_set(name: str) -> None:
 def test_a_prior_comes_back_from_its_recipe(prior: str) -> None:
     recipe = PRIORS.make(prior).recipe(public=PUBLIC, target=TARGET)
     assert PRIORS.remake(Choice(recipe.component, recipe.params["params"], recipe.version)) == PRIORS.make(prior)
-    assert ("target" in recipe.inputs) == PRIORS.get(prior).needs_target
+    assert ("target" in recipe.inputs) == (PRIORS.get(prior).asks is not None)
     assert PRIORS.get(prior).paper
 
 
@@ -334,33 +357,36 @@ def test_white_box_answers_carry_gradients_to_the_image_and_served_ones_do_not(t
 
 @every_attack
 def test_uses_exactly_the_access_it_declares(
-    name: str, target: TargetModel, stored_priors: Callable[[Attack], Inputs]
+    name: str, target: TargetModel, stored_priors: Callable[[Attack | Prior], Inputs]
 ) -> None:
     attack = small(name)
     handle = Recorder(target, Defense(), AccessLevel.WHITE_BOX)
     for prior in priors_of(attack):
-        prior.fit(prior.networks(RESOLUTION_PX, CLASSES), public_splits(), handle, device="cpu")
+        fit(prior, handle, stored_priors)
     attack.reconstruct(handle, stored_priors(attack), task_of([0, 1]))
     assert handle.asked == attack.access
 
 
 @every_attack
-def test_a_prior_asks_the_target_only_if_it_says_so(name: str, target: TargetModel) -> None:
+def test_a_prior_asks_the_target_exactly_what_it_says(
+    name: str, target: TargetModel, stored_priors: Callable[[Attack | Prior], Inputs]
+) -> None:
     for prior in priors_of(small(name)):
         handle = Recorder(target, Defense(), AccessLevel.WHITE_BOX)
-        prior.fit(prior.networks(RESOLUTION_PX, CLASSES), public_splits(), handle, device="cpu")
-        assert (handle.queries > 0) == prior.needs_target
+        fit(prior, handle, stored_priors)
+        assert handle.asked == prior.asks and (handle.queries > 0) == (prior.asks is not None)
+        assert prior.asks is None or prior.asks <= small(name).access
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if ATTACKS.get(name).access > AccessLevel.LABELS])
 def test_fails_below_its_access_level(
-    name: str, target: TargetModel, stored_priors: Callable[[Attack], Inputs]
+    name: str, target: TargetModel, stored_priors: Callable[[Attack | Prior], Inputs]
 ) -> None:
     attack = small(name)
     handle = TargetHandle(target, Defense(), AccessLevel(attack.access - 1))
     with pytest.raises(AccessError):
         for prior in priors_of(attack):
-            prior.fit(prior.networks(RESOLUTION_PX, CLASSES), public_splits(), handle, device="cpu")
+            fit(prior, handle, stored_priors)
         attack.reconstruct(handle, stored_priors(attack), task_of([0, 1]))
 
 
@@ -369,7 +395,7 @@ def test_fails_below_its_access_level(
 
 @every_attack
 def test_gives_one_image_in_range_for_each_pair(
-    name: str, target: TargetModel, stored_priors: Callable[[Attack], Inputs]
+    name: str, target: TargetModel, stored_priors: Callable[[Attack | Prior], Inputs]
 ) -> None:
     attack, task = small(name), task_of([0, 2, 3])
     found = run_attack(attack, target, stored_priors(attack), task)
@@ -383,7 +409,7 @@ def test_gives_one_image_in_range_for_each_pair(
 
 @every_attack
 def test_repeats_with_the_same_seed_and_not_with_another(
-    name: str, target: TargetModel, stored_priors: Callable[[Attack], Inputs]
+    name: str, target: TargetModel, stored_priors: Callable[[Attack | Prior], Inputs]
 ) -> None:
     attack = small(name)
     inputs = stored_priors(attack)
@@ -398,7 +424,7 @@ def test_repeats_with_the_same_seed_and_not_with_another(
 
 @every_attack
 def test_results_do_not_depend_on_the_chunk(
-    name: str, target: TargetModel, stored_priors: Callable[[Attack], Inputs], monkeypatch: pytest.MonkeyPatch
+    name: str, target: TargetModel, stored_priors: Callable[[Attack | Prior], Inputs], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attack = small(name)
     inputs, task = stored_priors(attack), task_of([0, 1, 2, 4])
@@ -413,7 +439,7 @@ def test_results_do_not_depend_on_the_chunk(
 @every_attack
 @pytest.mark.parametrize("labels", [[1], [4, 1]], ids=["one identity", "two in another order"])
 def test_an_identity_does_not_depend_on_who_else_is_attacked(
-    name: str, labels: list[int], target: TargetModel, stored_priors: Callable[[Attack], Inputs]
+    name: str, labels: list[int], target: TargetModel, stored_priors: Callable[[Attack | Prior], Inputs]
 ) -> None:
     attack = small(name)
     inputs = stored_priors(attack)
@@ -427,7 +453,7 @@ def test_an_identity_does_not_depend_on_who_else_is_attacked(
 
 @every_attack
 def test_an_identity_out_of_reach_leaves_the_others_and_its_own_guess_alone(
-    name: str, target: TargetModel, stored_priors: Callable[[Attack], Inputs]
+    name: str, target: TargetModel, stored_priors: Callable[[Attack | Prior], Inputs]
 ) -> None:
     """The last class is never answered; its guess is still the same whoever else is attacked."""
     with torch.no_grad():
@@ -440,13 +466,15 @@ def test_an_identity_out_of_reach_leaves_the_others_and_its_own_guess_alone(
 
 
 @every_attack
-def test_leaves_the_target_as_it_was(name: str, target: TargetModel, stored_priors: Callable[[Attack], Inputs]) -> None:
+def test_leaves_the_target_as_it_was(
+    name: str, target: TargetModel, stored_priors: Callable[[Attack | Prior], Inputs]
+) -> None:
     before = {key: value.clone() for key, value in target.state_dict().items()}
     attack = small(name)
     handle = TargetHandle(target, Defense(), attack.access)
     for prior in priors_of(attack):
-        if prior.needs_target:
-            prior.fit(prior.networks(RESOLUTION_PX, CLASSES), public_splits(), handle, device="cpu")
+        if prior.asks is not None:
+            fit(prior, handle, stored_priors)
     attack.reconstruct(handle, stored_priors(attack), task_of([0, 1]))
     assert not any(module.training for module in target.modules())
     assert not any(p.requires_grad or p.grad is not None for p in target.parameters())
@@ -455,7 +483,7 @@ def test_leaves_the_target_as_it_was(name: str, target: TargetModel, stored_prio
 
 @every_attack
 def test_counts_every_image_the_target_sees(
-    name: str, target: TargetModel, stored_priors: Callable[[Attack], Inputs]
+    name: str, target: TargetModel, stored_priors: Callable[[Attack | Prior], Inputs]
 ) -> None:
     attack, task = small(name), task_of([0, 1, 3])
     seen: list[int] = []
@@ -469,7 +497,7 @@ def test_counts_every_image_the_target_sees(
 
 @every_attack
 def test_sees_post_process_exactly_below_white_box(
-    name: str, target: TargetModel, stored_priors: Callable[[Attack], Inputs]
+    name: str, target: TargetModel, stored_priors: Callable[[Attack | Prior], Inputs]
 ) -> None:
     attack = small(name)
     outcome = []
@@ -477,10 +505,8 @@ def test_sees_post_process_exactly_below_white_box(
         handle = TargetHandle(target, defense, attack.access)
         fitted = []
         for prior in priors_of(attack):
-            if prior.needs_target:
-                torch.manual_seed(0)
-                networks = prior.networks(RESOLUTION_PX, CLASSES)
-                prior.fit(networks, public_splits(), handle, device="cpu")
+            if prior.asks is not None:
+                networks = fit(prior, handle, stored_priors)
                 fitted += [value.flatten().double() for net in networks.values() for value in net.state_dict().values()]
         found = attack.reconstruct(handle, stored_priors(attack), task_of([0, 1]))
         outcome.append(torch.cat([found.images.flatten().double(), *fitted]))

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from midef.core.recipe import Recipe
+from midef.attacks._access import AccessLevel
+from midef.core.recipe import Inputs, Recipe
 from midef.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -24,19 +25,25 @@ PRIORS: Registry[Prior] = Registry("prior", "midef.attacks.priors")
 class Prior:
     """Base of what an attacker trains on public data before attacking.
 
-    One that never asks the target is trained once for all targets; one with `needs_target` has it among its inputs.
+    asks: the access it needs to the target while it is trained. None never asks: trained once for all targets; the
+    others have the target among their inputs, and their queries count as the attack's.
     """
 
     paper: ClassVar[str] = ""
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     kind: ClassVar[str] = "prior"
-    needs_target: ClassVar[bool] = False
+    asks: ClassVar[AccessLevel | None] = None
+
+    def requires(self, *, public: Recipe, target: Recipe) -> Mapping[str, Recipe]:
+        """Other priors it starts from, by role."""
+        return {}
 
     def recipe(self, *, public: Recipe, target: Recipe) -> Recipe:
         """The recipe of this prior for this public set (and this target, if it depends on it)."""
         choice = PRIORS.describe(self)
-        inputs = {"public": public, "target": target} if self.needs_target else {"public": public}
+        asked = {} if self.asks is None else {"target": target}
+        inputs = {"public": public, **asked, **self.requires(public=public, target=target)}
         return Recipe(self.kind, choice.name, {"params": choice.params}, inputs, choice.version)
 
     def problems(self, resolution_px: int) -> list[str]:
@@ -56,10 +63,14 @@ class Prior:
         public: Splits,
         handle: TargetHandle | None,
         *,
+        inputs: Inputs,
         device: str,
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
-        """Train the networks in place; returns facts to store (losses, steps)."""
+        """Train the networks in place; returns facts to store (losses, steps).
+
+        handle: the target with the access `asks` names, None where that is None; inputs: folders of what it requires.
+        """
         raise NotImplementedError
 
     def load(self, folder: Path, resolution_px: int, n_classes: int, device: str) -> dict[str, nn.Module]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
+from midef.attacks._access import AccessLevel
 from midef.attacks.priors._base import PRIORS, Prior
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from midef.attacks._handle import TargetHandle
+    from midef.core.recipe import Inputs
     from midef.datasets import Splits
 
 
@@ -32,7 +34,7 @@ class Tcnn(Prior):
 
     paper: ClassVar[str] = "Yang et al., CCS 2019"
     kind: ClassVar[str] = "inverter"
-    needs_target: ClassVar[bool] = True
+    asks: ClassVar[AccessLevel | None] = AccessLevel.SCORES
 
     width: int = 128
     epochs: int = 100
@@ -60,6 +62,7 @@ class Tcnn(Prior):
         public: Splits,
         handle: TargetHandle | None,
         *,
+        inputs: Inputs,
         device: str,
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:

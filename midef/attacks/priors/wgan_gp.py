@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from midef.attacks._handle import TargetHandle
+    from midef.core.recipe import Inputs
     from midef.datasets import Splits
 
 
@@ -66,6 +67,7 @@ class WganGp(Prior):
         public: Splits,
         handle: TargetHandle | None,
         *,
+        inputs: Inputs,
         device: str,
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:

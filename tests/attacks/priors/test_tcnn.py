@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from typing_extensions import override
 from midef.attacks import AccessLevel
 from midef.attacks._handle import TargetHandle
 from midef.attacks.priors.tcnn import Tcnn
+from midef.core import Inputs
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
 from midef.models._network import TargetModel
@@ -87,7 +89,7 @@ def test_it_is_fitted_on_served_answers_and_every_image_is_a_query(
         return {}
 
     monkeypatch.setattr("midef.training.inverter.fit_inverter", spy)
-    Tcnn(width=2, epochs=1).fit({"inverter": nn.Identity()}, public, handle, device="cpu")
+    Tcnn(width=2, epochs=1).fit({"inverter": nn.Identity()}, public, handle, inputs=Inputs({}, Path), device="cpu")
     assert handle.queries == sum(ASKED) == 17
     assert torch.equal(seen["images"], torch.cat([public.train.images, public.report.images]))
     assert torch.equal(seen["held"], public.select.images), "held-out images are not fitted"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from midef.attacks.priors.wgan_gp import WganGp
+from midef.core import Inputs
 from midef.datasets import Images, Splits
 from midef.training.gan import gradient_penalty
 
@@ -44,7 +47,7 @@ def public(side: str) -> Splits:
 def trained(prior: WganGp, side: str = "left") -> dict[str, nn.Module]:
     torch.manual_seed(0)
     networks = prior.networks(16, 0)
-    prior.fit(networks, public(side), None, device="cpu")
+    prior.fit(networks, public(side), None, inputs=Inputs({}, Path), device="cpu")
     return networks
 
 
