@@ -76,5 +76,7 @@ def _identity(sweep_name: str, planned: PlannedCell) -> dict[str, Any]:
         "resolution_px": setup.resolution_px,
         "identities": setup.protocol.identities,
         "images_per_identity": setup.protocol.images_per_identity,
+        "evaluator_resolution_px": setup.protocol.evaluator_resolution_px,
+        **{k: v for k, v in setup.protocol.judging.items() if k != "spread"},
         "seed": cell.seed,
     }

@@ -10,11 +10,11 @@ from difflib import get_close_matches
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from midef.attacks import ATTACKS
+from midef.attacks import ATTACKS, AccessLevel
 from midef.core.canonical import canonical_json, digest
 from midef.core.choice import Choice
 from midef.core.errors import DataError, MidefError, PreflightError, SpecError
@@ -47,6 +47,11 @@ class ProtocolSpec(_Strict):
     identities: int | None = Field(default=None, ge=1)
     images_per_identity: int | None = Field(default=None, ge=1)
     evaluator_resolution_px: int | None = Field(default=None, ge=8)
+    resize: Literal["pil_uint8", "float"] | None = None
+    counted: Literal["all", "best_by_target"] | None = None
+    group_size: int | None = Field(default=None, ge=1)
+    spread: Literal["restarts", "groups", "population", "variance"] | None = None
+    knn_reference: Literal["train", "train+report"] | None = None
 
 
 class SetupSpec(_Strict):
@@ -367,6 +372,8 @@ def _setups(item: SetupSpec, profile: Profile, place: str, data: _Datasets, prob
         _check_disjoint(private, public, place, problems)
     for chosen in filter(None, attacks):
         problems += [f"{place}.attack: {p}" for p in ATTACKS.remake(chosen).problems(resolution_px)]
+        if protocol.counted == "best_by_target" and ATTACKS.get(chosen.name).access < AccessLevel.SCORES:
+            problems.append(f"{place}.protocol: counted best_by_target needs scores, {chosen.name} sees labels only")
     for attack, architecture in product(attacks, architectures):
         if architecture is not None and evaluator is not None:
             _check_networks(architecture, evaluator, resolution_px, protocol, place, problems)

@@ -72,6 +72,10 @@ class TooFewSamples(MidefError):
     """A metric refuses to answer because it was given too little."""
 
 
+class NotApplicable(MidefError):
+    """A question that has no answer in this setup, however often it is asked: a refusal, no failure."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A clause naming the nearest valid word and all of them, to be appended to an error.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ROW_SCHEMA_VERSION = 1
+ROW_SCHEMA_VERSION = 2
+"""2: how the images were judged (group_size, counted, resize, knn_reference)."""
 STATUSES = ("ok", "failed", "refused")
 ORIGINS = ("measured", "published")
 
@@ -14,7 +15,8 @@ class ResultRow:
     """One metric of one cell. Accuracies are in percent. `None` means "does not apply" and never "failed".
 
     value, low, high: the number and its interval within this run; interval: what the interval is;
-    n, groups: images judged and identities they belong to; spread, spread_kind: for published rows.
+    n, groups: images judged and identities they belong to; spread, spread_kind: as the protocol asks, see `Protocol`,
+    whose fields counted, resize, group_size and knn_reference say how the images were judged.
     status and reason: a metric that failed or was refused is a row with a reason, value None, never a 0.
     chance: the value a blind guess reaches, same unit. evaluator_accuracy: percent on the report split.
     """
@@ -62,6 +64,11 @@ class ResultRow:
     wall_s: float | None = None
     peak_memory_mb: float | None = None
     queries: int | None = None
+    evaluator_resolution_px: int | None = None
+    resize: str = ""
+    counted: str = ""
+    group_size: int | None = None
+    knn_reference: str = ""
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:

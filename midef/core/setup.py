@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from midef.core.canonical import json_of_plain, plain, sha256
 from midef.core.choice import Choice
@@ -12,20 +12,42 @@ from midef.core.choice import Choice
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """Which identities are attacked, how often, and how the images reach the evaluator.
+    """Which identities are attacked, how often, and how the images are judged. The defaults are the papers' 300 x 5.
 
-    identities: the first so many labels are attacked; images_per_identity: reconstructions per identity;
-    evaluator_resolution_px: reconstructions are resized to this (8-bit, bilinear) before they are judged.
+    identities: the first so many labels are attacked; images_per_identity: reconstructions per identity, from
+    independent restarts; evaluator_resolution_px: reconstructions are resized to this before they are judged.
+    resize: `pil_uint8`, 8-bit through Pillow's bilinear filter (the papers' low2high), or `float`, bilinear on tensors.
+    counted: `all` reconstructions, or per identity the `best_by_target`, the restart the target gives the highest score
+    (GMI's original protocol; it inflates accuracies, so never compare the two).
+    group_size: identities per group, in order, for the spread. spread: `restarts`, mean over groups of the sample
+    standard deviation of a group's accuracy over restarts; `groups`, sample standard deviation of the groups' means;
+    `population`, population standard deviation of the accuracy of all identities over restarts (MIBench); `variance`,
+    mean over groups of the sample variance over restarts, of fractions (what KedMI's and PLG-MI's codes print).
+    knn_reference: private images that the KNN distance looks at, `train` or `train+report`.
     """
 
     identities: int = 300
     images_per_identity: int = 5
     evaluator_resolution_px: int = 112
+    resize: Literal["pil_uint8", "float"] = "pil_uint8"
+    counted: Literal["all", "best_by_target"] = "all"
+    group_size: int = 60
+    spread: Literal["restarts", "groups", "population", "variance"] = "restarts"
+    knn_reference: Literal["train", "train+report"] = "train"
 
     def __post_init__(self) -> None:
-        for name in ("identities", "images_per_identity", "evaluator_resolution_px"):
+        for name in ("identities", "images_per_identity", "evaluator_resolution_px", "group_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, annotation in get_type_hints(type(self)).items():
+            if get_origin(annotation) is Literal and getattr(self, name) not in get_args(annotation):
+                known = ", ".join(get_args(annotation))
+                raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
+
+    @property
+    def judging(self) -> dict[str, Any]:
+        """The part that decides how reconstructions are judged, not which are made; JSON data."""
+        return {name: getattr(self, name) for name in ("resize", "counted", "group_size", "spread", "knn_reference")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,6 +133,7 @@ class SummaryRow:
     resolution_px: int
     identities: int
     images_per_identity: int
+    counted: str
     natural_accuracy: Estimate
     attack_accuracy_at_1: Estimate
     attack_accuracy_at_5: Estimate
@@ -229,8 +230,9 @@ def _over_seeds(rows: list[ResultRow]) -> SummaryRow:
 
 
 def _worst(run: list[ResultRow]) -> str:
+    """Failed if any metric failed; refused if nothing was measured: a metric that does not apply spoils no cell."""
     states = {row.status for row in run}
-    return next(s for s in ("failed", "refused", "ok") if s in states)
+    return next(s for s in ("failed", "ok", "refused") if s in states)
 
 
 def _stored(seed: int, run: list[ResultRow]) -> tuple[int, str, str]:
@@ -241,7 +243,7 @@ def _stored(seed: int, run: list[ResultRow]) -> tuple[int, str, str]:
 
 _FROM_ROW = (
     *("sweep", "profile", "setup", "defense", "defense_name", "defense_params", "attack", "access", "architecture"),
-    *("private", "public", "evaluator", "resolution_px", "identities", "images_per_identity"),
+    *("private", "public", "evaluator", "resolution_px", "identities", "images_per_identity", "counted"),
 )
 
 
@@ -419,7 +421,8 @@ def setup_table(group: Sequence[SummaryRow]) -> Table:
     runs = f"{count} seed{'' if seeds[-1] == 1 else 's'}"
     facts = [
         f"profile {first.profile}",
-        f"{first.identities} identities x {first.images_per_identity}",
+        f"{first.identities} identities x {first.images_per_identity}"
+        + (", only the best by target score counted" if first.counted == "best_by_target" else ""),
         *(f"chance {chance:.2f} %" for chance in _known(row.chance for row in group)[:1]),
         *(f"evaluator {first.evaluator} {acc:.1f} %" for acc in _known(row.evaluator_accuracy for row in group)[:1]),
         runs,

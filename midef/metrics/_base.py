@@ -23,7 +23,7 @@ class Evidence:
     labels, restarts: [N] of the reconstructions; evaluator_logits: [N, K]; features: [N, D] penultimate features of the
     evaluator; private_features, private_labels: [P, D], [P] of the private training images of the attacked identities.
     queries: asked of the target, inverter training included; attack_s, train_s: seconds of this attack and of training
-    this target.
+    this target. group_size, spread: of the protocol.
     """
 
     n_classes: int
@@ -38,6 +38,8 @@ class Evidence:
     queries: int
     attack_s: float
     train_s: float
+    group_size: int = 60
+    spread: str = "restarts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,8 @@ class Measurement:
     n: int | None = None
     groups: int | None = None
     chance: float | None = None
+    spread: float | None = None
+    spread_kind: str = ""
 
 
 def percent_of_hits(hits: np.ndarray, identities: np.ndarray, *, chance: float) -> Measurement:

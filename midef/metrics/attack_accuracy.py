@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-from midef.core.errors import ShapeError, TooFewSamples
+from midef.core.errors import NotApplicable, ShapeError, TooFewSamples
 from midef.metrics._base import METRICS, Evidence, Measurement, Metric, percent_of_hits
 
 if TYPE_CHECKING:
@@ -31,6 +31,37 @@ def top_k_hits(logits: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     return hits
 
 
+def spread_of_hits(
+    hits: np.ndarray, labels: np.ndarray, restarts: np.ndarray, *, kind: str, group_size: int
+) -> float | None:
+    """How far attack accuracy in percent varies, in one of the ways of `Protocol.spread`.
+
+    Groups are `group_size` identities in ascending order, as the papers' codes process them; their images are averaged
+    per restart. None where there is nothing to compare: one restart, or one group. `variance` is of fractions, 0 to 1.
+
+    Args:
+        hits: success 0/1 of each image [N]; labels, restarts: [N].
+
+    Source: released code of KedMI, PLG-MI and MIBench, which print three different numbers behind the same sign.
+    """
+    import numpy as np
+
+    identities = np.unique(labels)
+    size = len(identities) if kind == "population" else group_size
+    group = np.searchsorted(identities, labels) // size
+    groups = [group == g for g in np.unique(group)]
+    if kind == "groups":
+        means = [hits[own].mean() for own in groups]
+        return None if len(means) < 2 else 100.0 * float(np.std(means, ddof=1))
+    if min(np.unique(labels, return_counts=True)[1]) < 2:
+        return None  # also where the best restart of each identity was kept: those are different ones
+    accuracies = [[hits[own & (restarts == r)].mean() for r in np.unique(restarts[own])] for own in groups]
+    if kind == "variance":
+        return float(np.mean([np.var(of_group, ddof=1) for of_group in accuracies]))
+    ddof = 0 if kind == "population" else 1
+    return 100.0 * float(np.mean([np.std(of_group, ddof=ddof) for of_group in accuracies]))
+
+
 @dataclass(frozen=True, kw_only=True)
 class _AttackAccuracy(Metric):
     paper: ClassVar[str] = "Zhang et al., CVPR 2020; protocol of KedMI"
@@ -46,9 +77,13 @@ class _AttackAccuracy(Metric):
         if n == 0:
             raise TooFewSamples("attack accuracy needs at least 1 reconstruction, got 0")
         if evidence.n_classes <= self.k:
-            raise TooFewSamples(f"attack accuracy@{self.k} needs more than {self.k} classes, got {evidence.n_classes}")
+            raise NotApplicable(f"attack accuracy@{self.k} needs more than {self.k} classes, got {evidence.n_classes}")
         hits = top_k_hits(evidence.evaluator_logits, evidence.labels, self.k)
-        return percent_of_hits(hits, evidence.labels, chance=100.0 * self.k / evidence.n_classes)
+        found = percent_of_hits(hits, evidence.labels, chance=100.0 * self.k / evidence.n_classes)
+        spread = spread_of_hits(
+            hits, evidence.labels, evidence.restarts, kind=evidence.spread, group_size=evidence.group_size
+        )
+        return found if spread is None else replace(found, spread=spread, spread_kind=evidence.spread)
 
 
 @METRICS.add("attack_accuracy_at_1")

@@ -21,7 +21,7 @@ from midef.training import TrainingRecipe
 SPLIT_VERSION = 1
 TRAINING_VERSION = 1
 ATTACK_VERSION = 1
-SCORES_VERSION = 1
+SCORES_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def recipes_for_cell(
     scores = Recipe(
         "scores",
         "metrics",
-        {"metrics": {name: METRICS.get(name).version for name in names}},
+        {"metrics": {name: METRICS.get(name).version for name in names}, "protocol": setup.protocol.judging},
         {"reconstructions": found, "target": target, "evaluator": evaluator, "private": private, "judged": judged},
         SCORES_VERSION,
     )

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from midef.attacks import AccessLevel
+from midef.attacks import ATTACKS, AccessLevel
 from midef.attacks._handle import TargetHandle
-from midef.core.errors import MidefError
+from midef.core.errors import MidefError, NotApplicable
 from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
 from midef.metrics import METRICS, Evidence
@@ -28,7 +29,7 @@ from midef.stages.train_target import load as load_target
 def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -> dict[str, Any]:
     """Write `measurements.json`, `per_image.npz` and `exemplars.npz`.
 
-    A metric that refuses or fails is a measurement with status `failed` and the reason.
+    A metric that fails is a measurement with status `failed` and the reason, one that cannot apply here `refused`.
     """
     target, evaluator = recipe.inputs["target"], recipe.inputs["evaluator"]
     splits = load_splits(inputs.path("private"))
@@ -36,23 +37,30 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     n_classes = len(splits.class_names)
     with np.load(inputs.path("reconstructions") / "images.npz", allow_pickle=False) as stored:
         found = {name: stored[name] for name in ("images", "labels", "restarts")}
-    judge = load_target(evaluator, inputs.path("evaluator"), context, n_classes)
-    seen = low_to_high(torch.from_numpy(found["images"]), resolution_of(evaluator))
-    logits, features = judge_images(judge, seen, context.device)
-    attacked = np.unique(found["labels"])
-    private = torch.from_numpy(np.isin(judged.train.labels.numpy(), attacked))
-    private_logits, private_features = judge_images(judge, judged.train.images[private], context.device)
-    del private_logits
-    report_logits, _ = judge_images(judge, judged.report.images, context.device)
-    evaluator_accuracy = 100.0 * float((report_logits.argmax(axis=1) == judged.report.labels.numpy()).mean())
+    protocol = recipe.params["protocol"]
     torch.manual_seed(derive_seed("answers", recipe.inputs["reconstructions"].params["seed"]))  # as in the attack
+    attack = ATTACKS.get(recipe.inputs["reconstructions"].component)
     handle = TargetHandle(
         load_target(target, inputs.path("target"), context, n_classes),
         defense_of(target),
-        AccessLevel.LABELS,
+        attack.access,
         device=context.device,
     )
     served = [handle.labels(part.to(context.device).float() / 255).cpu() for part in splits.report.images.split(512)]
+    if protocol["counted"] == "best_by_target":
+        kept = best_restarts(found["labels"], own_scores(handle, found["images"], found["labels"]))
+        found = {name: values[kept] for name, values in found.items()}
+    judge = load_target(evaluator, inputs.path("evaluator"), context, n_classes)
+    seen = low_to_high(torch.from_numpy(found["images"]), resolution_of(evaluator), resize=protocol["resize"])
+    logits, features = judge_images(judge, seen, context.device)
+    attacked = np.unique(found["labels"])
+    known = [judged.train, judged.report] if protocol["knn_reference"] == "train+report" else [judged.train]
+    private_images = torch.cat([part.images for part in known])
+    private_labels = torch.cat([part.labels for part in known]).numpy()
+    private = np.isin(private_labels, attacked)
+    _, private_features = judge_images(judge, private_images[torch.from_numpy(private)], context.device)
+    report_logits, _ = judge_images(judge, judged.report.images, context.device)
+    evaluator_accuracy = 100.0 * float((report_logits.argmax(axis=1) == judged.report.labels.numpy()).mean())
     facts = {
         role: context.store.artifacts.meta(recipe.inputs[role].key)["facts"] for role in ("reconstructions", "target")
     }
@@ -65,10 +73,12 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         evaluator_logits=logits,
         features=features,
         private_features=private_features,
-        private_labels=judged.train.labels[private].numpy(),
+        private_labels=private_labels[private],
         queries=facts["reconstructions"]["queries"],
         attack_s=facts["reconstructions"]["attack_s"],
         train_s=facts["target"]["train_s"],
+        group_size=protocol["group_size"],
+        spread=protocol["spread"],
     )
     (folder / "measurements.json").write_text(json.dumps(measure(list(recipe.params["metrics"]), evidence), indent=1))
     np.savez_compressed(
@@ -84,7 +94,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
 
 
 def measure(names: list[str], evidence: Evidence) -> list[dict[str, Any]]:
-    """One entry per metric, `ok` or `failed` with the reason."""
+    """One entry per metric, `ok`, or `failed` or `refused` with the reason."""
     entries: list[dict[str, Any]] = []
     for name in names:
         metric = METRICS.make(name)
@@ -95,17 +105,52 @@ def measure(names: list[str], evidence: Evidence) -> list[dict[str, Any]]:
                 raise MidefError(f"{name} came out as {measured.value}; the evaluator's answers are no numbers")
             entry |= {"status": "ok", "reason": "", **vars(measured)}
         except MidefError as error:
-            entry |= {"status": "failed", "reason": f"{type(error).__name__}: {error}", "value": None}
+            status = "refused" if isinstance(error, NotApplicable) else "failed"
+            entry |= {"status": status, "reason": f"{type(error).__name__}: {error}", "value": None}
         entries.append(entry)
     return entries
 
 
-def low_to_high(images: Tensor, resolution_px: int) -> Tensor:
-    """Images [N, 3, H, W] uint8 at the evaluator's resolution, through Pillow's bilinear resize of 8-bit images."""
+def own_scores(handle: TargetHandle, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What the attacker sees the target give each image [N, 3, H, W] uint8 for its identity [N].
+
+    Raises:
+        AccessError: with label-only access.
+    """
+    scores = []
+    for part, own in zip(torch.from_numpy(images).split(256), torch.from_numpy(labels).split(256), strict=True):
+        given = part.to(handle.device).float() / 255
+        if handle.access >= AccessLevel.WHITE_BOX:  # holds the weights: what is served is not what it sees
+            with torch.no_grad():
+                answers = handle.run(given).logits.float().softmax(dim=1)
+        else:
+            answers = handle.scores(given)
+        scores.append(answers.gather(1, own.to(answers.device)[:, None])[:, 0].cpu())
+    return torch.cat(scores).numpy()
+
+
+def best_restarts(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Positions [I] of the reconstruction with the highest score of each identity, identities ascending."""
+    order = np.lexsort((-scores, labels))
+    _, first = np.unique(labels[order], return_index=True)
+    kept: np.ndarray = order[first]
+    return kept
+
+
+def low_to_high(images: Tensor, resolution_px: int, *, resize: str = "pil_uint8") -> Tensor:
+    """Images [N, 3, H, W] uint8 at the evaluator's resolution.
+
+    resize: `pil_uint8`, Pillow's bilinear resize of 8-bit images; `float`, torch's bilinear interpolation with
+    antialiasing off, as PLG-MI's code does it, rounded back to 8 bits.
+    """
     from PIL import Image
 
     if images.shape[-1] == resolution_px:
         return images
+    if resize == "float":
+        size = (resolution_px, resolution_px)
+        larger = F.interpolate(images.float(), size=size, mode="bilinear", align_corners=False)
+        return larger.round().clamp(0, 255).to(torch.uint8)
     resized = [
         np.asarray(
             Image.fromarray(image).resize((resolution_px, resolution_px), Image.Resampling.BILINEAR), dtype=np.uint8

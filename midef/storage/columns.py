@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -90,9 +90,23 @@ def from_parquet(content: bytes, name: str, columns: Sequence[str] | None = None
             f"{ROW_SCHEMA_VERSION}: upgrade midef or choose another --store"
         )
     expected = ROW_SCHEMA if columns is None else pa.schema([ROW_SCHEMA.field(column) for column in columns])
+    if int(version) < ROW_SCHEMA_VERSION:
+        table = _upgraded(table, expected)
     if not table.schema.equals(expected):
         raise UnreadableFile(f"expected the columns of row schema {ROW_SCHEMA_VERSION}, found {table.schema.names}")
     return table
+
+
+def _upgraded(table: pa.Table, expected: pa.Schema) -> pa.Table:
+    """A table of an older schema with the columns that were added since, holding their defaults."""
+    defaults = {f.name: f.default for f in fields(ResultRow) if f.default is not MISSING}
+    for column in expected:
+        if column.name not in table.schema.names and column.name in defaults:
+            values = pa.array([defaults[column.name]] * len(table), type=column.type)
+            table = table.append_column(column, values)
+    if set(table.schema.names) != set(expected.names):
+        return table  # not one of ours: refused by the caller
+    return table.select(expected.names)
 
 
 def read_checked(content: bytes, columns: Sequence[str] | None = None) -> pa.Table:

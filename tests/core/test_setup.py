@@ -46,3 +46,13 @@ def test_equal_cells_share_their_file() -> None:
 def test_a_protocol_needs_at_least_one_of_everything(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         Protocol(**{name: 0})
+
+
+@pytest.mark.parametrize("name", ["resize", "counted", "spread", "knn_reference"])
+def test_a_protocol_knows_the_ways_of_judging(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be one of .*, got 'median'"):
+        Protocol(**{name: "median"})  # type: ignore[arg-type]
+
+
+def test_what_is_judged_does_not_name_what_is_made() -> None:
+    assert set(Protocol().judging) == {"resize", "counted", "group_size", "spread", "knn_reference"}

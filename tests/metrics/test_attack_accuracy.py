@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
+
 import numpy as np
 import pytest
 
 from midef.core import ShapeError
-from midef.metrics.attack_accuracy import top_k_hits
+from midef.metrics.attack_accuracy import spread_of_hits, top_k_hits
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
@@ -50,3 +52,47 @@ def test_top_five_holds_top_one() -> None:
 def test_wrong_shapes_are_explained(logits: np.ndarray, labels: np.ndarray) -> None:
     with pytest.raises(ShapeError, match=r"needs logits \[N, K\] and N labels"):
         top_k_hits(logits, labels, 1)
+
+
+# ---------------------------------------------------------------- how far it varies
+
+
+@pytest.fixture
+def judged() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """hits, labels, restarts: 7 identities x 5 restarts in random order, restart 0 always right, others by chance."""
+    rng = np.random.default_rng(3)
+    labels, restarts = np.repeat(np.arange(7) * 10, 5), np.tile(np.arange(5), 7)
+    hits = (restarts == 0) | (rng.random(35) < 0.4)
+    order = rng.permutation(35)
+    return hits[order], labels[order], restarts[order]
+
+
+def by_hand(judged: tuple[np.ndarray, np.ndarray, np.ndarray], group: list[int]) -> list[float]:
+    """Accuracy of a group of identities in each restart, percent."""
+    table = {(label, restart): hit for hit, label, restart in zip(*judged, strict=True)}
+    return [100 * sum(table[label, restart] for label in group) / len(group) for restart in range(5)]
+
+
+def test_spread_is_what_each_paper_prints(judged: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    groups = [[0, 10, 20], [30, 40, 50], [60]]
+    accuracies = [by_hand(judged, group) for group in groups]
+    everyone = by_hand(judged, [label for group in groups for label in group])
+    expected = {
+        "restarts": statistics.mean(statistics.stdev(a) for a in accuracies),
+        "groups": statistics.stdev(statistics.mean(a) for a in accuracies),
+        "population": statistics.pstdev(everyone),
+        "variance": statistics.mean(statistics.variance([v / 100 for v in a]) for a in accuracies),
+    }
+    found = {kind: spread_of_hits(*judged, kind=kind, group_size=3) for kind in expected}
+    assert found == pytest.approx(expected)
+    assert len({round(v, 6) for v in expected.values()}) == 4, "the four can be told apart"
+
+
+@pytest.mark.parametrize("kind", ["restarts", "population", "variance"])
+def test_one_restart_has_no_spread(kind: str) -> None:
+    hits, labels = np.array([True, False, True]), np.arange(3)
+    assert spread_of_hits(hits, labels, np.zeros(3, int), kind=kind, group_size=2) is None
+
+
+def test_one_group_has_no_spread_over_groups(judged: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    assert spread_of_hits(*judged, kind="groups", group_size=7) is None

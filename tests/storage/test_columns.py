@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
@@ -112,3 +112,32 @@ def test_a_flipped_bit_never_gives_other_rows() -> None:
         except (UnreadableFile, StoreSchemaError):
             found += 1
     assert found > 100
+
+
+def test_rows_of_an_older_schema_are_read_with_defaults_for_what_came_later() -> None:
+    row = ResultRow(
+        **{f.name: _example(get_type_hints(ResultRow)[f.name]) for f in fields(ResultRow)} | {"status": "ok"}
+    )  # type: ignore[arg-type]
+    later = ["evaluator_resolution_px", "resize", "counted", "group_size", "knn_reference"]
+    old = table_from_rows([row]).drop_columns(later).replace_schema_metadata({SCHEMA_KEY: b"1"})
+    (read,) = rows_from_table(from_parquet(to_parquet(old), "old"))
+    assert read == replace(row, evaluator_resolution_px=None, resize="", counted="", group_size=None, knn_reference="")
+    (only,) = from_parquet(to_parquet(old), "old", columns=["metric", "group_size"]).to_pylist()
+    assert only == {"metric": row.metric, "group_size": None}
+
+
+def test_an_older_file_without_a_column_it_had_is_not_ours() -> None:
+    row = ResultRow(
+        **{f.name: _example(get_type_hints(ResultRow)[f.name]) for f in fields(ResultRow)} | {"status": "ok"}
+    )  # type: ignore[arg-type]
+    old = table_from_rows([row]).drop_columns(["sweep"]).replace_schema_metadata({SCHEMA_KEY: b"1"})
+    with pytest.raises(UnreadableFile, match="expected the columns"):
+        from_parquet(to_parquet(old), "old")
+
+
+def _example() -> ResultRow:
+    """Every column with a value of its type that is no default."""
+    values = {str: "measured", int: 3, float: 0.5}
+    hints = get_type_hints(ResultRow)
+    given = {f.name: values[(get_args(hints[f.name]) or (hints[f.name],))[0]] for f in fields(ResultRow)}
+    return ResultRow(**{**given, "status": "ok"})
