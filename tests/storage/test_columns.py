@@ -115,9 +115,7 @@ def test_a_flipped_bit_never_gives_other_rows() -> None:
 
 
 def test_rows_of_an_older_schema_are_read_with_defaults_for_what_came_later() -> None:
-    row = ResultRow(
-        **{f.name: _example(get_type_hints(ResultRow)[f.name]) for f in fields(ResultRow)} | {"status": "ok"}
-    )  # type: ignore[arg-type]
+    row = _example()
     later = ["evaluator_resolution_px", "resize", "counted", "group_size", "knn_reference"]
     old = table_from_rows([row]).drop_columns(later).replace_schema_metadata({SCHEMA_KEY: b"1"})
     (read,) = rows_from_table(from_parquet(to_parquet(old), "old"))
@@ -127,9 +125,7 @@ def test_rows_of_an_older_schema_are_read_with_defaults_for_what_came_later() ->
 
 
 def test_an_older_file_without_a_column_it_had_is_not_ours() -> None:
-    row = ResultRow(
-        **{f.name: _example(get_type_hints(ResultRow)[f.name]) for f in fields(ResultRow)} | {"status": "ok"}
-    )  # type: ignore[arg-type]
+    row = _example()
     old = table_from_rows([row]).drop_columns(["sweep"]).replace_schema_metadata({SCHEMA_KEY: b"1"})
     with pytest.raises(UnreadableFile, match="expected the columns"):
         from_parquet(to_parquet(old), "old")
