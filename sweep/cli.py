@@ -335,6 +335,7 @@ def _doctor(options: argparse.Namespace) -> int:
     while not where.exists():
         where = where.parent
     _say(f"ok       free disk at {options.store}: {shutil.disk_usage(where).free / 2**30:.0f} GiB")
+    said = ""
     try:
         sweep = _sweep(options)
         _say(f"ok       sweep {sweep.name}: {len(sweep.cells)} cells, data sets found")
@@ -342,7 +343,28 @@ def _doctor(options: argparse.Namespace) -> int:
         lacking += 1
         for problem in error.problems:
             _say(f"missing  {problem}")
+            said += problem
+    _doctor_weights(options, said)
     return 3 if lacking else EXIT_OK
+
+
+def _doctor_weights(options: argparse.Namespace, said: str) -> None:
+    """Which published weights the networks of this sweep could start from, and which of these files are here.
+
+    said: what is known to be missing; it is not said again.
+    """
+    from midef.models import ARCHITECTURES
+    from midef.models._weights import lines, weights_folder
+    from sweep.profiles import profile_named
+    from sweep.spec import read_spec
+
+    spec = read_spec(options.config, options.set)
+    profile = profile_named(spec.profile)
+    wanted = [w for s in spec.setups for w in (*(s.architecture or [profile.architecture]), s.evaluator)]
+    names = {ARCHITECTURES.parse(w or profile.evaluator)[0] for w in wanted}
+    for is_here, text in lines(weights_folder(), sorted(names)):
+        if text not in said:
+            _say(f"{'ok      ' if is_here else 'optional'} {text}")
 
 
 def _analyse(options: argparse.Namespace) -> int:

@@ -18,12 +18,13 @@ from midef.attacks import ATTACKS, AccessLevel
 from midef.core.canonical import canonical_json, digest
 from midef.core.choice import Choice
 from midef.core.errors import DataError, MidefError, PreflightError, SpecError
+from midef.core.recipe import Recipe
 from midef.core.setup import Cell, Protocol, Setup
 from midef.datasets import DATASETS, Dataset
 from midef.datasets._base import PATHS
 from midef.defenses._stack import choose_defense, remake_defense
 from midef.models import ARCHITECTURES
-from midef.stages import CellRecipes, place_dataset, recipes_for_cell
+from midef.stages import CellRecipes, place_dataset, place_weights, published_recipe, recipes_for_cell
 from midef.training import TrainingRecipe
 from sweep.profiles import Profile, profile_named
 
@@ -57,7 +58,8 @@ class ProtocolSpec(_Strict):
 class SetupSpec(_Strict):
     """One row of the matrix; several where `attack` or `architecture` is a list. The profile says what is left out.
 
-    pretraining: a labelled data set that the targets' backbone learns first; without one they start fresh.
+    pretraining: a labelled data set that the targets' backbone learns first; weights, evaluator_weights: published
+    weights (imagenet, ms1m) that backbones of targets or of the evaluator start from. Without, they start fresh.
     """
 
     id: str = ""
@@ -66,6 +68,8 @@ class SetupSpec(_Strict):
     private: Wanted | None = None
     public: Wanted | None = None
     pretraining: Wanted | None = None
+    weights: str = ""
+    evaluator_weights: str = ""
     evaluator: Wanted | None = None
     resolution_px: int | None = Field(default=None, ge=8, le=2048)
     protocol: ProtocolSpec = ProtocolSpec()
@@ -307,6 +311,7 @@ class _Datasets:
         self.lacking, self.problems = lacking, problems
         self._known: dict[str, tuple[Choice, Dataset] | None] = {}
         self._where: dict[str, dict[str, Any]] = {}
+        self._published: dict[str, dict[str, Any]] = {}
 
     def choose(self, wanted: Wanted, place: str) -> tuple[Choice, Dataset] | None:
         """The choice with a fingerprint instead of paths; None after a problem was noted."""
@@ -334,9 +339,13 @@ class _Datasets:
         self._where[canonical_json(keyed.keyed)] = where
         return keyed, dataset
 
+    def place(self, recipe: Recipe, where: dict[str, Any]) -> None:
+        """Note where the file of published weights lies."""
+        self._published[recipe.key.digest] = where
+
     def locations(self, cells: Sequence[PlannedCell]) -> dict[str, dict[str, Any]]:
-        """Where the files of each split artifact lie."""
-        found: dict[str, dict[str, Any]] = {}
+        """Where the files of each split artifact and of published weights lie."""
+        found = dict(self._published)
         for planned in cells:
             for recipe in planned.recipes.scores.walk():
                 if recipe.kind == "split" and recipe.key.digest not in found:
@@ -366,6 +375,8 @@ def _setups(item: SetupSpec, profile: Profile, place: str, data: _Datasets, prob
         pretraining = _dataset(item.pretraining, f"{place}.pretraining", data, problems)
         if pretraining is not None:
             _check_pretraining(pretraining, private, f"{place}.pretraining", problems)
+    if item.pretraining and item.weights:
+        problems.append(f"{place}: give pretraining or weights, not both; a backbone starts from one of them")
     if private is not None:
         _check_private(private[1], protocol, f"{place}.private", problems)
     if private is not None and public is not None:
@@ -377,6 +388,11 @@ def _setups(item: SetupSpec, profile: Profile, place: str, data: _Datasets, prob
     for attack, architecture in product(attacks, architectures):
         if architecture is not None and evaluator is not None:
             _check_networks(architecture, evaluator, resolution_px, protocol, place, problems)
+        weights = _weights(item.weights, architecture, resolution_px, f"{place}.weights", data, problems)
+        judging_px = protocol.evaluator_resolution_px
+        judges_weights = _weights(
+            item.evaluator_weights, evaluator, judging_px, f"{place}.evaluator_weights", data, problems
+        )
         if None in (attack, architecture, evaluator, private, public) or (item.pretraining and pretraining is None):
             continue
         assert attack and architecture and evaluator and private and public
@@ -395,7 +411,30 @@ def _setups(item: SetupSpec, profile: Profile, place: str, data: _Datasets, prob
             resolution_px=resolution_px,
             protocol=protocol,
             pretraining=None if pretraining is None else pretraining[0],
+            weights=weights,
+            evaluator_weights=judges_weights,
         )
+
+
+def _weights(
+    name: str, architecture: Choice | None, resolution_px: int, place: str, data: _Datasets, problems: _Problems
+) -> Choice | None:
+    """Published weights that fit the network and are here; None where none are wanted, or after a problem was noted."""
+    if not name or architecture is None:
+        return None
+    from midef.models._weights import misfits, weights_folder
+
+    found = misfits(name, ARCHITECTURES.remake(architecture), resolution_px)
+    problems += [f"{place}: {problem}" for problem in found]
+    if found:
+        return None
+    try:
+        choice, where = place_weights(name, architecture, weights_folder())
+    except PreflightError as error:
+        data.lacking.take(place, error)
+        return None
+    data.place(published_recipe(choice, architecture, resolution_px), where)
+    return choice
 
 
 def _word(label: str) -> str:
@@ -507,7 +546,8 @@ def _cell(
     )
     facts = ARCHITECTURES.remake(setup.architecture).facts()
     made = remake_defense(defense)
-    reasons = made.problems(replace(facts, pretrained=setup.pretraining is not None))
+    pretrained = setup.pretraining is not None or setup.weights is not None
+    reasons = made.problems(replace(facts, pretrained=pretrained))
     if profile.train_workers > 1 and any("companion" in part.owned_slots() for part in made.parts()):
         reasons.append(f"it trains in one process, profile {profile.name} trains in {profile.train_workers}")
     cell = Cell(setup=setup, defense=defense, seed=seed, profile=profile.name, scores=recipes.scores.key.digest)

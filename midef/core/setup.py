@@ -54,7 +54,9 @@ class Protocol:
 class Setup:
     """One row of the matrix: attack, architecture, private and public data, resolution and protocol.
 
-    pretraining: labelled images that every target's backbone learns first; None starts from fresh weights.
+    pretraining: labelled images that every target's backbone learns first; weights, evaluator_weights: published
+    weights that the backbones of targets or of the evaluator start from, with the sha256 of their file. None of them
+    starts afresh.
     """
 
     id: str
@@ -66,20 +68,24 @@ class Setup:
     resolution_px: int
     protocol: Protocol
     pretraining: Choice | None = None
+    weights: Choice | None = None
+    evaluator_weights: Choice | None = None
 
     @cached_property
     def plain(self) -> dict[str, Any]:
         """As JSON data, with every parameter; read it, never change it."""
         keyed = {n: getattr(self, n).keyed for n in ("attack", "architecture", "private", "public", "evaluator")}
-        if self.pretraining is not None:
-            keyed["pretraining"] = self.pretraining.keyed
+        for name in ("pretraining", "weights", "evaluator_weights"):
+            if getattr(self, name) is not None:
+                keyed[name] = getattr(self, name).keyed
         return {"id": self.id, **keyed, "resolution_px": self.resolution_px, "protocol": plain(self.protocol)}
 
     @property
     def target(self) -> str:
         """The target as shown: the architecture and what its backbone was pre-trained on."""
         start = "" if self.pretraining is None else f", pre-trained on {self.pretraining.label}"
-        return self.architecture.label + start
+        published = "" if self.weights is None else f", from {self.weights.name} weights"
+        return self.architecture.label + start + published
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,7 +62,7 @@ def ensure(recipe: Recipe, context: BuildContext) -> Path:
         pass
     except DamagedArtifact as error:
         context.store.artifacts.set_aside(recipe.key, str(error))
-    if context.fit is not None and recipe.kind in ("target", "evaluator"):
+    if context.fit is not None and recipe.kind in ("target", "evaluator") and recipe.inputs:
         for needed in recipe.inputs.values():
             ensure(needed, context)
         context.fit(recipe, context)

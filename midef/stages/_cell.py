@@ -53,11 +53,12 @@ def target_recipe(
     seed: int,
     pretraining: Recipe | None = None,
     pretraining_training: TrainingRecipe | None = None,
+    published: Recipe | None = None,
 ) -> Recipe:
     """A classifier trained on private data under a defense, with whatever the defense starts from.
 
     pretraining: labelled images its backbone learns first, undefended, once for all defenses and seeds;
-    pretraining_training: how; None as the target itself.
+    pretraining_training: how; None as the target itself. published: weights its backbone starts from instead.
     """
     params: dict[str, Any] = {"architecture": architecture.keyed, "training": training, "seed": seed}
     undefended = {**params, "defense": NO_DEFENSE.keyed}
@@ -65,6 +66,8 @@ def target_recipe(
     if pretraining is not None:
         backbone = {**undefended, "seed": 0, "training": pretraining_training or training}
         inputs[BACKBONE] = Recipe("target", "classifier", backbone, {"private": pretraining}, TRAINING_VERSION)
+    if published is not None:
+        inputs[BACKBONE] = published
     plain = Recipe("target", "classifier", undefended, inputs, TRAINING_VERSION)
     if defense.name == NO_DEFENSE.name:
         return plain
@@ -73,10 +76,20 @@ def target_recipe(
 
 
 @lru_cache(1024)
-def evaluator_recipe(private: Recipe, architecture: Choice, training: TrainingRecipe) -> Recipe:
-    """The independent judge: one for all targets, defenses and seeds."""
+def evaluator_recipe(
+    private: Recipe, architecture: Choice, training: TrainingRecipe, *, published: Recipe | None = None
+) -> Recipe:
+    """The independent judge: one for all targets, defenses and seeds. published: weights its backbone starts from."""
     params = {"architecture": architecture.keyed, "training": training, "seed": 0}
-    return Recipe("evaluator", "classifier", params, {"private": private}, TRAINING_VERSION)
+    inputs = {"private": private} if published is None else {"private": private, BACKBONE: published}
+    return Recipe("evaluator", "classifier", params, inputs, TRAINING_VERSION)
+
+
+@lru_cache(1024)
+def published_recipe(weights: Choice, architecture: Choice, resolution_px: int) -> Recipe:
+    """A published trunk under the names of our architecture. `weights.params` hold the sha256 of its file."""
+    params = {"weights": weights.params, "architecture": architecture.keyed, "resolution_px": resolution_px}
+    return Recipe("target", PUBLISHED, {**params, "name": weights.name}, version=TRAINING_VERSION)
 
 
 def recipes_for_cell(
@@ -96,6 +109,13 @@ def recipes_for_cell(
     if setup.protocol.evaluator_resolution_px != setup.resolution_px:
         judged = split_recipe(setup.private, setup.protocol.evaluator_resolution_px)
     pretraining = None if setup.pretraining is None else split_recipe(setup.pretraining, setup.resolution_px)
+    published = None
+    if setup.weights is not None:
+        published = published_recipe(setup.weights, setup.architecture, setup.resolution_px)
+    judges_start = None
+    if setup.evaluator_weights is not None:
+        px = setup.protocol.evaluator_resolution_px
+        judges_start = published_recipe(setup.evaluator_weights, setup.evaluator, px)
     target = target_recipe(
         private,
         setup.architecture,
@@ -104,8 +124,9 @@ def recipes_for_cell(
         seed=seed,
         pretraining=pretraining,
         pretraining_training=pretraining_training,
+        published=published,
     )
-    evaluator = evaluator_recipe(judged, setup.evaluator, evaluator_training)
+    evaluator = evaluator_recipe(judged, setup.evaluator, evaluator_training, published=judges_start)
     attack = ATTACKS.remake(setup.attack)
     found = Recipe(
         "reconstructions",
@@ -150,6 +171,21 @@ def place_dataset(choice: Choice) -> tuple[Choice, dict[str, Any]]:
     return Choice(choice.name, params, choice.version, choice.label), where
 
 
+def place_weights(name: str, architecture: Choice, folder: Path) -> tuple[Choice, dict[str, Any]]:
+    """Published weights for a `Setup`, named by what their file holds, and the path for `BuildContext.locations`.
+
+    Raises:
+        SpecError: if no weights of this name are published for the architecture.
+        PreflightError: if the file is not in `folder`, saying which file and where to get it.
+    """
+    from midef.models._weights import sha256_of, weight_file
+
+    path = weight_file(name, architecture.name, folder)
+    return Choice(name, {"sha256": sha256_of(path)}, 1, name), {"path": str(path)}
+
+
 BACKBONE = "backbone"
 """Role of the target whose blocks a training starts from: learned on other images, with another head."""
+PUBLISHED = "published"
+"""Component of a backbone that was published instead of trained here."""
 NO_DEFENSE = Choice("none", {}, 1)

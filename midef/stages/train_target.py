@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from midef.core.choice import Choice
-from midef.core.errors import SpecError
+from midef.core.errors import DataError, SpecError
 from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
 from midef.defenses import PHASE_ONE, Defense
@@ -20,7 +20,7 @@ from midef.defenses._stack import remake_defense
 from midef.models import ARCHITECTURES, ModelFacts
 from midef.models._network import TargetModel
 from midef.stages._base import BuildContext
-from midef.stages._cell import BACKBONE
+from midef.stages._cell import BACKBONE, PUBLISHED
 from midef.stages.load_split import load as load_splits
 from midef.training import TrainingRecipe
 from midef.training.classifier import accuracy, fit_classifier
@@ -34,9 +34,14 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     The seed fixes initial weights and the order of batches whatever the defense, so that a defense switched off gives
     the undefended target.
 
+    A published backbone is read from its file instead, without a head.
+
     Raises:
         SpecError: if the defense cannot work on this architecture.
+        DataError: if the file of a published backbone is another one than planned, or does not fit.
     """
+    if recipe.component == PUBLISHED:
+        return _read_published(recipe, context, folder)
     splits = load_splits(inputs.path("private"))
     seed = int(recipe.params["seed"])
     defense = defense_of(recipe)
@@ -82,6 +87,27 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     }
 
 
+def _read_published(recipe: Recipe, context: BuildContext, folder: Path) -> dict[str, Any]:
+    """Write the published trunk under our names, the part of our network that no published file has left out."""
+    from midef.models._weights import own_blocks, read_backbone, sha256_of
+
+    where = context.locations.get(recipe.key.digest, {}).get("path")
+    weights, architecture = (
+        recipe.params["name"],
+        ARCHITECTURES.remake(Choice.from_plain(recipe.params["architecture"])),
+    )
+    name = recipe.params["architecture"]["name"]
+    if where is None:
+        raise DataError(f"{weights} weights of {name}: nobody said where their file lies; plan again on this machine")
+    if sha256_of(Path(where)) != recipe.params["weights"]["sha256"]:
+        raise DataError(f"{where} is another file than the one the plan was made with; plan again")
+    model = architecture.build(2, int(recipe.params["resolution_px"]))
+    trunk = read_backbone(weights, name, Path(where), model)
+    kept = {k: v for k, v in trunk.items() if k.partition(".")[0] not in own_blocks(name)}
+    save_file({f"blocks.{k}": v.detach().cpu().contiguous() for k, v in kept.items()}, folder / WEIGHTS)
+    return {"train_s": 0.0, "weights": weights, "sha256": recipe.params["weights"]["sha256"]}
+
+
 def resolution_of(recipe: Recipe) -> int:
     """Resolution of the images a target or evaluator was trained on."""
     return int(recipe.inputs["private"].params["resolution_px"])
@@ -106,8 +132,10 @@ def starting_network(recipe: Recipe, inputs: Inputs, context: BuildContext, n_cl
     else:
         model = _fresh(recipe, n_classes)
         if BACKBONE in recipe.inputs:
-            blocks = load_file(inputs.path(BACKBONE) / WEIGHTS)
-            model.blocks.load_state_dict({k.removeprefix("blocks."): v for k, v in blocks.items() if "blocks." in k})
+            stored = load_file(inputs.path(BACKBONE) / WEIGHTS)
+            blocks = {k.removeprefix("blocks."): v for k, v in stored.items() if k.startswith("blocks.")}
+            fresh = model.blocks.state_dict() if recipe.inputs[BACKBONE].component == PUBLISHED else {}
+            model.blocks.load_state_dict({**fresh, **blocks})
     return _defend(recipe, model, inputs)
 
 
