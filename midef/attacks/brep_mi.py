@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
@@ -27,6 +27,10 @@ LARGEST_RADIUS = 1e6
 """A row whose sphere is larger is done: the target gives this label everywhere, and growing on would never end."""
 
 
+Ask = Callable[["Tensor"], "Tensor"]
+"""Labels [N] the target gives the images of latents [N, Z]."""
+
+
 @ATTACKS.add("brep_mi")
 @dataclass(frozen=True, kw_only=True)
 class BrepMi(Attack):
@@ -36,21 +40,25 @@ class BrepMi(Attack):
     radius: of the first sphere; growth: of the radius; inside_share: more than this mean of the signs (+1 inside, -1
     outside) grows it, 0.75 of 32 needs 29 inside; largest_step: bound on the step (radius / 3 below it);
     clamp: bound on each latent coordinate; pool_batches: batches of 256 random latents searched for a start;
-    redraws: rejected moves in a row before the iteration counts anyway.
+    redraws: rejected moves in a row before the iteration counts anyway. targets: `given` attacks the identities asked
+    for; `first_seen`, as many, but those whose label random latents get first, the authors' default: easier ones.
 
     The result is the latent at the last growth of the radius. An identity no random latent falls into, or whose radius
     never grew, is returned with `found` False and its start (or a random image): it is judged, and mostly counts as a
     failure.
 
-    Source: Kahla et al., CVPR 2022, released code; targeted mode. MIBench's copy omits clamp and rejection and grows
-    from 25 inside; we follow the authors. We differ: several restarts are independent starts; all identities run in one
-    batch, each with its own random stream; the loss query the code makes for its log is left out; `redraws` and
-    `LARGEST_RADIUS` guard loops the code leaves endless.
+    Source: Kahla et al., CVPR 2022, released code. MIBench's copy omits clamp and rejection and grows from 25 inside
+    (the preset `mibench` takes the threshold only); we follow the authors. We differ: several restarts are independent
+    starts; all identities run in one batch, each with its own random stream; the loss query the code makes for its log
+    is left out; `redraws` and `LARGEST_RADIUS` guard loops the code leaves endless.
     """
 
     paper: ClassVar[str] = "Kahla et al., CVPR 2022 (arXiv 2203.06580)"
     access: ClassVar[AccessLevel] = AccessLevel.LABELS
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "orig": {"targets": "first_seen"},
+        "mibench": {"inside_share": 0.5},
+    }
 
     patience: int = 1000
     sphere_points: int = 32
@@ -61,6 +69,7 @@ class BrepMi(Attack):
     clamp: float = 1.5
     pool_batches: int = 400
     redraws: int = 50
+    targets: Literal["given", "first_seen"] = "given"
     prior: WganGp = field(default_factory=WganGp, metadata={"shown": False})
 
     def __post_init__(self) -> None:
@@ -87,12 +96,26 @@ class BrepMi(Attack):
                 [handle.labels(_draw(generator, part, task.device)).cpu() for part in latents.split(CHUNK)]
             )
 
+        if self.targets == "first_seen":
+            task = replace(task, labels=self.first_seen(ask, handle.n_classes, task)[task.labels])
         latents, started = self.starts(ask, task)
         best, grew = self.repel(ask, latents, started, task)
         images = torch.cat([_draw(generator, part, task.device).cpu() for part in best.split(CHUNK)])
         return Reconstructions(images, task.labels, task.restarts, grew)
 
-    def starts(self, ask: Any, task: Task) -> tuple[Tensor, Tensor]:
+    def first_seen(self, ask: Ask, n_classes: int, task: Task) -> Tensor:
+        """Every label [K], in the order in which random latents get it; labels never got stand last."""
+        rng = torch.Generator().manual_seed(derive_seed("brep_pool", task.seed))
+        wanted = int(task.labels.max()) + 1
+        order: dict[int, None] = {}
+        for _ in range(self.pool_batches):
+            pool = torch.randn(256, self.prior.latent_dim, generator=rng).clamp(-self.clamp, self.clamp)
+            order |= dict.fromkeys(ask(pool).tolist())
+            if len(order) >= wanted:
+                break
+        return torch.tensor([*order, *(label for label in range(n_classes) if label not in order)])
+
+    def starts(self, ask: Ask, task: Task) -> tuple[Tensor, Tensor]:
         """A latent the target labels right, for each (label, restart): the r-th such draw serves restart r.
 
         Returns:
@@ -121,7 +144,7 @@ class BrepMi(Attack):
                 break
         return latents, found
 
-    def repel(self, ask: Any, latents: Tensor, started: Tensor, task: Task) -> tuple[Tensor, Tensor]:
+    def repel(self, ask: Ask, latents: Tensor, started: Tensor, task: Task) -> tuple[Tensor, Tensor]:
         """Run the repulsion for all rows [N, Z] at once; a row leaves when its patience is used up.
 
         Returns:

@@ -275,6 +275,19 @@ def test_the_search_for_starts_stops_at_its_cap_and_says_what_it_did_not_find() 
     assert latents.abs().max() <= 1.5
 
 
+def test_first_seen_attacks_the_labels_latents_get_first_in_that_order() -> None:
+    """The label is the sign pattern of two coordinates, plus a class that nothing falls into."""
+
+    def ask(latents: Tensor) -> Tensor:
+        return 2 * (latents[:, 0] > 0).long() + (latents[:, 1] > 1.0).long()
+
+    chosen = attack(targets="first_seen", pool_batches=3)
+    rng = torch.Generator().manual_seed(derive_seed("brep_pool", SEED))
+    seen = list(dict.fromkeys(ask(torch.randn(256, DIM, generator=rng).clamp(-1.5, 1.5)).tolist()))
+    assert sorted(seen) == [0, 1, 2, 3] and seen != sorted(seen), "the order can be told from ascending"
+    assert chosen.first_seen(ask, 5, task_of([0, 1, 2])).tolist() == [*seen, 4]
+
+
 def test_a_sphere_does_not_grow_for_ever_where_everything_is_inside() -> None:
     calls = 0
 
