@@ -168,7 +168,7 @@ def _run(options: argparse.Namespace) -> int:
         for line in refusals(plan.refused):
             _say(f"refused: {line}")
     states = store.results.cells()
-    failed = [c for c in sweep.cells if not c.refused and states.get(c.cell.digest) != "ok"]
+    failed = [c for c in sweep.cells if not c.refused and states.get(c.cell.digest) not in ("ok", "refused")]
     _say("")
     _print_table(store, sweep.name, "text")
     if options.dashboard:

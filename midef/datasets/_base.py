@@ -116,7 +116,7 @@ class Dataset:
         raise NotImplementedError
 
 
-PATHS = frozenset({"path", "root", "train_list", "report_list"})
+PATHS = frozenset({"path", "root", "train_list", "report_list", "public_list"})
 """Names of location fields that are paths."""
 
 LOCATION: dict[str, Any] = {"location": True, "shown": False}

@@ -20,9 +20,9 @@ from typing_extensions import override
 from midef.core.errors import DataError
 from midef.core.lazy import torch
 from midef.datasets._base import LOCATION, Card, Dataset, Images, Splits
+from midef.datasets._classes import Drawn, draw_classes
 from midef.datasets._files import whereabouts
 from midef.datasets._pixels import resize
-from midef.datasets._split import share, shuffled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,9 +139,8 @@ class IdxDataset(Dataset):
         except DataError as error:
             raise DataError(f"{self.registered_name}: {error}") from None
 
-    def _draw(self) -> dict[str, tuple[list[int], list[int]]]:
+    def _draw(self) -> Drawn:
         """Positions in the files and labels of each split, from the label files alone."""
-        splits: dict[str, tuple[list[int], list[int]]] = {"train": ([], []), "select": ([], []), "report": ([], [])}
         held = {"train": FILES[:2], "report": FILES[2:]}
         labels = {part: _read_idx(self._find(names[1]), dimensions=1).tolist() for part, names in held.items()}
         problems = []
@@ -149,24 +148,17 @@ class IdxDataset(Dataset):
             n_images = _header(self._find(images), dimensions=3)[0]
             if n_images != len(labels[part]):
                 problems.append(f"{self._find(images)} has {n_images} images but there are {len(labels[part])} labels")
-        for position, digit in enumerate(self.classes):
-            own = {part: [i for i, d in enumerate(all_) if d == digit] for part, all_ in labels.items()}
-            if len(own["train"]) < 2 or not own["report"]:
-                problems.append(
-                    f"class {self.words[digit]!r} has {len(own['train'])} training and {len(own['report'])} test "
-                    "images, 2 and 1 needed; leave it out of classes"
-                )
-                continue
-            for part, indices in own.items():
-                own[part] = shuffled(indices, self.seed, self.words[digit], part)[: self.images_per_class]
-            n_select = share(len(own["train"]), SELECT_FRACTION, leave=1)
-            chosen = {"train": own["train"][n_select:], "select": own["train"][:n_select], "report": own["report"]}
-            for split, indices in chosen.items():
-                splits[split][0].extend(sorted(indices))
-                splits[split][1].extend([position if self.labelled else -1] * len(indices))
         if problems:
             raise DataError("\n".join(problems))
-        return splits
+        return draw_classes(
+            labels,
+            classes=self.classes,
+            words=self.words,
+            labelled=self.labelled,
+            images_per_class=self.images_per_class,
+            select_fraction=SELECT_FRACTION,
+            seed=self.seed,
+        )
 
 
 def _locate(places: Sequence[Path], name: str) -> Path:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,20 +13,16 @@ from typing_extensions import override
 
 from midef.core.errors import DataError
 from midef.core.lazy import torch
+from midef.datasets._arrangement import NAMED, NEEDED, SPLITS, Arrangement, read_images
 from midef.datasets._base import DATASETS, LOCATION, Card, Dataset, Images, Splits
-from midef.datasets._files import ImageFile, content_hash, few, list_images, reader, whereabouts, with_checksums
-from midef.datasets._pixels import Box, decode
+from midef.datasets._files import ImageFile, content_hash, few, list_images, whereabouts, with_checksums
+from midef.datasets._pixels import Box
 from midef.datasets._split import cut, share, shuffled
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    pass
 
 log = logging.getLogger(__name__)
-
-SPLITS = ("train", "select", "report")
-NEEDED = 3  # one image for each split
-NAMED = 10  # so many names in an error
 
 
 @DATASETS.add("image_folder")
@@ -127,7 +120,7 @@ class ImageFolder(Dataset):
         parts = {}
         for split in SPLITS:
             files = [file for file, _ in found.splits[split]]
-            pixels, content[split], failed = _read(self._root, files, resolution_px, self.crop)
+            pixels, content[split], failed = read_images(self._root, files, resolution_px, self.crop)
             labels = torch.tensor([label for _, label in found.splits[split]], dtype=torch.int64)
             parts[split] = Images(torch.from_numpy(pixels), labels)
             failures += failed
@@ -154,14 +147,14 @@ class ImageFolder(Dataset):
             fingerprint=self._content_hash(found),
         )
 
-    def _content_hash(self, found: _Arrangement) -> str:
+    def _content_hash(self, found: Arrangement) -> str:
         return content_hash(with_checksums(self._root, found.files), found.lists)
 
     @property
     def _root(self) -> Path:
         return whereabouts(self.path)
 
-    def _ready(self) -> _Arrangement:
+    def _ready(self) -> Arrangement:
         """The arrangement, if it can be used.
 
         Raises:
@@ -172,9 +165,9 @@ class ImageFolder(Dataset):
             raise DataError("\n".join(f"image_folder: {problem}" for problem in found.problems))
         return found
 
-    def _arrange(self) -> _Arrangement:
+    def _arrange(self) -> Arrangement:
         """Which image goes where, from names and sizes alone, with everything that stands in the way."""
-        found = _Arrangement()
+        found = Arrangement()
         lists = {role: self._read_list(role, found) for role in ("train_list", "report_list") if self.has_lists}
         try:
             files = list_images(self._root, levels=2 if self.labelled else 1)
@@ -222,7 +215,7 @@ class ImageFolder(Dataset):
         found.names = tuple(kept) if self.labelled else ()
         return found
 
-    def _keep(self, groups: Mapping[str, list[ImageFile]], found: _Arrangement) -> dict[str, list[ImageFile]]:
+    def _keep(self, groups: Mapping[str, list[ImageFile]], found: Arrangement) -> dict[str, list[ImageFile]]:
         """The identities that are used, sorted."""
         if not self.labelled:
             return dict(groups)
@@ -254,7 +247,7 @@ class ImageFolder(Dataset):
         n_select = share(len(train), self.select_fraction, leave=1) if len(train) >= NEEDED else 0
         return train[n_select:], train[:n_select], report
 
-    def _read_list(self, role: str, found: _Arrangement) -> list[tuple[str, int | None]]:
+    def _read_list(self, role: str, found: Arrangement) -> list[tuple[str, int | None]]:
         """Path and label (None where not given) of each line."""
         path = whereabouts(getattr(self, role))
         try:
@@ -278,7 +271,7 @@ class ImageFolder(Dataset):
         lists: Mapping[str, list[tuple[str, int | None]]],
         files: Sequence[ImageFile],
         identities: Sequence[str],
-        found: _Arrangement,
+        found: Arrangement,
     ) -> dict[str, set[str]]:
         """The names of the listed images, checked against the files and the labels."""
         by_name = {file.place: file.name for file in files} | {file.name: file.name for file in files}
@@ -311,39 +304,3 @@ class ImageFolder(Dataset):
             f"image_folder: {len(failures)} of {total} images in the {kind} {self._root} cannot be read; "
             f"replace them or take them out:{lines}{more}"
         )
-
-
-@dataclass
-class _Arrangement:
-    """Which image goes into which split. files: all that can change the splits; names: identities by label."""
-
-    names: tuple[str, ...] = ()
-    files: list[ImageFile] = field(default_factory=list)
-    lists: dict[str, bytes] = field(default_factory=dict)
-    splits: dict[str, list[tuple[ImageFile, int]]] = field(default_factory=lambda: {split: [] for split in SPLITS})
-    problems: list[str] = field(default_factory=list)
-
-
-def _read(
-    root: Path, files: Sequence[ImageFile], resolution_px: int, crop: Box | None
-) -> tuple[NDArray[np.uint8], set[str], list[str]]:
-    """Pixels [N, 3, H, W], content ids, and a line for each image that cannot be read (its pixels stay 0)."""
-    import numpy as np
-    from PIL.Image import DecompressionBombError
-
-    pixels = np.zeros((len(files), 3, resolution_px, resolution_px), np.uint8)
-    content, failures = set(), []
-    with reader(root) as read:  # one thread: for small images Pillow spends its time in Python
-        for i, file in enumerate(files):
-            try:
-                data = read(file)
-                pixels[i] = decode(data, resolution_px, crop)
-            except (
-                OSError, ValueError, SyntaxError, EOFError, struct.error, DecompressionBombError,  # from Pillow
-                zipfile.BadZipFile, zlib.error, RuntimeError,  # from zipfile; the last: encrypted
-            ) as error:  # fmt: skip
-                said = re.sub(r" <_io\.BytesIO[^>]*>", "", str(error)) or type(error).__name__
-                failures.append(f"{file.name}: {said}")
-            else:
-                content.add(f"{zlib.crc32(data):08x}:{len(data)}")
-    return pixels, content, failures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,6 +147,30 @@ def test_a_class_with_too_few_images_is_named(idx_root: Root) -> None:
 def test_wrong_parameters_are_refused(params: dict[str, object], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         DATASETS.make("mnist", {"root": "x", **params})
+
+
+def test_the_halves_share_nothing(idx_root: Root) -> None:
+    root = str(idx_root("MNIST"))
+    private, public = (
+        DATASETS.remake(DATASETS.choose({"name": "mnist", "preset": f"halves-{role}", "root": root}))
+        for role in ("private", "public")
+    )
+    assert private.load(28).class_names == ("0", "1", "2", "3", "4") and not public.is_labelled
+    assert not private.members() & public.members()
+    assert private.members() | public.members() == Mnist(root=root).members()
+
+
+def test_the_real_halves_have_the_published_counts(real_data: Callable[[str], Path]) -> None:
+    """The papers' lists: 30,596 images of 0 to 4 to train on, 5,139 to test on, and all 34,265 of 5 to 9 public."""
+    root = str(real_data("mnist"))
+    private, public = (Mnist(root=root, **Mnist.presets[f"halves-{role}"]) for role in ("private", "public"))
+    counts = private.card().counts
+    assert (counts["train"] + counts["select"], counts["report"], counts["identities"]) == (30_596, 5_139, 5)
+    assert sum(public.card().counts.values()) == len(public.members()) == 34_265
+    with zipfile.ZipFile(real_data("mi_splits/defend_mi_splits.zip")) as archive:
+        listed = {n: archive.read(f"MNIST/{n}set.txt").decode().split("\n") for n in ("train", "test", "gan")}
+    lines = {name: len([line for line in all_ if line]) for name, all_ in listed.items()}
+    assert lines == {"train": 30_596, "test": 5_139, "gan": 34_265}
 
 
 def test_the_real_files(real_data: Callable[[str], Path]) -> None:

@@ -1,0 +1,359 @@
+"""CelebA, aligned and cropped, in the private and public parts the 64-pixel inversion papers use."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from typing_extensions import override
+
+from midef.core.errors import DataError
+from midef.core.lazy import torch
+from midef.datasets._arrangement import SPLITS, Arrangement
+from midef.datasets._base import DATASETS, LOCATION, Card, Images, Splits
+from midef.datasets._files import SUFFIXES, ImageFile, few, whereabouts
+from midef.datasets._listed import ListedDataset, Role, centre_box, list_archive, read_list, stem
+from midef.datasets._pixels import Box
+from midef.datasets._split import cut, share, shuffled
+
+IDENTITIES = "identity_CelebA.txt"
+IMAGES = ("img_align_celeba", "img_align_celeba.zip", "img_align_celeba_png")
+FOLDERS = ("", "celeba", "Anno", "Img")  # as torchvision and as the authors lay them out
+FETCH = (
+    "CelebA may not be passed on; ask for the aligned images and the identity annotations at "
+    "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
+)
+SIZE = (178, 218)
+CROPS: Mapping[str, Box] = {
+    "papers": (35, 55, 143, 163),
+    "yang": (35, 70, 143, 178),
+    "vmi": centre_box(128, SIZE),
+}
+PRIVATE = 1000  # private identities in either split
+RICH = 30  # with so many images an identity can be private, with fewer public
+PUBLIC_ABOVE = 1000  # number of an identity, not how many there are
+PUBLIC = 30_000
+VMI_TRAIN = 25
+
+
+@DATASETS.add("celeba")
+@dataclass(frozen=True, kw_only=True)
+class Celeba(ListedDataset):
+    """CelebA: 1,000 private identities, and public images of other people.
+
+    The private and the public set of one `split` share neither an image nor a person, whatever `identities` is.
+
+    root: folder that holds `identity_CelebA.txt` and `img_align_celeba/` or `img_align_celeba.zip`, there or in
+        `celeba/`, `Anno/` or `Img/`; it is never written to. Only the images that are used need be there.
+    role: `private` has labels; `public` has none.
+    split: `papers`: of the identities with 30 images or more the 1,000 with the lowest numbers are private, labels are
+        their ranks, a tenth of an identity's images (rounded up) is reported; public are images of identities with
+        numbers above 1,000 and fewer than 30 images. `vmi`: the 1,000 identities with the most images are private,
+        labels count upwards from the fewest; an identity's first 25 images are trained on and the others reported;
+        every other image is public.
+    crop: `papers`: 108 px, 55 from the top; `yang`: 108 px, 70 from the top; `vmi`: the centred 128 px.
+    grey: whether the three channels are made equal, by luma, after resizing.
+    identities: the labels below this number are used; 2 to 1,000, role private only.
+    public_images: so many are drawn by `seed`, role public only; None for what the papers use: 30,000 with split
+        `papers`, all with split `vmi`, and all of a `public_list`.
+    train_list, report_list: the published lists, lines `<file> <label>`, .jpg or .png; both or none, role private and
+        split `papers` only. They fix which images are reported; each label is checked against the rule above.
+    public_list: the published list, lines `<file>`, a second column is ignored; role public and split `papers` only.
+
+    Source: the split and crop files that GMI (Zhang et al., CVPR 2020) and its successors share; `vmi`: Wang et al.,
+    NeurIPS 2021; `yang`: Yang et al., CCS 2019.
+    We differ: they pick checkpoints by the images they report. Here `select_fraction` of an identity's training images
+    picks them (3 of 27), so 24 are left to train on. Without lists, which images of an identity are reported and which
+    public images are drawn depend on `seed`; the papers' draw is known from their lists only. Of identities with
+    equally many images, `vmi` takes those with higher numbers: the authors' unstable sort leaves it to the machine.
+    Yang et al. stretch each pixel to its range over the set; images stay as they are here.
+    """
+
+    paper: ClassVar[str] = "Liu et al., Deep learning face attributes in the wild, ICCV 2015"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "papers-private": {},
+        "papers-public": {"role": "public"},
+        "vmi-private": {"split": "vmi", "crop": "vmi"},
+        "vmi-public": {"role": "public", "split": "vmi", "crop": "vmi"},
+    }
+    facts: ClassVar[Card] = Card(
+        title="CelebA (aligned and cropped)",
+        licence="non-commercial research only, no redistribution; CUHK multimedia laboratory",
+        consent="pictures of celebrities collected from the internet; nobody was asked",
+        source="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+    )
+    # A fixed release of compressed images: other images, or the same saved anew, differ in the sizes of thousands of
+    # files. Names and sizes tell them apart while planning, without reading 1.4 GB. A single altered file of the same
+    # size goes unseen.
+    reads_content: ClassVar[bool] = False
+
+    root: str = field(metadata=LOCATION)
+    role: Role = "private"
+    split: Literal["papers", "vmi"] = "papers"
+    crop: Literal["papers", "yang", "vmi"] = "papers"
+    grey: bool = False
+    identities: int = PRIVATE
+    public_images: int | None = None
+    train_list: str = field(default="", metadata=LOCATION)
+    report_list: str = field(default="", metadata=LOCATION)
+    public_list: str = field(default="", metadata=LOCATION)
+
+    @override
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 2 <= self.identities <= PRIVATE:
+            raise ValueError(f"identities must be 2 to {PRIVATE}, got {self.identities}")
+        if self.public_images is not None and self.public_images < len(SPLITS):
+            raise ValueError(f"public_images must be at least {len(SPLITS)}, got {self.public_images}")
+        if self.identities != PRIVATE and not self.is_labelled:
+            raise ValueError("identities is for role private only; nobody of the 1,000 is ever public")
+        if bool(self.train_list) != bool(self.report_list):
+            raise ValueError("give both train_list and report_list, or neither")
+        if self.is_labelled and (self.public_list or self.public_images is not None):
+            raise ValueError("public_list and public_images are for role public only")
+        if not self.is_labelled and self.train_list:
+            raise ValueError("train_list and report_list are for role private only")
+        if self.split != "papers" and (self.train_list or self.public_list):
+            raise ValueError("the published lists are of split papers; leave them out with split vmi")
+
+    @property
+    @override
+    def is_labelled(self) -> bool:
+        return self.role == "private"
+
+    @override
+    def members(self) -> frozenset[str]:
+        """Numbers of the used images: whatever the format, an image of CelebA is known by its file name."""
+        found = Arrangement()
+        chosen = self._choose(found)
+        if found.problems:
+            raise DataError("\n".join(self._prefixed(found.problems)))
+        return frozenset(f"celeba:{number}" for part in chosen.values() for number, _ in part)
+
+    @override
+    def load(self, resolution_px: int) -> Splits:
+        splits = super().load(resolution_px)
+        if not self.grey:
+            return splits
+        parts = {name: Images(_grey(part.images), part.labels) for name, part in splits.parts.items()}
+        return Splits(**parts, class_names=splits.class_names)
+
+    @property
+    @override
+    def _place(self) -> Path:
+        found = self._find(IMAGES)
+        again = found / found.name  # some unpack the archive into a folder of its own name
+        return again if again.is_dir() else found
+
+    @property
+    @override
+    def _box(self) -> Box:
+        return CROPS[self.crop]
+
+    @property
+    @override
+    def _expected(self) -> tuple[tuple[int, int], str]:
+        return SIZE, "the crops are meant for the aligned and cropped images (img_align_celeba)"
+
+    @override
+    def _arrange(self) -> Arrangement:
+        found = Arrangement()
+        chosen = self._choose(found)
+        wanted = [number for part in chosen.values() for number, _ in part]
+        try:
+            by_number = self._look_up(frozenset(wanted))
+        except DataError as error:
+            found.problems.append(str(error))
+            return found
+        if missing := sorted(number for number in wanted if number not in by_number):
+            found.problems.append(
+                f"{len(missing)} of the {len(wanted)} images used are not in {self._place}: {few(missing)}; {FETCH}"
+            )
+        if found.problems or not wanted:
+            return found
+        found.splits = {split: [(by_number[number], label) for number, label in part] for split, part in chosen.items()}
+        found.files = [by_number[number] for number in wanted]
+        return found
+
+    def _look_up(self, wanted: frozenset[str]) -> dict[str, ImageFile]:
+        """The image files by number; of a .jpg and a .png the .jpg. Of a folder only what is wanted is looked at."""
+        if self._place.is_dir():
+            with os.scandir(self._place) as entries:
+                own = [e for e in entries if e.name.lower().endswith(SUFFIXES) and stem(e.name) in wanted]
+            files: Sequence[ImageFile] = sorted(ImageFile(e.name, e.name, e.stat().st_size) for e in own)
+        else:
+            files = list_archive(self._place, levels=1)
+        return {stem(file.name): file for file in reversed(files)}
+
+    def _choose(self, found: Arrangement) -> dict[str, list[tuple[str, int]]]:
+        """The number (file name without suffix) and label of each image of each split, from lists and annotations."""
+        identity_of = self._read_identities(found)
+        lists = {
+            role: read_list(getattr(self, role), role, found)
+            for role in ("train_list", "report_list", "public_list")
+            if getattr(self, role)
+        }
+        if found.problems:
+            return {}
+        private = private_identities(identity_of, self.split)
+        rank = {identity: label for label, identity in enumerate(private)}
+        listed = {role: self._match(role, entries, identity_of, rank, found) for role, entries in lists.items()}
+        if both := sorted(set(listed.get("train_list", ())) & set(listed.get("report_list", ()))):
+            found.problems.append(f"{len(both)} images are in train_list and in report_list: {few(both)}")
+        if found.problems:
+            return {}
+        if not self.is_labelled:
+            return self._choose_public(listed.get("public_list"), identity_of, found)
+        if len(private) < self.identities:
+            found.problems.append(
+                f"{len(private)} identities in {self._find((IDENTITIES,))} can be private, {self.identities} needed; "
+                f"lower identities, or fetch the whole file: {FETCH}"
+            )
+        found.names = tuple(str(identity) for identity in private[: self.identities])
+        return self._choose_private(listed, identity_of, found)
+
+    def _choose_private(
+        self, listed: Mapping[str, list[str]], identity_of: Mapping[str, int], found: Arrangement
+    ) -> dict[str, list[tuple[str, int]]]:
+        own: dict[int, list[str]] = {int(name): [] for name in found.names}
+        for number, identity in identity_of.items():
+            if identity in own:
+                own[identity].append(number)
+        train_list, report_list = (set(listed.get(role, ())) for role in ("train_list", "report_list"))
+        chosen: dict[str, list[tuple[str, int]]] = {split: [] for split in SPLITS}
+        too_few = []
+        for label, (identity, images) in enumerate(own.items()):
+            if listed:
+                train, report = [s for s in images if s in train_list], [s for s in images if s in report_list]
+            elif self.split == "vmi":
+                train, report = images[:VMI_TRAIN], images[VMI_TRAIN:]
+            else:
+                drawn = shuffled(images, self.seed, "report", identity)
+                n_report = -(-len(images) // 10)
+                train, report = sorted(drawn[n_report:]), sorted(drawn[:n_report])
+            if len(train) < 2 or not report:
+                too_few.append(f"{identity} ({len(train)} and {len(report)})")
+                continue
+            drawn = shuffled(train, self.seed, "select", identity)
+            n_select = share(len(train), self.select_fraction, leave=1)
+            for split, part in zip(SPLITS, (drawn[n_select:], drawn[:n_select], report), strict=True):
+                chosen[split] += [(number, label) for number in sorted(part)]
+        if too_few:
+            where = "in train_list and report_list" if listed else "to train on and to report"
+            found.problems.append(f"too few images {where}, 2 and 1 of each identity needed: {few(too_few)}")
+        return chosen
+
+    def _choose_public(
+        self,
+        listed: Sequence[str] | None,
+        identity_of: Mapping[str, int],
+        found: Arrangement,
+    ) -> dict[str, list[tuple[str, int]]]:
+        eligible = public_images(identity_of, self.split) if listed is None else listed
+        wanted = self.public_images
+        if wanted is None:
+            wanted = PUBLIC if self.split == "papers" and listed is None else len(eligible)
+        if len(eligible) < max(wanted, len(SPLITS)):
+            found.problems.append(
+                f"{len(eligible)} images can be public, {max(wanted, len(SPLITS))} needed; lower public_images, or "
+                f"fetch the whole {IDENTITIES}: {FETCH}"
+            )
+            return {}
+        drawn = shuffled(sorted(eligible), self.seed, "public")[:wanted]
+        parts = cut(drawn, self.select_fraction, self.select_fraction)
+        return {split: [(number, -1) for number in sorted(part)] for split, part in zip(SPLITS, parts, strict=True)}
+
+    def _match(
+        self,
+        role: str,
+        entries: Sequence[tuple[str, int | None]],
+        identity_of: Mapping[str, int],
+        rank: Mapping[int, int],
+        found: Arrangement,
+    ) -> list[str]:
+        """The images of a list, checked against the annotations: their labels, or that nobody private is shown."""
+        where = f"{role} {whereabouts(getattr(self, role))}"
+        numbers = [stem(name) for name, _ in entries]
+        unknown = [name for (name, _), number in zip(entries, numbers, strict=True) if number not in identity_of]
+        if unknown:
+            found.problems.append(f"{where} names {len(unknown)} images {IDENTITIES} does not know: {few(unknown)}")
+        wrong = []
+        for number, (name, label) in zip(numbers, entries, strict=True):
+            expected = rank.get(identity_of.get(number, -1))
+            if role == "public_list":
+                if expected is not None:
+                    wrong.append(f"{name} shows the private identity {identity_of[number]}")
+            elif number in identity_of and label != expected:
+                wrong.append(f"{name} has label {label}, expected {expected} of identity {identity_of[number]}")
+        if wrong:
+            found.problems.append(f"{where} disagrees with {IDENTITIES} in {len(wrong)} lines: {few(wrong)}")
+        return sorted(set(numbers))
+
+    def _read_identities(self, found: Arrangement) -> dict[str, int]:
+        """The identity of each image, by the number in its file name, in the order of the file."""
+        try:
+            path = self._find((IDENTITIES,))
+            content = path.read_bytes()
+        except (OSError, DataError) as error:
+            found.problems.append(str(error))
+            return {}
+        found.lists[IDENTITIES] = content
+        identity_of: dict[str, int] = {}
+        for at, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+            words = line.split()
+            if not words:
+                continue
+            if len(words) != 2 or not words[1].isdecimal():
+                found.problems.append(f"{path} line {at} is {line[:60]!r}, '<file> <identity>' expected; {FETCH}")
+                return {}
+            identity_of[stem(words[0])] = int(words[1])
+        return identity_of
+
+    def _find(self, names: Iterable[str]) -> Path:
+        """The first of these files or folders that is there.
+
+        Raises:
+            DataError: naming each path looked at.
+        """
+        root = whereabouts(self.root)
+        candidates = [root / folder / name for folder in FOLDERS for name in names]
+        for candidate in candidates:
+            if candidate.exists():
+                return candidate
+        looked = ", ".join(map(str, candidates[1:]))
+        raise DataError(f"no such file or folder {candidates[0]}; also looked for {looked}. {FETCH}")
+
+
+def private_identities(identity_of: Mapping[str, int], split: Literal["papers", "vmi"]) -> list[int]:
+    """The at most 1,000 private identities in the order of their labels.
+
+    >>> people = {f"{i:06d}": 7 for i in range(31)} | {f"{i:06d}": 4 for i in range(31, 61)} | {"000061": 2}
+    >>> private_identities(people, "papers"), private_identities(people, "vmi")
+    ([4, 7], [2, 4, 7])
+    """
+    count = Counter(identity_of.values())
+    if split == "papers":
+        return sorted(identity for identity, n in count.items() if n >= RICH)[:PRIVATE]
+    return sorted(count, key=lambda identity: (count[identity], identity))[-PRIVATE:]
+
+
+def public_images(identity_of: Mapping[str, int], split: Literal["papers", "vmi"]) -> list[str]:
+    """The images that can be public, in the order of the annotations."""
+    if split == "papers":
+        count = Counter(identity_of.values())
+        return [
+            number for number, identity in identity_of.items() if identity > PUBLIC_ABOVE and count[identity] < RICH
+        ]
+    private = set(private_identities(identity_of, split))
+    return [number for number, identity in identity_of.items() if identity not in private]
+
+
+def _grey(images: torch.Tensor) -> torch.Tensor:
+    """[N, 3, H, W] uint8 -> the same with equal channels; integers, so that every machine rounds alike."""
+    luma = torch.tensor([299, 587, 114], dtype=torch.int32).view(1, 3, 1, 1)
+    grey = torch.cat([((part.int() * luma).sum(1, keepdim=True) + 500) // 1000 for part in images.split(1024)])
+    return grey.to(torch.uint8).expand_as(images).contiguous()
