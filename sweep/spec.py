@@ -518,7 +518,8 @@ def _check_networks(
     architecture: Choice, evaluator: Choice, resolution_px: int, protocol: Protocol, place: str, problems: _Problems
 ) -> None:
     target, judge = ARCHITECTURES.remake(architecture), ARCHITECTURES.remake(evaluator)
-    if target.family == judge.family:
+    # The papers judge IR targets at 64 px by an IR body at 112 px: another resolution, other weights, other features.
+    if target.family == judge.family and protocol.evaluator_resolution_px == resolution_px:
         problems.append(
             f"{place}: the evaluator {evaluator.label} is of the target's family ({target.family}); an attack that "
             "overfits one network fools its sibling too: choose an evaluator of another family"

@@ -1,4 +1,4 @@
-"""The two face networks of the 64-pixel model-inversion literature, IR152 and FaceNet64, and their tiny siblings."""
+"""The face networks of the 64-pixel model-inversion literature: two targets, their tiny siblings, the evaluator."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _IR(Architecture):
 
     Source: improved residual units of Deng et al., CVPR 2019, as Face.evoLVe (github ZhaoJ9014/face.evoLVe) has them,
     with its Xavier-uniform weights; output as in KedMI (github SCccc21/Knowledge-Enriched-DMI), LOMMA and TL-DMI.
-    We differ: fresh weights; those works start the body from weights learned on MS-Celeb-1M.
+    We differ: fresh weights unless a setup says `weights: ms1m`, from which those works start the body.
     """
 
     paper: ClassVar[str] = "Deng et al., CVPR 2019 (the improved residual unit)"
@@ -92,6 +92,24 @@ class FaceNet64(_IR):
     """
 
     depths: ClassVar[tuple[int, ...]] = (3, 4, 14, 3)
+
+
+@ARCHITECTURES.add("facenet112")
+@dataclass(frozen=True, kw_only=True)
+class FaceNet112(_IR):
+    """FaceNet112, the evaluator: FaceNet64's body at 112 px; 44,087,976 parameters there with 1,000 classes.
+
+    `output` flattens 7 x 7 pixels. Reconstructions of 64 px are enlarged to 112 px before they are judged, so a smaller
+    resolution is refused: it would be another evaluator.
+    """
+
+    depths: ClassVar[tuple[int, ...]] = (3, 4, 14, 3)
+
+    @override
+    def problems(self, resolution_px: int) -> list[str]:
+        if resolution_px < 112:
+            return [f"judges images of 112 px, got {resolution_px}; raise resolution_px to 112"]
+        return super().problems(resolution_px)
 
 
 @ARCHITECTURES.add("ir152_tiny")

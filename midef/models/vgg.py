@@ -26,7 +26,7 @@ class Vgg16(Architecture):
     the embedding, the hidden list of BiDO. 16,776,232 parameters at 64 px with 1,000 classes.
 
     Source: Simonyan and Zisserman, ICLR 2015; variant of KedMI (github SCccc21/Knowledge-Enriched-DMI), BiDO, LOMMA.
-    We differ: fresh weights; those works start the trunk from ImageNet weights.
+    We differ: fresh weights unless a setup says `weights: imagenet`, from which those works start the trunk.
     """
 
     paper: ClassVar[str] = "Simonyan and Zisserman, ICLR 2015"

@@ -11,8 +11,8 @@ from midef.models import ARCHITECTURES
 from midef.models._ir import IRUnit
 from midef.models._network import TargetModel, count_parameters
 
-# Derived from the published description of the networks; the papers print 62.6 M and 35.4 M.
-PARAMETERS = {"ir152": 62_599_848, "facenet64": 35_437_224}
+# Derived from the published description of the networks, name -> resolution and size; papers print 62.6 M and 35.4 M.
+PARAMETERS = {"ir152": (64, 62_599_848), "facenet64": (64, 35_437_224), "facenet112": (112, 44_087_976)}
 
 
 def on_paper(name: str, resolution_px: int = 64) -> TargetModel:
@@ -35,8 +35,9 @@ def disturb_(model: nn.Module) -> None:
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_has_the_parameters_of_the_literature(name: str) -> None:
-    model = on_paper(name)
-    assert count_parameters(model) == PARAMETERS[name]
+    resolution_px, size = PARAMETERS[name]
+    model = on_paper(name, resolution_px)
+    assert count_parameters(model) == size
     assert model.feature_dim == 512
     assert (model.mean, model.std) == (0.0, 1.0), "images are not normalised in this line"
 
@@ -122,6 +123,22 @@ def test_a_size_that_four_halvings_do_not_divide_is_refused(resolution_px: int) 
     assert ARCHITECTURES.make("ir152").problems(64) == []
     (problem,) = ARCHITECTURES.make("ir152").problems(resolution_px)
     assert f"a multiple of 16 px, got {resolution_px}" in problem
+
+
+def test_the_evaluator_is_facenet64_for_larger_images() -> None:
+    evaluator, target = on_paper("facenet112", 112), on_paper("facenet64", 112)
+    shapes = [{name: tuple(t.shape) for name, t in model.state_dict().items()} for model in (evaluator, target)]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("resolution_px", [64, 96])
+def test_the_evaluator_refuses_images_that_were_not_enlarged(resolution_px: int) -> None:
+    evaluator = ARCHITECTURES.make("facenet112")
+    assert evaluator.problems(112) == []
+    assert "a multiple of 16 px" in evaluator.problems(120)[0]
+    assert evaluator.problems(resolution_px) == [
+        f"judges images of 112 px, got {resolution_px}; raise resolution_px to 112"
+    ]
 
 
 def test_ends_of_stages_are_tapped() -> None:
