@@ -52,6 +52,43 @@ _SMALL_PRIOR = {
     "objective": "non_saturating",
 }
 
+# Priors of the other attacks, about as much work: per target minutes of one core at 64 px, seconds at 32 px.
+_TINY_STUDENTS = {"family": "cnn_tiny", "weights": "none", "batch_size": 64, "learning_rate": 0.1}
+
+
+def _small_attacks(latent_dim: int, *, steps: int, search: int) -> dict[str, dict[str, Any]]:
+    """Parameters by attack name. steps: of each generator that depends on the target; search: of each latent search."""
+    prior = {**_SMALL_PRIOR, "latent_dim": latent_dim}
+    kedmi = {"latent_dim": latent_dim, "width": 16, "steps": steps, "batch_size": 32, "learning_rate": 1e-3}
+    conditional = {"latent_dim": latent_dim, "width": 8, "batch_size": 32, "learning_rate": 5e-4}
+    students = {**_TINY_STUDENTS, "epochs": 3}
+    surrogates = {
+        **_TINY_STUDENTS,
+        "latents_per_class": 50,
+        "steps": steps // 2,
+        "gan": {**conditional, "iterations": steps, "warm_up": steps // 10, "discriminator_steps": 1},
+    }
+    return {
+        "gmi": {"iterations": search, "prior": prior},
+        "kedmi": {"iterations": search, "prior": {**kedmi, "discriminator_steps": 1}},
+        "lomma_gmi": {"iterations": search, "prior": prior, "students": students},
+        "lomma_kedmi": {"iterations": search, "prior": {**kedmi, "discriminator_steps": 1}, "students": students},
+        "plg_mi": {"iterations": search, "prior": {**conditional, "steps": steps, "critic_steps": 1}},
+        "vmi": {
+            "iterations": search // 2,
+            "batch": 8,
+            "learning_rate": 1e-3,
+            "levels": 2,
+            "flow_steps": 4,
+            "prior": prior,
+        },
+        "brep_mi": {"patience": 20, "pool_batches": 100, "prior": prior},
+        "rlb_mi": {"episodes": 10 * search, "batch_size": 64, "hidden": 64, "prior": prior},
+        "lokt": {"iterations": search, "surrogates": surrogates},
+        "mi_face": {"iterations": 2 * search},
+    }
+
+
 _PUBLIC = {
     "name": "synthetic_faces",
     "population": "public",
@@ -70,9 +107,9 @@ SMOKE = Profile(
     training={**_SMALL_TRAINING, "epochs": 12},
     evaluator_training={**_SMALL_TRAINING, "epochs": 10, "jitter_px": 2},
     attacks={
-        "gmi": {"iterations": 100, "prior": _SMALL_PRIOR},
-        "brep_mi": {"patience": 20, "pool_batches": 100, "prior": _SMALL_PRIOR},
+        **_small_attacks(64, steps=1000, search=100),
         "inversion_model": {"prior": {"width": 16, "epochs": 5}},
+        "diffusion_inverter": {"prior": {"width": 16, "noise_steps": 100, "epochs": 3, "batch_size": 64}},
     },
     protocol={"identities": 120, "images_per_identity": 1, "evaluator_resolution_px": 32},
     private={"name": "synthetic_faces", "identities": 120, "difficulty": 0.2},
@@ -88,14 +125,22 @@ MINI = Profile(
     training={**_SMALL_TRAINING, "epochs": 30},
     evaluator_training={**_SMALL_TRAINING, "epochs": 30, "jitter_px": 3},
     attacks={
-        "gmi": {"iterations": 200, "prior": {**_SMALL_PRIOR, "latent_dim": 100}},
-        "brep_mi": {"patience": 20, "pool_batches": 100, "prior": {**_SMALL_PRIOR, "latent_dim": 100}},
+        **_small_attacks(100, steps=1500, search=200),
         "inversion_model": {"prior": {"width": 32, "epochs": 20}},
+        "diffusion_inverter": {"prior": {"width": 16, "noise_steps": 200, "epochs": 10, "batch_size": 64}},
     },
     protocol={"identities": 60, "images_per_identity": 5, "evaluator_resolution_px": 64},
     private={"name": "synthetic_faces", "identities": 200, "difficulty": 0.2},
     public={**_PUBLIC, "identities": 800},
-    gpus={"target": 1.0, "evaluator": 1.0, "prior": 0.5, "inverter": 0.5, "reconstructions": 0.5, "scores": 0.25},
+    gpus={
+        "target": 1.0,
+        "evaluator": 1.0,
+        "prior": 0.5,
+        "surrogate": 0.5,
+        "inverter": 0.5,
+        "reconstructions": 0.5,
+        "scores": 0.25,
+    },
 )
 
 PAPER = Profile(
@@ -109,7 +154,15 @@ PAPER = Profile(
     attacks={},
     protocol={"identities": 300, "images_per_identity": 5, "evaluator_resolution_px": 112},
     train_workers=1,
-    gpus={"target": 1.0, "evaluator": 1.0, "prior": 1.0, "inverter": 0.5, "reconstructions": 1.0, "scores": 0.25},
+    gpus={
+        "target": 1.0,
+        "evaluator": 1.0,
+        "prior": 1.0,
+        "surrogate": 1.0,
+        "inverter": 0.5,
+        "reconstructions": 1.0,
+        "scores": 0.25,
+    },
 )
 
 PROFILES = {p.name: p for p in (SMOKE, MINI, PAPER)}

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from midef.attacks import ATTACKS, AccessLevel
+from midef.attacks import ATTACKS, AccessLevel, Prior
 from midef.core.canonical import canonical_json, digest
 from midef.core.choice import Choice
 from midef.core.errors import DataError, MidefError, PreflightError, SpecError
@@ -382,7 +382,9 @@ def _setups(item: SetupSpec, profile: Profile, place: str, data: _Datasets, prob
     if private is not None and public is not None:
         _check_disjoint(private, public, place, problems)
     for chosen in filter(None, attacks):
-        problems += [f"{place}.attack: {p}" for p in ATTACKS.remake(chosen).problems(resolution_px)]
+        made = ATTACKS.remake(chosen)
+        problems += [f"{place}.attack: {p}" for p in made.problems(resolution_px)]
+        data.lacking.extend(f"{place}.attack {chosen.name}: {text}" for text in _lacking(made))
         if protocol.counted == "best_by_target" and ATTACKS.get(chosen.name).access < AccessLevel.SCORES:
             problems.append(f"{place}.protocol: counted best_by_target needs scores, {chosen.name} sees labels only")
     for attack, architecture in product(attacks, architectures):
@@ -435,6 +437,12 @@ def _weights(
         return None
     data.place(published_recipe(choice, architecture, resolution_px), where)
     return choice
+
+
+def _lacking(component: Any) -> list[str]:
+    """Files that the priors of an attack start from, and those of their priors, that are not here."""
+    priors = [value for f in fields(component) if isinstance(value := getattr(component, f.name), Prior)]
+    return [text for prior in priors for text in (*prior.lacking(), *_lacking(prior))]
 
 
 def _word(label: str) -> str:

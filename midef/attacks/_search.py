@@ -75,6 +75,11 @@ class LatentSearch(Attack):
     def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:
         return {role: prior.recipe(public=public, target=target) for role, prior in self.priors.items()}
 
+    @property
+    def images_per_row(self) -> int:
+        """Images drawn for each row in a step; those of a row stand together."""
+        return 1
+
     # ------------------------------------------------------------ the open steps
 
     def start(self, networks: Networks, rows: Rows) -> list[Tensor]:
@@ -121,6 +126,10 @@ class LatentSearch(Attack):
 
     # ------------------------------------------------------------ the loop
 
+    def step_loss(self, handle: TargetHandle, networks: Networks, searched: list[Tensor], rows: Rows) -> Tensor:
+        """[N], what a step of the search descends."""
+        return self._loss(handle, networks, self.draw(networks, self.latents(searched, rows), rows), rows)
+
     @override
     def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
         networks: dict[str, nn.Module] = {}
@@ -130,7 +139,7 @@ class LatentSearch(Attack):
             network.to(memory_format=torch.channels_last)
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
         owners = [(label, -1) for label in sorted({label for label, _ in pairs})] if self.per_identity else pairs
-        chunk = CHUNK if task.device == "cpu" else len(owners)
+        chunk = max(1, CHUNK // self.images_per_row) if task.device == "cpu" else len(owners)
         images: dict[tuple[int, int], Tensor] = {}
         done = 0
         while done < len(owners):
@@ -163,20 +172,22 @@ class LatentSearch(Attack):
         optimizer = self.optimizer(searched)
         for _ in range(self.iterations):
             with self._autocast(task):
-                images = self.draw(networks, self.latents(searched, rows), rows)
-                loss = self._loss(handle, networks, images, rows)
+                loss = self.step_loss(handle, networks, searched, rows)
             for tensor, slope in zip(searched, torch.autograd.grad(loss.sum(), searched), strict=True):
                 tensor.grad = slope
             optimizer.step()
             self.constrain_(searched)
         mine = [(label, restart) for label, restart in pairs if (label, -1 if self.per_identity else restart) in owners]
         row_of = {owner: i for i, owner in enumerate(owners)}
-        which = [row_of[label, -1 if self.per_identity else restart] for label, restart in mine]
-        final = self._rows("sample", mine, task)
-        with torch.no_grad(), self._autocast(task):
-            latents = self.final_latents([tensor.detach()[which] for tensor in searched], final)
-            drawn = self.draw(networks, latents, final).float().clamp(0, 1).cpu()
-        return dict(zip(mine, drawn, strict=True))
+        found: dict[tuple[int, int], Tensor] = {}
+        while len(found) < len(mine):
+            part = mine[len(found) : len(found) + len(owners)]  # no more at once than were searched: memory
+            which = [row_of[label, -1 if self.per_identity else restart] for label, restart in part]
+            final = self._rows("sample", part, task)
+            with torch.no_grad(), self._autocast(task):
+                latents = self.final_latents([tensor.detach()[which] for tensor in searched], final)
+                found |= zip(part, self.draw(networks, latents, final).float().clamp(0, 1).cpu(), strict=True)
+        return found
 
     def _loss(self, handle: TargetHandle, networks: Networks, images: Tensor, rows: Rows) -> Tensor:
         loss = self.prior_loss(networks, images)

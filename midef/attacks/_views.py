@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from math import radians
+
 import torch
 from torch import Tensor
 
 from midef.attacks._streams import RowStreams
+from midef.datasets._augment import cropped, jittered, mirrored, rotated
 from midef.defenses._erasing import covered, valid_corner_boxes
 from midef.defenses.midre import IMAGENET_MEAN
 
@@ -18,5 +21,29 @@ def erased(images: Tensor, noise: RowStreams, *, area: tuple[float, float]) -> T
     place in all images of a batch; here an image does not depend on its batch.
     """
     shape = (images.shape[2], images.shape[3])
-    mask = covered(valid_corner_boxes(noise.uniform(1, 3), shape, area=area), shape)
+    draws = noise.uniform(len(images) // len(noise), 3).view(-1, 1, 3)  # several images of a row stand together
+    mask = covered(valid_corner_boxes(draws, shape, area=area), shape)
     return torch.where(mask, images.new_tensor(IMAGENET_MEAN)[:, None, None], images)
+
+
+VIEW_DRAWS = 8
+"""Numbers `slightly_changed` needs for each image."""
+
+
+def slightly_changed(images: Tensor, draws: Tensor, *, jitter_p: float) -> Tensor:
+    """The view of PLG-MI and LOKT: each image [N, 3, H, W] cropped, jittered, mirrored and turned a little.
+
+    The crop keeps 80 to 100 % of the area, square for a square image; with probability jitter_p brightness and contrast
+    are multiplied by 0.8 to 1.2, which also clips to [0, 1]; half the images are mirrored; the turn is up to 5 degrees
+    either way. Gradients reach the images.
+
+    draws: [N, VIEW_DRAWS] from [0, 1); image i depends on row i alone.
+
+    Source: Yuan et al., AAAI 2023 (PLG-MI), released code: RandomResizedCrop, ColorJitter, RandomHorizontalFlip and
+    RandomRotation of kornia. We differ: crops lie between pixels too, and brightness always comes before contrast.
+    """
+    share, left, top, brightness, contrast, jitter, mirror, turn = draws.T
+    images = cropped(images.float(), 0.8 + 0.2 * share, left, top)  # bfloat16 would round the places of pixels
+    factors = 0.8 + 0.4 * torch.stack([brightness, contrast])[:, :, None, None, None]
+    images = torch.where((jitter < jitter_p)[:, None, None, None], jittered(images, factors[0], factors[1]), images)
+    return rotated(mirrored(images, mirror < 0.5), (2 * turn - 1) * radians(5))

@@ -11,7 +11,6 @@ from typing_extensions import override
 from midef.attacks._access import AccessLevel
 from midef.attacks._base import ATTACKS, Attack, Reconstructions, Task
 from midef.attacks.priors.tcnn import Tcnn
-from midef.core.errors import AccessError
 from midef.core.lazy import torch
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ class InversionModel(Attack):
 
     Restart r of an identity is its r-th image of the report split: images the target was not trained on, seen by the
     attacker as served score vectors only. The network never saw a private image.
+
+    The prior's `answers` makes it the attacker who expects a defense of the answers.
 
     Source: Yang et al., CCS 2019. We differ: they invert the whole private set.
     """
@@ -46,12 +47,8 @@ class InversionModel(Attack):
 
     @override
     def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
-        from midef.training.inverter import score_features
-
-        if task.observed is None:
-            raise AccessError("inversion_model needs the observed scores of one private image per reconstruction")
+        features = self.prior.features(self.prior.observed(task)).to(task.device)
         networks = self.prior.load(inputs.path("inverter"), task.resolution_px, handle.n_classes, task.device)
-        features = score_features(task.observed, top=self.prior.top).to(task.device)
         with torch.no_grad():
             images = torch.cat([networks["inverter"](part).cpu() for part in features.split(256)])
         return Reconstructions(images, task.labels, task.restarts, torch.ones_like(task.labels).bool())

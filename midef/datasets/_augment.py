@@ -1,6 +1,8 @@
 """Random changes of image batches [B, 3, H, W] in [0, 1], each image on its own, on the images' device.
 
 Whole batches at once, drawn from the generator given: torchvision's transforms draw once per call, from a global one.
+What is done once the numbers are drawn is a function of its own (`cropped`, `rotated`, `mirrored`, `jittered`), for
+those who draw in another way; all of these pass gradients.
 """
 
 from __future__ import annotations
@@ -16,8 +18,12 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow
 
 def flip(images: Tensor, rng: Generator, *, p: float = 0.5) -> Tensor:
     """Mirror each image left to right with probability p."""
-    flipped = torch.rand(len(images), generator=rng, device=images.device) < p
-    return torch.where(flipped[:, None, None, None], images.flip(3), images)
+    return mirrored(images, torch.rand(len(images), generator=rng, device=images.device) < p)
+
+
+def mirrored(images: Tensor, chosen: Tensor) -> Tensor:
+    """Mirror the images that are chosen [B] left to right."""
+    return torch.where(chosen[:, None, None, None], images.flip(3), images)
 
 
 def shift(images: Tensor, rng: Generator, *, pixels: int) -> Tensor:
@@ -39,36 +45,47 @@ def resized_crop(
     ratio: width to height of the rectangle; p: probability per image, others stay. Larger rectangles than the image
     are cut to fit.
     """
-    n = len(images)
-    area, left, top, chosen = torch.rand(4, n, generator=rng, device=images.device)
+    area, left, top, chosen = torch.rand(4, len(images), generator=rng, device=images.device)
     share = scale[0] + (scale[1] - scale[0]) * area
+    return torch.where(
+        (chosen < p)[:, None, None, None], cropped(images, share, left, top, ratio=ratio).clamp(0, 1), images
+    )
+
+
+def cropped(images: Tensor, share: Tensor, left: Tensor, top: Tensor, *, ratio: float = 1.0) -> Tensor:
+    """Cut a rectangle of this share of the area of each image and resize it to the full image (bilinear).
+
+    share: [B], above 0; left, top: [B], where the rectangle lies, from 0 (at that edge) to 1 (at the other); ratio: as
+    above. Not clipped: bright pixels may come out a rounding above 1.
+    """
     wide = (share * ratio).sqrt().clamp(max=1.0)
     high = (share / ratio).sqrt().clamp(max=1.0)
-    theta = images.new_zeros(n, 2, 3)
+    theta = images.new_zeros(len(images), 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = wide, high
     theta[:, 0, 2], theta[:, 1, 2] = (2 * left - 1) * (1 - wide), (2 * top - 1) * (1 - high)
-    return _warp(images, theta, chosen < p, padding="border")
+    return _warp(images, theta, padding="border")
 
 
 def rotate(images: Tensor, rng: Generator, *, degrees: float, p: float = 1.0) -> Tensor:
     """Turn each image about its centre by an angle drawn from +-degrees; corners become black. p as above."""
+    drawn, chosen = torch.rand(2, len(images), generator=rng, device=images.device)
+    turned = rotated(images, (2 * drawn - 1) * math.radians(degrees)).clamp(0, 1)
+    return torch.where((chosen < p)[:, None, None, None], turned, images)
+
+
+def rotated(images: Tensor, radians: Tensor) -> Tensor:
+    """Turn each image about its centre by its angle [B]; corners become black. Not clipped, as above."""
     n, _, height, width = images.shape
-    drawn, chosen = torch.rand(2, n, generator=rng, device=images.device)
-    angle = (2 * drawn - 1) * math.radians(degrees)
     theta = images.new_zeros(n, 2, 3)
-    theta[:, 0, 0] = theta[:, 1, 1] = angle.cos()
-    theta[:, 0, 1], theta[:, 1, 0] = -angle.sin() * height / width, angle.sin() * width / height
-    return _warp(images, theta, chosen < p, padding="zeros")
+    theta[:, 0, 0] = theta[:, 1, 1] = radians.cos()
+    theta[:, 0, 1], theta[:, 1, 0] = -radians.sin() * height / width, radians.sin() * width / height
+    return _warp(images, theta, padding="zeros")
 
 
-def _warp(images: Tensor, theta: Tensor, chosen: Tensor, *, padding: str) -> Tensor:
-    """Bilinear resampling along one affine map per image; images not chosen stay bit for bit.
-
-    Clipped to [0, 1], as the weights of a resampling or a kernel can add up to a little more than 1.
-    """
+def _warp(images: Tensor, theta: Tensor, *, padding: str) -> Tensor:
+    """Bilinear resampling along one affine map per image. The weights of a pixel can add up to a little more than 1."""
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    warped = F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
-    return torch.where(chosen[:, None, None, None], warped.clamp(0, 1), images)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
 
 def color_jitter(
@@ -79,13 +96,24 @@ def color_jitter(
     In this order; torchvision's ColorJitter draws the order too. The result is clipped to [0, 1].
     """
     drawn = 2 * torch.rand(4, len(images), 1, 1, 1, generator=rng, device=images.device) - 1
-    luma = images.new_tensor(_LUMA).view(1, 3, 1, 1)
-    images = (images * (1 + brightness * drawn[0])).clamp(0, 1)
-    grey = (images * luma).sum(1, keepdim=True).mean(dim=(2, 3), keepdim=True)
-    images = (grey + (images - grey) * (1 + contrast * drawn[1])).clamp(0, 1)
-    grey = (images * luma).sum(1, keepdim=True)
-    images = (grey + (images - grey) * (1 + saturation * drawn[2])).clamp(0, 1)
+    factors = (1 + brightness * drawn[0], 1 + contrast * drawn[1], 1 + saturation * drawn[2])
+    images = jittered(images, *factors)
     return images if hue == 0 else _turn_hue(images, hue * drawn[3])
+
+
+def jittered(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor | None = None) -> Tensor:
+    """Multiply brightness, contrast (about the mean grey) and saturation by these factors [B, 1, 1, 1], in this order.
+
+    Clipped to [0, 1] after each; 1 changes nothing but roundings, None nothing at all.
+    """
+    luma = images.new_tensor(_LUMA).view(1, 3, 1, 1)
+    images = (images * brightness).clamp(0, 1)
+    grey = (images * luma).sum(1, keepdim=True).mean(dim=(2, 3), keepdim=True)
+    images = (grey + (images - grey) * contrast).clamp(0, 1)
+    if saturation is None:
+        return images
+    grey = (images * luma).sum(1, keepdim=True)
+    return (grey + (images - grey) * saturation).clamp(0, 1)
 
 
 def _turn_hue(images: Tensor, turns: Tensor) -> Tensor:

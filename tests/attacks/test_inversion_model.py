@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,19 @@ def test_it_draws_from_the_observed_answers_alone(attack: InversionModel, inputs
     network = attack.prior.load(inputs.path("inverter"), 32, CLASSES, "cpu")["inverter"]
     assert torch.allclose(found.images, network(score_features(observed, top=2)), atol=1e-6)
     assert handle.queries == 0, "the victims asked, not the attacker"
+
+
+@pytest.mark.parametrize("answers", ["noise", "softmax"])
+def test_it_changes_what_it_observed_as_its_prior_changed_what_it_was_trained_on(
+    answers: str, attack: InversionModel, inputs: Inputs, handle: TargetHandle
+) -> None:
+    observed = torch.rand(6, CLASSES).softmax(1)
+    task = Task(torch.arange(6) % CLASSES, torch.zeros(6, dtype=torch.long), 32, 0, "cpu", observed)
+    prior = replace(attack.prior, answers=answers, answer_noise=0.1)
+    found = replace(attack, prior=prior).reconstruct(handle, inputs, task)
+    network = attack.prior.load(inputs.path("inverter"), 32, CLASSES, "cpu")["inverter"]
+    assert torch.allclose(found.images, network(prior.features(prior.observed(task))), atol=1e-6)
+    assert not torch.allclose(found.images, attack.reconstruct(handle, inputs, task).images, atol=1e-4)
 
 
 def test_it_refuses_to_work_without_observed_answers(

@@ -26,6 +26,9 @@ from midef.models._network import Forward, TargetModel
 RESOLUTION_PX, CLASSES, LATENT_DIM = 32, 5, 6
 SMALL_GAN = {"width": 4, "latent_dim": LATENT_DIM, "steps": 2, "batch_size": 4}
 
+SMALL_KEDMI = {**SMALL_GAN, "discriminator_steps": 1}
+SMALL_STUDENTS = {"family": "cnn_tiny", "count": 2, "weights": "none", "epochs": 1, "batch_size": 4}
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -47,7 +50,66 @@ FACTS = {
         {"patience": 4, "sphere_points": 8, "inside_share": 0.0, "pool_batches": 4, "redraws": 5, "prior": SMALL_GAN}
     ),
     "gmi": Facts({"iterations": 6, "prior": SMALL_GAN}, queries=lambda n: 6 * n),
-    "inversion_model": Facts({"prior": {"width": 4, "epochs": 1}}, draws=False, queries=lambda n: 0),
+    "diffusion_inverter": Facts(
+        {"prior": {"width": 8, "noise_steps": 3, "epochs": 1, "batch_size": 4}},
+        queries=lambda n: 0,
+        others={"width": 16, "beta_first": 2e-4, "beta_last": 0.03, "drop_context": 0.2},
+    ),
+    "inversion_model": Facts(
+        {"prior": {"width": 4, "epochs": 1}}, draws=False, queries=lambda n: 0, others={"blocks": 6}
+    ),
+    "kedmi": Facts({"iterations": 6, "prior": SMALL_KEDMI}, queries=lambda n: 6 * n // 2),
+    "lomma_gmi": Facts(
+        {"iterations": 6, "prior": SMALL_GAN, "students": SMALL_STUDENTS},
+        queries=lambda n: 6 * n,
+        others={"momentum": 0.5},
+    ),
+    "lomma_kedmi": Facts(
+        {"iterations": 6, "prior": SMALL_KEDMI, "students": SMALL_STUDENTS},
+        queries=lambda n: 6 * n // 2,
+        others={"momentum": 0.5},
+    ),
+    "mi_face": Facts({"iterations": 6}),  # a row may end before
+    "plg_mi": Facts({"iterations": 3, "prior": {**SMALL_GAN, "critic_steps": 1, "top": 3}}, queries=lambda n: 6 * n),
+    "rlb_mi": Facts(
+        {"episodes": 12, "batch_size": 4, "start_after": 4, "hidden": 8, "prior": SMALL_GAN}, queries=lambda n: 24 * n
+    ),
+    "lokt": Facts(
+        {
+            "iterations": 3,
+            "surrogates": {
+                "family": "cnn_tiny",
+                "count": 2,
+                "weights": "none",
+                "latents_per_class": 3,
+                "steps": 2,
+                "batch_size": 4,
+                "gan": {
+                    "width": 2,
+                    "latent_dim": LATENT_DIM,
+                    "iterations": 2,
+                    "warm_up": 0,
+                    "discriminator_steps": 1,
+                    "batch_size": 4,
+                },
+            },
+        },
+        queries=lambda n: 0,
+        others={"jitter_p": 0.25, "momentum": 0.5},
+    ),
+    "vmi": Facts(
+        {
+            "iterations": 3,
+            "batch": 2,
+            "learning_rate": 1e-6,  # the toy target is steep
+            "levels": 2,
+            "flow_steps": 2,
+            "hidden": 8,
+            "prior": {"latent_dim": LATENT_DIM, "channel_base": 64, "channel_max": 8, "steps": 2, "batch_size": 4},
+        },
+        queries=lambda n: 3 * 2 * n // 2,
+        others={"ada_target": 0.5},
+    ),
 }
 NAMES = ATTACKS.names()
 every_attack = pytest.mark.parametrize("name", NAMES)

@@ -80,3 +80,42 @@ def test_the_same_seed_gives_the_same_network() -> None:
         )  # fmt: skip
         found.append(network[0].weight.detach().clone())
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("checkpoint", ["last", "best_held_out"])
+def test_the_epoch_kept_is_the_one_asked_for(checkpoint: str) -> None:
+    """Held-out images are the negative of those trained on: the better the training, the worse they are drawn."""
+    network, answers, images = toy()
+    held = 255 - images
+    errors: list[float] = []
+    weights: list[dict[str, torch.Tensor]] = []
+
+    def note(said: dict[str, int]) -> None:
+        weights.append({name: value.clone() for name, value in network.state_dict().items()})
+        errors.append(error(network, answers, held))
+        network.train()
+
+    facts = fit_inverter(
+        network, answers, images, held_answers=answers, held_images=held, epochs=12, batch_size=8, learning_rate=0.02,
+        checkpoint=checkpoint, seed=0, device="cpu", report=note,  # type: ignore[arg-type]
+    )  # fmt: skip
+    kept = 11 if checkpoint == "last" else errors.index(min(errors))
+    assert errors.index(min(errors)) < 8 < errors.index(max(errors)), "the toy must tell the two apart"
+    assert facts["kept_epoch"] == kept + 1
+    assert facts["held_out_mse"] == pytest.approx(errors[kept], rel=1e-4)
+    assert all(torch.equal(value, weights[kept][name]) for name, value in network.state_dict().items())
+    assert not network.training
+
+
+def test_choosing_the_epoch_does_not_change_the_training() -> None:
+    """Looking at held-out pairs must leave the running statistics and the batches as they are."""
+    last = {}
+    for checkpoint in ("last", "best_held_out"):
+        network, answers, images = toy()
+        facts = fit_inverter(
+            network, answers, images, held_answers=answers, held_images=images, epochs=5, batch_size=8,
+            learning_rate=0.02, checkpoint=checkpoint, seed=0, device="cpu",
+        )  # fmt: skip
+        assert facts["kept_epoch"] == 5, "trained and held-out pairs are the same here, so the last epoch is the best"
+        last[checkpoint] = network.state_dict()
+    assert all(torch.equal(value, last["best_held_out"][name]) for name, value in last["last"].items())

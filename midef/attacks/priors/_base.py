@@ -53,6 +53,10 @@ class Prior:
             return [f"{name} draws 8, 16, 32, 64, ... px, not {resolution_px}; choose such a resolution_px"]
         return []
 
+    def lacking(self) -> list[str]:
+        """Files it needs that are not on this machine, each a sentence that says where to get it."""
+        return []
+
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
         """Its networks by name, with fresh weights."""
         raise NotImplementedError

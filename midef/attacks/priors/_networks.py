@@ -86,16 +86,27 @@ class TransposedCnn(nn.Module):
     """The inversion network of Yang et al.: score vectors [B, K] -> images [B, 3, R, R] in [0, 1].
 
     Transposed convolutions k4, the first from 1 to 4 px, then each doubling, with BatchNorm and Tanh, the last Sigmoid.
+    blocks: how many, >= 2; None takes what the resolution needs, 5 at 64 px as in the paper. With fewer, doublings at
+    the start are left out and the first one's kernel grows to the larger map (4 at 64 px: k8, from 1 to 8 px). With
+    more, blocks k3 s1 p1 of `width` channels, BatchNorm and Tanh stand before the last.
     """
 
-    def __init__(self, n_classes: int, resolution_px: int, width: int) -> None:
+    def __init__(self, n_classes: int, resolution_px: int, width: int, blocks: int | None = None) -> None:
         super().__init__()
-        ups = doublings(resolution_px)
+        needed = doublings(resolution_px)
+        ups = needed if blocks is None else min(needed, blocks - 1)
+        more = 0 if blocks is None else max(0, blocks - 1 - needed)
         came = width * 2 ** (ups - 1)
-        layers: list[nn.Module] = [nn.ConvTranspose2d(n_classes, came, 4), nn.BatchNorm2d(came), nn.Tanh()]
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(n_classes, came, resolution_px >> ups),
+            nn.BatchNorm2d(came),
+            nn.Tanh(),
+        ]
         for _ in range(ups - 1):
             layers += [nn.ConvTranspose2d(came, came // 2, 4, 2, 1), nn.BatchNorm2d(came // 2), nn.Tanh()]
             came //= 2
+        for _ in range(more):
+            layers += [nn.ConvTranspose2d(came, came, 3, 1, 1), nn.BatchNorm2d(came), nn.Tanh()]
         layers += [nn.ConvTranspose2d(came, 3, 4, 2, 1), nn.Sigmoid()]
         self.grow = nn.Sequential(*layers)
 

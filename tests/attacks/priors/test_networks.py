@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from midef.attacks.priors._networks import Critic, Generator, TransposedCnn, doublings, standard_latents
 from midef.core import ShapeError
@@ -23,6 +24,42 @@ def test_images_have_the_resolution_and_the_range(resolution_px: int) -> None:
     assert images.min() >= 0 and images.max() <= 1
     assert Critic(resolution_px, 2)(images).shape == (3,)
     assert TransposedCnn(7, resolution_px, 2)(torch.rand(3, 7)).shape == images.shape
+
+
+@pytest.mark.parametrize(
+    ("resolution_px", "blocks", "kernels"),
+    [
+        (64, None, [4, 4, 4, 4, 4]),
+        (64, 5, [4, 4, 4, 4, 4]),
+        (64, 4, [8, 4, 4, 4]),
+        (64, 6, [4, 4, 4, 4, 3, 4]),
+        (32, None, [4, 4, 4, 4]),
+        (32, 4, [4, 4, 4, 4]),
+        (32, 6, [4, 4, 4, 3, 3, 4]),
+        (8, 4, [4, 3, 3, 4]),
+    ],
+)
+def test_the_inversion_network_has_the_blocks_asked_for(
+    resolution_px: int, blocks: int | None, kernels: list[int]
+) -> None:
+    network = TransposedCnn(7, resolution_px, 2, blocks)
+    layers = [layer for layer in network.grow if isinstance(layer, nn.ConvTranspose2d)]
+    assert [layer.kernel_size[0] for layer in layers] == kernels
+    assert network(torch.rand(3, 7)).shape == (3, 3, resolution_px, resolution_px)
+    norms = [layer for layer in network.grow if isinstance(layer, nn.BatchNorm2d)]
+    tanhs = [layer for layer in network.grow if isinstance(layer, nn.Tanh)]
+    assert len(norms) == len(tanhs) == len(kernels) - 1
+
+
+def test_the_inversion_network_of_64_px_has_the_published_channels() -> None:
+    def channels(blocks: int | None) -> list[int]:
+        network = TransposedCnn(530, 64, 128, blocks)
+        return [layer.out_channels for layer in network.grow if isinstance(layer, nn.ConvTranspose2d)]
+
+    with torch.device("meta"):
+        assert channels(None) == [1024, 512, 256, 128, 3]
+        assert channels(6) == [1024, 512, 256, 128, 128, 3]
+        assert channels(4) == [512, 256, 128, 3]
 
 
 @pytest.mark.parametrize("resolution_px", [4, 48, 100])

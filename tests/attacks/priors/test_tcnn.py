@@ -143,3 +143,35 @@ def test_the_reported_error_is_the_mean_over_pixels_of_held_out_images() -> None
     with torch.no_grad():
         expected = float((network(answers) - held / 255).pow(2).mean())
     assert found["held_out_mse"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_its_fields_reach_the_network_and_the_training(target: TargetModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, object] = {}
+
+    def spy(network: nn.Module, answers: Tensor, images: Tensor, **given: object) -> dict[str, float]:
+        seen.update(given, answers=answers)
+        return {}
+
+    monkeypatch.setattr("midef.training.inverter.fit_inverter", spy)
+    prior = Tcnn(width=2, blocks=6, checkpoint="best_held_out", top=2, answers="softmax")
+    networks = prior.networks(64, CLASSES)
+    assert sum(isinstance(layer, nn.ConvTranspose2d) for layer in networks["inverter"].modules()) == 6
+    handle = TargetHandle(target, Defense(), AccessLevel.SCORES)
+    public = Splits(part(10, 0), part(3, 1), part(4, 2), ())
+    prior.fit(networks, public, handle, inputs=Inputs({}, Path), device="cpu")
+    assert seen["checkpoint"] == "best_held_out"
+    with torch.no_grad():
+        images = torch.cat([public.train.images, public.report.images])
+        served = target(images.float() / 255).logits.softmax(1)
+    assert isinstance(seen["answers"], Tensor)
+    assert torch.allclose(seen["answers"], score_features(served.softmax(1), top=2), atol=1e-4), (
+        "softmax comes before the logarithm and the cut"
+    )
+
+
+@pytest.mark.parametrize("blocks", [3, 7])
+def test_other_numbers_of_blocks_are_refused(blocks: int) -> None:
+    with pytest.raises(
+        ValueError, match=f"blocks 4, 5 or 6, or none given for what the resolution needs, got {blocks}"
+    ):
+        Tcnn(blocks=blocks)

@@ -1,0 +1,61 @@
+"""LOKT: a label-only target is learned first, then attacked through the networks that learned it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from typing_extensions import override
+
+from midef.attacks._access import AccessLevel
+from midef.attacks._base import ATTACKS
+from midef.attacks._conditional import ConditionalSearch
+from midef.attacks._search import Networks
+from midef.attacks.priors.lokt_surrogates import LoktSurrogates
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from midef.attacks._handle import TargetHandle
+    from midef.attacks.priors import Prior
+    from midef.models._network import Forward
+
+
+@ATTACKS.add("lokt")
+@dataclass(frozen=True, kw_only=True)
+class Lokt(ConditionalSearch):
+    """PLG-MI's search with surrogates in the target's place: Adam over z of G(z, y), two views, the max-margin loss.
+
+    The search asks the target nothing; all questions are those of its priors, the GAN and the surrogates.
+
+    iterations: steps of the search, >= 1; learning_rate: of Adam, > 0; surrogate: who looks, `ensemble` averages the
+    loss over all surrogates, `discriminator` is the class head of the GAN's discriminator alone, which needs no further
+    training and no further questions; surrogates: the prior that trains them, and holds the GAN.
+
+    Source: Nguyen et al., NeurIPS 2023 (LOKT), released code at b7514172, with PLG-MI as its white-box attack. All
+    restarts are kept. We differ: images are clamped to [0, 1] before anybody sees them.
+    """
+
+    paper: ClassVar[str] = "Nguyen et al., NeurIPS 2023 (LOKT, arXiv 2310.19342)"
+    access: ClassVar[AccessLevel] = AccessLevel.LABELS
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {}, "discriminator": {"surrogate": "discriminator"}}
+
+    surrogate: Literal["ensemble", "discriminator"] = "ensemble"
+    surrogates: LoktSurrogates = field(default_factory=LoktSurrogates, metadata={"shown": False})
+
+    @property
+    @override
+    def priors(self) -> Mapping[str, Prior]:
+        gan: dict[str, Prior] = {"prior": self.surrogates.gan}
+        return gan if self.surrogate == "discriminator" else {**gan, "surrogates": self.surrogates}
+
+    @override
+    def ask(self, handle: TargetHandle, networks: Networks, view: Tensor) -> list[Forward]:
+        from midef.models._network import Forward
+
+        if self.surrogate == "discriminator":
+            answers = [networks["discriminator"](view)[1]]
+        else:
+            answers = [network(view) for name, network in networks.items() if name.startswith("surrogate")]
+        return [Forward(logits, logits.new_empty(len(logits), 0), {}) for logits in answers]

@@ -1,0 +1,133 @@
+"""MI-Face: gradient descent on the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from typing_extensions import override
+
+from midef.attacks._access import AccessLevel
+from midef.attacks._base import ATTACKS, Attack, Reconstructions, Task
+from midef.core.lazy import torch
+from midef.core.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from midef.attacks._handle import TargetHandle
+    from midef.core.recipe import Inputs, Recipe
+
+CHUNK = 256
+"""Reconstructions that descend together. Changes memory and speed, not results."""
+
+
+@ATTACKS.add("mi_face")
+@dataclass(frozen=True, kw_only=True)
+class MiFace(Attack):
+    """Descend the cost 1 - p_y(x) over the pixels x, clipped to [0, 1], from a nearly black image. No prior.
+
+    A sanity baseline: class templates from shallow models, noise from deep ones.
+
+    iterations: most steps, >= 1; window: steps without progress before it ends, that is, the cost is no smaller than
+    each of the last `window` ones; threshold: 0 to 1, see below; learning_rate: of the descent; start_noise: 0 to 1,
+    pixels start uniform in [0, start_noise], drawn for each reconstruction (0 is the papers' black image, from which
+    all restarts give the same).
+    compat: `paper` ends a row when p_y >= threshold or when there is no progress, and returns its iterate of least
+    cost. `art` repeats the Adversarial Robustness Toolbox, whose condition is inverted: a row goes on only while the
+    cost is <= threshold or there is no progress, and its last iterate is returned. From a start cost above the
+    threshold it ends after one step, so with many classes `art` needs threshold = 1, with which it uses up its steps.
+
+    `found` is False where the target labels the result as somebody else. The descent sees the model itself, not the
+    answers a defense serves.
+
+    Source: Fredrikson et al., CCS 2015, Algorithm 1; Trusted-AI/adversarial-robustness-toolbox@23539e2c (mi_face.py)
+    for the window, which cannot end a row before it is full.
+    We differ: no auxiliary cost and no denoising step, which belong to the paper's autoencoder; the start carries a
+    little noise, so that restarts and seeds differ; the presets switch it off.
+    """
+
+    paper: ClassVar[str] = "Fredrikson et al., CCS 2015 (doi 10.1145/2810103.2813677)"
+    access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {"start_noise": 0.0},
+        "art": {"compat": "art", "iterations": 10_000, "start_noise": 0.0},
+    }
+
+    iterations: int = 5000
+    window: int = 100
+    threshold: float = 0.99
+    learning_rate: float = 0.1
+    start_noise: float = 0.01
+    compat: Literal["paper", "art"] = "paper"
+
+    def __post_init__(self) -> None:
+        if min(self.iterations, self.window) < 1 or self.learning_rate <= 0:
+            raise ValueError("needs iterations >= 1, window >= 1 and learning_rate > 0")
+        if not (0 <= self.threshold <= 1 and 0 <= self.start_noise <= 1):
+            raise ValueError(f"needs threshold and start_noise in 0 to 1, got {self.threshold}, {self.start_noise}")
+
+    @override
+    def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:
+        return {}
+
+    @override
+    def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
+        pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
+        parts = []
+        for i in range(0, len(pairs), CHUNK):
+            part = pairs[i : i + CHUNK]
+            labels = torch.tensor([label for label, _ in part], device=task.device)
+            parts.append(self.descend(handle, self._start(part, task), labels))
+        images, found = (torch.cat(answers).cpu() for answers in zip(*parts, strict=True))
+        return Reconstructions(images, task.labels, task.restarts, found)
+
+    def _start(self, pairs: Sequence[tuple[int, int]], task: Task) -> Tensor:
+        shape = (3, task.resolution_px, task.resolution_px)
+        seeds = [derive_seed("mi_face", task.seed, *pair) for pair in pairs]
+        drawn = [torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return self.start_noise * torch.stack(drawn).to(task.device)
+
+    def descend(self, handle: TargetHandle, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Follow the gradient from images [N, 3, H, W]; a row leaves when its own condition says so.
+
+        Returns:
+            the result of each row [N, 3, H, W] and whether the target labels it right [N].
+        """
+        images = images.clone()
+        best, found = images.clone(), torch.zeros_like(labels, dtype=torch.bool)
+        surest = torch.full(labels.shape, -1.0, device=images.device)
+        recent = torch.full((len(labels), self.window), -1.0, device=images.device)
+        rows = torch.arange(len(labels), device=images.device)
+        for step in range(self.iterations + 1):
+            current = images[rows].requires_grad_(True)
+            logits = handle.run(current).logits.float()
+            sureness = logits.softmax(dim=1).gather(1, labels[rows, None]).squeeze(1)
+            seen = sureness.detach()
+            kept = seen > surest[rows] if self.compat == "paper" else torch.ones_like(rows, dtype=torch.bool)
+            surest[rows] = torch.where(kept, seen, surest[rows])
+            best[rows[kept]] = current.detach()[kept]
+            found[rows[kept]] = (logits.argmax(dim=1) == labels[rows])[kept]
+            if step == self.iterations:
+                break
+            going = torch.ones_like(kept)
+            if step:  # the start is never judged: every row takes one step
+                going = self.goes_on(seen, recent[rows])
+                recent[rows, (step - 1) % self.window] = seen
+            (rise,) = torch.autograd.grad(sureness.sum(), current)
+            rows = rows[going]
+            if not len(rows):
+                break
+            images[rows] = (current.detach() + self.learning_rate * rise)[going].clamp(0, 1)
+        return best, found
+
+    def goes_on(self, sureness: Tensor, recent: Tensor) -> Tensor:
+        """Which rows take another step [N], by p_y now [N] and after the steps before [N, window], -1 for none yet.
+
+        In terms of p_y, not of the cost 1 - p_y, which is 1 in float32 for every p_y below 6e-8.
+        """
+        no_progress = sureness <= recent.amin(dim=1)
+        if self.compat == "art":
+            return (sureness >= 1 - self.threshold) | no_progress
+        return ~((sureness >= self.threshold) | no_progress)

@@ -1,0 +1,106 @@
+"""A diffusion model of public images, conditioned on the target's answer to each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from typing_extensions import override
+
+from midef.attacks.priors._base import PRIORS
+from midef.attacks.priors._inverter import Inverter
+from midef.core.lazy import torch
+from midef.core.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from midef.attacks._handle import TargetHandle
+    from midef.core.recipe import Inputs
+    from midef.datasets import Splits
+
+
+@PRIORS.add("diffusion")
+@dataclass(frozen=True, kw_only=True)
+class Diffusion(Inverter):
+    """U-Net that predicts the noise in a public image, given the answer the target served for that image.
+
+    width: channels at full resolution, a multiple of 8; at 8 a group of the last norm is one channel, which takes the
+    mean colour from an image, so choose 16 or more. noise_steps: from image to noise; beta_first, beta_last: share of
+    the variance replaced in the first and in the last step, in (0, 1), rising linearly between. Fewer steps need a
+    larger beta_last: keep noise_steps * beta_last near 8, or the last step is not yet noise. drop_context: share of
+    answers set to zero in training, in (0, 1); this teaches the network the unconditional noise that guidance needs.
+    epochs, batch_size, learning_rate: of the training; answers, answer_noise, seed: see `Inverter`.
+
+    Source: Ho et al., NeurIPS 2020 (DDPM); Ho and Salimans, 2022 (classifier-free guidance); the LPA data-poisoning
+    paper, which inverts with such a model and gives only the guidance. Its values and words are those of a minimal
+    implementation for digits (github TeaPearce/Conditional_Diffusion_MNIST), so we infer that network, schedule and
+    training, with the one-hot label replaced by the score vector as it is (no logarithm). Like there, images are
+    modelled in [0, 1], not [-1, 1]. We differ: the pooling takes the whole map at every resolution, and the learning
+    rate falls in every training step.
+    """
+
+    paper: ClassVar[str] = "Ho et al., NeurIPS 2020 (DDPM); Ho and Salimans, 2022"
+
+    width: int = 128
+    noise_steps: int = 400
+    beta_first: float = 1e-4
+    beta_last: float = 0.02
+    drop_context: float = 0.1
+    epochs: int = 20
+    batch_size: int = 256
+    learning_rate: float = 1e-4
+
+    @override
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width < 8 or self.width % 8:
+            raise ValueError(f"needs width as a multiple of 8 (its group norms have 8 groups), got {self.width}")
+        if min(self.noise_steps, self.epochs, self.batch_size) < 1 or self.learning_rate <= 0:
+            raise ValueError("needs noise_steps, epochs and batch_size >= 1 and learning_rate > 0")
+        if not 0 < self.beta_first <= self.beta_last < 1:
+            raise ValueError(f"needs 0 < beta_first <= beta_last < 1, got {self.beta_first}, {self.beta_last}")
+        if not 0 < self.drop_context < 1:
+            raise ValueError(f"needs 0 < drop_context < 1, got {self.drop_context}")
+
+    @override
+    def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
+        from midef.attacks.priors._diffusion_networks import Denoiser
+
+        return {"denoiser": Denoiser(n_classes, resolution_px, self.width)}
+
+    @override
+    def fit(
+        self,
+        networks: dict[str, nn.Module],
+        public: Splits,
+        handle: TargetHandle | None,
+        *,
+        inputs: Inputs,
+        device: str,
+        report: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        from midef.training.diffusion import fit_denoiser
+
+        assert handle is not None, "an inverter is trained on answers of its target"
+        fitting = torch.cat([public.train.images, public.report.images])
+        return fit_denoiser(
+            networks["denoiser"],
+            self.ask(handle, fitting, part="fitting"),
+            fitting,
+            held_answers=self.ask(handle, public.select.images, part="held out"),
+            held_images=public.select.images,
+            betas=self.betas(),
+            drop_context=self.drop_context,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            seed=derive_seed("prior", self.seed),
+            device=device,
+            report=report,
+        )
+
+    def betas(self) -> Tensor:
+        """[noise_steps] float64, rising linearly."""
+        return torch.linspace(self.beta_first, self.beta_last, self.noise_steps, dtype=torch.float64)

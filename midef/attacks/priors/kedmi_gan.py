@@ -1,0 +1,123 @@
+"""The inversion-specific GAN of KedMI: its discriminator knows what the target answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from typing_extensions import override
+
+from midef.attacks._access import AccessLevel
+from midef.attacks.priors._base import PRIORS, Prior
+from midef.core.lazy import torch
+from midef.core.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from midef.attacks._handle import TargetHandle
+    from midef.core.recipe import Inputs
+    from midef.datasets import Splits
+
+CHUNK = 512
+"""Public images the target labels at once. Changes memory and speed, not results."""
+
+
+@PRIORS.add("kedmi_gan")
+@dataclass(frozen=True, kw_only=True)
+class KedmiGan(Prior):
+    """Generator and discriminator of one target, trained on public images that this target labels.
+
+    latent_dim: Z, >= 1; width: channels before the last layer of the generator and after the first of the
+    discriminator, >= 1 (64 in the papers); steps: discriminator steps, >= 1 (468 per epoch of 30,000 images);
+    batch_size: >= 1; learning_rate: of both, > 0; discriminator_steps: per generator step, >= 1; entropy_weight: of the
+    entropy of the classes seen in a drawn batch, >= 0, larger draws images of a surer class (it is a sum over the
+    batch, so it grows with batch_size).
+    label_mode: how the target labels; `eval` is a trained network's way, once for each public image; `train` asks again
+    in every step with batch statistics and dropout, as released codes do that never call `eval()`.
+    seed: of weights, batches and latents.
+
+    Source: Chen et al., ICCV 2021 (KedMI) and released code, LOMMA's and BiDO's copies of it: Adam 2e-4, batch 64, 5
+    discriminator steps, entropy weight 1e-4.
+    We differ: `eval` is the default; labels carry no gradient into the target, where it is of no use; every batch is
+    full, the released code ends a pass at the last full one.
+    """
+
+    paper: ClassVar[str] = "Chen et al., ICCV 2021 (KedMI)"
+    asks: ClassVar[AccessLevel | None] = AccessLevel.WHITE_BOX
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "orig": {"steps": 120 * 468, "label_mode": "train"},
+        "lomma": {"steps": 120 * 468, "label_mode": "train"},
+        "bido": {"steps": 100 * 468, "label_mode": "train"},
+    }
+
+    latent_dim: int = 100
+    width: int = 64
+    steps: int = 120 * 468
+    batch_size: int = 64
+    learning_rate: float = 2e-4
+    discriminator_steps: int = 5
+    entropy_weight: float = 1e-4
+    label_mode: Literal["eval", "train"] = "eval"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("latent_dim", "width", "steps", "batch_size", "discriminator_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"needs {name} >= 1, got {getattr(self, name)}")
+        if self.learning_rate <= 0 or self.entropy_weight < 0:
+            raise ValueError(
+                f"needs learning_rate > 0 and entropy_weight >= 0, got {self.learning_rate}, {self.entropy_weight}"
+            )
+
+    @override
+    def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
+        from midef.attacks.priors._kedmi_networks import MinibatchDiscriminator
+        from midef.attacks.priors._networks import Generator
+
+        generator = Generator(self.latent_dim, resolution_px, self.width)
+        return {
+            "generator": generator,
+            "discriminator": MinibatchDiscriminator(n_classes, resolution_px, self.width),
+        }
+
+    @override
+    def fit(
+        self,
+        networks: dict[str, nn.Module],
+        public: Splits,
+        handle: TargetHandle | None,
+        *,
+        inputs: Inputs,
+        device: str,
+        report: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        from midef.training.kedmi import fit_kedmi
+
+        assert handle is not None, "KedMI's GAN learns from the answers of its target"
+        images = torch.cat([part.images for part in public.parts.values()])  # nothing public is reported: use all of it
+        return fit_kedmi(
+            networks["generator"],
+            networks["discriminator"],
+            images,
+            self.soft_labels(handle, images),
+            latent_dim=self.latent_dim,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            discriminator_steps=self.discriminator_steps,
+            entropy_weight=self.entropy_weight,
+            seed=derive_seed("prior", self.seed),
+            device=device,
+            report=report,
+        )
+
+    def soft_labels(self, handle: TargetHandle, images: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """What answers with the target's probabilities [B, K], given positions in `images` and these images."""
+        if self.label_mode == "train":
+            return lambda index, batch: handle.run_in_train_mode(batch).float().softmax(dim=1)
+        with torch.no_grad():
+            parts = [handle.run(part.to(handle.device).float() / 255).logits for part in images.split(CHUNK)]
+        answers = torch.cat(parts).float().softmax(dim=1)
+        return lambda index, batch: answers[index]

@@ -1,0 +1,152 @@
+"""LOKT's surrogates: classifiers that learn a label-only target from the images of its GAN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from typing_extensions import override
+
+from midef.attacks._access import AccessLevel
+from midef.attacks.priors._base import PRIORS, Prior
+from midef.attacks.priors.students import Family, StartWeights, missing_files, named, student_problems
+from midef.attacks.priors.t_acgan import TAcgan
+from midef.core.lazy import torch
+from midef.core.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor, nn
+
+    from midef.attacks._handle import TargetHandle
+    from midef.core.recipe import Inputs, Recipe
+    from midef.datasets import Splits
+
+CHUNK = 512
+"""Images drawn and asked at once. Changes memory and speed, not results."""
+
+
+@PRIORS.add("lokt_surrogates")
+@dataclass(frozen=True, kw_only=True)
+class LoktSurrogates(Prior):
+    """Draw images of every class with the GAN, let the target label them, and train classifiers on these labels.
+
+    Networks: `surrogate0`, `surrogate1`, ... give logits [N, K] of images [N, 3, R, R] in [0, 1]. The target labels
+    classes * latents_per_class images, half a million for 1000 classes.
+
+    family: `densenet` is 121, 161, 169 in this order, `efficientnet` is B0, B1, B2, `cnn_tiny` three small networks for
+    a CPU; count: how many of them, 1 to 3; weights: what the trunks start from, `imagenet` are torchvision's published
+    files, `none` is fresh; latents_per_class: >= 1, more labels the target more densely; steps: of each surrogate, >= 1
+    (200 times 117 in the paper); batch_size: >= 2; learning_rate: > 0, of the first step, falling along a cosine to 0;
+    momentum: of SGD, 0 to below 1; weight_decay: >= 0; jitter_p: share of changed images whose brightness and contrast
+    change, too, 0 to 1; seed: of latents, order, changes and fresh weights; gan: whose generator draws.
+
+    Source: Nguyen et al., NeurIPS 2023 (LOKT), released code at b7514172; half the loss is on images as they are, half
+    on images cropped, jittered, mirrored and turned. The last weights are used.
+    We differ: images are drawn and labelled once and kept as 8 bits on the device (6.1 GB for 1000 classes at 64 px)
+    instead of drawn again in each step, which halves the work; the rate falls in each step, not once in 117.
+    """
+
+    paper: ClassVar[str] = "Nguyen et al., NeurIPS 2023 (LOKT, arXiv 2310.19342)"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {}}
+    kind: ClassVar[str] = "surrogate"
+    asks: ClassVar[AccessLevel | None] = AccessLevel.LABELS
+
+    family: Family = "densenet"
+    count: int = 3
+    weights: StartWeights = "imagenet"
+    latents_per_class: int = 500
+    steps: int = 200 * 117
+    batch_size: int = 256
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    jitter_p: float = 0.5
+    seed: int = 0
+    gan: TAcgan = field(default_factory=TAcgan, metadata={"shown": False})
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.count <= 3:
+            raise ValueError(f"needs 1 <= count <= 3, a family has three networks, got {self.count}")
+        if min(self.latents_per_class, self.steps) < 1 or self.batch_size < 2:
+            raise ValueError("needs latents_per_class and steps >= 1 and batch_size >= 2")
+        if self.learning_rate <= 0 or self.weight_decay < 0 or not 0 <= self.momentum < 1:
+            raise ValueError(
+                "needs learning_rate > 0, 0 <= momentum < 1 and weight_decay >= 0, "
+                f"got {self.learning_rate}, {self.momentum}, {self.weight_decay}"
+            )
+        if not 0 <= self.jitter_p <= 1:
+            raise ValueError(f"needs 0 <= jitter_p <= 1, got {self.jitter_p}")
+
+    @override
+    def problems(self, resolution_px: int) -> list[str]:
+        return [*self.gan.problems(resolution_px), *student_problems(self.family, self.weights, resolution_px)]
+
+    @override
+    def lacking(self) -> list[str]:
+        return missing_files(self.family, self.count, self.weights)
+
+    @override
+    def requires(self, *, public: Recipe, target: Recipe) -> Mapping[str, Recipe]:
+        return {"gan": self.gan.recipe(public=public, target=target)}
+
+    @override
+    def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
+        from midef.attacks.priors._students import build_student
+
+        return {f"surrogate{i}": build_student(self.family, i, resolution_px, n_classes) for i in range(self.count)}
+
+    @override
+    def fit(
+        self,
+        networks: dict[str, nn.Module],
+        public: Splits,
+        handle: TargetHandle | None,
+        *,
+        inputs: Inputs,
+        device: str,
+        report: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        from midef.attacks.priors._students import start_from_
+        from midef.training.lokt import draw_labelled, fit_surrogate
+
+        assert handle is not None, "surrogates learn the labels of their target"
+        for i, network in enumerate(networks.values()):
+            start_from_(network, self.family, i, self.weights)  # a missing file is found before the target is asked
+        resolution_px = public.train.images.shape[-1]
+        images, labels, label_match = draw_labelled(
+            self.gan.load(inputs.path("gan"), resolution_px, handle.n_classes, device)["generator"],
+            handle.labels,
+            latent_dim=self.gan.latent_dim,
+            n_classes=handle.n_classes,
+            latents_per_class=self.latents_per_class,
+            resolution_px=resolution_px,
+            chunk=CHUNK,
+            seed=derive_seed("prior", self.seed),
+            device=device,
+        )
+        facts: dict[str, Any] = {"label_match": label_match}
+        for name, network in networks.items():
+            found = fit_surrogate(
+                network,
+                images,
+                labels,
+                self.change,
+                steps=self.steps,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                momentum=self.momentum,
+                weight_decay=self.weight_decay,
+                seed=derive_seed("prior", self.seed, name),
+                device=device,
+                report=named(report, name),
+            )
+            facts |= {f"{name}_{fact}": value for fact, value in found.items()}
+        return facts
+
+    def change(self, images: Tensor, rng: Generator) -> Tensor:
+        """Images [N, 3, R, R] cropped, jittered, mirrored and turned a little, each on its own."""
+        from midef.attacks._views import VIEW_DRAWS, slightly_changed
+
+        draws = torch.rand(len(images), VIEW_DRAWS, generator=rng, device=images.device)
+        return slightly_changed(images, draws, jitter_p=self.jitter_p)

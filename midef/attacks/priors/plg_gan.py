@@ -1,0 +1,127 @@
+"""The conditional GAN of PLG-MI: public images labelled by the target, and a generator the target pulls along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from typing_extensions import override
+
+from midef.attacks._access import AccessLevel
+from midef.attacks.priors._base import PRIORS, Prior
+from midef.core.lazy import torch
+from midef.core.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor, nn
+
+    from midef.attacks._handle import TargetHandle
+    from midef.core.recipe import Inputs
+    from midef.datasets import Splits
+
+
+@PRIORS.add("plg_gan")
+@dataclass(frozen=True, kw_only=True)
+class PlgGan(Prior):
+    """Hinge GAN on the public images the target is surest of for each class, plus alpha max-margin through the target.
+
+    top: public images labelled with each class, those with its largest probabilities (one image may get many labels; a
+    smaller public set is labelled whole); alpha: weight of the target's loss on drawn images, >= 0, larger follows the
+    target more and the public images less; latent_dim: Z; width: channels of the last block of the generator and the
+    first of the discriminator (64 in the paper); steps: generator steps, each followed by critic_steps steps of the
+    discriminator; batch_size, learning_rate: of both networks' Adam.
+    range: the generator's tanh is trained towards pictures in [0, 1] but may go below 0. `clamp` shows the target the
+    picture, clipped to [0, 1]; `raw` shows it the values below 0 too, as released. The discriminator always sees them,
+    as only it can push a pixel back that the clip has cut off from the target.
+    seed: of this training.
+
+    Source: Yuan et al., AAAI 2023, and released code: top 30, alpha 0.2, 30,000 steps of batch 64, 5 discriminator
+    steps, Adam 2e-4 with betas (0, 0.9). The last step is kept.
+    We differ: `range` is `clamp`, because what an attack returns is a picture.
+    """
+
+    paper: ClassVar[str] = "Yuan et al., AAAI 2023 (PLG-MI)"
+    asks: ClassVar[AccessLevel | None] = AccessLevel.WHITE_BOX
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {"range": "raw"}}
+
+    latent_dim: int = 128
+    width: int = 64
+    steps: int = 30_000
+    batch_size: int = 64
+    learning_rate: float = 2e-4
+    critic_steps: int = 5
+    top: int = 30
+    alpha: float = 0.2
+    range: Literal["clamp", "raw"] = "clamp"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("latent_dim", "width", "steps", "critic_steps", "top"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"needs {name} >= 1, got {getattr(self, name)}")
+        if self.batch_size < 2:
+            raise ValueError(f"needs batch_size >= 2 for the generator's batch norm, got {self.batch_size}")
+        if self.learning_rate <= 0 or self.alpha < 0:
+            raise ValueError(f"needs learning_rate > 0 and alpha >= 0, got {self.learning_rate}, {self.alpha}")
+
+    @override
+    def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
+        from midef.attacks.priors._conditional_networks import ConditionalGenerator, ProjectionDiscriminator
+
+        return {
+            "generator": ConditionalGenerator(self.latent_dim, n_classes, resolution_px, self.width),
+            "discriminator": ProjectionDiscriminator(n_classes, resolution_px, self.width),
+        }
+
+    def shown(self, drawn: Tensor) -> Tensor:
+        """What the target is shown of images the generator drew."""
+        return drawn.clamp(0, 1) if self.range == "clamp" else drawn
+
+    @override
+    def fit(
+        self,
+        networks: dict[str, nn.Module],
+        public: Splits,
+        handle: TargetHandle | None,
+        *,
+        inputs: Inputs,
+        device: str,
+        report: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        from midef.attacks._conditional import max_margin
+        from midef.attacks._views import VIEW_DRAWS, slightly_changed
+        from midef.training.plg import fit_plg, top_labelled
+
+        assert handle is not None, "this GAN is trained on what its target sees"
+        images = torch.cat([part.images for part in public.parts.values()])
+        chosen, sureness = top_labelled(self._probabilities(handle, images), self.top)
+
+        def identity_loss(drawn: Tensor, labels: Tensor, rng: Generator) -> Tensor:
+            draws = torch.rand(len(drawn), VIEW_DRAWS, generator=rng, device=drawn.device)
+            view = slightly_changed(self.shown(drawn), draws, jitter_p=0.5)
+            return max_margin(handle.run(view).logits.float(), labels)
+
+        losses = fit_plg(
+            networks["generator"],
+            networks["discriminator"],
+            images,
+            chosen,
+            identity_loss,
+            latent_dim=self.latent_dim,
+            alpha=self.alpha,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            critic_steps=self.critic_steps,
+            seed=derive_seed("prior", self.seed),
+            device=device,
+            report=report,
+        )
+        return {**losses, "label_probability": float(sureness.mean())}
+
+    def _probabilities(self, handle: TargetHandle, images: Tensor) -> Tensor:
+        """The target's probabilities [N, K] of images [N, 3, H, W] uint8, in one pass."""
+        with torch.no_grad():
+            parts = [handle.run(part.to(handle.device).float() / 255).logits for part in images.split(512)]
+            return torch.softmax(torch.cat(parts).float(), dim=1)

@@ -1,0 +1,112 @@
+"""The StyleGAN2 of VMI, with a latent for each of its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from typing_extensions import override
+
+from midef.attacks.priors._base import PRIORS, Prior
+from midef.core.lazy import torch
+from midef.core.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor, nn
+
+    from midef.attacks._handle import TargetHandle
+    from midef.core.recipe import Inputs
+    from midef.datasets import Splits
+
+
+@PRIORS.add("style_gan2")
+@dataclass(frozen=True, kw_only=True)
+class StyleGan2(Prior):
+    """StyleGAN2 trained on public images with adaptive augmentation; the target is never asked.
+
+    latent_dim: Z, of latents and styles alike; mapping_layers: linear layers from one to the other, >= 1; channel_base,
+    channel_max: channels at r px are channel_base / r, at most channel_max; steps: one of each network; batch_size:
+    divisible by 4 makes full groups for the discriminator; learning_rate: Adam's; r1: weight of the discriminator's
+    slope at real images, >= 0; ada_target: mean sign of the scores of real images the augmentation is adapted to, in
+    (0, 1], 1 never augments; ada_images: images after which the augmentation's probability may have gone from 0 to 1;
+    ema_images: half-life of the average of the generator, which is what attacks draw from.
+
+    Source: Wang et al., NeurIPS 2021 (VMI), released options: 2,298,000 images after 1,169,000 of an earlier run, 64 in
+    a batch. We differ: see `fit_style_gan` and `augmented` for what of StyleGAN2-ADA is left out.
+    """
+
+    paper: ClassVar[str] = "Wang et al., NeurIPS 2021 (VMI); Karras et al., NeurIPS 2020 (StyleGAN2-ADA)"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {}}
+
+    latent_dim: int = 512
+    mapping_layers: int = 2
+    channel_base: int = 16384
+    channel_max: int = 512
+    steps: int = 3_467_000 // 64
+    batch_size: int = 64
+    learning_rate: float = 0.0025
+    r1: float = 0.0128
+    ada_target: float = 0.6
+    ada_images: int = 500_000
+    ema_images: int = 20_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        counts = ("latent_dim", "mapping_layers", "channel_base", "channel_max", "steps", "batch_size")
+        for name in (*counts, "ada_images", "ema_images"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"needs {name} >= 1, got {getattr(self, name)}")
+        if self.learning_rate <= 0 or self.r1 < 0:
+            raise ValueError(f"needs learning_rate > 0 and r1 >= 0, got {self.learning_rate}, {self.r1}")
+        if not 0 < self.ada_target <= 1:
+            raise ValueError(f"needs 0 < ada_target <= 1, got {self.ada_target}")
+
+    @override
+    def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
+        from midef.attacks.priors._style_networks import StyleDiscriminator, StyleGenerator
+
+        widths = {"channel_base": self.channel_base, "channel_max": self.channel_max}
+        return {
+            "generator": StyleGenerator(self.latent_dim, self.mapping_layers, resolution_px, **widths),
+            "discriminator": StyleDiscriminator(resolution_px, **widths),
+        }
+
+    @override
+    def fit(
+        self,
+        networks: dict[str, nn.Module],
+        public: Splits,
+        handle: TargetHandle | None,
+        *,
+        inputs: Inputs,
+        device: str,
+        report: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        from midef.attacks.priors._style_networks import StyleGenerator
+        from midef.training.style_gan import fit_style_gan
+
+        def draw(generator: nn.Module, latents: Tensor, rng: Generator) -> Tensor:
+            assert isinstance(generator, StyleGenerator)
+            return generator.synthesis(generator.mapping(latents), rng)
+
+        generator = networks["generator"]
+        assert isinstance(generator, StyleGenerator)
+        return fit_style_gan(
+            generator,
+            networks["discriminator"],
+            torch.cat([part.images for part in public.parts.values()]),  # nothing public is reported: use all of it
+            draw=draw,
+            layers=generator.num_ws,
+            latent_dim=self.latent_dim,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            r1=self.r1,
+            ada_target=self.ada_target,
+            ada_images=self.ada_images,
+            ema_images=self.ema_images,
+            seed=derive_seed("prior", self.seed),
+            device=device,
+            report=report,
+        )

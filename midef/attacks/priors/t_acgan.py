@@ -1,0 +1,121 @@
+"""LOKT's GAN: a conditional generator whose classes are those a label-only target names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from typing_extensions import override
+
+from midef.attacks._access import AccessLevel
+from midef.attacks.priors._base import PRIORS, Prior
+from midef.core.lazy import torch
+from midef.core.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from midef.attacks._handle import TargetHandle
+    from midef.core.recipe import Inputs
+    from midef.datasets import Splits
+
+
+@PRIORS.add("t_acgan")
+@dataclass(frozen=True, kw_only=True)
+class TAcgan(Prior):
+    """A conditional GAN on public images whose class head learns the hard labels the target gives to drawn images.
+
+    Networks: `generator` draws images from latents and classes; `discriminator` judges realness and names the class.
+    The target labels (iterations - warm_up) * discriminator_steps * batch_size drawn images: 12.16 million by default.
+
+    latent_dim: Z, >= 1; width: channels at full resolution, 64 in the paper, larger draws finer and costs more;
+    iterations: of one generator step each, >= 1; warm_up: iterations at the beginning without class terms and without
+    questions, 0 to below iterations; discriminator_steps: per iteration, >= 1; batch_size: >= 2; learning_rate: of both
+    networks, > 0; class_weight: of the class terms, > 0, larger ties images to classes more; sn_freeze_after_eval: the
+    released code puts the discriminator into eval mode at iteration 1000 and leaves it there, which stops the power
+    iteration of its spectral norms; True does the same; seed: of latents, classes, order and fresh weights.
+
+    Source: Nguyen et al., NeurIPS 2023 (LOKT), released code at b7514172; class_weight 1.5 from its instructions, the
+    code's default is 0.2. Presets are its public sets: warm-ups, and the iterations of the generators its attacks load
+    (the training script runs 19,000 after the warm-up).
+    We differ: images are shown to the target clamped to [0, 1], since a served model takes images; the generator ends
+    in tanh, and theirs sends what is below 0 as well. The discriminator sees images as they are drawn.
+    """
+
+    paper: ClassVar[str] = "Nguyen et al., NeurIPS 2023 (LOKT, arXiv 2310.19342)"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "celeba": {"warm_up": 1000, "iterations": 20_000},
+        "ffhq": {"warm_up": 2000, "iterations": 21_000},
+        "facescrub": {"warm_up": 3000, "iterations": 8000},
+        "pubfig": {"warm_up": 6000, "iterations": 11_000},
+    }
+    asks: ClassVar[AccessLevel | None] = AccessLevel.LABELS
+
+    latent_dim: int = 128
+    width: int = 64
+    iterations: int = 20_000
+    warm_up: int = 1000
+    discriminator_steps: int = 5
+    batch_size: int = 128
+    learning_rate: float = 2e-4
+    class_weight: float = 1.5
+    sn_freeze_after_eval: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("latent_dim", "width", "iterations", "discriminator_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"needs {name} >= 1, got {getattr(self, name)}")
+        if not 0 <= self.warm_up < self.iterations:
+            raise ValueError(
+                f"needs 0 <= warm_up < iterations, got {self.warm_up} and {self.iterations}; "
+                "without an iteration after the warm-up no class is ever learned"
+            )
+        if self.batch_size < 2 or self.learning_rate <= 0 or self.class_weight <= 0:
+            raise ValueError(
+                "needs batch_size >= 2, learning_rate > 0 and class_weight > 0, "
+                f"got {self.batch_size}, {self.learning_rate}, {self.class_weight}"
+            )
+
+    @override
+    def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
+        from midef.attacks.priors._conditional_networks import AuxiliaryDiscriminator, ConditionalGenerator
+
+        return {
+            "generator": ConditionalGenerator(self.latent_dim, n_classes, resolution_px, self.width),
+            "discriminator": AuxiliaryDiscriminator(n_classes, resolution_px, self.width),
+        }
+
+    @override
+    def fit(
+        self,
+        networks: dict[str, nn.Module],
+        public: Splits,
+        handle: TargetHandle | None,
+        *,
+        inputs: Inputs,
+        device: str,
+        report: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        from midef.training.lokt import fit_t_acgan
+
+        assert handle is not None, "its classes are the labels its target gives"
+        return fit_t_acgan(
+            networks["generator"],
+            networks["discriminator"],
+            torch.cat([part.images for part in public.parts.values()]),
+            handle.labels,
+            latent_dim=self.latent_dim,
+            n_classes=handle.n_classes,
+            iterations=self.iterations,
+            warm_up=self.warm_up,
+            discriminator_steps=self.discriminator_steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            class_weight=self.class_weight,
+            sn_freeze_after_eval=self.sn_freeze_after_eval,
+            seed=derive_seed("prior", self.seed),
+            device=device,
+            report=report,
+        )

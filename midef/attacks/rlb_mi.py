@@ -1,0 +1,160 @@
+"""RLB-MI: reinforcement learning in latent space, from served scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from typing_extensions import override
+
+from midef.attacks._access import AccessLevel
+from midef.attacks._base import ATTACKS, Attack, Reconstructions, Task
+from midef.attacks.priors.wgan_gp import WganGp
+from midef.core.lazy import torch
+from midef.core.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from midef.attacks._handle import TargetHandle
+    from midef.core.recipe import Inputs, Recipe
+
+CHUNK = 128
+"""Agents that learn together. Changes memory and speed, not results."""
+
+SMALLEST_MARGIN = 1e-7
+
+SMALLEST_SCORE = 2.0**-126
+"""The smallest normal float32: a defense may serve an exact 0, whose logarithm no agent could learn from."""
+
+
+@ATTACKS.add("rlb_mi")
+@dataclass(frozen=True, kw_only=True)
+class RlbMi(Attack):
+    """One agent per reconstruction learns which latents the target is sure of; the surest image it ever showed is kept.
+
+    In each episode the agent sees a random state, answers with a latent in (-1, 1) and is paid score_weight * log p_y +
+    margin_weight * log max(1e-7, p_y - largest other p) for the image drawn from it, p being the served scores: at most
+    0, and -128.9 and less where the target sees somebody else. After its update it draws one more latent, and this
+    image is kept if p_y is no smaller than that of the image kept before.
+
+    episodes: >= 1, the number of updates is about the same; batch_size: transitions of an update; replay: most
+    transitions remembered; start_after: updates begin when more transitions than this are remembered; learning_rate: of
+    actor, critic and temperature; hidden: units of each of their two hidden layers; score_weight, margin_weight: >= 0,
+    weights of the reward; noise: `shared_scalar` explores with one random number for all coordinates, as the released
+    code does by what is likely a slip, `per_dim` with one for each (many more numbers: slow for many agents).
+
+    An image costs two queries per episode, 80,000 at 40,000 episodes. `found` is False where the target labels the kept
+    image as somebody else.
+
+    Source: Han et al., CVPR 2023, released code HanGyojin/RLB-MI@3a113bd2, and `Agents` for the learning itself.
+    We differ: built are the published settings alpha = 0 and one step per episode, where the next state is the action.
+    So the two log p_y of the paper, 2 for the next state and 2 for the action, are one query of weight 4 here (the code
+    asks twice, 120,000 in all), and discount, target critics and second critic have no effect and are left out.
+    Transitions are sampled with replacement. Several restarts are independent agents.
+    MIBench's copy learns for 4,000 episodes, gives the margin term the opposite sign, which rewards images of others,
+    and never updates the image it keeps; we follow the authors.
+    """
+
+    paper: ClassVar[str] = "Han et al., CVPR 2023 (arXiv 2304.04625)"
+    access: ClassVar[AccessLevel] = AccessLevel.SCORES
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {"episodes": 40_000}}
+
+    episodes: int = 40_000
+    batch_size: int = 256
+    replay: int = 1_000_000
+    start_after: int = 256
+    learning_rate: float = 5e-4
+    hidden: int = 256
+    score_weight: float = 4.0
+    margin_weight: float = 8.0
+    noise: Literal["shared_scalar", "per_dim"] = "shared_scalar"
+    prior: WganGp = field(default_factory=WganGp, metadata={"shown": False})
+
+    def __post_init__(self) -> None:
+        if min(self.episodes, self.batch_size, self.replay, self.start_after, self.hidden) < 1:
+            raise ValueError("needs episodes, batch_size, replay, start_after and hidden >= 1")
+        if self.start_after >= self.replay:
+            raise ValueError(f"needs start_after < replay, or no agent ever learns: {self.start_after}, {self.replay}")
+        if self.learning_rate <= 0 or min(self.score_weight, self.margin_weight) < 0:
+            raise ValueError("needs learning_rate > 0, score_weight >= 0 and margin_weight >= 0")
+
+    @override
+    def problems(self, resolution_px: int) -> list[str]:
+        return self.prior.problems(resolution_px)
+
+    @override
+    def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:
+        return {"prior": self.prior.recipe(public=public, target=target)}
+
+    @override
+    def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
+        networks = self.prior.load(inputs.path("prior"), task.resolution_px, handle.n_classes, task.device)
+        generator = networks["generator"].to(memory_format=torch.channels_last)
+        pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
+        parts = [self._learn(handle, generator, pairs[i : i + CHUNK], task) for i in range(0, len(pairs), CHUNK)]
+        images, found = (torch.cat(answers).cpu() for answers in zip(*parts, strict=True))
+        return Reconstructions(images, task.labels, task.restarts, found)
+
+    def _learn(
+        self, handle: TargetHandle, generator: nn.Module, pairs: Sequence[tuple[int, int]], task: Task
+    ) -> tuple[Tensor, Tensor]:
+        """The surest image of each (label, restart) [A, 3, R, R], and whether the target labels it right [A]."""
+        from midef.attacks._sac import Agents, Replay
+        from midef.attacks._streams import RowStreams
+
+        seeds = [derive_seed("rlb", task.seed, *pair) for pair in pairs]
+        labels = torch.tensor([label for label, _ in pairs], device=task.device)
+        dim, rows = self.prior.latent_dim, len(pairs)
+        streams = RowStreams(seeds, task.device)
+        agents = Agents(
+            seeds,
+            streams,
+            dim=dim,
+            hidden=self.hidden,
+            learning_rate=self.learning_rate,
+            noise=self.noise,
+            device=task.device,
+        )
+        replay = Replay(rows, min(self.episodes, self.replay), dim, task.device)
+
+        states = streams.normal(dim)
+        actions = agents.act(states)
+        _, scores = _ask(handle, generator, actions)
+        best = torch.zeros(rows, 3, task.resolution_px, task.resolution_px, device=task.device)
+        surest = torch.zeros(rows, device=task.device)
+        found = torch.zeros(rows, dtype=torch.bool, device=task.device)
+        for episode in range(1, self.episodes + 1):
+            replay.add(states, actions, self.reward(scores, labels))
+            if len(replay) > self.start_after:
+                agents.update(*replay.sample(streams.uniform(self.batch_size)))
+            # The actor stays as it is until the next action is paid: one question serves this test and that action.
+            asked = [agents.act(streams.normal(dim))]
+            if episode < self.episodes:
+                states = streams.normal(dim)
+                actions = agents.act(states)
+                asked.append(actions)
+            images, answers = _ask(handle, generator, torch.cat(asked))
+            tests, scores = answers[:rows], answers[rows:]
+            own = tests.gather(1, labels[:, None]).squeeze(1)
+            surer = own >= surest
+            surest = torch.where(surer, own, surest)
+            best = torch.where(surer[:, None, None, None], images[:rows], best)
+            found = torch.where(surer, tests.argmax(dim=1) == labels, found)
+        return best, found
+
+    def reward(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """What an agent is paid [A] for the served scores [A, K] of its image; larger is better, 0 the most."""
+        own = scores.gather(1, labels[:, None])
+        others = scores.scatter(1, labels[:, None], 0.0).amax(dim=1, keepdim=True)
+        margin = (own - others).clamp(min=SMALLEST_MARGIN)
+        paid = self.score_weight * own.clamp(min=SMALLEST_SCORE).log() + self.margin_weight * margin.log()
+        return paid.squeeze(1)
+
+
+def _ask(handle: TargetHandle, generator: nn.Module, latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Images [N, 3, R, R] of latents [N, Z], and their served scores [N, K]."""
+    with torch.no_grad():
+        images: Tensor = generator(latents)
+    return images, handle.scores(images)

@@ -1,0 +1,219 @@
+"""RLB-MI's rewards by hand, and what its agents are paid for, asked and keep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from midef.attacks import ATTACKS, AccessLevel, Attack, Reconstructions
+from midef.attacks._base import Task
+from midef.attacks._handle import TargetHandle
+from midef.attacks._sac import Agents, Replay
+from midef.attacks.priors.wgan_gp import WganGp
+from midef.attacks.rlb_mi import SMALLEST_SCORE, RlbMi
+from midef.core import Inputs
+from midef.defenses import Defense
+from midef.models._network import TargetModel, freeze_
+
+RESOLUTION_PX, CLASSES = 32, 5
+GanInputs = Callable[[Attack], Inputs]
+TINY = {"episodes": 10, "batch_size": 8, "start_after": 4, "hidden": 8}
+
+
+class Watcher(TargetHandle):
+    """Writes down every batch and its served scores."""
+
+    def __init__(self, target: TargetModel, defense: Defense | None = None) -> None:
+        super().__init__(target, defense or Defense(), AccessLevel.SCORES)
+        self.shown: list[Tensor] = []
+        self.served: list[Tensor] = []
+
+    @override
+    def scores(self, images: Tensor) -> Tensor:
+        answers = super().scores(images)
+        self.shown.append(images)
+        self.served.append(answers)
+        return answers
+
+
+class Hard(Defense):
+    """Serves 1 for the label and 0 for all others."""
+
+    @override
+    def post_process(self, probabilities: Tensor, rng: torch.Generator) -> Tensor:
+        return torch.zeros_like(probabilities).scatter(1, probabilities.argmax(1, keepdim=True), 1.0)
+
+
+@pytest.fixture
+def target(gan_networks: dict[str, nn.Module]) -> TargetModel:
+    """Linear; its batch norm is set so that images of the generator fall into every class."""
+    torch.manual_seed(2)
+    pixels = 3 * RESOLUTION_PX**2
+    norm = nn.BatchNorm1d(pixels)
+    head = nn.Linear(pixels, CLASSES)
+    model = TargetModel([("pixels", nn.Sequential(nn.Flatten(), norm))], head, feature_dim=pixels, n_classes=CLASSES)
+    with torch.no_grad():
+        images = gan_networks["generator"](torch.rand(256, 8) * 2 - 1).flatten(1)
+        norm.running_mean.copy_(images.mean(0))  # type: ignore[union-attr]
+        norm.running_var.copy_(images.var(0))  # type: ignore[union-attr]
+    freeze_(model)
+    return model
+
+
+def attacked(attack: RlbMi, handle: TargetHandle, inputs: Inputs, labels: list[int]) -> Reconstructions:
+    task = Task(torch.tensor(labels), torch.zeros(len(labels), dtype=torch.long), RESOLUTION_PX, 3, "cpu")
+    return attack.reconstruct(handle, inputs, task)
+
+
+def candidates(handle: Watcher, rows: int) -> tuple[Tensor, Tensor]:
+    """Test images and their served scores [episodes, A, ...]: the first rows of each batch but the first."""
+    images, scores = (torch.stack([batch[:rows] for batch in seen[1:]]) for seen in (handle.shown, handle.served))
+    return images, scores
+
+
+# ---------------------------------------------------------------- what is paid
+
+
+def paid(scores: list[float], label: int, attack: RlbMi | None = None) -> float:
+    return float((attack or RlbMi()).reward(torch.tensor([scores]), torch.tensor([label])))
+
+
+@pytest.mark.parametrize(
+    ("scores", "label"),
+    [([0.7, 0.2, 0.1], 0), ([0.7, 0.2, 0.1], 1), ([0.2, 0.7, 0.1], 1), ([0.4, 0.4, 0.2], 0), ([1.0, 0.0, 0.0], 0)],
+    ids=str,
+)
+def test_an_agent_is_paid_by_the_formula_of_the_paper(scores: list[float], label: int) -> None:
+    own, other = scores[label], max(scores[:label] + scores[label + 1 :])
+    # at alpha = 0 the next state is the action, so both are the same image
+    expected = 2 * math.log(own) + 2 * math.log(own) + 8 * math.log(max(1e-7, own - other))
+    assert paid(scores, label) == pytest.approx(expected, rel=1e-5)
+
+
+def test_seeing_somebody_else_costs_128_9_and_the_best_is_nothing() -> None:
+    assert paid([0.6, 0.4], 1) - 4 * math.log(0.4) == pytest.approx(-128.9, abs=0.05)
+    assert paid([1.0, 0.0], 0) == 0
+
+
+def test_a_larger_margin_is_paid_better() -> None:
+    """MIBench's copy has the other sign."""
+    rising = [paid([p, 1 - p], 0) for p in (0.1, 0.3, 0.51, 0.7, 0.9, 0.99)]
+    assert rising == sorted(rising) and len(set(rising)) == len(rising)
+    margin_only = RlbMi(score_weight=0.0)
+    assert paid([0.5, 0.3, 0.2], 0, margin_only) > paid([0.5, 0.4, 0.1], 0, margin_only)
+
+
+def test_a_served_zero_is_paid_little_and_finitely() -> None:
+    assert paid([1.0, 0.0], 1) == pytest.approx(4 * math.log(SMALLEST_SCORE) + 8 * math.log(1e-7))
+    assert paid([1.0, 1e-30], 1) == pytest.approx(4 * math.log(1e-30) + 8 * math.log(1e-7)), "and tells 1e-30 from 0"
+
+
+# ---------------------------------------------------------------- what is asked, learnt and kept
+
+
+def test_two_queries_an_episode_and_updates_once_enough_is_remembered(
+    target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attack = RlbMi(prior=small_gan, **TINY)  # type: ignore[arg-type]
+    updates: list[tuple[torch.Size, torch.Size]] = []
+    monkeypatch.setattr(Agents, "update", lambda self, pairs, paid: updates.append((pairs.shape, paid.shape)))
+    handle = Watcher(target)
+    attacked(attack, handle, gan_inputs(attack), [0, 1, 2])
+    assert handle.queries == 2 * 10 * 3
+    assert [len(batch) for batch in handle.shown] == [3, *[6] * 9, 3]
+    assert updates == [((3, 8, 16), (3, 8))] * 6
+
+
+def test_agents_are_paid_for_the_image_of_their_own_action(
+    target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added: list[tuple[Tensor, ...]] = []
+    add = Replay.add
+
+    def spy(self: Replay, *transition: Tensor) -> None:
+        added.append(tuple(part.clone() for part in transition))
+        add(self, *transition)
+
+    monkeypatch.setattr(Replay, "add", spy)
+    attack = RlbMi(prior=small_gan, **TINY)  # type: ignore[arg-type]
+    inputs = gan_inputs(attack)
+    handle = Watcher(target)
+    attacked(attack, handle, inputs, [0, 1, 2])
+    generator = small_gan.load(inputs.path("prior"), RESOLUTION_PX, CLASSES, "cpu")["generator"]
+    assert len(added) == 10
+    for episode, (states, actions, rewards) in enumerate(added):
+        assert states.shape == actions.shape == (3, 8) and actions.abs().max() < 1
+        with torch.no_grad():
+            images = generator(actions)
+            scores = target(images).logits.softmax(1)
+        assert torch.allclose(images, handle.shown[episode][-3:], atol=1e-5)
+        for row in range(3):
+            assert float(rewards[row]) == pytest.approx(paid(scores[row].tolist(), row), rel=1e-3)
+    states = torch.cat([states for states, _, _ in added])
+    assert states.abs().max() > 1.5 and 0.7 < states.std() < 1.3, "each episode starts from a new normal state"
+
+
+def test_the_surest_test_image_is_kept(target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp) -> None:
+    attack = RlbMi(prior=small_gan, **{**TINY, "episodes": 25})  # type: ignore[arg-type]
+    handle = Watcher(target)
+    found = attacked(attack, handle, gan_inputs(attack), [0, 3, 4])
+    images, scores = candidates(handle, 3)
+    assert len(images) == 25
+    surest = [int(scores[:, row, label].argmax()) for row, label in enumerate([0, 3, 4])]
+    assert min(surest) > 0 and len(set(surest)) > 1, "neither the first nor one place for all"
+    for row, (label, episode) in enumerate(zip([0, 3, 4], surest, strict=True)):
+        assert torch.equal(found.images[row], images[episode, row])
+        assert bool(found.found[row]) == (int(scores[episode, row].argmax()) == label)
+
+
+def test_of_equally_sure_images_the_last_is_kept_and_zeros_do_not_stop_the_agents(
+    target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp
+) -> None:
+    """Scores of 0 and 1 only. The last class is never served: each test is as good as the one before."""
+    bias = target.head.bias
+    assert isinstance(bias, Tensor)
+    bias[4] = -1e4
+    attack = RlbMi(prior=small_gan, **TINY)  # type: ignore[arg-type]
+    handle = Watcher(target, Hard())
+    found = attacked(attack, handle, gan_inputs(attack), [4, 0])
+    images, scores = candidates(handle, 2)
+    assert scores[:, 0, 4].max() == 0
+    assert torch.equal(found.images[0], images[-1, 0]) and not found.found[0]
+    assert torch.isfinite(images).all()
+
+
+def test_agents_learn_to_show_their_identity(target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp) -> None:
+    attack = RlbMi(
+        prior=small_gan, episodes=150, batch_size=32, start_after=32, hidden=32, learning_rate=5e-3, noise="per_dim"
+    )
+    handle = Watcher(target)
+    found = attacked(attack, handle, gan_inputs(attack), [0, 1, 2, 3, 4])
+    rewards = torch.stack([attack.reward(scores, torch.arange(5)) for scores in candidates(handle, 5)[1]])
+    random, learnt = rewards[:32].mean(0), rewards[-50:].mean(0)
+    assert (learnt > random).all() and (learnt - random).mean() > 30, (random, learnt)
+    assert found.found.all()
+
+
+# ---------------------------------------------------------------- settings
+
+
+def test_the_published_settings_are_the_default() -> None:
+    attack = ATTACKS.remake(ATTACKS.choose("rlb_mi:orig"))
+    assert attack == RlbMi() and isinstance(attack, RlbMi)
+    assert (attack.episodes, attack.batch_size, attack.replay, attack.hidden) == (40_000, 256, 1_000_000, 256)
+    assert (attack.learning_rate, attack.start_after, attack.noise) == (5e-4, 256, "shared_scalar")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"episodes": 0}, {"hidden": 0}, {"replay": 256}, {"learning_rate": 0.0}, {"margin_weight": -8.0}],
+    ids=str,
+)
+def test_refuses_what_cannot_learn(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"needs (episodes, batch_size|start_after < replay|learning_rate > 0)"):
+        RlbMi(**wrong)  # type: ignore[arg-type]
