@@ -88,7 +88,7 @@ def noise_of(purpose: str, label: int, restart: int) -> RowStreams:
 
 
 def by_hand(
-    networks: dict[str, nn.Module], target: TargetModel, *, steps: int, logvar0: float, clamp: bool
+    networks: dict[str, nn.Module], target: TargetModel, *, steps: int, weight: float, logvar0: float, clamp: bool
 ) -> tuple[Tensor, Tensor]:
     """Mean and log variance of each identity after `steps`, from the losses as the papers write them: batch means.
 
@@ -106,25 +106,28 @@ def by_hand(
         image = networks["generator"](z.clamp(-1, 1) if clamp else z)
         lse = networks["discriminator"](image)[1].logsumexp(dim=1)
         prior = F.softplus(lse).mean() - lse.mean()
-        (g,) = torch.autograd.grad(prior + 100 * F.cross_entropy(target(image).logits, labels), given)
+        (g,) = torch.autograd.grad(prior + weight * F.cross_entropy(target(image).logits, labels), given)
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g.square()
         searched = searched - 0.02 * (m / (1 - 0.9**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-8)
     return searched[0], searched[1]
 
 
-@pytest.mark.parametrize(("logvar0", "clamp"), [(1.0, False), (0.0, False), (1.0, True)], ids=str)
+@pytest.mark.parametrize(
+    ("weight", "logvar0", "clamp"), [(100.0, 1.0, False), (0.01, 0.0, False), (100.0, 1.0, True)], ids=str
+)
 def test_the_search_is_adam_on_one_gaussian_per_identity(
     target: TargetModel,
     networks: dict[str, nn.Module],
     inputs: Inputs,
     latents_seen: list[Tensor],
+    weight: float,
     logvar0: float,
     clamp: bool,
 ) -> None:
-    attack = Kedmi(iterations=8, logvar0=logvar0, clamp_before_generator=clamp, prior=SMALL)
+    attack = Kedmi(iterations=8, identity_weight=weight, logvar0=logvar0, clamp_before_generator=clamp, prior=SMALL)
     search(attack, target, inputs, task_of(CLASSES, restarts=2))
     walked, final = latents_seen[:8], torch.cat(latents_seen[8:])
-    mean, logvar = by_hand(networks, target, steps=8, logvar0=logvar0, clamp=clamp)
+    mean, logvar = by_hand(networks, target, steps=8, weight=weight, logvar0=logvar0, clamp=clamp)
     assert [len(latents) for latents in walked] == [CLASSES] * 8, "restarts are not searched for"
     assert (mean.abs() > 0.05).any() and ((logvar - logvar0).abs() > 0.05).any(), "the search moved"
     expected = []
@@ -178,6 +181,14 @@ def test_pieces_give_the_same_as_all_at_once(
     whole = search(attack, target, inputs, task_of(CLASSES, restarts=2))
     monkeypatch.setattr(_search, "CHUNK", 2)
     assert torch.allclose(search(attack, target, inputs, task_of(CLASSES, restarts=2)), whole, atol=1e-4)
+
+
+def test_the_identity_loss_of_a_row_is_its_own(target: TargetModel) -> None:
+    labels = torch.tensor([2, 0, 4])
+    seen = target(torch.rand(3, 3, PX, PX, generator=torch.Generator().manual_seed(0)))
+    found = Kedmi(identity_weight=50.0, prior=SMALL).identity_loss({}, [seen], labels)
+    for i, y in enumerate(labels.tolist()):
+        assert found[i].item() == pytest.approx(-50 * seen.logits[i].log_softmax(0)[y].item(), rel=1e-4)
 
 
 def test_the_prior_term_of_an_image_does_not_depend_on_the_others(inputs: Inputs) -> None:

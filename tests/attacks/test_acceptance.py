@@ -1,0 +1,97 @@
+"""The acceptance checks of the 64-pixel attacks, (a) to (h); (c), CelebA's split, is in tests/datasets."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from midef.attacks import ATTACKS
+from midef.attacks._conditional import max_margin
+from midef.attacks.brep_mi import sphere_points
+from midef.attacks.priors._kedmi_networks import MinibatchDiscriminator
+from midef.attacks.priors._networks import Critic, Generator
+from midef.models import ARCHITECTURES
+from midef.models._network import count_parameters
+from midef.training.inverter import score_features
+from midef.training.kedmi import reality_loss
+
+
+@pytest.mark.parametrize(
+    ("name", "resolution_px", "parameters"),
+    [
+        ("vgg16", 64, 16_776_232),
+        ("facenet64", 64, 35_437_224),
+        ("ir152", 64, 62_599_848),
+        ("facenet112", 112, 44_087_976),
+    ],
+)
+def test_a_classifiers_have_the_published_sizes(name: str, resolution_px: int, parameters: int) -> None:
+    with torch.device("meta"):
+        assert count_parameters(ARCHITECTURES.make(name).build(1000, resolution_px)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("network", "parameters"),
+    [
+        (lambda: Generator(100, 64, 64), 5_142_083),
+        (lambda: Critic(64, 64), 4_316_545),
+        (lambda: MinibatchDiscriminator(1000, 64, 64), 18_888_936),
+    ],
+    ids=["generator", "critic", "minibatch discriminator"],
+)
+def test_a_gans_have_the_published_sizes(network: Any, parameters: int) -> None:
+    with torch.device("meta"):
+        assert count_parameters(network()) == parameters
+
+
+def test_b_gmis_step_is_nesterovs() -> None:
+    """v' = mu v - eta g; z <- z - mu v + (1 + mu) v'."""
+    z = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    searched = z.clone().requires_grad_(True)
+    optimizer = ATTACKS.make("gmi").optimizer([searched])  # type: ignore[attr-defined]
+    v, mu, eta = torch.zeros_like(z), 0.9, 0.02
+    for step in range(6):
+        g = torch.randn(3, 5, generator=torch.Generator().manual_seed(step))
+        searched.grad = g.clone()
+        optimizer.step()
+        later = mu * v - eta * g
+        z, v = z - mu * v + (1 + mu) * later, later
+        assert torch.allclose(searched, z, atol=1e-6)
+
+
+@pytest.mark.parametrize(("inside", "grows"), [(29, True), (28, False)])
+def test_d_a_sphere_grows_from_29_of_32_inside(inside: int, grows: bool) -> None:
+    signs = torch.tensor([1.0] * inside + [-1.0] * (32 - inside))
+    assert bool(signs.mean() > ATTACKS.make("brep_mi").inside_share) == grows  # type: ignore[attr-defined]
+
+
+def test_e_the_prior_term_of_kedmi_is_log_two_where_real_and_drawn_are_equally_likely() -> None:
+    logits = torch.tensor([[math.log(0.25)] * 4, [math.log(0.5), math.log(0.5), -math.inf, -math.inf]])
+    assert reality_loss(logits).tolist() == pytest.approx([math.log(2)] * 2)
+
+
+def test_f_the_margin_pulls_the_label_up_and_the_runner_up_down() -> None:
+    logits = torch.tensor([[1.0, 3.0, 2.0, 0.0], [5.0, 1.0, 2.0, 4.0]], requires_grad=True)
+    (slope,) = torch.autograd.grad(max_margin(logits, torch.tensor([0, 0])).mean(), logits)
+    assert torch.equal(slope * 2, torch.tensor([[-1.0, 1.0, 0.0, 0.0], [-1.0, 0.0, 0.0, 1.0]]))
+
+
+@pytest.mark.parametrize("top", [1, 3, None])
+def test_g_features_of_scores_are_not_negative_and_zero_outside_the_kept(top: int | None) -> None:
+    scores = (20 * torch.randn(40, 9, generator=torch.Generator().manual_seed(1))).softmax(1)
+    scores[0] = nn.functional.one_hot(torch.tensor(4), 9).float()
+    features = score_features(scores, top=top)
+    assert (features >= 0).all()
+    if top is not None:
+        kept = torch.zeros_like(scores).scatter(1, scores.topk(top, dim=1).indices, 1.0).bool()
+        assert (features[~kept] == 0).all()
+
+
+@pytest.mark.parametrize("radius", [0.5, 2.0, 2.6])
+def test_h_points_of_a_sphere_have_its_radius(radius: float) -> None:
+    points = radius * sphere_points(torch.Generator().manual_seed(0), 32, 100)
+    assert torch.allclose(points.norm(dim=1), torch.tensor(radius), rtol=1e-5)
