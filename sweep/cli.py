@@ -279,7 +279,7 @@ def _entries(what: str) -> list[dict[str, str]]:
         if what == "defenses":
             entry |= {"acts on": cls.acts_on}
         if what == "attacks":
-            entry |= {"access": cls.access.words}
+            entry |= {"access": cls.access.words, "trained before": _trained_before(cls())}
         if what == "metrics":
             entry |= {"unit": cls.unit, "larger is": cls.larger_is}
         if what in ("defenses", "attacks", "priors"):
@@ -298,6 +298,21 @@ def _tuned_by(defense: Any) -> str:
     also = "".join(f", {name} = {times:g} x" for name, times in tuning.tied.items())
     hides = "larger" if tuning.larger_hides else "smaller"
     return f"{tuning.parameter} {tuning.low:g} to {tuning.high:g}{also}; {hides} hides more"
+
+
+def _trained_before(component: Any) -> str:
+    """The priors an attack starts from, and theirs, and for whom each is trained."""
+    from dataclasses import fields
+
+    from midef.attacks import PRIORS, Prior
+
+    found: list[str] = []
+    for f in fields(component):
+        if isinstance(prior := getattr(component, f.name), Prior):
+            whom = "once for all" if prior.asks is None else f"per target, asks {prior.asks.words}"
+            earlier = _trained_before(prior)
+            found += [*([earlier] if earlier != "-" else []), f"{PRIORS.describe(prior).name} ({whom})"]
+    return "; ".join(found) or "-"
 
 
 def _combines_with(defense: Any) -> str:

@@ -53,6 +53,8 @@ _SMALL_PRIOR = {
 }
 
 # Priors of the other attacks, about as much work: per target minutes of one core at 64 px, seconds at 32 px.
+# Fewer steps need larger betas, so that the last one still ends in noise.
+_TINY_DIFFUSION = {"width": 16, "noise_steps": 50, "beta_last": 0.16, "batch_size": 64, "learning_rate": 2e-3}
 _TINY_STUDENTS = {"family": "cnn_tiny", "weights": "none", "batch_size": 64, "learning_rate": 0.1}
 
 
@@ -109,7 +111,7 @@ SMOKE = Profile(
     attacks={
         **_small_attacks(64, steps=1000, search=100),
         "inversion_model": {"prior": {"width": 16, "epochs": 5}},
-        "diffusion_inverter": {"prior": {"width": 16, "noise_steps": 100, "epochs": 3, "batch_size": 64}},
+        "diffusion_inverter": {"prior": {**_TINY_DIFFUSION, "epochs": 2}},
     },
     protocol={"identities": 120, "images_per_identity": 1, "evaluator_resolution_px": 32},
     private={"name": "synthetic_faces", "identities": 120, "difficulty": 0.2},
@@ -127,7 +129,7 @@ MINI = Profile(
     attacks={
         **_small_attacks(100, steps=1500, search=200),
         "inversion_model": {"prior": {"width": 32, "epochs": 20}},
-        "diffusion_inverter": {"prior": {"width": 16, "noise_steps": 200, "epochs": 10, "batch_size": 64}},
+        "diffusion_inverter": {"prior": {**_TINY_DIFFUSION, "epochs": 3}},
     },
     protocol={"identities": 60, "images_per_identity": 5, "evaluator_resolution_px": 64},
     private={"name": "synthetic_faces", "identities": 200, "difficulty": 0.2},

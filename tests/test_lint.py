@@ -37,11 +37,12 @@ def test_nothing_loads_code_from_files() -> None:
             assert "allow_pickle=False" in call, f"{path}: {call}"
 
 
-def test_readme_lists_the_defenses_as_the_command_does(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("what", ["defenses", "attacks"])
+def test_readme_lists_them_as_the_command_does(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    written = text.split("<!-- defenses -->\n")[1].split("<!-- end of defenses -->")[0]
-    assert main(["list", "defenses", "--markdown"]) == 0
-    assert written == capsys.readouterr().out, "paste the output of `midef list defenses --markdown` into README.md"
+    written = text.split(f"<!-- {what} -->\n")[1].split(f"<!-- end of {what} -->")[0]
+    assert main(["list", what, "--markdown"]) == 0
+    assert written == capsys.readouterr().out, f"paste the output of `midef list {what} --markdown` into README.md"
 
 
 def test_readme_library_example_runs(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ class Replay:
         Returns:
             states and actions side by side [A, B, 2Z] and rewards [A, B].
         """
-        which = (uniform * len(self)).long().clamp_(max=len(self) - 1)
+        which = (uniform * len(self)).long()  # below len(self) also for the largest float32 below 1
         return self._pairs[torch.arange(len(which), device=which.device)[:, None], which], self._rewards.gather(
             1, which
         )

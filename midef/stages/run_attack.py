@@ -14,7 +14,7 @@ from midef.attacks import ATTACKS, AccessLevel
 from midef.attacks._base import Task
 from midef.attacks._handle import TargetHandle
 from midef.core.choice import Choice
-from midef.core.errors import DataError
+from midef.core.errors import DataError, MidefError
 from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
 from midef.datasets import Images
@@ -48,6 +48,12 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     start = time.monotonic()
     found = attack.reconstruct(handle, inputs, task)
     attack_s = time.monotonic() - start
+    broken = int((~torch.isfinite(found.images).flatten(1).all(dim=1)).sum())
+    if broken:
+        raise MidefError(
+            f"{recipe.component} diverged: {broken} of {len(found.images)} reconstructions hold values that are no "
+            "numbers; lower its learning_rate"
+        )
     images = (found.images.clamp(0, 1) * 255).to(torch.uint8)  # truncated, as in the low2high step of the papers
     np.savez_compressed(
         folder / "images.npz",

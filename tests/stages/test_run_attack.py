@@ -15,7 +15,7 @@ from midef.attacks import Reconstructions
 from midef.attacks._base import Task
 from midef.attacks._handle import TargetHandle
 from midef.attacks.gmi import Gmi
-from midef.core import DataError, Inputs, Protocol
+from midef.core import DataError, Inputs, MidefError, Protocol
 from midef.datasets import Images
 from midef.defenses._stack import choose_defense
 from midef.defenses.rounding import Rounding
@@ -133,3 +133,19 @@ def test_a_head_that_samples_answers_the_same_when_attacked_and_scored_again(own
     assert np.array_equal(seen[0][0], seen[1][0])
     accuracy = [[e["value"] for e in json.loads(s) if e["metric"].endswith("accuracy")] for _, s in seen]
     assert accuracy[0] == accuracy[1]
+
+
+def test_a_search_that_diverged_is_an_error_and_never_a_picture(
+    own_cell: Any, plan: PlanCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes = plan(seed=2)
+    ensure(recipes.target, own_cell.context)
+    draw = Gmi.draw
+
+    def broken(self: Gmi, networks: Any, latents: torch.Tensor, rows: Any) -> torch.Tensor:
+        images = draw(self, networks, latents, rows)
+        return torch.where(rows.labels[:, None, None, None] == 1, images * float("nan"), images)
+
+    monkeypatch.setattr(Gmi, "draw", broken)
+    with pytest.raises(MidefError, match=r"gmi diverged: 3 of 18 reconstructions .* lower its learning_rate"):
+        ensure(recipes.reconstructions, own_cell.context)

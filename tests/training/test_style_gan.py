@@ -252,6 +252,21 @@ def test_a_sure_discriminator_is_shown_augmented_images() -> None:
     assert 0.3 < facts["augmentation"] <= 1, "its probability moves by 0.1 every 4 steps"
 
 
+def test_real_and_generated_images_are_augmented_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for the real ones and twice for generated ones; were only these changed, the generator would learn it."""
+    told: list[float] = []
+
+    def spy(images: Tensor, probability: Tensor, rng: Generator) -> Tensor:
+        told.append(probability.item())
+        return images
+
+    monkeypatch.setattr(style_gan, "augmented", spy)
+    generator, discriminator, images = toy()
+    fit_style_gan(generator, discriminator, images, steps=12, **HOW | {"ada_target": 0.01, "ada_images": 640})
+    assert len(told) == 36 and told[-1] > 0
+    assert all(told[i] == told[i + 1] == told[i + 2] for i in range(0, 36, 3))
+
+
 def test_the_generator_ends_as_its_average() -> None:
     ends = []
     for ema_images in (1, 10_000_000):

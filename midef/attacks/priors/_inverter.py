@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from midef.attacks._handle import TargetHandle
 
 
+SMALLEST_ANSWER = 1e-7
+"""What noise leaves of a score at least."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inverter(Prior):
     """Base of priors trained on (answer, public image) pairs of one target, to be fed answers for private images.
@@ -27,8 +31,9 @@ class Inverter(Prior):
     together; answer_noise: standard deviation of `noise`, > 0, larger hides more of what the defense wrote into the
     small scores, and more of what they tell. seed: of the networks' start, the order of the pairs, and the noise.
 
-    The noise is normal, one draw for each answer (not one for each epoch); what falls below 0 is set to 0, and the
-    vector is divided by its sum, so it stays a distribution; one that lost all its mass becomes uniform.
+    The noise is normal, one draw for each answer (not one for each epoch); what falls below `SMALLEST_ANSWER` is set to
+    it, as 0 would be minus infinity to a network that is fed logarithms, and the vector is divided by its sum, so it
+    stays a distribution.
 
     Source: the adaptive attackers "random" and "softmax" of the LPA data-poisoning paper. It does not state the noise:
     its size, its law and how the vector is made a distribution again are our choice.
@@ -74,7 +79,6 @@ class Inverter(Prior):
 
 
 def noisy_answers(answers: Tensor, noise: Tensor) -> Tensor:
-    """Answers [N, K] plus noise [N, K], clipped at 0; rows sum to 1. A row left without mass becomes uniform."""
-    clipped = (answers + noise).clamp(min=0)
-    mass = clipped.sum(dim=1, keepdim=True)
-    return torch.where(mass > 0, clipped / mass, 1 / answers.shape[1])
+    """Answers [N, K] plus noise [N, K], clipped at `SMALLEST_ANSWER`; rows sum to 1."""
+    clipped = (answers + noise).clamp(min=SMALLEST_ANSWER)
+    return clipped / clipped.sum(dim=1, keepdim=True)

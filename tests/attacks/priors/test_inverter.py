@@ -54,11 +54,11 @@ def test_noisy_answers_equal_the_formula_by_loops() -> None:
     given, noise = answers(), 0.2 * torch.randn(20, CLASSES, generator=Generator().manual_seed(2))
     expected = []
     for row, shift in zip(given.tolist(), noise.tolist(), strict=True):
-        moved = [max(p + e, 0.0) for p, e in zip(row, shift, strict=True)]
+        moved = [max(p + e, 1e-7) for p, e in zip(row, shift, strict=True)]
         expected.append([value / sum(moved) for value in moved])
     found = noisy_answers(given, noise)
     torch.testing.assert_close(found, torch.tensor(expected))
-    assert (found == 0).any(), "some entry was clipped"
+    assert (found < 1e-6).any(), "some entry was clipped"
 
 
 @settings(deadline=None)
@@ -66,7 +66,7 @@ def test_noisy_answers_equal_the_formula_by_loops() -> None:
 def test_noisy_answers_are_distributions_however_large_the_noise(seed: int, k: int, size: float) -> None:
     rng = Generator().manual_seed(seed)
     found = noisy_answers(torch.randn(6, k, generator=rng).softmax(1), size * torch.randn(6, k, generator=rng))
-    assert (found >= 0).all() and torch.allclose(found.sum(1), torch.ones(6), atol=1e-5)
+    assert (found > 0).all() and torch.allclose(found.sum(1), torch.ones(6), atol=1e-5)
 
 
 def test_an_answer_that_lost_all_its_mass_becomes_uniform_and_leaves_the_others_alone() -> None:
