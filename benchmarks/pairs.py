@@ -24,11 +24,12 @@ def grid(rows: Sequence[ResultRow], refused: dict[tuple[str, str], str]) -> str:
     found: dict[tuple[str, str], str] = dict.fromkeys(refused, "refused")
     reasons = Counter(f"{defense}: {why}" for (_, defense), why in refused.items())
     for row in rows:
-        if row.metric == "attack_accuracy_at_1":
-            pair = (row.attack_name, row.defense)
-            found[pair] = f"{row.n}" if row.status == "ok" else row.status
-            if row.status != "ok" and pair not in refused:
-                reasons[f"{row.attack_name} x {row.defense}: {row.reason}"] += 1
+        pair = (row.attack_name, row.defense)
+        if row.status == "failed":  # any metric
+            found[pair] = "failed"
+            reasons[f"{row.attack_name} x {row.defense}: {row.reason}"] += 1
+        elif row.metric == "attack_accuracy_at_1" and found.get(pair) != "failed":
+            found[pair] = f"{row.n}"
     attacks = sorted({attack for attack, _ in found})
     lines = [f"| defense | {' | '.join(attacks)} |", f"| --- |{' ---: |' * len(attacks)}"]
     for defense in sorted({defense for _, defense in found}):
@@ -44,7 +45,8 @@ def main() -> int:
     code = midef(["run", "every_pair", "--store", options.store, *(["--cpus", options.cpus] if options.cpus else [])])
     sweep = resolve(read_spec("every_pair"))
     refused = {(c.cell.setup.attack.name, c.cell.defense.label): c.refused for c in sweep.cells if c.refused}
-    rows = [row for row in Store.open(options.store, create=False).results.read() if row.sweep == sweep.name]
+    planned = {c.cell.digest for c in sweep.cells if not c.refused}
+    rows = [row for row in Store.open(options.store, create=False).results.read() if row.cell in planned]
     sys.stdout.write("\n" + grid(rows, refused) + "\n")
     return code
 

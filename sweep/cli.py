@@ -128,14 +128,17 @@ def _plan(options: argparse.Namespace) -> int:
     plan = make_plan(sweep, _existing_store(options.store), retry_failed=options.retry_failed)
     if options.json:
         counts = {"cells": len(sweep.cells), "done": len(plan.done), "to_build": len(plan.nodes)}
+        counts |= {"failed_before": len(plan.failed_before), "refused": len(plan.refused)}
         shared = {"unshared": dict(plan.unshared), "shared": dict(plan.shared), "cached": dict(plan.cached)}
         _say(json.dumps({"sweep": sweep.name, "digest": sweep.digest, **counts, **shared}, indent=1))
         return EXIT_OK
     _say(plan_text(plan))
     if options.expand:
         done = {c.cell.digest for c in plan.done}
+        failed = {c.cell.digest for c in plan.failed_before}
         for c in sweep.cells:
-            state = "refused" if c.refused else "done" if c.cell.digest in done else "to do"
+            state = "done" if c.cell.digest in done else "failed" if c.cell.digest in failed else "to do"
+            state = "refused" if c.refused else state
             _say(f"{c.cell.digest[:10]}  {state:<8}{c.cell.setup.id}  {c.cell.defense.label}  seed {c.cell.seed}")
     return EXIT_OK
 
@@ -168,7 +171,7 @@ def _run(options: argparse.Namespace) -> int:
         for line in refusals(plan.refused):
             _say(f"refused: {line}")
     states = store.results.cells()
-    failed = [c for c in sweep.cells if not c.refused and states.get(c.cell.digest) not in ("ok", "refused")]
+    failed = [c for c in sweep.cells if not c.refused and states.get(c.cell.digest) != "ok"]
     _say("")
     _print_table(store, sweep.name, "text")
     if options.dashboard:

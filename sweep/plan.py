@@ -81,7 +81,7 @@ def make_plan(sweep: Sweep, store: Store | None, *, retry_failed: bool = False) 
         state = states.get(planned.cell.digest)
         if planned.refused:
             plan.refused.append(planned)
-        elif state == "ok" or (state == "refused" and planned.recipes.scores.key in stored):  # one metric may refuse
+        elif state == "ok":
             plan.done.append(planned)
         elif state == "failed" and not retry_failed:
             plan.failed_before.append(planned)

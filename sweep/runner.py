@@ -69,7 +69,7 @@ def prepare(sweep: Sweep, store: Store, *, retry_failed: bool = False) -> Plan:
         return prepare(sweep, store, retry_failed=retry_failed)
     known = store.results.cells()
     for planned in plan.refused:
-        if planned.cell.digest not in known:
+        if known.get(planned.cell.digest) in (None, "failed"):  # it failed when nobody knew that it cannot work
             rows = lost_rows(sweep.name, planned, status="refused", reason=planned.refused)
             store.results.write(planned.cell.digest, rows)
     damaged = False

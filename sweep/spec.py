@@ -19,6 +19,7 @@ from midef.core.canonical import canonical_json, digest
 from midef.core.choice import Choice
 from midef.core.errors import DataError, MidefError, PreflightError, SpecError
 from midef.core.recipe import Recipe
+from midef.core.registry import merged
 from midef.core.setup import Cell, Protocol, Setup
 from midef.datasets import DATASETS, Dataset
 from midef.datasets._base import PATHS
@@ -312,6 +313,7 @@ class _Datasets:
         self._known: dict[str, tuple[Choice, Dataset] | None] = {}
         self._where: dict[str, dict[str, Any]] = {}
         self._published: dict[str, dict[str, Any]] = {}
+        self._weights: dict[tuple[str, str], tuple[Choice, dict[str, Any]] | None] = {}
 
     def choose(self, wanted: Wanted, place: str) -> tuple[Choice, Dataset] | None:
         """The choice with a fingerprint instead of paths; None after a problem was noted."""
@@ -339,9 +341,23 @@ class _Datasets:
         self._where[canonical_json(keyed.keyed)] = where
         return keyed, dataset
 
-    def place(self, recipe: Recipe, where: dict[str, Any]) -> None:
+    def weights(self, name: str, architecture: Choice, folder: Path, place: str) -> Choice | None:
+        """Published weights with the digest of their file, read once; None after a problem was noted."""
+        key = (name, architecture.name)
+        if key not in self._weights:
+            try:
+                self._weights[key] = place_weights(name, architecture, folder)
+            except (PreflightError, DataError) as error:
+                self.lacking.take(place, error)
+                self._weights[key] = None
+        found = self._weights[key]
+        return None if found is None else found[0]
+
+    def place(self, recipe: Recipe, name: str) -> None:
         """Note where the file of published weights lies."""
-        self._published[recipe.key.digest] = where
+        found = self._weights[name, recipe.params["architecture"]["name"]]
+        assert found is not None, "only weights that are here are placed"
+        self._published[recipe.key.digest] = found[1]
 
     def locations(self, cells: Sequence[PlannedCell]) -> dict[str, dict[str, Any]]:
         """Where the files of each split artifact and of published weights lie."""
@@ -430,12 +446,9 @@ def _weights(
     problems += [f"{place}: {problem}" for problem in found]
     if found:
         return None
-    try:
-        choice, where = place_weights(name, architecture, weights_folder())
-    except PreflightError as error:
-        data.lacking.take(place, error)
-        return None
-    data.place(published_recipe(choice, architecture, resolution_px), where)
+    choice = data.weights(name, architecture, weights_folder(), place)
+    if choice is not None:
+        data.place(published_recipe(choice, architecture, resolution_px), choice.name)
     return choice
 
 
@@ -470,18 +483,12 @@ def _attack(wanted: Wanted, profile: Profile, place: str, problems: _Problems) -
         name, preset, params = ATTACKS.parse(wanted)
         label = ATTACKS.choose({"name": name, **({"preset": preset} if preset else {}), **params}).label
         budget = {} if preset else profile.attacks.get(name, {})
-        merged = _merged(budget, params)
-        chosen = ATTACKS.choose({"name": name, **({"preset": preset} if preset else {}), **merged})
+        both = merged(budget, params)
+        chosen = ATTACKS.choose({"name": name, **({"preset": preset} if preset else {}), **both})
         return Choice(chosen.name, chosen.params, chosen.version, label)
     except SpecError as error:
         problems.take(place, error)
         return None
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, `above` first; where both hold a mapping (a prior, and a prior of that), their entries are merged."""
-    both = {k: _merged(below[k], v) for k, v in above.items() if isinstance(v, dict) and isinstance(below.get(k), dict)}
-    return {**below, **above, **both}
 
 
 def _check_private(dataset: Dataset, protocol: Protocol, place: str, problems: _Problems) -> None:
@@ -504,15 +511,23 @@ def _check_pretraining(
         problems.append(f"{place}: pre-training needs identities (labelled: true); this set has none")
     if private is not None and pretraining[0] == private[0]:
         problems.append(f"{place}: pre-training and private data are the same set; give another one")
-    elif private is not None and (shared := private[1].members() & pretraining[1].members()):
+    elif private is not None and (shared := _shared(private[1], pretraining[1])):
         problems.append(f"{place}: {len(shared)} images or people are also private, for example {min(shared)}")
+
+
+def _shared(one: Dataset, other: Dataset) -> frozenset[str]:
+    """Images or people in both, as far as can be told without reading everything."""
+    found = one.members() & other.members()
+    if not found and type(one) is not type(other) and not (one.reads_content and other.reads_content):
+        return one.file_ids() & other.file_ids()
+    return found
 
 
 def _check_disjoint(
     private: tuple[Choice, Dataset], public: tuple[Choice, Dataset], place: str, problems: _Problems
 ) -> None:
     """The attacker's public data must not hold private images."""
-    shared = private[1].members() & public[1].members()
+    shared = _shared(private[1], public[1])
     if private[0] == public[0]:
         problems.append(f"{place}: private and public data are the same set; the attacker must not have private images")
     elif shared:

@@ -53,7 +53,7 @@ class Attack:
     """Base of all attacks: a frozen dataclass that reconstructs identities through a `TargetHandle`.
 
     Networks are frozen and in eval mode. Each reconstruction has its own random stream, from (seed, identity, restart),
-    so results do not depend on how identities are batched.
+    so results do not depend on how identities are batched; unless the target draws noise to answer (MID).
     """
 
     paper: ClassVar[str] = ""

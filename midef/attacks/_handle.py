@@ -37,6 +37,10 @@ class TargetHandle:
     def n_classes(self) -> int:
         return self._model.n_classes
 
+    def lay_out(self, layout: torch.memory_format) -> None:
+        """Change how the weights lie in memory; answers stay the same up to rounding."""
+        self._model.to(memory_format=layout)
+
     def run(self, images: Tensor) -> Forward:
         """Logits and features with gradients to `images` [B, 3, H, W] in [0, 1]; the weights are frozen.
 

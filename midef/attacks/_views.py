@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from midef.attacks._streams import RowStreams
-from midef.datasets._augment import cropped, jittered, mirrored, rotated
+from midef.datasets._augment import constant, cropped, jittered, mirrored, rotated
 from midef.defenses._erasing import covered, valid_corner_boxes
 from midef.defenses.midre import IMAGENET_MEAN
 
@@ -23,7 +23,7 @@ def erased(images: Tensor, noise: RowStreams, *, area: tuple[float, float]) -> T
     shape = (images.shape[2], images.shape[3])
     draws = noise.uniform(len(images) // len(noise), 3).view(-1, 1, 3)  # several images of a row stand together
     mask = covered(valid_corner_boxes(draws, shape, area=area), shape)
-    return torch.where(mask, images.new_tensor(IMAGENET_MEAN)[:, None, None], images)
+    return torch.where(mask, constant(IMAGENET_MEAN, images.device, images.dtype)[:, None, None], images)
 
 
 VIEW_DRAWS = 8
@@ -40,10 +40,11 @@ def slightly_changed(images: Tensor, draws: Tensor, *, jitter_p: float) -> Tenso
     draws: [N, VIEW_DRAWS] from [0, 1); image i depends on row i alone.
 
     Source: Yuan et al., AAAI 2023 (PLG-MI), released code: RandomResizedCrop, ColorJitter, RandomHorizontalFlip and
-    RandomRotation of kornia. We differ: crops lie between pixels too, and brightness always comes before contrast.
+    RandomRotation of kornia. We differ: crops lie between pixels too, brightness always comes before contrast, and
+    contrast turns about the mean grey, as in torchvision; kornia's formulas changed between its versions.
     """
     share, left, top, brightness, contrast, jitter, mirror, turn = draws.T
-    images = cropped(images.float(), 0.8 + 0.2 * share, left, top)  # bfloat16 would round the places of pixels
+    images = cropped(images.float(), 0.8 + 0.2 * share, left, top)
     factors = 0.8 + 0.4 * torch.stack([brightness, contrast])[:, :, None, None, None]
     images = torch.where((jitter < jitter_p)[:, None, None, None], jittered(images, factors[0], factors[1]), images)
     return rotated(mirrored(images, mirror < 0.5), (2 * turn - 1) * radians(5))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -30,6 +30,9 @@ LARGEST_RADIUS = 1e6
 Ask = Callable[["Tensor"], "Tensor"]
 """Labels [N] the target gives the images of latents [N, Z]."""
 
+Pool = Callable[[], "Iterator[tuple[Tensor, Tensor]]"]
+"""Goes through random latents [256, Z] and their labels [256], from the first batch on."""
+
 
 @ATTACKS.add("brep_mi")
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +47,13 @@ class BrepMi(Attack):
     for; `first_seen`, as many, but those whose label random latents get first, the authors' default: easier ones.
 
     The result is the latent at the last growth of the radius. An identity no random latent falls into, or whose radius
-    never grew, is returned with `found` False and its start (or a random image): it is judged, and mostly counts as a
-    failure.
+    never grew, is returned with `found` False and its start (or a random image): see the metric `coverage`.
 
     Source: Kahla et al., CVPR 2022, released code. MIBench's copy omits clamp and rejection and grows from 25 inside
     (the preset `mibench` takes the threshold only); we follow the authors. We differ: several restarts are independent
     starts; all identities run in one batch, each with its own random stream; the loss query the code makes for its log
-    is left out; `redraws` and `LARGEST_RADIUS` guard loops the code leaves endless.
+    is left out; `redraws` and `LARGEST_RADIUS` guard loops the code leaves endless; an identity whose radius never
+    grew is judged by its start, where the code counts a failure.
     """
 
     paper: ClassVar[str] = "Kahla et al., CVPR 2022 (arXiv 2203.06580)"
@@ -93,29 +96,42 @@ class BrepMi(Attack):
 
         def ask(latents: Tensor) -> Tensor:
             return torch.cat(
-                [handle.labels(_draw(generator, part, task.device)).cpu() for part in latents.split(CHUNK)]
-            )
+                [handle.labels(_draw(generator, part, task.device)) for part in latents.split(CHUNK)]
+            ).cpu()
 
+        pool = self.pool(ask, task)
         if self.targets == "first_seen":
-            task = replace(task, labels=self.first_seen(ask, handle.n_classes, task)[task.labels])
-        latents, started = self.starts(ask, task)
+            task = replace(task, labels=self.first_seen(pool, handle.n_classes, task)[task.labels])
+        latents, started = self.starts(pool, task)
         best, grew = self.repel(ask, latents, started, task)
         images = torch.cat([_draw(generator, part, task.device).cpu() for part in best.split(CHUNK)])
         return Reconstructions(images, task.labels, task.restarts, grew)
 
-    def first_seen(self, ask: Ask, n_classes: int, task: Task) -> Tensor:
-        """Every label [K], in the order in which random latents get it; labels never got stand last."""
+    def pool(self, ask: Ask, task: Task) -> Pool:
+        """Random latents [256, Z] and their labels, batch by batch; a batch is asked about once, when first wanted."""
         rng = torch.Generator().manual_seed(derive_seed("brep_pool", task.seed))
+        asked: list[tuple[Tensor, Tensor]] = []
+
+        def batches() -> Iterator[tuple[Tensor, Tensor]]:
+            for i in range(self.pool_batches):
+                if i == len(asked):
+                    latents = torch.randn(256, self.prior.latent_dim, generator=rng).clamp(-self.clamp, self.clamp)
+                    asked.append((latents, ask(latents)))
+                yield asked[i]
+
+        return batches
+
+    def first_seen(self, pool: Pool, n_classes: int, task: Task) -> Tensor:
+        """Every label [K], in the order in which random latents get it; labels never got stand last."""
         wanted = int(task.labels.max()) + 1
         order: dict[int, None] = {}
-        for _ in range(self.pool_batches):
-            pool = torch.randn(256, self.prior.latent_dim, generator=rng).clamp(-self.clamp, self.clamp)
-            order |= dict.fromkeys(ask(pool).tolist())
+        for _, labels in pool():
+            order |= dict.fromkeys(labels.tolist())
             if len(order) >= wanted:
                 break
         return torch.tensor([*order, *(label for label in range(n_classes) if label not in order)])
 
-    def starts(self, ask: Ask, task: Task) -> tuple[Tensor, Tensor]:
+    def starts(self, pool: Pool, task: Task) -> tuple[Tensor, Tensor]:
         """A latent the target labels right, for each (label, restart): the r-th such draw serves restart r.
 
         Returns:
@@ -123,18 +139,17 @@ class BrepMi(Attack):
         """
         from midef.attacks.priors._networks import standard_latents
 
-        rng = torch.Generator().manual_seed(derive_seed("brep_pool", task.seed))
-        dim = self.prior.latent_dim
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
         wanted = {pair: row for row, pair in enumerate(pairs)}
         # the guess where no start is found has a stream of its own: the pool must not depend on how many are attacked
-        guesses = standard_latents([derive_seed("brep_guess", task.seed, *pair) for pair in pairs], dim)
+        guesses = standard_latents(
+            [derive_seed("brep_guess", task.seed, *pair) for pair in pairs], self.prior.latent_dim
+        )
         latents = guesses.clamp(-self.clamp, self.clamp)
         found = torch.zeros(len(task.labels), dtype=torch.bool)
         hits: dict[int, int] = {}
-        for _ in range(self.pool_batches):
-            pool = torch.randn(256, dim, generator=rng).clamp(-self.clamp, self.clamp)
-            for latent, label in zip(pool, ask(pool).tolist(), strict=True):
+        for drawn, labels in pool():
+            for latent, label in zip(drawn, labels.tolist(), strict=True):
                 row = wanted.get((label, hits.get(label, 0)))
                 hits[label] = hits.get(label, 0) + 1
                 if row is not None:

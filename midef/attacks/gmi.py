@@ -32,13 +32,13 @@ class Gmi(LatentSearch):
     We divide by this constant whatever the batch, so results do not depend on it.
 
     Source: Zhang et al., CVPR 2020; released code and KedMI's, LOMMA's and BiDO's copies of it. All restarts are kept
-    (the original keeps the best of 5 by target score; every later paper averages).
+    (the original keeps the best of 5 by target score, `protocol.counted: best_by_target`; every later paper averages).
     """
 
     paper: ClassVar[str] = "Zhang et al., CVPR 2020 (arXiv 1911.07135)"
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "orig": {"iterations": 1500, "batch_equivalent": 100},
+        "orig": {"iterations": 1500, "batch_equivalent": 100, "prior": {"steps": 280 * 468}},
         "kedmi": {"iterations": 2400},
         "lomma": {"iterations": 2400},
         "bido": {"iterations": 2000},

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class InversionModel(Attack):
     """Feed answers the attacker observed for private images to the inversion network of this target.
 
-    Restart r of an identity is its r-th image of the report split: images the target was not trained on, seen by the
-    attacker as served score vectors only. The network never saw a private image.
+    Restart r of an identity is its r-th image of the report split, from the first again where it has fewer (the images
+    then repeat): images the target was not trained on, seen by the attacker as served score vectors only. The network
+    never saw a private image.
 
     The prior's `answers` makes it the attacker who expects a defense of the answers.
 

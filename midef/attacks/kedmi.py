@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from midef.models._network import Forward
 
 
+_RELEASED: Mapping[str, Any] = {"steps": 120 * 468, "label_mode": "train"}
+
+
 @ATTACKS.add("kedmi")
 @dataclass(frozen=True, kw_only=True)
 class Kedmi(LatentSearch):
@@ -34,7 +37,8 @@ class Kedmi(LatentSearch):
     latents are clamped to [-1, 1] before they are drawn, in the search and at the end.
 
     Presets: `kedmi` is the released recovery script, `orig` the default of its search function and PLG-MI's baseline,
-    `bido` BiDO's script, `tldmi` TL-DMI's table. Their codes clamp a copy of the latent that nobody uses.
+    `bido` BiDO's script, `lomma` and `tldmi` these papers' baselines. All released GANs were labelled in train mode, so
+    the presets' are. KedMI's and BiDO's codes clamp a copy of the latent that nobody uses; LOMMA's and TL-DMI's clamp.
 
     Source: Chen et al., ICCV 2021, released code; LOMMA's, BiDO's and TL-DMI's copies of it.
     We differ: losses are sums over identities, which Adam does not notice; the discriminator judges each image alone,
@@ -45,11 +49,11 @@ class Kedmi(LatentSearch):
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
     per_identity: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "orig": {"iterations": 1500, "logvar0": 1.0},
-        "kedmi": {"iterations": 2400, "logvar0": 1.0},
-        "lomma": {"iterations": 2400, "logvar0": 1.0},
-        "bido": {"iterations": 5000, "logvar0": 0.0},
-        "tldmi": {"iterations": 3000, "logvar0": 0.0},
+        "orig": {"iterations": 1500, "logvar0": 1.0, "prior": _RELEASED},
+        "kedmi": {"iterations": 2400, "logvar0": 1.0, "prior": _RELEASED},
+        "lomma": {"iterations": 2400, "logvar0": 1.0, "clamp_before_generator": True, "prior": _RELEASED},
+        "bido": {"iterations": 5000, "logvar0": 0.0, "prior": {**_RELEASED, "steps": 100 * 468}},
+        "tldmi": {"iterations": 3000, "logvar0": 0.0, "clamp_before_generator": True, "prior": _RELEASED},
     }
 
     iterations: int = 2400

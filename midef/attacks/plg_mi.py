@@ -34,7 +34,9 @@ class PlgMi(ConditionalSearch):
 
     paper: ClassVar[str] = "Yuan et al., AAAI 2023 (arXiv 2302.09814)"
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {"iterations": 600, "learning_rate": 0.1}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "orig": {"iterations": 600, "learning_rate": 0.1, "prior": {"range": "raw"}}
+    }
 
     prior: PlgGan = field(default_factory=PlgGan, metadata={"shown": False})
 

@@ -142,7 +142,8 @@ class RlbMi(Attack):
             surest = torch.where(surer, own, surest)
             best = torch.where(surer[:, None, None, None], images[:rows], best)
             found = torch.where(surer, tests.argmax(dim=1) == labels, found)
-        return best, found
+        lost = ~torch.isfinite(own)  # an agent whose networks diverged; what it found before would hide it
+        return torch.where(lost[:, None, None, None], torch.nan, best), found
 
     def reward(self, scores: Tensor, labels: Tensor) -> Tensor:
         """What an agent is paid [A] for the served scores [A, K] of its image; larger is better, 0 the most."""

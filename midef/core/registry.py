@@ -125,7 +125,7 @@ class Registry(Generic[T]):
         if preset is not None:
             if preset not in presets:
                 raise SpecError(f"{self.kind} {name!r} has no preset {preset!r}; {did_you_mean(preset, presets)}")
-            params = {**presets[preset], **params}
+            params = merged(presets[preset], params)
         return self.describe(self.make(name, params))
 
     def describe(self, component: T) -> Choice:
@@ -182,6 +182,20 @@ class Registry(Generic[T]):
                 raise SpecError(f"cannot read {part!r} in {self.kind} {wanted!r}; write parameter=value")
             params[key.strip()] = value.strip()
         return match["name"], match["preset"], params
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, `above` first; where both hold a mapping (a prior, and a prior of that), their entries are merged.
+
+    >>> merged({"a": {"x": 1, "y": 2}, "b": 3}, {"a": {"x": 9}})
+    {'a': {'x': 9, 'y': 2}, 'b': 3}
+    """
+    both = {
+        key: merged(below[key], value)
+        for key, value in above.items()
+        if isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
+    }
+    return {**below, **above, **both}
 
 
 @cache

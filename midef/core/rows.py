@@ -16,7 +16,8 @@ class ResultRow:
 
     value, low, high: the number and its interval within this run; interval: what the interval is;
     n, groups: images judged and identities they belong to; spread, spread_kind: as the protocol asks, see `Protocol`,
-    whose fields counted, resize, group_size and knn_reference say how the images were judged.
+    whose fields counted, resize, group_size and knn_reference say how the images were judged. defense_params,
+    attack_params: JSON of every parameter, those of priors included, which labels leave out.
     status and reason: a metric that failed or was refused is a row with a reason, value None, never a 0.
     chance: the value a blind guess reaches, same unit. evaluator_accuracy: percent on the report split.
     """
@@ -64,6 +65,7 @@ class ResultRow:
     wall_s: float | None = None
     peak_memory_mb: float | None = None
     queries: int | None = None
+    attack_params: str = ""
     evaluator_resolution_px: int | None = None
     resize: str = ""
     counted: str = ""

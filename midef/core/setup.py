@@ -23,7 +23,8 @@ class Protocol:
     standard deviation of a group's accuracy over restarts; `groups`, sample standard deviation of the groups' means;
     `population`, population standard deviation of the accuracy of all identities over restarts (MIBench); `variance`,
     mean over groups of the sample variance over restarts, of fractions (what KedMI's and PLG-MI's codes print).
-    knn_reference: private images that the KNN distance looks at, `train` or `train+report`.
+    knn_reference: private images that the KNN distance looks at: those the target learned or picked its checkpoint
+    from (`train`; the papers know no third split), or all (`train+report`).
     """
 
     identities: int = 300
@@ -79,6 +80,13 @@ class Setup:
             if getattr(self, name) is not None:
                 keyed[name] = getattr(self, name).keyed
         return {"id": self.id, **keyed, "resolution_px": self.resolution_px, "protocol": plain(self.protocol)}
+
+    @property
+    def judge(self) -> str:
+        """The evaluator as shown: the architecture and the published weights it started from."""
+        return self.evaluator.label + (
+            "" if self.evaluator_weights is None else f", from {self.evaluator_weights.name}"
+        )
 
     @property
     def target(self) -> str:

@@ -8,12 +8,19 @@ those who draw in another way; all of these pass gradients.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow
+
+
+@cache
+def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Numbers [N] on a device, copied there once: a copy in every step would make a GPU wait for the host."""
+    return torch.tensor(values, device=device, dtype=dtype)
 
 
 def flip(images: Tensor, rng: Generator, *, p: float = 0.5) -> Tensor:
@@ -84,8 +91,9 @@ def rotated(images: Tensor, radians: Tensor) -> Tensor:
 
 def _warp(images: Tensor, theta: Tensor, *, padding: str) -> Tensor:
     """Bilinear resampling along one affine map per image. The weights of a pixel can add up to a little more than 1."""
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+    with torch.autocast(images.device.type, enabled=False):  # would round the places of pixels
+        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
 
 def color_jitter(
@@ -106,7 +114,7 @@ def jittered(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: T
 
     Clipped to [0, 1] after each; 1 changes nothing but roundings, None nothing at all.
     """
-    luma = images.new_tensor(_LUMA).view(1, 3, 1, 1)
+    luma = constant(_LUMA, images.device, images.dtype).view(1, 3, 1, 1)
     images = (images * brightness).clamp(0, 1)
     grey = (images * luma).sum(1, keepdim=True).mean(dim=(2, 3), keepdim=True)
     images = (grey + (images - grey) * contrast).clamp(0, 1)
@@ -128,7 +136,7 @@ def _turn_hue(images: Tensor, turns: Tensor) -> Tensor:
         torch.where(high == green, (blue - red) / safe + 2, (red - green) / safe + 4),
     )
     sixths = sixths + 6 * turns
-    offsets = images.new_tensor((5.0, 3.0, 1.0)).view(1, 3, 1, 1)
+    offsets = constant((5.0, 3.0, 1.0), images.device, images.dtype).view(1, 3, 1, 1)
     k = (offsets + sixths) % 6
     return high - span * torch.minimum(torch.minimum(k, 4 - k), torch.ones_like(k)).clamp(min=0)
 

@@ -76,6 +76,8 @@ class Dataset:
     paper: ClassVar[str] = ""
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    reads_content: ClassVar[bool] = True
+    """False where files are known by name and size only: `members` then say nothing beside another data set's."""
 
     @property
     def is_labelled(self) -> bool:
@@ -97,6 +99,10 @@ class Dataset:
     def members(self) -> frozenset[str]:
         """Content ids of the images (`crc32:size`, or anything equal for equal images), to find images that are both
         private and public; empty where it cannot be told without reading everything."""
+        return frozenset()
+
+    def file_ids(self) -> frozenset[str]:
+        """`name:size` of the used image files, to compare with a set that does not read content; may be empty."""
         return frozenset()
 
     def n_identities(self) -> int:

@@ -74,6 +74,11 @@ def with_checksums(path: Path, files: Sequence[ImageFile]) -> list[ImageFile]:
         return [f if f.crc32 is not None else ImageFile(f.name, f.place, f.size, zlib.crc32(read(f))) for f in files]
 
 
+def file_ids(files: Sequence[ImageFile]) -> frozenset[str]:
+    """`name:size`, folders left out."""
+    return frozenset(f"{file.name.rpartition('/')[2]}:{file.size}" for file in files)
+
+
 def content_hash(files: Sequence[ImageFile], lists: Mapping[str, bytes]) -> str:
     """sha256 over name, size and crc32 of files that have their checksums, and over the split lists."""
     total = hashlib.sha256()

@@ -17,7 +17,16 @@ from midef.core.errors import DataError
 from midef.core.lazy import torch
 from midef.datasets._arrangement import NAMED, NEEDED, SPLITS, Arrangement, read_images
 from midef.datasets._base import LOCATION, Card, Dataset, Images, Splits
-from midef.datasets._files import ImageFile, content_hash, few, list_images, reader, whereabouts, with_checksums
+from midef.datasets._files import (
+    ImageFile,
+    content_hash,
+    few,
+    file_ids,
+    list_images,
+    reader,
+    whereabouts,
+    with_checksums,
+)
 from midef.datasets._pixels import Box
 from midef.datasets._split import cut, shuffled
 
@@ -77,6 +86,10 @@ class ListedDataset(Dataset):
     @override
     def members(self) -> frozenset[str]:
         return frozenset(f"{f.crc32:08x}:{f.size}" for f in with_checksums(self._place, self._ready().files))
+
+    @override
+    def file_ids(self) -> frozenset[str]:
+        return file_ids(self._ready().files)
 
     @override
     def n_identities(self) -> int:

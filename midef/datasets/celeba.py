@@ -127,12 +127,15 @@ class Celeba(ListedDataset):
 
     @override
     def members(self) -> frozenset[str]:
-        """Numbers of the used images: whatever the format, an image of CelebA is known by its file name."""
+        """Numbers of the used images and people: whatever the format, an image of CelebA is known by its file name."""
         found = Arrangement()
         chosen = self._choose(found)
         if found.problems:
             raise DataError("\n".join(self._prefixed(found.problems)))
-        return frozenset(f"celeba:{number}" for part in chosen.values() for number, _ in part)
+        numbers = [number for part in chosen.values() for number, _ in part]
+        identity_of = self._read_identities(found)
+        people = {f"celeba person:{identity_of[number]}" for number in numbers}
+        return frozenset(f"celeba:{number}" for number in numbers) | people
 
     @override
     def load(self, resolution_px: int) -> Splits:

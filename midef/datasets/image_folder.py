@@ -15,7 +15,7 @@ from midef.core.errors import DataError
 from midef.core.lazy import torch
 from midef.datasets._arrangement import NAMED, NEEDED, SPLITS, Arrangement, read_images
 from midef.datasets._base import DATASETS, LOCATION, Card, Dataset, Images, Splits
-from midef.datasets._files import ImageFile, content_hash, few, list_images, whereabouts, with_checksums
+from midef.datasets._files import ImageFile, content_hash, few, file_ids, list_images, whereabouts, with_checksums
 from midef.datasets._pixels import Box
 from midef.datasets._split import cut, share, shuffled
 
@@ -102,6 +102,10 @@ class ImageFolder(Dataset):
     @override
     def members(self) -> frozenset[str]:
         return frozenset(f"{f.crc32:08x}:{f.size}" for f in with_checksums(self._root, self._ready().files))
+
+    @override
+    def file_ids(self) -> frozenset[str]:
+        return file_ids(self._ready().files)
 
     @override
     def n_identities(self) -> int:

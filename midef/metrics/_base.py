@@ -20,8 +20,9 @@ class Evidence:
     """What one cell left behind, as arrays.
 
     report_labels, report_predictions: [M], of the served target on the private report split.
-    labels, restarts: [N] of the reconstructions; evaluator_logits: [N, K]; features: [N, D] penultimate features of the
-    evaluator; private_features, private_labels: [P, D], [P] of the private training images of the attacked identities.
+    labels, restarts, found: [N] of the reconstructions; evaluator_logits: [N, K]; features: [N, D] penultimate
+    features of the evaluator; private_features, private_labels: [P, D], [P] of the private images of the attacked identities, those
+    that the protocol's knn_reference names.
     queries: asked of the target, inverter training included; attack_s, train_s: seconds of this attack and of training
     this target. group_size, spread: of the protocol.
     """
@@ -31,6 +32,7 @@ class Evidence:
     report_predictions: np.ndarray
     labels: np.ndarray
     restarts: np.ndarray
+    found: np.ndarray
     evaluator_logits: np.ndarray
     features: np.ndarray
     private_features: np.ndarray

@@ -216,8 +216,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verify(weights: str, architecture: str, path: Path) -> None:
-    """Compare the digest of a file with the published one, where one is known.
+def verify(weights: str, architecture: str, path: Path) -> str:
+    """The sha256 of a file, compared with the published one where one is known.
 
     torchvision writes the first eight digits of each file's sha256 into its name; Face.evoLVe publishes none.
 
@@ -226,13 +226,21 @@ def verify(weights: str, architecture: str, path: Path) -> None:
         DataError: if the file cannot be read or holds something else.
     """
     expected, _ = _expected(weights, architecture)
-    if weights != "imagenet":
-        return
-    wanted = expected[0].rpartition("-")[2].partition(".")[0]
     try:
         came = sha256_of(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error}") from error
+    check_digest(path, came, expected[0] if weights == "imagenet" else "")
+    return came
+
+
+def check_digest(path: Path, came: str, published_name: str) -> None:
+    """Compare a digest with the one torchvision wrote into the name of a file; no name, nothing to compare.
+
+    Raises:
+        DataError: if they differ.
+    """
+    wanted = published_name.rpartition("-")[2].partition(".")[0]
     if not came.startswith(wanted):
         raise DataError(f"{path} is damaged or another file: its sha256 begins with {came[:8]}, {wanted} is expected")
 

@@ -177,11 +177,12 @@ def place_weights(name: str, architecture: Choice, folder: Path) -> tuple[Choice
     Raises:
         SpecError: if no weights of this name are published for the architecture.
         PreflightError: if the file is not in `folder`, saying which file and where to get it.
+        DataError: if it is damaged.
     """
-    from midef.models._weights import sha256_of, weight_file
+    from midef.models._weights import verify, weight_file
 
     path = weight_file(name, architecture.name, folder)
-    return Choice(name, {"sha256": sha256_of(path)}, 1, name), {"path": str(path)}
+    return Choice(name, {"sha256": verify(name, architecture.name, path)}, 1, name), {"path": str(path)}
 
 
 BACKBONE = "backbone"

@@ -36,9 +36,9 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     judged = load_splits(inputs.path("judged"))
     n_classes = len(splits.class_names)
     with np.load(inputs.path("reconstructions") / "images.npz", allow_pickle=False) as stored:
-        found = {name: stored[name] for name in ("images", "labels", "restarts")}
+        found = {name: stored[name] for name in ("images", "labels", "restarts", "found")}
     protocol = recipe.params["protocol"]
-    torch.manual_seed(derive_seed("answers", recipe.inputs["reconstructions"].params["seed"]))  # as in the attack
+    torch.manual_seed(derive_seed("served", recipe.inputs["reconstructions"].params["seed"]))  # for a head that samples
     attack = ATTACKS.get(recipe.inputs["reconstructions"].component)
     handle = TargetHandle(
         load_target(target, inputs.path("target"), context, n_classes),
@@ -54,11 +54,13 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     seen = low_to_high(torch.from_numpy(found["images"]), resolution_of(evaluator), resize=protocol["resize"])
     logits, features = judge_images(judge, seen, context.device)
     attacked = np.unique(found["labels"])
-    known = [judged.train, judged.report] if protocol["knn_reference"] == "train+report" else [judged.train]
-    private_images = torch.cat([part.images for part in known])
+    known = [splits.train, splits.select, *([splits.report] if protocol["knn_reference"] == "train+report" else [])]
     private_labels = torch.cat([part.labels for part in known]).numpy()
     private = np.isin(private_labels, attacked)
-    _, private_features = judge_images(judge, private_images[torch.from_numpy(private)], context.device)
+    private_images = torch.cat([part.images for part in known])[torch.from_numpy(private)]
+    # seen as the reconstructions are: at the target's resolution, then enlarged
+    nearest = low_to_high(private_images, resolution_of(evaluator), resize=protocol["resize"])
+    _, private_features = judge_images(judge, nearest, context.device)
     report_logits, _ = judge_images(judge, judged.report.images, context.device)
     evaluator_accuracy = 100.0 * float((report_logits.argmax(axis=1) == judged.report.labels.numpy()).mean())
     facts = {
@@ -70,6 +72,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         report_predictions=torch.cat(served).numpy(),
         labels=found["labels"],
         restarts=found["restarts"],
+        found=found["found"],
         evaluator_logits=logits,
         features=features,
         private_features=private_features,

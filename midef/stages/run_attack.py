@@ -42,7 +42,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     if attack.needs_observed_scores:
         # What the attacker overheard. The victims asked, not the attacker: another handle, other queries.
         served = TargetHandle(model, defense_of(target), AccessLevel.SCORES, device=context.device, seed=seed + 1)
-        observed = served.scores(victims(splits.report, labels, restarts).to(context.device)).cpu()
+        seen = victims(splits.report, labels, restarts)
+        observed = torch.cat([served.scores(part.to(context.device)).cpu() for part in seen.split(512)])
     task = Task(labels, restarts, resolution_of_target(target), seed, context.device, observed)
     torch.manual_seed(derive_seed("answers", seed))  # for a head that samples when it answers (MID)
     start = time.monotonic()

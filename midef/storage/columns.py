@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -15,6 +15,7 @@ from midef.core.errors import StoreSchemaError
 from midef.core.rows import ROW_SCHEMA_VERSION, ResultRow
 
 SCHEMA_KEY = b"midef_row_schema"
+ADDED_IN_2 = frozenset({"attack_params", "evaluator_resolution_px", "resize", "counted", "group_size", "knn_reference"})
 _TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 
 
@@ -99,9 +100,9 @@ def from_parquet(content: bytes, name: str, columns: Sequence[str] | None = None
 
 def _upgraded(table: pa.Table, expected: pa.Schema) -> pa.Table:
     """A table of an older schema with the columns that were added since, holding their defaults."""
-    defaults = {f.name: f.default for f in fields(ResultRow) if f.default is not MISSING}
+    defaults = {f.name: f.default for f in fields(ResultRow)}
     for column in expected:
-        if column.name not in table.schema.names and column.name in defaults:
+        if column.name not in table.schema.names and column.name in ADDED_IN_2:
             values = pa.array([defaults[column.name]] * len(table), type=column.type)
             table = table.append_column(column, values)
     if set(table.schema.names) != set(expected.names):

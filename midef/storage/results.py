@@ -29,8 +29,8 @@ _COMPACTION_KEY = b"midef_compaction"
 _CELL = re.compile(r"[A-Za-z0-9_]+")
 _ATTEMPTS = 10
 _T = TypeVar("_T")
-# A refusal is a verdict, a failure is unfinished business: a cell with both still has something to retry.
-_BADNESS = {"ok": 0, "refused": 1, "failed": 2}
+# A failure is unfinished business: a cell with one has something to retry. A metric that does not apply spoils no cell.
+_WEIGHT = {"refused": 0, "ok": 1, "failed": 2}
 _STATUS_COLUMNS = ("cell", "status")
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class ResultStore:
         return self._consistently(is_stored)
 
     def cells(self) -> dict[str, str]:
-        """Every stored cell and its worst status: 'failed' before 'refused' before 'ok'."""
+        """Every stored cell: 'failed' if any metric did, else 'ok' if any was measured, else 'refused'."""
 
         def statuses(paths: list[str]) -> dict[str, str]:
             found = self._compacted_statuses(paths)
@@ -229,7 +229,7 @@ def _compaction(path: str, table: pa.Table) -> int | None:
 def _worst(table: pa.Table) -> dict[str, str]:
     found: dict[str, str] = {}
     for cell, status in zip(table["cell"].to_pylist(), table["status"].to_pylist(), strict=True):
-        found[cell] = max(found.get(cell, "ok"), status, key=lambda word: _BADNESS.get(word, 2))
+        found[cell] = max(found.get(cell, "refused"), status, key=lambda word: _WEIGHT.get(word, 2))
     return found
 
 

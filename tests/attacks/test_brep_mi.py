@@ -254,7 +254,8 @@ def test_a_growth_whose_move_is_rejected_is_kept_but_not_recorded() -> None:
 def test_the_nth_hit_serves_the_nth_restart() -> None:
     ask = linear_rule()
     labels, restarts = [0, 0, 0, 2], [0, 1, 2, 0]
-    latents, found = attack().starts(ask, task_of(labels, restarts))
+    task = task_of(labels, restarts)
+    latents, found = attack().starts(attack().pool(ask, task), task)
     assert found.all() and ask(latents).tolist() == labels
     assert len(latents.unique(dim=0)) == 4
     pool = torch.randn(256, DIM, generator=torch.Generator().manual_seed(derive_seed("brep_pool", SEED)))
@@ -269,7 +270,8 @@ def test_the_search_for_starts_stops_at_its_cap_and_says_what_it_did_not_find() 
         asked.append(len(latents))
         return torch.zeros(len(latents), dtype=torch.long)
 
-    latents, found = attack(pool_batches=3).starts(ask, task_of([0, 9]))
+    task = task_of([0, 9])
+    latents, found = attack(pool_batches=3).starts(attack(pool_batches=3).pool(ask, task), task)
     assert asked == [256] * 3
     assert found.tolist() == [True, False]
     assert latents.abs().max() <= 1.5
@@ -285,7 +287,17 @@ def test_first_seen_attacks_the_labels_latents_get_first_in_that_order() -> None
     rng = torch.Generator().manual_seed(derive_seed("brep_pool", SEED))
     seen = list(dict.fromkeys(ask(torch.randn(256, DIM, generator=rng).clamp(-1.5, 1.5)).tolist()))
     assert sorted(seen) == [0, 1, 2, 3] and seen != sorted(seen), "the order can be told from ascending"
-    assert chosen.first_seen(ask, 5, task_of([0, 1, 2])).tolist() == [*seen, 4]
+    asked: list[int] = []
+
+    def counted(latents: Tensor) -> Tensor:
+        asked.append(len(latents))
+        return ask(latents)
+
+    task = task_of([0, 1, 2])
+    pool = chosen.pool(counted, task)
+    assert chosen.first_seen(pool, 5, task).tolist() == [*seen, 4]
+    chosen.starts(pool, task)
+    assert asked == [256], "the starts come from the same answers"
 
 
 def test_a_sphere_does_not_grow_for_ever_where_everything_is_inside() -> None:

@@ -235,7 +235,9 @@ def test_the_discriminator_pulls_towards_what_it_finds_real(
 def test_presets_are_the_published_settings(preset: str, iterations: int, logvar0: float) -> None:
     attack = ATTACKS.remake(ATTACKS.choose(f"kedmi:{preset}"))
     assert isinstance(attack, Kedmi)
-    assert (attack.iterations, attack.logvar0, attack.clamp_before_generator) == (iterations, logvar0, False)
+    assert (attack.iterations, attack.logvar0) == (iterations, logvar0)
+    assert attack.clamp_before_generator == (preset in ("lomma", "tldmi"))
+    assert (attack.prior.label_mode, attack.prior.steps) == ("train", (100 if preset == "bido" else 120) * 468)
     assert (attack.learning_rate, attack.identity_weight) == (0.02, 100.0)
 
 

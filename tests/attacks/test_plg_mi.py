@@ -159,5 +159,5 @@ def test_refuses_what_cannot_be_searched(wrong: dict[str, float]) -> None:
 
 def test_the_preset_is_the_published_setting() -> None:
     attack = ATTACKS.remake(ATTACKS.choose("plg_mi:orig"))
-    assert attack == PlgMi()
+    assert attack == PlgMi(prior=PlgGan(range="raw"))
     assert isinstance(attack, PlgMi) and (attack.iterations, attack.learning_rate) == (600, 0.1)

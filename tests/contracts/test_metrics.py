@@ -23,6 +23,7 @@ DIRECTIONS = ("more useful", "more private", "less private", "more costly")
 REFUSES: dict[str, tuple[str, str] | None] = {
     "attack_accuracy_at_1": ("reconstructions", "attack accuracy needs at least 1 reconstruction, got 0"),
     "attack_accuracy_at_5": ("reconstructions", "attack accuracy needs at least 1 reconstruction, got 0"),
+    "coverage": ("reconstructions", "coverage needs at least 1 reconstruction, got 0"),
     "knn_distance": ("reconstructions", "KNN distance needs at least 1 reconstruction, got 0"),
     "natural_accuracy": ("report", "natural accuracy needs at least 1 image in the report split, got 0"),
     "queries": None,  # counted, not estimated: there are never too few
@@ -41,6 +42,7 @@ def evidence(seed: int = 0, *, classes: int = 8, n: int = 24, n_report: int = 30
         report_predictions=rng.integers(0, classes, n_report),
         labels=attacked,
         restarts=np.arange(n) // classes,
+        found=rng.random(n) < 0.5,
         evaluator_logits=rng.standard_normal((n, classes)).astype(np.float32),
         features=rng.standard_normal((n, dim)).astype(np.float32),
         private_features=rng.standard_normal((3 * classes, dim)).astype(np.float32),
@@ -56,7 +58,7 @@ def without(what: str) -> Evidence:
     if what == "report":
         return replace(full, report_labels=none, report_predictions=none)
     empty = {"evaluator_logits": full.evaluator_logits[:0], "features": full.features[:0]}
-    return replace(full, labels=none, restarts=none, **empty)
+    return replace(full, labels=none, restarts=none, found=none.astype(bool), **empty)
 
 
 # ---------------------------------------------------------------- what a metric says about itself

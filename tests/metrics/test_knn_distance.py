@@ -22,6 +22,7 @@ def evidence(scale: float = 1.0, offset: float = 0.0) -> Evidence:
         report_predictions=none,
         labels=np.array([0, 0, 1, 3, 3, 3]),
         restarts=np.array([0, 1, 0, 0, 1, 2]),
+        found=np.ones(6, bool),
         evaluator_logits=np.zeros((6, 4)),
         features=(offset + scale * rng.standard_normal((6, 7))).astype(np.float32),
         private_features=(offset + scale * rng.standard_normal((20, 7))).astype(np.float32),

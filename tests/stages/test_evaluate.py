@@ -147,6 +147,7 @@ def small_evidence(*, classes: int, n: int = 4) -> Evidence:
         report_predictions=rows,
         labels=rows,
         restarts=np.zeros(n, int),
+        found=np.ones(n, bool),
         evaluator_logits=np.eye(classes)[rows],
         features=np.zeros((n, 2)),
         private_features=np.zeros((classes, 2)),

@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     trunk = {k: v for k, v in vgg16_bn().state_dict().items() if k.startswith("features.")}
     (tmp_path / "weights").mkdir()
     torch.save(trunk, tmp_path / "weights" / "vgg16_bn-6c64b313.pth")
-    monkeypatch.setattr(_weights, "verify", lambda weights, architecture, path: None)
+    monkeypatch.setattr(_weights, "verify", lambda weights, architecture, path: _weights.sha256_of(path))
     return tmp_path / "weights"
 
 

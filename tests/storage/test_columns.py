@@ -116,17 +116,19 @@ def test_a_flipped_bit_never_gives_other_rows() -> None:
 
 def test_rows_of_an_older_schema_are_read_with_defaults_for_what_came_later() -> None:
     row = _example()
-    later = ["evaluator_resolution_px", "resize", "counted", "group_size", "knn_reference"]
+    later = ["attack_params", "evaluator_resolution_px", "resize", "counted", "group_size", "knn_reference"]
     old = table_from_rows([row]).drop_columns(later).replace_schema_metadata({SCHEMA_KEY: b"1"})
     (read,) = rows_from_table(from_parquet(to_parquet(old), "old"))
-    assert read == replace(row, evaluator_resolution_px=None, resize="", counted="", group_size=None, knn_reference="")
+    absent = {"attack_params": "", "resize": "", "counted": "", "knn_reference": ""}
+    assert read == replace(row, evaluator_resolution_px=None, group_size=None, **absent)
     (only,) = from_parquet(to_parquet(old), "old", columns=["metric", "group_size"]).to_pylist()
     assert only == {"metric": row.metric, "group_size": None}
 
 
-def test_an_older_file_without_a_column_it_had_is_not_ours() -> None:
+@pytest.mark.parametrize("column", ["sweep", "status"])
+def test_an_older_file_without_a_column_it_had_is_not_ours(column: str) -> None:
     row = _example()
-    old = table_from_rows([row]).drop_columns(["sweep"]).replace_schema_metadata({SCHEMA_KEY: b"1"})
+    old = table_from_rows([row]).drop_columns([column]).replace_schema_metadata({SCHEMA_KEY: b"1"})
     with pytest.raises(UnreadableFile, match="expected the columns"):
         from_parquet(to_parquet(old), "old")
 

@@ -69,11 +69,12 @@ def test_writing_again_replaces_the_rows_of_the_cell(store: Store) -> None:
     assert store.results.read() == [row("a")]
 
 
-def test_cells_tells_the_worst_status(store: Store) -> None:
+def test_a_cell_failed_if_any_metric_did_and_is_refused_if_nothing_was_measured(store: Store) -> None:
     store.results.write("good", [row("good")])
-    store.results.write("refused", [row("refused"), refused("refused")])
+    store.results.write("mostly", [row("mostly"), refused("mostly")])
+    store.results.write("refused", [refused("refused"), refused("refused")])
     store.results.write("failed", [failed("failed"), refused("failed"), row("failed")])
-    expected = {"good": "ok", "refused": "refused", "failed": "failed"}
+    expected = {"good": "ok", "mostly": "ok", "refused": "refused", "failed": "failed"}
     assert store.results.cells() == expected
     store.results.compact()
     assert store.results.cells() == expected

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from midef.core.errors import DataError, PreflightError, SpecError
-from midef.models._weights import FOLDER_VARIABLE, sha256_of, weights_folder
+from midef.core.errors import PreflightError, SpecError
+from midef.models._weights import FOLDER_VARIABLE, check_digest, sha256_of, weights_folder
 
 _TORCHVISION = {
     "efficientnet": ("efficientnet_b0", "efficientnet_b1", "efficientnet_b2"),
@@ -127,10 +127,11 @@ def build_student(family: str, index: int, resolution_px: int, n_classes: int) -
 
 
 def published_file(family: str, index: int) -> Path:
-    """Torchvision's ImageNet file of a network, in `weights_folder()`; its content is not looked at.
+    """Torchvision's ImageNet file of a network, in `weights_folder()`, its digest checked.
 
     Raises:
         PreflightError: if it is not there, saying which one, and where to get it.
+        DataError: if it is damaged.
     """
     from torchvision.models import get_model_weights
 
@@ -142,6 +143,7 @@ def published_file(family: str, index: int) -> Path:
             f"imagenet weights of {name}: no file {path.name} in {path.parent}; get it from {url} and put it there, "
             f"name another folder in ${FOLDER_VARIABLE}, or choose weights=none"
         )
+    check_digest(path, sha256_of(path), path.name)
     return path
 
 
@@ -158,9 +160,6 @@ def start_from_(student: nn.Module, family: str, index: int, weights: str) -> No
     if weights != "imagenet" or family not in _TORCHVISION:
         raise SpecError(f"{family} has no {weights} weights; choose weights=none")
     path = published_file(family, index)
-    digest = path.stem.rpartition("-")[2]
-    if not sha256_of(path).startswith(digest):
-        raise DataError(f"{path} is damaged or another file: its sha256 should begin with {digest}")
     stored: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     trunk = {
         _modern(key).removeprefix("features."): value for key, value in stored.items() if key.startswith("features.")

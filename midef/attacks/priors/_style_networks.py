@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 from typing_extensions import override
 
 from midef.attacks.priors._networks import doublings
+from midef.datasets._augment import constant
 
 TAPS = (1.0, 3.0, 3.0, 1.0)
 """The low-pass filter around every change of resolution."""
@@ -23,7 +24,7 @@ TAPS = (1.0, 3.0, 3.0, 1.0)
 
 def _filter(like: Tensor, gain: float) -> Tensor:
     """The filter in two dimensions, one for each channel of `like`: [C, 1, 4, 4], summing to `gain`."""
-    taps = like.new_tensor(TAPS)
+    taps = constant(TAPS, like.device, like.dtype)
     square = taps[:, None] * taps
     return (square * (gain / square.sum())).expand(like.shape[1], 1, 4, 4)
 

@@ -43,13 +43,13 @@ def missing_files(family: Family, count: int, weights: StartWeights) -> list[str
     if weights == "none" or family == "cnn_tiny":
         return []
     from midef.attacks.priors._students import published_file
-    from midef.core.errors import PreflightError
+    from midef.core.errors import DataError, PreflightError
 
     said = []
     for index in range(count):
         try:
             published_file(family, index)
-        except PreflightError as error:
+        except (PreflightError, DataError) as error:
             said.append(str(error))
     return said
 
