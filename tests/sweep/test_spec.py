@@ -591,3 +591,69 @@ def test_what_trains_in_one_process_is_refused_where_the_profile_trains_in_sever
     sweep = resolve(parse_spec({"name": "t", "setups": [{"attack": "gmi"}], "defenses": ["midre", "midre+trap_mid"]}))
     assert [bool(c.refused) for c in sweep.cells] == [False, True]
     assert "trains in one process, profile smoke trains in 2" in sweep.cells[1].refused
+
+
+def test_thumbnails_among_the_private_images_are_told_by_name_and_size(spec: Spec, tmp_path: Path) -> None:
+    """FFHQ's files are known by name, not content: beside another data set, name and size must do."""
+    for i in range(24):
+        for folder in (tmp_path / "ffhq", tmp_path / "people" / ("ada" if i < 12 else "bob")):
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (128, 128), (i, 2 * i, 3 * i)).save(folder / f"{i:05d}.png")
+    data = spec(
+        {
+            "private": {"name": "image_folder", "path": str(tmp_path / "people")},
+            "public": {"name": "ffhq_thumbnails", "path": str(tmp_path / "ffhq")},
+            "protocol": {"identities": 2},
+        }
+    )
+    (problem,) = problems_of(data)
+    assert "24 images or people are both private and public" in problem
+    shutil.rmtree(tmp_path / "ffhq")
+    (tmp_path / "ffhq").mkdir()
+    for i in range(100, 112):
+        Image.new("RGB", (128, 128), (i, 0, 0)).save(tmp_path / "ffhq" / f"{i:05d}.png")
+    assert len(resolve(parse_spec(data)).cells) == 1
+
+
+# --- published weights ------------------------------------------------------------------------------------------------
+
+
+def test_weights_that_are_not_here_or_do_not_exist_are_said_before_anything_starts(
+    spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDEF_WEIGHTS", str(tmp_path))
+    (problem,) = problems_of(spec({"architecture": "vgg16", "weights": "imagenet"}))
+    assert "setups[0].weights: imagenet weights of vgg16: no file vgg16_bn-" in problem and "put it there" in problem
+    (problem,) = problems_of(spec({"architecture": "vgg16", "weights": "imagnet"}))
+    assert "did you mean 'imagenet'?" in problem
+    both = {"architecture": "vgg16", "weights": "imagenet", "pretraining": {"name": "synthetic_faces", "seed": 3}}
+    assert any("give pretraining or weights, not both" in problem for problem in problems_of(spec(both)))
+
+
+def test_a_damaged_file_of_weights_is_read_once_and_refused(
+    spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from midef.models import _weights
+
+    monkeypatch.setenv("MIDEF_WEIGHTS", str(tmp_path))
+    (tmp_path / "vgg16_bn-6c64b313.pth").write_bytes(b"not it")
+    read: list[Path] = []
+    digest = _weights.sha256_of
+    monkeypatch.setattr(_weights, "sha256_of", lambda path: read.append(path) or digest(path))
+    data = spec({"architecture": "vgg16", "weights": "imagenet", "attack": ["gmi", "brep_mi", "mi_face"]})
+    problems = problems_of(data)
+    assert problems and all("is damaged or another file" in problem for problem in problems) and len(read) == 1
+
+
+def test_files_that_students_start_from_are_missed_while_planning(
+    spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDEF_WEIGHTS", str(tmp_path))
+    students = {"family": "efficientnet", "weights": "imagenet", "count": 2}
+    problems = problems_of(spec({"attack": {"name": "lomma_gmi", "students": students}}))
+    assert len(problems) == 2 and all("no file efficientnet_b" in problem for problem in problems)
+
+
+def test_the_best_restart_by_score_needs_scores(spec: Spec) -> None:
+    problems = problems_of(spec({"attack": "brep_mi", "protocol": {"counted": "best_by_target"}}))
+    assert any("counted best_by_target needs scores, brep_mi sees labels only" in problem for problem in problems)
