@@ -10,8 +10,8 @@ import gzip
 import hashlib
 import math
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,8 +19,8 @@ from typing_extensions import override
 
 from midef.core.errors import DataError
 from midef.core.lazy import torch
-from midef.datasets._base import LOCATION, Card, Dataset, Images, Splits
-from midef.datasets._classes import Drawn, draw_classes
+from midef.datasets._base import Images, Splits
+from midef.datasets._classes import ClassesDataset
 from midef.datasets._files import whereabouts
 from midef.datasets._pixels import resize
 
@@ -29,11 +29,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-SELECT_FRACTION = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class IdxDataset(Dataset):
+class IdxDataset(ClassesDataset):
     """Ten classes of 28x28 grey images, as RGB. Test images are the report split; of the others 10 % pick checkpoints.
 
     root: the folder that holds `<folder>/raw/` (torchvision's layout), or the files themselves; it is never written to.
@@ -44,28 +43,8 @@ class IdxDataset(Dataset):
     """
 
     folder: ClassVar[str]
-    words: ClassVar[tuple[str, ...]]
-    facts: ClassVar[Card]
+    test_part: ClassVar[str] = "t10k"
     registered_name: ClassVar[str]
-
-    root: str = field(metadata=LOCATION)
-    classes: tuple[int, ...] = tuple(range(10))
-    labelled: bool = True
-    images_per_class: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if len(set(self.classes)) != len(self.classes) or not set(self.classes) <= set(range(10)):
-            raise ValueError(f"classes must be different numbers from 0 to 9, got {self.classes}")
-        if len(self.classes) < (2 if self.labelled else 1):
-            raise ValueError(f"classes must name at least 2, 1 without labels, got {self.classes}")
-        if self.images_per_class is not None and self.images_per_class < 2:
-            raise ValueError(f"images_per_class must be at least 2 (train, select), got {self.images_per_class}")
-
-    @property
-    @override
-    def is_labelled(self) -> bool:
-        return self.labelled
 
     @override
     def problems(self) -> list[str]:
@@ -77,7 +56,7 @@ class IdxDataset(Dataset):
                 problems.append(str(error))
         if not problems:
             try:
-                self._draw()
+                self.drawn()
             except DataError as error:
                 problems += str(error).splitlines()
         return [f"{self.registered_name}: {problem}" for problem in problems]
@@ -89,44 +68,16 @@ class IdxDataset(Dataset):
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     @override
-    def members(self) -> frozenset[str]:
-        """Position of each used image in the files; equal for equal files."""
-        content = self.fingerprint()[:16]
-        return frozenset(
-            f"{content}:{'t10k' if split == 'report' else 'train'}:{i}"
-            for split, (indices, _) in self._draw().items()
-            for i in indices
-        )
-
-    @override
-    def n_identities(self) -> int:
-        return len(self.classes) if self.labelled else 0
-
-    @override
     def load(self, resolution_px: int) -> Splits:
         if problems := self.problems():
             raise DataError("\n".join(problems))
-        drawn = self._draw()
+        drawn = self.drawn()
         parts = {}
         for split, (indices, labels) in drawn.items():
             path = self._find(FILES[2] if split == "report" else FILES[0])
             grey = _read_idx(path, dimensions=3)[indices]
             parts[split] = Images(_as_rgb(grey, resolution_px), torch.tensor(labels, dtype=torch.int64))
-        names = tuple(self.words[c] for c in self.classes) if self.labelled else ()
-        return Splits(**parts, class_names=names)
-
-    @override
-    def card(self) -> Card:
-        counts = {"identities": self.n_identities(), **{s: len(i) for s, (i, _) in self._draw().items()}}
-        facts = self.facts
-        return Card(
-            title=facts.title,
-            licence=facts.licence,
-            consent=facts.consent,
-            source=facts.source,
-            counts=counts,
-            fingerprint=self.fingerprint(),
-        )
+        return Splits(**parts, class_names=self.names)
 
     @property
     def _places(self) -> tuple[Path, ...]:
@@ -139,8 +90,8 @@ class IdxDataset(Dataset):
         except DataError as error:
             raise DataError(f"{self.registered_name}: {error}") from None
 
-    def _draw(self) -> Drawn:
-        """Positions in the files and labels of each split, from the label files alone."""
+    @override
+    def file_labels(self) -> Mapping[str, Sequence[int]]:
         held = {"train": FILES[:2], "report": FILES[2:]}
         labels = {part: _read_idx(self._find(names[1]), dimensions=1).tolist() for part, names in held.items()}
         problems = []
@@ -150,15 +101,7 @@ class IdxDataset(Dataset):
                 problems.append(f"{self._find(images)} has {n_images} images but there are {len(labels[part])} labels")
         if problems:
             raise DataError("\n".join(problems))
-        return draw_classes(
-            labels,
-            classes=self.classes,
-            words=self.words,
-            labelled=self.labelled,
-            images_per_class=self.images_per_class,
-            select_fraction=SELECT_FRACTION,
-            seed=self.seed,
-        )
+        return labels
 
 
 def _locate(places: Sequence[Path], name: str) -> Path:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,8 +12,8 @@ from typing_extensions import override
 
 from midef.core.errors import DataError
 from midef.core.lazy import torch
-from midef.datasets._base import DATASETS, LOCATION, Card, Dataset, Images, Splits
-from midef.datasets._classes import Drawn, draw_classes
+from midef.datasets._base import DATASETS, Card, Images, Splits
+from midef.datasets._classes import ClassesDataset
 from midef.datasets._files import whereabouts
 from midef.datasets._pixels import resize
 
@@ -26,12 +26,11 @@ PICKLES = "cifar-10-batches-py"
 FILES = {"train": tuple(f"data_batch_{i}.bin" for i in range(1, 6)), "report": ("test_batch.bin",)}
 SIDE_PX = 32
 RECORD = 1 + 3 * SIDE_PX * SIDE_PX  # the class, then the red, green and blue plane
-SELECT_FRACTION = 0.1
 
 
 @DATASETS.add("cifar10")
 @dataclass(frozen=True, kw_only=True)
-class Cifar10(Dataset):
+class Cifar10(ClassesDataset):
     """Ten classes of 32x32 colour images. The test batch is the report split; of the others 10 % pick checkpoints.
 
     root: the folder that holds `cifar-10-batches-bin/`, or the .bin files themselves; it is never written to. The
@@ -60,26 +59,8 @@ class Cifar10(Dataset):
         consent="pictures of animals and vehicles from the internet",
         source="https://www.cs.toronto.edu/~kriz/cifar.html",
     )
+    test_part: ClassVar[str] = "test"
     registered_name: ClassVar[str]
-
-    root: str = field(metadata=LOCATION)
-    classes: tuple[int, ...] = tuple(range(10))
-    labelled: bool = True
-    images_per_class: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if len(set(self.classes)) != len(self.classes) or not set(self.classes) <= set(range(10)):
-            raise ValueError(f"classes must be different numbers from 0 to 9, got {self.classes}")
-        if len(self.classes) < (2 if self.labelled else 1):
-            raise ValueError(f"classes must name at least 2, 1 without labels, got {self.classes}")
-        if self.images_per_class is not None and self.images_per_class < 2:
-            raise ValueError(f"images_per_class must be at least 2 (train, select), got {self.images_per_class}")
-
-    @property
-    @override
-    def is_labelled(self) -> bool:
-        return self.labelled
 
     @override
     def problems(self) -> list[str]:
@@ -103,7 +84,7 @@ class Cifar10(Dataset):
             ]
         if not problems:
             try:
-                self._draw(self._records())
+                self.drawn()
             except DataError as error:
                 problems = str(error).splitlines()
         return [f"{self.registered_name}: {problem}" for problem in problems]
@@ -118,35 +99,15 @@ class Cifar10(Dataset):
         return total.hexdigest()
 
     @override
-    def members(self) -> frozenset[str]:
-        """Position of each used image in the files; equal for equal files."""
-        content = self.fingerprint()[:16]
-        return frozenset(
-            f"{content}:{'test' if split == 'report' else 'train'}:{i}"
-            for split, (indices, _) in self._draw(self._records()).items()
-            for i in indices
-        )
-
-    @override
-    def n_identities(self) -> int:
-        return len(self.classes) if self.labelled else 0
-
-    @override
     def load(self, resolution_px: int) -> Splits:
         self._check_files()
         records = self._records()
         parts = {}
-        for split, (indices, labels) in self._draw(records).items():
+        for split, (indices, labels) in self.drawn().items():
             own = records["report" if split == "report" else "train"][indices]
             pixels = own[:, 1:].reshape(-1, 3, SIDE_PX, SIDE_PX)
             parts[split] = Images(_resized(pixels, resolution_px), torch.tensor(labels, dtype=torch.int64))
-        return Splits(**parts, class_names=tuple(self.words[c] for c in self.classes) if self.labelled else ())
-
-    @override
-    def card(self) -> Card:
-        fingerprint = self.fingerprint()
-        counts = {split: len(indices) for split, (indices, _) in self._draw(self._records()).items()}
-        return replace(self.facts, counts={"identities": self.n_identities(), **counts}, fingerprint=fingerprint)
+        return Splits(**parts, class_names=self.names)
 
     @property
     def _folder(self) -> Path:
@@ -167,16 +128,9 @@ class Cifar10(Dataset):
             found[part] = np.frombuffer(content, np.uint8).reshape(-1, RECORD)
         return found
 
-    def _draw(self, records: Mapping[str, NDArray[np.uint8]]) -> Drawn:
-        return draw_classes(
-            {part: rows[:, 0].tolist() for part, rows in records.items()},
-            classes=self.classes,
-            words=self.words,
-            labelled=self.labelled,
-            images_per_class=self.images_per_class,
-            select_fraction=SELECT_FRACTION,
-            seed=self.seed,
-        )
+    @override
+    def file_labels(self) -> Mapping[str, Sequence[int]]:
+        return {part: rows[:, 0].tolist() for part, rows in self._records().items()}
 
 
 def _resized(images: NDArray[np.uint8], resolution_px: int) -> torch.Tensor:
