@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import pytest
@@ -17,7 +20,8 @@ from midef.attacks._base import Task
 from midef.attacks._conditional import max_margin
 from midef.attacks.brep_mi import sphere_points
 from midef.attacks.priors._kedmi_networks import MinibatchDiscriminator
-from midef.attacks.priors._networks import Critic, Generator
+from midef.attacks.priors._networks import Critic, Generator, TransposedCnn
+from midef.attacks.priors._students import build_student
 from midef.models import ARCHITECTURES
 from midef.models._network import count_parameters
 from midef.training.inverter import score_features
@@ -112,3 +116,29 @@ def test_g_features_of_scores_are_not_negative_and_zero_outside_the_kept(top: in
 def test_h_points_of_a_sphere_have_its_radius(radius: float) -> None:
     points = radius * sphere_points(torch.Generator().manual_seed(0), 32, 100)
     assert torch.allclose(points.norm(dim=1), torch.tensor(radius), rtol=1e-5)
+
+
+# ---------------------------------------------------------------- work
+
+count_macs: Callable[..., int] = run_path(str(Path(__file__).parents[1] / "models" / "macs.py"))["count_macs"]
+
+WORK = {
+    "generator": (lambda: Generator(100, 64, 64), (1, 100), 0.163, 3),
+    "critic": (lambda: Critic(64, 64), (1, 3, 64, 64), 0.162, 3),
+    "inversion network": (lambda: TransposedCnn(1000, 64, 128), (1, 1000), 0.43, 2),
+    "efficientnet_b0": (lambda: build_student("efficientnet", 0, 64, 1000), (1, 3, 64, 64), 0.03, 2),
+    "efficientnet_b1": (lambda: build_student("efficientnet", 1, 64, 1000), (1, 3, 64, 64), 0.05, 2),
+    "efficientnet_b2": (lambda: build_student("efficientnet", 2, 64, 1000), (1, 3, 64, 64), 0.06, 2),
+    "densenet121": (lambda: build_student("densenet", 0, 64, 1000), (1, 3, 64, 64), 0.23, 2),
+    "densenet161": (lambda: build_student("densenet", 1, 64, 1000), (1, 3, 64, 64), 0.64, 2),
+    "densenet169": (lambda: build_student("densenet", 2, 64, 1000), (1, 3, 64, 64), 0.28, 2),
+}
+"""Network, shape of its input, published GMAC and their digits. KedMI's discriminator and conditional networks: priors/."""
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_networks_do_the_work_they_should(name: str) -> None:
+    build, shape, expected, digits = WORK[name]
+    with torch.device("meta"):
+        network, given = build().eval(), torch.empty(shape)  # type: ignore[no-untyped-call]
+        assert round(count_macs(network, given) / 1e9, digits) == pytest.approx(expected, abs=1.01 * 10**-digits)
