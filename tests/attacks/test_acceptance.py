@@ -133,7 +133,7 @@ WORK = {
     "densenet161": (lambda: build_student("densenet", 1, 64, 1000), (1, 3, 64, 64), 0.64, 2),
     "densenet169": (lambda: build_student("densenet", 2, 64, 1000), (1, 3, 64, 64), 0.28, 2),
 }
-"""Network, shape of its input, published GMAC and their digits. KedMI's discriminator and conditional networks: priors/."""
+"""Network, shape of its input, published GMAC, their digits. Other networks are counted in priors/."""
 
 
 @pytest.mark.parametrize("name", WORK)
