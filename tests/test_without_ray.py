@@ -73,6 +73,7 @@ def test_a_target_is_trained_attacked_and_judged_without_ray(tmp_path: Path) -> 
     assert found.stdout.split() == [
         "attack_accuracy_at_1=ok",
         "attack_accuracy_at_5=ok",
+        "coverage=ok",
         "knn_distance=ok",
         "natural_accuracy=ok",
         "queries=ok",

@@ -21,8 +21,8 @@ class Evidence:
 
     report_labels, report_predictions: [M], of the served target on the private report split.
     labels, restarts, found: [N] of the reconstructions; evaluator_logits: [N, K]; features: [N, D] penultimate
-    features of the evaluator; private_features, private_labels: [P, D], [P] of the private images of the attacked identities, those
-    that the protocol's knn_reference names.
+    features of the evaluator; private_features, private_labels: [P, D], [P] of the private images of the attacked
+    identities, those that the protocol's knn_reference names.
     queries: asked of the target, inverter training included; attack_s, train_s: seconds of this attack and of training
     this target. group_size, spread: of the protocol.
     """

@@ -78,7 +78,7 @@ def own(tmp_path: Path) -> dict[int, list[str]]:
 
 
 def numbers(dataset: Celeba) -> set[str]:
-    return {member.removeprefix("celeba:") for member in dataset.members()}
+    return {member.removeprefix("celeba:") for member in dataset.members() if member.startswith("celeba:")}
 
 
 # ---------------------------------------------------------------- the rule

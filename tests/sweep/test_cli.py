@@ -14,6 +14,7 @@ import pytest
 
 from midef.attacks import ATTACKS
 from midef.defenses import DEFENSES
+from midef.metrics import METRICS
 from midef.storage import Store
 from sweep import runner
 from sweep.cli import LISTED, main
@@ -165,7 +166,7 @@ def test_3_for_a_full_disk_and_nothing_is_lost(
     assert (
         err.startswith("midef: store is too small: the plan needs ") and "free space or choose another --store" in err
     )
-    assert store.results.read() == before and len(before) == 14
+    assert store.results.read() == before and len(before) == 2 * len(METRICS.names())
     assert midef("run", finished, "--store", "store")[0] == 0, "what needs no space still works"
 
 
@@ -252,9 +253,11 @@ def test_status_counts_cells_and_artifacts(midef: Midef, finished: Path, store: 
         "store store: 2 cells, 1 evaluator, 1 prior, 2 reconstructions, 2 scores, 2 split, 2 target\n"
     )
     assert re.search(r"^[0-9a-f]{10}  small: 1 failed, 1 ok$", out, re.M)
-    assert "failed: 7 rows: it broke\nnext: midef run CONFIG --retry-failed\n" in out
+    assert f"failed: {len(METRICS.names())} rows: it broke\nnext: midef run CONFIG --retry-failed\n" in out
     found = json.loads(midef("status", "--store", "store", "--json")[1])
-    assert found["sweeps"][0]["cells"] == {"ok": 1, "failed": 1} and found["failures"] == {"it broke": 7}
+    assert found["sweeps"][0]["cells"] == {"ok": 1, "failed": 1} and found["failures"] == {
+        "it broke": len(METRICS.names())
+    }
 
 
 def test_status_counts_what_is_missing(midef: Midef, small: Path, store: Store) -> None:
@@ -285,7 +288,7 @@ def test_the_table_of_an_empty_store(midef: Midef, store: Store) -> None:
 def test_compact_keeps_every_row(midef: Midef, finished: Path, store: Store) -> None:
     before = store.results.read()
     code, out, _ = midef("compact", "--store", "store")
-    assert (code, out) == (0, "2 result files -> 1, 14 rows\n")
+    assert (code, out) == (0, f"2 result files -> 1, {2 * len(METRICS.names())} rows\n")
     assert Store.open("store").results.read() == before
     assert midef("run", finished, "--store", "store")[1].startswith("nothing to do: all 2 cells")
 
