@@ -52,6 +52,13 @@ class Splits:
     def parts(self) -> dict[str, Images]:
         return {"train": self.train, "select": self.select, "report": self.report}
 
+    @property
+    def all_images(self) -> Tensor:
+        """[N, 3, H, W] uint8 of all three splits: to train on where nothing is reported, as with public data."""
+        from midef.core.lazy import torch
+
+        return torch.cat([part.images for part in self.parts.values()])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Card:

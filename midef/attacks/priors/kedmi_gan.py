@@ -96,7 +96,7 @@ class KedmiGan(Prior):
         from midef.training.kedmi import fit_kedmi
 
         assert handle is not None, "KedMI's GAN learns from the answers of its target"
-        images = torch.cat([part.images for part in public.parts.values()])  # nothing public is reported: use all of it
+        images = public.all_images
         return fit_kedmi(
             networks["generator"],
             networks["discriminator"],

@@ -94,7 +94,7 @@ class PlgGan(Prior):
         from midef.training.plg import fit_plg, top_labelled
 
         assert handle is not None, "this GAN is trained on what its target sees"
-        images = torch.cat([part.images for part in public.parts.values()])
+        images = public.all_images
         chosen, sureness = top_labelled(self._probabilities(handle, images), self.top)
 
         def identity_loss(drawn: Tensor, labels: Tensor, rng: Generator) -> Tensor:

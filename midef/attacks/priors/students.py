@@ -142,7 +142,7 @@ class Students(Prior):
         students = {name: network for name, network in networks.items() if name != "statistics"}
         for i, student in enumerate(students.values()):
             start_from_(student, self.family, i, self.weights)  # a missing file is found before the target is asked
-        images = torch.cat([part.images for part in public.parts.values()])
+        images = public.all_images
         logits, features = self.ask(handle, images)
         statistics = networks["statistics"]
         assert isinstance(statistics, FeatureStatistics)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from midef.attacks.priors._base import PRIORS, Prior
-from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ class StyleGan2(Prior):
         return fit_style_gan(
             generator,
             networks["discriminator"],
-            torch.cat([part.images for part in public.parts.values()]),  # nothing public is reported: use all of it
+            public.all_images,
             draw=draw,
             layers=generator.num_ws,
             latent_dim=self.latent_dim,

@@ -10,7 +10,6 @@ from typing_extensions import override
 
 from midef.attacks._access import AccessLevel
 from midef.attacks.priors._base import PRIORS, Prior
-from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ class TAcgan(Prior):
         return fit_t_acgan(
             networks["generator"],
             networks["discriminator"],
-            torch.cat([part.images for part in public.parts.values()]),
+            public.all_images,
             handle.labels,
             latent_dim=self.latent_dim,
             n_classes=handle.n_classes,

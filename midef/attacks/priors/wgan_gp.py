@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from typing_extensions import override
 
 from midef.attacks.priors._base import PRIORS, Prior
-from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class WganGp(Prior):
         return fit_gan(
             networks["generator"],
             networks["critic"],
-            torch.cat([part.images for part in public.parts.values()]),  # nothing public is reported: use all of it
+            public.all_images,
             latent_dim=self.latent_dim,
             steps=self.steps,
             batch_size=self.batch_size,
