@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,9 @@ class Profile:
 
     training, evaluator_training: fields of `TrainingRecipe`; attacks: parameters by attack name; protocol: fields of
     `Protocol`; train_workers: 0 trains targets and evaluators in the node's process, 1 or more through Ray Train;
-    cpus: per node; gpus: share of a GPU per node, by kind, where the cluster has GPUs; about: shown by `midef list`.
+    by kind where it is a mapping; cpus: per node; gpus: share of a GPU per node, by kind, where the cluster has GPUs;
+    about: shown by `midef list`. stand_ins: role (architecture, evaluator, private, public, weights, defense) -> name
+    in a published matrix -> what this profile puts in its place; none where it takes the published ones.
     """
 
     name: str
@@ -28,9 +31,16 @@ class Profile:
     protocol: dict[str, Any]
     private: dict[str, Any] = field(default_factory=dict)
     public: dict[str, Any] = field(default_factory=dict)
-    train_workers: int = 0
+    train_workers: int | Mapping[str, int] = 0
     cpus: int = 1
     gpus: dict[str, float] = field(default_factory=dict)
+    stand_ins: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def workers_for(self, kind: str) -> int:
+        """Processes that train a target or an evaluator together under Ray Train; 0 trains in the node's own."""
+        if kind not in ("target", "evaluator"):
+            return 0
+        return self.train_workers if isinstance(self.train_workers, int) else self.train_workers.get(kind, 0)
 
 
 _SMALL_TRAINING = {
@@ -104,6 +114,36 @@ _PUBLIC = {
     "difficulty": 0.2,
 }
 
+_TINY_NETWORKS = {
+    **{"vgg16": "vgg16_tiny", "ir152": "ir152_tiny", "facenet64": "facenet64_tiny"},
+    **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), "resnet18_tiny"),
+    **dict.fromkeys(("densenet121", "densenet161", "densenet169", "densenet201"), "densenet121_tiny"),
+    **{"resnest50": "resnest101_tiny", "resnest101": "resnest101_tiny", "maxvit_t": "maxvit_t_tiny"},
+}
+# Never of the target's family: the face networks are judged by a ResNet, everything else by a VGG.
+_TINY_EVALUATORS = {"facenet112": "resnet18_tiny"} | dict.fromkeys(
+    ("inception_v3", "inception_v1", "resnet50"), "vgg16_tiny"
+)
+
+
+def _synthetic(private: dict[str, Any], public: dict[str, Any], other: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Stand-ins for published rows. other: a labelled set of other people, which backbones learn first."""
+    from_elsewhere = {**public, "seed": 1, "difficulty": 0.4}
+    return {
+        "architecture": dict(_TINY_NETWORKS),
+        "evaluator": dict(_TINY_EVALUATORS),
+        "private": dict.fromkeys(("celeba", "facescrub", "vggface2", "stanford_dogs"), private),
+        "public": {"celeba": public} | dict.fromkeys(("ffhq_thumbnails", "ffhq", "afhq_dogs"), from_elsewhere),
+        "weights": dict.fromkeys(("imagenet", "ms1m"), other),
+        "defense": {"tl_dmi": "tl_dmi", "dp_sgd": "dp_sgd(batch_norm=group)"},
+    }
+
+
+_SHARES = {
+    **{"target": 1.0, "evaluator": 1.0, "prior": 0.5, "surrogate": 0.5, "inverter": 0.5},
+    **{"reconstructions": 0.5, "scores": 0.25},
+}
+
 SMOKE = Profile(
     name="smoke",
     about="minutes on 2 cores: tiny siblings on synthetic faces at 32 px",
@@ -120,11 +160,39 @@ SMOKE = Profile(
     protocol={"identities": 120, "images_per_identity": 1, "evaluator_resolution_px": 32},
     private={"name": "synthetic_faces", "identities": 120, "difficulty": 0.2},
     public={**_PUBLIC, "identities": 600},
+    stand_ins=_synthetic(
+        {"name": "synthetic_faces", "identities": 120, "difficulty": 0.2},
+        {**_PUBLIC, "identities": 600},
+        {"name": "synthetic_faces", "identities": 120, "difficulty": 0.2, "seed": 7},
+    ),
 )
+
+_MINI_PRIVATE = {"name": "synthetic_faces", "identities": 60, "difficulty": 0.2}
+_MINI_PUBLIC = {**_PUBLIC, "identities": 300}
 
 MINI = Profile(
     name="mini",
-    about="an hour on 2 cores, or minutes on a GPU: tiny siblings at 64 px, on synthetic faces or your own images",
+    about="the published matrix in an hour on 2 cores: tiny siblings at 32 px, on synthetic faces or your own images",
+    resolution_px=32,
+    architecture="vgg16_tiny",
+    evaluator="resnet18_tiny",
+    training={**_SMALL_TRAINING, "epochs": 12},
+    evaluator_training={**_SMALL_TRAINING, "epochs": 12, "jitter_px": 2},
+    attacks={
+        **_small_attacks(64, steps=300, search=60),
+        "inversion_model": {"prior": {"width": 16, "epochs": 5}},
+        "diffusion_inverter": {"prior": {**_TINY_DIFFUSION, "epochs": 2}},
+    },
+    protocol={"identities": 60, "images_per_identity": 2, "evaluator_resolution_px": 32},
+    private=_MINI_PRIVATE,
+    public=_MINI_PUBLIC,
+    gpus=_SHARES,
+    stand_ins=_synthetic(_MINI_PRIVATE, _MINI_PUBLIC, {**_MINI_PRIVATE, "seed": 7}),
+)
+
+SMALL = Profile(
+    name="small",
+    about="hours on 2 cores, or minutes on a GPU: tiny siblings at 64 px, on synthetic faces or your own images",
     resolution_px=64,
     architecture="vgg16_tiny",
     evaluator="resnet18_tiny",
@@ -138,15 +206,12 @@ MINI = Profile(
     protocol={"identities": 60, "images_per_identity": 5, "evaluator_resolution_px": 64},
     private={"name": "synthetic_faces", "identities": 200, "difficulty": 0.2},
     public={**_PUBLIC, "identities": 800},
-    gpus={
-        "target": 1.0,
-        "evaluator": 1.0,
-        "prior": 0.5,
-        "surrogate": 0.5,
-        "inverter": 0.5,
-        "reconstructions": 0.5,
-        "scores": 0.25,
-    },
+    gpus=_SHARES,
+    stand_ins=_synthetic(
+        {"name": "synthetic_faces", "identities": 200, "difficulty": 0.2},
+        {**_PUBLIC, "identities": 800},
+        {"name": "synthetic_faces", "identities": 200, "difficulty": 0.2, "seed": 7},
+    ),
 )
 
 PAPER = Profile(
@@ -171,7 +236,7 @@ PAPER = Profile(
     },
 )
 
-PROFILES = {p.name: p for p in (SMOKE, MINI, PAPER)}
+PROFILES = {p.name: p for p in (SMOKE, MINI, SMALL, PAPER)}
 
 
 def profile_named(name: str) -> Profile:

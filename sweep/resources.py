@@ -26,4 +26,4 @@ def node_resources(
 
 def trains_on_ray(kind: str, profile: Profile) -> bool:
     """Whether this node's training runs under Ray Train."""
-    return profile.train_workers > 0 and kind in ("target", "evaluator")
+    return profile.workers_for(kind) > 0

@@ -111,7 +111,7 @@ def run_plan(plan: Plan, store: Store, options: RunOptions) -> Outcome:
     import ray
 
     profile = plan.sweep.profile
-    _start_ray(options, with_dashboard=profile.train_workers > 0)
+    _start_ray(options, with_dashboard=any(trains_on_ray(kind, profile) for kind in ("target", "evaluator")))
     try:
         cluster = ray.cluster_resources()
         progress = Progress(plan, slots=cluster.get("CPU", 1.0) / profile.cpus)
@@ -134,7 +134,8 @@ def _tune(
 
     profile = plan.sweep.profile
     gpus = cluster.get("GPU", 0.0)
-    abreast = max(1, int((gpus or cluster.get("CPU", 1.0)) // max(1, profile.train_workers)))
+    widest = max(1, *(profile.workers_for(kind) for kind in ("target", "evaluator")))
+    abreast = max(1, int((gpus or cluster.get("CPU", 1.0)) // widest))
     driver_memory = max(DRIVER_MEMORY, cluster.get("memory", 0.0) // abreast)
     local = store.location.local
     scratch = (local / "ray") if local is not None else Path.home() / "ray_results"
@@ -152,7 +153,7 @@ def _tune(
             "store": store.uri,
             "locations": {r.key.digest: plan.sweep.locations.get(r.key.digest, {}) for r in node.recipe.walk()},
             "cpus": profile.cpus,
-            "train_workers": profile.train_workers if trains_on_ray(node.recipe.kind, profile) else 0,
+            "train_workers": profile.workers_for(node.recipe.kind),
             "train_storage": train_storage,
             "cluster_gpus": gpus,
             "gpu": needs(node.recipe.kind).get("GPU", 0.0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -59,6 +60,9 @@ class ProtocolSpec(_Strict):
 class SetupSpec(_Strict):
     """One row of the matrix; several where `attack` or `architecture` is a list. The profile says what is left out.
 
+    defenses, training, evaluator_training: of this row, before those of the sweep; the sweep's training still changes
+    fields of the row's. certainty: whether a published matrix names this row or it was inferred; shown with results.
+    unregistered: `refuse` keeps a row whose attack, network or data set nobody has written yet, as refused cells.
     pretraining: a labelled data set that the targets' backbone learns first; weights, evaluator_weights: published
     weights (imagenet, ms1m) that backbones of targets or of the evaluator start from. Without, they start fresh.
     """
@@ -74,6 +78,11 @@ class SetupSpec(_Strict):
     evaluator: Wanted | None = None
     resolution_px: int | None = Field(default=None, ge=8, le=2048)
     protocol: ProtocolSpec = ProtocolSpec()
+    defenses: list[Wanted] = Field(default_factory=list)
+    training: dict[str, Any] = Field(default_factory=dict)
+    evaluator_training: dict[str, Any] = Field(default_factory=dict)
+    certainty: Literal["", "certain", "inferred"] = ""
+    unregistered: Literal["error", "refuse"] = "error"
 
 
 class SweepSpec(_Strict):
@@ -82,25 +91,46 @@ class SweepSpec(_Strict):
     training, evaluator_training: overrides of the profile's recipe, or a published one (`preset: facescrub-224`)
     and what it changes; pretraining_training: what differs from `training` where backbones are pre-trained. A
     defense is written `midre`, `midre:celeba-64`, `midre(area_high=0.8)`, `midre+nls`, or as a mapping with `name`.
+    private, public: data sets of every setup that names none. stand_ins: the setups name published networks, data and
+    recipes, which a small profile replaces by its own (and `private`, `public` by yours); profile `paper` takes them as
+    they are. train_workers: processes of a training, for all kinds or by kind (`target`, `evaluator`), instead of the
+    profile's; it changes no result.
     """
 
     name: str = Field(pattern=r"^[\w.-]+$", max_length=80)
     profile: str = "smoke"
     setups: list[SetupSpec] = Field(min_length=1)
-    defenses: list[Wanted] = Field(min_length=1)
+    defenses: list[Wanted] = Field(default_factory=list)
     seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
     training: dict[str, Any] = Field(default_factory=dict)
     evaluator_training: dict[str, Any] = Field(default_factory=dict)
     pretraining_training: dict[str, Any] = Field(default_factory=dict)
+    private: Wanted | None = None
+    public: Wanted | None = None
+    stand_ins: bool = False
+    train_workers: int | dict[Literal["target", "evaluator"], int] | None = None
 
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell with the artifacts that answer it; refused: why this defense cannot meet this setup, "" if it can."""
+    """A cell with the artifacts that answer it; refused: why this defense cannot meet this setup, "" if it can.
+
+    answered_by: None for a cell that nobody knows how to answer, because a component of its setup is not registered.
+    """
 
     cell: Cell
-    recipes: CellRecipes
+    answered_by: CellRecipes | None
     refused: str = ""
+
+    @property
+    def recipes(self) -> CellRecipes:
+        """
+        Raises:
+            ValueError: of a cell whose setup names a component that is not registered.
+        """
+        if self.answered_by is None:
+            raise ValueError(f"{self.cell.setup.id} has no recipes: {self.refused}")
+        return self.answered_by
 
 
 @dataclass(frozen=True)
@@ -258,40 +288,159 @@ def resolve(spec: SweepSpec) -> Sweep:
         profile = profile_named(spec.profile)
     except SpecError as error:
         problems.take(spec.name, error)
-    training = _training("training", profile.training if profile else {}, spec.training, problems)
-    judging = profile.evaluator_training if profile else {}
-    evaluator_training = _training("evaluator_training", judging, spec.evaluator_training, problems)
-    pretraining_training = training
-    if spec.pretraining_training and training is not None:
-        pretraining_training = _training("pretraining_training", vars(training), spec.pretraining_training, problems)
-    defenses: list[Choice] = []
-    for i, wanted in enumerate(spec.defenses):
-        try:
-            defenses.append(choose_defense(wanted))
-        except SpecError as error:
-            problems.take(f"defenses[{i}]", error)
-    for name in sorted({d.label for d in defenses if defenses.count(d) > 1}):
-        problems.append(f"defenses: {name} is listed twice")
+    if profile is not None and spec.train_workers is not None:
+        workers = spec.train_workers
+        by_kind = workers if isinstance(workers, int) else {str(kind): count for kind, count in workers.items()}
+        profile = replace(profile, train_workers=by_kind)
+    _training("training", profile.training if profile else {}, spec.training, problems)
+    everywhere = _defenses(spec.defenses, "defenses", {}, problems)
     if len(set(spec.seeds)) < len(spec.seeds):
         problems.append(f"seeds: {spec.seeds} holds a seed twice")
     data = _Datasets(lacking, problems)
-    setups: list[Setup] = []
-    if profile is not None:
-        for i, item in enumerate(spec.setups):
-            setups += _setups(item, profile, f"setups[{i}]", data, problems)
-    ids = [s.id for s in setups]
+    entries: list[_Entry] = []
+    for i, written in enumerate(spec.setups if profile is not None else ()):
+        assert profile is not None
+        place = f"setups[{i}]"
+        item, stand_ins = _with_stand_ins(written, spec, profile)
+        stands = profile.stand_ins.get("defense", {}) if spec.stand_ins else {}
+        defenses = _defenses(item.defenses, f"{place}.defenses", stands, problems) if item.defenses else everywhere
+        if not defenses and not item.defenses and not spec.defenses:
+            problems.append(f"{place}: no defenses given; list some here, or under the sweep's defenses")
+        training = _training("training", profile.training, {**item.training, **spec.training}, problems)
+        judging = {**item.evaluator_training, **spec.evaluator_training}
+        evaluator_training = _training("evaluator_training", profile.evaluator_training, judging, problems)
+        pretraining_training = training
+        if spec.pretraining_training and training is not None:
+            pretraining_training = _training(
+                "pretraining_training", vars(training), spec.pretraining_training, problems
+            )
+        refused = _unregistered(item, profile) if item.unregistered == "refuse" else ""
+        made = _bare_setups(item, profile) if refused else _setups(item, profile, place, data, problems)
+        for setup in made:
+            if training is not None and evaluator_training is not None:
+                shown = replace(setup, certainty=item.certainty, stand_ins=stand_ins)
+                entries.append(
+                    _Entry(shown, defenses, training, evaluator_training, pretraining_training, refused=refused)
+                )
+    ids = [e.setup.id for e in entries]
     for name in sorted({n for n in ids if ids.count(n) > 1}):
         problems.append(f"setups: two setups have the id {name!r}; give each its own")
     if problems:
-        raise SpecError(problems)
+        raise SpecError(list(dict.fromkeys(problems)))
     if lacking:
-        raise PreflightError(lacking)
-    assert profile is not None and training is not None and evaluator_training is not None
+        raise PreflightError(list(dict.fromkeys(lacking)))
+    assert profile is not None
     cells = tuple(
-        _cell(setup, defense, seed, profile, training, evaluator_training, pretraining_training)
-        for setup, defense, seed in product(setups, defenses, spec.seeds)
+        _cell(entry, defense, seed, profile)
+        for entry in entries
+        for defense, seed in product(entry.defenses, spec.seeds)
     )
     return Sweep(spec.name, profile, cells, data.locations(cells), spec)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A setup with what it is compared with and how its networks are trained."""
+
+    setup: Setup
+    defenses: Sequence[Choice]
+    training: TrainingRecipe
+    evaluator_training: TrainingRecipe
+    pretraining_training: TrainingRecipe | None
+    refused: str = ""
+
+
+def _defenses(wanted: Sequence[Wanted], place: str, stands: Mapping[str, Wanted], problems: _Problems) -> list[Choice]:
+    """The defenses as written, those of a published row replaced by the profile's where it has its own."""
+    found: list[Choice] = []
+    for i, one in enumerate(wanted):
+        name = str(one.get("name", "")) if isinstance(one, dict) else one
+        try:
+            found.append(choose_defense(stands.get(re.split(r"[:(]", name)[0], one)))
+        except SpecError as error:
+            problems.take(f"{place}[{i}]", error)
+    for name in sorted({d.label for d in found if found.count(d) > 1}):
+        problems.append(f"{place}: {name} is listed twice")
+    return found
+
+
+def _with_stand_ins(item: SetupSpec, spec: SweepSpec, profile: Profile) -> tuple[SetupSpec, str]:
+    """A published row at the profile's size, and what was replaced by what. A row of any other sweep is as written."""
+    own = {"private": spec.private, "public": spec.public}
+    if not spec.stand_ins or not profile.stand_ins:
+        return item.model_copy(update={k: v for k, v in own.items() if v and not getattr(item, k)}), ""
+    said: list[str] = []
+
+    def swap(role: str, wanted: Wanted | None) -> Wanted | None:
+        if wanted is None:
+            return None
+        name = _name_of(wanted)
+        other = own.get(role) or profile.stand_ins.get(role, {}).get(name, wanted)
+        if _name_of(other) != name:
+            said.append(f"{_name_of(other)} for {name}" + (f" ({role})" if role != "architecture" else ""))
+        return other
+
+    changed: dict[str, Any] = {
+        "attack": [_name_of(a) for a in item.attack],
+        "architecture": [swap("architecture", a) for a in item.architecture],
+        **{role: swap(role, getattr(item, role)) for role in ("private", "public", "evaluator")},
+        **{"resolution_px": None, "protocol": ProtocolSpec(), "training": {}, "evaluator_training": {}},
+        **{"weights": "", "evaluator_weights": ""},
+    }
+    if item.weights:
+        changed["pretraining"] = profile.stand_ins.get("weights", {}).get(item.weights)
+        instead = "fresh weights" if changed["pretraining"] is None else f"{_name_of(changed['pretraining'])} first"
+        said.append(f"{instead} for {item.weights} weights")
+    if item.resolution_px not in (None, profile.resolution_px):
+        said.append(f"{profile.resolution_px} px for {item.resolution_px} px")
+    asked = Protocol(**item.protocol.model_dump(exclude_none=True))
+    given = Protocol(**profile.protocol)
+    if (asked.identities, asked.images_per_identity) != (given.identities, given.images_per_identity):
+        fewer, more = (f"{p.identities} x {p.images_per_identity}" for p in (given, asked))
+        said.append(f"{fewer} images for {more}")
+    said.append(f"training and attacks at the budget of {profile.name}")
+    return item.model_copy(update=changed), "; ".join(dict.fromkeys(said))
+
+
+def _name_of(wanted: Wanted) -> str:
+    """The component's name in what a person wrote; unchecked."""
+    return re.split(r"[:(]", str(wanted["name"]) if isinstance(wanted, dict) else wanted)[0]
+
+
+def _unregistered(item: SetupSpec, profile: Profile) -> str:
+    """What of this row nobody has written yet; "" if all is there."""
+    networks = [*(item.architecture or [profile.architecture]), item.evaluator or profile.evaluator]
+    sets = [w for w in (item.private or profile.private, item.public or profile.public) if w]
+    asked: list[tuple[str, Any, Sequence[Wanted]]] = [
+        ("attack", ATTACKS, item.attack),
+        ("network", ARCHITECTURES, networks),
+        ("data set", DATASETS, sets),
+    ]
+    for what, registry, wanted in asked:
+        unknown = sorted({_name_of(w) for w in wanted} - set(registry.names()))
+        if unknown:
+            return f"{what} not registered: {', '.join(unknown)}"
+    return ""
+
+
+def _bare_setups(item: SetupSpec, profile: Profile) -> Iterator[Setup]:
+    """The setups of a row that cannot be run, by name alone: no data is looked at."""
+    protocol = Protocol(**{**profile.protocol, **item.protocol.model_dump(exclude_none=True)})
+    architectures = item.architecture or [profile.architecture]
+    for attack, architecture in product(item.attack, architectures):
+        name = item.id or f"{_name_of(architecture)}-{_name_of(item.private or profile.private)}"
+        if len(item.attack) > 1 or not item.id:
+            name = f"{_word(_name_of(attack))}-{name}"
+        yield Setup(
+            id=f"{name}-{_name_of(architecture)}" if len(architectures) > 1 and item.id else name,
+            attack=Choice(_name_of(attack)),
+            architecture=Choice(_name_of(architecture)),
+            private=Choice(_name_of(item.private or profile.private)),
+            public=Choice(_name_of(item.public or profile.public)),
+            evaluator=Choice(_name_of(item.evaluator or profile.evaluator)),
+            resolution_px=item.resolution_px or profile.resolution_px,
+            protocol=protocol,
+        )
 
 
 def _training(
@@ -303,6 +452,19 @@ def _training(
     except SpecError as error:
         problems.take(place, error)
         return None
+
+
+def data_folder() -> Path:
+    """Where published data sets lie unless a sweep says otherwise: $MIDEF_DATA, each in a folder of its name."""
+    return Path(os.environ.get("MIDEF_DATA") or "~/.cache/midef/data").expanduser()
+
+
+def _at_home(wanted: Wanted) -> Wanted:
+    """A published data set without a place is looked for in its folder of `data_folder`."""
+    name, preset, params = DATASETS.parse(wanted)
+    if "root" in _location_fields(name) and not params.get("root"):
+        return {"name": name, **({"preset": preset} if preset else {}), **params, "root": str(data_folder() / name)}
+    return wanted
 
 
 class _Datasets:
@@ -324,7 +486,7 @@ class _Datasets:
 
     def _read(self, wanted: Wanted, place: str) -> tuple[Choice, Dataset] | None:
         try:
-            choice = DATASETS.choose(wanted)
+            choice = DATASETS.choose(_at_home(wanted))
         except SpecError as error:
             self.problems.take(place, error)
             return None
@@ -363,7 +525,7 @@ class _Datasets:
         """Where the files of each split artifact and of published weights lie."""
         found = dict(self._published)
         for planned in cells:
-            for recipe in planned.recipes.scores.walk():
+            for recipe in planned.recipes.scores.walk() if planned.answered_by is not None else ():
                 if recipe.kind == "split" and recipe.key.digest not in found:
                     keyed = {
                         "name": recipe.component,
@@ -551,28 +713,24 @@ def _check_networks(
     problems += [f"{place}.evaluator: {p}" for p in judge.problems(protocol.evaluator_resolution_px)]
 
 
-def _cell(
-    setup: Setup,
-    defense: Choice,
-    seed: int,
-    profile: Profile,
-    training: TrainingRecipe,
-    evaluator_training: TrainingRecipe,
-    pretraining_training: TrainingRecipe | None,
-) -> PlannedCell:
+def _cell(entry: _Entry, defense: Choice, seed: int, profile: Profile) -> PlannedCell:
+    setup = entry.setup
+    if entry.refused:
+        return PlannedCell(Cell(setup=setup, defense=defense, seed=seed, profile=profile.name), None, entry.refused)
     recipes = recipes_for_cell(
         setup,
         defense,
         seed,
-        training=training,
-        evaluator_training=evaluator_training,
-        pretraining_training=pretraining_training,
+        training=entry.training,
+        evaluator_training=entry.evaluator_training,
+        pretraining_training=entry.pretraining_training,
     )
     facts = ARCHITECTURES.remake(setup.architecture).facts()
     made = remake_defense(defense)
     pretrained = setup.pretraining is not None or setup.weights is not None
     reasons = made.problems(replace(facts, pretrained=pretrained))
-    if profile.train_workers > 1 and any("companion" in part.owned_slots() for part in made.parts()):
-        reasons.append(f"it trains in one process, profile {profile.name} trains in {profile.train_workers}")
+    workers = profile.workers_for("target")
+    if workers > 1 and any("companion" in part.owned_slots() for part in made.parts()):
+        reasons.append(f"it trains in one process, profile {profile.name} trains in {workers}")
     cell = Cell(setup=setup, defense=defense, seed=seed, profile=profile.name, scores=recipes.scores.key.digest)
     return PlannedCell(cell, recipes, "; ".join(reasons))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ROW_SCHEMA_VERSION = 2
-"""2: how the images were judged (group_size, counted, resize, knn_reference)."""
+ROW_SCHEMA_VERSION = 3
+"""2: how the images were judged (group_size, counted, resize, knn_reference). 3: certainty, stand_ins, remark; and what
+a published number may leave open (resolution, identities, images, seed) may be None."""
 STATUSES = ("ok", "failed", "refused")
 ORIGINS = ("measured", "published")
 
@@ -19,6 +20,8 @@ class ResultRow:
     whose fields counted, resize, group_size and knn_reference say how the images were judged. defense_params,
     attack_params: JSON of every parameter, those of priors included, which labels leave out.
     status and reason: a metric that failed or was refused is a row with a reason, value None, never a 0.
+    certainty: of a row of a published matrix, `certain` or `inferred`, "" elsewhere; stand_ins: what was replaced by
+    something smaller, and by what; remark: of a published number, where its source contradicts itself.
     chance: the value a blind guess reaches, same unit. evaluator_accuracy: percent on the report split.
     """
 
@@ -36,10 +39,10 @@ class ResultRow:
     private: str
     public: str
     evaluator: str
-    resolution_px: int
-    identities: int
-    images_per_identity: int
-    seed: int
+    resolution_px: int | None
+    identities: int | None
+    images_per_identity: int | None
+    seed: int | None
     metric: str
     value: float | None
     unit: str
@@ -71,6 +74,9 @@ class ResultRow:
     counted: str = ""
     group_size: int | None = None
     knn_reference: str = ""
+    certainty: str = ""
+    stand_ins: str = ""
+    remark: str = ""
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:

@@ -57,7 +57,8 @@ class Setup:
 
     pretraining: labelled images that every target's backbone learns first; weights, evaluator_weights: published
     weights that the backbones of targets or of the evaluator start from, with the sha256 of their file. None of them
-    starts afresh.
+    starts afresh. certainty: of a row of a published matrix, `certain` or `inferred`; stand_ins: what of it was
+    replaced by something smaller. Both are shown with every result.
     """
 
     id: str
@@ -71,14 +72,21 @@ class Setup:
     pretraining: Choice | None = None
     weights: Choice | None = None
     evaluator_weights: Choice | None = None
+    certainty: str = ""
+    stand_ins: str = ""
 
     @cached_property
     def plain(self) -> dict[str, Any]:
         """As JSON data, with every parameter; read it, never change it."""
-        keyed = {n: getattr(self, n).keyed for n in ("attack", "architecture", "private", "public", "evaluator")}
+        keyed: dict[str, Any] = {
+            n: getattr(self, n).keyed for n in ("attack", "architecture", "private", "public", "evaluator")
+        }
         for name in ("pretraining", "weights", "evaluator_weights"):
             if getattr(self, name) is not None:
                 keyed[name] = getattr(self, name).keyed
+        for name in ("certainty", "stand_ins"):
+            if getattr(self, name):
+                keyed[name] = getattr(self, name)
         return {"id": self.id, **keyed, "resolution_px": self.resolution_px, "protocol": plain(self.protocol)}
 
     @property

@@ -37,6 +37,7 @@ class BuildContext:
 
     store; device: `cpu`, `cuda`, `cuda:1`; locations: digest of a split recipe -> fields that say where its files lie;
     report: called with progress of a training; checkpoints: where a long training keeps what a kill must not lose.
+    memory_share: of what is usually worked on at a time; 0.5 halves micro-batches after memory ran out.
     """
 
     store: Store
@@ -44,6 +45,7 @@ class BuildContext:
     locations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     report: Callable[[dict[str, Any]], None] | None = None
     checkpoints: Path | None = None
+    memory_share: float = 1.0
     fit: Callable[[Recipe, BuildContext], None] | None = None
     """Where targets and evaluators train with several processes: builds and publishes this recipe instead of us."""
 

@@ -15,7 +15,10 @@ from midef.core.errors import StoreSchemaError
 from midef.core.rows import ROW_SCHEMA_VERSION, ResultRow
 
 SCHEMA_KEY = b"midef_row_schema"
-ADDED_IN_2 = frozenset({"attack_params", "evaluator_resolution_px", "resize", "counted", "group_size", "knn_reference"})
+ADDED_SINCE_1 = frozenset(
+    {"attack_params", "evaluator_resolution_px", "resize", "counted", "group_size", "knn_reference"}  # 2
+    | {"certainty", "stand_ins", "remark"}  # 3
+)
 _TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 
 
@@ -102,12 +105,12 @@ def _upgraded(table: pa.Table, expected: pa.Schema) -> pa.Table:
     """A table of an older schema with the columns that were added since, holding their defaults."""
     defaults = {f.name: f.default for f in fields(ResultRow)}
     for column in expected:
-        if column.name not in table.schema.names and column.name in ADDED_IN_2:
+        if column.name not in table.schema.names and column.name in ADDED_SINCE_1:
             values = pa.array([defaults[column.name]] * len(table), type=column.type)
             table = table.append_column(column, values)
     if set(table.schema.names) != set(expected.names):
         return table  # not one of ours: refused by the caller
-    return table.select(expected.names)
+    return table.select(expected.names).cast(expected)  # what is nullable now was not then
 
 
 def read_checked(content: bytes, columns: Sequence[str] | None = None) -> pa.Table:

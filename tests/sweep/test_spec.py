@@ -135,8 +135,8 @@ def test_a_misspelt_key_of_the_file_is_answered_with_the_nearest(
 
 def test_a_missing_key_is_named(spec: Spec) -> None:
     data = spec()
-    del data["defenses"]
-    assert "sweep.yaml.defenses: Field required" in problems_of(data)[0]
+    del data["name"]
+    assert "sweep.yaml.name: Field required" in problems_of(data)[0]
 
 
 def test_everything_wrong_is_said_at_once(spec: Spec) -> None:
