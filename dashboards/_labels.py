@@ -54,6 +54,8 @@ def place_labels(
     for (x, y), (width, height) in zip(anchors, sizes, strict=True):
         best: tuple[float, Label, Box] | None = None
         for distance in _DISTANCES:
+            if best is not None and distance * 1.5 >= best[0]:
+                break  # no place this far away can cost less
             for ux, uy in _DIRECTIONS:
                 # The label's edge, not its centre, is `distance` away; less so upwards, text has air above and below.
                 reach = distance if ux == 0 else distance * 0.5

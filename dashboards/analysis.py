@@ -1,15 +1,22 @@
-"""Figures of the two analyses, from plain numbers."""
+"""Figures of the two analyses, from plain numbers.
+
+stamp: what a figure says of results that are not at the published size, such as the profile and its stand-ins.
+"""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
-from dashboards.trade_off import COLOURS, FONT, INK
+from dashboards.trade_off import COLOURS, FONT, GREY, INK
+
+STAMP_LETTERS = 130  # that fit beside each other above a figure
 
 
-def fisher_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Any:
+def fisher_figure(rows: Sequence[Mapping[str, Any]], title: str, stamp: str = "") -> Any:
     """Bars per unit: its share of the summed mean Fisher information, for classifying and for being inverted.
 
     rows: `unit`, `classifying`, `inverting`, input side first.
@@ -25,10 +32,12 @@ def fisher_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Any:
     figure.update_layout(barmode="group", xaxis_title="unit, input first")
     # A mean over weights: layers differ by orders of magnitude, so the two profiles are compared on a log scale.
     figure.update_yaxes(title="share of mean Fisher information, %", type="log", dtick=1)
-    return _dressed(figure, title)
+    return _dressed(figure, title, stamp)
 
 
-def rank_figure(curve: Sequence[Mapping[str, Any]], heads: Sequence[Mapping[str, Any]], title: str) -> Any:
+def rank_figure(
+    curve: Sequence[Mapping[str, Any]], heads: Sequence[Mapping[str, Any]], title: str, stamp: str = ""
+) -> Any:
     """The ideal inversion error against the rank of the head, as a share of the features' variance.
 
     curve: `rank`, `share` of the undefended head cut to each rank; heads: `defense`, `rank`, `share` of real heads.
@@ -45,16 +54,16 @@ def rank_figure(curve: Sequence[Mapping[str, Any]], heads: Sequence[Mapping[str,
         xaxis_title="rank of the head", yaxis_title="ideal inversion error, % of the features' variance"
     )
     figure.update_yaxes(rangemode="tozero")
-    return _dressed(figure, title)
+    return _dressed(figure, title, stamp)
 
 
 def write(figure: Any, out: Path) -> None:
     """One HTML file that opens without network."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    figure.write_html(out, include_plotlyjs=True, config={"displaylogo": False})
+    figure.write_html(out, include_plotlyjs=True, config={"displaylogo": False, "showSendToCloud": False})
 
 
-def _dressed(figure: Any, title: str) -> Any:
+def _dressed(figure: Any, title: str, stamp: str) -> Any:
     figure.update_layout(
         title={"text": title, "font": {"size": 15}},
         template="plotly_white",
@@ -63,4 +72,10 @@ def _dressed(figure: Any, title: str) -> Any:
         height=520,
         legend={"x": 0.99, "xanchor": "right", "y": 0.98, "yanchor": "top", "bgcolor": "rgba(255,255,255,0.7)"},
     )
+    if stamp:  # in the figure, so that a downloaded picture is stamped too
+        figure.add_annotation(
+            text="<br>".join(escape(line, quote=False) for line in textwrap.wrap(stamp, STAMP_LETTERS)),
+            **{"xref": "paper", "x": 0, "xanchor": "left", "yref": "paper", "y": 1, "yanchor": "bottom", "yshift": 4},
+            **{"showarrow": False, "align": "left", "font": {"size": 11, "color": GREY}},
+        )
     return figure

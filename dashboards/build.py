@@ -16,7 +16,18 @@ import midef
 from dashboards.reconstructions import Fetch, Grid, is_generated, write_grid
 from dashboards.trade_off import assign_colours, draw
 from midef.core import MidefError, ResultRow
-from midef.core.summary import ACCURACIES, Estimate, SetupKey, SummaryRow, by_setup, setup_table, summarise
+from midef.core.summary import (
+    ACCURACIES,
+    Estimate,
+    Published,
+    SetupKey,
+    SummaryRow,
+    Table,
+    by_setup,
+    published_of,
+    setup_table,
+    summarise,
+)
 
 HERE = Path(__file__).parent
 FINAL_PROFILE = "paper"
@@ -43,6 +54,8 @@ class BuildReport:
 def build(store_uri: str, out: Path, sweep: str | None = None, with_private_exemplars: bool = False) -> BuildReport:
     """Build the dashboard of a sweep of a store, the latest unless one is named, into the folder `out`.
 
+    Published numbers that the store keeps are shown beside ours.
+
     with_private_exemplars: also show pictures from the private training data. Off unless asked for; data that shows
     nobody (`synthetic_faces`) is always shown.
 
@@ -51,6 +64,7 @@ def build(store_uri: str, out: Path, sweep: str | None = None, with_private_exem
         SpecError: if the store knows no sweep of this name.
     """
     from midef.storage import Store, rows_of_sweep
+    from midef.storage.published import read_published
 
     store = Store.open(store_uri, create=False)
     stored = store.results.read()
@@ -61,6 +75,7 @@ def build(store_uri: str, out: Path, sweep: str | None = None, with_private_exem
         out,
         store_name=_shown(store.uri),
         unfinished=_unfinished(store, stored, rows),
+        published=read_published(store),
         with_private_exemplars=with_private_exemplars,
     )
 
@@ -73,11 +88,13 @@ def build_page(
     store_name: str,
     unfinished: int | None = None,
     warnings: Sequence[str] = (),
+    published: Sequence[ResultRow] = (),
     with_private_exemplars: bool = False,
 ) -> BuildReport:
     """Build the dashboard of `rows`; `fetch` gives the folder of a stored artifact.
 
     unfinished: planned cells without a result; None counts the seeds that some defenses have and others lack.
+    published: published numbers of any setups; those of a setup and a defense in `rows` are shown beside ours.
     """
     start = time.perf_counter()
     out = Path(out)
@@ -94,7 +111,7 @@ def build_page(
     for number, (key, group) in enumerate(groups.items()):
         grid = write_grid(group, fetch, out, f"{number:02d}", with_private_exemplars=with_private_exemplars)
         said += grid.warnings
-        setups.append(_setup(names[key], group, grid, colours))
+        setups.append(_setup(names[key], group, grid, colours, published))
     exposes = with_private_exemplars and any(not is_generated(row.private) for row in summaries)
     if exposes:
         said.append("the page shows private training images; do not publish it without the consent of those shown")
@@ -153,18 +170,24 @@ def _header(summaries: Sequence[SummaryRow], store_name: str, unfinished: int | 
     }
 
 
-def _setup(name: str, group: Sequence[SummaryRow], grid: Grid, colours: dict[str, str]) -> dict[str, Any]:
-    first, table = group[0], setup_table(group)
-    is_final = first.profile == FINAL_PROFILE
-    data = "stand-in data" if is_generated(first.private) else "reduced data, models or budget"
-    stamp = "" if is_final else f"{first.profile} profile: {data}, not comparable with published numbers"
-    figure = draw(group, colours, stamp="" if is_final else f"{first.profile} profile, {data}")
+def _setup(
+    name: str, group: Sequence[SummaryRow], grid: Grid, colours: dict[str, str], published: Sequence[ResultRow]
+) -> dict[str, Any]:
+    first, table, theirs = group[0], setup_table(group, published), published_of(group[0].setup, published)
+    stamp, short = _stamps(first, table)
+    figure = draw(group, colours, stamp=short, published=theirs)
     return {
         "name": name,
+        "label": f"{name} ({first.certainty})" if first.certainty else name,
+        "what": [first.attack, first.architecture, f"{first.private} from {first.public}", f"{first.resolution_px} px"],
+        "cells": [sum(getattr(row, state) for row in group) for state in ("ok", "failed", "refused", "missing")],
+        "refused": table.refused,
+        "stand_ins": _stand_in_pairs(table.stand_ins),
         "title": table.title,
         "facts": table.facts,
         "legend": table.interval_legend,
         "stamp": stamp,
+        "published": bool(theirs),
         "columns": [{"key": key, "header": header} for key, header in table.columns],
         "rows": [
             {
@@ -176,18 +199,43 @@ def _setup(name: str, group: Sequence[SummaryRow], grid: Grid, colours: dict[str
                 "x": row.natural_accuracy.mean,
                 "y": row.attack_accuracy_at_1.mean,
                 "cells": [[cell.text, cell.interval, cell.number] for cell in cells],
-                "details": _details(row),
+                "details": _details(row, theirs.get(row.defense)),
             }
             for row, cells in zip(group, table.cells, strict=True)
         ],
-        "footnotes": table.footnotes,
+        "footnotes": [*table.legends, *table.footnotes],
         "problems": table.problems,
         "figure": None if figure is None else json.loads(figure.to_json()),
         "grid": asdict(grid),
     }
 
 
-def _details(row: SummaryRow) -> list[tuple[str, str]]:
+def _stamps(first: SummaryRow, table: Table) -> tuple[str, str]:
+    """What the banner of a setup and its figure say; both empty for results at the published size."""
+    if table.stand_ins:
+        return (
+            f"{first.profile} profile, not comparable with published numbers; stands in: {table.stand_ins}",
+            f"{first.profile} profile with stand-ins, not the published setup",
+        )
+    if first.profile == FINAL_PROFILE:
+        return "", ""
+    data = "stand-in data" if is_generated(first.private) else "reduced data, models or budget"
+    return (
+        f"{first.profile} profile: {data}, not comparable with published numbers",
+        f"{first.profile} profile, {data}",
+    )
+
+
+def _stand_in_pairs(stand_ins: str) -> list[tuple[str, str]]:
+    """(what is here, what is published); the second is "" for a remark that names no pair."""
+    found = []
+    for item in stand_ins.replace(" | ", "; ").split("; "):
+        here, _, there = item.partition(" for ")
+        found.append((here, there))
+    return found if stand_ins else []
+
+
+def _details(row: SummaryRow, published: Published | None = None) -> list[tuple[str, str]]:
     """Every number of a row with what it is, for the overlay."""
     names = dict(zip(ACCURACIES, ("test accuracy", "attack accuracy@1", "attack accuracy@5"), strict=True))
     lines: list[tuple[str, str]] = []
@@ -218,6 +266,19 @@ def _details(row: SummaryRow) -> list[tuple[str, str]]:
         lines.append(("", f"attack accuracy lost {trade_off.attack_drop:.1f} points"))
     elif trade_off.reason and not row.is_undefended:
         lines.append(("", trade_off.reason))
+    if published is not None:
+        spread = f" ± {published.spread:.2f}" if published.spread is not None else ""
+        for what, value, more in (
+            ("test accuracy", published.natural_accuracy, ""),
+            ("attack accuracy@1", published.attack_accuracy_at_1, spread),
+        ):
+            if value is not None:
+                lines.append((f"published {what}", f"{value:.2f}{more} %, not measured here"))
+        if spread and published.spread_kind:
+            lines.append(("", f"±: {published.spread_kind}"))
+        lines += [("source", text) for text in published.sources]
+        lines += [("remark", text) for text in published.remarks]
+        lines += [("also published", text) for text in published.others]
     lines.append(("runs", f"{row.ok} ok, {row.failed} failed, {row.refused} refused, {row.missing} missing"))
     return lines
 

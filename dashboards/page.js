@@ -47,11 +47,30 @@
     $("warnings").hidden = !PAGE.warnings.length;
     fill($("warnings"), PAGE.warnings.map((w) => make("li", w)));
     fill($("setup"), PAGE.setups.map((s) => {
-      const option = make("option", s.name);
+      const option = make("option", s.label + (s.refused ? " – refused" : ""));
       option.value = s.name;
       return option;
     }));
     $("setup").disabled = PAGE.setups.length < 2;
+    drawSetups();
+  }
+
+  function drawSetups() {
+    const box = $("setups"), refused = PAGE.setups.filter((s) => s.refused);
+    box.hidden = PAGE.setups.length < 2;
+    const counts = refused.length ? `: ${PAGE.setups.length - refused.length} with results, ${refused.length} refused` : "";
+    box.querySelector("summary").textContent = `${PAGE.setups.length} setups${counts}`;
+    fill(box.querySelector("tbody"), PAGE.setups.map((s) => {
+      const tr = make("tr"), td = make("td"), link = make("a", s.label);
+      tr.dataset.name = s.name;
+      tr.title = s.stand_ins.map(([here, there]) => (there ? `${here} for ${there}` : here)).join("; ");
+      tr.classList.toggle("refused", !!s.refused);
+      link.href = "#" + new URLSearchParams({ setup: s.name });
+      td.append(link);
+      tr.append(td, ...s.what.map((t) => make("td", t)), ...s.cells.map((n) => make("td", n || "", "count")));
+      tr.append(make("td", s.refused));
+      return tr;
+    }));
   }
 
   function drawSetup() {
@@ -64,6 +83,17 @@
     $("stamp").textContent = s.stamp;
     $("title").textContent = s.title;
     $("facts").textContent = s.facts;
+    $("refused").hidden = !s.refused;
+    $("refused").textContent = s.refused && `refused: ${s.refused}`;
+    $("standins").hidden = !s.stand_ins.length;
+    fill($("standins").querySelector("tbody"), s.stand_ins.map(([here, there]) => {
+      const tr = make("tr"), td = make("td", here);
+      if (!there) td.colSpan = 2;
+      tr.append(td, ...(there ? [make("td", there)] : []));
+      return tr;
+    }));
+    for (const tr of $("setups").querySelectorAll("tbody tr")) tr.setAttribute("aria-current", tr.dataset.name === s.name);
+    $("diamond").hidden = !s.published;
     $("legend").textContent = s.legend;
     fill($("footnotes"), s.footnotes.map((t) => make("li", t)));
     $("problems").hidden = !s.problems.length;
@@ -123,7 +153,7 @@
         text.split(/(?<=[(,=+])/).forEach((part, n) => value.append(...(n ? [make("wbr")] : []), part));
         td.append(value);
         if (interval) td.append(make("small", interval));
-        if (["delta", "queries", "wall_s", "seeds", "knn_distance"].includes(key)) td.classList.add("plain");
+        if (["delta", "queries", "wall_s", "seeds", "knn_distance", "published"].includes(key)) td.classList.add("plain");
         if (key === "seeds" && row.bad) td.classList.add("bad");
         tr.append(td);
       });
@@ -154,6 +184,8 @@
     const s = state.setup, plot = $("plot");
     hideHover();
     $("noplot").hidden = !!s.figure;
+    $("noplot").textContent = s.refused ? `refused: ${s.refused}`
+      : "no rows with both a test accuracy and an attack accuracy: nothing to plot";
     $("symbols").hidden = plot.hidden = !s.figure;
     if (!s.figure) { Plotly.purge(plot); return; }
     const figure = structuredClone(s.figure);

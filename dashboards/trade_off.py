@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import pairwise
 from typing import Any
 
 from dashboards._labels import Box, place_labels
-from midef.core.summary import Interval, SummaryRow, interval_choice
+from midef.core.summary import Interval, Published, SummaryRow, interval_choice
 
 # Okabe-Ito colours with a contrast of at least 3:1 on white, then two of Paul Tol's.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#332288", "#882255")
@@ -32,9 +32,15 @@ def assign_colours(summaries: Iterable[SummaryRow]) -> dict[str, str]:
     return {defense: COLOURS[i] if i < len(COLOURS) else MORE_ON_FRONT for i, defense in enumerate(fronted)}
 
 
-def draw(group: Sequence[SummaryRow], colours: dict[str, str] | None = None, stamp: str = "") -> Any:
+def draw(
+    group: Sequence[SummaryRow],
+    colours: dict[str, str] | None = None,
+    stamp: str = "",
+    published: Mapping[str, Published] | None = None,
+) -> Any:
     """A plotly Figure of the rows of one setup, or None if no row has both accuracies.
 
+    published: by defense label; open diamonds, each joined by a thin line to our point of the same defense.
     `customdata` of a point is its index in `group`; the last trace, named "selection", is empty and there to be moved.
     """
     import plotly.graph_objects as go
@@ -48,7 +54,8 @@ def draw(group: Sequence[SummaryRow], colours: dict[str, str] | None = None, sta
         i: (row.natural_accuracy.interval(choice), row.attack_accuracy_at_1.interval(choice)) for i, row, _ in points
     }
     chance = next((row.chance for row in group if row.chance is not None), None)
-    x_range, y_range = _ranges(points, spans, chance)
+    theirs = _their_points(group, published or {})
+    x_range, y_range = _ranges(points, spans, chance, [xy for _, xy in theirs])
     front = sorted(xy for _, row, xy in points if row.is_on_front)
     figure = go.Figure()
 
@@ -65,6 +72,20 @@ def draw(group: Sequence[SummaryRow], colours: dict[str, str] | None = None, sta
     figure.add_scatter(
         **_columns(steps), mode="lines", line={"width": 1.5, "color": "#9A9A9A"}, hoverinfo="skip", name="front"
     )
+    if theirs:
+        ours = {i: xy for i, _, xy in points}
+        joined = [(ours[i], xy) for i, xy in theirs if i in ours]
+        figure.add_scatter(
+            x=[x for our, their in joined for x in (our[0], their[0], None)],  # None ends a line
+            y=[y for our, their in joined for y in (our[1], their[1], None)],
+            mode="lines", line={"width": 0.8, "color": PALE}, hoverinfo="skip", name="ours to published",
+        )  # fmt: skip
+        edges = [_colour(group[i], colours) for i, _ in theirs]
+        figure.add_scatter(
+            **_columns([xy for _, xy in theirs]), mode="markers", customdata=[i for i, _ in theirs],
+            hoverinfo="none", name="published",
+            marker={"symbol": "diamond-open", "size": 9, "color": edges, "line": {"width": 1.5, "color": edges}},
+        )  # fmt: skip
     for i, row, (x, y) in points:
         colour = _colour(row, colours)
         seeds = _per_seed(row)
@@ -96,7 +117,10 @@ def draw(group: Sequence[SummaryRow], colours: dict[str, str] | None = None, sta
     figure.update_layout(
         template=None,
         shapes=shapes,
-        annotations=[*_names(points, spans, colours, front, x_range, y_range, chance), *_corner_notes(chance, stamp)],
+        annotations=[
+            *_names(points, spans, colours, front, x_range, y_range, chance, theirs),
+            *_corner_notes(chance, stamp),
+        ],
         height=HEIGHT_PX,
         margin=MARGIN_PX,
         showlegend=False,
@@ -118,6 +142,18 @@ Spans = dict[int, tuple[Interval | None, Interval | None]]
 def _position(row: SummaryRow) -> tuple[float, float] | None:
     x, y = row.natural_accuracy.mean, row.attack_accuracy_at_1.mean
     return None if x is None or y is None else (x, y)
+
+
+def _their_points(
+    group: Sequence[SummaryRow], published: Mapping[str, Published]
+) -> list[tuple[int, tuple[float, float]]]:
+    """(index in `group`, position) of each defense that has both accuracies published."""
+    found = []
+    for i, row in enumerate(group):
+        one = published.get(row.defense)
+        if one is not None and one.natural_accuracy is not None and one.attack_accuracy_at_1 is not None:
+            found.append((i, (one.natural_accuracy, one.attack_accuracy_at_1)))
+    return found
 
 
 def _per_seed(row: SummaryRow) -> list[tuple[float, float]]:
@@ -150,10 +186,12 @@ def _error(value: float, span: Interval | None, colour: str) -> dict[str, Any]:
             "thickness": 1.3, "width": 0, "color": colour}  # fmt: skip
 
 
-def _ranges(points: list[Point], spans: Spans, chance: float | None) -> tuple[tuple[float, float], tuple[float, float]]:
+def _ranges(
+    points: list[Point], spans: Spans, chance: float | None, theirs: Sequence[tuple[float, float]]
+) -> tuple[tuple[float, float], tuple[float, float]]:
     """(left, right) and (bottom, top); bottom > top, because less attack accuracy is better and better is up."""
-    xs = [xy[0] for _, _, xy in points]
-    ys = [xy[1] for _, _, xy in points] + ([chance] if chance is not None else [])
+    xs = [xy[0] for _, _, xy in points] + [x for x, _ in theirs]
+    ys = [xy[1] for _, _, xy in points] + [y for _, y in theirs] + ([chance] if chance is not None else [])
     for i, row, _ in points:
         natural, attack = spans[i]
         xs += [x for x, _ in _per_seed(row)] + ([natural.low, natural.high] if natural else [])
@@ -178,6 +216,7 @@ def _names(
     x_range: tuple[float, float],
     y_range: tuple[float, float],
     chance: float | None,
+    theirs: Sequence[tuple[int, tuple[float, float]]] = (),
 ) -> list[dict[str, Any]]:
     """Direct labels: undefended and front first, then the rest."""
     wide = WIDTH_PX - MARGIN_PX["l"] - MARGIN_PX["r"]
@@ -191,6 +230,7 @@ def _names(
 
     # Covering a point is worst, then seed dots, then interval lines, then reference lines.
     obstacles = [Box.around(px(x), py(y), 16, 16, weight=6) for _, _, (x, y) in points]
+    obstacles += [Box.around(px(x), py(y), 12, 12, weight=4) for _, (x, y) in theirs]
     for i, row, (x, y) in points:
         obstacles += [Box.around(px(a), py(b), 7, 7, weight=3) for a, b in _per_seed(row)]
         natural, attack = spans[i]

@@ -1,7 +1,8 @@
 """Result rows over seeds, as one table: what the terminal prints and what the dashboard draws.
 
 Accuracies are in percent. The metrics read here are `natural_accuracy`, `attack_accuracy_at_1`, `attack_accuracy_at_5`,
-`knn_distance`, `queries` and `wall_s`; others are left to the rows.
+`knn_distance`, `queries` and `wall_s`; others are left to the rows. Published rows are never averaged with measured
+ones: tables take them separately and show them beside ours, marked `pub.`
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from midef.core.statistics import UNSTABLE_BELOW_POINTS, Delta, pareto_front, t_
 UNDEFENDED = "none"
 FRONT_MARK = "●"
 ABSENT = "–"
+REMARK_MARK = "†"
+NAMED_METRICS = 3  # a cell that was lost has a row per metric: beyond these they are counted
 ACCURACIES = ("natural_accuracy", "attack_accuracy_at_1", "attack_accuracy_at_5")
 METRICS = (*ACCURACIES, "knn_distance", "queries", "wall_s")
 # Student's t with one degree of freedom is 12.7: from two seeds it says nothing, so the within-run interval is shown.
@@ -115,7 +118,7 @@ class SummaryRow:
 
     seeds: those with any row; ok, failed, refused: cells by their worst metric; missing: seeds that another defense of
     the setup has and this one has not. chance: percent, of attack accuracy @1. stored: (seed, reconstructions key,
-    scores key). notes: what a reader has to know about these numbers.
+    scores key). notes: what a reader has to know about these numbers. certainty, stand_ins: as in `ResultRow`.
     """
 
     sweep: str
@@ -153,6 +156,8 @@ class SummaryRow:
     stored: tuple[tuple[int, str, str], ...]
     code_versions: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    certainty: str = ""
+    stand_ins: str = ""
 
     @property
     def setup_key(self) -> SetupKey:
@@ -162,11 +167,92 @@ class SummaryRow:
     def is_undefended(self) -> bool:
         return self.defense_name == UNDEFENDED
 
+    @property
+    def setup_label(self) -> str:
+        """The setup's id, with its certainty where it is a row of a published matrix: `S33 (inferred)`."""
+        return f"{self.setup} ({self.certainty})" if self.certainty else self.setup
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a paper reports for one defense in one setup. Nothing of it was measured here.
+
+    natural_accuracy, attack_accuracy_at_1: percent; spread: of the attack accuracy, spread_kind says of what.
+    sources: where the two numbers stand; remarks: where a source contradicts itself; others: further values, in words.
+    """
+
+    defense: str
+    natural_accuracy: float | None
+    attack_accuracy_at_1: float | None
+    spread: float | None = None
+    spread_kind: str = ""
+    sources: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> str:
+        """`pub. 86.90 / 78.47`: test accuracy / attack accuracy@1, marked so that nobody takes them for ours."""
+        natural, attack = (_two(v) for v in (self.natural_accuracy, self.attack_accuracy_at_1))
+        return f"pub. {natural} / {attack}"
+
+    @property
+    def beside(self) -> str:
+        """`± 4.60 †`: the spread of the attack accuracy, and the mark of a remark; "" without either."""
+        parts = [f"± {self.spread:.2f}"] if self.spread is not None else []
+        return " ".join([*parts, *([REMARK_MARK] if self.remarks else [])])
+
+
+def _two(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.2f}"
+
+
+def published_of(setup: str, rows: Iterable[ResultRow]) -> dict[str, Published]:
+    """The published accuracies of a setup by defense label; measured rows and other metrics are passed over.
+
+    Where several are published for a defense, the first attack accuracy counts, with the test accuracy of its source.
+    """
+    by_defense: dict[str, list[ResultRow]] = {}
+    for row in rows:
+        wanted = row.origin == "published" and row.metric in ("natural_accuracy", "attack_accuracy_at_1")
+        if wanted and row.setup == setup and row.value is not None:
+            by_defense.setdefault(row.defense, []).append(row)
+    return {defense: _published(defense, found) for defense, found in by_defense.items()}
+
+
+def _published(defense: str, rows: list[ResultRow]) -> Published:
+    naturals = [row for row in rows if row.metric == "natural_accuracy"]
+    attacks = [row for row in rows if row.metric == "attack_accuracy_at_1"]
+    attack = attacks[0] if attacks else None
+    of_its_source = [row for row in naturals if attack is not None and row.source == attack.source]
+    natural = next(iter(of_its_source or naturals), None)
+    shown = [row for row in (natural, attack) if row is not None]
+    values = {(row.metric, row.value) for row in shown}
+    names = {"natural_accuracy": "test accuracy", "attack_accuracy_at_1": "attack accuracy@1"}
+    others = [
+        f"{names[row.metric]} {_two(row.value)}" + (f" ({row.source})" if row.source else "")
+        for row in rows
+        if (row.metric, row.value) not in values
+    ]
+    return Published(
+        defense,
+        natural.value if natural is not None else None,
+        attack.value if attack is not None else None,
+        attack.spread if attack is not None else None,
+        attack.spread_kind if attack is not None else "",
+        sources=tuple(dict.fromkeys(row.source for row in shown if row.source)),
+        remarks=tuple(dict.fromkeys(row.remark for row in shown if row.remark)),
+        others=tuple(dict.fromkeys(others)),
+    )
+
 
 def summarise(rows: Sequence[ResultRow]) -> list[SummaryRow]:
     """One row per (sweep, profile, setup, defense); within a setup the undefended model first, then by attack accuracy.
 
     Only measured rows count. A setup with failed cells keeps its row, with the reasons.
+
+    Raises:
+        ValueError: for a measured row without a seed; only a published number may leave it open.
     """
     groups: dict[tuple[str, ...], list[ResultRow]] = {}
     for row in rows:
@@ -188,6 +274,29 @@ def by_setup(summaries: Iterable[SummaryRow]) -> dict[SetupKey, list[SummaryRow]
     return groups
 
 
+def refusal(group: Sequence[SummaryRow]) -> str:
+    """`attack not registered: ppa (12 cells)` if every cell of the setup was refused, reason by reason; else ""."""
+    if any(row.ok or row.failed or not row.refused for row in group):
+        return ""
+    cells: dict[str, set[tuple[str, str, int]]] = {}
+    for row in group:
+        reasons: dict[int, str] = {}  # a cell counts once, with the reason of its first metric
+        for p in row.problems:
+            reasons.setdefault(p.seed, p.reason)
+        for seed, reason in reasons.items():
+            cells.setdefault(reason, set()).add((row.defense, row.defense_params, seed))
+    return "; ".join(f"{reason} ({_count(len(found), 'cell')})" for reason, found in cells.items())
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def stand_ins(group: Iterable[SummaryRow]) -> str:
+    """What stands in for what in the setup of these rows; "" where it is as published."""
+    return " | ".join(dict.fromkeys(row.stand_ins for row in group if row.stand_ins))
+
+
 def interval_choice(group: Sequence[SummaryRow]) -> IntervalChoice:
     """The interval to print for a setup: over seeds if every defense with a number has three, else within a run."""
     seeds = [row.attack_accuracy_at_1.seeds or row.natural_accuracy.seeds for row in group]
@@ -198,12 +307,14 @@ def _over_seeds(rows: list[ResultRow]) -> SummaryRow:
     """The summary of one defense, before it is compared with the others of its setup."""
     cells: dict[int, dict[str, list[ResultRow]]] = {}
     for row in rows:
+        if row.seed is None:
+            raise ValueError(f"measured row {row.metric} of {row.defense} in {row.setup} has no seed")
         cells.setdefault(row.seed, {}).setdefault(row.cell, []).append(row)
     runs = {seed: list(found.values())[-1] for seed, found in sorted(cells.items())}
-    kept = [row for run in runs.values() for row in run]
-    first, states = kept[0], [_worst(run) for run in runs.values()]
-    evaluators = {row.seed: row.evaluator_accuracy for row in kept if row.evaluator_accuracy is not None}
-    chances = [row.chance for row in kept if row.metric == "attack_accuracy_at_1" and row.chance is not None]
+    kept = [(seed, row) for seed, run in runs.items() for row in run]
+    first, states = kept[0][1], [_worst(run) for run in runs.values()]
+    evaluators = {seed: row.evaluator_accuracy for seed, row in kept if row.evaluator_accuracy is not None}
+    chances = [row.chance for _, row in kept if row.metric == "attack_accuracy_at_1" and row.chance is not None]
     shared: dict[str, Any] = {name: getattr(first, name) for name in _FROM_ROW}
     estimates: dict[str, Any] = {metric: _estimate(kept, metric) for metric in METRICS}
     return SummaryRow(
@@ -218,9 +329,9 @@ def _over_seeds(rows: list[ResultRow]) -> SummaryRow:
         failed=states.count("failed"),
         refused=states.count("refused"),
         missing=0,
-        problems=tuple(Problem(row.seed, row.metric, row.status, row.reason) for row in kept if row.status != "ok"),
+        problems=tuple(Problem(seed, row.metric, row.status, row.reason) for seed, row in kept if row.status != "ok"),
         stored=tuple(_stored(seed, run) for seed, run in runs.items() if any(row.reconstructions_key for row in run)),
-        code_versions=tuple(sorted({row.code_version for row in kept if row.code_version})),
+        code_versions=tuple(sorted({row.code_version for _, row in kept if row.code_version})),
         notes=tuple(
             f"seed {seed}: {len(found)} results of different recipes are stored, one is shown"
             for seed, found in sorted(cells.items())
@@ -244,6 +355,7 @@ def _stored(seed: int, run: list[ResultRow]) -> tuple[int, str, str]:
 _FROM_ROW = (
     *("sweep", "profile", "setup", "defense", "defense_name", "defense_params", "attack", "access", "architecture"),
     *("private", "public", "evaluator", "resolution_px", "identities", "images_per_identity", "counted"),
+    *("certainty", "stand_ins"),
 )
 
 
@@ -252,9 +364,9 @@ def _mean(values: Iterable[float]) -> float | None:
     return math.fsum(found) / len(found) if found else None
 
 
-def _estimate(rows: list[ResultRow], metric: str) -> Estimate:
-    mine = (row for row in rows if row.metric == metric and row.status == "ok")
-    good = {row.seed: (row, row.value) for row in mine if row.value is not None and math.isfinite(row.value)}
+def _estimate(rows: list[tuple[int, ResultRow]], metric: str) -> Estimate:
+    mine = ((seed, row) for seed, row in rows if row.metric == metric and row.status == "ok")
+    good = {seed: (row, row.value) for seed, row in mine if row.value is not None and math.isfinite(row.value)}
     values = [value for _, value in good.values()]
 
     def bounded(low: float, high: float, kind: str) -> Interval:
@@ -361,7 +473,9 @@ class Cell:
 class Table:
     """One setup. columns: (key, header); cells: by summary row, then by column; then lines for above and below.
 
-    problems: failed, refused and missing cells with their reasons.
+    legends: how to read the marks in the cells; footnotes: what is to be said of this setup. problems: failed, refused
+    and missing cells with their reasons. stand_ins: what stands in for what; refused: why
+    every cell of the setup was refused; both may be "". A refused setup has no columns of numbers but published ones.
     """
 
     title: str
@@ -371,6 +485,9 @@ class Table:
     cells: tuple[tuple[Cell, ...], ...]
     footnotes: tuple[str, ...]
     problems: tuple[str, ...]
+    legends: tuple[str, ...] = ()
+    stand_ins: str = ""
+    refused: str = ""
 
 
 COLUMNS = (
@@ -384,11 +501,18 @@ COLUMNS = (
     ("wall_s", "attack s"),
     ("seeds", "ok/failed"),
 )
+PUBLISHED_COLUMN = ("published", "published")  # what its two numbers are, a legend says
 
 
-def setup_table(group: Sequence[SummaryRow]) -> Table:
-    """The table of one setup; all rows must be of that setup."""
-    first, choice = group[0], interval_choice(group)
+def setup_table(group: Sequence[SummaryRow], published: Sequence[ResultRow] = ()) -> Table:
+    """The table of one setup; all rows must be of that setup.
+
+    published: rows of any setups; a last column shows those of this setup and of a defense in `group`, if there are
+    any, and a footnote those of other defenses.
+    """
+    first, choice, refused = group[0], interval_choice(group), refusal(group)
+    theirs = published_of(first.setup, published)
+    has_published = any(row.defense in theirs for row in group)
     knn = [m for row in group if (m := row.knn_distance.mean) is not None]
     knn_digits = 1 if max(knn, default=0) >= 100 else 2 if max(knn, default=0) >= 1 else 3
 
@@ -403,7 +527,6 @@ def setup_table(group: Sequence[SummaryRow]) -> Table:
         delta = row.trade_off.delta
         bad = row.failed + row.refused
         return (
-            Cell(row.defense),
             *(number(getattr(row, metric), lambda v: f"{v:.1f}", with_interval=True) for metric in ACCURACIES),
             number(row.knn_distance, lambda v: f"{v:.{knn_digits}f}"),
             Cell(
@@ -416,26 +539,41 @@ def setup_table(group: Sequence[SummaryRow]) -> Table:
             Cell(f"{row.ok}/{bad}", number=row.ok),
         )
 
+    def published_cell(row: SummaryRow) -> Cell:
+        found = theirs.get(row.defense)
+        return Cell(found.values, found.beside, found.attack_accuracy_at_1) if found else Cell(ABSENT)
+
     seeds = sorted({row.attack_accuracy_at_1.seeds for row in group if row.attack_accuracy_at_1.seeds}) or [0]
     count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     runs = f"{count} seed{'' if seeds[-1] == 1 else 's'}"
+    access = f" ({first.access})" if first.access else ""  # nobody has written this attack
     facts = [
         f"profile {first.profile}",
         f"{first.identities} identities x {first.images_per_identity}"
         + (", only the best by target score counted" if first.counted == "best_by_target" else ""),
         *(f"chance {chance:.2f} %" for chance in _known(row.chance for row in group)[:1]),
         *(f"evaluator {first.evaluator} {acc:.1f} %" for acc in _known(row.evaluator_accuracy for row in group)[:1]),
-        runs,
+        *([] if refused else [runs]),
     ]
     return Table(
-        title=f"{first.setup}: {first.attack} ({first.access}) on {first.architecture}, "
+        title=f"{first.setup_label}: {first.attack}{access} on {first.architecture}, "
         f"{first.private} from {first.public}, {first.resolution_px} px",
         facts=", ".join(facts),
-        interval_legend=_interval_legend(group, choice, runs),
-        columns=COLUMNS,
-        cells=tuple(cells(row) for row in group),
-        footnotes=tuple(_footnotes(group)),
-        problems=tuple(_problems(group)),
+        interval_legend="" if refused else _interval_legend(group, choice, runs),
+        columns=(COLUMNS[0], *(() if refused else COLUMNS[1:]), *((PUBLISHED_COLUMN,) if has_published else ())),
+        cells=tuple(
+            (
+                Cell(row.defense),
+                *(() if refused else cells(row)),
+                *((published_cell(row),) if has_published else ()),
+            )
+            for row in group
+        ),
+        legends=(*(() if refused else _legends(group)), *_published_legends(group, theirs)),
+        footnotes=(*(() if refused else _footnotes(group)), *_published_notes(group, theirs)),
+        problems=(f"refused: {refused}",) if refused else tuple(_problems(group)),
+        stand_ins=stand_ins(group),
+        refused=refused,
     )
 
 
@@ -459,43 +597,109 @@ def _interval_legend(group: Sequence[SummaryRow], choice: IntervalChoice, runs: 
     return f"mean over {runs} [interval within a run, averaged; {'; '.join(said)}]"
 
 
-def _footnotes(group: Sequence[SummaryRow]) -> list[str]:
+def _legends(group: Sequence[SummaryRow]) -> list[str]:
     notes = [f"{FRONT_MARK} on the front: no other defense here is both at least as accurate and attacked less"]
     deltas = [row.trade_off.delta for row in group if row.trade_off.is_utility_lost and row.trade_off.delta]
     if any(delta.is_unstable for delta in deltas):
         notes.append(f"* utility drop below {UNSTABLE_BELOW_POINTS} point: Delta is unstable")
+    return notes
+
+
+def _footnotes(group: Sequence[SummaryRow]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for row in group:
         if row.trade_off.delta is None and not row.is_undefended:
             reasons.setdefault(row.trade_off.reason, []).append(row.defense)
-    notes += [f"no Delta for {', '.join(who)}: {why}" for why, who in reasons.items()]
-    return notes
+    return [f"no Delta for {', '.join(who)}: {why}" for why, who in reasons.items()]
 
 
 def _problems(group: Sequence[SummaryRow]) -> list[str]:
     said = []
     for row in group:
-        same: dict[tuple[str, str, str], list[int]] = {}
-        for p in row.problems:
-            same.setdefault((p.status, p.metric, p.reason), []).append(p.seed)
-        for (status, metric, reason), seeds in same.items():
-            which = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-            said.append(f"{status}: {row.defense}, {which}, {metric}: {reason}")
+        same: dict[tuple[str, str, tuple[int, ...]], list[str]] = {}
+        for (status, reason, metric), seeds in _seeds_by_problem(row).items():
+            same.setdefault((status, reason, tuple(seeds)), []).append(metric)
+        for (status, reason, which), metrics in same.items():
+            of = f"seed{'s' if len(which) > 1 else ''} {', '.join(map(str, which))}"
+            said.append(f"{status}: {row.defense}, {of}, {_named(metrics)}: {reason}")
         if row.missing:
             said.append(f"missing: {row.defense} has no result for {row.missing} of the setup's seeds")
         said += [f"note: {row.defense}, {note}" for note in row.notes]
     return said
 
 
-def text_table(summaries: Sequence[SummaryRow]) -> str:
-    """Aligned tables for a terminal, one per setup."""
+def _seeds_by_problem(row: SummaryRow) -> dict[tuple[str, str, str], list[int]]:
+    """(status, reason, metric) -> seeds."""
+    found: dict[tuple[str, str, str], list[int]] = {}
+    for p in row.problems:
+        found.setdefault((p.status, p.reason, p.metric), []).append(p.seed)
+    return found
+
+
+def _named(metrics: Sequence[str]) -> str:
+    return ", ".join(metrics) if len(metrics) <= NAMED_METRICS else f"{len(metrics)} metrics"
+
+
+def _published_legends(group: Sequence[SummaryRow], theirs: dict[str, Published]) -> list[str]:
+    if not theirs:
+        return []
+    said = "pub.: test accuracy / attack accuracy@1 (%) as published, not measured here"
+    if stand_ins(group):
+        said += ", with the published networks, data and budgets"
+    if any(one.spread is not None for one in theirs.values()):
+        kinds = sorted({one.spread_kind for one in theirs.values() if one.spread is not None and one.spread_kind})
+        said += f"; ±: {' or '.join(kinds) or 'as the source gives it'}"
+    return [said]
+
+
+def _published_notes(group: Sequence[SummaryRow], theirs: dict[str, Published]) -> list[str]:
+    """Where the published numbers of a setup stand, and what is to be said about them."""
+    here = {row.defense for row in group}
+    notes: list[str] = []
+    for name in ("sources", "remarks"):
+        said: dict[str, list[str]] = {}
+        for one in theirs.values():
+            for text in getattr(one, name):
+                said.setdefault(text, []).append(one.defense)
+        mark = f"{REMARK_MARK} " if name == "remarks" else "pub. source of "
+        notes += [f"{mark}{', '.join(who)}: {text}" for text, who in said.items()]
+    notes += [f"also published for {one.defense}: {'; '.join(one.others)}" for one in theirs.values() if one.others]
+    absent = [f"{one.defense} {one.values} {one.beside}".strip() for one in theirs.values() if one.defense not in here]
+    return [*notes, *([f"published, with no row of that label here: {'; '.join(absent)}"] if absent else [])]
+
+
+def text_table(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()) -> str:
+    """Aligned tables for a terminal, one per setup; setups that were refused as a whole get a line each at the end.
+
+    published: rows to show beside ours, see `setup_table`.
+    """
     if not summaries:
         return "no rows: nothing has been measured yet"
-    return "\n\n\n".join(_text_block(group) for group in by_setup(summaries).values())
+    groups, refused, shared = _parts(summaries)
+    tables = [setup_table(group, published) for group in groups]
+    blocks = [f"stands in: {shared}"] if shared else []
+    is_alone = len(tables) == 1
+    for table, group in zip(tables, groups, strict=True):
+        blocks.append(_text_block(table, group, is_alone=is_alone, say_stand_ins=not shared))
+    if tables and not is_alone:  # what holds for all of them is said once
+        blocks.append("\n".join(dict.fromkeys(legend for table in tables for legend in table.legends)))
+    if refused:
+        lines = [(setup_table(group).title, f"refused: {refusal(group)}") for group in refused]
+        wide = max(len(title) for title, _ in lines)
+        blocks.append("\n".join(f"{title:<{wide}}  {why}" for title, why in lines))
+    return "\n\n\n".join(blocks)
 
 
-def _text_block(group: Sequence[SummaryRow]) -> str:
-    table = setup_table(group)
+def _parts(summaries: Sequence[SummaryRow]) -> tuple[list[list[SummaryRow]], list[list[SummaryRow]], str]:
+    """Setups with results, setups refused as a whole, and the stand-ins if several setups with results share them."""
+    groups = list(by_setup(summaries).values())
+    shown = [group for group in groups if not refusal(group)]
+    said = {stand_ins(group) for group in shown}
+    shared = said.pop() if len(said) == 1 and len(shown) > 1 else ""
+    return shown, [group for group in groups if refusal(group)], shared
+
+
+def _text_block(table: Table, group: Sequence[SummaryRow], *, is_alone: bool, say_stand_ins: bool) -> str:
     columns: list[tuple[str, list[str], Callable[[str, int], str]]] = [
         ("", [FRONT_MARK if row.is_on_front else "" for row in group], str.ljust)
     ]
@@ -504,7 +708,7 @@ def _text_block(group: Sequence[SummaryRow]) -> str:
         # "97.8 [96.1, 99.0]" aligns on its parts: pad the mean and the interval separately.
         texts, spans = (max(len(getattr(cell, part)) for cell in cells) for part in ("text", "interval"))
         if key not in ACCURACIES:
-            align = str.ljust if key == "defense" else str.rjust
+            align = str.ljust if key in ("defense", "published") else str.rjust
             columns.append((header, [cell.joined for cell in cells], align))
         else:
             padded = [f"{cell.text:>{texts}} {cell.interval:>{spans}}".rstrip().ljust(texts + spans) for cell in cells]
@@ -517,12 +721,15 @@ def _text_block(group: Sequence[SummaryRow]) -> str:
 
     heads = line(header for header, _, _ in columns)
     body = [line(texts) for texts in zip(*(texts for _, texts, _ in columns), strict=True)]
-    above = [table.title, table.facts, table.interval_legend, ""]
-    return "\n".join([*above, heads, "-" * max(map(len, [heads, *body])), *body, "", *table.footnotes, *table.problems])
+    above = [table.title, *([f"stands in: {table.stand_ins}"] if table.stand_ins and say_stand_ins else [])]
+    above += [table.facts, table.interval_legend, ""]
+    below = [*(table.legends if is_alone else ()), *table.footnotes, *table.problems]
+    rule = "-" * max(map(len, [heads, *body]))
+    return "\n".join([*above, heads, rule, *body, *(["", *below] if below else [])])
 
 
-def markdown_table(summaries: Sequence[SummaryRow]) -> str:
-    """GitHub tables, one per setup; front defenses are bold."""
+def markdown_table(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()) -> str:
+    """GitHub tables, one per setup, as `text_table` has them; front defenses are bold."""
     if not summaries:
         return "no rows: nothing has been measured yet"
 
@@ -531,12 +738,19 @@ def markdown_table(summaries: Sequence[SummaryRow]) -> str:
             text = text.replace(plain, escaped)
         return text
 
-    blocks = []
-    for group in by_setup(summaries).values():
-        table = setup_table(group)
+    def listed(notes: Iterable[str]) -> list[str]:
+        return [f"- {safe(note)}" for note in notes]
+
+    groups, refused, shared = _parts(summaries)
+    tables = [setup_table(group, published) for group in groups]
+    is_alone = len(tables) == 1
+    blocks = [f"stands in: {safe(shared)}"] if shared else []
+    for table, group in zip(tables, groups, strict=True):
+        own = [f"stands in: {safe(table.stand_ins)}", ""] if table.stand_ins and not shared else []
         lines = [
             f"**{safe(table.title)}**",
             "",
+            *own,
             f"{safe(table.facts)}; {safe(table.interval_legend)}",
             "",
             "| | " + " | ".join(header for _, header in table.columns) + " |",
@@ -547,14 +761,21 @@ def markdown_table(summaries: Sequence[SummaryRow]) -> str:
             if row.is_on_front:
                 texts[0] = f"**{texts[0]}**"
             lines.append(f"| {FRONT_MARK if row.is_on_front else ''} | {' | '.join(texts)} |")
-        lines += ["", *(f"- {safe(note)}" for note in (*table.footnotes, *table.problems))]
-        blocks.append("\n".join(lines))
+        lines += ["", *listed([*(table.legends if is_alone else ()), *table.footnotes, *table.problems])]
+        blocks.append("\n".join(lines).rstrip())
+    if tables and not is_alone:
+        blocks.append("\n".join(listed(dict.fromkeys(legend for table in tables for legend in table.legends))))
+    if refused:
+        blocks.append("\n".join(listed(f"{setup_table(g).title}: refused: {refusal(g)}" for g in refused)))
     return "\n\n".join(blocks)
 
 
-def records(summaries: Sequence[SummaryRow]) -> list[dict[str, str | int | float | None]]:
+def records(
+    summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()
+) -> list[dict[str, str | int | float | None]]:
     """Every number of every row, unrounded, under flat names: what CSV and Parquet exports hold."""
     found = []
+    theirs = {setup: published_of(setup, published) for setup in {row.setup for row in summaries}}
     for row in summaries:
         record: dict[str, str | int | float | None] = {name: getattr(row, name) for name in _FROM_ROW}
         for metric in METRICS:
@@ -583,15 +804,34 @@ def records(summaries: Sequence[SummaryRow]) -> list[dict[str, str | int | float
             "failed": row.failed,
             "refused": row.refused,
             "missing": row.missing,
-            "reasons": "; ".join(f"seed {p.seed} {p.metric} {p.status}: {p.reason}" for p in row.problems),
+            "reasons": "; ".join(_reasons_by_seed(row)),
+            **_published_record(theirs[row.setup].get(row.defense)),
         }
         found.append(record)
     return found
 
 
-def csv_table(summaries: Sequence[SummaryRow]) -> str:
+def _reasons_by_seed(row: SummaryRow) -> list[str]:
+    same: dict[tuple[int, str, str], list[str]] = {}
+    for p in row.problems:
+        same.setdefault((p.seed, p.status, p.reason), []).append(p.metric)
+    return [f"seed {seed} {_named(metrics)} {status}: {why}" for (seed, status, why), metrics in same.items()]
+
+
+def _published_record(theirs: Published | None) -> dict[str, str | int | float | None]:
+    return {
+        "published_natural_accuracy": theirs.natural_accuracy if theirs else None,
+        "published_attack_accuracy_at_1": theirs.attack_accuracy_at_1 if theirs else None,
+        "published_spread": theirs.spread if theirs else None,
+        "published_spread_kind": theirs.spread_kind if theirs else "",
+        "published_source": "; ".join(theirs.sources) if theirs else "",
+        "published_remark": "; ".join(theirs.remarks) if theirs else "",
+    }
+
+
+def csv_table(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()) -> str:
     """`records` as CSV with a header; numbers unrounded, empty where there is none."""
-    found = records(summaries)
+    found = records(summaries, published)
     if not found:
         return ""
     out = io.StringIO()

@@ -102,15 +102,25 @@ def from_parquet(content: bytes, name: str, columns: Sequence[str] | None = None
 
 
 def _upgraded(table: pa.Table, expected: pa.Schema) -> pa.Table:
-    """A table of an older schema with the columns that were added since, holding their defaults."""
+    """A table of an older schema with the columns that were added since, holding their defaults.
+
+    What is not a table of an older schema comes back with other columns or types than `expected`.
+    """
+    metadata = table.schema.metadata
     defaults = {f.name: f.default for f in fields(ResultRow)}
     for column in expected:
         if column.name not in table.schema.names and column.name in ADDED_SINCE_1:
             values = pa.array([defaults[column.name]] * len(table), type=column.type)
             table = table.append_column(column, values)
-    if set(table.schema.names) != set(expected.names):
-        return table  # not one of ours: refused by the caller
-    return table.select(expected.names).cast(expected)  # what is nullable now was not then
+    if sorted(table.schema.names) != sorted(expected.names):
+        return table
+    table = table.select(expected.names)
+    if table.schema.types != expected.types:
+        return table
+    if any(table[column.name].null_count for column in expected if not column.nullable):
+        return table
+    # What is nullable now was not then. The metadata stays: it counts compactions.
+    return pa.Table.from_arrays(table.columns, schema=expected.with_metadata(metadata))
 
 
 def read_checked(content: bytes, columns: Sequence[str] | None = None) -> pa.Table:

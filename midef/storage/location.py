@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -215,19 +217,21 @@ class Location:
         top = path.split("/")[0] if "/" in path else ""
         folder = self.local / top / PRIVATE
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}"
+        return folder / f"{this_machine()}-{os.getpid()}-{uuid.uuid4().hex}"
 
     def sweep_private(self, older_than_s: float) -> int:
         """Remove what dead runs left in the private folders of a local store; returns how many things that were.
 
-        Kept: anything changed within `older_than_s`, and anything of a process of this machine that still runs.
+        What a process of this machine left is removed as soon as it is dead; what another machine's left, once
+        nothing of it changed for `older_than_s`.
         """
         if self.local is None:
             return 0
         removed = 0
         for folder in (self.local / PRIVATE, *self.local.glob(f"*/{PRIVATE}")):
             for path in folder.iterdir() if folder.is_dir() else ():
-                if time.time() - _last_change(path) < older_than_s or _owner_runs(path.name):
+                lives = _owner_lives(path.name)
+                if lives or (lives is None and time.time() - _last_change(path) < older_than_s):
                     continue
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
                 removed += 1
@@ -319,10 +323,25 @@ def _last_change(path: Path) -> float:
     return newest
 
 
-def _owner_runs(name: str) -> bool:
+@cache
+def this_machine() -> str:
+    """Names the processes that can see each other: this start of this machine, and its space of process numbers.
+
+    The host's name alone is not enough: containers share names, and their process numbers mean different processes.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        space = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:  # not Linux
+        boot, space = "", 0
+    return f"{socket.gethostname()}.{hashlib.sha256(f'{boot} {space}'.encode()).hexdigest()[:8]}"
+
+
+def _owner_lives(name: str) -> bool | None:
+    """Whether the process that made a private thing still runs; None if it was none of this machine."""
     host, _, rest = name.rpartition("-")[0].rpartition("-")
-    if host != socket.gethostname() or not rest.isdigit():
-        return False
+    if host != this_machine() or not rest.isdigit():
+        return None
     try:
         os.kill(int(rest), 0)
     except ProcessLookupError:

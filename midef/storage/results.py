@@ -31,7 +31,7 @@ _ATTEMPTS = 10
 _T = TypeVar("_T")
 # A failure is unfinished business: a cell with one has something to retry. A metric that does not apply spoils no cell.
 _WEIGHT = {"refused": 0, "ok": 1, "failed": 2}
-_STATUS_COLUMNS = ("cell", "status")
+_STATUS_COLUMNS = ("cell", "status", "reason")
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class ResultStore:
 
     def __init__(self, location: Location) -> None:
         self.location = location
-        self._compacted: dict[str, tuple[int, dict[str, str]]] = {}  # by path; such files never change
+        self._compacted: dict[str, tuple[int, dict[str, tuple[str, str]]]] = {}  # by path; such files never change
 
     def write(self, cell_digest: str, rows: Sequence[ResultRow]) -> None:
         """Store all rows of a cell, replacing earlier ones.
@@ -86,8 +86,16 @@ class ResultStore:
 
     def cells(self) -> dict[str, str]:
         """Every stored cell: 'failed' if any metric did, else 'ok' if any was measured, else 'refused'."""
+        return {cell: status for cell, (status, _) in self._states().items()}
 
-        def statuses(paths: list[str]) -> dict[str, str]:
+    def states(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The same as `cells`, and the reason of every cell that failed or was refused."""
+        found = self._states()
+        reasons = {cell: reason for cell, (status, reason) in found.items() if status != "ok"}
+        return {cell: status for cell, (status, _) in found.items()}, reasons
+
+    def _states(self) -> dict[str, tuple[str, str]]:
+        def statuses(paths: list[str]) -> dict[str, tuple[str, str]]:
             found = self._compacted_statuses(paths)
             own = [path for path in paths if not _is_compact(path)]
             for path, content in zip(own, self.location.get_all(own), strict=True):
@@ -177,13 +185,13 @@ class ResultStore:
 
         return self._consistently(read)
 
-    def _compacted_statuses(self, paths: list[str]) -> dict[str, str]:
-        """Worst status of every cell in compact files, the latest compaction last and so winning."""
+    def _compacted_statuses(self, paths: list[str]) -> dict[str, tuple[str, str]]:
+        """Worst status, and its reason, of every cell in compact files, the latest compaction last and so winning."""
         for path in filter(_is_compact, set(paths) - set(self._compacted)):
             table = self._parse(path, self.location.get(path), _STATUS_COLUMNS)
             if table is not None:
                 self._compacted[path] = _compaction(path, table) or 0, _worst(table)
-        found: dict[str, str] = {}
+        found: dict[str, tuple[str, str]] = {}
         for _, statuses in sorted((self._compacted[p] for p in paths if p in self._compacted), key=lambda c: c[0]):
             found.update(statuses)
         return found
@@ -226,10 +234,13 @@ def _compaction(path: str, table: pa.Table) -> int | None:
     return int((table.schema.metadata or {}).get(_COMPACTION_KEY, b"0"))
 
 
-def _worst(table: pa.Table) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for cell, status in zip(table["cell"].to_pylist(), table["status"].to_pylist(), strict=True):
-        found[cell] = max(found.get(cell, "refused"), status, key=lambda word: _WEIGHT.get(word, 2))
+def _worst(table: pa.Table) -> dict[str, tuple[str, str]]:
+    """The status of each cell that weighs most, with the first reason given for it."""
+    found: dict[str, tuple[str, str]] = {}
+    columns = (table[name].to_pylist() for name in _STATUS_COLUMNS)
+    for cell, status, reason in zip(*columns, strict=True):
+        if cell not in found or _WEIGHT.get(status, 2) > _WEIGHT.get(found[cell][0], 2):
+            found[cell] = status, reason
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from midef.core.summary import (
     csv_table,
     interval_choice,
     markdown_table,
+    published_of,
     records,
+    refusal,
     setup_table,
     summarise,
     text_table,
@@ -240,3 +243,188 @@ def test_a_setup_in_which_everything_failed() -> None:
     assert not any(r.is_on_front for r in found)
     assert text_table(found).count("no data") == 2
     assert csv_table(found).count("failed: no data") == 2
+
+
+STAND_INS = "vgg16_tiny for vgg16; 32 px for 64 px; training and attacks at the budget of mini"
+METRICS_OF_A_LOST_CELL = [f"metric_{i}" for i in range(10)]
+
+
+def lost(defense: str, seed: int = 0, status: str = "refused", **changes: Any) -> list[ResultRow]:
+    """What the sweep writes for a cell that was never measured: a row for each metric."""
+    reason = "attack not registered: ppa" if status == "refused" else "out of memory"
+    about = {"status": status, "reason": reason, **changes}
+    return [row(metric, None, defense, seed, **about) for metric in METRICS_OF_A_LOST_CELL]
+
+
+def published(metric: str, value: float | None, defense: str = "none", **changes: Any) -> ResultRow:
+    open_ones: dict[str, Any] = dict.fromkeys(("resolution_px", "identities", "images_per_identity"))
+    about: dict[str, Any] = {"origin": "published", "source": "Table 2", "cell": "", "sweep": "", "profile": ""}
+    whole = row(metric, value, defense, **(open_ones | about | changes))
+    return replace(whole, seed=None)
+
+
+PUBLISHED = [
+    published("natural_accuracy", 86.9),
+    published("attack_accuracy_at_1", 78.47, spread=4.6, spread_kind="sd over classes"),
+    published("natural_accuracy", 79.85, "bido"),
+    published("attack_accuracy_at_1", 43.53, "bido", spread=4.0, spread_kind="sd over classes", remark="text: 43.3"),
+    published("knn_distance", 1289.46),
+]
+
+
+def test_a_measured_row_has_a_seed() -> None:
+    with pytest.raises(ValueError, match="measured row natural_accuracy of none in one has no seed"):
+        summarise([replace(row("natural_accuracy", 90.0), seed=None)])
+    assert summarise(PUBLISHED) == []
+
+
+@pytest.mark.parametrize("certainty", ["certain", "inferred"])
+def test_certainty_stands_beside_the_setup(certainty: str) -> None:
+    found = summarise([*cell("none", 0, 90, 50, certainty=certainty), *cell("none", 0, 90, 50, setup="two")])
+    text, markdown = text_table(found), markdown_table(found)
+    assert f"one ({certainty}): gmi" in text and f"**one ({certainty}): gmi" in markdown
+    assert "two: gmi" in text and "**two: gmi" in markdown
+    lines = list(csv.DictReader(io.StringIO(csv_table(found))))
+    assert [line["certainty"] for line in lines] == [certainty, ""]
+
+
+def test_stand_ins_of_all_setups_are_said_once() -> None:
+    rows = [r for s in ("one", "two") for r in cell("none", 0, 90, 50, setup=s, stand_ins=STAND_INS)]
+    for said in (text_table(summarise(rows)), markdown_table(summarise(rows))):
+        assert said.count("stands in:") == 1
+        assert said.startswith(f"stands in: {STAND_INS}\n")
+    one = text_table(summarise(rows[:2])).splitlines()
+    assert one[:2] == [setup_table(summarise(rows[:2])).title, f"stands in: {STAND_INS}"]
+
+
+def test_stand_ins_that_differ_are_said_under_their_heading() -> None:
+    rows = [r for s in ("one", "two") for r in cell("none", 0, 90, 50, setup=s, stand_ins=f"{s}_tiny for {s}")]
+    assert text_table(summarise(rows)).count("stands in:") == 2
+    assert text_table(summarise([*rows[:2], *cell("none", 0, 90, 50, setup="three")])).count("stands in:") == 1
+    rows += cell("none", 0, 90, 50, setup="three")  # as published
+    lines = text_table(summarise(rows)).splitlines()
+    for name in ("one", "two"):
+        heading = next(i for i, line in enumerate(lines) if line.startswith(f"{name}: "))
+        assert lines[heading + 1] == f"stands in: {name}_tiny for {name}"
+    assert sum(line.startswith("stands in:") for line in lines) == 2
+    assert markdown_table(summarise(rows)).count("stands in:") == 2
+    found = csv.DictReader(io.StringIO(csv_table(summarise(rows))))
+    assert [line["stand_ins"] for line in found] == ["one_tiny for one", "", "two_tiny for two"]
+
+
+def test_a_setup_that_was_refused_as_a_whole_is_one_line() -> None:
+    rows = cell("none", 0, 90, 50)
+    for setup in ("S20", "S21"):
+        rows += [
+            r
+            for defense in ("none", "a", "b")
+            for seed in (0, 1)
+            for r in lost(defense, seed, setup=setup, access="", attack="ppa", certainty="certain", stand_ins=STAND_INS)
+        ]
+    found = summarise(rows)
+    line = "S20 (certain): ppa on tiny_vgg16, synthetic_faces from synthetic_faces, 32 px"
+    why = "refused: attack not registered: ppa (6 cells)"
+    text = text_table(found)
+    assert f"{line}  {why}" in text.splitlines()
+    assert text.count("attack not registered") == 2
+    assert "–" not in text.partition("S20")[2]
+    assert "stands in" not in text  # what was not measured has no stand-ins
+    assert f"- {line}: {why}" in markdown_table(found).splitlines()
+    lines = list(csv.DictReader(io.StringIO(csv_table(found))))
+    assert len(lines) == 7
+    assert lines[0]["reasons"] == "; ".join(
+        f"seed {seed} 10 metrics refused: attack not registered: ppa" for seed in (0, 1)
+    )
+    only = text_table([r for r in found if r.setup == "S20"])
+    assert only == f"{line}  {why}"
+
+
+def test_a_setup_with_anything_measured_or_failed_keeps_its_table() -> None:
+    for other in (cell("none", 0, 90, 50), lost("none", status="failed")):
+        found = summarise([*other, *lost("a")])
+        assert refusal(found) == ""
+        text = text_table(found)
+        assert "test acc %" in text
+        assert text.count("refused: a, seed 0, 10 metrics: attack not registered: ppa") == 1
+
+
+def test_reasons_of_a_refused_setup_are_told_apart() -> None:
+    assert refusal(summarise([*lost("none"), *lost("a", reason="no data"), *lost("b")])) == (
+        "attack not registered: ppa (2 cells); no data (1 cell)"
+    )
+
+
+def test_published_numbers_stand_beside_ours_and_are_marked() -> None:
+    found = summarise([*cell("none", 0, 99, 85), *cell("bido", 0, 90, 60), *cell("loft", 0, 90, 70)])
+    table = setup_table(found, PUBLISHED)
+    assert table.columns[-1] == ("published", "published")
+    assert {row[0].text: row[-1].joined for row in table.cells} == {
+        "none": "pub. 86.90 / 78.47 ± 4.60",
+        "bido": "pub. 79.85 / 43.53 ± 4.00 †",
+        "loft": "–",
+    }
+    for said in (text_table(found, PUBLISHED), markdown_table(found, PUBLISHED)):
+        assert "pub. 79.85 / 43.53 ± 4.00 †" in said
+        assert "pub.: test accuracy / attack accuracy@1 (%) as published, not measured here; ±: sd over classes" in said
+        assert "pub. source of none, bido: Table 2" in said
+        assert "† bido: text: 43.3" in said
+        assert "no row of that label" not in said
+    first = next(csv.DictReader(io.StringIO(csv_table(found, PUBLISHED))))
+    assert (first["published_natural_accuracy"], first["published_attack_accuracy_at_1"]) == ("86.9", "78.47")
+    assert (first["published_spread"], first["published_source"]) == ("4.6", "Table 2")
+    assert (first["natural_accuracy"], first["attack_accuracy_at_1"]) == ("99.0", "85.0")
+
+
+def test_beside_stand_ins_published_numbers_are_called_another_experiment() -> None:
+    found = summarise(cell("none", 0, 99, 85, stand_ins=STAND_INS))
+    assert "not measured here, with the published networks, data and budgets" in text_table(found, PUBLISHED)
+
+
+def test_published_numbers_of_other_setups_and_defenses() -> None:
+    found = summarise(cell("none", 0, 99, 85, setup="two"))
+    assert setup_table(found, PUBLISHED) == setup_table(found)
+    assert text_table(found, PUBLISHED) == text_table(found)
+    lonely = summarise(cell("loft", 0, 99, 85))
+    assert "published" not in dict(setup_table(lonely, PUBLISHED).columns)
+    assert (
+        "published, with no row of that label here: none pub. 86.90 / 78.47 ± 4.60; bido pub. 79.85 / 43.53 ± 4.00 †"
+        in text_table(lonely, PUBLISHED)
+    )
+
+
+def test_two_publications_of_one_cell() -> None:
+    rows = [published("natural_accuracy", 85.0, source="Table 9"), *PUBLISHED]
+    rows += [published("attack_accuracy_at_1", 80.0, source="Table 9"), published("attack_accuracy_at_1", 78.47)]
+    found = published_of("one", rows)["none"]
+    # the first attack accuracy, and the test accuracy of the same source
+    assert (found.natural_accuracy, found.attack_accuracy_at_1) == (86.9, 78.47)
+    assert found.others == ("test accuracy 85.00 (Table 9)", "attack accuracy@1 80.00 (Table 9)")
+    text = text_table(summarise(cell("none", 0, 99, 85)), rows)
+    assert "also published for none: test accuracy 85.00 (Table 9); attack accuracy@1 80.00 (Table 9)" in text
+
+
+def test_measured_rows_are_no_publication() -> None:
+    assert published_of("one", [*cell("none", 0, 1, 2), *cell("loft", 0, 1, 2), *PUBLISHED]) == (
+        published_of("one", PUBLISHED)
+    )
+
+
+def test_half_a_publication() -> None:
+    rows = [published("attack_accuracy_at_1", 78.47), published("natural_accuracy", None, "bido")]
+    assert {name: one.values for name, one in published_of("one", rows).items()} == {"none": "pub. – / 78.47"}
+
+
+def test_what_holds_for_all_setups_is_explained_once() -> None:
+    rows = [r for s in ("one", "two", "three") for r in cell("none", 0, 90, 50, setup=s)]
+    for said in (text_table(summarise(rows)), markdown_table(summarise(rows))):
+        assert said.count("on the front: no other defense") == 1
+
+
+def test_a_matrix_stays_readable() -> None:
+    """37 setups of 12 defenses: a table each, a line per refused setup, and no more."""
+    defenses = ["none", *(f"defense{i}" for i in range(11))]
+    rows = [r for i in range(15) for d in defenses for r in cell(d, 0, 90, 50, setup=f"S{i:02d}", certainty="certain")]
+    rows += [r for i in range(15, 37) for d in defenses for r in lost(d, setup=f"S{i:02d}", certainty="inferred")]
+    lines = text_table(summarise(rows)).splitlines()
+    assert sum(line.endswith("refused: attack not registered: ppa (12 cells)") for line in lines) == 22
+    assert len(lines) < 15 * (len(defenses) + 10) + 22 + 10

@@ -202,3 +202,68 @@ def row() -> Callable[..., ResultRow]:
 @pytest.fixture
 def cell(shelf: Shelf) -> Callable[..., list[ResultRow]]:
     return lambda defense, seed=0, **changes: a_cell(shelf, defense, seed, **changes)
+
+
+STAND_INS = (
+    "vgg16_tiny for vgg16; synthetic_faces for celeba (private); 32 px for 64 px; "
+    "training and attacks at the budget of mini"
+)
+MATRIX_SETUPS, REFUSED_FROM, INFERRED_FROM = 37, 20, 31
+
+
+def a_publication(metric: str, value: float, **changes: Any) -> ResultRow:
+    """A published number of the matrix, which leaves open what papers leave open."""
+    open_ones = dict.fromkeys(("resolution_px", "identities", "images_per_identity", "seed"))
+    about: dict[str, Any] = {"sweep": "", "profile": "", "cell": "", "origin": "published", "source": "Table B.2"}
+    return a_row(metric, value, **{**about, **open_ones, "code_version": "", **changes})
+
+
+def matrix_rows() -> list[ResultRow]:
+    """A published matrix at a small size, without pictures: 37 setups of 12 defenses, those of one attack refused."""
+    rng = np.random.default_rng(0)
+    rows: list[ResultRow] = []
+    defenses = [*DEFENSES, "tl_dmi", "trap_mid", "gaussian_blur", "dp_sgd(batch_norm=group)"]
+    for i in range(MATRIX_SETUPS):
+        attack = "ppa" if i >= REFUSED_FROM else "gmi"
+        setup: dict[str, Any] = {
+            **{"sweep": "matrix", "profile": "mini", "setup": f"S{i + 1:02d}", "stand_ins": STAND_INS},
+            **{"certainty": "inferred" if i >= INFERRED_FROM else "certain", "attack": attack, "attack_name": attack},
+        }
+        for defense in defenses:
+            cell = {**setup, "defense": defense, "defense_name": defense.partition("(")[0], "defense_params": defense}
+            if i >= REFUSED_FROM:
+                lost = {"status": "refused", "reason": "attack not registered: ppa", "access": ""}
+                rows += [a_row(f"metric_{k}", None, **cell, **lost) for k in range(10)]
+                continue
+            natural, found = rng.uniform(80, 99), rng.uniform(5, 90)
+            span = {"low": natural - 1, "high": min(100.0, natural + 1), "interval": "95 % Wilson"}
+            rows.append(a_row("natural_accuracy", natural, **cell, **span))
+            span = {"low": found - 5, "high": found + 5, "interval": "95 % bootstrap over identities"}
+            rows.append(a_row("attack_accuracy_at_1", found, chance=0.5, **cell, **span))
+    return rows
+
+
+def matrix_published() -> list[ResultRow]:
+    """For the undefended model and BiDO of every setup."""
+    sd = {"spread": 4.6, "spread_kind": "standard deviation"}
+    return [
+        row
+        for i in range(MATRIX_SETUPS)
+        for row in (
+            a_publication("natural_accuracy", 86.9, setup=f"S{i + 1:02d}"),
+            a_publication("attack_accuracy_at_1", 78.47, setup=f"S{i + 1:02d}", **sd),
+            a_publication("natural_accuracy", 79.85, setup=f"S{i + 1:02d}", defense="bido"),
+            a_publication("attack_accuracy_at_1", 43.53, setup=f"S{i + 1:02d}", defense="bido", remark="text: <43.3>"),
+        )
+    ]
+
+
+@pytest.fixture
+def publication() -> Callable[..., ResultRow]:
+    return a_publication
+
+
+@pytest.fixture(scope="session")
+def matrix() -> tuple[list[ResultRow], list[ResultRow]]:
+    """(rows, published rows) of a matrix of 37 setups, 17 of them refused."""
+    return matrix_rows(), matrix_published()

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 from dashboards.build import POLICY, BuildReport, build, build_page
 from midef.core import ArtifactKey, DamagedArtifact, Recipe, ResultRow, SpecError, StoreError
 from midef.storage import Store
+from midef.storage.published import write_published
 
 Cell = Callable[..., list[ResultRow]]
 
@@ -226,6 +228,49 @@ def test_build_from_a_store(cell: Cell, shelf: Any, tmp_path: Path) -> None:
     assert page["header"]["sweep"] == "nightly", "the plan's name, also for a cell another sweep measured first"
     with pytest.raises(SpecError, match=r"this store has no sweep 'weekly'; .*Known: nightly"):
         build(str(tmp_path / "store"), tmp_path / "other", sweep="weekly")
+
+
+def test_a_matrix_names_its_stand_ins_certainty_and_refusals(
+    matrix: tuple[list[ResultRow], list[ResultRow]], shelf: Any, tmp_path: Path
+) -> None:
+    report = build_page(matrix[0], shelf.fetch, tmp_path, store_name="store", published=matrix[1])
+    setups = {s["name"]: s for s in page_of(report)["setups"]}
+    assert len(setups) == 37
+    assert (setups["S01"]["label"], setups["S37"]["label"]) == ("S01 (certain)", "S37 (inferred)")
+    assert setups["S01"]["title"].startswith("S01 (certain): gmi")
+    assert setups["S01"]["stand_ins"] == [
+        ["vgg16_tiny", "vgg16"],
+        ["synthetic_faces", "celeba (private)"],
+        ["32 px", "64 px"],
+        ["training and attacks at the budget of mini", ""],
+    ]
+    assert setups["S01"]["stamp"].startswith("mini profile, not comparable with published numbers; stands in: vgg16_t")
+    assert setups["S01"]["refused"] == ""
+    refused = setups["S37"]
+    assert refused["refused"] == "attack not registered: ppa (12 cells)"
+    assert refused["figure"] is None
+    assert [c["key"] for c in refused["columns"]] == ["defense", "published"]
+    assert refused["problems"] == ["refused: attack not registered: ppa (12 cells)"]
+    assert refused["cells"] == [0, 0, 12, 0]
+    assert (tmp_path / "data.js").stat().st_size < 2 * 2**20
+
+
+def test_published_numbers_of_the_store_are_shown(cell: Cell, publication: Any, tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    rows = [replace(r, reconstructions_key="", scores_key="") for r in cell("none")]
+    store.results.write(rows[0].cell, rows)
+    papers = [
+        publication("natural_accuracy", 86.9, setup=rows[0].setup),
+        publication("attack_accuracy_at_1", 78.47, setup=rows[0].setup, spread=4.6, remark="the text says 78.1"),
+    ]
+    write_published(store, papers)
+    (setup,) = page_of(build(str(tmp_path / "store"), tmp_path / "page"))["setups"]
+    assert setup["columns"][-1]["key"] == "published"
+    assert setup["rows"][0]["cells"][-1] == ["pub. 86.90 / 78.47", "± 4.60 †", 78.47]
+    assert ["published attack accuracy@1", "78.47 ± 4.60 %, not measured here"] in setup["rows"][0]["details"]
+    assert ["source", "Table B.2"] in setup["rows"][0]["details"]
+    assert ["remark", "the text says 78.1"] in setup["rows"][0]["details"]
+    assert "† none: the text says 78.1" in setup["footnotes"]
 
 
 def test_a_store_that_is_not_there(tmp_path: Path) -> None:

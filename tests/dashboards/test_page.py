@@ -7,6 +7,7 @@ import csv
 import io
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -348,3 +349,107 @@ def test_labels_in_the_plot_do_not_cover_each_other(show: Any, realistic: list[R
     for i, (one, l1, t1, r1, b1) in enumerate(boxes):
         for other, l2, t2, r2, b2 in boxes[:i]:
             assert min(r1, r2) <= max(l1, l2) + 1 or min(b1, b2) <= max(t1, t2) + 3, f"{one} covers {other}"
+
+
+@pytest.fixture(scope="session")
+def matrix_index(matrix: tuple[list[ResultRow], list[ResultRow]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows, papers = matrix
+
+    def fetch(key: Any) -> Path:
+        raise AssertionError("no pictures are stored")
+
+    return build_page(rows, fetch, tmp_path_factory.mktemp("matrix"), store_name="store", published=papers).index
+
+
+@pytest.fixture
+def matrix_page(context: Any, matrix_index: Path) -> Iterator[Watched]:
+    watched = Watched(context, matrix_index)
+    yield watched
+    watched.check()
+    watched.page.close()
+
+
+def test_stand_ins_are_on_the_banner_and_in_a_table(matrix_page: Watched) -> None:
+    page = matrix_page.open("#setup=S03")
+    stamp = page.inner_text("#stamp")
+    assert stamp.startswith("mini profile, not comparable with published numbers; stands in: vgg16_tiny for vgg16; ")
+    script = "rows => rows.map(tr => [...tr.cells].map(td => td.textContent))"
+    assert page.eval_on_selector_all("#standins tbody tr", script) == [
+        ["vgg16_tiny", "vgg16"],
+        ["synthetic_faces", "celeba (private)"],
+        ["32 px", "64 px"],
+        ["training and attacks at the budget of mini"],
+    ]
+    notes = page.eval_on_selector_all("#plot .annotation-text", "found => found.map(t => t.textContent)")
+    assert "mini profile with stand-ins, not the published setup" in notes
+
+
+def test_certainty_is_beside_every_setup_id(matrix_page: Watched) -> None:
+    page = matrix_page.open()
+    options = page.eval_on_selector_all("#setup option", "found => found.map(o => o.textContent)")
+    listed = page.eval_on_selector_all("#setups tbody tr td:first-child", "found => found.map(t => t.textContent)")
+    assert len(options) == len(listed) == 37
+    words = ["certain"] * 31 + ["inferred"] * 6
+    assert listed == [f"S{i + 1:02d} ({word})" for i, word in enumerate(words)]
+    assert options == [label + (" – refused" if i >= 20 else "") for i, label in enumerate(listed)]
+    assert page.inner_text("#title").startswith("S01 (certain): ")
+
+
+def test_refused_setups_are_listed_with_the_reason(matrix_page: Watched) -> None:
+    page = matrix_page.open()
+    assert page.inner_text("#setups summary") == "37 setups: 20 with results, 17 refused"
+    page.click("#setups summary")
+    reasons = page.eval_on_selector_all("#setups tr.refused td:last-child", "found => found.map(t => t.textContent)")
+    assert reasons == ["attack not registered: ppa (12 cells)"] * 17
+    page.click("#setups a >> text=S33 (inferred)")
+    page.wait_for_selector("#refused:not([hidden])")
+    assert page.input_value("#setup") == "S33"
+    for place in ("#refused", "#noplot", "#problems"):
+        assert "refused: attack not registered: ppa (12 cells)" in page.inner_text(place)
+    assert [row[0][0] for row in table_of(page)][:1] == ["none"]
+    assert {len(row) for row in table_of(page)} == {2}  # the name and what is published
+    assert page.get_attribute("#setups tr[data-name=S33]", "aria-current") == "true"
+
+
+def test_published_values_are_in_the_table_the_plot_and_the_overlay(matrix_page: Watched) -> None:
+    page = matrix_page.open("#setup=S02")
+    published = {row[0][0]: row[-1] for row in table_of(page)}
+    assert published["none"] == ("pub. 86.90 / 78.47", "± 4.60")
+    assert published["bido"] == ("pub. 79.85 / 43.53", "†")
+    assert published["tl_dmi"] == ("–", "")
+    assert page.is_visible("#diamond")
+    assert "† bido: text: <43.3>" in page.inner_text("#footnotes")
+    place = """(() => {
+        const g = document.getElementById('plot'), l = g._fullLayout, b = g.getBoundingClientRect();
+        const t = g.data.find(t => t.name === 'published'), i = t.x.indexOf(79.85);
+        return [b.left + l.margin.l + l.xaxis.d2p(t.x[i]), b.top + l.margin.t + l.yaxis.d2p(t.y[i])];
+    })()"""
+    x, y = page.evaluate(place)
+    page.mouse.move(x - 5, y - 3)
+    page.mouse.move(x, y)
+    page.wait_for_selector("#hover:not([hidden])")
+    said = page.inner_text("#hover")
+    for word in ("bido", "43.53 %, not measured here", "Table B.2", "text: <43.3>"):
+        assert word in said
+
+
+def test_a_page_without_published_values_says_nothing_of_them(show: Any, realistic: list[ResultRow]) -> None:
+    page = show(realistic).open()
+    assert page.is_hidden("#diamond") and page.is_hidden("#standins")
+    assert "pub." not in page.inner_text("main")
+
+
+def test_a_matrix_fits_the_window_and_loads_fast(matrix_page: Watched) -> None:
+    times = []
+    for _ in range(3):  # the quickest: a busy machine slows any of them
+        start = time.perf_counter()
+        page = matrix_page.open("#setup=S02")
+        times.append(time.perf_counter() - start)
+        if times[-1] < 3:
+            break
+    assert min(times) < 3
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    start = time.perf_counter()
+    page.select_option("#setup", "S37")
+    assert page.inner_text("#title").startswith("S37 (inferred)")
+    assert time.perf_counter() - start < 1

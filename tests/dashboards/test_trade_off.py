@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dashboards._labels import Box, place_labels
 from dashboards.trade_off import COLOURS, GREY, assign_colours, draw
 from midef.core import ResultRow
-from midef.core.summary import by_setup, summarise
+from midef.core.summary import by_setup, published_of, summarise
 
 
 def luminance(colour: str) -> float:
@@ -107,3 +107,34 @@ def test_labels_stay_inside(anchors: list[tuple[float, float]]) -> None:
     for (x, y), p in zip(anchors, placed, strict=True):
         assert x + p.dx - 40 >= -1 and x + p.dx + 40 <= 601
         assert y + p.dy - 7 >= -1 and y + p.dy + 7 <= 481
+
+
+def test_published_points_are_diamonds_joined_to_ours(cell: Callable[..., list[ResultRow]], publication: Any) -> None:
+    rows = [*cell("none"), *cell("bido"), *cell("loft(rank=16)")]
+    setup = rows[0].setup
+    papers = [
+        publication(metric, value, setup=setup, defense=defense)
+        for defense, acc, attack in (("none", 86.9, 78.47), ("bido", 79.85, 43.53), ("tts", 70.0, 20.0))
+        for metric, value in (("natural_accuracy", acc), ("attack_accuracy_at_1", attack))
+    ] + [publication("attack_accuracy_at_1", 3.0, setup=setup, defense="loft(rank=16)")]
+    group = summarise(rows)
+    figure = draw(group, published=published_of(setup, papers))
+    index = {row.defense: i for i, row in enumerate(group)}
+    (diamonds,) = traces(figure, "published")
+    assert diamonds.marker.symbol == "diamond-open"
+    drawn = dict(zip(diamonds.customdata, zip(diamonds.x, diamonds.y, strict=True), strict=True))
+    # A defense that is not here has nothing to be joined to, and half a point is none.
+    assert drawn == {index["none"]: (86.9, 78.47), index["bido"]: (79.85, 43.53)}
+    (lines,) = traces(figure, "ours to published")
+    ours = {i: (row.natural_accuracy.mean, row.attack_accuracy_at_1.mean) for i, row in enumerate(group)}
+    ends = list(zip(lines.x, lines.y, strict=True))
+    assert sorted(zip(ends[::3], ends[1::3], strict=True)) == sorted((ours[i], at) for i, at in drawn.items())
+    assert set(ends[2::3]) == {(None, None)}
+    (left, right), (bottom, top) = figure.layout.xaxis.range, figure.layout.yaxis.range
+    assert all(left < x < right and top < y < bottom for x, y in drawn.values())
+    assert figure.data[-1].name == "selection"
+
+
+def test_without_published_numbers_nothing_is_drawn_of_them(realistic: list[ResultRow]) -> None:
+    figure = draw(next(iter(by_setup(summarise(realistic)).values())))
+    assert not traces(figure, "published") and not traces(figure, "ours to published")

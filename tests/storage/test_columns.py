@@ -65,7 +65,7 @@ def test_rows_come_back_as_they_were(rows: list[ResultRow]) -> None:
 def test_columns_are_typed_as_the_fields_are() -> None:
     assert ROW_SCHEMA.names == [f.name for f in fields(ResultRow)]
     assert ROW_SCHEMA.field("metric") == pa.field("metric", pa.string(), nullable=False)
-    assert ROW_SCHEMA.field("seed") == pa.field("seed", pa.int64(), nullable=False)
+    assert ROW_SCHEMA.field("seed") == pa.field("seed", pa.int64(), nullable=True)
     assert ROW_SCHEMA.field("value") == pa.field("value", pa.float64(), nullable=True)
     assert ROW_SCHEMA.field("n") == pa.field("n", pa.int64(), nullable=True)
 
@@ -76,7 +76,7 @@ def test_columns_are_typed_as_the_fields_are() -> None:
         ({"unit": 3}, "column 'unit' holds string"),
         ({"value": "high"}, "column 'value' holds double"),
         ({"seed": 2**63}, "column 'seed' holds int64"),
-        ({"unit": None}, "column 'unit' must not be None; only value, low"),
+        ({"unit": None}, "column 'unit' must not be None; only resolution_px, identities"),
     ],
     ids=["number as text", "text as number", "too large", "none"],
 )
@@ -114,15 +114,104 @@ def test_a_flipped_bit_never_gives_other_rows() -> None:
     assert found > 100
 
 
-def test_rows_of_an_older_schema_are_read_with_defaults_for_what_came_later() -> None:
-    row = _example()
-    later = ["attack_params", "evaluator_resolution_px", "resize", "counted", "group_size", "knn_reference"]
-    old = table_from_rows([row]).drop_columns(later).replace_schema_metadata({SCHEMA_KEY: b"1"})
-    (read,) = rows_from_table(from_parquet(to_parquet(old), "old"))
-    absent = {"attack_params": "", "resize": "", "counted": "", "knn_reference": ""}
-    assert read == replace(row, evaluator_resolution_px=None, group_size=None, **absent)
-    (only,) = from_parquet(to_parquet(old), "old", columns=["metric", "group_size"]).to_pylist()
-    assert only == {"metric": row.metric, "group_size": None}
+def _texts(*names: str) -> list[pa.Field]:
+    return [pa.field(name, pa.string(), nullable=False) for name in names]
+
+
+def _numbers(kind: pa.DataType, *names: str, nullable: bool = True) -> list[pa.Field]:
+    return [pa.field(name, kind, nullable=nullable) for name in names]
+
+
+# The columns as midef wrote them then, not derived from what ResultRow is today.
+SCHEMA_1 = [
+    *_texts("sweep", "profile", "cell", "setup", "defense", "defense_name", "defense_params", "attack", "attack_name"),
+    *_texts("access", "architecture", "private", "public", "evaluator"),
+    *_numbers(pa.int64(), "resolution_px", "identities", "images_per_identity", "seed", nullable=False),
+    *_texts("metric"),
+    *_numbers(pa.float64(), "value"),
+    *_texts("unit", "larger_is"),
+    *_numbers(pa.float64(), "low", "high"),
+    *_texts("interval"),
+    *_numbers(pa.int64(), "n", "groups"),
+    *_numbers(pa.float64(), "spread"),
+    *_texts("spread_kind"),
+    *_numbers(pa.float64(), "chance", "evaluator_accuracy"),
+    *_texts("status", "reason", "origin", "source", "target_key", "reconstructions_key", "scores_key"),
+    *_texts("code_version", "device"),
+    *_numbers(pa.float64(), "wall_s", "peak_memory_mb"),
+    *_numbers(pa.int64(), "queries"),
+]
+SCHEMA_2 = [
+    *SCHEMA_1,
+    *_texts("attack_params"),
+    *_numbers(pa.int64(), "evaluator_resolution_px"),
+    *_texts("resize", "counted"),
+    *_numbers(pa.int64(), "group_size"),
+    *_texts("knn_reference"),
+]
+OLDER = {1: SCHEMA_1, 2: SCHEMA_2}
+ADDED_IN_2: dict[str, Any] = {
+    **{"attack_params": "", "evaluator_resolution_px": None, "resize": "", "counted": "", "group_size": None},
+    **{"knn_reference": ""},
+}
+ADDED_IN_3: dict[str, Any] = {"certainty": "", "stand_ins": "", "remark": ""}
+DEFAULTS = {1: ADDED_IN_2 | ADDED_IN_3, 2: ADDED_IN_3}
+
+
+def old_file(version: int, columns: list[pa.Field] | None = None, **metadata: str) -> bytes:
+    """A results file as midef wrote it under an older schema: one line, no value a default."""
+    of_type = {pa.string(): "measured", pa.int64(): 3, pa.float64(): 0.5}
+    columns = columns if columns is not None else OLDER[version]
+    line = {column.name: "ok" if column.name == "status" else of_type[column.type] for column in columns}
+    about = {SCHEMA_KEY: str(version).encode(), **{k.encode(): v.encode() for k, v in metadata.items()}}
+    return to_parquet(pa.Table.from_pylist([line], schema=pa.schema(columns, metadata=about)))
+
+
+@pytest.mark.parametrize("version", OLDER)
+def test_rows_of_an_older_schema_are_read_with_defaults_for_what_came_later(version: int) -> None:
+    (read,) = rows_from_table(from_parquet(old_file(version), "old"))
+    assert read == replace(_example(), **DEFAULTS[version])
+
+
+@pytest.mark.parametrize("version", OLDER)
+@pytest.mark.parametrize(
+    "columns",
+    [["cell", "status"], ["seed", "status", "cell"], ["metric", "group_size"], ["certainty"], ["remark", "value"]],
+    ids="+".join,
+)
+def test_some_columns_of_an_older_file(version: int, columns: list[str]) -> None:
+    table = from_parquet(old_file(version), "old", columns=columns)
+    whole = vars(replace(_example(), **DEFAULTS[version]))
+    assert table.to_pylist() == [{name: whole[name] for name in columns}]
+    assert table.schema.equals(pa.schema([ROW_SCHEMA.field(name) for name in columns]))
+
+
+@pytest.mark.parametrize("version", OLDER)
+@pytest.mark.parametrize("columns", [None, ["cell", "status"]])
+def test_an_older_file_keeps_its_own_metadata(version: int, columns: list[str] | None) -> None:
+    table = from_parquet(old_file(version, midef_compaction="7"), "old", columns=columns)
+    assert table.schema.metadata[b"midef_compaction"] == b"7"
+    assert table.schema.metadata[SCHEMA_KEY] == str(version).encode()
+
+
+@pytest.mark.parametrize("version", OLDER)
+@pytest.mark.parametrize("columns", [None, ["cell", "seed"]])
+@pytest.mark.parametrize(
+    "field",
+    [pa.field("seed", pa.string(), nullable=False), pa.field("cell", pa.int64(), nullable=False)],
+    ids=["seed as text", "cell as number"],
+)
+def test_an_older_file_with_another_type_is_not_ours(version: int, columns: list[str] | None, field: pa.Field) -> None:
+    other = [field if column.name == field.name else column for column in OLDER[version]]
+    with pytest.raises(UnreadableFile, match="expected the columns"):
+        from_parquet(old_file(version, other), "old", columns)
+
+
+def test_an_older_file_with_a_gap_in_a_column_that_has_none_is_not_ours() -> None:
+    nullable = [pa.field(column.name, column.type) for column in SCHEMA_2]
+    table = pa.Table.from_pylist([{"cell": None}], schema=pa.schema(nullable, metadata={SCHEMA_KEY: b"2"}))
+    with pytest.raises(UnreadableFile, match="expected the columns"):
+        from_parquet(to_parquet(table), "old")
 
 
 @pytest.mark.parametrize("column", ["sweep", "status"])
@@ -135,7 +224,7 @@ def test_an_older_file_without_a_column_it_had_is_not_ours(column: str) -> None:
 
 def _example() -> ResultRow:
     """Every column with a value of its type that is no default."""
-    values = {str: "measured", int: 3, float: 0.5}
+    values: dict[type, Any] = {str: "measured", int: 3, float: 0.5}
     hints = get_type_hints(ResultRow)
     given = {f.name: values[(get_args(hints[f.name]) or (hints[f.name],))[0]] for f in fields(ResultRow)}
     return ResultRow(**{**given, "status": "ok"})

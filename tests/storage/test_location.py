@@ -13,7 +13,7 @@ import pytest
 
 from midef.core import StoreError
 from midef.storage import Store
-from midef.storage.location import is_full
+from midef.storage.location import is_full, this_machine
 
 
 def test_files_lists_everything_but_private_things(store: Store) -> None:
@@ -91,14 +91,15 @@ def test_a_full_disk_is_recognised(error: Exception, expected: bool) -> None:
     assert is_full(error) is expected
 
 
-def test_sweeping_takes_only_old_things_of_dead_processes(local_store: Store) -> None:
+def test_sweeping_takes_things_of_dead_processes_here_and_old_ones_of_others(local_store: Store) -> None:
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-    host = socket.gethostname()
+    host = this_machine()
     private = Path(local_store.uri) / "artifacts/.tmp"
     names = {
         "old_dead": f"{host}-{dead.stdout.strip()}-1",
         "old_running": f"{host}-{os.getpid()}-2",
         "old_elsewhere": "another-host-7-3",
+        "young_elsewhere": "another-host-7-6",
         "young_dead": f"{host}-{dead.stdout.strip()}-4",
         "old_but_growing": f"{host}-{dead.stdout.strip()}-5",
     }
@@ -109,8 +110,8 @@ def test_sweeping_takes_only_old_things_of_dead_processes(local_store: Store) ->
             os.utime(private / name, (0, 0))
             if what != "old_but_growing":
                 os.utime(private / name / "weights.npz", (0, 0))
-    assert local_store.artifacts.sweep_tmp() == 2
-    kept = {names["old_running"], names["young_dead"], names["old_but_growing"]}
+    assert local_store.artifacts.sweep_tmp() == 4
+    kept = {names["old_running"], names["young_elsewhere"]}
     assert {path.name for path in private.iterdir()} == kept
 
 
