@@ -7,16 +7,17 @@ import json
 import logging
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import midef
 from midef.core.errors import MidefError, PreflightError
 
-EXIT_OK, EXIT_FAILURES, EXIT_INTERRUPTED = 0, 1, 130
+EXIT_OK, EXIT_FAILURES, EXIT_BUDGET, EXIT_INTERRUPTED = 0, 1, 4, 130
 DEFAULT_STORE = "midef-store"
+_WATCH_S = 10.0
 CHECKED = (
     *("torch", "torchvision", "timm", "opacus", "opencv-python-headless"),
     *("ray", "optuna", "pyarrow", "pandas", "plotly"),
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
     0 ok; 1 finished with failed cells; 2 wrong usage or specification; 3 something is missing on this machine;
-    130 interrupted, what is finished is stored.
+    4 the budget was reached, the same command goes on; 130 interrupted, what is finished is stored.
     """
     options = _parser().parse_args(arguments)
     level = logging.DEBUG if getattr(options, "verbose", False) else logging.WARNING
@@ -68,13 +69,23 @@ def _parser() -> argparse.ArgumentParser:
     run = add("run", "run a sweep; what is stored is not done again", _run, config=True)
     for verb in (plan, run):
         verb.add_argument("--retry-failed", action="store_true", help="try cells that failed before again")
-    run.add_argument("--address", default="", help="a running Ray cluster (default: one found here, or started)")
-    run.add_argument("--cpus", type=int, help="CPUs of a Ray started here (default: all)")
-    run.add_argument("--dashboard", action="store_true", help="build the dashboard at the end")
-    run.add_argument("--out", type=Path, default=Path("midef-dashboard"), help="folder of the dashboard")
-    run.add_argument("--verbose", action="store_true", help="let Ray and the stages speak")
+        verb.add_argument(
+            "--only", action="append", default=[], metavar="KEY=VALUE", help="cells to do: defense=midre (repeatable)"
+        )
+    retry = add("retry", "run cells that failed again", _retry, config=True)
+    retry.add_argument("--failed", action="store_true", required=True, help="cells whose stored result is a failure")
+    retry.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of these: error=oom, error=TEXT, defense=midre (repeatable)",
+    )
+    for verb in (run, retry):
+        _takes_run_options(verb)
     status = add("status", "what a store holds and what a sweep still lacks; reads the store only", _status)
     status.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument("--watch", action="store_true", help="say it again every 10 s while a driver runs")
     table = add("table", "the results as a table", _table)
     table.add_argument("--sweep", help="a sweep of this store (default: the latest)")
     table.add_argument("--format", choices=("text", "md", "csv"), default="text")
@@ -82,7 +93,10 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("what", choices=LISTED)
     listing.add_argument("--markdown", action="store_true")
     listing.add_argument("--json", action="store_true")
-    add("doctor", "check this machine, and the data of a sweep", _doctor, config=True)
+    doctor = add("doctor", "check this machine, and the data of a sweep", _doctor, config=True)
+    doctor.add_argument("--cluster", action="store_true", help="check every node of the running Ray cluster instead")
+    doctor.add_argument("--address", default="", help="of the cluster (default: the one found here)")
+    doctor.add_argument("--nodes", type=int, help="how many nodes there should be")
     dashboard = add("dashboard", "build the static dashboard", _dashboard)
     dashboard.add_argument("action", choices=("build",))
     dashboard.add_argument("--sweep", help="a sweep of this store (default: the latest)")
@@ -102,12 +116,76 @@ def _parser() -> argparse.ArgumentParser:
 def _takes_config(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("config", nargs="?", default="smoke", help="a YAML file or a named sweep (smoke)")
     verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override: seeds=[0,1,2]")
+    verb.add_argument("--profile", help="budget and stand-ins: smoke, mini, small, paper (default: the sweep's)")
+    for role in ("private", "public"):
+        verb.add_argument(
+            f"--{role}",
+            metavar="DATA",
+            help=f"{role} images of every setup: a folder or archive, or as in a sweep: image_folder(path=faces.zip)",
+        )
+
+
+def _takes_run_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--address", default="", help="a running Ray cluster (default: one found here, or started)")
+    verb.add_argument("--cpus", type=_positive, help="CPUs of a Ray started here (default: all)")
+    verb.add_argument("--retries", type=_count, default=1, help="more tries of a piece whose process died (default 1)")
+    verb.add_argument("--max-gpu-hours", type=_hours, help="begin nothing that goes beyond; the run can be resumed")
+    verb.add_argument(
+        "--hang-after", type=_positive, default=1800, metavar="S", help="end a piece without progress (default 1800)"
+    )
+    verb.add_argument("--dashboard", action="store_true", help="build the dashboard at the end")
+    verb.add_argument("--out", type=Path, default=Path("midef-dashboard"), help="folder of the dashboard")
+    verb.add_argument("--verbose", action="store_true", help="let Ray and the stages speak")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
+    return int(text)
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = -1.0
+    if not 0 < hours < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of hours above 0, got {text!r}")
+    return hours
+
+
+def _spec(options: argparse.Namespace) -> Any:
+    from sweep.spec import read_spec
+
+    overrides = list(options.set)
+    if options.profile:
+        overrides.append(f"profile={options.profile}")
+    spec = read_spec(options.config, overrides)
+    own = {
+        role: _data(text, labelled=role == "private") for role in ("private", "public") if (text := vars(options)[role])
+    }
+    return spec.model_copy(update=own)
+
+
+def _data(text: str, *, labelled: bool) -> str | dict[str, Any]:
+    """A data set as a sweep writes it, or a path to a folder or archive of images."""
+    from midef.datasets import DATASETS
+
+    if text.partition("(")[0].partition(":")[0] in DATASETS.names():
+        return text
+    return {"name": "image_folder", "path": str(Path(text).expanduser().absolute()), "labelled": labelled}
 
 
 def _sweep(options: argparse.Namespace) -> Any:
-    from sweep.spec import read_spec, resolve
+    from sweep.spec import resolve
 
-    return resolve(read_spec(options.config, options.set))
+    return resolve(_spec(options))
 
 
 def _existing_store(uri: str) -> Any:
@@ -123,42 +201,84 @@ def _existing_store(uri: str) -> Any:
 
 def _plan(options: argparse.Namespace) -> int:
     from sweep.plan import make_plan, plan_text
+    from sweep.selection import choose_cells
 
     sweep = _sweep(options)
-    plan = make_plan(sweep, _existing_store(options.store), retry_failed=options.retry_failed)
+    chosen = choose_cells(sweep, options.only)
+    plan = make_plan(sweep, _existing_store(options.store), retry_failed=options.retry_failed, chosen=chosen)
     if options.json:
-        counts = {"cells": len(sweep.cells), "done": len(plan.done), "to_build": len(plan.nodes)}
+        counts = {"cells": len(plan.cells), "done": len(plan.done), "to_build": len(plan.nodes)}
         counts |= {"failed_before": len(plan.failed_before), "refused": len(plan.refused)}
         shared = {"unshared": dict(plan.unshared), "shared": dict(plan.shared), "cached": dict(plan.cached)}
-        _say(json.dumps({"sweep": sweep.name, "digest": sweep.digest, **counts, **shared}, indent=1))
+        cost = asdict(plan.cost())
+        _say(json.dumps({"sweep": sweep.name, "digest": sweep.digest, **counts, **shared, "cost": cost}, indent=1))
         return EXIT_OK
     _say(plan_text(plan))
     if options.expand:
         done = {c.cell.digest for c in plan.done}
         failed = {c.cell.digest for c in plan.failed_before}
-        for c in sweep.cells:
+        for c in plan.cells:
             state = "done" if c.cell.digest in done else "failed" if c.cell.digest in failed else "to do"
             state = "refused" if c.refused else state
-            _say(f"{c.cell.digest[:10]}  {state:<8}{c.cell.setup.id}  {c.cell.defense.label}  seed {c.cell.seed}")
+            sure = f" ({c.cell.setup.certainty})" if c.cell.setup.certainty else ""
+            _say(f"{c.cell.digest[:10]}  {state:<8}{c.cell.setup.id}{sure}  {c.cell.defense.label}  seed {c.cell.seed}")
     return EXIT_OK
 
 
 def _run(options: argparse.Namespace) -> int:
     from midef.storage import Store
-    from sweep.plan import plan_text, refusals
+    from sweep.selection import choose_cells
 
     sweep = _sweep(options)
-    store = Store.open(options.store)
+    chosen = choose_cells(sweep, options.only)
+    return _run_cells(sweep, Store.open(options.store), options, chosen, retry_failed=options.retry_failed)
+
+
+def _retry(options: argparse.Namespace) -> int:
+    """Say which cells failed and match, then run these."""
+    from midef.storage import Store
+    from sweep.selection import choose_failed
+
+    sweep = _sweep(options)
+    store = Store.open(options.store, create=False)
+    reasons = {row.cell: row.reason for row in store.results.read() if row.status == "failed"}
+    chosen = choose_failed(sweep, options.filter, store.results.cells(), reasons)
+    again = [c for c in sweep.cells if chosen(c)]
+    if not again:
+        _say(f"nothing to retry: no failed cell of sweep {sweep.name} matches")
+        return EXIT_OK
+    _say(f"retrying {len(again)} cells:")
+    for c in again:
+        _say(f"  {c.cell.setup.id}  {c.cell.defense.label}  seed {c.cell.seed}: {reasons.get(c.cell.digest, '')}")
+    return _run_cells(sweep, store, options, chosen, retry_failed=True)
+
+
+def _run_cells(sweep: Any, store: Any, options: argparse.Namespace, chosen: Any, *, retry_failed: bool) -> int:
+    from sweep.plan import plan_text, refusals
     from sweep.runner import RunOptions, failure_text, prepare, run_plan
 
-    plan = prepare(sweep, store, retry_failed=options.retry_failed)
+    stopped = ""
+    plan = prepare(sweep, store, retry_failed=retry_failed, chosen=chosen)
     if plan.nodes:
         head = f"resuming sweep {sweep.name}" if plan.done or any(plan.cached.values()) else f"sweep {sweep.name}"
         _say(f"{head}: {len(plan.done)} cells done, {sum(len(n.cells) for n in plan.nodes.values())} to do")
         _say(plan_text(plan))
         _say("")
-        outcome = run_plan(plan, store, RunOptions(address=options.address, cpus=options.cpus, verbose=options.verbose))
-        _say(f"built {outcome.built} artifacts, wrote {outcome.rows} cells")
+        outcome = run_plan(
+            plan,
+            store,
+            RunOptions(
+                address=options.address,
+                cpus=options.cpus,
+                retries=options.retries,
+                max_gpu_hours=options.max_gpu_hours,
+                hang_s=options.hang_after,
+                verbose=options.verbose,
+            ),
+        )
+        stopped = outcome.stopped
+        spent = f", {outcome.gpu_hours:.2f} GPU-hours" if outcome.gpu_hours else ""
+        _say(f"built {outcome.built} artifacts, wrote {outcome.rows} cells{spent}")
         if outcome.failed:
             _say(f"failed:\n{failure_text(outcome)}")
     elif plan.rows_only:
@@ -171,41 +291,31 @@ def _run(options: argparse.Namespace) -> int:
         for line in refusals(plan.refused):
             _say(f"refused: {line}")
     states = store.results.cells()
-    failed = [c for c in sweep.cells if not c.refused and states.get(c.cell.digest) != "ok"]
+    failed = [c for c in plan.cells if not c.refused and states.get(c.cell.digest) != "ok"]
     _say("")
     _print_table(store, sweep.name, "text")
     if options.dashboard:
         _build_dashboard(options.store, options.out, sweep.name, with_private_exemplars=False)
+    if stopped:
+        sys.stderr.write(f"midef: {stopped}; what is finished is stored, the same command goes on from there\n")
+        return EXIT_BUDGET if stopped == "budget reached" else EXIT_INTERRUPTED
     return EXIT_FAILURES if failed else EXIT_OK
 
 
 def _status(options: argparse.Namespace) -> int:
+    import time
+
     from midef.storage import Store
+    from sweep.status import read_status, status_text
 
     store = Store.open(options.store, create=False)
-    cells = store.results.cells()
-    sweeps = []
-    for digest, _ in store.sweeps.sweeps():
-        manifest = store.sweeps.read_manifest(digest)
-        states = Counter(cells.get(str(row["cell"]), "missing") for row in manifest.rows)
-        sweeps.append({"sweep": json.loads(manifest.spec_json)["name"], "digest": digest, "cells": dict(states)})
-    artifacts = Counter(key.kind for key in store.artifacts.keys())  # noqa: SIM118  # a method, not a mapping
-    reasons = Counter(row.reason for row in store.results.read() if row.status == "failed")
-    if options.json:
-        _say(json.dumps({"sweeps": sweeps, "artifacts": dict(artifacts), "failures": dict(reasons)}, indent=1))
-        return EXIT_OK
-    _say(f"store {options.store}: {len(cells)} cells, " + (_counts(artifacts) or "no artifacts"))
-    for sweep in sweeps:
-        _say(f"{sweep['digest'][:10]}  {sweep['sweep']}: {_counts(sweep['cells'])}")
-    for reason, count in reasons.most_common(5):
-        _say(f"failed: {count} rows: {reason}")
-    if reasons:
-        _say("next: midef run CONFIG --retry-failed")
-    return EXIT_OK
-
-
-def _counts(counts: Any) -> str:
-    return ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
+    while True:
+        status = read_status(store)
+        _say(json.dumps(status.as_plain(), indent=1) if options.json else status_text(status))
+        if not options.watch or not any(s.driver and s.driver.is_alive for s in status.sweeps):
+            return EXIT_OK
+        time.sleep(_WATCH_S)
+        _say("")
 
 
 def _table(options: argparse.Namespace) -> int:
@@ -218,10 +328,11 @@ def _table(options: argparse.Namespace) -> int:
 def _print_table(store: Any, sweep: str | None, style: str) -> None:
     from midef.core.summary import csv_table, markdown_table, summarise, text_table
     from midef.storage import rows_of_sweep
+    from midef.storage.published import read_published
 
     rows = rows_of_sweep(store, sweep)
     draw = {"text": text_table, "md": markdown_table, "csv": csv_table}[style]
-    _say(draw(summarise(rows)) if rows else "no results yet")
+    _say(draw(summarise(rows), read_published(store)) if rows else "no results yet")
 
 
 def _dashboard(options: argparse.Namespace) -> int:
@@ -331,6 +442,8 @@ def _combines_with(defense: Any) -> str:
 
 def _doctor(options: argparse.Namespace) -> int:
     """Everything a sweep needs here, found or missing; exit 3 if something required is missing."""
+    if options.cluster:
+        return _doctor_cluster(options)
     import platform
     import shutil
     from importlib.metadata import PackageNotFoundError, version
@@ -366,6 +479,16 @@ def _doctor(options: argparse.Namespace) -> int:
     return 3 if lacking else EXIT_OK
 
 
+def _doctor_cluster(options: argparse.Namespace) -> int:
+    """Every node of the running cluster: versions, store, GPUs, token, network."""
+    from sweep.cluster_check import check_cluster
+
+    findings = check_cluster(options.store, address=options.address, expected_nodes=options.nodes)
+    for finding in findings:
+        _say(f"{'ok     ' if finding.ok else 'problem'}  {finding.text}")
+    return EXIT_OK if all(finding.ok for finding in findings) else 3
+
+
 def _doctor_weights(options: argparse.Namespace, said: str) -> None:
     """Which published weights the networks of this sweep could start from, and which of these files are here.
 
@@ -374,9 +497,8 @@ def _doctor_weights(options: argparse.Namespace, said: str) -> None:
     from midef.models import ARCHITECTURES
     from midef.models._weights import lines, weights_folder
     from sweep.profiles import profile_named
-    from sweep.spec import read_spec
 
-    spec = read_spec(options.config, options.set)
+    spec = _spec(options)
     profile = profile_named(spec.profile)
     wanted = [w for s in spec.setups for w in (*(s.architecture or [profile.architecture]), s.evaluator)]
     names = {ARCHITECTURES.parse(w or profile.evaluator)[0] for w in wanted}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from midef.core.canonical import digest
 from midef.core.errors import MidefError
 from midef.core.recipe import KINDS, ArtifactKey, Recipe
+from sweep.profiles import Profile
+from sweep.resources import gpus_of
 from sweep.spec import PlannedCell, Sweep
 
 if TYPE_CHECKING:
@@ -18,6 +20,28 @@ if TYPE_CHECKING:
 
 _TIMINGS_READ = 12
 """Stored artifacts whose seconds are read per kind of work, newest runs or not: enough for a median."""
+
+Chosen = Callable[[PlannedCell], bool]
+
+
+def everything(planned: PlannedCell) -> bool:
+    """Chooses every cell."""
+    return True
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds that stored artifacts of equal work took: fastest, median, slowest; how many; on what device."""
+
+    low: float
+    expected: float
+    worst: float
+    count: int
+    device: str
+
+    @property
+    def on_gpu(self) -> bool:
+        return not self.device.startswith("cpu")
 
 
 @dataclass
@@ -27,8 +51,12 @@ class Node:
     recipe: Recipe
     needs: frozenset[ArtifactKey]
     cells: tuple[PlannedCell, ...] = ()
-    expected_s: float | None = None
+    timing: Timing | None = None
     remaining_s: float = 0.0
+
+    @property
+    def expected_s(self) -> float | None:
+        return None if self.timing is None else self.timing.expected
 
     @property
     def key(self) -> ArtifactKey:
@@ -44,7 +72,8 @@ class Plan:
     """What is to be done and what is not.
 
     nodes: to build, inputs before what needs them; rows_only: cells whose scores are stored but whose rows are not;
-    done, failed_before, refused: cells by what is known of them; unshared: artifacts if nothing were shared.
+    done, failed_before, refused: cells by what is known of them; unshared: artifacts if nothing were shared;
+    cells: those the plan is about, all of the sweep's unless some were chosen.
     """
 
     sweep: Sweep
@@ -56,28 +85,74 @@ class Plan:
     shared: Counter[str] = field(default_factory=Counter)
     unshared: Counter[str] = field(default_factory=Counter)
     cached: Counter[str] = field(default_factory=Counter)
+    cells: tuple[PlannedCell, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         return not self.nodes and not self.rows_only
 
-    def expected(self) -> tuple[float, int]:
-        """Seconds of the nodes with a known timing, and how many nodes have none."""
-        known = [n.expected_s for n in self.nodes.values() if n.expected_s is not None]
-        return sum(known), len(self.nodes) - len(known)
+    def cost(self, kind: str | None = None) -> Cost:
+        """What the nodes of a kind (of all kinds) will take."""
+        return cost_of([n for n in self.nodes.values() if kind in (None, n.recipe.kind)], self.sweep.profile)
 
 
-def make_plan(sweep: Sweep, store: Store | None, *, retry_failed: bool = False) -> Plan:
+@dataclass(frozen=True)
+class Cost:
+    """Hours of work and of GPUs, each (low, expected, worst): if all went as fast as the fastest stored artifact of
+    equal work, as the median, as the slowest. unknown, gpu_unknown: nodes that were never timed (on a GPU), in no sum.
+    """
+
+    hours: tuple[float, float, float]
+    unknown: int
+    gpu_hours: tuple[float, float, float]
+    gpu_unknown: int
+    timed: int
+    devices: tuple[str, ...]
+
+
+def cost_of(nodes: Sequence[Node], profile: Profile) -> Cost:
+    """The cost of nodes under a profile. GPU-hours are of GPUs held; a timing of a CPU says nothing about them."""
+    hours, gpu_hours = [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]
+    unknown = gpu_unknown = 0
+    devices, timed = set(), {}
+    for node in nodes:
+        held, timing = gpus_of(node.recipe.kind, profile), node.timing
+        if held and (timing is None or not timing.on_gpu):
+            gpu_unknown += 1
+        if timing is None:
+            unknown += 1
+            continue
+        timed[node.work] = timing.count
+        devices.add(timing.device)
+        for i, seconds in enumerate((timing.low, timing.expected, timing.worst)):
+            hours[i] += seconds / 3600
+            if timing.on_gpu:
+                gpu_hours[i] += held * seconds / 3600
+    low, expected, worst = hours
+    gpu_low, gpu_expected, gpu_worst = gpu_hours
+    return Cost(
+        (low, expected, worst),
+        unknown,
+        (gpu_low, gpu_expected, gpu_worst),
+        gpu_unknown,
+        sum(timed.values()),
+        tuple(sorted(devices)),
+    )
+
+
+def make_plan(sweep: Sweep, store: Store | None, *, retry_failed: bool = False, chosen: Chosen = everything) -> Plan:
     """Which artifacts are missing, in an order that works, for the cells that have no result yet.
 
     store: None plans as if nothing were stored. retry_failed: plan cells whose stored result says failed, too.
+    chosen: the cells the plan is about.
     """
     states = store.results.cells() if store is not None else {}
     stored = store.artifacts.keys() if store is not None else set()
-    plan = Plan(sweep, {}, [], [], [], [])
-    _count(plan, sweep.cells, stored)
+    cells = tuple(planned for planned in sweep.cells if chosen(planned))
+    plan = Plan(sweep, {}, [], [], [], [], cells=cells)
+    _count(plan, cells, stored)
     wanted: dict[ArtifactKey, list[PlannedCell]] = defaultdict(list)
-    for planned in sweep.cells:
+    for planned in cells:
         state = states.get(planned.cell.digest)
         if planned.refused:
             plan.refused.append(planned)
@@ -89,10 +164,10 @@ def make_plan(sweep: Sweep, store: Store | None, *, retry_failed: bool = False) 
             plan.rows_only.append(planned)
         else:
             wanted[planned.recipes.scores.key].append(planned)
-    for cells in wanted.values():
-        _add(plan, cells[0].recipes.scores, stored)
-    for key, cells in wanted.items():
-        plan.nodes[key].cells = tuple(cells)
+    for same in wanted.values():
+        _add(plan, same[0].recipes.scores, stored)
+    for key, same in wanted.items():
+        plan.nodes[key].cells = tuple(same)
     _estimate(plan, store, stored)
     return plan
 
@@ -131,7 +206,7 @@ def _add(plan: Plan, recipe: Recipe, stored: set[ArtifactKey]) -> None:
 def _estimate(plan: Plan, store: Store | None, stored: set[ArtifactKey]) -> None:
     timings = _timings(store, stored, {n.work for n in plan.nodes.values()}) if store is not None else {}
     for node in plan.nodes.values():
-        node.expected_s = timings.get(node.work)
+        node.timing = timings.get(node.work)
     fallback = _relative_cost()
     dependants: dict[ArtifactKey, list[Node]] = defaultdict(list)
     for node in plan.nodes.values():
@@ -147,56 +222,63 @@ def _relative_cost() -> Mapping[str, float]:
     return dict.fromkeys(KINDS, 10.0) | {"target": 30.0, "prior": 200.0, "reconstructions": 20.0, "split": 5.0}
 
 
-def _timings(store: Store, stored: set[ArtifactKey], works: set[str]) -> dict[str, float]:
-    """Median seconds of stored artifacts of the same work."""
+def _timings(store: Store, stored: set[ArtifactKey], works: set[str]) -> dict[str, Timing]:
+    """Seconds of stored artifacts of the same work; those of a GPU, where both kinds of device did it."""
     kinds = {work.partition(":")[0] for work in works}
-    seconds: dict[str, list[float]] = defaultdict(list)
+    seconds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     by_kind: Counter[str] = Counter()
     for key in sorted(stored):
         if key.kind not in kinds or by_kind[key.kind] >= 4 * _TIMINGS_READ:
             continue
         by_kind[key.kind] += 1
         try:
-            work, wall_s = work_of(store.artifacts.recipe(key)), float(store.artifacts.meta(key)["wall_s"])
+            meta = store.artifacts.meta(key)
+            work, wall_s = work_of(store.artifacts.recipe(key)), float(meta["wall_s"])
         except MidefError:
             continue  # damaged: found again, and reported, when it is used
-        if work in works and len(seconds[work]) < _TIMINGS_READ:
-            seconds[work].append(wall_s)
-    return {work: median(values) for work, values in seconds.items()}
+        device = str(meta["facts"].get("device", "cpu"))
+        if work in works and len(seconds[work][device]) < _TIMINGS_READ:
+            seconds[work][device].append(wall_s)
+    found = {}
+    for work, by_device in seconds.items():
+        device = max(by_device, key=lambda name: (not name.startswith("cpu"), len(by_device[name]), name))
+        took = by_device[device]
+        found[work] = Timing(min(took), median(took), max(took), len(took), device)
+    return found
 
 
-def plan_text(plan: Plan, *, slots: int | None = None) -> str:
+def plan_text(plan: Plan) -> str:
     """Counts with and without sharing, what is cached, what it will cost."""
-    sweep = plan.sweep
-    cells = sweep.cells
+    sweep, cells = plan.sweep, plan.cells
     setups = len({c.cell.setup.id for c in cells})
     defenses = len({c.cell.defense for c in cells})
     seeds = len({c.cell.seed for c in cells})
+    to_do = len(cells) - len(plan.done) - len(plan.failed_before) - len(plan.refused)
+    several = setups * defenses * seeds == len(cells)
+    size = f"{setups} setups x {defenses} defenses x {seeds} seeds = {len(cells)} cells"
+    chosen = "" if len(cells) == len(sweep.cells) else f" of {len(sweep.cells)}, as chosen"
     lines = [
         f"sweep {sweep.name}  profile {sweep.profile.name}  ({sweep.digest[:10]})",
-        f"{setups} setups x {defenses} defenses x {seeds} seeds = {len(cells)} cells: {len(plan.done)} done, "
-        f"{len(cells) - len(plan.done) - len(plan.failed_before) - len(plan.refused)} to do, "
-        f"{len(plan.failed_before)} failed before, {len(plan.refused)} refused",
+        f"{size if several else f'{setups} setups, {len(cells)} cells'}{chosen}: {len(plan.done)} done, "
+        f"{to_do} to do, {len(plan.failed_before)} failed before, {len(plan.refused)} refused",
         "",
-        f"{'artifact':<16}{'unshared':>10}{'shared':>10}{'cached':>10}{'to build':>10}   expected per piece",
+        f"{'artifact':<16}{'unshared':>10}{'shared':>10}{'cached':>10}{'to build':>10}   "
+        f"{'hours low / expected / worst':<30}{'GPU-hours':<22}basis".rstrip(),
     ]
     todo = Counter(node.recipe.kind for node in plan.nodes.values())
     for kind in KINDS:
         if plan.unshared[kind]:
-            known = sorted({n.expected_s for n in plan.nodes.values() if n.recipe.kind == kind and n.expected_s})
-            cost = f"{_range(known)} s, median of stored" if known else ("no timing yet" if todo[kind] else "")
-            lines.append(
-                f"{kind:<16}{plan.unshared[kind]:>10,}{plan.shared[kind]:>10,}{plan.cached[kind]:>10,}"
-                f"{todo[kind]:>10,}   {cost}".rstrip()
-            )
+            counts = [c[kind] for c in (plan.unshared, plan.shared, plan.cached, todo)]
+            cost = _cost_text(plan.cost(kind)) if todo[kind] else ""
+            lines.append((f"{kind:<16}" + "".join(f"{n:>10,}" for n in counts) + f"   {cost}").rstrip())
     totals = [sum(c.values()) for c in (plan.unshared, plan.shared, plan.cached)]
-    lines.append(f"{'total':<16}{totals[0]:>10,}{totals[1]:>10,}{totals[2]:>10,}{len(plan.nodes):>10,}")
-    known_s, unknown = plan.expected()
+    whole = plan.cost()
+    last = f"{'total':<16}{totals[0]:>10,}{totals[1]:>10,}{totals[2]:>10,}{len(plan.nodes):>10,}"
+    lines.append((last + (f"   {_cost_text(whole)}" if plan.nodes else "")).rstrip())
     if plan.nodes:
-        parts = [f"{known_s / 60:.1f} min of work"] if known_s else []
-        parts += [f"{unknown} pieces without a timing yet"] if unknown else []
-        wide = f" ({known_s / slots / 60:.0f} min on {slots} slots)" if slots and known_s else ""
-        lines += ["", f"to build {len(plan.nodes):,} artifacts: {' + '.join(parts)}{wide}"]
+        known = f"{_range(whole.hours)} hours of work" if whole.unknown < len(plan.nodes) else ""
+        missing = f"{whole.unknown} pieces without a timing yet, in no sum" if whole.unknown else ""
+        lines += ["", f"to build {len(plan.nodes):,} artifacts: " + " + ".join(filter(None, (known, missing)))]
     elif plan.is_empty:
         lines += ["", "nothing to do"]
     lines += [f"refused: {text}" for text in refusals(plan.refused)]
@@ -205,12 +287,32 @@ def plan_text(plan: Plan, *, slots: int | None = None) -> str:
     return "\n".join(lines)
 
 
+def _cost_text(cost: Cost) -> str:
+    """Hours, GPU-hours and what they rest on."""
+    basis = f"{cost.timed} stored on {', '.join(cost.devices)}" if cost.timed else "no timing yet"
+    if cost.timed and cost.unknown:
+        basis += f"; {cost.unknown} without"
+    hours = _range(cost.hours) if cost.timed else "unknown"
+    if cost.gpu_unknown:
+        gpu = "unknown" if not cost.gpu_hours[1] else f"{_range(cost.gpu_hours)} + unknown"
+    else:
+        gpu = _range(cost.gpu_hours) if cost.gpu_hours[1] else "-"
+    return f"{hours:<30}{gpu:<22}{basis}"
+
+
+def _range(three: tuple[float, float, float]) -> str:
+    digits = 0 if three[1] >= 100 else 1 if three[1] >= 1 else 3
+    return " / ".join(f"{hours:.{digits}f}" for hours in three)
+
+
 def refusals(refused: Sequence[PlannedCell]) -> list[str]:
-    """One line per refused setup and defense."""
-    lines = {f"{c.cell.defense.label} on {c.cell.setup.architecture.name}: {c.refused}" for c in refused}
-    return sorted(lines)
-
-
-def _range(values: Sequence[float]) -> str:
-    low, high = f"{values[0]:.1f}", f"{values[-1]:.1f}"
-    return low if low == high else f"{low} to {high}"
+    """One line per reason and what it concerns."""
+    concerned: dict[str, dict[str, None]] = defaultdict(dict)
+    for c in refused:
+        what = f"{c.cell.defense.label} on {c.cell.setup.architecture.name}" if c.answered_by else c.cell.setup.id
+        concerned[c.refused][what] = None
+    counts = Counter(c.refused for c in refused)
+    return sorted(
+        f"{', '.join(what)}: {reason}" + ("" if counts[reason] == len(what) else f" ({counts[reason]} cells)")
+        for reason, what in concerned.items()
+    )

@@ -167,7 +167,7 @@ SMOKE = Profile(
     ),
 )
 
-_MINI_PRIVATE = {"name": "synthetic_faces", "identities": 60, "difficulty": 0.2}
+_MINI_PRIVATE = {"name": "synthetic_faces", "identities": 40, "difficulty": 0.2}
 _MINI_PUBLIC = {**_PUBLIC, "identities": 300}
 
 MINI = Profile(
@@ -179,11 +179,11 @@ MINI = Profile(
     training={**_SMALL_TRAINING, "epochs": 12},
     evaluator_training={**_SMALL_TRAINING, "epochs": 12, "jitter_px": 2},
     attacks={
-        **_small_attacks(64, steps=300, search=60),
+        **_small_attacks(64, steps=600, search=100),
         "inversion_model": {"prior": {"width": 16, "epochs": 5}},
         "diffusion_inverter": {"prior": {**_TINY_DIFFUSION, "epochs": 2}},
     },
-    protocol={"identities": 60, "images_per_identity": 2, "evaluator_resolution_px": 32},
+    protocol={"identities": 40, "images_per_identity": 2, "evaluator_resolution_px": 32},
     private=_MINI_PRIVATE,
     public=_MINI_PUBLIC,
     gpus=_SHARES,

@@ -42,10 +42,11 @@ class Progress:
         if self.waiting.pop(node.key, None) is not None:
             self.running[node.key] = (node, time.monotonic())
 
-    def done(self, node: Node) -> None:
+    def done(self, node: Node, seconds: float | None = None) -> None:
+        """seconds: what the node says it took; else since it was seen to start."""
         self.started(node)
         _, since = self.running.pop(node.key)
-        took = time.monotonic() - since
+        took = time.monotonic() - since if seconds is None else seconds
         self.seconds[node.work].append(took)
         self.counts["done"] += 1
         self.last = f"{describe(node)} ({took:.0f} s)"

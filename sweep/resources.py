@@ -24,6 +24,11 @@ def node_resources(
     return wanted
 
 
+def gpus_of(kind: str, profile: Profile) -> float:
+    """GPUs that a node of this kind holds where there are any: its own share, or one per process of a training."""
+    return float(profile.workers_for(kind) or profile.gpus.get(kind, 0.0))
+
+
 def trains_on_ray(kind: str, profile: Profile) -> bool:
     """Whether this node's training runs under Ray Train."""
     return profile.workers_for(kind) > 0

@@ -5,20 +5,31 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
+import socket
+import threading
+import time
 import uuid
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from midef.core.errors import DamagedArtifact, MidefError, MissingArtifact, PreflightError, StoreError
 from midef.core.recipe import ArtifactKey
 from midef.storage import Store
-from sweep.plan import Node, Plan, make_plan
-from sweep.progress import Progress
-from sweep.resources import DRIVER_MEMORY, node_resources, trains_on_ray
+from midef.storage.published import write_published
+from sweep.plan import Chosen, Node, Plan, everything, make_plan
+from sweep.progress import Progress, describe
+from sweep.published import published_rows
+from sweep.pulse import BEAT_S, Watch
+from sweep.resources import DRIVER_MEMORY, gpus_of, node_resources, trains_on_ray
 from sweep.rows import lost_rows, measured_rows
+from sweep.runs import DRIVER_EVERY_S, DriverState, RunRecord, remove_dead
 from sweep.spec import PlannedCell, Sweep
 
 log = logging.getLogger(__name__)
@@ -28,45 +39,59 @@ STORE_LOST = "StoreError"
 
 @dataclass
 class Outcome:
-    """What a run did. built: artifacts; failed: reasons with how many nodes they stopped; environment: why it stopped
-    for something that is no cell's fault, such as a full disk."""
+    """What a run did.
+
+    built: artifacts; failed: reasons with how many nodes they stopped; environment: why it stopped for something that
+    is no cell's fault, such as a full disk; stopped: "interrupted" or "budget reached" where it ended before its plan;
+    gpu_hours: spent on finished nodes.
+    """
 
     built: int = 0
     rows: int = 0
     failed: dict[str, int] = field(default_factory=dict)
     blocked: int = 0
     environment: list[str] = field(default_factory=list)
+    stopped: str = ""
+    gpu_hours: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """cpus, gpus: of a local Ray, None takes the machine's; address: of a running cluster, "" looks for one;
-    retries: further tries of a node whose process died; verbose: let Ray speak."""
+    retries: further tries of a node whose process died; max_gpu_hours: start nothing that would go beyond, as far as
+    its cost is known; hang_s: end the process of a node that made no progress for so long; verbose: let Ray speak.
+    """
 
     address: str = ""
     cpus: int | None = None
     gpus: int | None = None
     retries: int = 1
+    max_gpu_hours: float | None = None
+    hang_s: float = 1800.0
     verbose: bool = False
 
 
-def prepare(sweep: Sweep, store: Store, *, retry_failed: bool = False) -> Plan:
+def prepare(sweep: Sweep, store: Store, *, retry_failed: bool = False, chosen: Chosen = everything) -> Plan:
     """Plan, record the plan, and write rows that need no work: refused cells, cells whose scores are stored."""
-    plan = make_plan(sweep, store, retry_failed=retry_failed)
+    plan = make_plan(sweep, store, retry_failed=retry_failed, chosen=chosen)
     manifest: list[dict[str, str | int | float | None]] = [
         {
             "cell": c.cell.digest,
             "setup": c.cell.setup.id,
             "defense": c.cell.defense.label,
+            "attack": c.cell.setup.attack.label,
+            "certainty": c.cell.setup.certainty,
             "seed": c.cell.seed,
             "profile": c.cell.profile,
             "refused": c.refused,
         }
         for c in sweep.cells
     ]
+    if any(c.cell.setup.certainty for c in sweep.cells):
+        write_published(store, published_rows())  # beside our own, for tables and the dashboard
     store.sweeps.write_manifest(sweep.digest, manifest, json.dumps({"name": sweep.name, **sweep.spec.model_dump()}))
     if _set_damaged_inputs_aside(plan, store):
-        return prepare(sweep, store, retry_failed=retry_failed)
+        return prepare(sweep, store, retry_failed=retry_failed, chosen=chosen)
     known = store.results.cells()
     for planned in plan.refused:
         if known.get(planned.cell.digest) in (None, "failed"):  # it failed when nobody knew that it cannot work
@@ -79,7 +104,7 @@ def prepare(sweep: Sweep, store: Store, *, retry_failed: bool = False) -> Plan:
         except (DamagedArtifact, MissingArtifact) as error:  # of the scores, or of what they judge
             store.artifacts.set_aside(planned.recipes.scores.key, str(error))
             damaged = True
-    return prepare(sweep, store, retry_failed=retry_failed) if damaged else plan
+    return prepare(sweep, store, retry_failed=retry_failed, chosen=chosen) if damaged else plan
 
 
 def _set_damaged_inputs_aside(plan: Plan, store: Store) -> bool:
@@ -96,17 +121,21 @@ def _set_damaged_inputs_aside(plan: Plan, store: Store) -> bool:
 
 
 def run_plan(plan: Plan, store: Store, options: RunOptions) -> Outcome:
-    """Build every node of the plan. Returns when all are built, failed or blocked.
+    """Build every node of the plan. Returns when all are built, failed or blocked, or when it was asked to stop.
+
+    The first SIGINT lets running nodes finish, the second ends them too, as SIGTERM does; either way the same sweep
+    goes on from what is stored.
 
     Raises:
         StoreError, PreflightError: if the store is full or cannot be written, or no Ray can be reached.
-        KeyboardInterrupt: when interrupted; what is finished is stored.
+        KeyboardInterrupt: when told to stop at once; what is finished is stored.
     """
     outcome = Outcome(rows=len(plan.rows_only))
     if not plan.nodes:
         return outcome
     store.artifacts.check_space(64 * 2**20 + 2 * 2**20 * len(plan.nodes))
     store.artifacts.sweep_tmp()
+    remove_dead(store, plan.sweep.digest)
     _quiet(options.verbose)
     import ray
 
@@ -115,8 +144,7 @@ def run_plan(plan: Plan, store: Store, options: RunOptions) -> Outcome:
     try:
         cluster = ray.cluster_resources()
         progress = Progress(plan, slots=cluster.get("CPU", 1.0) / profile.cpus)
-        _tune(plan, store, options, outcome, progress, cluster)
-        progress.close()
+        _Run(plan, store, options, outcome, progress, cluster).execute()
     finally:
         ray.shutdown()
     if outcome.environment:
@@ -124,86 +152,240 @@ def run_plan(plan: Plan, store: Store, options: RunOptions) -> Outcome:
     return outcome
 
 
-def _tune(
-    plan: Plan, store: Store, options: RunOptions, outcome: Outcome, progress: Progress, cluster: dict[str, float]
-) -> None:
-    from ray import tune
+class _Run:
+    """One run of a plan: what its listeners share."""
 
-    from sweep.searcher import PlanSearcher
-    from sweep.trainable import run_node
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        options: RunOptions,
+        outcome: Outcome,
+        progress: Progress,
+        cluster: dict[str, float],
+    ) -> None:
+        from sweep.searcher import PlanSearcher
 
-    profile = plan.sweep.profile
-    gpus = cluster.get("GPU", 0.0)
-    widest = max(1, *(profile.workers_for(kind) for kind in ("target", "evaluator")))
-    abreast = max(1, int((gpus or cluster.get("CPU", 1.0)) // widest))
-    driver_memory = max(DRIVER_MEMORY, cluster.get("memory", 0.0) // abreast)
-    local = store.location.local
-    scratch = (local / "ray") if local is not None else Path.home() / "ray_results"
-    train_storage = str(scratch) if local is not None else f"{store.uri}/ray"
-    name = f"sweep-{plan.sweep.digest[:8]}-{uuid.uuid4().hex[:8]}"
+        self.plan, self.store, self.options = plan, store, options
+        self.outcome, self.progress = outcome, progress
+        self.profile = plan.sweep.profile
+        self.gpus = cluster.get("GPU", 0.0)
+        widest = max(1, *(self.profile.workers_for(kind) for kind in ("target", "evaluator")))
+        abreast = max(1, int((self.gpus or cluster.get("CPU", 1.0)) // widest))
+        self.driver_memory = max(DRIVER_MEMORY, cluster.get("memory", 0.0) // abreast)
+        local = store.location.local
+        self.scratch = (local / "ray") if local is not None else Path.home() / "ray_results"
+        self.train_storage = str(self.scratch) if local is not None else f"{store.uri}/ray"
+        self.name = f"sweep-{plan.sweep.digest[:8]}-{uuid.uuid4().hex[:8]}"
+        self.record = RunRecord(store, self.name)
+        self.watch = Watch(store, self.name, hang_s=options.hang_s)
+        self.by_digest = {node.key.digest: node for node in plan.nodes.values()}
+        self.since = time.time()
+        self._looked = self._written = time.monotonic()
+        self.searcher = PlanSearcher(
+            plan, self.config_of, may_start=self.may_start, on_done=self.on_done, on_lost=self.on_lost
+        )
 
-    def needs(kind: str) -> dict[str, float]:
-        return node_resources(kind, profile, cluster_gpus=gpus, driver_memory=driver_memory)
+    def execute(self) -> None:
+        """Run to the end, or to the first moment somebody asks to stop."""
+        from ray import tune
 
-    def config_of(node: Node) -> dict[str, Any]:
+        from sweep.trainable import run_node
+
+        ended = "failed"
+        self.write_state("running")
+        try:
+            with _stopping(self.stop):
+                resources = tune.with_resources(run_node, lambda config: _placement(self.needs(config["kind"])))
+                tuner = tune.Tuner(
+                    resources,
+                    tune_config=tune.TuneConfig(
+                        search_alg=self.searcher, num_samples=len(self.plan.nodes), reuse_actors=True
+                    ),
+                    run_config=tune.RunConfig(
+                        name=self.name,
+                        storage_path=str(self.scratch),
+                        verbose=1 if self.options.verbose else 0,
+                        callbacks=[_ticker(self)],
+                        failure_config=tune.FailureConfig(max_failures=self.options.retries),
+                    ),
+                )
+                tuner.fit()
+            ended = self.outcome.stopped or "finished"
+        except KeyboardInterrupt:
+            ended = "interrupted"
+            raise
+        finally:
+            self.progress.close()
+            _forget(self.scratch / self.name)
+            self.record.remove()
+            if ended != "finished":
+                self.write_state(ended)
+
+    def needs(self, kind: str) -> dict[str, float]:
+        return node_resources(kind, self.profile, cluster_gpus=self.gpus, driver_memory=self.driver_memory)
+
+    def gpus_of(self, node: Node) -> float:
+        """GPUs a node holds while it runs."""
+        return gpus_of(node.recipe.kind, self.profile) if self.gpus else 0.0
+
+    def config_of(self, node: Node) -> dict[str, Any]:
         return {
+            "run": self.name,
             "node": str(node.key),
             "kind": node.recipe.kind,
             "recipe": node.recipe.as_plain(),
-            "store": store.uri,
-            "locations": {r.key.digest: plan.sweep.locations.get(r.key.digest, {}) for r in node.recipe.walk()},
-            "cpus": profile.cpus,
-            "train_workers": profile.workers_for(node.recipe.kind),
-            "train_storage": train_storage,
-            "cluster_gpus": gpus,
-            "gpu": needs(node.recipe.kind).get("GPU", 0.0),
+            "store": self.store.uri,
+            "locations": {
+                r.key.digest: where
+                for r in node.recipe.walk()
+                if (where := self.plan.sweep.locations.get(r.key.digest))
+            },
+            "beat_s": min(BEAT_S, self.options.hang_s / 4),
+            "cpus": self.profile.cpus,
+            "train_workers": self.profile.workers_for(node.recipe.kind),
+            "train_storage": self.train_storage,
+            "cluster_gpus": self.gpus,
+            "gpu": self.needs(node.recipe.kind).get("GPU", 0.0),
         }
 
-    def on_done(node: Node, result: dict[str, Any]) -> None:
-        progress.done(node)
+    def may_start(self, node: Node) -> bool:
+        """Whether the node fits into the budget, with what runs; a node of unknown cost starts while any is left."""
+        limit = self.options.max_gpu_hours
+        if limit is None:
+            return True
+        spent = self.outcome.gpu_hours + sum(
+            self.gpus_of(other) * max(time.monotonic() - since, other.expected_s or 0.0) / 3600
+            for other, since in self.progress.running.values()
+        )
+        cost = self.gpus_of(node) * (node.expected_s or 0.0) / 3600
+        if self.gpus_of(node) == 0 or (spent < limit and spent + cost <= limit):
+            return True
+        self.stop("budget reached")
+        return False
+
+    def on_done(self, node: Node, result: dict[str, Any]) -> None:
+        self.progress.done(node, result.get("seconds"))
         for warning in result.get("warnings") or ():
-            progress.say(f"warning: {warning}")
-        outcome.built += 1
+            self.progress.say(f"warning: {warning}")
+        self.outcome.built += 1
+        self.outcome.gpu_hours += self.gpus_of(node) * float(result.get("seconds") or 0.0) / 3600
         for planned in node.cells:
             try:
-                store.results.write(planned.cell.digest, measured_rows(plan.sweep.name, planned, store))
-                outcome.rows += 1
+                rows = measured_rows(self.plan.sweep.name, planned, self.store)
+                self.store.results.write(planned.cell.digest, rows)
+                self.outcome.rows += 1
             except StoreError as error:
-                outcome.environment.append(str(error))
+                self.outcome.environment.append(str(error))
 
-    def on_lost(node: Node, state: str, reason: str) -> None:
-        progress.lost(node, state, reason)
-        if STORE_LOST in reason.split(":")[0] or outcome.environment:
-            outcome.environment = outcome.environment or [reason]
+    def on_lost(self, node: Node, state: str, reason: str) -> None:
+        self.progress.lost(node, state, reason)
+        if STORE_LOST in reason.split(":")[0] or self.outcome.environment:
+            self.outcome.environment = self.outcome.environment or [reason]
             return  # the machine failed, not the cell: nothing is recorded, the next run tries again
         if state == "failed":
-            outcome.failed[reason] = outcome.failed.get(reason, 0) + 1
+            self.outcome.failed[reason] = self.outcome.failed.get(reason, 0) + 1
         else:
-            outcome.blocked += 1
-        _record_lost(plan, store, node.cells, reason, outcome)
+            self.outcome.blocked += 1
+        _record_lost(self.plan, self.store, node.cells, reason, self.outcome)
+
+    def on_step(self, trials: Sequence[Any]) -> None:
+        """Tune calls this many times a second."""
+        for trial in trials:
+            if trial.status == "RUNNING":
+                self.progress.started(self.plan.nodes[ArtifactKey.parse(trial.config["node"])])
+        self.progress.tick()
+        now = time.monotonic()
+        if now - self._written > DRIVER_EVERY_S:
+            self._written = now
+            self.write_state("stopping" if self.outcome.stopped else "running")
+        if now - self._looked > min(BEAT_S, self.options.hang_s / 2):
+            self._looked = now
+            self.end_hanging()
+
+    def end_hanging(self) -> None:
+        """Kill the processes of nodes that make no progress; Tune then tries them again, `retries` times."""
+        for digest, said in self.watch.hanging().items():
+            node = self.by_digest.get(digest)
+            if node is None or not self.watch.end(said):
+                continue
+            reason = f"it made no progress for {self.options.hang_s:.0f} s on {said['host']} and was ended"
+            self.searcher.explain(node.key, reason)
+            self.progress.say(f"hangs: {describe(node)}: {reason}")
+
+    def stop(self, why: str) -> None:
+        """Begin nothing more; what runs finishes."""
+        if self.outcome.stopped:
+            return
+        self.outcome.stopped = why
+        self.searcher.stop()
+        self.record.ask_to_stop()
+        again = "; interrupt again to end them too" if why == "interrupted" else ""
+        self.progress.say(f"{why}: {len(self.progress.running)} running pieces finish, nothing new begins{again}")
+
+    def write_state(self, state: str) -> None:
+        progress, now = self.progress, time.monotonic()
+        running = [[describe(node), round(now - since)] for node, since in progress.running.values()]
+        said = DriverState(
+            run=self.name,
+            sweep=self.plan.sweep.name,
+            digest=self.plan.sweep.digest,
+            profile=self.profile.name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            since=self.since,
+            at=time.time(),
+            state=state,
+            address=self.options.address,
+            counts={
+                **{"done": progress.counts["done"], "failed": progress.counts["failed"]},
+                **{"running": len(progress.running), "waiting": len(progress.waiting)},
+            },
+            running=sorted(running, key=lambda pair: -pair[1]),
+            eta_s=progress.eta_s(),
+            last=progress.last,
+            gpu_hours=self.outcome.gpu_hours,
+        )
+        with suppress(StoreError):  # a store that is full ends the run where results are written
+            self.record.write(said)
+
+
+def _ticker(run: _Run) -> Any:
+    from ray import tune
 
     class Ticker(tune.Callback):  # type: ignore[misc]
         def on_step_end(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:
-            for trial in trials:
-                if trial.status == "RUNNING":
-                    progress.started(plan.nodes[ArtifactKey.parse(trial.config["node"])])
-            progress.tick()
+            run.on_step(trials)
 
-    searcher = PlanSearcher(plan, config_of, on_done=on_done, on_lost=on_lost)
-    resources = tune.with_resources(run_node, lambda config: _placement(needs(config["kind"])))
-    tuner = tune.Tuner(
-        resources,
-        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=len(plan.nodes), reuse_actors=True),
-        run_config=tune.RunConfig(
-            name=name,
-            storage_path=str(scratch),
-            verbose=1 if options.verbose else 0,
-            callbacks=[Ticker()],
-            failure_config=tune.FailureConfig(max_failures=options.retries),
-        ),
-    )
-    tuner.fit()
-    _forget(scratch / name)
+        @override
+        def __getstate__(self) -> dict[str, Any]:
+            """Tune pickles its callbacks and never reads them back."""
+            return {}
+
+    return Ticker()
+
+
+@contextmanager
+def _stopping(stop: Callable[[str], None]) -> Iterator[None]:
+    """SIGINT once calls `stop`; twice, or SIGTERM, raises KeyboardInterrupt. Only the main thread hears signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard = 0
+
+    def on_signal(number: int, frame: Any) -> None:
+        nonlocal heard
+        heard += 1
+        if number == signal.SIGTERM or heard > 1:
+            raise KeyboardInterrupt
+        stop("interrupted")
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _placement(wanted: dict[str, float]) -> Any:

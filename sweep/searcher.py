@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -11,12 +12,14 @@ from typing_extensions import override
 
 from midef.core.recipe import ArtifactKey
 from sweep.plan import Node, Plan
+from sweep.runs import STOPPED
 
 
 class PlanSearcher(Searcher):  # type: ignore[misc]
     """One node is one trial. A failed node blocks what depends on it, with the cause; the rest goes on.
 
     on_done(node, result), on_lost(node, "failed" or "blocked", reason): once per node, in the driver's process.
+    may_start(node): asked before a node is handed out; False ends the handing out.
     """
 
     def __init__(
@@ -24,13 +27,13 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         plan: Plan,
         config_of: Callable[[Node], dict[str, Any]],
         *,
-        on_start: Callable[[Node], None] = lambda node: None,
+        may_start: Callable[[Node], bool] = lambda node: True,
         on_done: Callable[[Node, dict[str, Any]], None],
         on_lost: Callable[[Node, str, str], None],
     ) -> None:
         super().__init__()
         self.config_of = config_of
-        self.on_start, self.on_done, self.on_lost = on_start, on_done, on_lost
+        self.may_start, self.on_done, self.on_lost = may_start, on_done, on_lost
         self.nodes = dict(plan.nodes)
         self.missing = {key: set(node.needs) for key, node in self.nodes.items()}
         self.dependants: dict[ArtifactKey, set[ArtifactKey]] = defaultdict(set)
@@ -39,6 +42,17 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
                 self.dependants[needed].add(key)
         self.waiting = set(self.nodes)
         self.running: dict[str, ArtifactKey] = {}
+        self.explained: dict[ArtifactKey, str] = {}
+        self._ready = [(-node.remaining_s, key.digest, key) for key, node in self.nodes.items() if not node.needs]
+        heapify(self._ready)
+
+    def stop(self) -> None:
+        """Hand out nothing more; what runs ends in its own time."""
+        self.waiting.clear()
+
+    def explain(self, key: ArtifactKey, reason: str) -> None:
+        """Why the process of this node is about to die: known to who killed it only."""
+        self.explained[key] = reason
 
     @override
     def set_search_properties(self, metric: Any, mode: Any, config: Any, **spec: Any) -> bool:
@@ -47,13 +61,17 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
     @override
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The ready node with the longest remaining path; None while all wait; FINISHED at the end."""
-        ready = [key for key in self.waiting if not self.missing[key]]
-        if not ready:
-            return None if self.waiting else str(Searcher.FINISHED)
-        key = max(ready, key=lambda k: (self.nodes[k].remaining_s, k.digest))
+        while self._ready and self._ready[0][2] not in self.waiting:
+            heappop(self._ready)
+        if self._ready and not self.may_start(self.nodes[self._ready[0][2]]):
+            self.stop()
+        if not self.waiting:
+            return str(Searcher.FINISHED)
+        if not self._ready:
+            return None
+        _, _, key = heappop(self._ready)
         self.waiting.remove(key)
         self.running[trial_id] = key
-        self.on_start(self.nodes[key])
         return self.config_of(self.nodes[key])
 
     @override
@@ -61,13 +79,17 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         key = self.running.pop(trial_id, None)
         if key is None:
             return
+        if result and result.get("status") == STOPPED and not error:
+            return  # never begun: as if it had not been handed out
         if error or not result or result.get("status") != "ok":
-            reason = (result or {}).get("reason") or "the process died (out of memory, or its machine was lost)"
-            self._lose(key, str(reason))
+            died = self.explained.get(key, "the process died (out of memory, or its machine was lost)")
+            self._lose(key, str(died if error else (result or {}).get("reason") or died))
             return
         self.on_done(self.nodes[key], result)
         for dependant in self.dependants[key]:
             self.missing[dependant].discard(key)
+            if not self.missing[dependant] and dependant in self.waiting:
+                heappush(self._ready, (-self.nodes[dependant].remaining_s, dependant.digest, dependant))
 
     def _lose(self, key: ArtifactKey, reason: str) -> None:
         """Mark a node failed and everything that waits for it blocked."""

@@ -2,48 +2,103 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import time
 import traceback
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from typing_extensions import override
 
 from midef.core.errors import MidefError
-from midef.core.recipe import Recipe
+from midef.core.recipe import ArtifactKey, Recipe
 from midef.stages import BuildContext, build_recipe, ensure
+from midef.stages._base import ran_out_of_memory
 from midef.storage import Store
 from midef.storage._cache import cache_folder
+from sweep.pulse import Pulse
+from sweep.runs import STOPPED, RunRecord
 
 log = logging.getLogger(__name__)
 
 
 def run_node(config: dict[str, Any]) -> None:
-    """Build the node's artifact and report `status`: ok, or failed with a reason. Tune calls this in a trial.
+    """Build the node's artifact and report `status`: ok, failed with a reason, or stopped before it began.
 
-    A reused process keeps state, so threads are set and the GPU's cache emptied here.
+    Tune calls this in a trial. A reused process keeps state, so threads and the share of the GPU's memory are set, and
+    its cache is emptied, here.
     """
     import torch
     from ray import tune
 
+    store = Store.open(config["store"], create=False)
+    if RunRecord(store, config["run"]).should_stop():
+        tune.report({"status": STOPPED, "reason": "", "warnings": [], "seconds": 0.0})
+        return
     torch.set_num_threads(max(1, int(config["cpus"])))
-    result: dict[str, Any] = {"status": "ok", "reason": ""}
+    if config["gpu"] and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(min(1.0, float(config["gpu"])))
+    start = time.monotonic()
     heard = _Warnings()
     logging.getLogger("midef").addHandler(heard)
     try:
-        ensure(Recipe.from_plain(config["recipe"]), context_of(config))
-    except MidefError as error:
-        result = {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
-    except Exception as error:  # noqa: BLE001  # the sweep goes on without this node; the reason becomes its rows
-        log.error("%s", traceback.format_exc())
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name}:{place.lineno}"
-        result = {"status": "failed", "reason": f"{type(error).__name__} at {where}: {error}"}
+        with pulse_of(config, store) if not config["train_workers"] else nullcontext():
+            result = _build(config)
     finally:
         logging.getLogger("midef").removeHandler(heard)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    tune.report({**result, "warnings": heard.texts})
+    tune.report({**result, "warnings": heard.texts, "seconds": time.monotonic() - start})
+
+
+def pulse_of(config: dict[str, Any], store: Store) -> Pulse:
+    """The heartbeat of the process that does a node's work."""
+    key = ArtifactKey.parse(config["node"])
+    return Pulse(store, config["run"], key.digest, kind=key.kind, on_gpu=_uses_gpu(config), every_s=config["beat_s"])
+
+
+def _build(config: dict[str, Any]) -> dict[str, Any]:
+    """Build the node's artifact; where memory runs out, once more with half as much at a time."""
+    recipe = Recipe.from_plain(config["recipe"])
+    failed, wants_less = _try_to_build(recipe, config)
+    if not wants_less:
+        return failed or {"status": "ok", "reason": ""}
+    gc.collect()  # what the failed attempt held
+    if _uses_gpu(config):
+        import torch
+
+        torch.cuda.empty_cache()
+    logging.getLogger("midef").warning(
+        "%s ran out of memory and is tried once more at half the micro-batch", recipe.key.short
+    )
+    failed, again = _try_to_build(recipe, {**config, "memory_share": config.get("memory_share", 1.0) / 2})
+    if again:
+        failed = {**failed, "reason": f"out of memory, at half the micro-batch too: {failed['reason']}"}
+    return failed or {"status": "ok", "reason": ""}
+
+
+def _try_to_build(recipe: Recipe, config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """What went wrong, {} if nothing did; and whether it was memory."""
+    try:
+        ensure(recipe, context_of(config))
+    except MidefError as error:
+        return {"status": "failed", "reason": f"{type(error).__name__}: {error}"}, ran_out_of_memory(error)
+    except Exception as error:  # noqa: BLE001  # the sweep goes on without this node; the reason becomes its rows
+        log.error("%s", traceback.format_exc())
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        reason = f"{type(error).__name__} at {where}: {error}"
+        return {"status": "failed", "reason": reason}, ran_out_of_memory(error)
+    return {}, False
+
+
+def _uses_gpu(config: dict[str, Any]) -> bool:
+    import torch
+
+    return bool(config["gpu"]) and torch.cuda.is_available()
 
 
 class _Warnings(logging.Handler):
@@ -61,16 +116,15 @@ class _Warnings(logging.Handler):
 
 def context_of(config: dict[str, Any]) -> BuildContext:
     """Where this process builds: the store, a GPU if the trial was given one, the data's places."""
-    import torch
-
     store = Store.open(config["store"], create=False)
     workers = int(config["train_workers"])
     local = store.location.local
     return BuildContext(
         store=store,
-        device="cuda" if config["gpu"] and torch.cuda.is_available() else "cpu",
+        device="cuda" if _uses_gpu(config) else "cpu",
         locations=config["locations"],
         checkpoints=(local if local is not None else cache_folder(store.uri)) / "checkpoints",
+        memory_share=float(config.get("memory_share", 1.0)),
         fit=(lambda recipe, context: fit_with_ray_train(recipe, config)) if workers else None,
     )
 
@@ -79,15 +133,25 @@ def fit_with_ray_train(recipe: Recipe, config: dict[str, Any]) -> None:
     """Train a target or evaluator with `train_workers` processes of Ray Train; rank 0 publishes.
 
     The run is named after the artifact: one training, one run. After a kill it goes on from midef's own checkpoint.
+    Workers are spread over the machines, so that each has its memory and processor to itself where there are several.
+
+    Raises:
+        MidefError: if the training failed, with what the worker that says most said; `__cause__` is its own error.
     """
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.exceptions import OutOfMemoryError
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
     uses_gpu = bool(config["cluster_gpus"])
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={**config, "recipe": recipe.as_plain(), "fit": False},
-        scaling_config=ScalingConfig(num_workers=int(config["train_workers"]), use_gpu=uses_gpu),
+        scaling_config=ScalingConfig(
+            num_workers=int(config["train_workers"]),
+            use_gpu=uses_gpu,
+            resources_per_worker=None if uses_gpu else {"CPU": max(1.0, float(config["cpus"]))},
+            placement_strategy="SPREAD",
+        ),
         run_config=RunConfig(
             name=recipe.key.digest,
             storage_path=config["train_storage"],
@@ -95,7 +159,18 @@ def fit_with_ray_train(recipe: Recipe, config: dict[str, Any]) -> None:
         ),
         torch_config=TorchConfig(backend="nccl" if uses_gpu else "gloo"),
     )
-    trainer.fit()
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        said: dict[int, Exception] = getattr(error, "worker_failures", {})
+        # When one worker dies the others lose it in the middle of a sum: what they say is no reason.
+        telling = [rank for rank in sorted(said) if ran_out_of_memory(said[rank])]
+        telling += [rank for rank in sorted(said) if isinstance(said[rank], MidefError)]
+        rank = next(iter([*telling, *sorted(said)]), 0)
+        cause = said.get(rank) or getattr(error, "controller_failure", error)
+        if isinstance(cause, OutOfMemoryError):  # Ray ended the process because its machine had no memory left
+            cause = MemoryError(str(cause))
+        raise MidefError(f"worker {rank} of the training: {type(cause).__name__}: {cause}") from cause
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -107,11 +182,5 @@ def train_worker(config: dict[str, Any]) -> None:
     rank = ray.train.get_context().get_world_rank()
     device = str(ray.train.torch.get_device()) if config["cluster_gpus"] else "cpu"
     base = context_of({**config, "train_workers": 0})
-    context = BuildContext(
-        store=base.store,
-        device=device,
-        locations=base.locations,
-        checkpoints=base.checkpoints,
-        report=lambda progress: ray.train.report(progress),
-    )
+    context = replace(base, device=device, report=lambda progress: ray.train.report(progress))
     build_recipe(Recipe.from_plain(config["recipe"]), context, publish=rank == 0)

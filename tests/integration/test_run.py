@@ -299,6 +299,7 @@ def test_the_status_names_the_reasons(failing: Failing) -> None:
     found = midef("status", "--store", "store", "--json", cwd=failing.folder)
     status = json.loads(found.out)
     assert status["sweeps"][0]["cells"] == {"ok": 1, "failed": 3}
-    assert any("TrainingDiverged" in reason for reason in status["failures"])
+    causes = status["sweeps"][0]["causes"]
+    assert [cause["cells"] for cause in causes] == [2, 1] and "TrainingDiverged" in causes[1]["example"]
     text = midef("status", "--store", "store", cwd=failing.folder).out
-    assert "next: midef run CONFIG --retry-failed" in text
+    assert "next: midef retry micro --failed" in text

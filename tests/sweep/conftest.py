@@ -136,9 +136,9 @@ def _entry(name: str, failed: str) -> dict[str, Any]:
 def publish(store: Store) -> Callable[..., None]:
     """Stores a made-up artifact of a recipe: a payload of a few bytes, facts like a real one's."""
 
-    def put(recipe: Recipe, *, wall_s: float = 1.0, failed: str = "") -> None:
+    def put(recipe: Recipe, *, wall_s: float = 1.0, failed: str = "", device: str = "cpu test") -> None:
         facts = {
-            "device": "cpu test",
+            "device": device,
             "peak_memory_mb": 12.5,
             "queries": 24,
             "evaluator_accuracy": 91.0,

@@ -249,15 +249,14 @@ def test_status_counts_cells_and_artifacts(midef: Midef, finished: Path, store: 
     store.results.write(planned.cell.digest, lost_rows("small", planned, status="failed", reason="it broke"))
     code, out, _ = midef("status", "--store", "store")
     assert code == 0
-    assert out.startswith(
-        "store store: 2 cells, 1 evaluator, 1 prior, 2 reconstructions, 2 scores, 2 split, 2 target\n"
+    assert out.splitlines()[0].endswith(
+        "store: 2 cells, 1 evaluator, 1 prior, 2 reconstructions, 2 scores, 2 split, 2 target"
     )
     assert re.search(r"^[0-9a-f]{10}  small: 1 failed, 1 ok$", out, re.M)
-    assert f"failed: {len(METRICS.names())} rows: it broke\nnext: midef run CONFIG --retry-failed\n" in out
-    found = json.loads(midef("status", "--store", "store", "--json")[1])
-    assert found["sweeps"][0]["cells"] == {"ok": 1, "failed": 1} and found["failures"] == {
-        "it broke": len(METRICS.names())
-    }
+    assert "  failed: 1 cells (faces): it broke\n  next: midef retry small --failed --filter error=TEXT\n" in out
+    found = json.loads(midef("status", "--store", "store", "--json")[1])["sweeps"][0]
+    assert found["cells"] == {"ok": 1, "failed": 1} and found["driver"] is None
+    assert found["causes"] == [{"cells": 1, "example": "it broke", "setups": ["faces"]}]
 
 
 def test_status_counts_what_is_missing(midef: Midef, small: Path, store: Store) -> None:

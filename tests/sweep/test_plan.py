@@ -16,7 +16,7 @@ import pytest
 
 from midef.core import ArtifactKey
 from midef.storage import Store
-from sweep.plan import Node, Plan, make_plan, plan_text
+from sweep.plan import Node, Plan, Timing, make_plan, plan_text
 from sweep.rows import lost_rows, measured_rows
 from sweep.spec import PlannedCell, Sweep
 
@@ -168,7 +168,8 @@ def test_refused_cells_are_never_built(sweep_of: SweepOf, store: Store, extra_de
     assert plan.refused[0].refused == "needs a residual block; choose resnet18_tiny"
     assert kinds(plan)["target"] == 1 and plan.shared["target"] == 1 and plan.unshared["scores"] == 1
     text = plan_text(plan)
-    assert "refused: not_here on vgg16_tiny: needs a residual block; choose resnet18_tiny" in text
+    both = "not_here on vgg16_tiny, midre+not_here on vgg16_tiny"
+    assert f"refused: {both}: needs a residual block; choose resnet18_tiny" in text
     assert "3 cells: 0 done, 1 to do, 0 failed before, 2 refused" in text
 
 
@@ -200,11 +201,46 @@ def test_timings_of_stored_work_are_used(sweep_of: SweepOf, store: Store, publis
     plan = make_plan(sweep_of(seeds=[7]), store)
     assert only(plan, "target").expected_s == 30.0, "the median"
     assert only(plan, "prior").expected_s is None
-    assert plan.expected() == (30.0, len(plan.nodes) - 1)
-    text = plan_text(plan, slots=2)
-    assert re.search(r"^target .* 30\.0 s, median of stored$", text, re.M)
-    assert re.search(r"^prior .* no timing yet$", text, re.M)
-    assert f"0.5 min of work + {len(plan.nodes) - 1} pieces without a timing yet (0 min on 2 slots)" in text
+    cost = plan.cost()
+    assert [round(3600 * hours) for hours in cost.hours] == [10, 30, 500]
+    assert (cost.unknown, cost.timed, cost.devices) == (len(plan.nodes) - 1, 3, ("cpu test",))
+    text = plan_text(plan)
+    assert re.search(r"^target .* 0\.003 / 0\.008 / 0\.139 +- +3 stored on cpu test$", text, re.M)
+    assert re.search(r"^prior .* unknown +- +no timing yet$", text, re.M)
+    assert f"0.003 / 0.008 / 0.139 hours of work + {len(plan.nodes) - 1} pieces without a timing yet" in text
+
+
+def test_gpu_hours_come_from_timings_on_gpus_alone(
+    sweep_of: SweepOf, store: Store, publish: Callable[..., None]
+) -> None:
+    """mini gives a target a whole GPU and a prior half of one; a CPU's seconds say nothing about a GPU's."""
+    made = sweep_of(profile="mini", seeds=[0]).cells[0].recipes
+    publish(made.target, wall_s=3600.0, device="NVIDIA H100")
+    prior = next(r for r in made.scores.walk() if r.kind == "prior")
+    publish(prior, wall_s=100.0)
+    plan = make_plan(sweep_of(profile="mini", seeds=[7]), store)
+    cost = plan.cost("target")
+    assert cost.gpu_hours == (1.0, 1.0, 1.0) and cost.gpu_unknown == 0
+    whole = plan.cost()
+    asks = sum(n.recipe.kind != "split" for n in plan.nodes.values())
+    assert whole.gpu_hours == (1.0, 1.0, 1.0) and whole.gpu_unknown == asks - 1
+    assert re.search(r"^target .* 1\.0 / 1\.0 / 1\.0 +1 stored on NVIDIA H100$", plan_text(plan), re.M)
+    assert re.search(r"^total .* 1\.0 / 1\.0 / 1\.0 \+ unknown", plan_text(plan), re.M)
+
+
+def test_a_gpu_s_timing_goes_before_a_cpu_s(sweep_of: SweepOf, store: Store, publish: Callable[..., None]) -> None:
+    for seed, device in enumerate(["cpu test", "cpu test", "NVIDIA H100"]):
+        wall_s = 50.0 if device.startswith("cpu") else 2.0
+        publish(sweep_of(seeds=[seed]).cells[0].recipes.target, wall_s=wall_s, device=device)
+    found = only(make_plan(sweep_of(seeds=[7]), store), "target").timing
+    assert found == Timing(2.0, 2.0, 2.0, 1, "NVIDIA H100")
+
+
+def test_a_plan_of_chosen_cells_is_about_these(sweep_of: SweepOf) -> None:
+    sweep = sweep_of(defenses=["none", "midre"], seeds=[0, 1])
+    plan = make_plan(sweep, None, chosen=lambda c: c.cell.defense.name == "midre" and c.cell.seed == 1)
+    assert len(plan.cells) == 1 and kinds(plan)["target"] == 1 and plan.unshared["scores"] == 1
+    assert "= 1 cells of 4, as chosen: 0 done, 1 to do" in plan_text(plan)
 
 
 # --- the text ---------------------------------------------------------------------------------------------------------

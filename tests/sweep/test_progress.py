@@ -13,7 +13,7 @@ import pytest
 from typing_extensions import override
 
 from sweep import progress as module
-from sweep.plan import Node, Plan, make_plan
+from sweep.plan import Node, Plan, Timing, make_plan
 from sweep.progress import Progress, describe, duration
 from sweep.spec import Sweep
 
@@ -79,9 +79,13 @@ def test_the_time_left_is_unknown_until_every_kind_of_work_was_timed(
     assert left > 0 and shown.eta_s() == pytest.approx(10 * left / 2)
 
 
+def timing(seconds: float) -> Timing:
+    return Timing(seconds, seconds, seconds, 1, "cpu test")
+
+
 def test_timings_of_earlier_runs_give_a_time_left_at_once(plan: Plan, clock: Callable[[float], None]) -> None:
     for node in plan.nodes.values():
-        node.expected_s = 60.0
+        node.timing = timing(60.0)
     shown = Progress(plan, slots=4, stream=io.StringIO())
     assert shown.eta_s() == pytest.approx(60 * len(plan.nodes) / 4)
     node = nodes(plan, "target")[0]
@@ -96,7 +100,7 @@ def test_the_time_left_is_at_least_that_of_the_longest_running_node(
     plan = make_plan(sweep_of(), None)
     shown = Progress(plan, slots=64, stream=io.StringIO())
     for node in plan.nodes.values():
-        node.expected_s = 60.0 if node.recipe.kind == "target" else 0.5
+        node.timing = timing(60.0 if node.recipe.kind == "target" else 0.5)
     for node in list(plan.nodes.values()):
         shown.started(node)
     clock(10)

@@ -32,18 +32,23 @@ class Driver:
 
     def __init__(self, plan: Plan) -> None:
         self.started: list[int] = []
+        self.barred: set[int] = set()
         self.done: list[int] = []
         self.lost: dict[int, tuple[str, str]] = {}
         self.calls: Counter[int] = Counter()
         self.running: dict[str, int] = {}
         self.searcher = PlanSearcher(
             plan,
-            lambda node: {"number": number(node)},
-            on_start=lambda node: self.started.append(number(node)),
+            self._config,
+            may_start=lambda node: number(node) not in self.barred,
             on_done=self._on_done,
             on_lost=self._on_lost,
         )
         self.trials = 0
+
+    def _config(self, node: Node) -> dict[str, Any]:
+        self.started.append(number(node))
+        return {"number": number(node)}
 
     def _on_done(self, node: Node, result: dict[str, Any]) -> None:
         assert result["status"] == "ok"
@@ -192,3 +197,49 @@ def test_called_as_tune_calls_it() -> None:
 def test_a_sweep_is_never_resumed_from_ray_s_own_state() -> None:
     with pytest.raises(NotImplementedError, match="resumed by planning again"):
         Driver(graph_of({0: set()})).searcher.restore(checkpoint_path="anywhere")
+
+
+# --- stopping ---------------------------------------------------------------------------------------------------------
+
+
+def test_after_a_stop_nothing_is_handed_out_and_what_runs_may_finish() -> None:
+    driver = Driver(graph_of({0: set(), 1: set(), 2: {0}}))
+    assert driver.suggest() in (0, 1)
+    (runs,) = driver.running.values()
+    driver.searcher.stop()
+    assert driver.suggest() == PlanSearcher.FINISHED
+    driver.complete(runs, result=OK)
+    assert driver.done == [runs] and driver.lost == {}
+    assert driver.suggest() == PlanSearcher.FINISHED
+
+
+def test_a_node_that_was_stopped_before_it_began_is_neither_done_nor_failed() -> None:
+    driver = Driver(graph_of({0: set(), 1: {0}}))
+    assert driver.suggest() == 0
+    driver.searcher.stop()
+    driver.complete(0, result={"status": "stopped", "reason": ""})
+    assert driver.done == [] and driver.lost == {}
+
+
+def test_a_node_that_may_not_start_ends_the_handing_out() -> None:
+    driver = Driver(graph_of({0: set(), 1: set()}, {0: 1.0, 1: 5.0}))
+    driver.barred = {0}
+    assert driver.suggest() == 1
+    assert driver.suggest() == PlanSearcher.FINISHED
+    assert driver.lost == {}, "it is left for the next run"
+
+
+def test_who_killed_a_process_gives_the_reason() -> None:
+    driver = Driver(graph_of({0: set()}))
+    driver.suggest()
+    driver.searcher.explain(next(iter(driver.searcher.nodes)), "it made no progress for 5 s on w1 and was ended")
+    driver.complete(0, error=True)
+    assert driver.lost == {0: ("failed", "it made no progress for 5 s on w1 and was ended")}
+
+
+def test_a_node_that_hung_once_and_then_failed_says_why_it_failed() -> None:
+    driver = Driver(graph_of({0: set()}))
+    driver.suggest()
+    driver.searcher.explain(next(iter(driver.searcher.nodes)), "it made no progress")
+    driver.complete(0, result={"status": "failed", "reason": "the loss became nan"})
+    assert driver.lost == {0: ("failed", "the loss became nan")}

@@ -1,0 +1,125 @@
+"""What a running sweep leaves in its store for others to read: the driver's state, nodes at work, the wish to stop.
+
+    STORE/runs/<run>/driver.json         rewritten every few seconds while the driver lives
+    STORE/runs/<run>/nodes/<digest>.json rewritten while a node makes progress
+    STORE/runs/<run>/stop                nodes that have not begun do not begin
+
+Never the truth about results: a folder of a run that ended badly may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from midef.core.errors import StoreError
+from midef.storage import Store
+
+ROOT = "runs"
+STOPPED = "stopped"
+"""Status of a node that was asked to stop before it began: neither done nor failed."""
+SILENT_S = 120.0
+"""A driver that has written nothing for so long is taken for dead. Its state is written every `DRIVER_EVERY_S`."""
+DRIVER_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriverState:
+    """What the driver of a run said last.
+
+    at, since: seconds since the epoch; state: running, stopping, finished, interrupted, budget reached or failed;
+    counts: nodes done, running, waiting and failed; running: what is at work, with its seconds; eta_s: None where some
+    kind of work was never timed; gpu_hours: spent by this run.
+    """
+
+    run: str
+    sweep: str
+    digest: str
+    profile: str
+    host: str
+    pid: int
+    since: float
+    at: float
+    state: str
+    address: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+    running: list[list[Any]] = field(default_factory=list)
+    eta_s: float | None = None
+    last: str = ""
+    gpu_hours: float = 0.0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the driver was heard lately. Clocks of two machines may differ by seconds; it says so by minutes."""
+        return self.state in ("running", "stopping") and time.time() - self.at < SILENT_S
+
+
+class RunRecord:
+    """The files of one run."""
+
+    def __init__(self, store: Store, run: str) -> None:
+        self.location = store.location
+        self.run = run
+
+    def write(self, state: DriverState) -> None:
+        self.location.put(f"{ROOT}/{self.run}/driver.json", json.dumps(asdict(state)).encode())
+
+    def ask_to_stop(self) -> None:
+        """Nodes that have not begun end at once, as neither done nor failed."""
+        self.location.put(f"{ROOT}/{self.run}/stop", b"stop\n")
+
+    def should_stop(self) -> bool:
+        return self.location.exists(f"{ROOT}/{self.run}/stop")
+
+    def beat(self, node: str, content: dict[str, Any]) -> None:
+        """Say that a node makes progress."""
+        self.location.put(self._node(node), json.dumps(content).encode())
+
+    def forget(self, node: str) -> None:
+        self.location.delete(self._node(node))
+
+    def beats(self) -> dict[str, dict[str, Any]]:
+        """What each node at work said last, by digest."""
+        found = {}
+        for path in self.location.files(f"{ROOT}/{self.run}/nodes"):
+            try:
+                said = json.loads(self.location.get(path))
+            except (FileNotFoundError, ValueError):
+                continue  # it ended, or this is no file of ours
+            found[path.rpartition("/")[2].removesuffix(".json")] = said
+        return found
+
+    def remove(self) -> None:
+        """Everything of this run."""
+        for path in self.location.files(f"{ROOT}/{self.run}"):
+            self.location.delete(path)
+        local = self.location.local
+        if local is not None:
+            import shutil
+
+            shutil.rmtree(local / ROOT / self.run, ignore_errors=True)
+
+    def _node(self, node: str) -> str:
+        return f"{ROOT}/{self.run}/nodes/{node}.json"
+
+
+def drivers(store: Store) -> list[DriverState]:
+    """What every run in the store said last, latest first."""
+    found = []
+    for path in store.location.files(ROOT):
+        if path.endswith("/driver.json"):
+            try:
+                found.append(DriverState(**json.loads(store.location.get(path))))
+            except (FileNotFoundError, ValueError, TypeError, StoreError):
+                continue  # gone meanwhile, or written by another version
+    return sorted(found, key=lambda state: -state.at)
+
+
+def remove_dead(store: Store, digest: str) -> int:
+    """Remove what runs of this sweep left behind whose driver is dead; returns how many there were."""
+    dead = [state for state in drivers(store) if state.digest == digest and not state.is_alive]
+    for state in dead:
+        RunRecord(store, state.run).remove()
+    return len(dead)

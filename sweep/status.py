@@ -1,0 +1,127 @@
+"""What a store says about its sweeps: while they run, after a crash, or long after. Reads the store only: no Ray."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from midef.core.errors import StoreError
+from midef.storage import Store
+from sweep.progress import duration
+from sweep.runs import DriverState, drivers
+from sweep.selection import signature
+
+_SHOWN = 5
+"""Causes of failure, and running pieces, that are written out."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Failures that have the same reason but for keys and numbers. example: one reason as it was said."""
+
+    cells: int
+    example: str
+    setups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """cells: how many are ok, failed, refused, or missing; driver: of its latest run, None after it ended well."""
+
+    name: str
+    digest: str
+    cells: Mapping[str, int]
+    causes: tuple[Cause, ...]
+    driver: DriverState | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """artifacts: stored ones by kind; sweeps: latest first."""
+
+    store: str
+    cells: int
+    artifacts: Mapping[str, int]
+    sweeps: tuple[SweepStatus, ...]
+
+    def as_plain(self) -> dict[str, Any]:
+        """JSON data."""
+        return asdict(self)
+
+
+def read_status(store: Store) -> Status:
+    """Everything the store knows about its sweeps.
+
+    Raises:
+        StoreError: if it cannot be read.
+    """
+    states, reasons = store.results.states()
+    last: dict[str, DriverState] = {}
+    for state in drivers(store):
+        last.setdefault(state.digest, state)
+    sweeps = []
+    for digest, _ in store.sweeps.sweeps():
+        try:
+            manifest = store.sweeps.read_manifest(digest)
+        except StoreError:
+            continue  # damaged: the next run of the sweep writes it again
+        counts: Counter[str] = Counter()
+        failed: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for row in manifest.rows:
+            cell = str(row["cell"])
+            state_of = states.get(cell, "missing")
+            counts[state_of] += 1
+            if state_of == "failed":
+                failed[signature(reasons[cell])].append((str(row["setup"]), reasons[cell]))
+        causes = [
+            Cause(len(cells), cells[0][1], tuple(sorted({setup for setup, _ in cells}))) for cells in failed.values()
+        ]
+        causes.sort(key=lambda cause: (-cause.cells, cause.example))
+        name = str(json.loads(manifest.spec_json)["name"])
+        sweeps.append(SweepStatus(name, digest, dict(counts), tuple(causes), last.get(digest)))
+    kinds = Counter(key.kind for key in store.artifacts.keys())  # noqa: SIM118  # a method, not a mapping
+    return Status(store.location.shown, len(states), dict(sorted(kinds.items())), tuple(sweeps))
+
+
+def status_text(status: Status) -> str:
+    """One screen."""
+    artifacts = ", ".join(f"{count} {kind}" for kind, count in status.artifacts.items()) or "no artifacts"
+    lines = [f"store {status.store}: {status.cells} cells, {artifacts}"]
+    for sweep in status.sweeps:
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(sweep.cells.items()))
+        lines.append(f"{sweep.digest[:10]}  {sweep.name}: {counts}")
+        lines += [f"  {line}" for line in _driver_lines(sweep.driver)]
+        for cause in sweep.causes[:_SHOWN]:
+            setups = ", ".join(cause.setups[:_SHOWN]) + (", ..." if len(cause.setups) > _SHOWN else "")
+            lines.append(f"  failed: {cause.cells} cells ({setups}): {cause.example}")
+        if len(sweep.causes) > _SHOWN:
+            rest = sweep.causes[_SHOWN:]
+            lines.append(f"  failed: {sum(c.cells for c in rest)} cells of {len(rest)} other causes")
+        if sweep.causes:
+            lines.append(f"  next: midef retry {sweep.name} --failed --filter error=TEXT")
+        elif sweep.cells.get("missing") and not (sweep.driver and sweep.driver.is_alive):
+            lines.append(f"  next: midef run {sweep.name}")
+    return "\n".join(lines)
+
+
+def _driver_lines(driver: DriverState | None) -> list[str]:
+    if driver is None:
+        return []
+    counts = "  ".join(f"{word} {driver.counts.get(word, 0)}" for word in ("done", "running", "waiting", "failed"))
+    heard = duration(max(0.0, time.time() - driver.at))
+    took = duration(driver.at - driver.since)
+    spent = f"  {driver.gpu_hours:.2f} GPU-hours" if driver.gpu_hours else ""
+    if driver.is_alive:
+        head = f"{driver.state} on {driver.host} for {took}  {counts}  ETA {duration(driver.eta_s)}{spent}"
+        pieces = [f"  at work: {what} ({duration(seconds)})" for what, seconds in driver.running[:_SHOWN]]
+        if len(driver.running) > _SHOWN:
+            pieces.append(f"  and {len(driver.running) - _SHOWN} more")
+        last = [f"  last: {driver.last}"] if driver.last else []
+        return [head, *pieces, *last]
+    if driver.state in ("running", "stopping"):
+        return [f"its driver on {driver.host} was last heard {heard} ago, after {took}: it is gone; {counts}{spent}"]
+    return [f"{driver.state} on {driver.host} after {took}, {heard} ago; {counts}{spent}"]
