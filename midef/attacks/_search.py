@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -25,6 +26,9 @@ CHUNK = 120
 """Images searched together on a CPU. Changes memory and speed, not results."""
 GPU_CHUNK = 2048
 """The same on a GPU, where it is halved as long as memory is short; the papers' 300 x 5 go at once."""
+
+memory_share: ContextVar[float] = ContextVar("memory_share", default=1.0)
+"""Of these numbers, how much is searched at once: 0.5 after memory ran out."""
 
 Networks = Mapping[str, "nn.Module"]
 
@@ -145,7 +149,8 @@ class LatentSearch(Attack):
         handle.lay_out(layout)
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
         owners = [(label, -1) for label in sorted({label for label, _ in pairs})] if self.per_identity else pairs
-        chunk = max(1, (CHUNK if task.device == "cpu" else GPU_CHUNK) // self.images_per_row)
+        at_once = (CHUNK if task.device == "cpu" else GPU_CHUNK) * memory_share.get()
+        chunk = max(1, int(at_once) // self.images_per_row)
         images: dict[tuple[int, int], Tensor] = {}
         done = 0
         while done < len(owners):

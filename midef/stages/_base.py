@@ -16,6 +16,7 @@ from midef.core.recipe import Inputs, Recipe
 
 if TYPE_CHECKING:
     from midef.storage import Store
+    from midef.storage.location import Location
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ _BUILDERS = {
     "scores": "midef.stages.evaluate",
 }
 
+_CPU_ALLOCATOR = ("can't allocate memory", "DefaultCPUAllocator")
+
 
 @dataclass(frozen=True, kw_only=True)
 class BuildContext:
@@ -37,7 +40,7 @@ class BuildContext:
 
     store; device: `cpu`, `cuda`, `cuda:1`; locations: digest of a split recipe -> fields that say where its files lie;
     report: called with progress of a training; checkpoints: where a long training keeps what a kill must not lose.
-    memory_share: of what is usually worked on at a time; 0.5 halves micro-batches after memory ran out.
+    memory_share: of what is usually worked on at a time, above 0 to 1; 0.5 halves micro-batches after memory ran out.
     """
 
     store: Store
@@ -97,8 +100,34 @@ def build_recipe(recipe: Recipe, context: BuildContext, *, publish: bool = True)
     if context.checkpoints is not None and recipe.kind in ("target", "evaluator"):
         from midef.training._checkpoint import Checkpointer
 
-        Checkpointer(context.checkpoints / recipe.key.digest).clear()
+        Checkpointer(context.checkpoints / recipe.key.digest, home=checkpoint_home(context)).clear()
     log.info("built %s in %.1f s", recipe.key.short, wall_s)
+
+
+def checkpoint_home(context: BuildContext) -> Location | None:
+    """Where checkpoints outlive this machine; None if their folder is in the store itself."""
+    location = context.store.location
+    return None if location.local is not None else location
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or one it came from, says that a GPU or this machine had no memory left."""
+    import torch
+
+    chain: list[BaseException] = []
+    ahead: list[BaseException | None] = [error]
+    while ahead:
+        found = ahead.pop()
+        if found is None or found in chain:
+            continue
+        if isinstance(found, (torch.OutOfMemoryError, MemoryError)):
+            return True
+        # torch's allocator for CPUs has no error class of its own
+        if isinstance(found, RuntimeError) and any(words in str(found) for words in _CPU_ALLOCATOR):
+            return True
+        chain.append(found)
+        ahead += [found.__cause__, found.__context__]
+    return False
 
 
 def device_name(device: str) -> str:

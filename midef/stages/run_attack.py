@@ -13,6 +13,7 @@ from torch import Tensor
 from midef.attacks import ATTACKS, AccessLevel
 from midef.attacks._base import Task
 from midef.attacks._handle import TargetHandle
+from midef.attacks._search import memory_share
 from midef.core.choice import Choice
 from midef.core.errors import DataError, MidefError
 from midef.core.recipe import Inputs, Recipe
@@ -47,7 +48,11 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     task = Task(labels, restarts, resolution_of_target(target), seed, context.device, observed)
     torch.manual_seed(derive_seed("answers", seed))  # for a head that samples when it answers (MID)
     start = time.monotonic()
-    found = attack.reconstruct(handle, inputs, task)
+    before = memory_share.set(context.memory_share)
+    try:
+        found = attack.reconstruct(handle, inputs, task)
+    finally:
+        memory_share.reset(before)
     attack_s = time.monotonic() - start
     broken = int((~torch.isfinite(found.images).flatten(1).all(dim=1)).sum())
     if broken:

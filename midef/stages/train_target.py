@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,12 @@ from midef.defenses import PHASE_ONE, Defense
 from midef.defenses._stack import remake_defense
 from midef.models import ARCHITECTURES, ModelFacts
 from midef.models._network import TargetModel
-from midef.stages._base import BuildContext
+from midef.stages._base import BuildContext, checkpoint_home
 from midef.stages._cell import BACKBONE, PUBLISHED
 from midef.stages.load_split import load as load_splits
 from midef.training import TrainingRecipe
-from midef.training.classifier import accuracy, fit_classifier
+from midef.training._together import World
+from midef.training.classifier import EVALUATED_AT_ONCE, accuracy, fit_classifier
 
 WEIGHTS, COMPANION = "model.safetensors", "companion.safetensors"
 
@@ -54,6 +57,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     torch.manual_seed(derive_seed("weights", seed))
     model = starting_network(recipe, inputs, context, len(splits.class_names))
     kept: dict[str, torch.Tensor] = {}
+    micro_batches = math.ceil(1 / context.memory_share)
     checkpoints = None if context.checkpoints is None else context.checkpoints / recipe.key.digest
     start = time.monotonic()
     done = fit_classifier(
@@ -67,7 +71,9 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         device=context.device,
         report=context.report,
         checkpoint_folder=checkpoints,
+        checkpoint_home=checkpoint_home(context),
         kept=kept,
+        micro_batches=micro_batches,
     )
     train_s = time.monotonic() - start
     parent = recipe.inputs.get(PHASE_ONE) or recipe.inputs.get(BACKBONE)  # phase one's seconds hold the backbone's
@@ -77,13 +83,16 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     if kept:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()}, folder / COMPANION)
     (folder / "training.json").write_text(json.dumps(asdict(done)))
+    at_once = max(1, EVALUATED_AT_ONCE // micro_batches)
+    judged = partial(accuracy, model, device=context.device, batch_size=at_once, world=World.current())
     return {
         "train_s": train_s + earlier_s,
-        "train_accuracy": accuracy(model, splits.train, device=context.device),
+        "train_accuracy": judged(splits.train),
         "select_accuracy": done.select_accuracy[done.kept_epoch],
-        "report_accuracy": accuracy(model, splits.report, device=context.device),
+        "report_accuracy": judged(splits.report),
         "classes": len(splits.class_names),
         "defense": done.defense,
+        **({"micro_batches": micro_batches} if micro_batches > 1 else {}),
     }
 
 

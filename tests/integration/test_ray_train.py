@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from midef.core import Recipe
+from midef.core import MidefError, Recipe
 from midef.stages import BuildContext, build_recipe, ensure
+from midef.stages._base import ran_out_of_memory
 from midef.stages.train_target import load
 from midef.storage import Store
 from sweep import profiles
@@ -21,6 +22,7 @@ from sweep.plan import Node, make_plan
 from sweep.resources import DRIVER_MEMORY, node_resources, trains_on_ray
 from sweep.runner import Outcome, RunOptions, run_plan
 from sweep.spec import Sweep, parse_spec, resolve
+from sweep.trainable import fit_with_ray_train
 
 pytestmark = pytest.mark.ray
 
@@ -96,11 +98,31 @@ def test_it_reports_every_epoch(trained: Trained) -> None:
     assert done["resumed_at"] == 0
 
 
-def test_it_learned_about_what_one_process_learns(trained: Trained) -> None:
-    """Not equal: batch statistics and erased squares are those of a worker's own half of a batch."""
+def test_it_learned_what_one_process_learns(trained: Trained) -> None:
+    """But for rounding, which by and by flips ReLUs: the first epoch is nearer than the last.
+
+    What is compared step by step, in double precision, is in tests/training/test_together.py.
+    """
     together, apart = (trained.history(store)["loss"] for store in (trained.shared, trained.alone))
-    assert together != apart
-    assert together == pytest.approx(apart, rel=0.25)
+    assert together[0] == pytest.approx(apart[0], rel=1e-2)
+    assert together == pytest.approx(apart, rel=5e-2)
+
+
+def test_the_reason_of_a_failed_training_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The worker that ran out of memory counts, not those that lost it; the sweep sees that it was memory."""
+    from ray.train import WorkerGroupError
+    from ray.train.torch import TorchTrainer
+
+    failures = {0: RuntimeError("connection closed by peer"), 1: torch.OutOfMemoryError("tried to allocate 2 GiB")}
+
+    def fail(self: TorchTrainer) -> None:
+        raise WorkerGroupError("both failed", failures)
+
+    monkeypatch.setattr(TorchTrainer, "fit", fail)
+    config = {"train_workers": 2, "cluster_gpus": 0.0, "cpus": 1, "train_storage": str(tmp_path)}
+    with pytest.raises(MidefError, match="worker 1 of the training: OutOfMemoryError: tried to allocate") as caught:
+        fit_with_ray_train(Recipe("target", "classifier", {}), config)
+    assert ran_out_of_memory(caught.value)
 
 
 def test_the_key_does_not_know_how_many_workers_there_were(trained: Trained, tmp_path: Path) -> None:

@@ -15,12 +15,15 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from midef.core import SpecError
+from midef.datasets import Splits
 from midef.defenses import Batch, Defense
 from midef.defenses._companion import Companion, Ride, TrainingFacts
+from midef.models import ARCHITECTURES
 from midef.models._network import Forward, TargetModel
-from midef.training import classifier
+from midef.training import TrainingRecipe, classifier
 from midef.training._checkpoint import Checkpointer
-from midef.training.classifier import World, loss_of
+from midef.training._together import World
+from midef.training.classifier import fit_classifier, loss_of
 
 Fit = Callable[..., Any]
 
@@ -143,7 +146,7 @@ def test_state_survives_a_kill(
 
 
 def test_several_processes_refuse_a_companion(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classifier.World, "current", classmethod(lambda cls: World(0, 2)))
+    monkeypatch.setattr(World, "current", classmethod(lambda cls: World(0, 2)))
     with pytest.raises(SpecError, match="trains in one process, not 2"):
         fit(defense=Accompanied(mate=Rider(0.0)))
 
@@ -174,11 +177,15 @@ def test_loss_of_adds_penalties_to_the_criterion() -> None:
     assert loss_of(Priced(), forward, batch, 0.0).item() == pytest.approx(float(torch.tensor(2.0).log()) + 1.5)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_workers_share_a_batch_by_whole_identities_where_it_was_drawn_so(size: int) -> None:
-    picked = torch.arange(64)
-    shares = [classifier._share(picked, World(rank, size), 4) for rank in range(size)]
-    assert torch.equal(torch.cat(shares), picked)
-    assert all(len(set((share // 4).tolist())) == len(share) // 4 for share in shares)
-    plain = [classifier._share(picked, World(rank, size), 0) for rank in range(size)]
-    assert sorted(torch.cat(plain).tolist()) == picked.tolist()
+def test_a_step_of_its_own_is_not_worked_through_in_parts(faces: Splits, network: Callable[[int], TargetModel]) -> None:
+    with pytest.raises(SpecError, match="lower batch_size of the training \\(now 16\\)"):
+        fit_classifier(
+            network(0),
+            faces.train,
+            faces.select,
+            facts=ARCHITECTURES.make("vgg16_tiny").facts(),
+            recipe=TrainingRecipe(epochs=1, batch_size=16),
+            defense=Accompanied(mate=Rider(0.0)),
+            seed=5,
+            micro_batches=2,
+        )
