@@ -19,7 +19,7 @@ from midef.attacks import ATTACKS, AccessLevel, Prior
 from midef.core.canonical import canonical_json, digest
 from midef.core.choice import Choice
 from midef.core.errors import DataError, MidefError, PreflightError, SpecError
-from midef.core.recipe import Recipe
+from midef.core.recipe import Recipe, each_once
 from midef.core.registry import merged
 from midef.core.setup import Cell, Protocol, Setup
 from midef.datasets import DATASETS, Dataset
@@ -328,14 +328,27 @@ def resolve(spec: SweepSpec) -> Sweep:
     if problems:
         raise SpecError(list(dict.fromkeys(problems)))
     if lacking:
-        raise PreflightError(list(dict.fromkeys(lacking)))
+        raise PreflightError(_grouped(lacking))
     assert profile is not None
-    cells = tuple(
-        _cell(entry, defense, seed, profile)
-        for entry in entries
-        for defense, seed in product(entry.defenses, spec.seeds)
-    )
-    return Sweep(spec.name, profile, cells, data.locations(cells), spec)
+    cells: list[PlannedCell] = []
+    for entry, defense in ((entry, defense) for entry in entries for defense in entry.defenses):
+        refused = entry.refused or _refusal(entry.setup, defense, profile)
+        cells += (_cell(entry, defense, seed, profile, refused) for seed in spec.seeds)
+    return Sweep(spec.name, profile, tuple(cells), data.locations(cells), spec)
+
+
+def _grouped(problems: Sequence[str]) -> list[str]:
+    """The same thing missing in several places is one problem."""
+    places: dict[str, list[str]] = {}
+    for problem in problems:
+        place, _, text = problem.partition(": ")
+        places.setdefault(text, []).append(place)
+    found = []
+    for text, wanted in places.items():
+        first = list(dict.fromkeys(wanted))
+        more = f" and {len(first) - 2} more" if len(first) > 2 else ""
+        found.append(f"{', '.join(first[:2])}{more}: {text}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -462,9 +475,11 @@ def data_folder() -> Path:
 def _at_home(wanted: Wanted) -> Wanted:
     """A published data set without a place is looked for in its folder of `data_folder`."""
     name, preset, params = DATASETS.parse(wanted)
-    if "root" in _location_fields(name) and not params.get("root"):
-        return {"name": name, **({"preset": preset} if preset else {}), **params, "root": str(data_folder() / name)}
-    return wanted
+    places = _location_fields(name) & {"root", "path"}
+    if name == "image_folder" or not places or any(params.get(place) for place in places):
+        return wanted
+    place = "root" if "root" in places else "path"
+    return {"name": name, **({"preset": preset} if preset else {}), **params, place: str(data_folder() / name)}
 
 
 class _Datasets:
@@ -524,15 +539,14 @@ class _Datasets:
     def locations(self, cells: Sequence[PlannedCell]) -> dict[str, dict[str, Any]]:
         """Where the files of each split artifact and of published weights lie."""
         found = dict(self._published)
-        for planned in cells:
-            for recipe in planned.recipes.scores.walk() if planned.answered_by is not None else ():
-                if recipe.kind == "split" and recipe.key.digest not in found:
-                    keyed = {
-                        "name": recipe.component,
-                        "params": recipe.params["params"],
-                        "version": recipe.params["component_version"],
-                    }
-                    found[recipe.key.digest] = self._where.get(canonical_json(keyed), {})
+        for recipe in each_once(planned.recipes.scores for planned in cells if planned.answered_by is not None):
+            if recipe.kind == "split":
+                keyed = {
+                    "name": recipe.component,
+                    "params": recipe.params["params"],
+                    "version": recipe.params["component_version"],
+                }
+                found.setdefault(recipe.key.digest, self._where.get(canonical_json(keyed), {}))
         return {k: v for k, v in found.items() if v}
 
 
@@ -713,10 +727,22 @@ def _check_networks(
     problems += [f"{place}.evaluator: {p}" for p in judge.problems(protocol.evaluator_resolution_px)]
 
 
-def _cell(entry: _Entry, defense: Choice, seed: int, profile: Profile) -> PlannedCell:
+def _refusal(setup: Setup, defense: Choice, profile: Profile) -> str:
+    """Why this defense cannot meet this setup, whatever the seed; "" if it can."""
+    facts = ARCHITECTURES.remake(setup.architecture).facts()
+    made = remake_defense(defense)
+    pretrained = setup.pretraining is not None or setup.weights is not None
+    reasons = made.problems(replace(facts, pretrained=pretrained))
+    workers = profile.workers_for("target")
+    if workers > 1 and any("companion" in part.owned_slots() for part in made.parts()):
+        reasons.append(f"it trains in one process, profile {profile.name} trains in {workers}")
+    return "; ".join(reasons)
+
+
+def _cell(entry: _Entry, defense: Choice, seed: int, profile: Profile, refused: str) -> PlannedCell:
     setup = entry.setup
     if entry.refused:
-        return PlannedCell(Cell(setup=setup, defense=defense, seed=seed, profile=profile.name), None, entry.refused)
+        return PlannedCell(Cell(setup=setup, defense=defense, seed=seed, profile=profile.name), None, refused)
     recipes = recipes_for_cell(
         setup,
         defense,
@@ -725,12 +751,5 @@ def _cell(entry: _Entry, defense: Choice, seed: int, profile: Profile) -> Planne
         evaluator_training=entry.evaluator_training,
         pretraining_training=entry.pretraining_training,
     )
-    facts = ARCHITECTURES.remake(setup.architecture).facts()
-    made = remake_defense(defense)
-    pretrained = setup.pretraining is not None or setup.weights is not None
-    reasons = made.problems(replace(facts, pretrained=pretrained))
-    workers = profile.workers_for("target")
-    if workers > 1 and any("companion" in part.owned_slots() for part in made.parts()):
-        reasons.append(f"it trains in one process, profile {profile.name} trains in {workers}")
     cell = Cell(setup=setup, defense=defense, seed=seed, profile=profile.name, scores=recipes.scores.key.digest)
-    return PlannedCell(cell, recipes, "; ".join(reasons))
+    return PlannedCell(cell, recipes, refused)

@@ -183,4 +183,6 @@ def train_worker(config: dict[str, Any]) -> None:
     device = str(ray.train.torch.get_device()) if config["cluster_gpus"] else "cpu"
     base = context_of({**config, "train_workers": 0})
     context = replace(base, device=device, report=lambda progress: ray.train.report(progress))
-    build_recipe(Recipe.from_plain(config["recipe"]), context, publish=rank == 0)
+    # The first worker's pulse is that of all: whoever hangs, it waits for them.
+    with pulse_of({**config, "gpu": config["cluster_gpus"]}, base.store) if rank == 0 else nullcontext():
+        build_recipe(Recipe.from_plain(config["recipe"]), context, publish=rank == 0)

@@ -314,13 +314,10 @@ def _shown(uri: str) -> str:
 
 
 def _last_change(path: Path) -> float:
-    newest = 0.0
-    for each in (path, *(path.rglob("*") if path.is_dir() else ())):
-        try:
-            newest = max(newest, each.stat().st_mtime)
-        except FileNotFoundError:  # its owner is at work
-            return time.time()
-    return newest
+    try:
+        return max(each.stat().st_mtime for each in (path, *(path.rglob("*") if path.is_dir() else ())))
+    except FileNotFoundError:  # its owner is at work
+        return time.time()
 
 
 @cache
@@ -331,7 +328,7 @@ def this_machine() -> str:
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        space = os.stat("/proc/self/ns/pid").st_ino
+        space = Path("/proc/self/ns/pid").stat().st_ino
     except OSError:  # not Linux
         boot, space = "", 0
     return f"{socket.gethostname()}.{hashlib.sha256(f'{boot} {space}'.encode()).hexdigest()[:8]}"
@@ -339,11 +336,16 @@ def this_machine() -> str:
 
 def _owner_lives(name: str) -> bool | None:
     """Whether the process that made a private thing still runs; None if it was none of this machine."""
-    host, _, rest = name.rpartition("-")[0].rpartition("-")
-    if host != this_machine() or not rest.isdigit():
+    machine, _, pid = name.rpartition("-")[0].rpartition("-")
+    return process_lives(machine, int(pid)) if pid.isdigit() else None
+
+
+def process_lives(machine: str, pid: int) -> bool | None:
+    """Whether a process of the machine that `this_machine` named so still runs; None if it is not this one."""
+    if machine != this_machine():
         return None
     try:
-        os.kill(int(rest), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:

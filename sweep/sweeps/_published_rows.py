@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from sweep.spec import ProtocolSpec, SetupSpec, data_folder
+from sweep.spec import ProtocolSpec, SetupSpec
 
 Certainty = Literal["certain", "inferred"]
 
@@ -111,7 +111,7 @@ def high_resolution(
     return SetupSpec(
         attack=[attack],
         architecture=[architecture],
-        private=private or {"name": "facescrub", "path": str(data_folder() / "facescrub")},
+        private=private or "facescrub",
         public=public,
         weights=weights,
         evaluator=evaluator,
@@ -141,7 +141,7 @@ def facescrub(attack: str, architecture: str, *rivals: str, images: int = 8) -> 
 
 def tables() -> dict[str, list[SetupSpec]]:
     """Every comparison table of the paper, one row per attack and target, with the defenses of that table."""
-    ffhq = {"name": "ffhq_thumbnails", "path": str(data_folder() / "ffhq_thumbnails")}
+    ffhq = "ffhq_thumbnails"
     targets = ("ir152", "facenet64")
 
     def mid(architecture: str) -> str:
