@@ -173,7 +173,8 @@ def _header(summaries: Sequence[SummaryRow], store_name: str, unfinished: int | 
 def _setup(
     name: str, group: Sequence[SummaryRow], grid: Grid, colours: dict[str, str], published: Sequence[ResultRow]
 ) -> dict[str, Any]:
-    first, table, theirs = group[0], setup_table(group, published), published_of(group[0].setup, published)
+    first, table = group[0], setup_table(group, published)
+    theirs = published_of(first.setup, published, [row.defense for row in group])
     stamp, short = _stamps(first, table)
     figure = draw(group, colours, stamp=short, published=theirs)
     return {

@@ -22,7 +22,7 @@ CHECKED = (
     *("torch", "torchvision", "timm", "opacus", "opencv-python-headless"),
     *("ray", "optuna", "pyarrow", "pandas", "plotly"),
 )
-LISTED = ("defenses", "attacks", "priors", "datasets", "architectures", "metrics", "profiles", "sweeps")
+LISTED = ("defenses", "attacks", "priors", "datasets", "architectures", "metrics", "profiles", "sweeps", "published")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -373,12 +373,15 @@ def _entries(what: str) -> list[dict[str, str]]:
     from midef.metrics import METRICS
     from midef.models import ARCHITECTURES
     from sweep.profiles import PROFILES
+    from sweep.published import published_rows
     from sweep.spec import named_sweeps
 
     if what == "profiles":
         return [{"name": p.name, "meaning": p.about} for p in PROFILES.values()]
     if what == "sweeps":
         return [{"name": n, "meaning": (f.__doc__ or "").splitlines()[0]} for n, f in named_sweeps().items()]
+    if what == "published":
+        return [_published_entry(row) for row in published_rows()]
     registries: dict[str, Any] = {
         "defenses": DEFENSES,
         "attacks": ATTACKS,
@@ -402,6 +405,21 @@ def _entries(what: str) -> list[dict[str, str]]:
             entry |= {"combines with": _combines_with(cls), "tuned by": _tuned_by(cls)}
         entries.append(entry | {"meaning": (cls.__doc__ or "").strip().splitlines()[0]})
     return entries
+
+
+def _published_entry(row: Any) -> dict[str, str]:
+    spread = "" if row.spread is None else f" +- {row.spread:g}"
+    value = "-" if row.value is None else f"{row.value:g}{spread}"
+    return {
+        "source": row.source,
+        "setup": f"{row.setup} ({row.certainty})" if row.setup else "-",
+        "attack": row.attack,
+        "architecture": row.architecture,
+        "defense": row.defense,
+        "metric": row.metric,
+        "value": value,
+        "remark": row.remark or "-",
+    }
 
 
 def _tuned_by(defense: Any) -> str:

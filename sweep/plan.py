@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,7 @@ class Node:
     def key(self) -> ArtifactKey:
         return self.recipe.key
 
-    @property
+    @cached_property
     def work(self) -> str:
         return work_of(self.recipe)
 
@@ -181,32 +182,41 @@ def work_of(recipe: Recipe) -> str:
 
 
 def _count(plan: Plan, cells: Iterable[PlannedCell], stored: set[ArtifactKey]) -> None:
-    seen: set[ArtifactKey] = set()
+    below: dict[ArtifactKey, frozenset[ArtifactKey]] = {}
+
+    def needed(recipe: Recipe) -> frozenset[ArtifactKey]:
+        """Keys of the recipe and all it needs: the union of what is known of its inputs, not another walk."""
+        known = below.get(recipe.key)
+        if known is None:
+            known = frozenset((recipe.key,)).union(*[needed(other) for other in recipe.inputs.values()])
+            below[recipe.key] = known
+        return known
+
     for planned in cells:
-        if planned.refused:
-            continue
-        for recipe in planned.recipes.scores.walk():
-            plan.unshared[recipe.kind] += 1
-            if recipe.key not in seen:
-                seen.add(recipe.key)
-                plan.shared[recipe.kind] += 1
-                plan.cached[recipe.kind] += recipe.key in stored
+        if not planned.refused:
+            plan.unshared.update(key.kind for key in needed(planned.recipes.scores))
+    for key in below:
+        plan.shared[key.kind] += 1
+        plan.cached[key.kind] += key in stored
 
 
 def _add(plan: Plan, recipe: Recipe, stored: set[ArtifactKey]) -> None:
-    """Add `recipe` and what it lacks. What is stored is a leaf: its own inputs are not needed."""
-    if recipe.key in stored or recipe.key in plan.nodes:
-        return
+    """Add `recipe`, which is not stored, and what it lacks. What is stored is a leaf: its inputs are not needed."""
+    needs = []
     for needed in recipe.inputs.values():
-        _add(plan, needed, stored)
-    needs = frozenset(needed.key for needed in recipe.inputs.values() if needed.key not in stored)
-    plan.nodes[recipe.key] = Node(recipe, needs)
+        key = needed.key
+        if key not in stored:
+            needs.append(key)
+            if key not in plan.nodes:
+                _add(plan, needed, stored)
+    plan.nodes[recipe.key] = Node(recipe, frozenset(needs))
 
 
 def _estimate(plan: Plan, store: Store | None, stored: set[ArtifactKey]) -> None:
-    timings = _timings(store, stored, {n.work for n in plan.nodes.values()}) if store is not None else {}
-    for node in plan.nodes.values():
-        node.timing = timings.get(node.work)
+    if store is not None and stored:
+        timings = _timings(store, stored, {n.work for n in plan.nodes.values()})
+        for node in plan.nodes.values():
+            node.timing = timings.get(node.work)
     fallback = _relative_cost()
     dependants: dict[ArtifactKey, list[Node]] = defaultdict(list)
     for node in plan.nodes.values():

@@ -9,7 +9,6 @@ import signal
 import socket
 import threading
 import time
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +21,8 @@ from typing_extensions import override
 from midef.core.errors import DamagedArtifact, MidefError, MissingArtifact, PreflightError, StoreError
 from midef.core.recipe import ArtifactKey
 from midef.storage import Store
+from midef.storage._cache import cache_folder
+from midef.storage.location import this_machine
 from midef.storage.published import write_published
 from sweep.plan import Chosen, Node, Plan, everything, make_plan
 from sweep.progress import Progress, describe
@@ -29,12 +30,16 @@ from sweep.published import published_rows
 from sweep.pulse import BEAT_S, Watch
 from sweep.resources import DRIVER_MEMORY, gpus_of, node_resources, trains_on_ray
 from sweep.rows import lost_rows, measured_rows
-from sweep.runs import DRIVER_EVERY_S, DriverState, RunRecord, remove_dead
+from sweep.runs import DRIVER_EVERY_S, DriverState, RunRecord, new_run, remove_dead
 from sweep.spec import PlannedCell, Sweep
 
 log = logging.getLogger(__name__)
 
 STORE_LOST = "StoreError"
+RAY_DIED = (
+    "Ray's process on this machine (raylet) died, mostly because memory ran out; what is finished is stored, the same "
+    "command goes on from there"
+)
 
 
 @dataclass
@@ -135,7 +140,8 @@ def run_plan(plan: Plan, store: Store, options: RunOptions) -> Outcome:
         return outcome
     store.artifacts.check_space(64 * 2**20 + 2 * 2**20 * len(plan.nodes))
     store.artifacts.sweep_tmp()
-    remove_dead(store, plan.sweep.digest)
+    remove_dead(store, plan.sweep.digest, _scratch(store))
+    _forget_finished_checkpoints(store)
     _quiet(options.verbose)
     import ray
 
@@ -147,6 +153,7 @@ def run_plan(plan: Plan, store: Store, options: RunOptions) -> Outcome:
         _Run(plan, store, options, outcome, progress, cluster).execute()
     finally:
         ray.shutdown()
+        store.artifacts.sweep_tmp()  # of nodes whose process died during this run
     if outcome.environment:
         raise PreflightError(outcome.environment)
     return outcome
@@ -172,11 +179,10 @@ class _Run:
         self.gpus = cluster.get("GPU", 0.0)
         widest = max(1, *(self.profile.workers_for(kind) for kind in ("target", "evaluator")))
         abreast = max(1, int((self.gpus or cluster.get("CPU", 1.0)) // widest))
-        self.driver_memory = max(DRIVER_MEMORY, cluster.get("memory", 0.0) // abreast)
-        local = store.location.local
-        self.scratch = (local / "ray") if local is not None else Path.home() / "ray_results"
-        self.train_storage = str(self.scratch) if local is not None else f"{store.uri}/ray"
-        self.name = f"sweep-{plan.sweep.digest[:8]}-{uuid.uuid4().hex[:8]}"
+        self.driver_memory = max(DRIVER_MEMORY, min(cluster.get("memory", 0.0) // abreast, 0.8 * _largest_memory()))
+        self.scratch = _scratch(store)
+        self.train_storage = str(self.scratch) if store.location.local is not None else f"{store.uri}/ray"
+        self.name = new_run(plan.sweep.digest)
         self.record = RunRecord(store, self.name)
         self.watch = Watch(store, self.name, hang_s=options.hang_s)
         self.by_digest = {node.key.digest: node for node in plan.nodes.values()}
@@ -196,11 +202,14 @@ class _Run:
         self.write_state("running")
         try:
             with _stopping(self.stop):
+                # A process kept for the next node keeps its CPU and GPU while it waits; a training that needs all there
+                # are, for its own processes, would wait for ever.
+                shared = any(trains_on_ray(node.recipe.kind, self.profile) for node in self.plan.nodes.values())
                 resources = tune.with_resources(run_node, lambda config: _placement(self.needs(config["kind"])))
                 tuner = tune.Tuner(
                     resources,
                     tune_config=tune.TuneConfig(
-                        search_alg=self.searcher, num_samples=len(self.plan.nodes), reuse_actors=True
+                        search_alg=self.searcher, num_samples=len(self.plan.nodes), reuse_actors=not shared
                     ),
                     run_config=tune.RunConfig(
                         name=self.name,
@@ -279,6 +288,8 @@ class _Run:
                 self.outcome.environment.append(str(error))
 
     def on_lost(self, node: Node, state: str, reason: str) -> None:
+        if state == "failed" and not _ray_lives():
+            self.outcome.environment = self.outcome.environment or [RAY_DIED]
         self.progress.lost(node, state, reason)
         if STORE_LOST in reason.split(":")[0] or self.outcome.environment:
             self.outcome.environment = self.outcome.environment or [reason]
@@ -290,7 +301,11 @@ class _Run:
         _record_lost(self.plan, self.store, node.cells, reason, self.outcome)
 
     def on_step(self, trials: Sequence[Any]) -> None:
-        """Tune calls this many times a second."""
+        """Tune calls this many times a second.
+
+        Raises:
+            PreflightError: if Ray lost the machine of this driver: it begins nothing more, and Tune waits for ever.
+        """
         for trial in trials:
             if trial.status == "RUNNING":
                 self.progress.started(self.plan.nodes[ArtifactKey.parse(trial.config["node"])])
@@ -299,6 +314,8 @@ class _Run:
         if now - self._written > DRIVER_EVERY_S:
             self._written = now
             self.write_state("stopping" if self.outcome.stopped else "running")
+            if not _ray_lives():
+                raise PreflightError(RAY_DIED)
         if now - self._looked > min(BEAT_S, self.options.hang_s / 2):
             self._looked = now
             self.end_hanging()
@@ -332,6 +349,7 @@ class _Run:
             digest=self.plan.sweep.digest,
             profile=self.profile.name,
             host=socket.gethostname(),
+            machine=this_machine(),
             pid=os.getpid(),
             since=self.since,
             at=time.time(),
@@ -348,6 +366,16 @@ class _Run:
         )
         with suppress(StoreError):  # a store that is full ends the run where results are written
             self.record.write(said)
+
+
+def _ray_lives() -> bool:
+    """Whether Ray still counts the machine of this driver among its own; it needs some seconds to see a death."""
+    import ray
+
+    if not ray.is_initialized():
+        return True  # none to lose
+    own = ray.get_runtime_context().get_node_id()
+    return any(node["Alive"] for node in ray.nodes() if node["NodeID"] == own)
 
 
 def _ticker(run: _Run) -> Any:
@@ -386,6 +414,16 @@ def _stopping(stop: Callable[[str], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _largest_memory() -> float:
+    """Bytes that Ray counts on the node that has most: what is reserved as one piece must fit there, or waits for ever.
+
+    Whoever asks takes less, since a node that was lost comes back with other numbers.
+    """
+    import ray
+
+    return max((node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
 
 
 def _placement(wanted: dict[str, float]) -> Any:
@@ -465,8 +503,26 @@ def _quiet(verbose: bool) -> None:
             logging.getLogger(name).setLevel(logging.ERROR)
 
 
+def _scratch(store: Store) -> Path:
+    """Where Tune keeps its own record of a run, in a folder named after it."""
+    local = store.location.local
+    return (local / "ray") if local is not None else Path.home() / "ray_results"
+
+
+def _forget_finished_checkpoints(store: Store) -> None:
+    """Remove checkpoints whose training was stored: its process died before it could."""
+    stored = {key.digest for kind in ("target", "evaluator") for key in store.artifacts.keys(kind)}
+    for path in store.location.files("checkpoints"):
+        if path.split("/")[1] in stored:
+            store.location.delete(path)
+    folder = (store.location.local or cache_folder(store.uri)) / "checkpoints"
+    for kept in folder.iterdir() if folder.is_dir() else ():
+        if kept.name in stored:
+            _forget(kept)
+
+
 def _forget(folder: Path) -> None:
-    """Remove Tune's own record of this run: it is never read again."""
+    """Remove a folder that is never read again, such as Tune's own record of this run."""
     import shutil
 
     shutil.rmtree(folder, ignore_errors=True)

@@ -10,12 +10,16 @@ Never the truth about results: a folder of a run that ended badly may be deleted
 from __future__ import annotations
 
 import json
+import shutil
 import time
+import uuid
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from midef.core.errors import StoreError
 from midef.storage import Store
+from midef.storage.location import process_lives
 
 ROOT = "runs"
 STOPPED = "stopped"
@@ -29,9 +33,9 @@ DRIVER_EVERY_S = 5.0
 class DriverState:
     """What the driver of a run said last.
 
-    at, since: seconds since the epoch; state: running, stopping, finished, interrupted, budget reached or failed;
-    counts: nodes done, running, waiting and failed; running: what is at work, with its seconds; eta_s: None where some
-    kind of work was never timed; gpu_hours: spent by this run.
+    machine: what `this_machine` calls it; at, since: seconds since the epoch; state: running, stopping, finished,
+    interrupted, budget reached or failed; counts: nodes done, running, waiting and failed; running: what is at work,
+    with its seconds; eta_s: None where some kind of work was never timed; gpu_hours: spent by this run.
     """
 
     run: str
@@ -43,6 +47,7 @@ class DriverState:
     since: float
     at: float
     state: str
+    machine: str = ""
     address: str = ""
     counts: dict[str, int] = field(default_factory=dict)
     running: list[list[Any]] = field(default_factory=list)
@@ -52,8 +57,13 @@ class DriverState:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the driver was heard lately. Clocks of two machines may differ by seconds; it says so by minutes."""
-        return self.state in ("running", "stopping") and time.time() - self.at < SILENT_S
+        """Whether the driver was heard lately and, where that can be seen from here, its process runs.
+
+        Clocks of two machines may differ by seconds; this says so by minutes.
+        """
+        if self.state not in ("running", "stopping") or time.time() - self.at >= SILENT_S:
+            return False
+        return process_lives(self.machine, self.pid) is not False
 
 
 class RunRecord:
@@ -97,8 +107,6 @@ class RunRecord:
             self.location.delete(path)
         local = self.location.local
         if local is not None:
-            import shutil
-
             shutil.rmtree(local / ROOT / self.run, ignore_errors=True)
 
     def _node(self, node: str) -> str:
@@ -117,9 +125,27 @@ def drivers(store: Store) -> list[DriverState]:
     return sorted(found, key=lambda state: -state.at)
 
 
-def remove_dead(store: Store, digest: str) -> int:
-    """Remove what runs of this sweep left behind whose driver is dead; returns how many there were."""
-    dead = [state for state in drivers(store) if state.digest == digest and not state.is_alive]
-    for state in dead:
-        RunRecord(store, state.run).remove()
+def new_run(digest: str) -> str:
+    """A name for a run of the sweep with this digest."""
+    return f"{_prefix(digest)}{uuid.uuid4().hex[:8]}"
+
+
+def remove_dead(store: Store, digest: str, scratch: Path | None = None) -> int:
+    """Remove what runs of this sweep left behind whose driver is dead; returns how many there were.
+
+    scratch: where Tune keeps a folder of its own for each run.
+    """
+    paths = store.location.files(ROOT)
+    named = {run for path in paths if (run := path.split("/")[1]).startswith(_prefix(digest))}
+    # A run says who drives it before it writes anything else, and forgets that first: what has no driver has ended.
+    dead = {run for run in named if f"{ROOT}/{run}/driver.json" not in paths}
+    dead |= {state.run for state in drivers(store) if state.digest == digest and not state.is_alive}
+    for run in dead:
+        if scratch is not None:
+            shutil.rmtree(scratch / run, ignore_errors=True)
+        RunRecord(store, run).remove()
     return len(dead)
+
+
+def _prefix(digest: str) -> str:
+    return f"sweep-{digest[:8]}-"

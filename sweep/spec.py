@@ -315,10 +315,18 @@ def resolve(spec: SweepSpec) -> Sweep:
                 "pretraining_training", vars(training), spec.pretraining_training, problems
             )
         refused = _unregistered(item, profile) if item.unregistered == "refuse" else ""
-        made = _bare_setups(item, profile) if refused else _setups(item, profile, place, data, problems)
+        fewer = bool(stand_ins and spec.private)
+        made = (
+            _bare_setups(item, profile)
+            if refused
+            else _setups(item, profile, place, data, problems, at_most_all=fewer)
+        )
         for setup in made:
             if training is not None and evaluator_training is not None:
-                shown = replace(setup, certainty=item.certainty, stand_ins=stand_ins)
+                count = setup.protocol.identities
+                cut = fewer and count < profile.protocol["identities"]
+                said = stand_ins + (f"; {count} identities, all there are" if cut else "")
+                shown = replace(setup, certainty=item.certainty, stand_ins=said)
                 entries.append(
                     _Entry(shown, defenses, training, evaluator_training, pretraining_training, refused=refused)
                 )
@@ -331,9 +339,10 @@ def resolve(spec: SweepSpec) -> Sweep:
         raise PreflightError(_grouped(lacking))
     assert profile is not None
     cells: list[PlannedCell] = []
-    for entry, defense in ((entry, defense) for entry in entries for defense in entry.defenses):
-        refused = entry.refused or _refusal(entry.setup, defense, profile)
-        cells += (_cell(entry, defense, seed, profile, refused) for seed in spec.seeds)
+    for entry in entries:
+        for defense in entry.defenses:
+            refused = entry.refused or _refusal(entry.setup, defense, profile)
+            cells += [_cell(entry, defense, seed, profile, refused) for seed in spec.seeds]
     return Sweep(spec.name, profile, tuple(cells), data.locations(cells), spec)
 
 
@@ -550,12 +559,22 @@ class _Datasets:
         return {k: v for k, v in found.items() if v}
 
 
-def _setups(item: SetupSpec, profile: Profile, place: str, data: _Datasets, problems: _Problems) -> Iterator[Setup]:
-    """The setups of one entry: attacks x architectures."""
+def _setups(
+    item: SetupSpec,
+    profile: Profile,
+    place: str,
+    data: _Datasets,
+    problems: _Problems,
+    *,
+    at_most_all: bool = False,
+) -> Iterator[Setup]:
+    """The setups of one entry: attacks x architectures. at_most_all: attack all identities where there are fewer."""
     resolution_px = item.resolution_px or profile.resolution_px
     private = _dataset(item.private or profile.private, f"{place}.private", data, problems)
     public = _dataset(item.public or profile.public, f"{place}.public", data, problems)
     protocol = Protocol(**{**profile.protocol, **item.protocol.model_dump(exclude_none=True)})
+    if at_most_all and private is not None and private[1].is_labelled:
+        protocol = replace(protocol, identities=max(1, min(protocol.identities, private[1].n_identities())))
     evaluator = _choose(ARCHITECTURES, item.evaluator or profile.evaluator, f"{place}.evaluator", problems)
     attacks = [_attack(w, profile, f"{place}.attack", problems) for w in item.attack]
     architectures = [

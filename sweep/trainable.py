@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import shutil
 import time
 import traceback
 from contextlib import nullcontext
@@ -19,6 +20,7 @@ from midef.stages import BuildContext, build_recipe, ensure
 from midef.stages._base import ran_out_of_memory
 from midef.storage import Store
 from midef.storage._cache import cache_folder
+from midef.storage.location import Location
 from sweep.pulse import Pulse
 from sweep.runs import STOPPED, RunRecord
 
@@ -38,6 +40,7 @@ def run_node(config: dict[str, Any]) -> None:
     if RunRecord(store, config["run"]).should_stop():
         tune.report({"status": STOPPED, "reason": "", "warnings": [], "seconds": 0.0})
         return
+    store.artifacts.sweep_tmp()  # of processes that died on this machine, which the driver does not see
     torch.set_num_threads(max(1, int(config["cpus"])))
     if config["gpu"] and torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(min(1.0, float(config["gpu"])))
@@ -171,6 +174,12 @@ def fit_with_ray_train(recipe: Recipe, config: dict[str, Any]) -> None:
         if isinstance(cause, OutOfMemoryError):  # Ray ended the process because its machine had no memory left
             cause = MemoryError(str(cause))
         raise MidefError(f"worker {rank} of the training: {type(cause).__name__}: {cause}") from cause
+    # What Ray wrote down of this run is never asked for again: the artifact is stored.
+    storage = Location.open(config["train_storage"])
+    for path in storage.files(recipe.key.digest):
+        storage.delete(path)
+    if storage.local is not None:
+        shutil.rmtree(storage.local / recipe.key.digest, ignore_errors=True)
 
 
 def train_worker(config: dict[str, Any]) -> None:

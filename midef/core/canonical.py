@@ -8,17 +8,53 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
+
+from typing_extensions import override
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+
+
+class Plain(dict[str, Any]):
+    """A mapping that `plain` returned: plain throughout, so it is neither copied nor written out a second time.
+
+    The recipes of a sweep share most of their parameters; read it, never change it.
+    """
+
+    __slots__ = ("_json",)
+    _json: str
+
+    @property
+    def json(self) -> str:
+        """`canonical_json` of it."""
+        try:
+            return self._json
+        except AttributeError:
+            self._json = json_of_plain(dict(self))
+            return self._json
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Plain, (dict(self),)
+
+
+_AS_THEY_ARE = frozenset({type(None), bool, str, int, Plain})
+_TEXT = frozenset({str})
 
 
 def plain(value: Any) -> Any:
     """`value` as JSON data: dataclasses to dictionaries, tuples to lists, -0.0 to 0.0.
 
+    What it has returned before comes back as it is.
+
     Raises:
         ValueError: for NaN or infinity (NaN is not equal to itself, so it cannot be part of a key).
         TypeError: for anything that has no JSON form.
     """
-    if value is None or (isinstance(value, bool | str | int) and not isinstance(value, Enum)):
+    if type(value) in _AS_THEY_ARE:
+        return value
+    if isinstance(value, bool | str | int) and not isinstance(value, Enum):
         return value
     if isinstance(value, Enum):
         return plain(value.value)
@@ -26,14 +62,14 @@ def plain(value: Any) -> Any:
         if not math.isfinite(value):
             raise ValueError(f"{value} cannot be part of a recipe; give a finite number")
         return value + 0.0
-    if isinstance(value, Mapping):
-        if not all(isinstance(k, str) for k in value):
+    if isinstance(value, dict | Mapping):  # the first is found at once
+        if not _TEXT.issuperset(map(type, value)) and not all(isinstance(k, str) for k in value):
             raise TypeError("recipe mappings need text keys")
-        return {k: plain(value[k]) for k in sorted(value)}
+        return Plain((k, plain(value[k])) for k in sorted(value))
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+        return Plain((f.name, plain(getattr(value, f.name))) for f in fields(value))
     raise TypeError(f"{type(value).__name__} cannot be part of a recipe; use numbers, text, lists or mappings")
 
 
@@ -44,7 +80,15 @@ def canonical_json(value: Any) -> str:
 
 def json_of_plain(value: Any) -> str:
     """`canonical_json` of what `plain` returned, not walked through again: a plan names thousands of recipes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    if type(value) is Plain:
+        return value.json
+    if type(value) is dict:  # put together from the texts its parts already have
+        texts = ((name, value[name]) for name in sorted(value))
+        parts = [f"{quoted(n)}:{quoted(v) if type(v) is str else json_of_plain(v)}" for n, v in texts]
+        return "{" + ",".join(parts) + "}"
+    if type(value) is str:
+        return quoted(value)
+    return repr(value) if type(value) is int else _ENCODER.encode(value)
 
 
 def digest(value: Any) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from typing_extensions import override
 
@@ -15,9 +15,8 @@ from midef.core.canonical import json_of_plain, plain, sha256
 KINDS = ("split", "target", "evaluator", "prior", "surrogate", "inverter", "pool", "reconstructions", "scores")
 
 
-@dataclass(frozen=True, order=True)
-class ArtifactKey:
-    """Names a stored thing: kind and sha256 of its recipe."""
+class ArtifactKey(NamedTuple):
+    """Names a stored thing: kind and sha256 of its recipe. A tuple: a plan looks keys up by the million."""
 
     kind: str
     digest: str
@@ -81,17 +80,7 @@ class Recipe:
 
     def walk(self) -> Iterator[Recipe]:
         """This recipe and everything it needs, inputs first, each once."""
-        seen: set[ArtifactKey] = set()
-
-        def visit(recipe: Recipe) -> Iterator[Recipe]:
-            if recipe.key in seen:
-                return
-            seen.add(recipe.key)
-            for role in sorted(recipe.inputs):
-                yield from visit(recipe.inputs[role])
-            yield recipe
-
-        yield from visit(self)
+        yield from each_once((self,))
 
     def as_plain(self) -> dict[str, Any]:
         """JSON data that `from_plain` reads back; inputs are nested."""
@@ -113,6 +102,22 @@ class Recipe:
             inputs={role: cls.from_plain(inner) for role, inner in data["inputs"].items()},
             version=data["version"],
         )
+
+
+def each_once(recipes: Iterable[Recipe]) -> Iterable[Recipe]:
+    """The recipes and everything they need, inputs first, each once; what many share is looked at once."""
+    found: dict[ArtifactKey, Recipe] = {}
+
+    def visit(recipe: Recipe) -> None:
+        if recipe.key in found:
+            return
+        for role in sorted(recipe.inputs):
+            visit(recipe.inputs[role])
+        found[recipe.key] = recipe
+
+    for recipe in recipes:
+        visit(recipe)
+    return found.values()
 
 
 class Inputs:

@@ -87,7 +87,10 @@ class Setup:
         for name in ("certainty", "stand_ins"):
             if getattr(self, name):
                 keyed[name] = getattr(self, name)
-        return {"id": self.id, **keyed, "resolution_px": self.resolution_px, "protocol": plain(self.protocol)}
+        found: dict[str, Any] = plain(
+            {"id": self.id, **keyed, "resolution_px": self.resolution_px, "protocol": self.protocol}
+        )
+        return found
 
     @property
     def judge(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -207,20 +207,38 @@ def _two(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.2f}"
 
 
-def published_of(setup: str, rows: Iterable[ResultRow]) -> dict[str, Published]:
+def published_of(setup: str, rows: Iterable[ResultRow], ours: Collection[str] = ()) -> dict[str, Published]:
     """The published accuracies of a setup by defense label; measured rows and other metrics are passed over.
 
     Where several are published for a defense, the first attack accuracy counts, with the test accuracy of its source.
+    ours: labels of the rows they stand beside. A defense whose parameters were replaced for a small network is the
+    same defense, if neither side has another of its name; a remark says how it was published.
     """
     by_defense: dict[str, list[ResultRow]] = {}
     for row in rows:
         wanted = row.origin == "published" and row.metric in ("natural_accuracy", "attack_accuracy_at_1")
         if wanted and row.setup == setup and row.value is not None:
             by_defense.setdefault(row.defense, []).append(row)
-    return {defense: _published(defense, found) for defense, found in by_defense.items()}
+    return {
+        (mine := _our_label(defense, by_defense, ours)): _published(mine, found, label=defense)
+        for defense, found in by_defense.items()
+    }
 
 
-def _published(defense: str, rows: list[ResultRow]) -> Published:
+def _our_label(label: str, published: Collection[str], ours: Collection[str]) -> str:
+    """The label of our row that a published one stands beside; its own where there is none."""
+    name = _name_of(label)
+    theirs = [other for other in published if _name_of(other) == name]
+    mine = [other for other in ours if _name_of(other) == name]
+    return mine[0] if len(mine) == 1 and theirs == [label] else label
+
+
+def _name_of(label: str) -> str:
+    """The defense without preset and parameters: `midre` of `midre(area_high=0.8)`; a stack as it is."""
+    return label if "+" in label else label.partition("(")[0].partition(":")[0]
+
+
+def _published(defense: str, rows: list[ResultRow], *, label: str) -> Published:
     naturals = [row for row in rows if row.metric == "natural_accuracy"]
     attacks = [row for row in rows if row.metric == "attack_accuracy_at_1"]
     attack = attacks[0] if attacks else None
@@ -241,7 +259,10 @@ def _published(defense: str, rows: list[ResultRow]) -> Published:
         attack.spread if attack is not None else None,
         attack.spread_kind if attack is not None else "",
         sources=tuple(dict.fromkeys(row.source for row in shown if row.source)),
-        remarks=tuple(dict.fromkeys(row.remark for row in shown if row.remark)),
+        remarks=(
+            *([f"published as {label}"] if label != defense else []),
+            *dict.fromkeys(row.remark for row in shown if row.remark),
+        ),
         others=tuple(dict.fromkeys(others)),
     )
 
@@ -511,7 +532,7 @@ def setup_table(group: Sequence[SummaryRow], published: Sequence[ResultRow] = ()
     any, and a footnote those of other defenses.
     """
     first, choice, refused = group[0], interval_choice(group), refusal(group)
-    theirs = published_of(first.setup, published)
+    theirs = published_of(first.setup, published, [row.defense for row in group])
     has_published = any(row.defense in theirs for row in group)
     knn = [m for row in group if (m := row.knn_distance.mean) is not None]
     knn_digits = 1 if max(knn, default=0) >= 100 else 2 if max(knn, default=0) >= 1 else 3
@@ -775,7 +796,10 @@ def records(
 ) -> list[dict[str, str | int | float | None]]:
     """Every number of every row, unrounded, under flat names: what CSV and Parquet exports hold."""
     found = []
-    theirs = {setup: published_of(setup, published) for setup in {row.setup for row in summaries}}
+    labels: dict[str, list[str]] = {}
+    for row in summaries:
+        labels.setdefault(row.setup, []).append(row.defense)
+    theirs = {setup: published_of(setup, published, ours) for setup, ours in labels.items()}
     for row in summaries:
         record: dict[str, str | int | float | None] = {name: getattr(row, name) for name in _FROM_ROW}
         for metric in METRICS:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from midef.attacks import ATTACKS
+from midef.attacks import ATTACKS, Attack
+from midef.core.canonical import plain
 from midef.core.choice import Choice
-from midef.core.recipe import Recipe
-from midef.core.setup import Setup
+from midef.core.recipe import Recipe, each_once
+from midef.core.setup import Protocol, Setup
 from midef.datasets import DATASETS
 from midef.datasets._base import PATHS
+from midef.defenses._base import Defense
 from midef.defenses._stack import remake_defense
 from midef.metrics import METRICS
 from midef.training import TrainingRecipe
@@ -36,14 +39,19 @@ class CellRecipes:
     scores: Recipe
 
 
-@lru_cache(1024)  # cells share recipes, and naming one takes as long as hashing it
+# Cells share recipes and what recipes are made of, and naming one takes as long as hashing it.
+_FEW, _MANY = 1024, 2**16
+"""Kept for the next cell: things there is one of per component or setup, and targets, which the next attack needs."""
+
+
+@lru_cache(_FEW)
 def split_recipe(dataset: Choice, resolution_px: int) -> Recipe:
     """Three splits of a dataset at a resolution. `dataset.params` hold a fingerprint in place of paths."""
     params = {"params": dataset.params, "component_version": dataset.version, "resolution_px": resolution_px}
     return Recipe("split", dataset.name, params, version=SPLIT_VERSION)
 
 
-@lru_cache(1024)
+@lru_cache(_MANY)
 def target_recipe(
     private: Recipe,
     architecture: Choice,
@@ -60,22 +68,35 @@ def target_recipe(
     pretraining: labelled images its backbone learns first, undefended, once for all defenses and seeds;
     pretraining_training: how; None as the target itself. published: weights its backbone starts from instead.
     """
-    params: dict[str, Any] = {"architecture": architecture.keyed, "training": training, "seed": seed}
-    undefended = {**params, "defense": NO_DEFENSE.keyed}
+    params: dict[str, Any] = {
+        "architecture": _keyed(architecture),
+        "training": training,
+        "seed": seed,
+        "defense": _keyed(defense),
+    }
+    if defense.name != NO_DEFENSE.name:
+        undefended = target_recipe(
+            private,
+            architecture,
+            NO_DEFENSE,
+            training,
+            seed=seed,
+            pretraining=pretraining,
+            pretraining_training=pretraining_training,
+            published=published,
+        )
+        inputs = {**undefended.inputs, **_defense(defense).requires(undefended)}
+        return Recipe("target", "classifier", params, inputs, TRAINING_VERSION)
     inputs = {"private": private}
     if pretraining is not None:
-        backbone = {**undefended, "seed": 0, "training": pretraining_training or training}
+        backbone = {**params, "seed": 0, "training": pretraining_training or training}
         inputs[BACKBONE] = Recipe("target", "classifier", backbone, {"private": pretraining}, TRAINING_VERSION)
     if published is not None:
         inputs[BACKBONE] = published
-    plain = Recipe("target", "classifier", undefended, inputs, TRAINING_VERSION)
-    if defense.name == NO_DEFENSE.name:
-        return plain
-    inputs = {**inputs, **remake_defense(defense).requires(plain)}
-    return Recipe("target", "classifier", {**params, "defense": defense.keyed}, inputs, TRAINING_VERSION)
+    return Recipe("target", "classifier", params, inputs, TRAINING_VERSION)
 
 
-@lru_cache(1024)
+@lru_cache(_FEW)
 def evaluator_recipe(
     private: Recipe, architecture: Choice, training: TrainingRecipe, *, published: Recipe | None = None
 ) -> Recipe:
@@ -85,7 +106,7 @@ def evaluator_recipe(
     return Recipe("evaluator", "classifier", params, inputs, TRAINING_VERSION)
 
 
-@lru_cache(1024)
+@lru_cache(_FEW)
 def published_recipe(weights: Choice, architecture: Choice, resolution_px: int) -> Recipe:
     """A published trunk under the names of our architecture. `weights.params` hold the sha256 of its file."""
     params = {"weights": weights.params, "architecture": architecture.keyed, "resolution_px": resolution_px}
@@ -127,28 +148,65 @@ def recipes_for_cell(
         published=published,
     )
     evaluator = evaluator_recipe(judged, setup.evaluator, evaluator_training, published=judges_start)
-    attack = ATTACKS.remake(setup.attack)
     found = Recipe(
         "reconstructions",
         setup.attack.name,
         {
-            "attack": setup.attack.keyed,
+            "attack": _keyed(setup.attack),
             "identities": setup.protocol.identities,
             "images_per_identity": setup.protocol.images_per_identity,
             "seed": seed,
         },
-        {"target": target, "private": private, **attack.requires(target=target, public=public)},
+        {"target": target, "private": private, **_beginnings(setup.attack, public).of(target)},
         ATTACK_VERSION,
     )
     names = METRICS.names() if metrics is None else sorted(metrics)
     scores = Recipe(
         "scores",
         "metrics",
-        {"metrics": {name: METRICS.get(name).version for name in names}, "protocol": setup.protocol.judging},
+        _judging(setup.protocol, tuple(names)),
         {"reconstructions": found, "target": target, "evaluator": evaluator, "private": private, "judged": judged},
         SCORES_VERSION,
     )
     return CellRecipes(private, public, target, evaluator, found, scores)
+
+
+class _Beginnings:
+    """What an attack starts from, given public data: asked once where no target is among it."""
+
+    def __init__(self, attack: Attack, public: Recipe) -> None:
+        self.attack, self.public = attack, public
+        self.known: Mapping[str, Recipe] | None = None
+        self.asks_target = False
+
+    def of(self, target: Recipe) -> Mapping[str, Recipe]:
+        if self.known is not None:
+            return self.known
+        found = self.attack.requires(target=target, public=self.public)
+        self.asks_target = self.asks_target or target in each_once(found.values())
+        if not self.asks_target:
+            self.known = found
+        return found
+
+
+@lru_cache(_FEW)
+def _beginnings(attack: Choice, public: Recipe) -> _Beginnings:
+    return _Beginnings(ATTACKS.remake(attack), public)
+
+
+@lru_cache(_FEW)
+def _defense(choice: Choice) -> Defense:
+    return remake_defense(choice)
+
+
+@lru_cache(_FEW)
+def _keyed(choice: Choice) -> Any:
+    return plain(choice.keyed)
+
+
+@lru_cache(_FEW)
+def _judging(protocol: Protocol, metrics: tuple[str, ...]) -> Any:
+    return plain({"metrics": {name: METRICS.get(name).version for name in metrics}, "protocol": protocol.judging})
 
 
 def place_dataset(choice: Choice) -> tuple[Choice, dict[str, Any]]:

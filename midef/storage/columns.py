@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import fields
 from types import UnionType
@@ -15,6 +18,7 @@ from midef.core.errors import StoreSchemaError
 from midef.core.rows import ROW_SCHEMA_VERSION, ResultRow
 
 SCHEMA_KEY = b"midef_row_schema"
+STATE_KEY = b"midef_state"
 ADDED_SINCE_1 = frozenset(
     {"attack_params", "evaluator_resolution_px", "resize", "counted", "group_size", "knn_reference"}  # 2
     | {"certainty", "stand_ins", "remark"}  # 3
@@ -74,6 +78,36 @@ def to_parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True, write_statistics=False)
     return bytes(sink.getvalue())
+
+
+_MAGIC = b"PAR1"
+_SUMMARY = re.compile(rb"midef_state:([0-9a-f]{8}):([0-9a-f]{8}):")
+
+
+def with_state(table: pa.Table, cell: str, status: str, reason: str) -> pa.Table:
+    """The table of one cell whose file says in a few bytes what became of the cell, for `state_in` to find."""
+    said = json.dumps([ROW_SCHEMA_VERSION, cell, status, reason]).encode()
+    summary = b"midef_state:%08x:%08x:%s" % (zlib.crc32(said), len(said), said)
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), STATE_KEY: summary})
+
+
+def state_in(content: bytes, cell: str) -> tuple[str, str] | None:
+    """Status and reason that `with_state` put into the file of a cell; None where the columns must be asked.
+
+    Decoding the footer of a file costs more than all else about a status: 49 columns are described there. So the
+    footer is not decoded but searched, and what is found there proves itself by its checksum.
+    """
+    footer = int.from_bytes(content[-8:-4], "little") if content[-4:] == _MAGIC == content[:4] else 0
+    if not 0 < footer <= len(content) - 12:
+        return None
+    found = _SUMMARY.search(content, len(content) - 8 - footer)
+    if found is None:
+        return None
+    said = content[found.end() : found.end() + int(found[2], 16)]
+    if zlib.crc32(said) != int(found[1], 16):
+        return None
+    version, of, status, reason = json.loads(said)
+    return (status, reason) if version <= ROW_SCHEMA_VERSION and of == cell else None
 
 
 def from_parquet(content: bytes, name: str, columns: Sequence[str] | None = None) -> pa.Table:

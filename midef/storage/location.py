@@ -315,9 +315,10 @@ def _shown(uri: str) -> str:
 
 def _last_change(path: Path) -> float:
     try:
-        return max(each.stat().st_mtime for each in (path, *(path.rglob("*") if path.is_dir() else ())))
+        newest: float = max(each.stat().st_mtime for each in (path, *(path.rglob("*") if path.is_dir() else ())))
     except FileNotFoundError:  # its owner is at work
         return time.time()
+    return newest
 
 
 @cache

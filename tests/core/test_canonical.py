@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Iterable
+import pickle
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any
@@ -88,6 +90,31 @@ def test_dataclasses_and_enums_become_plain() -> None:
     assert value == {"a": "red", "b": {"x": 0.0, "names": ["p", "q"]}, "c": 2}
     assert list(value) == ["a", "b", "c"]
     assert type(value["c"]) is int
+
+
+@given(VALUES)
+def test_what_is_plain_already_is_taken_as_it_is(value: Any) -> None:
+    once = plain({"value": value})
+    assert plain(once) is once
+    assert once == {"value": plain(value)}
+    for _ in range(2):  # the second time the text is remembered
+        assert canonical_json({"inner": once}) == json.dumps(
+            {"inner": {"value": value}}, sort_keys=True, separators=(",", ":")
+        ).replace("-0.0", "0.0")
+
+
+def _pickled(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))  # noqa: S301  # our own bytes
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, _pickled])
+def test_a_copy_of_plain_data_has_a_text_of_its_own(copied: Callable[[Any], Any]) -> None:
+    first = plain({"a": {"b": 1}})
+    assert canonical_json(first) == '{"a":{"b":1}}'
+    other = copied(first)
+    other["a"] = 2
+    assert canonical_json(other) == '{"a":2}'
+    assert canonical_json(first) == '{"a":{"b":1}}'
 
 
 def test_the_text_is_fixed_for_ever() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midef.core import ArtifactKey, Inputs, Recipe
-from midef.core.recipe import KINDS
+from midef.core.recipe import KINDS, each_once
 
 SPLIT = Recipe("split", "faces", {"identities": 10})
 TARGET = Recipe("target", "classifier", {"seed": 0, "training": {"lr": 0.1, "steps": [1, 2]}}, {"private": SPLIT}, 2)
@@ -92,6 +92,23 @@ def test_the_key_names_the_kind_and_reads_back() -> None:
     assert TARGET.key.kind == "target" and len(TARGET.key.digest) == 64
     assert ArtifactKey.parse(str(TARGET.key)) == TARGET.key
     assert str(TARGET.key).startswith(TARGET.key.short)
+
+
+def test_keys_are_fixed_for_ever() -> None:
+    """Digests of the code that encoded each recipe as a whole, before parts of texts were shared."""
+    nested = {"z": {"y": 1e-7, "x": 3}, "a": {}}
+    params = {"zero": -0.0, "none": None, "on": True, "lists": ({"b": 1, "a": [2.5, 'é"\\\n']},), "nested": nested}
+    deep = Recipe("reconstructions", "gmi", params, {"target": TARGET, "private": SPLIT})
+    assert [recipe.key.digest for recipe in (SPLIT, TARGET, deep)] == [
+        "419e9d84381f1ebf35c6598604d8d87b932fd802f8eaa37fc8d3da6669288d54",
+        "dc0439b96e9b159ac4bdd01fca10744c4eeafdb888d773b7e4952d42b43f8d19",
+        "158abf1971460d10e481b39ccd7bfd0b237f6903cafb1860b65516666488f3b6",
+    ]
+
+
+@given(st.lists(RECIPES, max_size=4))
+def test_recipes_together_are_walked_as_one_by_one(recipes: list[Recipe]) -> None:
+    assert list(each_once(recipes)) == list(dict.fromkeys(found for recipe in recipes for found in recipe.walk()))
 
 
 def test_an_unknown_kind_is_refused() -> None:

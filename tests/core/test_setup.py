@@ -56,3 +56,26 @@ def test_a_protocol_knows_the_ways_of_judging(name: str) -> None:
 
 def test_what_is_judged_does_not_name_what_is_made() -> None:
     assert set(Protocol().judging) == {"resize", "counted", "group_size", "spread", "knn_reference"}
+
+
+def test_digests_of_cells_are_fixed_for_ever() -> None:
+    """Result files are named by them. From the code that encoded each cell as a whole."""
+    setup = Setup(
+        id="m1",
+        attack=Choice("gmi", {"iterations": 10, "prior": {"lr": 0.5, "betas": (0.5, 0.9)}}),
+        architecture=Choice("vgg16_tiny"),
+        private=Choice("faces", {"identities": 4}),
+        public=Choice("faces", {"population": "public"}, 2, "public faces"),
+        evaluator=Choice("resnet18_tiny"),
+        resolution_px=32,
+        protocol=Protocol(identities=4),
+        pretraining=Choice("others"),
+        certainty="certain",
+        stand_ins="a for b",
+    )
+    midre = Choice("midre", {"area_high": 0.4})
+    cells = [Cell(setup=setup, defense=midre, seed=seed, profile="smoke", scores="ab") for seed in (0, 1)]
+    assert [cell.digest for cell in cells] == [
+        "cb3975aa207c88bb3557a3b3ef95cc9f18f4317dedcc0680daacf4de744a22b6",
+        "2e5766918f96ad89512ee60f3e218cd7365ac7ebb32c38e6f2d2a752f292c7ed",
+    ]

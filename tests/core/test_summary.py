@@ -428,3 +428,23 @@ def test_a_matrix_stays_readable() -> None:
     lines = text_table(summarise(rows)).splitlines()
     assert sum(line.endswith("refused: attack not registered: ppa (12 cells)") for line in lines) == 22
     assert len(lines) < 15 * (len(defenses) + 10) + 22 + 10
+
+
+def test_a_defense_published_with_other_parameters_is_the_same_defense_where_there_is_one_of_its_name() -> None:
+    rows = [
+        published("attack_accuracy_at_1", 8.0, "tl_dmi(cut=layer3)"),
+        published("attack_accuracy_at_1", 9.0, "dp_sgd"),
+    ]
+    found = published_of("one", rows, ["none", "tl_dmi", "dp_sgd(batch_norm=group)"])
+    assert {label: one.attack_accuracy_at_1 for label, one in found.items()} == {
+        "tl_dmi": 8.0,
+        "dp_sgd(batch_norm=group)": 9.0,
+    }
+    assert found["tl_dmi"].remarks == ("published as tl_dmi(cut=layer3)",)
+
+
+def test_two_strengths_of_a_defense_are_never_taken_for_each_other() -> None:
+    rows = [published("attack_accuracy_at_1", value, f"midre(area_high={value})") for value in (0.4, 0.8)]
+    assert set(published_of("one", rows, ["midre", "none"])) == {"midre(area_high=0.4)", "midre(area_high=0.8)"}
+    assert set(published_of("one", rows[:1], ["midre", "midre(area_high=0.8)"])) == {"midre(area_high=0.4)"}
+    assert set(published_of("one", rows, ["midre(area_high=0.8)", "midre"])) == {"midre(area_high=0.8)", "midre(area_high=0.4)"}

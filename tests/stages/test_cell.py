@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from midef.core import Choice, Protocol, Recipe
+from midef.attacks import ATTACKS
+from midef.core import Choice, Protocol, Recipe, Setup
 from midef.datasets import DATASETS
 from midef.defenses import DEFENSES
 from midef.defenses._stack import choose_defense
-from midef.stages import CellRecipes, place_dataset
+from midef.stages import CellRecipes, place_dataset, recipes_for_cell
 from midef.stages._cell import NO_DEFENSE, evaluator_recipe, split_recipe, target_recipe
 from midef.training import TrainingRecipe
 
@@ -113,3 +115,53 @@ def test_a_path_never_enters_a_key_and_a_fingerprint_does(tmp_path: Path) -> Non
             Image.new("RGB", (8, 8), (grey, i, 0)).save(tmp_path / place / f"{i}.png")
     assert split(tmp_path / "one") == split(tmp_path / "other")
     assert split(tmp_path / "one") != split(tmp_path / "changed")
+
+
+def test_keys_of_a_cell_are_fixed_until_a_version_is_bumped() -> None:
+    """From the code before cells shared what recipes are made of. A new field of `TrainingRecipe` changes them, too."""
+    setup = Setup(
+        id="m1",
+        attack=Choice("mi_face", {"iterations": 10}),
+        architecture=Choice("vgg16_tiny"),
+        private=Choice("faces", {"identities": 4}),
+        public=Choice("faces", {"population": "public"}, 2, "public faces"),
+        evaluator=Choice("resnet18_tiny"),
+        resolution_px=32,
+        protocol=Protocol(identities=4),
+        pretraining=Choice("others"),
+    )
+    first, judge, second = (TrainingRecipe(epochs=epochs) for epochs in (4, 3, 2))
+    found = recipes_for_cell(
+        setup, NO_DEFENSE, 3, training=second, evaluator_training=judge, pretraining_training=first, metrics=()
+    )
+    assert {f.name: getattr(found, f.name).key.digest for f in fields(found)} == {
+        "private": "ae0944d34f05f463fb710570d43669b2aa4344c5de45256002d1902be8a6ff6b",
+        "public": "535de7a164c40ece830fe66b95f876dbd9259c5794636b0ab40ef96dd8e6c7f4",
+        "target": "21f902dd12485bb30959e85d8278f88d548b0d7589848201c93de28521bfc0c7",
+        "evaluator": "22f41694db6f946554f0a8621d28d1f06a57242d1995ff273c84ba2c0a7a6cb1",
+        "reconstructions": "b66955fc593b7326b3318bc344f91aa381beb93e295500580ec63b5ea059ea86",
+        "scores": "d3315be17ec34016bd92434101618baab2ff78cf651fe976215d599f8a407965",
+    }
+
+
+@pytest.mark.parametrize("name", ATTACKS.names())
+def test_what_cells_share_is_what_each_would_ask_for(name: str) -> None:
+    """Reference: every attack asked anew for every target, as if no cell had been named before."""
+    setup = Setup(
+        id="any",
+        attack=ATTACKS.choose(name),
+        architecture=Choice("vgg16_tiny"),
+        private=Choice("faces"),
+        public=Choice("faces", {"population": "public"}),
+        evaluator=Choice("resnet18_tiny"),
+        resolution_px=32,
+        protocol=Protocol(),
+    )
+    training = TrainingRecipe()
+    for defense, seed in product(("none", "midre", "loft", "midre+nls"), (0, 1)):
+        chosen = choose_defense(defense)
+        cell = recipes_for_cell(setup, chosen, seed, training=training, evaluator_training=training)
+        wanted = ATTACKS.remake(setup.attack).requires(target=cell.target, public=cell.public)
+        assert dict(cell.reconstructions.inputs) == {"target": cell.target, "private": cell.private, **wanted}
+        alone = target_recipe.__wrapped__(cell.private, setup.architecture, chosen, training, seed=seed)
+        assert Recipe.from_plain(alone.as_plain()).key == cell.target.key

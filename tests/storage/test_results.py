@@ -286,3 +286,57 @@ def test_results_of_a_moved_folder_are_found(local_store: Store, tmp_path: Path)
     local_store.results.write("c", [row("c")])
     moved = Path(local_store.uri).rename(tmp_path / "moved")
     assert Store.open(moved, create=False).results.read() == [row("a"), row("b"), row("c")]
+
+
+# --- what a cell's file says of itself --------------------------------------------------------------------------------
+
+
+def test_the_state_of_a_cell_is_told_without_its_columns(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.results.write("good", [row("good")])
+    store.results.write("bad", [row("bad"), failed("bad")])
+    store.results.write("never", [refused("never")])
+    monkeypatch.setattr(ResultStore, "_parse", lambda *_: pytest.fail("the columns were read"))
+    assert store.results.states() == (
+        {"bad": "failed", "good": "ok", "never": "refused"},
+        {"bad": "out of memory", "never": "too few samples"},
+    )
+    assert store.results.has("good")
+
+
+def test_a_file_that_says_nothing_of_itself_is_read(store: Store) -> None:
+    rows = [row("a"), failed("a")]
+    store.location.put("results/a.parquet", columns.to_parquet(columns.table_from_rows(rows)))
+    assert store.results.states() == ({"a": "failed"}, {"a": "out of memory"})
+    assert store.results.has("a")
+
+
+def test_a_state_that_was_changed_is_not_believed(store: Store) -> None:
+    """Every bit of what a file says of itself: the columns are asked instead, or the file is set aside."""
+    store.results.write("a", [failed("a")])
+    content = store.location.get("results/a.parquet")
+    begin, end = content.rindex(b"midef_state:"), content.rindex(b"out of memory") + len(b"out of memory")
+    assert columns.state_in(content, "a") == ("failed", "out of memory")
+    for position in range(begin, end):
+        damaged = bytearray(content)
+        damaged[position] ^= 1
+        assert columns.state_in(bytes(damaged), "a") is None, position
+    assert columns.state_in(content, "b") is None
+    for length in (0, 4, 11, len(content) // 2, len(content) - 1):
+        assert columns.state_in(content[:length], "a") is None
+
+
+def test_a_reason_that_looks_like_a_state_is_none(store: Store) -> None:
+    said = columns.with_state(columns.table_from_rows([row("a")]), "a", "ok", "").schema.metadata[columns.STATE_KEY]
+    fake = row("a", value=None, status="failed", reason=said.decode())
+    store.results.write("a", [fake])
+    assert store.results.cells() == {"a": "failed"}
+    assert store.results.read() == [fake]
+
+
+def test_damaged_rows_are_found_where_rows_are_read(store: Store) -> None:
+    for cell in ("a", "b"):
+        store.results.write(cell, [row(cell)])
+    flip(store, "results/a.parquet")
+    assert store.results.cells() == {"a": "ok", "b": "ok"}  # nobody looked at the rows yet
+    assert store.results.read() == [row("b")]
+    assert store.results.cells() == {"b": "ok"}

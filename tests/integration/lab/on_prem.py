@@ -1,0 +1,428 @@
+"""The whole thing on a cluster of three nodes that lives on this machine, from `ray up` to `ray down`.
+
+`python tests/integration/lab/on_prem.py`, as root on Linux, takes some minutes. Four hosts made of namespaces
+(nslab.sh), the repository's own cluster file with the values marked EDIT filled in, the README's own commands typed on
+the client, a worker killed in the middle. One line per finding, with the seconds it took: `ok: name: what was seen
+(12 s)`, or `FAIL: name: ...` and the end of the log that tells why. The exit code is 0 if nothing failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+ADDRESSES = {"10.77.0.10": "head", "10.77.0.11": "w1", "10.77.0.12": "w2"}
+NODES = ("client", *ADDRESSES.values())
+CHECKS = (
+    *("hosts", "up", "token", "doctor", "killed", "submit", "cells", "artifacts", "two_hosts", "leftovers"),
+    *("again", "back", "down", "gone"),
+)
+"""Every line this prints, in order."""
+SUBMIT = "ray submit cluster.yaml sweep/full_matrix.py"
+LITTLE = "--num-cpus=1 --object-store-memory=80000000"
+PATIENCE_S = 600.0
+"""For any one command: what hangs is a failure, and a slow machine is none."""
+
+
+class Failure(Exception):
+    """log: the file that tells more."""
+
+    def __init__(self, text: str, log: Path | None = None) -> None:
+        super().__init__(text)
+        self.log = log
+
+
+class Report:
+    """Prints the lines."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    @contextmanager
+    def check(self, name: str, *, goes_on: bool = False) -> Iterator[Callable[[str], None]]:
+        """`with report.check("up") as seen: ...; seen("3 nodes")`; what fails inside is said.
+
+        goes_on: what follows can be looked at all the same; else the failure is raised again.
+        """
+        assert name in CHECKS
+        start, texts = time.monotonic(), [""]
+        try:
+            yield lambda text: texts.append(text)
+        except Exception as error:
+            self.failed.append(name)
+            _say(f"FAIL: {name}: {type(error).__name__}: {error} ({time.monotonic() - start:.0f} s)")
+            log = getattr(error, "log", None)
+            if log is not None and log.exists():
+                _say(f"--- end of {log.name}")
+                _say(log.read_text(errors="replace").replace("\r", "\n")[-4000:])
+                _say("---")
+            if not goes_on:
+                raise
+            return
+        _say(f"ok: {name}: {texts[-1]} ({time.monotonic() - start:.0f} s)")
+
+
+class Lab:
+    """Four hosts, and what is typed on them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.shared = folder / "shared"
+        self.checkout = folder / "checkout"
+        self.store = self.shared / "results"
+        self.logs = folder / "logs"
+        self.logs.mkdir()
+        kept = {Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()}
+        self.environment = {
+            **os.environ,
+            "LAB": str(folder),
+            "VENV": sys.prefix,
+            "KEEP": " ".join(map(str, kept)),
+        }
+
+    def call(self, *arguments: str) -> None:
+        """Run nslab.sh."""
+        log = self.logs / f"nslab-{arguments[0]}.log"
+        with log.open("wb") as stream:
+            done = subprocess.run(
+                [str(HERE / "nslab.sh"), *arguments],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+        if done.returncode:
+            raise Failure(f"nslab.sh {arguments[0]} ended with {done.returncode}", log)
+
+    def start(self, node: str, command: str, log: Path) -> subprocess.Popen[bytes]:
+        """Type a command on a node, in the checkout on the client and in the home elsewhere."""
+        place = f"cd {self.checkout} && " if node == "client" and self.checkout.exists() else ""
+        with log.open("wb") as stream:
+            return subprocess.Popen(
+                [str(HERE / "nslab.sh"), "in", node, "bash", "-c", place + command],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+
+    def run(self, node: str, command: str, name: str, *, fails: bool = False) -> str:
+        """What the command printed. Another end than the wanted one is a failure."""
+        log = self.logs / f"{name}.log"
+        running = self.start(node, command, log)
+        try:
+            code = running.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            raise Failure(f"`{command}` on {node} did not end within {PATIENCE_S:.0f} s", log) from None
+        if bool(code) != fails:
+            raise Failure(f"`{command}` on {node} ended with {code}", log)
+        return _plain(log)
+
+    def processes(self, node: str, name: str = "") -> list[int]:
+        """Process numbers of this machine, of what runs on a node; name: of the program."""
+        namespace = _pid_namespace((self.folder / "nodes" / node / "pid").read_text().strip())
+        return [] if namespace is None else _processes_in({namespace}, name)
+
+    def raylets(self) -> list[str]:
+        return [node for node in ADDRESSES.values() if self.processes(node, "raylet")]
+
+    def put_together(self) -> None:
+        """The checkout as a person would have it, and the shared folder."""
+        listed = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(listed, check=True, capture_output=True).stdout
+        for name in names.decode().rstrip("\0").split("\0"):
+            source, target = ROOT / name, self.checkout / name
+            if source.is_symlink() or source.exists():  # else deleted, and not yet committed
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target, follow_symlinks=False)
+        shutil.copy(HERE / "sweep.yaml", self.shared)
+        for name in ("data", "weights"):
+            (self.shared / name).mkdir()
+        file = self.checkout / "cluster" / "on_prem.yaml"
+        file.write_text(edited(file.read_text(), self.shared))
+        home = self.folder / "nodes" / "client" / "home"
+        shutil.copy(self.folder / "key", home / ".ssh" / "midef_cluster")  # where the cluster file looks for it
+
+
+def edited(text: str, shared: Path) -> str:
+    """The cluster file with its EDIT values filled in, one CPU and little memory for each node, and our sweep."""
+    head, *workers = ADDRESSES
+    for old, new in (
+        (r"(?<=head_ip: )\S+", head),
+        (r"(?<=worker_ips: )\[.*?\]", f"[{', '.join(workers)}]"),
+        (r"(?<=ssh_user: )\S+", "root"),
+        (r"(?<=shared=)\S+", str(shared)),
+        (r"(?<=venv=)\S+", sys.prefix),
+        (r"(?=\n +END\n)", f'\n    export MIDEF_SWEEP="{shared}/sweep.yaml"'),
+        (r"ray start --head", rf"\g<0> {LITTLE}"),
+        (r"ray start --address=\S+", rf"\g<0> {LITTLE}"),
+    ):
+        text, count = re.subn(old, new, text)
+        if count != 1:
+            raise Failure(f"the cluster file matches {old!r} {count} times")
+    return text
+
+
+def go(lab: Lab, report: Report) -> None:
+    """Everything, in order. The first thing that everything after it needs, and that fails, ends it."""
+    with report.check("hosts") as seen:
+        lab.call("up")
+        lab.put_together()
+        link = lab.checkout / "cluster.yaml"
+        if not link.is_symlink() or link.resolve() != lab.checkout / "cluster" / "on_prem.yaml":
+            raise Failure("cluster.yaml in the checkout is no link to cluster/on_prem.yaml")
+        seen(f"{', '.join(NODES)}, and a checkout on the client")
+    with report.check("up") as seen:
+        lab.run("client", "ray get-auth-token --generate > /dev/null; chmod 600 ~/.ray/auth_token", "token")
+        lab.run("client", "RAY_UP_enable_autoscaler_v2=0 ray up cluster.yaml -y", "up")
+        _wait(lambda: len(lab.raylets()) == 3, 180, f"Ray runs on {lab.raylets()} only", lab.logs / "up.log")
+        seen(f"3 nodes alive: {_alive(lab)}")
+    with report.check("token", goes_on=True) as seen:
+        command = "RAY_AUTH_MODE=disabled ray status --address 10.77.0.10:6379"
+        said = lab.run("client", command, "no-token", fails=True)
+        if "nauthenticated" not in said and "token" not in said:
+            raise Failure("the cluster answers a client without a token by something else", lab.logs / "no-token.log")
+        seen("a client without it is refused")
+    with report.check("doctor", goes_on=True) as seen:
+        said = lab.run("client", "ray exec cluster.yaml 'midef doctor --cluster --nodes 3'", "doctor")
+        fine = len(re.findall(r"^ok +", said, re.M))
+        if re.search(r"^problem", said, re.M) or fine < 8 or "3 nodes answer: head, w1, w2" not in said:
+            raise Failure("midef doctor --cluster is not content", lab.logs / "doctor.log")
+        seen(f"3 nodes answer, {fine} findings, all ok")
+    _sweep(lab, report)
+    with report.check("back", goes_on=True) as seen:
+        _wait(lambda: "w1" in lab.raylets(), 180, "Ray was not started again on w1")
+        seen("Ray runs on w1 again")
+    with report.check("down") as seen:
+        lab.run("client", "ray down -y cluster.yaml", "down")
+        _wait(lambda: not lab.raylets(), 90, f"Ray still runs on {lab.raylets()}", lab.logs / "down.log")
+        seen("no raylet is left")
+
+
+def _sweep(lab: Lab, report: Report) -> None:
+    """The sweep, with a node lost on the way, and once more."""
+    from midef.storage import Store
+    from sweep.spec import read_spec, resolve
+
+    cells = resolve(read_spec(HERE / "sweep.yaml")).cells
+    wanted = {recipe.key: recipe for c in cells for recipe in c.recipes.scores.walk()}
+    log = lab.logs / "submit.log"
+    start = time.monotonic()
+    submit = lab.start("client", SUBMIT, log)
+    try:
+        with report.check("killed") as seen:
+            seen(f"the raylet of w1, {_kill_in_the_middle(lab, submit, len(wanted), log)}")
+        with report.check("submit") as seen:
+            try:
+                code = submit.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                raise Failure(f"the sweep did not end within {PATIENCE_S:.0f} s", log) from None
+            if code or f"built {len(wanted)} artifacts, wrote {len(cells)} cells" not in _plain(log):
+                raise Failure(f"`{SUBMIT}` ended with {code}", log)
+            seen(f"`{SUBMIT}` ended with 0 after {time.monotonic() - start:.0f} s")
+    finally:
+        submit.kill()
+
+    store = Store.open(lab.store, create=False)
+    with report.check("cells", goes_on=True) as seen:
+        rows = store.results.read()
+        files = sorted(path.stem for path in (lab.store / "results").iterdir() if path.suffix == ".parquet")
+        states = store.results.cells()
+        twice = [pair for pair, n in Counter((row.cell, row.metric) for row in rows).items() if n > 1]
+        if files != sorted(c.cell.digest for c in cells) or set(states.values()) != {"ok"} or twice:
+            raise Failure(f"{len(files)} files, states {Counter(states.values())}, twice {twice}", log)
+        seen(f"{len(cells)}, each once, status ok")
+    with report.check("artifacts", goes_on=True) as seen:
+        folders = {f"{path.parent.name}/{path.name}" for path in (lab.store / "artifacts").glob("[!.]*/*")}
+        kept = {f"{key.kind}/{key.digest}" for key in wanted}
+        if folders != kept or store.artifacts.keys() != set(wanted) or (lab.store / "artifacts/.damaged").exists():
+            raise Failure(f"missing {kept - folders}, too many {folders - kept}, or damaged ones", log)
+        for key in wanted:
+            store.artifacts.fetch(key)  # compares every checksum
+        seen(f"{len(wanted)}, each once, every checksum right")
+    with report.check("two_hosts", goes_on=True) as seen:
+        (evaluator,) = (key.digest for key, recipe in wanted.items() if recipe.kind == "evaluator")
+        hosts = _shared_trainings(lab)
+        if set(hosts) != {evaluator} or len(set(hosts[evaluator])) != 2:
+            raise Failure(f"trainings of several processes: {hosts}; the evaluator is {evaluator}")
+        seen(f"the evaluator, and nothing else, was trained by two processes, on {' and '.join(hosts[evaluator])}")
+    with report.check("leftovers", goes_on=True) as seen:
+        private = [*lab.store.glob(".tmp/*"), *lab.store.glob("*/.tmp/*")]
+        other = [p for name in ("runs", "checkpoints", "ray") for p in (lab.store / name).glob("[!.]*")]
+        if left := sorted(str(p.relative_to(lab.store)) for p in (*private, *other)):
+            raise Failure(f"{len(left)}: {', '.join(left[:12])}")
+        seen("none: no private files, no checkpoints, no state of runs")
+    with report.check("again", goes_on=True) as seen:
+        before = _state(lab.store)
+        said = lab.run("client", SUBMIT, "again")
+        if f"nothing to do: all {len(cells)} cells of sweep lab are done" not in said:
+            raise Failure("the second submit says something else than nothing to do", lab.logs / "again.log")
+        if changed := {name for name, _ in before.items() ^ _state(lab.store).items()}:
+            raise Failure(f"the second submit changed {sorted(changed)[:8]}", lab.logs / "again.log")
+        seen(f"nothing to do; {len(before)} files are what they were")
+
+
+def _kill_in_the_middle(lab: Lab, submit: subprocess.Popen[bytes], count: int, log: Path) -> str:
+    """Kill the raylet of w1 while w1 works, some artifacts are there and some are not."""
+
+    def done() -> int:
+        return sum(1 for _ in lab.store.glob("artifacts/[!.]*/*/META.json"))
+
+    working: list[str] = []
+
+    def at_work() -> bool:
+        if submit.poll() is not None:
+            raise Failure(f"`{SUBMIT}` ended with {submit.returncode} before w1 was at work", log)
+        working[:] = [str(said["kind"]) for said in _heartbeats(lab.store) if said.get("host") == "w1"]
+        return bool(working) and done() >= 5
+
+    _wait(at_work, 180, "w1 does not work", log, every_s=0.05)
+    lab.run("w1", "kill -9 $(pgrep -x raylet)", "kill")
+    if (n := done()) >= count * 3 // 4:
+        raise Failure(f"it came too late: {n} of {count} artifacts were there", log)
+    return f"which was at work on {', '.join(working)}, with {n} of {count} artifacts done"
+
+
+def _heartbeats(store: Path) -> Iterator[dict[str, Any]]:
+    for path in store.glob("runs/*/nodes/*.json"):
+        try:
+            yield json.loads(path.read_text())
+        except (FileNotFoundError, ValueError):
+            continue  # it ended just now
+
+
+def _shared_trainings(lab: Lab) -> dict[str, list[str]]:
+    """Name of each Ray Train run -> hosts of its processes, as its controller logged when they last started."""
+    found: dict[str, tuple[float, list[str]]] = {}
+    for path in (lab.folder / "nodes").glob("*/tmp/ray/session_*/logs/train/*sys-controller*.log"):
+        for line in path.read_text().splitlines():
+            said = json.loads(line)
+            if "Started training worker group" in said["message"]:
+                hosts = [ADDRESSES[ip] for ip in re.findall(r"ip=([\d.]+)", said["message"])]
+                at = path.stat().st_mtime
+                found[said["run_name"]] = max(found.get(said["run_name"], (0.0, [])), (at, hosts))
+    return {run: hosts for run, (_, hosts) in found.items()}
+
+
+def _state(store: Path) -> dict[str, tuple[int, str]]:
+    """Every file of artifacts and results: when it was written, and its checksum."""
+    return {
+        str(path.relative_to(store)): (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
+        for folder in ("artifacts", "results")
+        for path in (store / folder).rglob("*")
+        if path.is_file()
+    }
+
+
+def _alive(lab: Lab) -> str:
+    """What the cluster says to a client that has the token."""
+    command, said = "RAY_AUTH_MODE=token ray status --address 10.77.0.10:6379", ""
+
+    def all_there() -> bool:
+        nonlocal said
+        said = lab.run("client", command, "status")
+        return re.search(r"^ *3 local\.cluster\.node", said, re.M) is not None
+
+    _wait(all_there, 120, "`ray status` does not count 3 nodes", lab.logs / "status.log", every_s=2)
+    return "`ray status` counts them"
+
+
+def _wait(
+    is_so: Callable[[], bool], seconds: float, otherwise: str, log: Path | None = None, *, every_s: float = 0.5
+) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > end:
+            raise Failure(f"{otherwise} after {seconds:.0f} s", log)
+        time.sleep(every_s)
+
+
+def _plain(log: Path) -> str:
+    """A log without the carriage returns and colours of a terminal."""
+    return re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", log.read_text(errors="replace").replace("\r", "\n"))
+
+
+def _pid_namespace(pid: str | int) -> str | None:
+    try:
+        return str(Path(f"/proc/{pid}/ns/pid").readlink())
+    except OSError:  # it is gone
+        return None
+
+
+def _processes_in(namespaces: set[str], name: str = "") -> list[int]:
+    found = []
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit() and _pid_namespace(place.name) in namespaces:
+            try:
+                program = (place / "comm").read_text().strip()
+            except OSError:
+                continue
+            if name in ("", program) and not _is_dead(place):
+                found.append(int(place.name))
+    return found
+
+
+def _is_dead(place: Path) -> bool:
+    try:
+        return (place / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def leave(lab: Lab, report: Report, *, keep: bool) -> None:
+    """Nothing stays on this machine; `keep` leaves the folder, with all logs."""
+    with report.check("gone") as seen:
+        first = [path.read_text().strip() for path in (lab.folder / "nodes").glob("*/pid")]
+        namespaces = {found for pid in first if (found := _pid_namespace(pid)) is not None}
+        lab.call("down")
+        _wait(lambda: not _processes_in(namespaces), 20, "processes of the nodes are left", every_s=0.1)
+        names = subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout
+        mounts = Path("/proc/self/mounts").read_text()
+        if lab.folder.name in names or str(lab.folder) in mounts:
+            raise Failure(f"namespaces or mounts of {lab.folder} are left")
+        if not keep:
+            shutil.rmtree(lab.folder)
+        seen("no process, namespace, mount or file of the lab is left" if not keep else f"but {lab.folder}")
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--keep", action="store_true", help="leave the folder of the lab, with all logs")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    report = Report()
+    lab = Lab(Path(tempfile.mkdtemp(prefix="midef-lab.", dir="/tmp")))  # short: sockets lie below it
+    try:
+        go(lab, report)
+    except Exception:
+        if not report.failed:
+            raise  # a mistake between two checks; what a check finds has been said
+    finally:
+        leave(lab, report, keep=options.keep)
+    return 1 if report.failed else 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
