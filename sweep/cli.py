@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import midef
-from midef.core.errors import MidefError, PreflightError
+from midef.core.errors import MidefError, PreflightError, SpecError
 
 EXIT_OK, EXIT_FAILURES, EXIT_BUDGET, EXIT_INTERRUPTED = 0, 1, 4, 130
 DEFAULT_STORE = "midef-store"
@@ -128,6 +128,12 @@ def _takes_config(verb: argparse.ArgumentParser) -> None:
 def _takes_run_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--address", default="", help="a running Ray cluster (default: one found here, or started)")
     verb.add_argument("--cpus", type=_positive, help="CPUs of a Ray started here (default: all)")
+    verb.add_argument(
+        "--gpus",
+        type=_count,
+        default=_gpus_expected(),
+        help="GPUs there can be, where machines join a cluster as needed (default $MIDEF_GPUS, else those there are)",
+    )
     verb.add_argument("--retries", type=_count, default=1, help="more tries of a piece whose process died (default 1)")
     verb.add_argument("--max-gpu-hours", type=_hours, help="begin nothing that goes beyond; the run can be resumed")
     verb.add_argument(
@@ -150,6 +156,11 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _gpus_expected() -> int | None:
+    text = os.environ.get("MIDEF_GPUS", "")
+    return int(text) if text.isdigit() else None
+
+
 def _hours(text: str) -> float:
     try:
         hours = float(text)
@@ -170,7 +181,16 @@ def _spec(options: argparse.Namespace) -> Any:
     own = {
         role: _data(text, labelled=role == "private") for role in ("private", "public") if (text := vars(options)[role])
     }
-    return spec.model_copy(update=own)
+    from sweep.profiles import profile_named
+
+    if not own or (spec.stand_ins and profile_named(spec.profile).stand_ins):
+        return spec.model_copy(update=own)
+    if spec.stand_ins:
+        raise SpecError(
+            f"sweep {spec.name} in profile {spec.profile} takes the published data sets, put them where `midef doctor` "
+            "says; --private and --public replace the stand-ins of another profile"
+        )
+    return spec.model_copy(update={"setups": [setup.model_copy(update=own) for setup in spec.setups]})
 
 
 def _data(text: str, *, labelled: bool) -> str | dict[str, Any]:
@@ -270,6 +290,7 @@ def _run_cells(sweep: Any, store: Any, options: argparse.Namespace, chosen: Any,
             RunOptions(
                 address=options.address,
                 cpus=options.cpus,
+                gpus=options.gpus,
                 retries=options.retries,
                 max_gpu_hours=options.max_gpu_hours,
                 hang_s=options.hang_after,

@@ -20,9 +20,19 @@ EVERY_S = {True: 0.5, False: 20.0}
 class Progress:
     """Counts nodes by state and prints done, running, waiting, failed and the time left."""
 
-    def __init__(self, plan: Plan, *, slots: float, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        slots: float,
+        gpus: float = 0.0,
+        gpu_of: Mapping[str, float] | None = None,
+        stream: TextIO | None = None,
+    ) -> None:
+        """slots: nodes that run at once as far as CPUs go; gpus: there are; gpu_of: share a node takes, by kind."""
         self.stream = stream or sys.stderr
         self.slots = max(1.0, slots)
+        self.gpus, self.gpu_of = gpus, gpu_of or {}
         self.waiting = dict(plan.nodes)
         self.running: dict[ArtifactKey, tuple[Node, float]] = {}
         self.counts: Counter[str] = Counter()
@@ -58,6 +68,11 @@ class Progress:
         if state == "failed":
             self.say(f"failed: {describe(node)}: {reason}")
 
+    def seconds_of(self, node: Node) -> float:
+        """Seconds since a node began; 0 while it waits."""
+        found = self.running.get(node.key)
+        return 0.0 if found is None else time.monotonic() - found[1]
+
     def line(self) -> str:
         """One line, no control codes."""
         total = self.counts["done"] + self.counts["failed"] + len(self.running) + len(self.waiting)
@@ -77,12 +92,13 @@ class Progress:
     def eta_s(self) -> float | None:
         """Seconds left if the remaining work divides well; None while some kind of work was never timed."""
         now = time.monotonic()
-        left = 0.0
+        left = on_gpus = 0.0
         for node in self.waiting.values():
             own = self._expected(node)
             if own is None:
                 return None
             left += own
+            on_gpus += own * self.gpu_of.get(node.recipe.kind, 0.0)
         longest = 0.0
         for node, since in self.running.values():
             own = self._expected(node)
@@ -90,7 +106,8 @@ class Progress:
                 return None
             rest = max(0.0, own - (now - since))
             left, longest = left + rest, max(longest, rest)
-        return max(left / self.slots, longest)
+            on_gpus += rest * self.gpu_of.get(node.recipe.kind, 0.0)
+        return max(left / self.slots, on_gpus / self.gpus if self.gpus else 0.0, longest)
 
     def _expected(self, node: Node) -> float | None:
         seen = self.seconds.get(node.work)

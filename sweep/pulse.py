@@ -179,7 +179,7 @@ class Watch:
         where = NodeAffinitySchedulingStrategy(node_id=said["ray_node"], soft=False)
         kill = ray.remote(num_cpus=0, max_retries=0)(end_process).options(scheduling_strategy=where)
         try:
-            return bool(ray.get(kill.remote(int(said["pid"]), int(said["started"])), timeout=60))
+            return bool(ray.get(kill.remote(int(said["pid"]), int(said["started"])), timeout=15))
         except Exception as error:  # noqa: BLE001  # its machine is gone, or does not answer: Ray will find out
             log.warning("the process %s on %s could not be ended: %s", said["pid"], said["host"], error)
             return False

@@ -19,12 +19,13 @@ from typing import Any
 from typing_extensions import override
 
 from midef.core.errors import DamagedArtifact, MidefError, MissingArtifact, PreflightError, StoreError
-from midef.core.recipe import ArtifactKey
+from midef.core.recipe import KINDS, ArtifactKey
 from midef.storage import Store
 from midef.storage._cache import cache_folder
 from midef.storage.location import this_machine
 from midef.storage.published import write_published
 from sweep.plan import Chosen, Node, Plan, everything, make_plan
+from sweep.profiles import Profile
 from sweep.progress import Progress, describe
 from sweep.published import published_rows
 from sweep.pulse import BEAT_S, Watch
@@ -62,7 +63,8 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """cpus, gpus: of a local Ray, None takes the machine's; address: of a running cluster, "" looks for one;
+    """cpus, gpus: of a local Ray, None takes the machine's; gpus of a cluster: as many as there can be, where machines
+    join when they are needed (None: those there are now); address: of a running cluster, "" looks for one;
     retries: further tries of a node whose process died; max_gpu_hours: start nothing that would go beyond, as far as
     its cost is known; hang_s: end the process of a node that made no progress for so long; verbose: let Ray speak.
     """
@@ -74,6 +76,11 @@ class RunOptions:
     max_gpu_hours: float | None = None
     hang_s: float = 1800.0
     verbose: bool = False
+
+    @property
+    def joins_cluster(self) -> bool:
+        """Whether a running cluster was named, instead of one started here."""
+        return bool(self.address or os.environ.get("RAY_ADDRESS"))
 
 
 def prepare(sweep: Sweep, store: Store, *, retry_failed: bool = False, chosen: Chosen = everything) -> Plan:
@@ -149,7 +156,15 @@ def run_plan(plan: Plan, store: Store, options: RunOptions) -> Outcome:
     _start_ray(options, with_dashboard=any(trains_on_ray(kind, profile) for kind in ("target", "evaluator")))
     try:
         cluster = ray.cluster_resources()
-        progress = Progress(plan, slots=cluster.get("CPU", 1.0) / profile.cpus)
+        gpus = max(cluster.get("GPU", 0.0), float(options.gpus or 0))
+        _check_fits(profile, cluster.get("CPU", 1.0), gpus)
+        if profile.gpus and not gpus and options.joins_cluster:
+            log.warning(
+                "the cluster has no GPU now, so everything will run on CPUs; where machines with GPUs join later, say "
+                "how many GPUs there can be: --gpus N, or $MIDEF_GPUS"
+            )
+        gpu_of = {kind: gpus_of(kind, profile) for kind in KINDS} if gpus else {}
+        progress = Progress(plan, slots=cluster.get("CPU", 1.0) / profile.cpus, gpus=gpus, gpu_of=gpu_of)
         _Run(plan, store, options, outcome, progress, cluster).execute()
     finally:
         ray.shutdown()
@@ -176,12 +191,12 @@ class _Run:
         self.plan, self.store, self.options = plan, store, options
         self.outcome, self.progress = outcome, progress
         self.profile = plan.sweep.profile
-        self.gpus = cluster.get("GPU", 0.0)
+        self.gpus = max(cluster.get("GPU", 0.0), float(options.gpus or 0))
         widest = max(1, *(self.profile.workers_for(kind) for kind in ("target", "evaluator")))
         abreast = max(1, int((self.gpus or cluster.get("CPU", 1.0)) // widest))
         self.driver_memory = max(DRIVER_MEMORY, min(cluster.get("memory", 0.0) // abreast, 0.8 * _largest_memory()))
         self.scratch = _scratch(store)
-        self.train_storage = str(self.scratch) if store.location.local is not None else f"{store.uri}/ray"
+        self.train_storage = _train_storage(store)
         self.name = new_run(plan.sweep.digest)
         self.record = RunRecord(store, self.name)
         self.watch = Watch(store, self.name, hang_s=options.hang_s)
@@ -189,7 +204,12 @@ class _Run:
         self.since = time.time()
         self._looked = self._written = time.monotonic()
         self.searcher = PlanSearcher(
-            plan, self.config_of, may_start=self.may_start, on_done=self.on_done, on_lost=self.on_lost
+            plan,
+            self.config_of,
+            may_start=self.may_start,
+            is_stored=lambda node: store.artifacts.has(node.key),
+            on_done=self.on_done,
+            on_lost=self.on_lost,
         )
 
     def execute(self) -> None:
@@ -254,24 +274,35 @@ class _Run:
             "cpus": self.profile.cpus,
             "train_workers": self.profile.workers_for(node.recipe.kind),
             "train_storage": self.train_storage,
+            "retries": self.options.retries,
             "cluster_gpus": self.gpus,
             "gpu": self.needs(node.recipe.kind).get("GPU", 0.0),
         }
 
     def may_start(self, node: Node) -> bool:
-        """Whether the node fits into the budget, with what runs; a node of unknown cost starts while any is left."""
+        """Whether the node fits into the budget, beside what was spent and what was handed out.
+
+        A node that was never timed on a GPU counts for the seconds it has run; it starts while any budget is left.
+        """
         limit = self.options.max_gpu_hours
-        if limit is None:
+        if limit is None or self.gpus_of(node) == 0:
             return True
+        handed_out = [self.plan.nodes[key] for key in self.searcher.running.values()]
         spent = self.outcome.gpu_hours + sum(
-            self.gpus_of(other) * max(time.monotonic() - since, other.expected_s or 0.0) / 3600
-            for other, since in self.progress.running.values()
+            max(self.progress.seconds_of(other) * self.gpus_of(other) / 3600, self.known_gpu_hours(other))
+            for other in handed_out
         )
-        cost = self.gpus_of(node) * (node.expected_s or 0.0) / 3600
-        if self.gpus_of(node) == 0 or (spent < limit and spent + cost <= limit):
+        if spent < limit and spent + self.known_gpu_hours(node) <= limit:
             return True
-        self.stop("budget reached")
+        if not self.outcome.stopped:
+            self.outcome.stopped = "budget reached"
+            self.progress.say(f"budget reached: {spent:.2f} of {limit:g} GPU-hours are spent or promised")
         return False
+
+    def known_gpu_hours(self, node: Node) -> float:
+        """GPU-hours the node is expected to take; 0 where it was never timed on a GPU."""
+        timing = node.timing
+        return self.gpus_of(node) * timing.expected / 3600 if timing is not None and timing.on_gpu else 0.0
 
     def on_done(self, node: Node, result: dict[str, Any]) -> None:
         self.progress.done(node, result.get("seconds"))
@@ -288,6 +319,7 @@ class _Run:
                 self.outcome.environment.append(str(error))
 
     def on_lost(self, node: Node, state: str, reason: str) -> None:
+        self.outcome.gpu_hours += self.gpus_of(node) * self.progress.seconds_of(node) / 3600
         if state == "failed" and not _ray_lives():
             self.outcome.environment = self.outcome.environment or [RAY_DIED]
         self.progress.lost(node, state, reason)
@@ -322,7 +354,11 @@ class _Run:
 
     def end_hanging(self) -> None:
         """Kill the processes of nodes that make no progress; Tune then tries them again, `retries` times."""
-        for digest, said in self.watch.hanging().items():
+        hanging = self.watch.hanging()
+        for digest in self.watch.seen:
+            if digest in self.by_digest and self.by_digest[digest].key in self.searcher.explained:
+                self.searcher.explain(self.by_digest[digest].key, "")  # it was tried again, and works
+        for digest, said in hanging.items():
             node = self.by_digest.get(digest)
             if node is None or not self.watch.end(said):
                 continue
@@ -336,7 +372,8 @@ class _Run:
             return
         self.outcome.stopped = why
         self.searcher.stop()
-        self.record.ask_to_stop()
+        with suppress(StoreError):
+            self.record.ask_to_stop()
         again = "; interrupt again to end them too" if why == "interrupted" else ""
         self.progress.say(f"{why}: {len(self.progress.running)} running pieces finish, nothing new begins{again}")
 
@@ -455,13 +492,14 @@ def _start_ray(options: RunOptions, *, with_dashboard: bool) -> None:
         "log_to_driver": options.verbose,
         "logging_level": logging.INFO if options.verbose else logging.ERROR,
     }
-    if options.address or os.environ.get("RAY_ADDRESS"):
+    if options.joins_cluster:
         try:
             ray.init(address=options.address or None, **shared)
-        except (ConnectionError, ValueError) as error:
+        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             where = options.address or os.environ["RAY_ADDRESS"]
             raise PreflightError(
-                f"no Ray cluster answers at {where!r} ({error}); start it, or leave --address out"
+                f"no Ray cluster answers at {where!r} ({error}); start it, check its token (RAY_AUTH_MODE and "
+                "~/.ray/auth_token), or leave --address and RAY_ADDRESS out"
             ) from error
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -501,6 +539,32 @@ def _quiet(verbose: bool) -> None:
         warnings.filterwarnings("ignore", module=r"ray\..*")
         for name in ("ray", "ray.tune", "ray.train"):
             logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _check_fits(profile: Profile, cpus: float, gpus: float) -> None:
+    """
+    Raises:
+        PreflightError: if a training asks for more processes than can ever run at once.
+    """
+    problems = []
+    for kind in ("target", "evaluator"):
+        workers = profile.workers_for(kind)
+        have, what = (gpus, "GPUs") if gpus else (cpus // max(1, profile.cpus), "processes of its size")
+        if workers > have:
+            problems.append(
+                f"a training of kind {kind} takes {workers} processes, the cluster has room for {have:g} {what}; "
+                "lower train_workers, or add machines"
+            )
+    if problems:
+        raise PreflightError(problems)
+
+
+def _train_storage(store: Store) -> str:
+    """Where Ray Train keeps its own record: in the store, beside everything else; options of its URI stay behind."""
+    if store.location.local is not None:
+        return str(_scratch(store))
+    place, question, options = store.uri.partition("?")
+    return f"{place.rstrip('/')}/ray{question}{options}"
 
 
 def _scratch(store: Store) -> Path:

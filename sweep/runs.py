@@ -24,7 +24,7 @@ from midef.storage.location import process_lives
 ROOT = "runs"
 STOPPED = "stopped"
 """Status of a node that was asked to stop before it began: neither done nor failed."""
-SILENT_S = 120.0
+SILENT_S = 300.0
 """A driver that has written nothing for so long is taken for dead. Its state is written every `DRIVER_EVERY_S`."""
 DRIVER_EVERY_S = 5.0
 

@@ -19,7 +19,9 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
     """One node is one trial. A failed node blocks what depends on it, with the cause; the rest goes on.
 
     on_done(node, result), on_lost(node, "failed" or "blocked", reason): once per node, in the driver's process.
-    may_start(node): asked before a node is handed out; False ends the handing out.
+    may_start(node): asked before a node is handed out; what may not is left out, with all that waits for it.
+    is_stored(node): whether the artifact of a node that failed is there all the same: somebody else built it, or its
+    process died after the last step.
     """
 
     def __init__(
@@ -28,12 +30,13 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         config_of: Callable[[Node], dict[str, Any]],
         *,
         may_start: Callable[[Node], bool] = lambda node: True,
+        is_stored: Callable[[Node], bool] = lambda node: False,
         on_done: Callable[[Node, dict[str, Any]], None],
         on_lost: Callable[[Node, str, str], None],
     ) -> None:
         super().__init__()
         self.config_of = config_of
-        self.may_start, self.on_done, self.on_lost = may_start, on_done, on_lost
+        self.may_start, self.is_stored, self.on_done, self.on_lost = may_start, is_stored, on_done, on_lost
         self.nodes = dict(plan.nodes)
         self.missing = {key: set(node.needs) for key, node in self.nodes.items()}
         self.dependants: dict[ArtifactKey, set[ArtifactKey]] = defaultdict(set)
@@ -51,7 +54,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         self.waiting.clear()
 
     def explain(self, key: ArtifactKey, reason: str) -> None:
-        """Why the process of this node is about to die: known to who killed it only."""
+        """Why the process of this node is about to die: known to who killed it only. "" once it works again."""
         self.explained[key] = reason
 
     @override
@@ -61,10 +64,13 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
     @override
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The ready node with the longest remaining path; None while all wait; FINISHED at the end."""
-        while self._ready and self._ready[0][2] not in self.waiting:
+        while self._ready:
+            first = self._ready[0][2]
+            if first in self.waiting:
+                if self.may_start(self.nodes[first]):
+                    break
+                self._leave_out(first)
             heappop(self._ready)
-        if self._ready and not self.may_start(self.nodes[self._ready[0][2]]):
-            self.stop()
         if not self.waiting:
             return str(Searcher.FINISHED)
         if not self._ready:
@@ -82,14 +88,32 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         if result and result.get("status") == STOPPED and not error:
             return  # never begun: as if it had not been handed out
         if error or not result or result.get("status") != "ok":
-            died = self.explained.get(key, "the process died (out of memory, or its machine was lost)")
-            self._lose(key, str(died if error else (result or {}).get("reason") or died))
-            return
+            reason = self._reason(key, {} if error else result or {})
+            if not self.is_stored(self.nodes[key]):
+                self._lose(key, reason)
+                return
+            result = {"status": "ok", "reason": "", "warnings": [f"{key.short} is stored although: {reason}"]}
         self.on_done(self.nodes[key], result)
         for dependant in self.dependants[key]:
             self.missing[dependant].discard(key)
             if not self.missing[dependant] and dependant in self.waiting:
                 heappush(self._ready, (-self.nodes[dependant].remaining_s, dependant.digest, dependant))
+
+    def _reason(self, key: ArtifactKey, result: dict[str, Any]) -> str:
+        """What is known: why somebody ended the process, and what the node said itself."""
+        said, explained = str(result.get("reason") or ""), self.explained.get(key, "")
+        if said and explained:
+            return f"{explained}; then: {said}"
+        return said or explained or "the process died: it was killed, or its machine was lost"
+
+    def _leave_out(self, key: ArtifactKey) -> None:
+        """A node that may not start, and all that waits for it: for another run."""
+        below = [key]
+        while below:
+            other = below.pop()
+            if other in self.waiting:
+                self.waiting.remove(other)
+                below += self.dependants[other]
 
     def _lose(self, key: ArtifactKey, reason: str) -> None:
         """Mark a node failed and everything that waits for it blocked."""

@@ -317,9 +317,7 @@ def resolve(spec: SweepSpec) -> Sweep:
         refused = _unregistered(item, profile) if item.unregistered == "refuse" else ""
         fewer = bool(stand_ins and spec.private)
         made = (
-            _bare_setups(item, profile)
-            if refused
-            else _setups(item, profile, place, data, problems, at_most_all=fewer)
+            _bare_setups(item, profile) if refused else _setups(item, profile, place, data, problems, at_most_all=fewer)
         )
         for setup in made:
             if training is not None and evaluator_training is not None:

@@ -102,9 +102,9 @@ def status_text(status: Status) -> str:
             rest = sweep.causes[_SHOWN:]
             lines.append(f"  failed: {sum(c.cells for c in rest)} cells of {len(rest)} other causes")
         if sweep.causes:
-            lines.append(f"  next: midef retry {sweep.name} --failed --filter error=TEXT")
+            lines.append("  next: midef retry SWEEP --failed --filter error=TEXT, with SWEEP and options as before")
         elif sweep.cells.get("missing") and not (sweep.driver and sweep.driver.is_alive):
-            lines.append(f"  next: midef run {sweep.name}")
+            lines.append("  next: the command that started it, which goes on from here")
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import shutil
+import socket
 import time
 import traceback
 from contextlib import nullcontext
@@ -14,7 +15,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from midef.core.errors import MidefError
+from midef.core.errors import MidefError, StoreError
 from midef.core.recipe import ArtifactKey, Recipe
 from midef.stages import BuildContext, build_recipe, ensure
 from midef.stages._base import ran_out_of_memory
@@ -36,11 +37,16 @@ def run_node(config: dict[str, Any]) -> None:
     import torch
     from ray import tune
 
-    store = Store.open(config["store"], create=False)
-    if RunRecord(store, config["run"]).should_stop():
-        tune.report({"status": STOPPED, "reason": "", "warnings": [], "seconds": 0.0})
+    try:
+        store = Store.open(config["store"], create=False)
+        if RunRecord(store, config["run"]).should_stop():
+            tune.report({"status": STOPPED, "reason": "", "warnings": [], "seconds": 0.0})
+            return
+        store.artifacts.sweep_tmp()  # of processes that died on this machine, which the driver does not see
+    except (MidefError, OSError) as error:  # this machine does not see the store: no fault of the node
+        reason = f"StoreError: on {socket.gethostname()}: {error}"
+        tune.report({"status": "failed", "reason": reason, "warnings": [], "seconds": 0.0})
         return
-    store.artifacts.sweep_tmp()  # of processes that died on this machine, which the driver does not see
     torch.set_num_threads(max(1, int(config["cpus"])))
     if config["gpu"] and torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(min(1.0, float(config["gpu"])))
@@ -64,11 +70,14 @@ def pulse_of(config: dict[str, Any], store: Store) -> Pulse:
 
 
 def _build(config: dict[str, Any]) -> dict[str, Any]:
-    """Build the node's artifact; where memory runs out, once more with half as much at a time."""
+    """Build the node's artifact; where memory runs out, once more with half as much at a time, if that can be done."""
     recipe = Recipe.from_plain(config["recipe"])
     failed, wants_less = _try_to_build(recipe, config)
     if not wants_less:
         return failed or {"status": "ok", "reason": ""}
+    first = failed["reason"]
+    if not works_in_parts(recipe):
+        return {**failed, "reason": f"out of memory, and this work cannot be done in smaller parts: {first}"}
     gc.collect()  # what the failed attempt held
     if _uses_gpu(config):
         import torch
@@ -80,7 +89,19 @@ def _build(config: dict[str, Any]) -> dict[str, Any]:
     failed, again = _try_to_build(recipe, {**config, "memory_share": config.get("memory_share", 1.0) / 2})
     if again:
         failed = {**failed, "reason": f"out of memory, at half the micro-batch too: {failed['reason']}"}
+    elif failed:
+        failed = {**failed, "reason": f"out of memory: {first}; at half the micro-batch: {failed['reason']}"}
     return failed or {"status": "ok", "reason": ""}
+
+
+def works_in_parts(recipe: Recipe) -> bool:
+    """Whether less memory makes this work possible: trainings of classifiers, and searches of the shared template."""
+    from midef.attacks import ATTACKS
+    from midef.attacks._search import LatentSearch
+
+    if recipe.kind == "reconstructions":
+        return issubclass(ATTACKS.get(recipe.component), LatentSearch)
+    return recipe.kind in ("target", "evaluator")
 
 
 def _try_to_build(recipe: Recipe, config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -158,7 +179,7 @@ def fit_with_ray_train(recipe: Recipe, config: dict[str, Any]) -> None:
         run_config=RunConfig(
             name=recipe.key.digest,
             storage_path=config["train_storage"],
-            failure_config=FailureConfig(max_failures=3, controller_failure_limit=3),
+            failure_config=FailureConfig(max_failures=int(config["retries"]), controller_failure_limit=3),
         ),
         torch_config=TorchConfig(backend="nccl" if uses_gpu else "gloo"),
     )
@@ -173,6 +194,8 @@ def fit_with_ray_train(recipe: Recipe, config: dict[str, Any]) -> None:
         cause = said.get(rank) or getattr(error, "controller_failure", error)
         if isinstance(cause, OutOfMemoryError):  # Ray ended the process because its machine had no memory left
             cause = MemoryError(str(cause))
+        if isinstance(cause, StoreError):
+            raise StoreError(f"worker {rank} of the training: {cause}") from cause
         raise MidefError(f"worker {rank} of the training: {type(cause).__name__}: {cause}") from cause
     # What Ray wrote down of this run is never asked for again: the artifact is stored.
     storage = Location.open(config["train_storage"])

@@ -98,9 +98,8 @@ def test_what_is_plain_already_is_taken_as_it_is(value: Any) -> None:
     assert plain(once) is once
     assert once == {"value": plain(value)}
     for _ in range(2):  # the second time the text is remembered
-        assert canonical_json({"inner": once}) == json.dumps(
-            {"inner": {"value": value}}, sort_keys=True, separators=(",", ":")
-        ).replace("-0.0", "0.0")
+        reference = json.dumps({"inner": {"value": plain(value)}}, sort_keys=True, separators=(",", ":"))
+        assert canonical_json({"inner": once}) == reference
 
 
 def _pickled(value: Any) -> Any:
