@@ -460,7 +460,8 @@ def _largest_memory() -> float:
     """
     import ray
 
-    return max((node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"]), default=0.0)
+    nodes = ray.nodes() if ray.is_initialized() else []
+    return max((node["Resources"].get("memory", 0.0) for node in nodes if node["Alive"]), default=0.0)
 
 
 def _placement(wanted: dict[str, float]) -> Any:

@@ -230,7 +230,7 @@ def test_every_container_has_the_token_from_the_secret(name: str) -> None:
         assert found["RAY_AUTH_TOKEN"] == {"secretKeyRef": secret}
         assert found["RAY_USAGE_STATS_ENABLED"] == "0"
         assert {"MIDEF_RESULTS", "MIDEF_DATA", "MIDEF_WEIGHTS", "GLOO_SOCKET_IFNAME"} <= set(found)
-    assert f"create secret generic {secret['name']} --from-literal={secret['key']}=" in text_of("README.md")
+    assert f"create secret generic {secret['name']} --from-file={secret['key']}=/dev/stdin" in text_of("README.md")
 
 
 def test_both_kubernetes_files_describe_the_same_pods() -> None:

@@ -138,7 +138,7 @@ def test_one_interrupt_lets_what_runs_finish(story: Story) -> None:
 
 
 def test_the_status_afterwards_says_how_to_go_on(story: Story) -> None:
-    assert "  interrupted on " in story.status and "  next: midef run micro" in story.status
+    assert "  interrupted on " in story.status and "  next: the command that started it" in story.status
     assert "failed" not in story.status.replace("failed 0", "")
 
 

@@ -227,9 +227,10 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("what", LISTED)
 def test_lists(midef: Midef, what: str) -> None:
     entries = json.loads(midef("list", what, "--json")[1])
-    assert entries and all(entry["name"] and entry["meaning"] for entry in entries)
+    first, last = ("source", "value") if what == "published" else ("name", "meaning")
+    assert entries and all(entry[first] and entry[last] for entry in entries)
     text = midef("list", what)[1].splitlines()
-    assert [line.split()[0] for line in text] == [entry["name"] for entry in entries]
+    assert [line.split()[0] for line in text] == [entry[first].split()[0] for entry in entries]
     markdown = midef("list", what, "--markdown")[1].splitlines()
     assert len(markdown) == len(entries) + 2
     assert {line.count(" | ") for line in (markdown[0], *markdown[2:])} == {len(entries[0]) - 1}
@@ -253,7 +254,7 @@ def test_status_counts_cells_and_artifacts(midef: Midef, finished: Path, store: 
         "store: 2 cells, 1 evaluator, 1 prior, 2 reconstructions, 2 scores, 2 split, 2 target"
     )
     assert re.search(r"^[0-9a-f]{10}  small: 1 failed, 1 ok$", out, re.M)
-    assert "  failed: 1 cells (faces): it broke\n  next: midef retry small --failed --filter error=TEXT\n" in out
+    assert "  failed: 1 cells (faces): it broke\n  next: midef retry SWEEP --failed --filter error=TEXT, " in out
     found = json.loads(midef("status", "--store", "store", "--json")[1])["sweeps"][0]
     assert found["cells"] == {"ok": 1, "failed": 1} and found["driver"] is None
     assert found["causes"] == [{"cells": 1, "example": "it broke", "setups": ["faces"]}]

@@ -27,6 +27,7 @@ class FakeTune:
     built: list[ArtifactKey] = field(default_factory=list)
     resources: list[dict[str, float]] = field(default_factory=list)
     interrupt_after: int = -1
+    seconds: float = 0.0
 
     def fit(self, searcher: Any, trainable: Any) -> None:
         trial = 0
@@ -39,7 +40,7 @@ class FakeTune:
             if reason is None:
                 self.publish(recipe)
                 self.built.append(recipe.key)
-            result = OK if reason is None else {"status": "failed", "reason": reason}
+            result = {**(OK if reason is None else {"status": "failed", "reason": reason}), "seconds": self.seconds}
             searcher.on_trial_complete(trial_id=f"t{trial}", result=result, error=False)
             trial += 1
         assert config == searcher.FINISHED
@@ -200,3 +201,98 @@ def test_scores_whose_reconstructions_are_gone_are_planned_again(
     shutil.rmtree(store.artifacts.fetch(recipes.reconstructions.key))
     plan = prepare(sweep, store)
     assert set(plan.nodes) == {recipes.reconstructions.key, recipes.scores.key}
+
+
+# --- the budget, and what can never run -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gpus(tune: FakeTune, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4.0, "GPU": 1.0})
+
+
+def timed_on_a_gpu(sweep: Any, publish: Callable[..., None], hours: float) -> None:
+    """Stored artifacts of equal work, so that every node of the sweep is expected to take so long."""
+    for recipe in sweep.cells[0].recipes.scores.walk():
+        publish(recipe, wall_s=hours * 3600, device="NVIDIA H100")
+
+
+def test_what_does_not_fit_into_the_budget_is_left_for_another_run(
+    sweep_of: SweepOf, store: Store, tune: FakeTune, publish: Callable[..., None], gpus: None
+) -> None:
+    """Each target holds a GPU for the hour it is expected to take; its attack half of one, its scores a quarter."""
+    timed_on_a_gpu(sweep_of(profile="mini", seeds=[9]), publish, hours=1.0)
+    tune.seconds = 3600.0
+    plan = prepare(sweep_of(profile="mini", seeds=[0, 1, 2]), store)
+    assert sum(n.recipe.kind == "target" for n in plan.nodes.values()) == 3
+    outcome = run_plan(plan, store, RunOptions(max_gpu_hours=1.2))
+    assert outcome.stopped == "budget reached" and outcome.failed == {} and outcome.blocked == 0
+    assert 0 < outcome.gpu_hours <= 1.2
+    again = prepare(plan.sweep, store)
+    assert again.nodes and again.nodes.keys() < plan.nodes.keys()
+    whole = run_plan(again, store, RunOptions())
+    assert whole.stopped == "" and prepare(plan.sweep, store).is_empty
+
+
+def test_a_budget_counts_what_was_handed_out_and_has_not_begun(
+    sweep_of: SweepOf, store: Store, tune: FakeTune, publish: Callable[..., None], gpus: None, monkeypatch: Any
+) -> None:
+    """Tune asks for many nodes before the first one runs."""
+    timed_on_a_gpu(sweep_of(profile="mini", seeds=[9]), publish, hours=1.0)
+    plan = prepare(sweep_of(profile="mini", seeds=[0, 1, 2]), store)
+    handed_out: list[str] = []
+
+    def ask_for_all(searcher: Any, trainable: Any) -> None:
+        while isinstance(config := searcher.suggest(f"t{len(handed_out)}"), dict):
+            handed_out.append(config["kind"])
+
+    monkeypatch.setattr(tune, "fit", ask_for_all)
+    run_plan(plan, store, RunOptions(max_gpu_hours=1.2))
+    promised = sum(plan.sweep.profile.gpus.get(kind, 0.0) for kind in handed_out)
+    assert 0 < promised <= 1.2, handed_out
+
+
+def test_a_cpu_s_timing_is_no_cost_of_a_gpu(
+    sweep_of: SweepOf, store: Store, tune: FakeTune, publish: Callable[..., None], gpus: None
+) -> None:
+    for recipe in sweep_of(profile="mini", seeds=[9]).cells[0].recipes.scores.walk():
+        publish(recipe, wall_s=3600.0)
+    outcome = run_plan(prepare(sweep_of(profile="mini"), store), store, RunOptions(max_gpu_hours=0.5))
+    assert outcome.stopped == "" and outcome.rows == 1
+
+
+def test_more_processes_than_the_cluster_has_room_for_are_refused(
+    sweep_of: SweepOf, store: Store, tune: FakeTune
+) -> None:
+    with pytest.raises(PreflightError, match="kind evaluator takes 3 processes, the cluster has room for 2"):
+        run_plan(prepare(sweep_of(train_workers={"evaluator": 3}), store), store, RunOptions())
+    assert tune.built == []
+
+
+def test_a_result_another_driver_stored_is_not_overwritten_by_a_failure(
+    sweep_of: SweepOf, store: Store, tune: FakeTune, publish_cell: Callable[..., None]
+) -> None:
+    plan = prepare(sweep_of(), store)
+    publish_cell(plan.sweep.cells[0])  # by another driver, meanwhile
+    tune.fails = {"scores": "worker died"}
+    run_plan(plan, store, RunOptions())
+    assert states(plan, store) == {"none": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("s3://bucket/results?region=eu-central-1", "s3://bucket/results/ray?region=eu-central-1"),
+        ("gs://bucket/results/", "gs://bucket/results/ray"),
+    ],
+)
+def test_the_options_of_a_store_stay_behind_its_path(uri: str, expected: str) -> None:
+    class Remote:
+        location = type("Location", (), {"local": None})
+        uri = ""
+
+    remote: Any = Remote()
+    remote.uri = uri
+    assert runner._train_storage(remote) == expected

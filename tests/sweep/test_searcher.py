@@ -33,6 +33,7 @@ class Driver:
     def __init__(self, plan: Plan) -> None:
         self.started: list[int] = []
         self.barred: set[int] = set()
+        self.stored: set[int] = set()
         self.done: list[int] = []
         self.lost: dict[int, tuple[str, str]] = {}
         self.calls: Counter[int] = Counter()
@@ -41,6 +42,7 @@ class Driver:
             plan,
             self._config,
             may_start=lambda node: number(node) not in self.barred,
+            is_stored=lambda node: number(node) in self.stored,
             on_done=self._on_done,
             on_lost=self._on_lost,
         )
@@ -167,7 +169,7 @@ def test_a_process_that_died_is_a_failure_with_a_reason(given: dict[str, Any]) -
     driver = Driver(graph_of({0: set()}))
     driver.suggest()
     driver.complete(0, **given)
-    assert driver.lost == {0: ("failed", "the process died (out of memory, or its machine was lost)")}
+    assert driver.lost == {0: ("failed", "the process died: it was killed, or its machine was lost")}
 
 
 def test_a_trial_that_died_after_reporting_ok_is_a_failure() -> None:
@@ -221,12 +223,24 @@ def test_a_node_that_was_stopped_before_it_began_is_neither_done_nor_failed() ->
     assert driver.done == [] and driver.lost == {}
 
 
-def test_a_node_that_may_not_start_ends_the_handing_out() -> None:
-    driver = Driver(graph_of({0: set(), 1: set()}, {0: 1.0, 1: 5.0}))
+def test_a_node_that_may_not_start_is_left_out_with_what_waits_for_it_and_the_others_go_on() -> None:
+    driver = Driver(graph_of({0: set(), 1: set(), 2: {0}, 3: {1}}, {0: 9.0, 1: 5.0}))
     driver.barred = {0}
     assert driver.suggest() == 1
+    assert driver.suggest() is None
+    driver.complete(1, result=OK)
+    assert driver.suggest() == 3
     assert driver.suggest() == PlanSearcher.FINISHED
-    assert driver.lost == {}, "it is left for the next run"
+    assert driver.lost == {} and set(driver.started) == {1, 3}, "the rest is for another run"
+
+
+def test_a_node_that_failed_but_is_stored_is_done() -> None:
+    """Another driver built it, or its process died after the last step."""
+    driver = Driver(graph_of({0: set(), 1: {0}}))
+    driver.stored = {0}
+    driver.suggest()
+    driver.complete(0, error=True)
+    assert driver.done == [0] and driver.lost == {} and driver.suggest() == 1
 
 
 def test_who_killed_a_process_gives_the_reason() -> None:
@@ -237,9 +251,20 @@ def test_who_killed_a_process_gives_the_reason() -> None:
     assert driver.lost == {0: ("failed", "it made no progress for 5 s on w1 and was ended")}
 
 
-def test_a_node_that_hung_once_and_then_failed_says_why_it_failed() -> None:
+def test_why_it_was_ended_and_what_it_said_are_both_told() -> None:
+    """A training of several processes says that it lost one; who ended that one knows why."""
     driver = Driver(graph_of({0: set()}))
     driver.suggest()
     driver.searcher.explain(next(iter(driver.searcher.nodes)), "it made no progress")
+    driver.complete(0, result={"status": "failed", "reason": "worker 0 died"})
+    assert driver.lost == {0: ("failed", "it made no progress; then: worker 0 died")}
+
+
+def test_a_node_that_worked_again_after_it_hung_says_why_it_failed() -> None:
+    driver = Driver(graph_of({0: set()}))
+    driver.suggest()
+    key = next(iter(driver.searcher.nodes))
+    driver.searcher.explain(key, "it made no progress")
+    driver.searcher.explain(key, "")
     driver.complete(0, result={"status": "failed", "reason": "the loss became nan"})
     assert driver.lost == {0: ("failed", "the loss became nan")}

@@ -53,7 +53,7 @@ def test_a_driver_that_fell_silent_is_gone(sweep: Sweep, store: Store) -> None:
     text = text_of(store)
     assert "its driver on head was last heard 2.0 h ago, after 10 min: it is gone; done 3" in text
     assert "ETA" not in text
-    assert text.endswith("  next: midef run small")
+    assert text.endswith("  next: the command that started it, which goes on from here")
 
 
 @pytest.mark.parametrize("state", ["interrupted", "budget reached"])
@@ -78,7 +78,7 @@ def test_failures_are_grouped_by_cause(sweep: Sweep, store: Store) -> None:
     assert [cause.cells for cause in found.causes] == [4, 1]
     text = text_of(store)
     assert text.count("  failed: ") == 2 and "failed: 4 cells (faces): target/0123456789 failed: OutOfMemory" in text
-    assert text.endswith("  next: midef retry small --failed --filter error=TEXT")
+    assert text.endswith("  next: midef retry SWEEP --failed --filter error=TEXT, with SWEEP and options as before")
 
 
 def test_cells_are_counted_by_what_is_stored(sweep: Sweep, store: Store, publish_cell: Callable[..., None]) -> None:
