@@ -14,7 +14,7 @@ from midef.core.errors import MidefError
 from midef.core.recipe import KINDS, ArtifactKey, Recipe
 from sweep.profiles import Profile
 from sweep.resources import gpus_of
-from sweep.spec import PlannedCell, Sweep
+from sweep.spec import PlannedCell, Sweep, without_collections
 
 if TYPE_CHECKING:
     from midef.storage import Store
@@ -141,6 +141,7 @@ def cost_of(nodes: Sequence[Node], profile: Profile) -> Cost:
     )
 
 
+@without_collections
 def make_plan(sweep: Sweep, store: Store | None, *, retry_failed: bool = False, chosen: Chosen = everything) -> Plan:
     """Which artifacts are missing, in an order that works, for the cells that have no result yet.
 
@@ -192,12 +193,13 @@ def _count(plan: Plan, cells: Iterable[PlannedCell], stored: set[ArtifactKey]) -
             below[recipe.key] = known
         return known
 
+    unshared: Counter[str] = Counter()
     for planned in cells:
         if not planned.refused:
-            plan.unshared.update(key.kind for key in needed(planned.recipes.scores))
-    for key in below:
-        plan.shared[key.kind] += 1
-        plan.cached[key.kind] += key in stored
+            unshared.update([key.kind for key in needed(planned.recipes.scores)])
+    shared, cached = Counter(key.kind for key in below), Counter(key.kind for key in below if key in stored)
+    for kind in filter(unshared.get, KINDS):
+        plan.unshared[kind], plan.shared[kind], plan.cached[kind] = unshared[kind], shared[kind], cached[kind]
 
 
 def _add(plan: Plan, recipe: Recipe, stored: set[ArtifactKey]) -> None:

@@ -6,10 +6,15 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from midef.core.errors import SpecError, did_you_mean
-from sweep.plan import Chosen, everything
-from sweep.spec import PlannedCell, Sweep
+
+if (
+    TYPE_CHECKING
+):  # `midef status` asks for `signature` alone, and a planner takes longer to import than a store to read
+    from sweep.plan import Chosen
+    from sweep.spec import PlannedCell, Sweep
 
 _WORDS: Mapping[str, Callable[[PlannedCell], set[str]]] = {
     "setup": lambda c: {c.cell.setup.id},
@@ -49,8 +54,6 @@ def choose_cells(sweep: Sweep, only: Sequence[str]) -> Chosen:
         ]
     if problems:
         raise SpecError(problems)
-    if not wanted:
-        return everything
     return lambda c: all(
         any(fnmatchcase(word, value) for word in _WORDS[key](c) for value in values) for key, values in wanted.items()
     )

@@ -11,7 +11,6 @@ from typing import Any
 
 from midef.core.errors import StoreError
 from midef.storage import Store
-from sweep.progress import duration
 from sweep.runs import DriverState, drivers
 from sweep.selection import signature
 
@@ -111,6 +110,8 @@ def status_text(status: Status) -> str:
 def _driver_lines(driver: DriverState | None) -> list[str]:
     if driver is None:
         return []
+    from sweep.progress import duration  # here: it imports the planner, and most stores have no run at work
+
     counts = "  ".join(f"{word} {driver.counts.get(word, 0)}" for word in ("done", "running", "waiting", "failed"))
     heard = duration(max(0.0, time.time() - driver.at))
     took = duration(driver.at - driver.since)

@@ -8,11 +8,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from json.encoder import encode_basestring_ascii as quoted
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from typing_extensions import override
 
+quoted = encode_basestring_ascii
+"""A text as JSON writes it."""
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
 
 
@@ -31,7 +33,7 @@ class Plain(dict[str, Any]):
         try:
             return self._json
         except AttributeError:
-            self._json = json_of_plain(dict(self))
+            self._json = _mapping(self)
             return self._json
 
     @override
@@ -82,13 +84,16 @@ def json_of_plain(value: Any) -> str:
     """`canonical_json` of what `plain` returned, not walked through again: a plan names thousands of recipes."""
     if type(value) is Plain:
         return value.json
-    if type(value) is dict:  # put together from the texts its parts already have
-        texts = ((name, value[name]) for name in sorted(value))
-        parts = [f"{quoted(n)}:{quoted(v) if type(v) is str else json_of_plain(v)}" for n, v in texts]
-        return "{" + ",".join(parts) + "}"
+    if type(value) is dict:
+        return _mapping(value)
     if type(value) is str:
         return quoted(value)
     return repr(value) if type(value) is int else _ENCODER.encode(value)
+
+
+def _mapping(value: Mapping[str, Any]) -> str:
+    """Put together from the texts its parts already have."""
+    return "{" + ",".join([f"{quoted(name)}:{json_of_plain(value[name])}" for name in sorted(value)]) + "}"
 
 
 def digest(value: Any) -> str:
