@@ -95,7 +95,7 @@ class Trainings:
     def train(self, recipe: Recipe, store: str) -> Trained:
         seen: list[Tensor] = []
 
-        def spy(model: TargetModel, part: Any, *, device: str) -> float:
+        def spy(model: TargetModel, part: Any, *, device: str, **chunks: Any) -> float:
             model.eval()
             seen.append(answers(model, self.images))
             return 0.0
