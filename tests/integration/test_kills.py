@@ -215,7 +215,7 @@ class Stored:
 
     def measured(self) -> dict[tuple[str, str], Any]:
         """What every metric that times nothing found, by cell."""
-        return {(row.cell, row.metric): row.value for row in self.store.results.read() if row.unit != "s"}
+        return {(row.cell, row.metric): row.value for row in self.store.results.read() if row.unit != "seconds"}
 
 
 # --- twenty kills -----------------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def test_the_reason_of_a_failed_training_is_told(monkeypatch: pytest.MonkeyPatch
         raise WorkerGroupError("both failed", failures)
 
     monkeypatch.setattr(TorchTrainer, "fit", fail)
-    config = {"train_workers": 2, "cluster_gpus": 0.0, "cpus": 1, "train_storage": str(tmp_path)}
+    config = {"train_workers": 2, "cluster_gpus": 0.0, "cpus": 1, "retries": 1, "train_storage": str(tmp_path)}
     with pytest.raises(MidefError, match="worker 1 of the training: OutOfMemoryError: tried to allocate") as caught:
         fit_with_ray_train(Recipe("target", "classifier", {}), config)
     assert ran_out_of_memory(caught.value)

@@ -157,7 +157,7 @@ def test_the_paper_profile_says_what_is_missing(
         resolve(made().model_copy(update={"profile": "paper"}))
     said = str(caught.value)
     for lacking in (
-        f"private: celeba: no such file or folder {tmp_path / 'data' / 'celeba' / 'identity_CelebA.txt'}",
+        f"public: celeba: no such file or folder {tmp_path / 'data' / 'celeba' / 'identity_CelebA.txt'}",
         f"public: ffhq_thumbnails: no such file or folder {tmp_path / 'data' / 'ffhq_thumbnails'}",
         *("imagenet weights of vgg16", "ms1m weights of ir152", "ms1m weights of facenet64"),
         "evaluator_weights: ms1m weights of facenet112",
