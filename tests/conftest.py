@@ -2,4 +2,20 @@
 
 import os
 
+import pytest
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The cluster of namespaces first, beside what needs no Ray; other runs of Ray last. Order in a file stays."""
+
+    def place(item: pytest.Item) -> int:
+        if item.get_closest_marker("lab"):
+            return 0
+        return 2 if item.get_closest_marker("ray") else 1
+
+    files: dict[str, int] = {}
+    for item in items:
+        files[item.nodeid.partition("::")[0]] = max(files.get(item.nodeid.partition("::")[0], 0), place(item))
+    items.sort(key=lambda item: files[item.nodeid.partition("::")[0]])

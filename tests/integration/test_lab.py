@@ -18,7 +18,7 @@ NEEDED = {
     **{"ip": "iproute2", "sshd": "openssh-server", "ssh": "openssh-client", "ssh-keygen": "openssh-client"},
     **{"rsync": "rsync", "pgrep": "procps", "git": "git", "nsenter": "util-linux", "unshare": "util-linux"},
 }
-LIMIT_S = 900
+LIMIT_S = 1500
 
 
 def _script() -> ModuleType:

@@ -24,7 +24,7 @@ from sweep.runner import Outcome, RunOptions, run_plan
 from sweep.spec import Sweep, parse_spec, resolve
 from sweep.trainable import fit_with_ray_train
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 CLASSES = 12
 
@@ -66,6 +66,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any]) -> 
         for name in [name for name in os.environ if name.startswith("RAY_")]:
             patch.delenv(name)
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("RAY_worker_niceness", "0")  # Ray's own 15 starves its workers beside other tests
         patch.setitem(profiles.PROFILES, "two_workers", replace(profiles.SMOKE, name="two_workers", train_workers=2))
         sweep = resolve(parse_spec(data))
         shared, alone = Store.open(folder / "shared"), Store.open(folder / "alone")

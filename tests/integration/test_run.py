@@ -25,11 +25,14 @@ from midef.core import ArtifactKey
 from midef.metrics import METRICS
 from midef.storage import Store
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "sweep.cli"]
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {"OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {
+    "OMP_NUM_THREADS": "1",
+    "RAY_worker_niceness": "0",  # Ray's own 15 starves its workers beside other tests
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def midef(*arguments: str, cwd: Path) -> Ended:
         capture_output=True,
         text=True,
         cwd=cwd,
-        timeout=200,
+        timeout=600,
         env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)},
     )
     return Ended(found.returncode, found.stdout, found.stderr, time.monotonic() - start)
