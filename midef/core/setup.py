@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from midef.core.canonical import json_of_plain, plain, sha256
 from midef.core.choice import Choice
+from midef.core.match import Match
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,13 +110,18 @@ class Setup:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """Setup x defense x seed, under a profile; `scores` is the digest of the artifact that answers it."""
+    """Setup x defense x seed, under a profile; `scores` is the digest of the artifact that answers it.
+
+    match: of a cell whose defense was brought to a given accuracy. The same defense in another sweep is another cell,
+    answered by the same artifacts.
+    """
 
     setup: Setup
     defense: Choice
     seed: int
     profile: str
     scores: str = ""
+    match: Match | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -127,4 +133,6 @@ class Cell:
             "profile": self.profile,
             "scores": self.scores,
         }
+        if self.match is not None:
+            content["match"] = plain(self.match)
         return sha256(json_of_plain(content))

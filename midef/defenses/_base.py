@@ -58,7 +58,9 @@ class Tuning:
     """What accuracy matching may search: one strength of a defense.
 
     parameter: its field; low, high: both ends of the range; larger_hides: whether the larger end protects more;
-    scale: how steps of equal effect are spaced; tied: other fields, as multiples of the parameter (a ray).
+    scale: how steps of equal effect are spaced; tied: other fields, as multiples of the parameter (a ray). beside:
+    fields with ranges of their own, on the same scale, searched together with the parameter where the ray does not
+    reach; their larger end keeps more accuracy where larger_hides.
     """
 
     parameter: str
@@ -67,6 +69,7 @@ class Tuning:
     larger_hides: bool = True
     scale: Literal["linear", "log"] = "linear"
     tied: Mapping[str, float] = field(default_factory=dict)
+    beside: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.low < self.high or (self.scale == "log" and self.low <= 0):
@@ -111,6 +114,10 @@ class Defense:
     def starts_from_private(self) -> bool:
         """Whether, with these parameters, it starts from a network that private images have trained."""
         return self.has_phase_one
+
+    def tuned_by(self) -> Tuning | None:
+        """The strength to search given the other parameters; None where there is none."""
+        return self.tuning
 
     def parts(self) -> tuple[Defense, ...]:
         """The defenses it is made of; itself, unless it is a stack."""

@@ -33,7 +33,7 @@ class Bido(Defense):
     Only blocks that train are looked at, as when TL-DMI and BiDO are combined. Batches hold four images of each drawn
     identity: with a plain sampler and many identities the label kernel is nearly diagonal and its term is meaningless.
     The label kernel knows the label of each image, not of what CutMix pastes into it. `tuning` is the ray and the range
-    of HSIC; COCO needs weights outside of it.
+    of HSIC; COCO's are 100 times as large.
 
     The presets for ResNet-152 and IR152 are the strengths of third parties: the LoFt authors' scripts and a public
     benchmark (MIBench). `celeba-vgg16-tl-dmi` is BiDO's share of TL-DMI's combination.
@@ -61,7 +61,12 @@ class Bido(Defense):
         "mnist-mcnn-coco": {"measure": "coco", "lambda_x": 1.0, "lambda_y": 50.0},
     }
     tuning: ClassVar[Tuning | None] = Tuning(
-        parameter="lambda_x", low=0.005, high=0.5, scale="log", tied={"lambda_y": 10.0}
+        parameter="lambda_x",
+        low=0.005,
+        high=0.5,
+        scale="log",
+        tied={"lambda_y": 10.0},
+        beside={"lambda_y": (0.05, 5.0)},
     )
     couples_images: ClassVar[bool] = True
 
@@ -76,6 +81,14 @@ class Bido(Defense):
             raise ValueError(f"needs lambda_x, lambda_y >= 0, got {self.lambda_x}, {self.lambda_y}")
         if self.sigma < 0:
             raise ValueError(f"needs sigma > 0, or 0 for the median heuristic; got {self.sigma}")
+
+    @override
+    def tuned_by(self) -> Tuning | None:
+        hsic = self.tuning
+        if self.measure == "hsic" or hsic is None:
+            return hsic
+        beside = {name: (100 * low, 100 * high) for name, (low, high) in hsic.beside.items()}
+        return replace(hsic, low=100 * hsic.low, high=100 * hsic.high, beside=beside)
 
     @property
     def is_on(self) -> bool:
