@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import midef
+from dashboards.matching import page_data
 from dashboards.reconstructions import Fetch, Grid, is_generated, write_grid
-from dashboards.trade_off import assign_colours, draw
-from midef.core import MidefError, ResultRow
+from dashboards.trade_off import assign_colours, draw, is_unmatched, label
+from midef.core import MidefError, ResultRow, StoreError
+from midef.core.match import MatchReport
 from midef.core.summary import (
     ACCURACIES,
     Estimate,
@@ -54,7 +56,7 @@ class BuildReport:
 def build(store_uri: str, out: Path, sweep: str | None = None, with_private_exemplars: bool = False) -> BuildReport:
     """Build the dashboard of a sweep of a store, the latest unless one is named, into the folder `out`.
 
-    Published numbers that the store keeps are shown beside ours.
+    Published numbers that the store keeps are shown beside ours, and so is what accuracy matching found for the sweep.
 
     with_private_exemplars: also show pictures from the private training data. Off unless asked for; data that shows
     nobody (`synthetic_faces`) is always shown.
@@ -69,12 +71,15 @@ def build(store_uri: str, out: Path, sweep: str | None = None, with_private_exem
     store = Store.open(store_uri, create=False)
     stored = store.results.read()
     rows = rows_of_sweep(store, sweep) if store.sweeps.sweeps() else stored
+    matching, warnings = _matching(store, sweep, rows)
     return build_page(
         rows,
         store.artifacts.fetch,
         out,
         store_name=_shown(store.uri),
         unfinished=_unfinished(store, stored, rows),
+        warnings=warnings,
+        matching=matching,
         published=read_published(store),
         with_private_exemplars=with_private_exemplars,
     )
@@ -89,12 +94,14 @@ def build_page(
     unfinished: int | None = None,
     warnings: Sequence[str] = (),
     published: Sequence[ResultRow] = (),
+    matching: MatchReport | None = None,
     with_private_exemplars: bool = False,
 ) -> BuildReport:
     """Build the dashboard of `rows`; `fetch` gives the folder of a stored artifact.
 
     unfinished: planned cells without a result; None counts the seeds that some defenses have and others lack.
     published: published numbers of any setups; those of a setup and a defense in `rows` are shown beside ours.
+    matching: what accuracy matching found; the page says nothing of it without.
     """
     start = time.perf_counter()
     out = Path(out)
@@ -120,6 +127,7 @@ def build_page(
         "warnings": said,
         "exposes_private": exposes,
         "setups": setups,
+        "matching": None if matching is None else page_data(matching, store_name),
     }
     (out / "data.js").write_text(f"window.MIDEF = {_script_json(page)};\n", encoding="utf-8")
     _copy_plotly(out)
@@ -128,6 +136,22 @@ def build_page(
     written += sorted(path for path in (out / "img").glob("*.webp") if OUR_PICTURE.fullmatch(path.name))
     size = sum(path.stat().st_size for path in written)
     return BuildReport(out / "index.html", len(written), size, time.perf_counter() - start, len(rows), tuple(said))
+
+
+def _matching(store: Any, sweep: str | None, rows: Sequence[ResultRow]) -> tuple[MatchReport | None, tuple[str, ...]]:
+    """The latest report of the sweep that is shown, and a warning where it cannot be read."""
+    from midef.storage.matches import read_matches
+
+    names = {sweep} if sweep else _latest_plan(store) or {row.sweep for row in rows}
+    try:
+        return next((report for report in read_matches(store) if not names or report.sweep in names), None), ()
+    except StoreError as error:
+        return None, (f"accuracy matching is not shown: {error}",)
+
+
+def _latest_plan(store: Any) -> set[str]:
+    """The name of the sweep that was planned last; empty without a plan."""
+    return {json.loads(store.sweeps.read_manifest(digest).spec_json)["name"] for digest, _ in store.sweeps.sweeps()[:1]}
 
 
 def _unfinished(store: Any, stored: Sequence[ResultRow], rows: Sequence[ResultRow]) -> int | None:
@@ -189,13 +213,16 @@ def _setup(
         "legend": table.interval_legend,
         "stamp": stamp,
         "published": bool(theirs),
+        "matched": any(row.match_target is not None for row in group),
         "columns": [{"key": key, "header": header} for key, header in table.columns],
         "rows": [
             {
                 "defense": row.defense,
                 "on_front": row.is_on_front,
                 "undefended": row.is_undefended,
+                "unmatched": is_unmatched(row, group),
                 "bad": row.failed + row.refused > 0,
+                "label": label(row),
                 "colour": colours.get(row.defense) if row.is_on_front else None,
                 "x": row.natural_accuracy.mean,
                 "y": row.attack_accuracy_at_1.mean,
@@ -250,6 +277,7 @@ def _details(row: SummaryRow, published: Published | None = None) -> list[tuple[
                 lines.append(("", f"[{span.low:.1f}, {span.high:.1f}] {span.kind}"))
         if estimate.seeds > 1:
             lines.append(("", "seeds " + ", ".join(f"{seed}: {value:.1f}" for seed, value in estimate.by_seed)))
+    lines += _match_details(row)
     for name, estimate, unit in (
         ("KNN distance", row.knn_distance, ""),
         ("queries", row.queries, ""),
@@ -282,6 +310,18 @@ def _details(row: SummaryRow, published: Published | None = None) -> list[tuple[
         lines += [("also published", text) for text in published.others]
     lines.append(("runs", f"{row.ok} ok, {row.failed} failed, {row.refused} refused, {row.missing} missing"))
     return lines
+
+
+def _match_details(row: SummaryRow) -> list[tuple[str, str]]:
+    if row.match_target is None:
+        return []
+    reached = "–" if row.match_accuracy is None else f"{row.match_accuracy:.2f} %"
+    seeds = f", mean of {row.match_seeds} seed{'' if row.match_seeds == 1 else 's'}" if row.match_seeds else ""
+    tolerance = "" if row.match_tolerance is None else f" ± {row.match_tolerance:g}"
+    return [
+        ("matched", "yes" if row.is_matched else "no"),
+        ("", f"{reached} on the select split{seeds}; target {row.match_target:.2f}{tolerance}"),
+    ]
 
 
 def _script_json(value: Any) -> str:

@@ -5,9 +5,14 @@
     showSendToCloud: false, displaylogo: false, responsive: true,
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
   };
-  const PAGE = window.MIDEF || { header: {}, warnings: [], setups: [] };
+  const PAGE = window.MIDEF || { header: {}, warnings: [], setups: [], matching: null };
+  const MATCHING = PAGE.matching || { columns: [], rows: [], targets: [] };
   const $ = (id) => document.getElementById(id);
-  const state = { setup: null, row: null, sort: null, down: false };
+  // sort: key of a column; row and match: index of the selected row of the setup, of the matching.
+  const state = {
+    setup: null, row: null, order: { sort: null, down: false },
+    match: null, matchOrder: { sort: null, down: false }, unmatched: false,
+  };
 
   const make = (tag, text, className) => {
     const node = document.createElement(tag);
@@ -24,16 +29,27 @@
     const rows = state.setup ? state.setup.rows : [];
     const row = rows.findIndex((r) => r.defense === given.get("defense"));
     state.row = row < 0 ? null : row;
-    const sort = (given.get("sort") || "").replace(/^-/, "");
-    state.sort = state.setup && state.setup.columns.some((c) => c.key === sort) ? sort : null;
-    state.down = (given.get("sort") || "").startsWith("-");
+    state.order = readOrder(given.get("sort"), state.setup ? state.setup.columns : []);
+    const match = MATCHING.rows.findIndex((r) => r.id === given.get("match"));
+    state.match = match < 0 ? null : match;
+    state.matchOrder = readOrder(given.get("match_sort"), MATCHING.columns);
+    state.unmatched = given.get("match_only") === "unmatched";
+  }
+
+  function readOrder(text, columns) {
+    const sort = (text || "").replace(/^-/, "");
+    return { sort: columns.some((c) => c.key === sort) ? sort : null, down: (text || "").startsWith("-") };
   }
 
   function writeHash() {
     const link = new URLSearchParams();
-    link.set("setup", state.setup.name);
+    const order = ({ sort, down }) => (down ? "-" : "") + sort;
+    if (state.setup) link.set("setup", state.setup.name);
     if (state.row !== null) link.set("defense", state.setup.rows[state.row].defense);
-    if (state.sort) link.set("sort", (state.down ? "-" : "") + state.sort);
+    if (state.order.sort) link.set("sort", order(state.order));
+    if (state.match !== null) link.set("match", MATCHING.rows[state.match].id);
+    if (state.matchOrder.sort) link.set("match_sort", order(state.matchOrder));
+    if (state.unmatched) link.set("match_only", "unmatched");
     history.replaceState(null, "", "#" + link.toString());
   }
 
@@ -94,6 +110,7 @@
     }));
     for (const tr of $("setups").querySelectorAll("tbody tr")) tr.setAttribute("aria-current", tr.dataset.name === s.name);
     $("diamond").hidden = !s.published;
+    $("hollow").hidden = $("guide").hidden = !(s.matched && s.figure);
     $("legend").textContent = s.legend;
     fill($("footnotes"), s.footnotes.map((t) => make("li", t)));
     $("problems").hidden = !s.problems.length;
@@ -103,63 +120,80 @@
     drawGrid();
   }
 
-  function sortedRows() {
-    const column = state.setup.columns.findIndex((c) => c.key === state.sort);
-    const rows = state.setup.rows.map((row, index) => ({ row, index }));
-    if (column < 0) return rows;
-    const sign = state.down ? -1 : 1;
-    return rows.sort((a, b) => {
+  function sorted(rows, columns, order) {
+    const found = rows.map((row, index) => ({ row, index }));
+    const column = columns.findIndex((c) => c.key === order.sort);
+    if (column < 0) return found;
+    const sign = order.down ? -1 : 1, isText = rows.every((r) => r.cells[column][2] === null);
+    return found.sort((a, b) => {
       const [p, , m] = a.row.cells[column], [q, , n] = b.row.cells[column];
-      if (column === 0) return sign * p.localeCompare(q);
+      if (isText) return sign * p.localeCompare(q) || a.index - b.index;
       if (m === null || n === null) return (m === null) - (n === null) || a.index - b.index;
       return sign * (m - n) || a.index - b.index;
     });
   }
 
-  function drawTable() {
-    const s = state.setup, head = make("tr");
-    s.columns.forEach((c) => {
+  function heading(columns, order, redraw) {
+    const head = make("tr");
+    columns.forEach((c) => {
       const th = make("th"), button = make("button", c.header);
       th.scope = "col";
-      if (c.key === state.sort) th.setAttribute("aria-sort", state.down ? "descending" : "ascending");
+      th.dataset.key = c.key;
+      if (c.key === order.sort) th.setAttribute("aria-sort", order.down ? "descending" : "ascending");
       button.addEventListener("click", () => {
-        state.down = state.sort === c.key ? !state.down : false;
-        state.sort = c.key;
+        order.down = order.sort === c.key ? !order.down : false;
+        order.sort = c.key;
         writeHash();
-        drawTable();
+        redraw();
       });
       th.append(button);
       head.append(th);
     });
-    fill($("table").tHead, [head]);
-    fill($("table").tBodies[0], sortedRows().map(({ row, index }) => {
-      const tr = make("tr");
-      tr.dataset.index = index;
-      tr.tabIndex = 0;
+    return head;
+  }
+
+  function valueCell(key, [text, small, number]) {
+    const td = make("td"), value = make("span", undefined, "value");
+    td.dataset.key = key;
+    if (number !== null) td.dataset.number = number;
+    // Names break between parameters, not inside words; numbers do not.
+    text.split(number === null ? /(?<=[(,=+])/ : "\n").forEach((part, n) => value.append(...(n ? [make("wbr")] : []), part));
+    td.append(value);
+    if (small) td.append(make("small", small));
+    return td;
+  }
+
+  function selectable(tr, index, isSelected, choose) {
+    tr.dataset.index = index;
+    tr.tabIndex = 0;
+    tr.setAttribute("aria-selected", isSelected);
+    tr.addEventListener("click", () => choose(index));
+    tr.addEventListener("keydown", (e) => {
+      if (e.key === "Enter" || e.key === " ") { e.preventDefault(); choose(index); }
+    });
+    return tr;
+  }
+
+  const PLAIN = ["delta", "queries", "wall_s", "seeds", "knn_distance", "published", "matched"];
+
+  function drawTable() {
+    const s = state.setup;
+    fill($("table").tHead, [heading(s.columns, state.order, drawTable)]);
+    fill($("table").tBodies[0], sorted(s.rows, s.columns, state.order).map(({ row, index }) => {
+      const tr = selectable(make("tr"), index, index === state.row, select);
       tr.classList.toggle("front", row.on_front);
-      tr.setAttribute("aria-selected", index === state.row);
-      row.cells.forEach(([text, interval, number], i) => {
-        const td = make("td"), key = s.columns[i].key;
-        td.dataset.key = key;
-        if (number !== null) td.dataset.number = number;
+      tr.classList.toggle("unmatched", row.unmatched);
+      row.cells.forEach((cell, i) => {
+        const key = s.columns[i].key, td = valueCell(key, cell);
         if (i === 0 && row.on_front) {
           const mark = make("span", "●", "mark");
           mark.title = "on the front";
           mark.style.color = row.colour || "#222";
-          td.append(mark);
+          td.prepend(mark);
         }
-        const value = make("span", undefined, "value");
-        // Names break between parameters, not inside words.
-        text.split(/(?<=[(,=+])/).forEach((part, n) => value.append(...(n ? [make("wbr")] : []), part));
-        td.append(value);
-        if (interval) td.append(make("small", interval));
-        if (["delta", "queries", "wall_s", "seeds", "knn_distance", "published"].includes(key)) td.classList.add("plain");
+        if (PLAIN.includes(key)) td.classList.add("plain");
         if (key === "seeds" && row.bad) td.classList.add("bad");
         tr.append(td);
-      });
-      tr.addEventListener("click", () => select(index));
-      tr.addEventListener("keydown", (e) => {
-        if (e.key === "Enter" || e.key === " ") { e.preventDefault(); select(index); }
       });
       return tr;
     }));
@@ -176,8 +210,13 @@
     if (!state.setup.figure) return;
     const row = state.row === null ? null : state.setup.rows[state.row];
     const shown = row && row.x !== null && row.y !== null;
-    const trace = state.setup.figure.data.length - 1;
-    Plotly.restyle($("plot"), { x: [shown ? [row.x] : []], y: [shown ? [row.y] : []] }, [trace]);
+    const { data, layout } = state.setup.figure, ring = [data.length - 1];
+    const at = { x: [shown ? [row.x] : []], y: [shown ? [row.y] : []] };
+    // In a crowd not every point has its name beside it.
+    const isNamed = layout.annotations.some((a) => a.name === String(state.row));
+    const name = shown && !isNamed
+      ? [{ ...at, x: row.x, y: row.y, text: row.label, showarrow: false, yshift: 18, bgcolor: "#ffffffd9" }] : [];
+    Plotly.update($("plot"), at, { annotations: [...layout.annotations, ...name] }, ring);
   }
 
   function drawPlot() {
@@ -188,26 +227,28 @@
       : "no rows with both a test accuracy and an attack accuracy: nothing to plot";
     $("symbols").hidden = plot.hidden = !s.figure;
     if (!s.figure) { Plotly.purge(plot); return; }
-    const figure = structuredClone(s.figure);
+    drawFigure(plot, s.figure, (index, event) => {
+      const row = s.rows[index];
+      showHover(row.defense + (row.on_front ? "  ● on the front" : ""), row.details, event);
+    }, select).then(markSelection);
+  }
+
+  // hover and click are told the `customdata` of the point.
+  function drawFigure(plot, drawn, hover, click) {
+    const figure = structuredClone(drawn);
+    const told = (e) => e.points.map((p) => p.customdata).find((i) => i !== undefined && i !== null);
     plot.removeAllListeners && plot.removeAllListeners();
-    Plotly.react(plot, figure.data, figure.layout, CFG).then(() => {
-      plot.on("plotly_hover", (e) => {
-        const index = e.points.map((p) => p.customdata).find((i) => i !== undefined && i !== null);
-        if (index !== undefined) showHover(index, e.event);
-      });
+    return Plotly.react(plot, figure.data, figure.layout, CFG).then(() => {
+      plot.on("plotly_hover", (e) => { if (told(e) !== undefined) hover(told(e), e.event); });
       plot.on("plotly_unhover", hideHover);
-      plot.on("plotly_click", (e) => {
-        const index = e.points.map((p) => p.customdata).find((i) => i !== undefined && i !== null);
-        if (index !== undefined) select(index);
-      });
-      markSelection();
+      if (click) plot.on("plotly_click", (e) => { if (told(e) !== undefined) click(told(e)); });
     });
   }
 
-  function showHover(index, event) {
-    const row = state.setup.rows[index], box = $("hover"), list = make("dl");
-    row.details.forEach(([name, text]) => list.append(make("dt", name), make("dd", text)));
-    fill(box, [make("h3", row.defense + (row.on_front ? "  ● on the front" : "")), list]);
+  function showHover(title, details, event) {
+    const box = $("hover"), list = make("dl");
+    details.forEach(([name, text]) => list.append(make("dt", name), make("dd", text)));
+    fill(box, [make("h3", title), list]);
     box.hidden = false;
     const wide = box.offsetWidth, high = box.offsetHeight;
     const left = event.clientX + 18 + wide < innerWidth ? event.clientX + 18 : event.clientX - wide - 18;
@@ -259,17 +300,129 @@
     }));
   }
 
+  function drawMatching() {
+    const isThere = !!PAGE.matching;
+    $("matching").hidden = $("tomatching").hidden = !isThere;
+    if (!isThere) return;
+    $("tomatching").textContent = "accuracy matching";
+    fill($("matchtargets"), MATCHING.targets.map((t) => make("li", t)));
+    $("matchcounts").textContent = `profile ${MATCHING.profile} · ${MATCHING.counts}`;
+    $("matchcommand").hidden = !MATCHING.command;
+    $("matchcommand").querySelector("code").textContent = MATCHING.command;
+    const choices = MATCHING.rows.map((row, index) => {
+      const option = make("option", `${row.id} – ${row.state}`);
+      option.value = index;
+      return option;
+    });
+    const none = make("option", "choose a row");
+    none.value = "";
+    fill($("matchrow"), [none, ...choices]);
+    drawMatchTable();
+    drawMatchDetail();
+  }
+
+  function drawMatchTable() {
+    const { columns, rows } = MATCHING;
+    $("unmatched").checked = state.unmatched;
+    const head = heading(columns, state.matchOrder, drawMatchTable);
+    fill($("matchtable").tHead, [head]);
+    const shown = sorted(rows, columns, state.matchOrder).filter(({ row }) => !state.unmatched || row.state !== "matched");
+    fill($("matchtable").tBodies[0], shown.map(({ row, index }) => {
+      const tr = selectable(make("tr"), index, index === state.match, selectMatch);
+      tr.dataset.state = row.state;
+      if (row.setups.length) tr.title = `setups: ${row.setups.join(", ")}`;
+      row.cells.forEach((cell, i) => {
+        const key = columns[i].key, td = valueCell(key, cell);
+        if (key === "history") fill(td, [sparkline(row.spark)]);
+        tr.append(td);
+      });
+      return tr;
+    }));
+    for (const tr of [head, ...$("matchtable").tBodies[0].rows]) {
+      [...tr.cells].forEach((cell, i) => cell.classList.toggle("text", MATCH_TEXT.includes(columns[i].key)));
+    }
+    if (!shown.length) {
+      const tr = make("tr"), td = make("td", rows.length ? "no rows: all are matched" : "no rows: nothing was to be matched");
+      td.colSpan = columns.length;
+      tr.append(td);
+      fill($("matchtable").tBodies[0], [tr]);
+    }
+  }
+
+  const MATCH_TEXT = ["defense", "architecture", "private", "state", "parameter"];
+
+  function sparkline({ top, tolerance, points }) {
+    const wide = 132, high = 24, pad = 3;
+    const svg = (tag, attributes) => {
+      const node = document.createElementNS($("svg").namespaceURI, tag);
+      for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+      return node;
+    };
+    const px = (i) => pad + (points.length > 1 ? (i * (wide - 2 * pad)) / (points.length - 1) : 0);
+    const py = (gap) => high - pad - (Math.min(gap, top) / top) * (high - 2 * pad);
+    const known = points.map(([gap, isOpen], i) => ({ gap, isOpen, i })).filter(({ gap }) => gap !== null);
+    const words = points.map(([gap]) => (gap === null ? "–" : gap.toFixed(2))).join(", ");
+    const picture = svg("svg", { class: "spark", width: wide, height: high, role: "img", "aria-label": `gaps: ${words || "none"}` });
+    const band = py(Math.min(tolerance, top));
+    picture.append(svg("rect", { class: "band", x: 0, width: wide, y: band, height: high - pad - band }));
+    const line = known.filter(({ isOpen }) => !isOpen).map(({ gap, i }) => `${px(i)},${py(gap)}`).join(" ");
+    picture.append(svg("polyline", { class: "gaps", points: line }));
+    for (const { gap, isOpen, i } of known) {
+      picture.append(svg("circle", { class: isOpen ? "confirm" : "search", cx: px(i), cy: py(gap), r: 2 }));
+    }
+    points.forEach(([gap], i) => {
+      if (gap === null) picture.append(svg("line", { class: "lost", x1: px(i), x2: px(i), y1: high - 5, y2: high }));
+    });
+    return picture;
+  }
+
+  function selectMatch(index) {
+    state.match = state.match === index ? null : index;
+    writeHash();
+    for (const tr of $("matchtable").tBodies[0].rows) tr.setAttribute("aria-selected", +tr.dataset.index === state.match);
+    drawMatchDetail();
+    if (state.match !== null) $("matchdetail").scrollIntoView({ block: "nearest" });
+  }
+
+  function drawMatchDetail() {
+    const row = state.match === null ? null : MATCHING.rows[state.match];
+    hideHover();
+    $("matchrow").value = row ? state.match : "";
+    $("matchdetail").hidden = !row;
+    if (!row) return;
+    $("matchdetail").querySelector("h3").textContent = `${row.id}: ${row.state}`;
+    $("matchwhy").textContent = [row.reason, row.chosen && `attacked as ${row.chosen}`].filter(Boolean).join(" · ");
+    for (const [name, absent] of [["history", "no trainings to compare with a target"], ["curve", "no strength was searched"]]) {
+      const plot = $(name), none = $("no" + name), figure = row[name];
+      none.hidden = !!figure;
+      none.textContent = absent;
+      plot.hidden = !figure;
+      if (!figure) { Plotly.purge(plot); continue; }
+      drawFigure(plot, figure, (index, event) => showHover(row.id, row.trainings[index], event));
+    }
+  }
+
+  $("unmatched").addEventListener("change", (e) => {
+    state.unmatched = e.target.checked;
+    writeHash();
+    drawMatchTable();
+  });
+  $("matchrow").addEventListener("change", (e) => selectMatch(e.target.value === "" ? state.match : +e.target.value));
+  $("tomatching").addEventListener("click", () => $("matching").scrollIntoView());
   $("setup").addEventListener("change", (e) => {
     state.setup = PAGE.setups.find((s) => s.name === e.target.value) || state.setup;
     state.row = null;
     writeHash();
     drawSetup();
   });
-  addEventListener("hashchange", () => { readHash(); drawSetup(); });
+  addEventListener("hashchange", () => { readHash(); drawSetup(); drawMatching(); });
   addEventListener("keydown", (e) => {
-    if (e.key === "Escape" && state.row !== null) select(state.row);
+    if (e.key !== "Escape") return;
+    if (state.row !== null) select(state.row);
+    else if (state.match !== null) selectMatch(state.match);
   });
   drawHeader();
   readHash();
   drawSetup();
+  drawMatching();
 })();

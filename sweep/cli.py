@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="of these: error=oom, error=TEXT, defense=midre (repeatable)",
     )
-    for verb in (run, retry):
+    match = add("match", "bring every defense of a sweep to the same accuracy, then attack them", _match, config=True)
+    match.add_argument("--target", help="percent, a defense, or `none - 2` (default: the sweep's, else none)")
+    match.add_argument("--tolerance", type=float, help="points (default: the sweep's, else 0.5)")
+    match.add_argument("--trainings", type=_positive, help="at most, for each defense (default: the sweep's, else 30)")
+    match.add_argument("--no-attack", action="store_true", help="search only")
+    match.add_argument("--front", metavar="DEFENSE", help="instead: accuracy and attack accuracy over its strength")
+    for verb in (run, retry, match):
         _takes_run_options(verb)
     status = add("status", "what a store holds and what a sweep still lacks; reads the store only", _status)
     status.add_argument("--json", action="store_true", help="for programs")
@@ -224,6 +231,11 @@ def _plan(options: argparse.Namespace) -> int:
     from sweep.selection import choose_cells
 
     sweep = _sweep(options)
+    if sweep.spec.match is not None:
+        from sweep.matching import asked_text
+
+        _say(asked_text(sweep))
+        return EXIT_OK
     chosen = choose_cells(sweep, options.only)
     plan = make_plan(sweep, _existing_store(options.store), retry_failed=options.retry_failed, chosen=chosen)
     if options.json:
@@ -250,6 +262,8 @@ def _run(options: argparse.Namespace) -> int:
     from sweep.selection import choose_cells
 
     sweep = _sweep(options)
+    if sweep.spec.match is not None or sweep.spec.front is not None:
+        raise SpecError(f"sweep {sweep.name} says what to match its defenses to; run `midef match` with it")
     chosen = choose_cells(sweep, options.only)
     return _run_cells(sweep, Store.open(options.store), options, chosen, retry_failed=options.retry_failed)
 
@@ -275,7 +289,7 @@ def _retry(options: argparse.Namespace) -> int:
 
 def _run_cells(sweep: Any, store: Any, options: argparse.Namespace, chosen: Any, *, retry_failed: bool) -> int:
     from sweep.plan import plan_text, refusals
-    from sweep.runner import RunOptions, failure_text, prepare, run_plan
+    from sweep.runner import failure_text, prepare, run_plan
 
     stopped = ""
     plan = prepare(sweep, store, retry_failed=retry_failed, chosen=chosen)
@@ -284,19 +298,7 @@ def _run_cells(sweep: Any, store: Any, options: argparse.Namespace, chosen: Any,
         _say(f"{head}: {len(plan.done)} cells done, {sum(len(n.cells) for n in plan.nodes.values())} to do")
         _say(plan_text(plan))
         _say("")
-        outcome = run_plan(
-            plan,
-            store,
-            RunOptions(
-                address=options.address,
-                cpus=options.cpus,
-                gpus=options.gpus,
-                retries=options.retries,
-                max_gpu_hours=options.max_gpu_hours,
-                hang_s=options.hang_after,
-                verbose=options.verbose,
-            ),
-        )
+        outcome = run_plan(plan, store, _run_options(options))
         stopped = outcome.stopped
         spent = f", {outcome.gpu_hours:.2f} GPU-hours" if outcome.gpu_hours else ""
         _say(f"built {outcome.built} artifacts, wrote {outcome.rows} cells{spent}")
@@ -318,9 +320,104 @@ def _run_cells(sweep: Any, store: Any, options: argparse.Namespace, chosen: Any,
     if options.dashboard:
         _build_dashboard(options.store, options.out, sweep.name, with_private_exemplars=False)
     if stopped:
-        sys.stderr.write(f"midef: {stopped}; what is finished is stored, the same command goes on from there\n")
-        return EXIT_BUDGET if stopped == "budget reached" else EXIT_INTERRUPTED
+        return _stopped(stopped)
     return EXIT_FAILURES if failed else EXIT_OK
+
+
+def _stopped(why: str) -> int:
+    sys.stderr.write(f"midef: {why}; what is finished is stored, the same command goes on from there\n")
+    return EXIT_BUDGET if why == "budget reached" else EXIT_INTERRUPTED
+
+
+def _run_options(options: argparse.Namespace) -> Any:
+    from sweep.runner import RunOptions
+
+    return RunOptions(
+        address=options.address,
+        cpus=options.cpus,
+        gpus=options.gpus,
+        retries=options.retries,
+        max_gpu_hours=options.max_gpu_hours,
+        hang_s=options.hang_after,
+        verbose=options.verbose,
+    )
+
+
+def _match(options: argparse.Namespace) -> int:
+    """Search the strengths, attacking what is found meanwhile; then whatever the ordinary plan still lacks."""
+    from midef.storage import Store
+    from sweep.matching import Matching, asked_text, match_text, undecided
+    from sweep.plan import Plan, everything, extend_plan
+    from sweep.runner import failure_text, run_plan
+    from sweep.spec import resolve
+
+    sweep = resolve(_with_match_options(_spec(options), options))
+    if sweep.spec.front is not None:
+        return _front(sweep, options)
+    asked = asked_text(sweep)  # says all that is wrong before a store is made
+    store = Store.open(options.store)
+    matching = Matching(sweep, store, with_attacks=not options.no_attack)
+    _say(asked)
+    plan = Plan(sweep, {}, [], [], [], [])
+    extend_plan(plan, matching.begin(), store)
+    matching.write()
+    outcome = run_plan(plan, store, _run_options(options), grow=matching.grow)
+    matching.write()
+    report = matching.report()
+    _say("")
+    _say(match_text(report))
+    if outcome.failed:
+        _say(f"failed:\n{failure_text(outcome)}")
+    if outcome.stopped:
+        return _stopped(outcome.stopped)
+    code = EXIT_FAILURES if undecided(report.outcomes) else EXIT_OK
+    if options.no_attack or not matching.is_decided:
+        return code
+    _say("")
+    return max(code, _run_cells(matching.matched_sweep(), store, options, everything, retry_failed=False))
+
+
+def _with_match_options(spec: Any, options: argparse.Namespace) -> Any:
+    """The specification with what the command line says about matching."""
+    from pydantic import ValidationError
+
+    from sweep.match_spec import FrontSpec, MatchSpec
+
+    given = {n: v for n in ("target", "tolerance", "trainings") if (v := vars(options)[n]) is not None}
+    if "target" in given:
+        with suppress(ValueError):  # of a defense
+            given["target"] = float(given["target"])
+    try:
+        if options.front:
+            written = spec.front.model_dump(exclude_unset=True) if spec.front else {}
+            return spec.model_copy(update={"front": FrontSpec(**{**written, "defense": options.front})})
+        written = spec.match.model_dump(exclude_unset=True) if spec.match else {}
+        return spec.model_copy(update={"match": MatchSpec(**{**written, **given})})
+    except ValidationError as error:
+        raise SpecError([f"match.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]) from None
+
+
+def _front(sweep: Any, options: argparse.Namespace) -> int:
+    """Search the front of one defense, then show every strength that was tried."""
+    from midef.storage import Store
+    from sweep.front import FrontSearch, front_text
+    from sweep.plan import Plan, everything, extend_plan
+    from sweep.runner import failure_text, run_plan
+
+    store = Store.open(options.store)
+    front = FrontSearch(sweep, store)
+    _say(front.asked_text())
+    plan = Plan(sweep, {}, [], [], [], [])
+    extend_plan(plan, front.begin(), store)
+    outcome = run_plan(plan, store, _run_options(options), grow=front.grow)
+    _say("")
+    _say(front_text(front))
+    if outcome.failed:
+        _say(f"failed:\n{failure_text(outcome)}")
+    if outcome.stopped:
+        return _stopped(outcome.stopped)
+    _say("")
+    return _run_cells(front.tried_sweep(), store, options, everything, retry_failed=False)
 
 
 def _status(options: argparse.Namespace) -> int:

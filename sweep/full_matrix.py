@@ -20,8 +20,11 @@ whether ~/.bashrc reads ~/.midef_env. Anywhere else: `pip install -e` the checko
 """
 
 
-def main(given: Sequence[str]) -> int:
-    """Run with these arguments; returns the exit code of `midef run`, 3 where the package is not to be found."""
+def main(given: Sequence[str], *, verb: str = "run", default_sweep: str = DEFAULT_SWEEP) -> int:
+    """Run with these arguments; returns the exit code of `midef run`, 3 where the package is not to be found.
+
+    verb, default_sweep: of the other script of this folder, which is the same but for them.
+    """
     checkout = Path(__file__).resolve().parent.parent
     if (checkout / "sweep" / "cli.py").exists():
         sys.path[:0] = [str(checkout)]
@@ -33,11 +36,11 @@ def main(given: Sequence[str]) -> int:
         sys.stderr.write(NOT_HERE.format(python=sys.executable, package=error.name))
         return 3
     # Put before what was given: a sweep named there is then one too many, and a --profile there has the last word.
-    sweep = os.environ.get("MIDEF_SWEEP") or DEFAULT_SWEEP
-    _, left_over = cli._parser().parse_known_args(["run", sweep, *given])
+    sweep = os.environ.get("MIDEF_SWEEP") or default_sweep
+    _, left_over = cli._parser().parse_known_args([verb, sweep, *given])
     profile = os.environ.get("MIDEF_PROFILE")
     first = ([] if left_over else [sweep]) + (["--profile", profile] if profile else [])
-    return cli.main(["run", *first, *given, "--dashboard"])
+    return cli.main([verb, *first, *given, "--dashboard"])
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -47,13 +48,18 @@ class Timing:
 
 @dataclass
 class Node:
-    """One artifact to build. needs: nodes of this plan it waits for; cells: result files it completes."""
+    """One artifact to build.
+
+    needs: nodes of this plan it waits for; cells: result files it completes; remaining_s: of the longest path of work
+    that begins here; urgent: what comes after it is not known yet, so it goes before all that is not urgent.
+    """
 
     recipe: Recipe
     needs: frozenset[ArtifactKey]
     cells: tuple[PlannedCell, ...] = ()
     timing: Timing | None = None
     remaining_s: float = 0.0
+    urgent: bool = False
 
     @property
     def expected_s(self) -> float | None:
@@ -95,6 +101,24 @@ class Plan:
     def cost(self, kind: str | None = None) -> Cost:
         """What the nodes of a kind (of all kinds) will take."""
         return cost_of([n for n in self.nodes.values() if kind in (None, n.recipe.kind)], self.sweep.profile)
+
+
+@dataclass(frozen=True)
+class More:
+    """What to build next.
+
+    recipes: artifacts; what is asked for after them is not known yet, so they and what they wait for are urgent;
+    cells: whose scores are built and whose rows are then written, in their place among the plan's own. withdrawn: asked
+    for before and of no use any more: not built if it has not begun.
+    """
+
+    recipes: Sequence[Recipe] = ()
+    cells: Sequence[PlannedCell] = ()
+    withdrawn: Sequence[ArtifactKey] = ()
+
+
+Grow = Callable[[Node, str], More]
+"""Asked once per node that ended; with "" if its artifact is stored, else with why not: it failed, or its input did."""
 
 
 @dataclass(frozen=True)
@@ -167,11 +191,38 @@ def make_plan(sweep: Sweep, store: Store | None, *, retry_failed: bool = False, 
         else:
             wanted[planned.recipes.scores.key].append(planned)
     for same in wanted.values():
-        _add(plan, same[0].recipes.scores, stored)
+        _add(plan, same[0].recipes.scores, stored.__contains__)
     for key, same in wanted.items():
         plan.nodes[key].cells = tuple(same)
     _estimate(plan, store, stored)
     return plan
+
+
+def extend_plan(plan: Plan, more: More, store: Store | None) -> list[Node]:
+    """Add what is asked for and what it lacks, without what is stored or planned already; returns the new nodes, inputs
+    first.
+
+    What is planned already stays as it is, also where it failed in this run: it gains the cells, and may become urgent.
+    A cell whose scores are stored adds nothing; so does one that is refused. The plan's counts stay those of its
+    beginning.
+    """
+    is_stored = cache(store.artifacts.has) if store is not None else lambda key: False
+    cells = [planned for planned in more.cells if not planned.refused]
+    asked = [(recipe, True) for recipe in more.recipes] + [(planned.recipes.scores, False) for planned in cells]
+    before = len(plan.nodes)
+    for recipe, _ in asked:
+        if recipe.key not in plan.nodes and not is_stored(recipe.key):
+            _add(plan, recipe, is_stored)
+    added = list(islice(plan.nodes.values(), before, None))
+    for planned in cells:
+        node = plan.nodes.get(planned.recipes.scores.key)
+        if node is not None and planned.cell.digest not in {other.cell.digest for other in node.cells}:
+            node.cells += (planned,)
+    _time_like_the_rest(plan, added, store)
+    for recipe, urgent in asked:
+        if recipe.key in plan.nodes:
+            _put_on_path(plan, plan.nodes[recipe.key], urgent=urgent)
+    return added
 
 
 def work_of(recipe: Recipe) -> str:
@@ -202,15 +253,15 @@ def _count(plan: Plan, cells: Iterable[PlannedCell], stored: set[ArtifactKey]) -
         plan.unshared[kind], plan.shared[kind], plan.cached[kind] = unshared[kind], shared[kind], cached[kind]
 
 
-def _add(plan: Plan, recipe: Recipe, stored: set[ArtifactKey]) -> None:
+def _add(plan: Plan, recipe: Recipe, is_stored: Callable[[ArtifactKey], bool]) -> None:
     """Add `recipe`, which is not stored, and what it lacks. What is stored is a leaf: its inputs are not needed."""
     needs = []
     for needed in recipe.inputs.values():
         key = needed.key
-        if key not in stored:
+        if not is_stored(key):
             needs.append(key)
             if key not in plan.nodes:
-                _add(plan, needed, stored)
+                _add(plan, needed, is_stored)
     plan.nodes[recipe.key] = Node(recipe, frozenset(needs))
 
 
@@ -219,19 +270,45 @@ def _estimate(plan: Plan, store: Store | None, stored: set[ArtifactKey]) -> None
         timings = _timings(store, stored, {n.work for n in plan.nodes.values()})
         for node in plan.nodes.values():
             node.timing = timings.get(node.work)
-    fallback = _relative_cost()
     dependants: dict[ArtifactKey, list[Node]] = defaultdict(list)
     for node in plan.nodes.values():
         for key in node.needs:
             dependants[key].append(node)
     for node in reversed(plan.nodes.values()):  # every dependant stands after what it needs
-        own = node.expected_s if node.expected_s is not None else fallback[node.recipe.kind]
-        node.remaining_s = own + max((d.remaining_s for d in dependants[node.key]), default=0.0)
+        node.remaining_s = _own_s(node) + max((d.remaining_s for d in dependants[node.key]), default=0.0)
 
 
-def _relative_cost() -> Mapping[str, float]:
-    """Guesses that only order nodes when nothing was timed yet; never shown."""
-    return dict.fromkeys(KINDS, 10.0) | {"target": 30.0, "prior": 200.0, "reconstructions": 20.0, "split": 5.0}
+def _time_like_the_rest(plan: Plan, added: Sequence[Node], store: Store | None) -> None:
+    """Timings of added nodes: those of equal work in the plan, else of stored artifacts."""
+    if not added:
+        return
+    new = {node.key for node in added}
+    known = {node.work: node.timing for key, node in plan.nodes.items() if key not in new}
+    unknown = {node.work for node in added} - known.keys()
+    if store is not None and unknown:
+        stored = {key for kind in {work.partition(":")[0] for work in unknown} for key in store.artifacts.keys(kind)}
+        known |= _timings(store, stored, unknown)
+    for node in added:
+        node.timing = known.get(node.work)
+
+
+def _put_on_path(plan: Plan, node: Node, *, urgent: bool) -> None:
+    """Tell a node and all it waits for how much work begins there, and whether it is urgent."""
+    told = [(node, 0.0)]
+    while told:
+        node, after_s = told.pop()
+        path_s = _own_s(node) + after_s
+        if path_s > node.remaining_s or urgent > node.urgent:
+            node.remaining_s, node.urgent = max(node.remaining_s, path_s), node.urgent or urgent
+            told += [(plan.nodes[key], node.remaining_s) for key in node.needs]
+
+
+_RELATIVE_S = dict.fromkeys(KINDS, 10.0) | {"target": 30.0, "prior": 200.0, "reconstructions": 20.0, "split": 5.0}
+"""Guesses that only order nodes when nothing was timed yet; never shown."""
+
+
+def _own_s(node: Node) -> float:
+    return node.expected_s if node.expected_s is not None else _RELATIVE_S[node.recipe.kind]
 
 
 def _timings(store: Store, stored: set[ArtifactKey], works: set[str]) -> dict[str, Timing]:

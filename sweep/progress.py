@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
 from typing_extensions import override
@@ -46,6 +46,10 @@ class Progress:
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles what its callbacks hold, and never reads it back. A notebook's stream cannot be pickled."""
         return {**self.__dict__, "stream": None}
+
+    def add(self, nodes: Iterable[Node]) -> None:
+        """Nodes the plan did not have."""
+        self.waiting.update((node.key, node) for node in nodes)
 
     def started(self, node: Node) -> None:
         """A node has its resources and works; said again of one that runs already, it changes nothing."""

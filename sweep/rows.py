@@ -8,6 +8,7 @@ from typing import Any
 import midef
 from midef.attacks import ATTACKS
 from midef.core.canonical import canonical_json
+from midef.core.match import Match
 from midef.core.rows import ResultRow
 from midef.metrics import METRICS
 from midef.storage import Store
@@ -82,4 +83,13 @@ def _identity(sweep_name: str, planned: PlannedCell) -> dict[str, Any]:
         "evaluator_resolution_px": setup.protocol.evaluator_resolution_px,
         **{k: v for k, v in setup.protocol.judging.items() if k != "spread"},
         "seed": cell.seed,
+        **_matching(cell.match),
     }
+
+
+def _matching(match: Match | None) -> dict[str, Any]:
+    """Nothing for a cell that was never asked to match: the defaults of `ResultRow` say so."""
+    if match is None:
+        return {}
+    numbers = {f"match_{name}": getattr(match, name) for name in ("target", "tolerance", "accuracy", "seeds")}
+    return {"matched": match.is_matched, **numbers}

@@ -24,7 +24,7 @@ from midef.storage import Store
 from midef.storage._cache import cache_folder
 from midef.storage.location import this_machine
 from midef.storage.published import write_published
-from sweep.plan import Chosen, Node, Plan, everything, make_plan
+from sweep.plan import Chosen, Grow, More, Node, Plan, everything, extend_plan, make_plan
 from sweep.profiles import Profile
 from sweep.progress import Progress, describe
 from sweep.published import published_rows
@@ -132,8 +132,12 @@ def _set_damaged_inputs_aside(plan: Plan, store: Store) -> bool:
     return found
 
 
-def run_plan(plan: Plan, store: Store, options: RunOptions) -> Outcome:
+def run_plan(plan: Plan, store: Store, options: RunOptions, grow: Grow | None = None) -> Outcome:
     """Build every node of the plan. Returns when all are built, failed or blocked, or when it was asked to stop.
+
+    grow: asked in this process after each node that ended, when its rows are written; the plan gains what it answers.
+    What is stored is not built again, and neither is what failed in this run. Nothing is added after a stop, and no
+    question asked about what the machine lost. A plan without nodes ends at once: there is nothing to ask about.
 
     The first SIGINT lets running nodes finish, the second ends them too, as SIGTERM does; either way the same sweep
     goes on from what is stored.
@@ -141,11 +145,12 @@ def run_plan(plan: Plan, store: Store, options: RunOptions) -> Outcome:
     Raises:
         StoreError, PreflightError: if the store is full or cannot be written, or no Ray can be reached.
         KeyboardInterrupt: when told to stop at once; what is finished is stored.
+        Exception: whatever `grow` raised, once what ran then has finished.
     """
     outcome = Outcome(rows=len(plan.rows_only))
     if not plan.nodes:
         return outcome
-    store.artifacts.check_space(64 * 2**20 + 2 * 2**20 * len(plan.nodes))
+    store.artifacts.check_space(_space_for(len(plan.nodes)))
     store.artifacts.sweep_tmp()
     remove_dead(store, plan.sweep.digest, _scratch(store))
     _forget_finished_checkpoints(store)
@@ -165,7 +170,7 @@ def run_plan(plan: Plan, store: Store, options: RunOptions) -> Outcome:
             )
         gpu_of = {kind: gpus_of(kind, profile) for kind in KINDS} if gpus else {}
         progress = Progress(plan, slots=cluster.get("CPU", 1.0) / profile.cpus, gpus=gpus, gpu_of=gpu_of)
-        _Run(plan, store, options, outcome, progress, cluster).execute()
+        _Run(plan, store, options, outcome, progress, cluster, grow).execute()
     finally:
         ray.shutdown()
         store.artifacts.sweep_tmp()  # of nodes whose process died during this run
@@ -185,11 +190,14 @@ class _Run:
         outcome: Outcome,
         progress: Progress,
         cluster: dict[str, float],
+        grow: Grow | None,
     ) -> None:
         from sweep.searcher import PlanSearcher
 
         self.plan, self.store, self.options = plan, store, options
         self.outcome, self.progress = outcome, progress
+        self.grow = grow
+        self.cannot_grow: Exception | None = None
         self.profile = plan.sweep.profile
         self.gpus = max(cluster.get("GPU", 0.0), float(options.gpus or 0))
         widest = max(1, *(self.profile.workers_for(kind) for kind in ("target", "evaluator")))
@@ -210,7 +218,13 @@ class _Run:
             is_stored=lambda node: store.artifacts.has(node.key),
             on_done=self.on_done,
             on_lost=self.on_lost,
+            grows=grow is not None,
         )
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher and never reads it back. What `grow` holds may not be picklable."""
+        return {**self.__dict__, "grow": None, "cannot_grow": None}
 
     def execute(self) -> None:
         """Run to the end, or to the first moment somebody asks to stop."""
@@ -224,12 +238,15 @@ class _Run:
             with _stopping(self.stop):
                 # A process kept for the next node keeps its CPU and GPU while it waits; a training that needs all there
                 # are, for its own processes, would wait for ever.
-                shared = any(trains_on_ray(node.recipe.kind, self.profile) for node in self.plan.nodes.values())
+                kinds = {node.recipe.kind for node in self.plan.nodes.values()} if self.grow is None else KINDS
+                shared = any(trains_on_ray(kind, self.profile) for kind in kinds)
                 resources = tune.with_resources(run_node, lambda config: _placement(self.needs(config["kind"])))
                 tuner = tune.Tuner(
                     resources,
                     tune_config=tune.TuneConfig(
-                        search_alg=self.searcher, num_samples=len(self.plan.nodes), reuse_actors=not shared
+                        search_alg=self.searcher,
+                        num_samples=len(self.plan.nodes) if self.grow is None else -1,  # the searcher says when it ends
+                        reuse_actors=not shared,
                     ),
                     run_config=tune.RunConfig(
                         name=self.name,
@@ -240,6 +257,8 @@ class _Run:
                     ),
                 )
                 tuner.fit()
+            if self.cannot_grow is not None:
+                raise self.cannot_grow
             ended = self.outcome.stopped or "finished"
         except KeyboardInterrupt:
             ended = "interrupted"
@@ -317,6 +336,7 @@ class _Run:
                 self.outcome.rows += 1
             except StoreError as error:
                 self.outcome.environment.append(str(error))
+        self.ask(node, "")
 
     def on_lost(self, node: Node, state: str, reason: str) -> None:
         self.outcome.gpu_hours += self.gpus_of(node) * self.progress.seconds_of(node) / 3600
@@ -331,6 +351,54 @@ class _Run:
         else:
             self.outcome.blocked += 1
         _record_lost(self.plan, self.store, node.cells, reason, self.outcome)
+        self.ask(node, reason)
+
+    def ask(self, node: Node, reason: str) -> None:
+        """Ask what to build now that a node ended. What goes wrong there is kept: Tune would take it for a failure of
+        the trial, and try that again."""
+        if self.grow is None or self.cannot_grow is not None or self.outcome.environment:
+            return
+        try:
+            self.add(self.grow(node, reason))
+        except Exception as error:  # noqa: BLE001  # raised again when what runs has finished
+            self.cannot_grow = error
+            self.begin_nothing_more()
+            running = len(self.progress.running)
+            self.progress.say(f"nothing new begins, {running} running pieces finish: {type(error).__name__}: {error}")
+
+    def add(self, more: More) -> None:
+        """What the plan gains. Rows are written now of cells whose scores are stored, or were lost in this run."""
+        unwritten = [planned for planned in more.cells if not self.write_rows(planned)]
+        if self.outcome.stopped:
+            return
+        added = extend_plan(self.plan, More(more.recipes, unwritten), self.store)
+        for planned in unwritten:
+            reason = self.searcher.lost.get(planned.recipes.scores.key)
+            if reason is not None:
+                _record_lost(self.plan, self.store, [planned], reason, self.outcome)
+        if added:
+            self.store.artifacts.check_space(_space_for(len(self.progress.waiting) + len(added)))
+        self.by_digest.update((node.key.digest, node) for node in added)
+        self.progress.add(added)
+        self.searcher.add(added)
+
+    def write_rows(self, planned: PlannedCell) -> bool:
+        """Write the rows of a cell that needs no work: it is refused, or its scores are stored."""
+        if planned.refused:
+            rows = lost_rows(self.plan.sweep.name, planned, status="refused", reason=planned.refused)
+            self.store.results.write(planned.cell.digest, rows)
+            return True
+        scores = planned.recipes.scores.key
+        if not self.store.artifacts.has(scores):
+            return False
+        try:
+            rows = measured_rows(self.plan.sweep.name, planned, self.store)
+        except (DamagedArtifact, MissingArtifact) as error:  # of the scores, or of what they judge
+            self.store.artifacts.set_aside(scores, str(error))
+            return False
+        self.store.results.write(planned.cell.digest, rows)
+        self.outcome.rows += 1
+        return True
 
     def on_step(self, trials: Sequence[Any]) -> None:
         """Tune calls this many times a second.
@@ -371,11 +439,15 @@ class _Run:
         if self.outcome.stopped:
             return
         self.outcome.stopped = why
+        self.begin_nothing_more()
+        again = "; interrupt again to end them too" if why == "interrupted" else ""
+        self.progress.say(f"{why}: {len(self.progress.running)} running pieces finish, nothing new begins{again}")
+
+    def begin_nothing_more(self) -> None:
+        """What was handed out and has not begun does not begin either."""
         self.searcher.stop()
         with suppress(StoreError):
             self.record.ask_to_stop()
-        again = "; interrupt again to end them too" if why == "interrupted" else ""
-        self.progress.say(f"{why}: {len(self.progress.running)} running pieces finish, nothing new begins{again}")
 
     def write_state(self, state: str) -> None:
         progress, now = self.progress, time.monotonic()
@@ -403,6 +475,11 @@ class _Run:
         )
         with suppress(StoreError):  # a store that is full ends the run where results are written
             self.record.write(said)
+
+
+def _space_for(nodes: int) -> int:
+    """Bytes that so many nodes need at least."""
+    return 64 * 2**20 + 2 * 2**20 * nodes
 
 
 def _ray_lives() -> bool:

@@ -20,6 +20,7 @@ from midef.attacks import ATTACKS, AccessLevel, Prior
 from midef.core.canonical import canonical_json, digest
 from midef.core.choice import Choice
 from midef.core.errors import DataError, MidefError, PreflightError, SpecError
+from midef.core.match import Match
 from midef.core.recipe import Recipe, each_once
 from midef.core.registry import merged
 from midef.core.setup import Cell, Protocol, Setup
@@ -29,6 +30,7 @@ from midef.defenses._stack import choose_defense, remake_defense
 from midef.models import ARCHITECTURES
 from midef.stages import CellRecipes, place_dataset, place_weights, published_recipe, recipes_for_cell
 from midef.training import TrainingRecipe
+from sweep.match_spec import FrontSpec, MatchSpec, RangeSpec
 from sweep.profiles import Profile, profile_named
 
 P = ParamSpec("P")
@@ -97,7 +99,7 @@ class SweepSpec(_Strict):
     private, public: data sets of every setup that names none. stand_ins: the setups name published networks, data and
     recipes, which a small profile replaces by its own (and `private`, `public` by yours); profile `paper` takes them as
     they are. train_workers: processes of a training, for all kinds or by kind (`target`, `evaluator`), instead of the
-    profile's; it changes no result.
+    profile's; it changes no result. match, front: what `midef match` does with the sweep.
     """
 
     name: str = Field(pattern=r"^[\w.-]+$", max_length=80)
@@ -112,6 +114,8 @@ class SweepSpec(_Strict):
     public: Wanted | None = None
     stand_ins: bool = False
     train_workers: int | dict[Literal["target", "evaluator"], int] | None = None
+    match: MatchSpec | None = None
+    front: FrontSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,7 @@ class Sweep:
     """A specification made concrete: every component with all its parameters, every recipe named.
 
     locations: digest of a split artifact -> fields that say where its files lie here; never part of a key.
+    entries: the setups, each with what it is compared with; they make further cells.
     """
 
     name: str
@@ -148,6 +153,7 @@ class Sweep:
     cells: tuple[PlannedCell, ...]
     locations: Mapping[str, Mapping[str, Any]]
     spec: SweepSpec
+    entries: tuple[Entry, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -220,9 +226,12 @@ def parse_spec(data: Mapping[str, Any], where: str = "sweep") -> SweepSpec:
 
 
 def _known_fields(loc: tuple[int | str, ...]) -> list[str]:
-    model: type[BaseModel] = SweepSpec
-    if "setups" in loc:
-        model = ProtocolSpec if "protocol" in loc[:-1] else SetupSpec
+    models: dict[str, type[BaseModel]] = {"setups": SetupSpec, "match": MatchSpec, "front": FrontSpec}
+    model = models.get(str(loc[0]), SweepSpec) if len(loc) > 1 else SweepSpec
+    if "protocol" in loc[1:-1]:
+        model = ProtocolSpec
+    elif "ranges" in loc[1:-1]:
+        model = RangeSpec
     return sorted(model.model_fields)
 
 
@@ -318,7 +327,7 @@ def resolve(spec: SweepSpec) -> Sweep:
     if len(set(spec.seeds)) < len(spec.seeds):
         problems.append(f"seeds: {spec.seeds} holds a seed twice")
     data = _Datasets(lacking, problems)
-    entries: list[_Entry] = []
+    entries: list[Entry] = []
     for i, written in enumerate(spec.setups if profile is not None else ()):
         assert profile is not None
         place = f"setups[{i}]"
@@ -347,7 +356,7 @@ def resolve(spec: SweepSpec) -> Sweep:
                 said = stand_ins + (f"; {count} identities, all there are" if cut else "")
                 shown = replace(setup, certainty=item.certainty, stand_ins=said)
                 entries.append(
-                    _Entry(shown, defenses, training, evaluator_training, pretraining_training, refused=refused)
+                    Entry(shown, tuple(defenses), training, evaluator_training, pretraining_training, profile, refused)
                 )
     ids = [e.setup.id for e in entries]
     for name in sorted({n for n in ids if ids.count(n) > 1}):
@@ -360,9 +369,9 @@ def resolve(spec: SweepSpec) -> Sweep:
     cells: list[PlannedCell] = []
     for entry in entries:
         for defense in entry.defenses:
-            refused = entry.refused or _refusal(entry.setup, defense, profile)
-            cells += [_cell(entry, defense, seed, profile, refused) for seed in spec.seeds]
-    return Sweep(spec.name, profile, tuple(cells), data.locations(cells), spec)
+            refused = entry.refusal(defense)
+            cells += [entry.cell(defense, seed, refused=refused) for seed in spec.seeds]
+    return Sweep(spec.name, profile, tuple(cells), data.locations(cells), spec, tuple(entries))
 
 
 def _grouped(problems: Sequence[str]) -> list[str]:
@@ -380,15 +389,24 @@ def _grouped(problems: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
     """A setup with what it is compared with and how its networks are trained."""
 
     setup: Setup
-    defenses: Sequence[Choice]
+    defenses: tuple[Choice, ...]
     training: TrainingRecipe
     evaluator_training: TrainingRecipe
     pretraining_training: TrainingRecipe | None
+    profile: Profile
     refused: str = ""
+
+    def refusal(self, defense: Choice) -> str:
+        """Why this defense cannot meet this setup, whatever the seed; "" if it can."""
+        return self.refused or _refusal(self.setup, defense, self.profile)
+
+    def cell(self, defense: Choice, seed: int, *, refused: str = "", match: Match | None = None) -> PlannedCell:
+        """The cell of this setup under a defense, with the artifacts that answer it."""
+        return _cell(self, defense, seed, self.profile, refused, match)
 
 
 def _defenses(wanted: Sequence[Wanted], place: str, stands: Mapping[str, Wanted], problems: _Problems) -> list[Choice]:
@@ -777,10 +795,11 @@ def _refusal(setup: Setup, defense: Choice, profile: Profile) -> str:
     return "; ".join(reasons)
 
 
-def _cell(entry: _Entry, defense: Choice, seed: int, profile: Profile, refused: str) -> PlannedCell:
+def _cell(entry: Entry, defense: Choice, seed: int, profile: Profile, refused: str, match: Match | None) -> PlannedCell:
     setup = entry.setup
+    known: dict[str, Any] = {"setup": setup, "defense": defense, "seed": seed, "profile": profile.name, "match": match}
     if entry.refused:
-        return PlannedCell(Cell(setup=setup, defense=defense, seed=seed, profile=profile.name), None, refused)
+        return PlannedCell(Cell(**known), None, refused)
     recipes = recipes_for_cell(
         setup,
         defense,
@@ -789,5 +808,4 @@ def _cell(entry: _Entry, defense: Choice, seed: int, profile: Profile, refused: 
         evaluator_training=entry.evaluator_training,
         pretraining_training=entry.pretraining_training,
     )
-    cell = Cell(setup=setup, defense=defense, seed=seed, profile=profile.name, scores=recipes.scores.key.digest)
-    return PlannedCell(cell, recipes, refused)
+    return PlannedCell(Cell(**known, scores=recipes.scores.key.digest), recipes, refused)

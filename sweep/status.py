@@ -11,6 +11,7 @@ from typing import Any
 
 from midef.core.errors import StoreError
 from midef.storage import Store
+from midef.storage.matches import read_matches
 from sweep.runs import DriverState, drivers
 from sweep.selection import signature
 
@@ -39,13 +40,25 @@ class SweepStatus:
 
 
 @dataclass(frozen=True)
+class MatchStatus:
+    """A matched sweep. states: searches by what is known of them; driver: as of a sweep."""
+
+    name: str
+    digest: str
+    states: Mapping[str, int]
+    trainings: int
+    driver: DriverState | None
+
+
+@dataclass(frozen=True)
 class Status:
-    """artifacts: stored ones by kind; sweeps: latest first."""
+    """artifacts: stored ones by kind; sweeps, matches: latest first."""
 
     store: str
     cells: int
     artifacts: Mapping[str, int]
     sweeps: tuple[SweepStatus, ...]
+    matches: tuple[MatchStatus, ...] = ()
 
     def as_plain(self) -> dict[str, Any]:
         """JSON data."""
@@ -83,13 +96,26 @@ def read_status(store: Store) -> Status:
         name = str(json.loads(manifest.spec_json)["name"])
         sweeps.append(SweepStatus(name, digest, dict(counts), tuple(causes), last.get(digest)))
     kinds = Counter(key.kind for key in store.artifacts.keys())  # noqa: SIM118  # a method, not a mapping
-    return Status(store.location.shown, len(states), dict(sorted(kinds.items())), tuple(sweeps))
+    matches = _matches(store, last)
+    return Status(store.location.shown, len(states), dict(sorted(kinds.items())), tuple(sweeps), tuple(matches))
+
+
+def _matches(store: Store, last: Mapping[str, DriverState]) -> list[MatchStatus]:
+    found = []
+    for report in read_matches(store):
+        trainings = {t.target_key for outcome in report.outcomes for t in outcome.trainings}
+        states: Counter[str] = Counter(outcome.state for outcome in report.outcomes)
+        driver = last.get(report.driver)
+        found.append(MatchStatus(report.sweep, report.digest, dict(states), len(trainings), driver))
+    return found
 
 
 def status_text(status: Status) -> str:
     """One screen."""
     artifacts = ", ".join(f"{count} {kind}" for kind, count in status.artifacts.items()) or "no artifacts"
     lines = [f"store {status.store}: {status.cells} cells, {artifacts}"]
+    for match in status.matches:
+        lines += _match_lines(match)
     for sweep in status.sweeps:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(sweep.cells.items()))
         lines.append(f"{sweep.digest[:10]}  {sweep.name}: {counts}")
@@ -105,6 +131,12 @@ def status_text(status: Status) -> str:
         elif sweep.cells.get("missing") and not (sweep.driver and sweep.driver.is_alive):
             lines.append("  next: the command that started it, which goes on from here")
     return "\n".join(lines)
+
+
+def _match_lines(match: MatchStatus) -> list[str]:
+    states = ", ".join(f"{count} {state}" for state, count in sorted(match.states.items()))
+    head = f"{match.digest[:10]}  {match.name}, matched: {states}; {match.trainings} trainings"
+    return [head, *(f"  {line}" for line in _driver_lines(match.driver))]
 
 
 def _driver_lines(driver: DriverState | None) -> list[str]:

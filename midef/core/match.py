@@ -93,8 +93,12 @@ class MatchOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class MatchReport:
-    """Everything one matching found. digest: of the sweep it was asked for; trained: trainings this store had to do
-    for it, the others were stored already; storage: of the Optuna studies, relative to the store."""
+    """Everything one matching found.
+
+    digest: of the sweep and of what it is matched to; driver: of the sweep alone, as its driver is known by. trained:
+    trainings the last run had to do, the others were stored already. storage: of the Optuna studies, relative to the
+    store.
+    """
 
     sweep: str
     digest: str
@@ -102,6 +106,7 @@ class MatchReport:
     outcomes: tuple[MatchOutcome, ...]
     trained: int = 0
     storage: str = ""
+    driver: str = ""
 
     def as_plain(self) -> dict[str, Any]:
         """JSON data that `from_plain` reads back."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ROW_SCHEMA_VERSION = 3
+ROW_SCHEMA_VERSION = 4
 """2: how the images were judged (group_size, counted, resize, knn_reference). 3: certainty, stand_ins, remark; and what
-a published number may leave open (resolution, identities, images, seed) may be None."""
+a published number may leave open (resolution, identities, images, seed) may be None. 4: accuracy matching (matched and
+match_target, match_tolerance, match_accuracy, match_seeds)."""
 STATUSES = ("ok", "failed", "refused")
 ORIGINS = ("measured", "published")
 
@@ -23,6 +24,9 @@ class ResultRow:
     certainty: of a row of a published matrix, `certain` or `inferred`, "" elsewhere; stand_ins: what was replaced by
     something smaller, and by what; remark: of a published number, where its source contradicts itself.
     chance: the value a blind guess reaches, same unit. evaluator_accuracy: percent on the report split.
+    matched: the strength of the defense was brought to the accuracy match_target, within match_tolerance points.
+    match_target, match_accuracy: percent on the select split, the latter as the mean over match_seeds trainings. None
+    where nothing was asked to match; a defense that was, and is not within the tolerance, has them and is not matched.
     """
 
     sweep: str
@@ -77,6 +81,11 @@ class ResultRow:
     certainty: str = ""
     stand_ins: str = ""
     remark: str = ""
+    matched: bool = False
+    match_target: float | None = None
+    match_tolerance: float | None = None
+    match_accuracy: float | None = None
+    match_seeds: int | None = None
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -87,3 +96,5 @@ class ResultRow:
             raise ValueError(f"row {self.metric} of {self.setup} is 'ok' without a value; make it a 'failed' row")
         if self.status != "ok" and not self.reason:
             raise ValueError(f"row {self.metric} of {self.setup} is {self.status!r} without a reason")
+        if self.matched and None in (self.match_target, self.match_tolerance, self.match_accuracy, self.match_seeds):
+            raise ValueError(f"row {self.metric} of {self.setup} is matched, and does not say to what and how near")

@@ -14,6 +14,19 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from midef.core._matched import (
+    DROP_COLUMN,
+    MATCH_NUMBERS,
+    MATCHED_COLUMN,
+    NOT_MATCHED,
+    accuracy_and_gap,
+    is_matched_setup,
+    matched_front,
+    matched_legends,
+    matched_notes,
+    matched_to,
+    matching_of,
+)
 from midef.core.rows import ResultRow
 from midef.core.statistics import UNSTABLE_BELOW_POINTS, Delta, pareto_front, t_interval, trade_off_delta
 
@@ -80,7 +93,8 @@ class TradeOff:
 
     utility_drop, attack_drop: percentage points, undefended minus defended. utility_drop_interval: paired t interval
     from three seeds on; below that, from the two within-run intervals (they share test images, so it is on the wide
-    side, and it is blind to differences between trainings). None if neither is known.
+    side, and it is blind to differences between trainings). None if neither is known. attack_drop_interval: paired t
+    interval from three seeds on, else None.
     is_utility_lost: False if the drop is not above 0 or its interval reaches 0; then Delta is not shown.
     reason: why there is no trade-off at all.
     """
@@ -91,6 +105,7 @@ class TradeOff:
     utility_drop_interval: Interval | None = None
     is_utility_lost: bool = False
     reason: str = ""
+    attack_drop_interval: Interval | None = None
 
     @property
     def text(self) -> str:
@@ -118,7 +133,8 @@ class SummaryRow:
 
     seeds: those with any row; ok, failed, refused: cells by their worst metric; missing: seeds that another defense of
     the setup has and this one has not. chance: percent, of attack accuracy @1. stored: (seed, reconstructions key,
-    scores key). notes: what a reader has to know about these numbers. certainty, stand_ins: as in `ResultRow`.
+    scores key). notes: what a reader has to know about these numbers. certainty, stand_ins and match_*: as in
+    `ResultRow`. is_matched: its `matched`.
     """
 
     sweep: str
@@ -158,6 +174,11 @@ class SummaryRow:
     notes: tuple[str, ...] = ()
     certainty: str = ""
     stand_ins: str = ""
+    is_matched: bool = False
+    match_target: float | None = None
+    match_tolerance: float | None = None
+    match_accuracy: float | None = None
+    match_seeds: int | None = None
 
     @property
     def setup_key(self) -> SetupKey:
@@ -268,7 +289,8 @@ def _published(defense: str, rows: list[ResultRow], *, label: str) -> Published:
 
 
 def summarise(rows: Sequence[ResultRow]) -> list[SummaryRow]:
-    """One row per (sweep, profile, setup, defense); within a setup the undefended model first, then by attack accuracy.
+    """One row per (sweep, profile, setup, defense); within a setup the undefended model first, then by attack accuracy,
+    and where accuracies were matched, those that are not within the tolerance last.
 
     Only measured rows count. A setup with failed cells keeps its row, with the reasons.
 
@@ -338,9 +360,11 @@ def _over_seeds(rows: list[ResultRow]) -> SummaryRow:
     chances = [row.chance for _, row in kept if row.metric == "attack_accuracy_at_1" and row.chance is not None]
     shared: dict[str, Any] = {name: getattr(first, name) for name in _FROM_ROW}
     estimates: dict[str, Any] = {metric: _estimate(kept, metric) for metric in METRICS}
+    matching, match_notes = matching_of([row for _, row in kept])
     return SummaryRow(
         **shared,
         **estimates,
+        **matching,
         chance=chances[0] if chances else None,
         evaluator_accuracy=_mean(evaluators.values()),
         trade_off=TradeOff(reason="not compared"),
@@ -353,10 +377,13 @@ def _over_seeds(rows: list[ResultRow]) -> SummaryRow:
         problems=tuple(Problem(seed, row.metric, row.status, row.reason) for seed, row in kept if row.status != "ok"),
         stored=tuple(_stored(seed, run) for seed, run in runs.items() if any(row.reconstructions_key for row in run)),
         code_versions=tuple(sorted({row.code_version for _, row in kept if row.code_version})),
-        notes=tuple(
-            f"seed {seed}: {len(found)} results of different recipes are stored, one is shown"
-            for seed, found in sorted(cells.items())
-            if len(found) > 1
+        notes=(
+            *(
+                f"seed {seed}: {len(found)} results of different recipes are stored, one is shown"
+                for seed, found in sorted(cells.items())
+                if len(found) > 1
+            ),
+            *match_notes,
         ),
     )
 
@@ -413,7 +440,8 @@ def _compare(group: list[SummaryRow]) -> list[SummaryRow]:
     nodef = next((row for row in group if row.is_undefended), None)
     seeds = {seed for row in group for seed in row.seeds}
     points = [(_or_nan(row.natural_accuracy.mean), _or_nan(row.attack_accuracy_at_1.mean)) for row in group]
-    front = pareto_front(points)
+    is_matched = is_matched_setup(group)
+    front = matched_front(group, points) if is_matched else pareto_front(points)
     compared = [
         replace(
             row,
@@ -424,9 +452,9 @@ def _compare(group: list[SummaryRow]) -> list[SummaryRow]:
         for i, row in enumerate(group)
     ]
 
-    def order(row: SummaryRow) -> tuple[bool, bool, float, str]:
+    def order(row: SummaryRow) -> tuple[bool, bool, bool, float, str]:
         attack = row.attack_accuracy_at_1.mean
-        return not row.is_undefended, attack is None, attack or 0.0, row.defense
+        return not row.is_undefended, is_matched and not row.is_matched, attack is None, attack or 0.0, row.defense
 
     return sorted(compared, key=order)
 
@@ -458,14 +486,21 @@ def _trade_off(row: SummaryRow, nodef: SummaryRow | None) -> TradeOff:
         attack_drop=delta.attack_drop,
         utility_drop_interval=interval,
         is_utility_lost=delta.verdict == "ok" and not reaches_zero,
+        attack_drop_interval=_paired([before[1][s] - after[1][s] for s in common]),
     )
+
+
+def _paired(drops: Sequence[float]) -> Interval | None:
+    """Of the mean drop, the seeds paired; None below three seeds."""
+    over_seeds = t_interval(drops) if len(drops) >= SEEDS_FOR_T else None
+    return Interval(*over_seeds, f"95 % t interval of {len(drops)} paired differences") if over_seeds else None
 
 
 def _drop_interval(nodef: SummaryRow, row: SummaryRow, drops: list[float]) -> Interval | None:
     """Of the drop in natural accuracy. With three seeds the seeds are paired; else see `TradeOff`."""
-    over_seeds = t_interval(drops)
-    if over_seeds and len(drops) >= SEEDS_FOR_T:
-        return Interval(*over_seeds, f"95 % t interval of {len(drops)} paired differences")
+    paired = _paired(drops)
+    if paired is not None:
+        return paired
     before, after = nodef.natural_accuracy.within_run, row.natural_accuracy.within_run
     if before is None or after is None:
         return None
@@ -492,7 +527,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """One setup. columns: (key, header); cells: by summary row, then by column; then lines for above and below.
+    """One setup. columns: (key, header), see `_columns`; cells: by summary row, then by column; then lines for above
+    and below.
 
     legends: how to read the marks in the cells; footnotes: what is to be said of this setup. problems: failed, refused
     and missing cells with their reasons. stand_ins: what stands in for what; refused: why
@@ -525,13 +561,26 @@ COLUMNS = (
 PUBLISHED_COLUMN = ("published", "published")  # what its two numbers are, a legend says
 
 
+def _columns(*, is_matched: bool) -> tuple[tuple[str, str], ...]:
+    """With the accuracy that was matched beside the test accuracy. At equal accuracies a Delta divides by noise: there
+    the drop of the attack accuracy takes its place."""
+    if not is_matched:
+        return COLUMNS
+    at = [key for key, _ in COLUMNS].index("natural_accuracy") + 1
+    return (
+        *COLUMNS[:at],
+        MATCHED_COLUMN,
+        *(DROP_COLUMN if column[0] == "delta" else column for column in COLUMNS[at:]),
+    )
+
+
 def setup_table(group: Sequence[SummaryRow], published: Sequence[ResultRow] = ()) -> Table:
     """The table of one setup; all rows must be of that setup.
 
     published: rows of any setups; a last column shows those of this setup and of a defense in `group`, if there are
     any, and a footnote those of other defenses.
     """
-    first, choice, refused = group[0], interval_choice(group), refusal(group)
+    first, choice, refused, is_matched = group[0], interval_choice(group), refusal(group), is_matched_setup(group)
     theirs = published_of(first.setup, published, [row.defense for row in group])
     has_published = any(row.defense in theirs for row in group)
     knn = [m for row in group if (m := row.knn_distance.mean) is not None]
@@ -545,16 +594,17 @@ def setup_table(group: Sequence[SummaryRow], published: Sequence[ResultRow] = ()
         return Cell(write(mean), f"[{shown.low:.1f}, {shown.high:.1f}]" if shown else "", mean)
 
     def cells(row: SummaryRow) -> tuple[Cell, ...]:
-        delta = row.trade_off.delta
         bad = row.failed + row.refused
+        natural, *attacks = (
+            number(getattr(row, metric), lambda v: f"{v:.1f}", with_interval=True) for metric in ACCURACIES
+        )
+        accuracy, gap = accuracy_and_gap(row)
         return (
-            *(number(getattr(row, metric), lambda v: f"{v:.1f}", with_interval=True) for metric in ACCURACIES),
+            natural,
+            *([Cell(accuracy or ABSENT, gap, row.match_accuracy)] if is_matched else []),
+            *attacks,
             number(row.knn_distance, lambda v: f"{v:.{knn_digits}f}"),
-            Cell(
-                "reference" if row.is_undefended else row.trade_off.text,
-                row.trade_off.changes,
-                delta.value if delta and row.trade_off.is_utility_lost else None,
-            ),
+            _drop_cell(row) if is_matched else _delta_cell(row),
             number(row.queries, lambda v: f"{v:,.0f}"),
             number(row.wall_s, lambda v: f"{v:,.0f}" if v >= 10 else f"{v:.1f}"),
             Cell(f"{row.ok}/{bad}", number=row.ok),
@@ -575,13 +625,15 @@ def setup_table(group: Sequence[SummaryRow], published: Sequence[ResultRow] = ()
         *(f"chance {chance:.2f} %" for chance in _known(row.chance for row in group)[:1]),
         *(f"evaluator {first.evaluator} {acc:.1f} %" for acc in _known(row.evaluator_accuracy for row in group)[:1]),
         *([] if refused else [runs]),
+        *([matched_to(group)] if is_matched else []),
     ]
+    columns = _columns(is_matched=is_matched)
     return Table(
         title=f"{first.setup_label}: {first.attack}{access} on {first.architecture}, "
         f"{first.private} from {first.public}, {first.resolution_px} px",
         facts=", ".join(facts),
         interval_legend="" if refused else _interval_legend(group, choice, runs),
-        columns=(COLUMNS[0], *(() if refused else COLUMNS[1:]), *((PUBLISHED_COLUMN,) if has_published else ())),
+        columns=(columns[0], *(() if refused else columns[1:]), *((PUBLISHED_COLUMN,) if has_published else ())),
         cells=tuple(
             (
                 Cell(row.defense),
@@ -596,6 +648,28 @@ def setup_table(group: Sequence[SummaryRow], published: Sequence[ResultRow] = ()
         stand_ins=stand_ins(group),
         refused=refused,
     )
+
+
+def _delta_cell(row: SummaryRow) -> Cell:
+    """Delta, with both changes where it is not shown."""
+    delta, trade_off = row.trade_off.delta, row.trade_off
+    return Cell(
+        "reference" if row.is_undefended else trade_off.text,
+        trade_off.changes,
+        delta.value if delta and trade_off.is_utility_lost else None,
+    )
+
+
+def _drop_cell(row: SummaryRow) -> Cell:
+    """What the column of Delta holds in a matched setup: the drop of the attack accuracy in points."""
+    drop, span = row.trade_off.attack_drop, row.trade_off.attack_drop_interval
+    if row.is_undefended:
+        return Cell("reference")
+    if not row.is_matched:
+        return Cell(NOT_MATCHED)
+    if drop is None:
+        return Cell(ABSENT)
+    return Cell(f"{round(drop, 1) + 0.0:.1f}", f"[{span.low:.1f}, {span.high:.1f}]" if span else "", drop)
 
 
 def _known(values: Iterable[float | None]) -> list[float]:
@@ -619,6 +693,10 @@ def _interval_legend(group: Sequence[SummaryRow], choice: IntervalChoice, runs: 
 
 
 def _legends(group: Sequence[SummaryRow]) -> list[str]:
+    if is_matched_setup(group):
+        has_intervals = any(row.is_matched and row.trade_off.attack_drop_interval for row in group)
+        front = f"{FRONT_MARK} on the front: no other matched defense is both at least as accurate and attacked less"
+        return [front, *matched_legends(has_intervals=has_intervals)]
     notes = [f"{FRONT_MARK} on the front: no other defense here is both at least as accurate and attacked less"]
     deltas = [row.trade_off.delta for row in group if row.trade_off.is_utility_lost and row.trade_off.delta]
     if any(delta.is_unstable for delta in deltas):
@@ -627,11 +705,17 @@ def _legends(group: Sequence[SummaryRow]) -> list[str]:
 
 
 def _footnotes(group: Sequence[SummaryRow]) -> list[str]:
+    is_matched = is_matched_setup(group)
     reasons: dict[str, list[str]] = {}
     for row in group:
-        if row.trade_off.delta is None and not row.is_undefended:
+        is_compared = not row.is_undefended and (row.is_matched or not is_matched)
+        if row.trade_off.delta is None and is_compared:
             reasons.setdefault(row.trade_off.reason, []).append(row.defense)
-    return [f"no Delta for {', '.join(who)}: {why}" for why, who in reasons.items()]
+    number = "att drop" if is_matched else "Delta"
+    return [
+        *(matched_notes(group) if is_matched else []),
+        *(f"no {number} for {', '.join(who)}: {why}" for why, who in reasons.items()),
+    ]
 
 
 def _problems(group: Sequence[SummaryRow]) -> list[str]:
@@ -800,6 +884,7 @@ def records(
     for row in summaries:
         labels.setdefault(row.setup, []).append(row.defense)
     theirs = {setup: published_of(setup, published, ours) for setup, ours in labels.items()}
+    matched = {key for key, group in by_setup(summaries).items() if is_matched_setup(group)}
     for row in summaries:
         record: dict[str, str | int | float | None] = {name: getattr(row, name) for name in _FROM_ROW}
         for metric in METRICS:
@@ -810,18 +895,25 @@ def records(
                 record[f"{metric}_{choice}_low"] = interval.low if interval else None
                 record[f"{metric}_{choice}_high"] = interval.high if interval else None
                 record[f"{metric}_{choice}_interval"] = interval.kind if interval else None
+            if metric == "natural_accuracy":
+                record["matched"] = int(row.is_matched)
+                record |= {name: getattr(row, name) for name in MATCH_NUMBERS}
+        # A Delta of equal accuracies is no number to keep; what the table says in its place is the drop.
+        delta_cell = _drop_cell(row) if row.setup_key in matched else _delta_cell(row)
         trade_off, delta = row.trade_off, row.trade_off.delta
-        span = trade_off.utility_drop_interval
+        span, attack_span = trade_off.utility_drop_interval, trade_off.attack_drop_interval
         record |= {
             "chance": row.chance,
             "evaluator_accuracy": row.evaluator_accuracy,
-            "delta": delta.value if delta and trade_off.is_utility_lost else None,
-            "delta_text": "reference" if row.is_undefended else f"{trade_off.text} {trade_off.changes}".strip(),
-            "delta_is_unstable": int(delta.is_unstable) if delta else None,
+            "delta": None if row.setup_key in matched else delta_cell.number,
+            "delta_text": delta_cell.joined,
+            "delta_is_unstable": int(delta.is_unstable) if delta and row.setup_key not in matched else None,
             "utility_drop": trade_off.utility_drop,
             "utility_drop_low": span.low if span else None,
             "utility_drop_high": span.high if span else None,
             "attack_drop": trade_off.attack_drop,
+            "attack_drop_low": attack_span.low if attack_span else None,
+            "attack_drop_high": attack_span.high if attack_span else None,
             "is_on_front": int(row.is_on_front),
             "seeds": len(row.seeds),
             "ok": row.ok,

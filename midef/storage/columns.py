@@ -22,10 +22,11 @@ STATE_KEY = b"midef_state"
 ADDED_SINCE_1 = frozenset(
     {"attack_params", "evaluator_resolution_px", "resize", "counted", "group_size", "knn_reference"}  # 2
     | {"certainty", "stand_ins", "remark"}  # 3
+    | {"matched", "match_target", "match_tolerance", "match_accuracy", "match_seeds"}  # 4
 )
 _SMALL_ROWS = 64
 """Up to here packing saves no space worth its time: a cell's file is 10 % larger without, and read in two thirds."""
-_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 
 class UnreadableFile(Exception):
@@ -38,7 +39,9 @@ def _field(name: str, annotation: Any) -> pa.Field:
     options = get_args(annotation) if is_union else (annotation,)
     types = [option for option in options if option is not type(None)]
     if len(types) != 1 or types[0] not in _TYPES:
-        raise TypeError(f"ResultRow.{name} is {annotation}; a column holds str, int or float, or one of them or None")
+        raise TypeError(
+            f"ResultRow.{name} is {annotation}; a column holds str, int, float, bool, or one of them or None"
+        )
     return pa.field(name, _TYPES[types[0]], nullable=len(options) > 1)
 
 
@@ -104,8 +107,8 @@ def with_state(table: pa.Table, cell: str, status: str, reason: str) -> pa.Table
 def state_in(content: bytes, cell: str) -> tuple[str, str] | None:
     """Status and reason that `with_state` put into the file of a cell; None where the columns must be asked.
 
-    Decoding the footer of a file costs more than all else about a status: 49 columns are described there. So the
-    footer is not decoded but searched, and what is found there proves itself by its checksum.
+    Decoding the footer of a file costs more than all else about a status: every column is described there. So it
+    is not decoded but searched, and what is found there proves itself by its checksum.
     """
     footer = int.from_bytes(content[-8:-4], "little") if content[-4:] == _MAGIC == content[:4] else 0
     if not 0 < footer <= len(content) - 12:

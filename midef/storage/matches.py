@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from midef.core.errors import StoreError
+from midef.core.errors import StoreError, StoreSchemaError
 from midef.core.match import MatchReport
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def read_matches(store: Store, sweep: str | None = None) -> list[MatchReport]:
     """The stored reports, of the sweeps of this name where one is given, latest first.
 
     Raises:
-        StoreError: for a file that is damaged, or that a newer midef wrote.
+        StoreError: for a file that is damaged.
+        StoreSchemaError: for one that a newer midef wrote.
     """
     found = []
     for path in store.location.files(_ROOT):
@@ -35,7 +36,9 @@ def read_matches(store: Store, sweep: str | None = None) -> list[MatchReport]:
             data = json.loads(store.location.get(path))
             schema = data.pop("schema")
             if schema > MATCH_SCHEMA:
-                raise StoreError(f"{path} has schema {schema}, this midef reads up to {MATCH_SCHEMA}: upgrade midef")
+                raise StoreSchemaError(
+                    f"{path} has schema {schema}, this midef reads up to {MATCH_SCHEMA}: upgrade midef"
+                )
             report = MatchReport.from_plain(data)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StoreError(f"{path} is damaged ({error!r}); run `midef match` again, no training is lost") from error

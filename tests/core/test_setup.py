@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from midef.core import Cell, Choice, Protocol, Setup
+from midef.core.match import Match
 
 SETUP = Setup(
     id="gmi-vgg16",
@@ -16,6 +17,7 @@ SETUP = Setup(
     resolution_px=64,
     protocol=Protocol(),
 )
+MATCH = Match(target=88.2, tolerance=0.5, accuracy=88.4, seeds=3, is_matched=True)
 CELL = Cell(setup=SETUP, defense=Choice("midre", {"area_high": 0.4}), seed=0, profile="smoke")
 
 OTHERS = {
@@ -27,6 +29,7 @@ OTHERS = {
     "public": replace(CELL, setup=replace(SETUP, public=SETUP.private)),
     "evaluator": replace(CELL, setup=replace(SETUP, evaluator=SETUP.architecture)),
     "resolution": replace(CELL, setup=replace(SETUP, resolution_px=32)),
+    "match": replace(CELL, match=MATCH),
     "protocol": replace(CELL, setup=replace(SETUP, protocol=Protocol(identities=299))),
 }
 
@@ -34,6 +37,20 @@ OTHERS = {
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
 def test_another_cell_has_another_file(other: Cell) -> None:
     assert other.digest != CELL.digest
+
+
+def test_a_cell_matched_otherwise_is_another_cell() -> None:
+    """Its rows say what it was matched to, so they are not the rows of the other."""
+    others = [
+        replace(MATCH, target=88.0),
+        replace(MATCH, tolerance=0.25),
+        replace(MATCH, accuracy=88.5),
+        replace(MATCH, seeds=1),
+        replace(MATCH, is_matched=False),
+    ]
+    digests = {replace(CELL, match=match).digest for match in (None, MATCH, *others)}
+    assert len(digests) == 7
+    assert replace(CELL, match=replace(MATCH)).digest == replace(CELL, match=MATCH).digest
 
 
 def test_equal_cells_share_their_file() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from midef.core import ResultRow
+from midef.core._matched import MATCH_NUMBERS
 from midef.core.statistics import t_interval
 from midef.core.summary import (
     SummaryRow,
@@ -449,3 +450,221 @@ def test_two_strengths_of_a_defense_are_never_taken_for_each_other() -> None:
     assert set(published_of("one", rows[:1], ["midre", "midre(area_high=0.8)"])) == {"midre(area_high=0.4)"}
     both = {"midre(area_high=0.8)", "midre(area_high=0.4)"}
     assert set(published_of("one", rows, ["midre(area_high=0.8)", "midre"])) == both
+
+
+# --- accuracies that were matched -------------------------------------------------------------------------------------
+
+
+def matching(accuracy: float | None, *, target: float = 88.2, tolerance: float = 0.5, seeds: int = 3) -> dict[str, Any]:
+    """What a row says of its defense having been brought to `accuracy`; None: nothing was asked."""
+    if accuracy is None:
+        return {}
+    numbers = {"match_target": target, "match_tolerance": tolerance, "match_accuracy": accuracy, "match_seeds": seeds}
+    return {"matched": abs(accuracy - target) <= tolerance, **numbers}
+
+
+def matched_cells(
+    defense: str, accuracy: float | None, attack: float, natural: float = 88.0, seeds: int = 1, **changes: Any
+) -> list[ResultRow]:
+    return [r for s in range(seeds) for r in cell(defense, s, natural, attack + s, **matching(accuracy, **changes))]
+
+
+MATCHED = [
+    *matched_cells("none", 90.2, 60.0, natural=90.0),  # the target was "none - 2"
+    *matched_cells("a", 88.4, 30.0),
+    *matched_cells("b", 88.15, 40.0, natural=88.3),
+    *matched_cells("c", 84.1, 1.0, natural=84.0),
+    *matched_cells("d", 88.0, 45.0, natural=87.0),
+    *matched_cells("e", 93.0, 99.0, natural=99.0),
+]
+
+
+def column_of(found: list[SummaryRow], key: str) -> dict[str, str]:
+    """Defense -> cell, as shown."""
+    table = setup_table(found)
+    at = [name for name, _ in table.columns].index(key)
+    return {r.defense: cells[at].joined for r, cells in zip(found, table.cells, strict=True)}
+
+
+def test_a_summary_row_knows_what_it_was_matched_to() -> None:
+    found = by_defense(MATCHED)
+    assert [(d, r.is_matched, r.match_accuracy) for d, r in found.items()] == [
+        ("none", False, 90.2),
+        *(("a", True, 88.4), ("b", True, 88.15), ("d", True, 88.0)),
+        *(("c", False, 84.1), ("e", False, 93.0)),
+    ]
+    assert {(r.match_target, r.match_tolerance, r.match_seeds) for r in found.values()} == {(88.2, 0.5, 3)}
+
+
+def test_a_setup_without_matching_says_nothing_of_it() -> None:
+    found = summarise([*cell("none", 0, 90, 50), *cell("a", 0, 80, 20)])
+    assert {(r.is_matched, r.match_target, r.match_accuracy, r.match_seeds) for r in found} == {(False, *[None] * 3)}
+    assert [header for _, header in setup_table(found).columns] == [
+        *("defense", "test acc %", "att@1 %", "att@5 %", "KNN dist", "Delta", "queries", "attack s", "ok/failed")
+    ]
+    for said in (text_table(found), markdown_table(found)):
+        assert "match" not in said and "att drop" not in said and "3.00" in said
+
+
+def test_only_matched_rows_are_on_the_front() -> None:
+    """c is attacked least and e the most accurate: neither hides a or b, nor is it a winner."""
+    found = by_defense(MATCHED)
+    assert [d for d, r in found.items() if r.is_on_front] == ["a", "b"]
+    nothing: dict[str, Any] = dict.fromkeys(MATCH_NUMBERS)
+    bare = [replace(r, matched=False, **nothing) for r in MATCHED]
+    assert [r.defense for r in summarise(bare) if r.is_on_front] == ["none", "c", "a", "b", "e"]
+
+
+def test_defenses_matched_to_other_targets_are_not_compared_with_each_other() -> None:
+    rows = [*MATCHED, *matched_cells("low", 80.1, 2.0, natural=80.0, target=80.0)]
+    rows += matched_cells("lower", 80.0, 3.0, natural=79.0, target=80.0)
+    rows += matched_cells("high", 95.0, 0.5, natural=95.0, target=95.0)
+    found = by_defense(rows)
+    assert {d for d, r in found.items() if r.is_on_front} == {"a", "b", "low", "high"}
+    assert "matched to 80.0 ± 0.5 or 88.2 ± 0.5 or 95.0 ± 0.5 (tolerance)" in setup_table(list(found.values())).facts
+
+
+def test_a_matched_undefended_model_is_compared_as_any_other() -> None:
+    found = by_defense([*matched_cells("none", 88.2, 60.0, natural=91.0), *matched_cells("a", 88.4, 30.0)])
+    assert [d for d, r in found.items() if r.is_on_front] == ["none", "a"]
+    assert "accuracy differs by design" not in text_table(list(found.values()))
+
+
+def test_matched_rows_come_before_the_others_and_the_undefended_first_of_all() -> None:
+    rows = [*MATCHED, *lost("broken", status="failed", **matching(88.3)), *matched_cells("unasked", None, 0.0)]
+    assert [r.defense for r in summarise(rows)] == ["none", "a", "b", "d", "broken", "unasked", "c", "e"]
+
+
+def test_the_accuracy_that_was_matched_stands_beside_the_test_accuracy() -> None:
+    found = summarise([*MATCHED, *matched_cells("unasked", None, 0.0)])
+    table = setup_table(found)
+    assert table.columns[1:4] == (
+        ("natural_accuracy", "test acc %"),
+        ("matched", "matched"),
+        ("attack_accuracy_at_1", "att@1 %"),
+    )
+    assert column_of(found, "matched") == {
+        **{"none": "no: 90.2 (+2.0)", "a": "88.4 (+0.2)", "b": "88.2 (+0.0)", "d": "88.0 (-0.2)"},
+        **{"c": "no: 84.1 (-4.1)", "e": "no: 93.0 (+4.8)", "unasked": "–"},
+    }
+    for said in (text_table(found), markdown_table(found)):
+        assert "no: 84.1 (-4.1)" in said and "88.4 (+0.2)" in said
+        assert "matched: accuracy on the select split (points above the target); no: not within the tolerance" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "matched to 88.2 ± 0.5 (tolerance) on the select split, mean over 3 seeds"),
+        ({"seeds": 1}, "matched to 88.2 ± 0.5 (tolerance) on the select split, mean over 1 to 3 seeds"),
+        (
+            {"tolerance": 0.25},
+            "matched to 88.2 ± 0.25 or 88.2 ± 0.5 (tolerance) on the select split, mean over 3 seeds",
+        ),
+    ],
+    ids=["one", "seeds differ", "tolerances differ"],
+)
+def test_the_facts_say_the_target(changes: dict[str, Any], said: str) -> None:
+    rows = [*cell("none", 0, 90, 50, **matching(88.2)), *cell("a", 0, 88, 30, **matching(88.3, **changes))]
+    found = summarise(rows)
+    assert said in setup_table(found).facts
+    assert said in text_table(found)
+    assert said in markdown_table(found)
+
+
+def test_in_place_of_delta_stands_the_drop_of_the_attack() -> None:
+    """Over equal accuracies a Delta would be a ratio to noise: 30 points over 2.0 lost and 20 over 1.7."""
+    found = summarise([*MATCHED, *matched_cells("stronger", 88.2, 60.04)])
+    assert column_of(found, "attack_drop") == {
+        **{"none": "reference", "a": "30.0", "b": "20.0", "d": "15.0", "stronger": "0.0"},
+        **{"c": "not matched", "e": "not matched"},
+    }
+    headers = dict(setup_table(found).columns)
+    assert headers["attack_drop"] == "att drop" and "delta" not in headers
+    assert "Delta" not in text_table(found)
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_the_interval_of_the_drop_is_paired_and_needs_three_seeds(seeds: int) -> None:
+    attacks = {"none": (60.0, 70.0, 80.0), "a": (30.0, 38.0, 52.0), "c": (1.0, 2.0, 3.0)}
+    near = {"none": 88.2, "a": 88.4, "c": 84.1}
+    rows = [
+        r for d, values in attacks.items() for s in range(seeds) for r in cell(d, s, 88, values[s], **matching(near[d]))
+    ]
+    found = by_defense(rows)
+    drops = [30.0, 32.0, 28.0][:seeds]
+    span = found["a"].trade_off.attack_drop_interval
+    shown = column_of(list(found.values()), "attack_drop")
+    legend = "over the seeds that both have [95 % t interval of the paired differences]"
+    if seeds == 2:
+        assert span is None
+        assert (shown["a"], legend in text_table(list(found.values()))) == ("31.0", False)
+        return
+    assert span is not None
+    assert (span.low, span.high) == pytest.approx(t_interval(drops))
+    assert span.kind == "95 % t interval of 3 paired differences"
+    assert (shown["a"], shown["c"]) == ("30.0 [25.0, 35.0]", "not matched")
+    assert legend in text_table(list(found.values()))
+
+
+def test_what_is_not_compared_is_counted_and_the_reference_explained() -> None:
+    said = text_table(summarise([*MATCHED, *matched_cells("unasked", None, 0.0)])).splitlines()
+    assert "2 of 6 defenses are not within the tolerance; they are shown, and not compared" in said
+    assert "1 of 6 defenses is without an accuracy to match; it is shown, and not compared" in said
+    by_design = "the undefended model, the reference of att drop, is not matched: its accuracy differs by design"
+    assert by_design in said
+    assert "● on the front: no other matched defense is both at least as accurate and attacked less" in said
+    good = text_table(summarise([r for r in MATCHED if r.defense in ("a", "b")]))
+    assert "not compared" not in good and by_design not in good
+
+
+def test_a_drop_without_a_reference_says_why() -> None:
+    found = summarise([r for r in MATCHED if r.defense in ("a", "c")])
+    assert column_of(found, "attack_drop") == {"a": "–", "c": "not matched"}
+    said = [line for line in text_table(found).splitlines() if line.startswith("no att drop")]
+    assert said == ["no att drop for a: the setup has no undefended model (defense 'none') to compare with"]
+
+
+def test_seeds_of_two_matchings_are_not_one_matched_defense() -> None:
+    rows = [*cell("none", 0, 90, 50, **matching(88.2)), *cell("a", 0, 88, 30, **matching(88.4))]
+    rows += cell("a", 1, 88, 30, **matching(80.0, target=80.0))
+    found = by_defense(rows)["a"]
+    assert not found.is_matched and not found.is_on_front
+    assert "note: a, its seeds were matched apart from each other and count as not matched" in text_table([found])
+
+
+def test_a_refused_setup_stays_one_line() -> None:
+    found = summarise([r for d in ("none", "a") for r in lost(d, **matching(88.2))])
+    assert text_table(found).endswith("refused: attack not registered: ppa (2 cells)")
+    assert len(text_table(found).splitlines()) == 1
+
+
+def test_matched_and_other_setups_side_by_side() -> None:
+    others = [*cell("none", 0, 90, 50, setup="two"), *cell("a", 0, 80, 20, setup="two")]
+    found = summarise([*MATCHED, *others])
+    alone = text_table(summarise(others)).partition("\n\n● on the front")[0]
+    assert alone in text_table(found)
+    lines = list(csv.DictReader(io.StringIO(csv_table(found))))
+    two = [line for line in lines if line["setup"] == "two"]
+    assert [(line["matched"], line["match_target"], line["delta_text"]) for line in two] == [
+        ("0", "", "reference"),
+        ("0", "", "3.00"),
+    ]
+
+
+def test_csv_holds_what_was_matched_and_no_delta_of_it() -> None:
+    lines = {line["defense"]: line for line in csv.DictReader(io.StringIO(csv_table(summarise(MATCHED))))}
+    names = ("matched", "match_target", "match_tolerance", "match_accuracy", "match_seeds", "delta", "delta_text")
+    assert [lines["b"][name] for name in names] == ["1", "88.2", "0.5", "88.15", "3", "", "20.0"]
+    assert [lines["c"][name] for name in names] == ["0", "88.2", "0.5", "84.1", "3", "", "not matched"]
+    assert lines["none"]["delta_text"] == "reference"
+    assert (lines["b"]["attack_drop"], lines["b"]["attack_drop_low"]) == ("20.0", "")
+    columns = list(lines["b"])
+    natural = [i for i, name in enumerate(columns) if name.startswith("natural_accuracy")]
+    assert columns[natural[-1] + 1 :][:5] == list(names[:5])
+
+
+def test_markdown_of_a_matched_setup_has_a_cell_per_column() -> None:
+    lines = [line for line in markdown_table(summarise(MATCHED)).splitlines() if line.startswith("| ")]
+    assert {line.count("|") for line in lines} == {12}
+    assert sum("**" in line for line in lines) == 2

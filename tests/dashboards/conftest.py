@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from midef.core import ArtifactKey, MissingArtifact, ResultRow
+from midef.core.match import MatchOutcome, MatchReport, MatchTraining
 from midef.core.statistics import cluster_interval, wilson_interval
 
 # Test accuracy, attack accuracy@1, @5, KNN distance, cost; invented, in the range that the tiny profile gives.
@@ -267,3 +268,92 @@ def publication() -> Callable[..., ResultRow]:
 def matrix() -> tuple[list[ResultRow], list[ResultRow]]:
     """(rows, published rows) of a matrix of 37 setups, 17 of them refused."""
     return matrix_rows(), matrix_published()
+
+
+UGLY_DEFENSE = "<img src=x onerror=\"document.title='hacked'\">"
+
+
+def a_training(strength: float | None, accuracy: float | None, **changes: Any) -> MatchTraining:
+    facts: dict[str, Any] = {"seed": 0, "phase": "search", "target_key": f"{strength}-{accuracy}-{changes}"}
+    return MatchTraining(strength=strength, accuracy=accuracy, **{**facts, **changes})
+
+
+def an_outcome(**changes: Any) -> MatchOutcome:
+    """BiDO, matched to 88.2 +- 0.5 in four searches, one of which diverged, and two confirmations."""
+    facts: dict[str, Any] = {
+        **{"defense": "bido(match)", "defense_name": "bido", "architecture": "tiny_vgg16"},
+        **{"private": "synthetic_faces", "setups": ("faces32-gmi", "faces32-brep-mi")},
+        **{"target": 88.2, "target_text": "none - 1", "tolerance": 0.5, "state": "matched"},
+        **{"parameter": "lambda_x", "low": 0.001, "high": 1.0, "scale": "log", "larger_hides": True},
+        **{"chosen": "bido(lambda_x=0.02)", "strength": 0.02, "accuracy": 88.0, "report_accuracy": 87.1},
+        **{"seeds": (0, 1, 2), "study": "bido"},
+        "trainings": (
+            a_training(0.001, 90.2),
+            a_training(1.0, None, reason="the loss became nan at step 214"),
+            a_training(0.05, 86.2),
+            a_training(0.02, 88.3),
+            a_training(0.02, 87.6, seed=1, phase="confirm"),
+            a_training(0.02, 88.1, seed=2, phase="confirm"),
+        ),
+    }
+    return MatchOutcome(**{**facts, **changes})
+
+
+def a_report(**changes: Any) -> MatchReport:
+    """One outcome of each state; the one that failed has a name with markup."""
+    without: dict[str, Any] = {"chosen": "", "strength": None, "accuracy": None, "report_accuracy": None, "seeds": ()}
+    ends = (a_training(0.8, 89.7), a_training(0.1, 91.2))
+    no_strength: dict[str, Any] = {"parameter": "", "low": None, "high": None, "strength": None}
+    outcomes = (
+        an_outcome(),
+        an_outcome(
+            **{"defense": "midre(match)", "defense_name": "midre", "parameter": "area_high", "low": 0.1, "high": 0.8},
+            **{"scale": "linear", "state": "unreachable", "reason": "no strength is near enough", "strength": 0.8},
+            **{"chosen": "midre(area_high=0.8)", "accuracy": 89.7, "seeds": (0,), "ends": ends, "trainings": ends},
+        ),
+        an_outcome(
+            **{**no_strength, "defense": "round(digits=1)", "defense_name": "round", "state": "fixed"},
+            **{"reason": "1.1 points above as it is", "chosen": "round(digits=1)", "accuracy": 89.3, "seeds": (0,)},
+            trainings=(a_training(None, 89.3),),
+        ),
+        an_outcome(
+            **{**without, "defense": "loft(match)", "defense_name": "loft", "parameter": "rank", "low": 2, "high": 64},
+            **{"larger_hides": False, "state": "undecided", "reason": "interrupted"},
+            trainings=(a_training(2, 83.0), a_training(64, 89.9)),
+        ),
+        an_outcome(
+            **{**without, "defense": UGLY_DEFENSE, "defense_name": "ugly", "state": "failed", "trainings": ()},
+            reason="<b>no such data</b>",
+        ),
+    )
+    facts: dict[str, Any] = {"sweep": "first-look", "digest": "d" * 64, "profile": "smoke", "trained": 9}
+    return MatchReport(**{**facts, "storage": "studies/journal.log", "outcomes": outcomes, **changes})
+
+
+@pytest.fixture
+def training() -> Callable[..., MatchTraining]:
+    return a_training
+
+
+@pytest.fixture
+def outcome() -> Callable[..., MatchOutcome]:
+    return an_outcome
+
+
+@pytest.fixture
+def report() -> Callable[..., MatchReport]:
+    return a_report
+
+
+@pytest.fixture
+def matched_rows(shared: tuple[Shelf, list[ResultRow]]) -> list[ResultRow]:
+    """The setup `faces32-gmi`, matched to 98.5 +- 0.5; only two of seven defenses are within."""
+    asked: dict[str, Any] = {"match_target": 98.5, "match_tolerance": 0.5, "match_seeds": 2}
+    near = {"nls(alpha=-0.05)": 98.3, "midre(area_high=0.4)": 98.8}
+    return [
+        row if row.defense == "none" else replace(
+            row, **asked, matched=row.defense in near, match_accuracy=near.get(row.defense, DEFENSES[row.defense][0])
+        )
+        for row in shared[1]
+        if row.setup == "faces32-gmi"
+    ]  # fmt: skip

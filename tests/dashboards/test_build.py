@@ -16,7 +16,9 @@ from PIL import Image
 
 from dashboards.build import POLICY, BuildReport, build, build_page
 from midef.core import ArtifactKey, DamagedArtifact, Recipe, ResultRow, SpecError, StoreError
+from midef.core.match import MatchReport
 from midef.storage import Store
+from midef.storage.matches import write_match
 from midef.storage.published import write_published
 
 Cell = Callable[..., list[ResultRow]]
@@ -271,6 +273,73 @@ def test_published_numbers_of_the_store_are_shown(cell: Cell, publication: Any, 
     assert ["source", "Table B.2"] in setup["rows"][0]["details"]
     assert ["remark", "the text says 78.1"] in setup["rows"][0]["details"]
     assert "† none: the text says 78.1" in setup["footnotes"]
+
+
+def a_store(cell: Cell, root: Path) -> Store:
+    """One measured cell of a sweep called nightly."""
+    store = Store.open(root)
+    rows = [replace(r, reconstructions_key="", scores_key="") for r in cell("none")]
+    store.results.write(rows[0].cell, rows)
+    store.sweeps.write_manifest("abc", [{"cell": rows[0].cell}], '{"name": "nightly"}')
+    return store
+
+
+def test_the_matching_of_the_sweep_is_shown(cell: Cell, report: Callable[..., MatchReport], tmp_path: Path) -> None:
+    store = a_store(cell, tmp_path / "store")
+    write_match(store, report(sweep="nightly", digest="1" * 64, trained=5))
+    write_match(store, report(sweep="weekly", digest="2" * 64, trained=6))
+    built = build(str(tmp_path / "store"), tmp_path / "page")
+    assert built.warnings == ()
+    matching = page_of(built)["matching"]
+    assert matching["sweep"] == "nightly" and "5 of them done by the last run" in matching["counts"]
+    assert matching["command"] == "optuna-dashboard store/studies/journal.log"
+    assert str(tmp_path) not in (tmp_path / "page" / "data.js").read_text()
+    assert "onerror" not in built.index.read_text(), "names are data, not markup"
+    assert "<img" not in (tmp_path / "page" / "data.js").read_text()
+
+
+def test_without_a_report_of_the_sweep_the_page_says_nothing_of_matching(
+    cell: Cell, report: Callable[..., MatchReport], tmp_path: Path
+) -> None:
+    store = a_store(cell, tmp_path / "store")
+    write_match(store, report(sweep="weekly"))
+    assert page_of(build(str(tmp_path / "store"), tmp_path / "page"))["matching"] is None
+
+
+def test_a_matching_is_shown_before_anything_is_attacked(report: Callable[..., MatchReport], tmp_path: Path) -> None:
+    write_match(Store.open(tmp_path / "store"), report())
+    page = page_of(build(str(tmp_path / "store"), tmp_path / "page"))
+    assert page["setups"] == [] and len(page["matching"]["rows"]) == 5
+
+
+def test_a_damaged_report_is_a_warning(cell: Cell, report: Callable[..., MatchReport], tmp_path: Path) -> None:
+    store = a_store(cell, tmp_path / "store")
+    write_match(store, report(sweep="nightly"))
+    (path,) = (tmp_path / "store" / "matches").glob("*.json")
+    path.write_text("{")
+    built = build(str(tmp_path / "store"), tmp_path / "page")
+    (warning,) = built.warnings
+    assert warning.startswith("accuracy matching is not shown: matches/") and "run `midef match` again" in warning
+    page = page_of(built)
+    assert page["matching"] is None and page["warnings"] == [warning] and len(page["setups"]) == 1
+
+
+def test_the_overlay_of_a_matched_row_says_how_near_it_is(
+    matched_rows: list[ResultRow], shared: Any, tmp_path: Path
+) -> None:
+    (setup,) = page_of(build_page(matched_rows, shared[0].fetch, tmp_path, store_name="store"))["setups"]
+    rows = {row["defense"]: row for row in setup["rows"]}
+    assert setup["matched"] is True
+    assert [d for d, row in rows.items() if not row["unmatched"]] == [
+        "none",
+        "midre(area_high=0.4)",
+        "nls(alpha=-0.05)",
+    ]
+    said = rows["bido"]["details"]
+    at = said.index(["matched", "no"])
+    assert said[at + 1] == ["", "95.20 % on the select split, mean of 2 seeds; target 98.50 ± 0.5"]
+    assert ["matched", "yes"] in rows["nls(alpha=-0.05)"]["details"]
+    assert not [name for name, _ in rows["none"]["details"] if name == "matched"]
 
 
 def test_a_store_that_is_not_there(tmp_path: Path) -> None:

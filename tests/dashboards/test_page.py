@@ -17,6 +17,7 @@ import pytest
 
 from dashboards.build import POLICY, build_page
 from midef.core import ResultRow
+from midef.core.match import MatchReport
 from midef.core.summary import ACCURACIES, by_setup, csv_table, setup_table, summarise, text_table
 
 pytestmark = pytest.mark.browser
@@ -90,7 +91,7 @@ def show(
 
     def build(rows: list[ResultRow], **options: Any) -> Watched:
         index = realistic_index
-        if rows is not shared[1]:
+        if rows is not shared[1] or options:
             index = build_page(rows, shelf.fetch, tmp_path / "page", store_name="store", **options).index
         opened.append(Watched(context, index))
         return opened[-1]
@@ -453,3 +454,193 @@ def test_a_matrix_fits_the_window_and_loads_fast(matrix_page: Watched) -> None:
     page.select_option("#setup", "S37")
     assert page.inner_text("#title").startswith("S37 (inferred)")
     assert time.perf_counter() - start < 1
+
+
+@pytest.fixture
+def matched_page(show: Any, matched_rows: list[ResultRow], report: Callable[..., MatchReport]) -> Watched:
+    watched: Watched = show(matched_rows, matching=report())
+    return watched
+
+
+def states_of(page: Any) -> list[str]:
+    script = "rows => rows.map(tr => tr.dataset.state ?? tr.textContent)"
+    found: list[str] = page.eval_on_selector_all("#matchtable tbody tr", script)
+    return found
+
+
+STATES = ["matched", "unreachable", "fixed", "undecided", "failed"]
+
+
+def test_accuracy_matching_has_its_section(matched_page: Watched) -> None:
+    page = matched_page.open()
+    assert "target 88.2 % ± 0.5 points" in page.inner_text("#matchtargets")
+    assert "11 trainings, 9 of them done by the last run · 1 matched, " in page.inner_text("#matchcounts")
+    assert page.inner_text("#matchcommand code") == "optuna-dashboard store/studies/journal.log"
+    assert states_of(page) == STATES
+    said = page.inner_text("#matchtable")
+    assert "no strength is near enough: at area_high 0.1: 91.2 %, at 0.8: 89.7 %" in said
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.is_hidden("#matchdetail")
+    page.click("#tomatching")
+    assert page.locator("#matching h2").bounding_box()["y"] < 900
+
+
+def test_sparklines_have_a_mark_per_training(matched_page: Watched) -> None:
+    page = matched_page.open()
+    counts = page.eval_on_selector_all(
+        "#matchtable svg",
+        "found => found.map(s => ['circle.search', 'circle.confirm', '.lost'].map(c => s.querySelectorAll(c).length))",
+    )
+    assert counts == [[3, 2, 1], [2, 0, 0], [1, 0, 0], [2, 0, 0], [0, 0, 0]]
+    ys = page.eval_on_selector_all(
+        "#matchtable tr:first-child circle", "found => found.map(c => +c.getAttribute('cy'))"
+    )
+    assert ys == pytest.approx([3, 3, 20.1, 15.6, 20.1]), "gaps of 2, 2, 0.1, 0.6, 0.1 points; high is far"
+    band = page.eval_on_selector("#matchtable .band", "b => [+b.getAttribute('y'), +b.getAttribute('height')]")
+    assert band == pytest.approx([16.5, 4.5])
+
+
+def test_only_those_not_matched(matched_page: Watched, show: Any, report: Any, outcome: Any) -> None:
+    page = matched_page.open()
+    page.check("#unmatched")
+    assert states_of(page) == STATES[1:]
+    assert "match_only=unmatched" in page.evaluate("location.hash")
+    page.reload()
+    page.wait_for_selector("#plot .main-svg")
+    assert page.is_checked("#unmatched") and states_of(page) == STATES[1:]
+    page.uncheck("#unmatched")
+    assert states_of(page) == STATES
+    all_matched = show([], matching=report(outcomes=(outcome(),))).open("#match_only=unmatched")
+    assert states_of(all_matched) == ["no rows: all are matched"]
+
+
+def test_sorting_the_matching_table(matched_page: Watched) -> None:
+    page = matched_page.open()
+    button = page.locator("#matchtable th[data-key=gap] button")
+    numbers = "rows => rows.map(tr => tr.querySelector('[data-key=gap]').dataset.number ?? '–')"
+    button.click()
+    assert states_of(page) == ["matched", "fixed", "unreachable", "undecided", "failed"]
+    button.click()
+    assert states_of(page) == ["unreachable", "fixed", "matched", "undecided", "failed"], "absent ones stay last"
+    assert page.eval_on_selector_all("#matchtable tbody tr", numbers)[-2:] == ["–", "–"]
+    page.click("#matchtable th[data-key=parameter] button")
+    names = page.eval_on_selector_all(
+        "#matchtable [data-key=parameter] .value", "found => found.map(v => v.textContent)"
+    )
+    assert names == ["–", "–", "area_high", "lambda_x", "rank"]
+    assert "match_sort=parameter" in page.evaluate("location.hash")
+
+
+def drawn_in(page: Any, plot: str) -> dict[int, list[float]]:
+    page.wait_for_selector(f"#{plot} .main-svg")
+    found = page.evaluate(
+        f"document.getElementById('{plot}').data.flatMap(t => (t.customdata ?? []).map((i, n) => [i, t.x[n], t.y[n]]))"
+    )
+    return {i: [x, y] for i, x, y in found}
+
+
+def test_clicking_a_row_draws_its_two_figures(matched_page: Watched) -> None:
+    page = matched_page.open()
+    row = page.locator("#matchtable tbody tr").first
+    row.click()
+    assert row.get_attribute("aria-selected") == "true"
+    assert "match=bido%28match%29" in page.evaluate("location.hash")
+    assert page.inner_text("#matchdetail h3") == "bido(match) / tiny_vgg16 / synthetic_faces: matched"
+    assert "attacked as bido(lambda_x=0.02)" in page.inner_text("#matchwhy")
+    history, curve = drawn_in(page, "history"), drawn_in(page, "curve")
+    assert len(history) == len(curve) == 6
+    assert history[2] == pytest.approx([3, 2.0]) and curve[2] == pytest.approx([0.05, 86.2])
+    assert page.is_visible("#history .main-svg >> nth=0") and page.is_visible("#curve .main-svg >> nth=0")
+    # The line of the chosen strength runs through its mark: shapes and notes count differently on a log axis.
+    place = """(() => {
+        const g = document.getElementById('curve'), l = g._fullLayout, b = g.getBoundingClientRect();
+        const paths = [...g.querySelectorAll('.shapelayer path')].map(p => p.getBoundingClientRect());
+        const line = paths.find(r => r.height > 100 && r.width < 5);
+        const note = [...g.querySelectorAll('.annotation-text')].find(t => t.textContent.startsWith('chosen'));
+        const box = note.getBoundingClientRect();
+        const mid = r => (r.left + r.right) / 2;
+        return [b.left + l.margin.l + l.xaxis.d2p(0.02), mid(line), mid(box)];
+    })()"""
+    mark, line, note = page.evaluate(place)
+    assert line == pytest.approx(mark, abs=2) and note == pytest.approx(mark, abs=4)
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#matchdetail") and row.get_attribute("aria-selected") == "false"
+
+
+def test_choosing_from_the_list_draws_too_and_says_what_is_not_there(matched_page: Watched) -> None:
+    page = matched_page.open()
+    page.select_option("#matchrow", label="round(digits=1) / tiny_vgg16 / synthetic_faces – fixed")
+    assert drawn_in(page, "history") == {0: pytest.approx([1, 1.1])}
+    assert page.is_hidden("#curve") and page.inner_text("#nocurve") == "no strength was searched"
+    page.select_option("#matchrow", "4")
+    assert page.inner_text("#nohistory") == "no trainings to compare with a target"
+    assert "<b>no such data</b>" in page.inner_text("#matchwhy")
+    page.select_option("#matchrow", "")
+    assert page.is_hidden("#matchdetail")
+
+
+def test_the_overlay_of_a_training_says_seed_and_reason(matched_page: Watched) -> None:
+    page = matched_page.open("#match=" + "bido(match) / tiny_vgg16 / synthetic_faces".replace(" ", "%20"))
+    assert len(drawn_in(page, "history")) == 6
+    page.locator("#history").scroll_into_view_if_needed()
+    place = """(() => {
+        const g = document.getElementById('history'), l = g._fullLayout, b = g.getBoundingClientRect();
+        const t = g.data.find(t => t.name === 'lost');
+        return [b.left + l.margin.l + l.xaxis.d2p(t.x[0]), b.top + l.margin.t + l.yaxis.d2p(t.y[0])];
+    })()"""
+    x, y = page.evaluate(place)
+    page.mouse.move(x - 5, y - 3)
+    page.mouse.move(x, y)
+    page.wait_for_selector("#hover:not([hidden])")
+    said = page.inner_text("#hover")
+    for word in ("2 of 6, search", "the loss became nan at step 214", "lambda_x"):
+        assert word in said
+
+
+def test_markup_in_the_names_of_a_matching_is_text(matched_page: Watched) -> None:
+    page = matched_page.open()
+    assert "onerror" in page.inner_text("#matchtable") and "<b>no such data</b>" in page.inner_text("#matchtable")
+    assert page.query_selector("#matching img, #matchtable b") is None
+    page.locator("#matchtable tbody tr", has_text="onerror").click()
+    page.reload()
+    assert "onerror" in page.inner_text("#matchdetail h3")
+    assert page.title() == "midef: privacy against utility"
+
+
+def test_a_page_without_a_report_has_no_section(show: Any, realistic: list[ResultRow]) -> None:
+    page = show(realistic).open("#match=bido&match_sort=-gap&match_only=unmatched")
+    assert page.is_hidden("#matching") and page.is_hidden("#tomatching")
+    assert page.is_hidden("#guide") and page.is_hidden("#hollow")
+
+
+def test_a_matching_is_shown_without_any_rows(show: Any, report: Any) -> None:
+    page = show([], matching=report()).open("#match=nobody&match_sort=nothing&sort=x")
+    assert page.is_visible("#empty") and states_of(page) == STATES
+    page.locator("#matchtable tbody tr").first.click()
+    assert len(drawn_in(page, "curve")) == 6
+
+
+def test_hollow_points_are_explained(matched_page: Watched) -> None:
+    page = matched_page.open()
+    assert page.is_visible("#hollow")
+    assert "select split" in page.inner_text("#guide") and "only a guide" in page.inner_text("#guide")
+    soft = page.eval_on_selector_all("#table tr.unmatched", "found => found.length")
+    assert soft == 5
+
+
+def test_a_selected_point_of_a_crowd_gets_its_name(show: Any, row: Any) -> None:
+    rows = [row("natural_accuracy", 95.0), row("attack_accuracy_at_1", 99.0)]
+    for i in range(14):
+        facts = {"defense": f"<b>k</b>={i}", "defense_name": "bido", "defense_params": f"{i}"}
+        rows.append(row("natural_accuracy", 94.0 - 2 * i, **facts))
+        rows.append(row("attack_accuracy_at_1", 90.0 - 4 * i + (0 if i % 2 == 0 else 12), **facts))
+    page = show(rows).open()
+    names = "found => found.map(t => t.textContent)"
+    before = page.eval_on_selector_all("#plot .annotation-text", names)
+    assert "<b>k</b>=4" in before and "<b>k</b>=5" not in before
+    page.locator("#table tbody tr", has_text="<b>k</b>=5").click()
+    page.wait_for_function("document.querySelectorAll('#plot .annotation-text').length === " + str(len(before) + 1))
+    after = page.eval_on_selector_all("#plot .annotation-text", names)
+    assert [name for name in after if name not in before] == ["<b>k</b>=5"]
+    page.locator("#table tbody tr", has_text="<b>k</b>=4").click()  # has its name already
+    page.wait_for_function("document.querySelectorAll('#plot .annotation-text').length === " + str(len(before)))

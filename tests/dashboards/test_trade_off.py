@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dashboards._labels import Box, place_labels
-from dashboards.trade_off import COLOURS, GREY, assign_colours, draw
+from dashboards.trade_off import COLOURS, GREY, HEIGHT_PX, LONGEST_LEADER_PX, MARGIN_PX, assign_colours, draw
 from midef.core import ResultRow
 from midef.core.summary import by_setup, published_of, summarise
 
@@ -138,3 +139,79 @@ def test_published_points_are_diamonds_joined_to_ours(cell: Callable[..., list[R
 def test_without_published_numbers_nothing_is_drawn_of_them(realistic: list[ResultRow]) -> None:
     figure = draw(next(iter(by_setup(summarise(realistic)).values())))
     assert not traces(figure, "published") and not traces(figure, "ours to published")
+
+
+def test_a_matched_setup_has_a_band_and_hollow_points(matched_rows: list[ResultRow]) -> None:
+    group = summarise(matched_rows)
+    figure = draw(group)
+    (band,) = [shape for shape in figure.layout.shapes if shape.type == "rect"]
+    assert (band.x0, band.x1, band.yref) == (98.0, 99.0, "paper")
+    left, right = figure.layout.xaxis.range
+    assert left < band.x0 and band.x1 < right
+    assert "target 98.5 ± 0.5 (tolerance, select split)" in [note.text for note in figure.layout.annotations]
+    drawn = {group[t.customdata[0]].defense: t for t in figure.data if t.customdata}
+    assert drawn["none"].marker.symbol == "x-thin"
+    filled = {"nls(alpha=-0.05)", "midre(area_high=0.4)"}
+    for defense in drawn.keys() - {"none"}:
+        hollow = (drawn[defense].marker.color, drawn[defense].marker.line.color) == ("#FFFFFF", GREY)
+        assert hollow != (defense in filled), defense
+    (front,) = traces(figure, "front")
+    corners = set(zip(front.x, front.y, strict=True))
+    assert {row.defense for row in group if (row.natural_accuracy.mean, row.attack_accuracy_at_1.mean) in corners} <= (
+        filled
+    )
+
+
+def test_where_nothing_is_matched_there_is_no_front(matched_rows: list[ResultRow]) -> None:
+    figure = draw(summarise([replace(row, matched=False) for row in matched_rows]), stamp="smoke profile")
+    assert not traces(figure, "front") and not traces(figure, "dominated")
+    texts = [note.text for note in figure.layout.annotations]
+    assert "<i>dominated</i>" not in texts and {"undefended", "smoke profile", "chance 0.50 %"} <= set(texts)
+
+
+def test_two_targets_are_two_bands_and_two_fronts(matched_rows: list[ResultRow]) -> None:
+    other = [replace(r, match_target=95.0) if r.defense.startswith("nls") else r for r in matched_rows]
+    figure = draw(summarise(other))
+    assert sorted(shape.x0 for shape in figure.layout.shapes if shape.type == "rect") == [94.5, 98.0]
+    assert len(traces(figure, "front")) == 2
+
+
+def test_a_setup_without_matching_is_drawn_without_any_of_it(realistic: list[ResultRow]) -> None:
+    figure = draw(next(iter(by_setup(summarise(realistic)).values())))
+    assert not [shape for shape in figure.layout.shapes if shape.type == "rect"]
+    assert not [note for note in figure.layout.annotations if "target" in note.text]
+    assert all(t.marker.color != "#FFFFFF" for t in figure.data if t.customdata)
+    assert (figure.layout.height, figure.layout.margin.t) == (HEIGHT_PX, MARGIN_PX["t"])
+
+
+def strengths(count: int, row: Callable[..., ResultRow], *, every: int = 2) -> list[ResultRow]:
+    """`count` points at strengths of one defense, of which each `every`th is on the front, and the undefended model."""
+    rows = [row("natural_accuracy", 95.0), row("attack_accuracy_at_1", 99.0, larger_is="less private")]
+    for i in range(count):
+        natural, attack = 94.0 - 2 * i, 90.0 - 4 * i + (0 if i % every == 0 else 12)
+        facts = {"defense": f"bido(lambda_x={i})", "defense_name": "bido", "defense_params": f"{i}"}
+        rows += [row("natural_accuracy", natural, **facts), row("attack_accuracy_at_1", attack, **facts)]
+    return rows
+
+
+@pytest.mark.parametrize(("count", "expected"), [(11, 12), (12, 7), (20, 11)])
+def test_in_a_crowd_only_the_front_is_labelled(row: Callable[..., ResultRow], count: int, expected: int) -> None:
+    group = summarise(strengths(count, row))
+    names = {note.name: note.text for note in draw(group).layout.annotations if note.name}
+    assert len(names) == expected
+    for i, text in names.items():
+        one = group[int(i)]
+        assert text == ("undefended" if one.is_undefended else one.defense)
+        assert count < 12 or one.is_on_front or one.is_undefended
+
+
+def test_a_crowded_front_has_only_labels_that_are_near(row: Callable[..., ResultRow]) -> None:
+    group = summarise(strengths(22, row, every=1))
+    assert sum(one.is_on_front for one in group) >= 22
+    figure = draw(group)
+    named = [note for note in figure.layout.annotations if note.name]
+    assert "undefended" in {note.text for note in named}
+    for note in named:
+        if note.showarrow and note.text != "undefended":
+            beside = abs(note.ax) - (7.0 * len(note.text) + 4) / 2
+            assert math.hypot(max(beside, 0), max(abs(note.ay) - 7, 0)) <= LONGEST_LEADER_PX

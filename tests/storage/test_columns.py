@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import fields, replace
+from dataclasses import MISSING, Field, fields, replace
 from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from midef.core import ResultRow, StoreSchemaError
 from midef.core.rows import ROW_SCHEMA_VERSION
 from midef.storage.columns import (
+    ADDED_SINCE_1,
     ROW_SCHEMA,
     SCHEMA_KEY,
     UnreadableFile,
@@ -29,6 +30,7 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     str: st.text(max_size=8),
     int: INT64,
     float: st.floats(),
+    bool: st.booleans(),
     type(None): st.none(),
 }
 
@@ -42,6 +44,7 @@ def any_row(draw: st.DrawFn) -> ResultRow:
     values = {name: draw(_values(annotation)) for name, annotation in get_type_hints(ResultRow).items()}
     values["status"] = draw(st.sampled_from(["ok", "failed", "refused"]))
     values["origin"] = draw(st.sampled_from(["measured", "published"]))
+    values["matched"] &= None not in [value for name, value in values.items() if name.startswith("match_")]
     if values["status"] == "ok":
         values["value"] = draw(st.floats())
     else:
@@ -53,6 +56,16 @@ def plain_row(**given: Any) -> ResultRow:
     texts = {f.name: "x" for f in fields(ResultRow) if f.name in ROW_SCHEMA.names and f.type == "str"}
     numbers = {"resolution_px": 64, "identities": 3, "images_per_identity": 2, "seed": 0, "value": 1.5}
     return ResultRow(**{**texts, **numbers, "status": "ok", "origin": "measured", **given})
+
+
+MATCH_NUMBERS = {"match_target": 88.2, "match_tolerance": 0.5, "match_accuracy": 88.4, "match_seeds": 3}
+
+
+@pytest.mark.parametrize("name", MATCH_NUMBERS)
+def test_a_matched_row_says_to_what_and_how_near(name: str) -> None:
+    assert plain_row(matched=True, **MATCH_NUMBERS).matched
+    with pytest.raises(ValueError, match="row x of x is matched, and does not say to what and how near"):
+        plain_row(matched=True, **{**MATCH_NUMBERS, name: None})
 
 
 @settings(max_examples=60, deadline=None)
@@ -68,6 +81,14 @@ def test_columns_are_typed_as_the_fields_are() -> None:
     assert ROW_SCHEMA.field("seed") == pa.field("seed", pa.int64(), nullable=True)
     assert ROW_SCHEMA.field("value") == pa.field("value", pa.float64(), nullable=True)
     assert ROW_SCHEMA.field("n") == pa.field("n", pa.int64(), nullable=True)
+    assert ROW_SCHEMA.field("matched") == pa.field("matched", pa.bool_(), nullable=False)
+
+
+@pytest.mark.parametrize("field", fields(ResultRow), ids=lambda field: field.name)
+def test_what_came_after_schema_1_has_a_default_and_nothing_else_is_filled_in(field: Field[Any]) -> None:
+    came_later = field.name not in {column.name for column in SCHEMA_1}
+    assert (field.name in ADDED_SINCE_1) == came_later
+    assert not came_later or field.default is not MISSING
 
 
 @pytest.mark.parametrize(
@@ -76,9 +97,10 @@ def test_columns_are_typed_as_the_fields_are() -> None:
         ({"unit": 3}, "column 'unit' holds string"),
         ({"value": "high"}, "column 'value' holds double"),
         ({"seed": 2**63}, "column 'seed' holds int64"),
+        ({"matched": "yes", **MATCH_NUMBERS}, "column 'matched' holds bool"),
         ({"unit": None}, "column 'unit' must not be None; only resolution_px, identities"),
     ],
-    ids=["number as text", "text as number", "too large", "none"],
+    ids=["number as text", "text as number", "too large", "text as yes or no", "none"],
 )
 def test_a_value_its_column_cannot_hold_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -141,6 +163,7 @@ SCHEMA_1 = [
     *_numbers(pa.float64(), "wall_s", "peak_memory_mb"),
     *_numbers(pa.int64(), "queries"),
 ]
+NULLABLE_SINCE_3 = ("resolution_px", "identities", "images_per_identity", "seed")
 SCHEMA_2 = [
     *SCHEMA_1,
     *_texts("attack_params"),
@@ -149,13 +172,20 @@ SCHEMA_2 = [
     *_numbers(pa.int64(), "group_size"),
     *_texts("knn_reference"),
 ]
-OLDER = {1: SCHEMA_1, 2: SCHEMA_2}
+SCHEMA_3 = [
+    *[pa.field(c.name, c.type) if c.name in NULLABLE_SINCE_3 else c for c in SCHEMA_2],
+    *_texts("certainty", "stand_ins", "remark"),
+]
+OLDER = {1: SCHEMA_1, 2: SCHEMA_2, 3: SCHEMA_3}
 ADDED_IN_2: dict[str, Any] = {
     **{"attack_params": "", "evaluator_resolution_px": None, "resize": "", "counted": "", "group_size": None},
     **{"knn_reference": ""},
 }
 ADDED_IN_3: dict[str, Any] = {"certainty": "", "stand_ins": "", "remark": ""}
-DEFAULTS = {1: ADDED_IN_2 | ADDED_IN_3, 2: ADDED_IN_3}
+ADDED_IN_4: dict[str, Any] = {
+    **{"matched": False, "match_target": None, "match_tolerance": None, "match_accuracy": None, "match_seeds": None},
+}
+DEFAULTS = {1: ADDED_IN_2 | ADDED_IN_3 | ADDED_IN_4, 2: ADDED_IN_3 | ADDED_IN_4, 3: ADDED_IN_4}
 
 
 def old_file(version: int, columns: list[pa.Field] | None = None, **metadata: str) -> bytes:
@@ -176,7 +206,14 @@ def test_rows_of_an_older_schema_are_read_with_defaults_for_what_came_later(vers
 @pytest.mark.parametrize("version", OLDER)
 @pytest.mark.parametrize(
     "columns",
-    [["cell", "status"], ["seed", "status", "cell"], ["metric", "group_size"], ["certainty"], ["remark", "value"]],
+    [
+        ["cell", "status"],
+        ["seed", "status", "cell"],
+        ["metric", "group_size"],
+        ["certainty"],
+        ["remark", "value"],
+        ["match_target", "matched"],
+    ],
     ids="+".join,
 )
 def test_some_columns_of_an_older_file(version: int, columns: list[str]) -> None:
@@ -207,6 +244,11 @@ def test_an_older_file_with_another_type_is_not_ours(version: int, columns: list
         from_parquet(old_file(version, other), "old", columns)
 
 
+def test_a_file_that_has_a_later_column_with_another_type_is_not_ours() -> None:
+    with pytest.raises(UnreadableFile, match="expected the columns"):
+        from_parquet(old_file(3, [*SCHEMA_3, *_texts("matched")]), "old")
+
+
 def test_an_older_file_with_a_gap_in_a_column_that_has_none_is_not_ours() -> None:
     nullable = [pa.field(column.name, column.type) for column in SCHEMA_2]
     table = pa.Table.from_pylist([{"cell": None}], schema=pa.schema(nullable, metadata={SCHEMA_KEY: b"2"}))
@@ -224,7 +266,7 @@ def test_an_older_file_without_a_column_it_had_is_not_ours(column: str) -> None:
 
 def _example() -> ResultRow:
     """Every column with a value of its type that is no default."""
-    values: dict[type, Any] = {str: "measured", int: 3, float: 0.5}
+    values: dict[type, Any] = {str: "measured", int: 3, float: 0.5, bool: True}
     hints = get_type_hints(ResultRow)
     given = {f.name: values[(get_args(hints[f.name]) or (hints[f.name],))[0]] for f in fields(ResultRow)}
     return ResultRow(**{**given, "status": "ok"})

@@ -16,7 +16,7 @@ import pytest
 
 from midef.core import ArtifactKey
 from midef.storage import Store
-from sweep.plan import Node, Plan, Timing, make_plan, plan_text
+from sweep.plan import More, Node, Plan, Timing, extend_plan, make_plan, plan_text
 from sweep.rows import lost_rows, measured_rows
 from sweep.spec import PlannedCell, Sweep
 
@@ -241,6 +241,99 @@ def test_a_plan_of_chosen_cells_is_about_these(sweep_of: SweepOf) -> None:
     plan = make_plan(sweep, None, chosen=lambda c: c.cell.defense.name == "midre" and c.cell.seed == 1)
     assert len(plan.cells) == 1 and kinds(plan)["target"] == 1 and plan.unshared["scores"] == 1
     assert "= 1 cells of 4, as chosen: 0 done, 1 to do" in plan_text(plan)
+
+
+# --- a plan that grows ------------------------------------------------------------------------------------------------
+
+
+def of_kind(added: list[Node]) -> Counter[str]:
+    return Counter(node.recipe.kind for node in added)
+
+
+def test_an_added_recipe_brings_what_it_lacks_inputs_first(sweep_of: SweepOf, store: Store) -> None:
+    sweep = sweep_of(defenses=["none", "loft"])
+    plan = make_plan(sweep, store, chosen=lambda planned: False)
+    added = extend_plan(plan, More(recipes=[by_defense(sweep, "loft").recipes.target]), store)
+    assert [node.recipe.kind for node in added] == ["split", "target", "target"], "LoFt starts from an undefended one"
+    assert list(plan.nodes.values()) == added
+    assert_order(plan)
+
+
+def test_what_is_planned_is_shared_and_waited_for(sweep_of: SweepOf, store: Store) -> None:
+    sweep = sweep_of(defenses=["none", "midre"])
+    plan = make_plan(sweep, store, chosen=lambda planned: planned.cell.defense.name == "none")
+    target = by_defense(sweep, "midre").recipes.target
+    (added,) = extend_plan(plan, More(recipes=[target, target]), store)
+    assert added.key == target.key and added.needs == {recipe.key for recipe in target.inputs.values()}
+    assert extend_plan(plan, More(recipes=[target]), store) == []
+    assert_order(plan)
+
+
+def test_what_is_stored_is_neither_added_nor_waited_for(
+    sweep_of: SweepOf, store: Store, publish: Callable[..., None]
+) -> None:
+    """As after a node of the plan was built: it is still in the plan, and it is stored."""
+    sweep = sweep_of(defenses=["none", "midre"])
+    none, midre = (by_defense(sweep, label).recipes for label in ("none", "midre"))
+    plan = make_plan(sweep, store, chosen=lambda planned: planned.cell.defense.name == "none")
+    publish(none.private)
+    publish(none.target)
+    (added,) = extend_plan(plan, More(recipes=[none.target, midre.target]), store)
+    assert added.key == midre.target.key and added.needs == frozenset()
+    publish(midre.target)
+    assert extend_plan(make_plan(sweep, None, chosen=lambda planned: False), More(recipes=[midre.target]), store) == []
+
+
+def test_an_added_cell_is_completed_by_its_scores(sweep_of: SweepOf, store: Store) -> None:
+    sweep = sweep_of({"attack": ["gmi", "brep_mi"]}, defenses=["none", "midre"])
+    whole = make_plan(sweep, store)
+    plan = make_plan(sweep, store, chosen=lambda planned: planned == sweep.cells[0])
+    added = extend_plan(plan, More(cells=sweep.cells), store)
+    assert plan.nodes.keys() == whole.nodes.keys()
+    for key, node in plan.nodes.items():
+        assert (node.needs, node.cells) == (whole.nodes[key].needs, whole.nodes[key].cells)
+        assert node.remaining_s == whole.nodes[key].remaining_s, "as if it had been planned at once"
+    assert not any(node.urgent for node in added)
+    assert extend_plan(plan, More(cells=sweep.cells), store) == []
+    assert [len(n.cells) for n in plan.nodes.values() if n.recipe.kind == "scores"] == [1] * 4
+    assert_order(plan)
+
+
+def test_a_cell_of_stored_scores_and_a_refused_one_add_nothing(
+    sweep_of: SweepOf, store: Store, publish_cell: Callable[..., None], extra_defenses: None
+) -> None:
+    sweep = sweep_of(defenses=["none", "not_here"])
+    publish_cell(by_defense(sweep, "none"))
+    plan = make_plan(sweep, None, chosen=lambda planned: False)
+    assert by_defense(sweep, "not_here").refused
+    assert extend_plan(plan, More(cells=sweep.cells), store) == [] and not plan.nodes
+
+
+def test_what_is_asked_for_is_urgent_with_what_it_waits_for(sweep_of: SweepOf, store: Store) -> None:
+    sweep = sweep_of(defenses=["none", "midre"])
+    none, midre = (by_defense(sweep, label).recipes for label in ("none", "midre"))
+    plan = make_plan(sweep, store, chosen=lambda planned: planned.cell.defense.name == "none")
+    extend_plan(plan, More(recipes=[midre.target]), store)
+    assert {key for key, node in plan.nodes.items() if node.urgent} == {midre.target.key, none.private.key}
+    extend_plan(plan, More(recipes=[none.target]), store)
+    assert plan.nodes[none.target.key].urgent, "planned already, but now somebody waits for it"
+
+
+@pytest.mark.parametrize("planned_before", [True, False], ids=["like_the_plan", "like_the_store"])
+def test_added_nodes_are_timed_like_equal_work(
+    sweep_of: SweepOf, store: Store, publish: Callable[..., None], planned_before: bool
+) -> None:
+    publish(sweep_of(seeds=[9]).cells[0].recipes.target, wall_s=123.0)
+    plan = make_plan(sweep_of(), store, chosen=lambda planned: planned_before)
+    target = sweep_of(seeds=[5]).cells[0].recipes.target
+    added = extend_plan(plan, More(recipes=[target]), store)
+    assert added[-1].key == target.key and added[-1].expected_s == added[-1].remaining_s == 123.0
+
+
+def test_a_plan_without_a_store_can_be_extended(sweep_of: SweepOf) -> None:
+    sweep = sweep_of()
+    plan = make_plan(sweep, None, chosen=lambda planned: False)
+    assert of_kind(extend_plan(plan, More(cells=sweep.cells), None)) == kinds(make_plan(sweep, None))
 
 
 # --- the text ---------------------------------------------------------------------------------------------------------

@@ -63,6 +63,21 @@ def test_the_line_counts_every_node_once(plan: Plan, clock: Callable[[float], No
     )
 
 
+def test_nodes_that_were_added_count_like_the_others(plan: Plan) -> None:
+    more = {key: plan.nodes.pop(key) for key in [node.key for node in nodes(plan, "scores")]}
+    shown = Progress(plan, slots=2, stream=io.StringIO())
+    for node in list(plan.nodes.values()):
+        shown.done(node, seconds=3.0)
+    assert "waiting 0  failed 0  100 %" in shown.line()
+    shown.add(more.values())
+    total = len(plan.nodes) + len(more)
+    assert f"waiting {len(more)}  failed 0  {100 * len(plan.nodes) / total:3.0f} %  ETA unknown" in shown.line()
+    for node in more.values():
+        shown.started(node)
+        shown.done(node, seconds=2.0)
+    assert shown.line().startswith(f"done {total}  running 0  waiting 0  failed 0  100 %  ETA 0 s")
+
+
 def test_the_time_left_is_unknown_until_every_kind_of_work_was_timed(
     plan: Plan, clock: Callable[[float], None]
 ) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 import midef
 from midef.core import MissingArtifact
+from midef.core.match import Match
 from midef.metrics import METRICS
 from midef.storage import Store
 from sweep.rows import lost_rows, measured_rows
@@ -85,6 +88,35 @@ def test_a_lost_cell_has_every_metric_with_the_reason(planned: PlannedCell, stat
         assert row.value is None and row.cell == planned.cell.digest
         assert {name: getattr(row, name) for name in IDENTITY} == IDENTITY
         assert (row.unit, row.larger_is) == (METRICS.get(row.metric).unit, METRICS.get(row.metric).larger_is)
+
+
+MATCH = Match(target=88.2, tolerance=0.5, accuracy=88.4, seeds=3, is_matched=True)
+MATCHINGS = {
+    "nothing asked": (None, (False, None, None, None, None)),
+    "matched": (MATCH, (True, 88.2, 0.5, 88.4, 3)),
+    "not within the tolerance": (replace(MATCH, accuracy=84.1, is_matched=False), (False, 88.2, 0.5, 84.1, 3)),
+}
+
+
+@pytest.mark.parametrize(("match", "expected"), MATCHINGS.values(), ids=MATCHINGS)
+def test_every_row_says_what_the_cell_was_matched_to(
+    planned: PlannedCell,
+    store: Store,
+    publish_cell: Callable[..., None],
+    match: Match | None,
+    expected: tuple[Any, ...],
+) -> None:
+    matched = replace(planned, cell=replace(planned.cell, match=match))
+    publish_cell(matched)
+    rows = measured_rows("mine", matched, store)
+    for status in ("failed", "refused"):
+        rows += lost_rows("mine", matched, status=status, reason="broke")
+    assert {row.status for row in rows} == {"ok", "failed", "refused"}
+    for row in rows:
+        said = (row.matched, row.match_target, row.match_tolerance, row.match_accuracy, row.match_seeds)
+        assert said == expected
+        assert row.cell == matched.cell.digest
+    assert (matched.cell.digest == planned.cell.digest) == (match is None)
 
 
 def test_rows_survive_the_store(planned: PlannedCell, store: Store) -> None:

@@ -3,34 +3,48 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midef.core import ArtifactKey, Recipe
+from midef.core import Recipe
 from sweep.plan import Node, Plan
 from sweep.searcher import PlanSearcher
 
 
 def graph_of(needs: Mapping[int, set[int]], remaining_s: Mapping[int, float] | None = None) -> Plan:
     """A plan whose node i needs the nodes `needs[i]`, all smaller."""
-    recipes: dict[int, Recipe] = {}
-    nodes: dict[ArtifactKey, Node] = {}
+    nodes = {}
     for i in sorted(needs):
-        recipes[i] = Recipe("target", "made_up", {"number": i}, {str(j): recipes[j] for j in sorted(needs[i])})
-        node = Node(recipes[i], frozenset(recipes[j].key for j in needs[i]))
-        node.remaining_s = (remaining_s or {}).get(i, 1.0)
+        node = node_of(i, needs[i], (remaining_s or {}).get(i, 1.0))
         nodes[node.key] = node
     return Plan(None, nodes, [], [], [], [])  # type: ignore[arg-type]
 
 
-class Driver:
-    """Keeps what the searcher told its listeners, and which trial carries which node."""
+def recipe_of(i: int) -> Recipe:
+    return Recipe("target", "made_up", {"number": i})
 
-    def __init__(self, plan: Plan) -> None:
+
+def node_of(i: int, needs: AbstractSet[int] = frozenset(), remaining_s: float = 1.0, *, urgent: bool = False) -> Node:
+    needed = frozenset(recipe_of(j).key for j in needs)
+    return Node(recipe_of(i), needed, remaining_s=remaining_s, urgent=urgent)
+
+
+Grow = Callable[[int, str], Sequence[Node]]
+
+
+class Driver:
+    """Keeps what the searcher told its listeners, and which trial carries which node.
+
+    grow: the nodes to add when a node ended, by its number and the reason it was lost; None where the plan never grows.
+    """
+
+    def __init__(self, plan: Plan, grow: Grow | None = None) -> None:
+        self.grow = grow
         self.started: list[int] = []
         self.barred: set[int] = set()
         self.stored: set[int] = set()
@@ -45,6 +59,7 @@ class Driver:
             is_stored=lambda node: number(node) in self.stored,
             on_done=self._on_done,
             on_lost=self._on_lost,
+            grows=grow is not None,
         )
         self.trials = 0
 
@@ -56,10 +71,16 @@ class Driver:
         assert result["status"] == "ok"
         self.done.append(number(node))
         self.calls[number(node)] += 1
+        self._ask(node, "")
 
     def _on_lost(self, node: Node, state: str, reason: str) -> None:
         self.lost[number(node)] = (state, reason)
         self.calls[number(node)] += 1
+        self._ask(node, reason)
+
+    def _ask(self, node: Node, reason: str) -> None:
+        if self.grow is not None:
+            self.searcher.add(self.grow(number(node), reason))
 
     def suggest(self) -> int | str | None:
         """The next node's number, None or FINISHED."""
@@ -268,3 +289,130 @@ def test_a_node_that_worked_again_after_it_hung_says_why_it_failed() -> None:
     driver.searcher.explain(key, "")
     driver.complete(0, result={"status": "failed", "reason": "the loss became nan"})
     assert driver.lost == {0: ("failed", "the loss became nan")}
+
+
+# --- a plan that grows ------------------------------------------------------------------------------------------------
+
+
+def growing(plan: Plan, asked: Mapping[int, Sequence[Node]]) -> Driver:
+    """A driver that asks for `asked[i]` when node i ended."""
+    return Driver(plan, lambda i, reason: asked.get(i, ()))
+
+
+@settings(max_examples=120, deadline=None)
+@given(needs=graphs(), broken=st.sets(st.integers(0, 13), max_size=3), choice=st.randoms(), slots=st.integers(1, 4))
+def test_a_graph_that_grows_is_worked_off_like_one_that_was_known(
+    needs: dict[int, set[int]], broken: set[int], choice: Any, slots: int
+) -> None:
+    """The first node is known; whatever ends, built or not, brings the next few."""
+    later = [node_of(i, needs[i]) for i in sorted(needs)[1:]]
+
+    def grow(i: int, reason: str) -> Sequence[Node]:
+        return [later.pop(0) for _ in range(min(len(later), choice.randint(1, 3)))]
+
+    driver = Driver(graph_of({0: set()}), grow)
+    while True:
+        found: int | str | None = None
+        while len(driver.running) < slots and isinstance(found := driver.suggest(), int):
+            assert needs[found] <= set(driver.done), "handed out before its inputs were done"
+        if not driver.running:
+            break
+        assert found != PlanSearcher.FINISHED, "what runs may ask for more"
+        ended = choice.choice(sorted(driver.running.values()))
+        driver.complete(ended, result=OK if ended not in broken else {"status": "failed", "reason": "it broke"})
+    assert found == PlanSearcher.FINISHED and later == []
+    assert len(driver.started) == len(set(driver.started)), "a node was handed out twice"
+    assert set(driver.calls) == set(needs) and set(driver.calls.values()) == {1}, "every node ends once"
+    failed = broken & set(driver.started)
+    assert {i for i, (state, _) in driver.lost.items() if state == "blocked"} == below(needs, failed)
+    assert set(driver.done) == set(needs) - failed - below(needs, failed)
+
+
+def test_the_end_comes_when_nothing_runs_that_may_ask_for_more() -> None:
+    driver = growing(graph_of({0: set()}), {0: [node_of(1)]})
+    assert [driver.suggest(), driver.suggest()] == [0, None]
+    driver.complete(0, result=OK)
+    assert [driver.suggest(), driver.suggest()] == [1, None]
+    driver.complete(1, result=OK)
+    assert driver.suggest() == PlanSearcher.FINISHED
+
+
+def test_a_plan_that_does_not_grow_ends_when_all_is_handed_out() -> None:
+    driver = Driver(graph_of({0: set()}))
+    assert [driver.suggest(), driver.suggest()] == [0, PlanSearcher.FINISHED]
+
+
+def test_an_added_node_waits_for_what_runs_and_not_for_what_is_done() -> None:
+    driver = growing(graph_of({0: set(), 1: set()}, {0: 2.0}), {0: [node_of(2, {0, 1}), node_of(3, {0})]})
+    assert [driver.suggest(), driver.suggest()] == [0, 1]
+    driver.complete(0, result=OK)
+    assert [driver.suggest(), driver.suggest()] == [3, None]
+    driver.complete(1, result=OK)
+    assert [driver.suggest(), driver.suggest()] == [2, None]
+
+
+def test_added_nodes_stand_among_the_others_by_urgency_and_by_what_remains() -> None:
+    more = [node_of(5, remaining_s=7.0), node_of(6, remaining_s=1.0, urgent=True), node_of(7, {6}, 0.5, urgent=True)]
+    driver = growing(graph_of({0: set(), 1: set(), 2: set()}, {0: 99.0, 1: 9.0, 2: 5.0}), {0: more})
+    assert driver.suggest() == 0
+    driver.complete(0, result=OK)
+    assert driver.suggest() == 6
+    driver.complete(6, result=OK)
+    assert [driver.suggest() for _ in range(5)] == [7, 1, 5, 2, None]
+
+
+def test_a_node_that_waited_moves_up_when_it_became_urgent() -> None:
+    plan = graph_of({0: set(), 1: set(), 2: set()}, {0: 99.0, 1: 9.0, 2: 5.0})
+
+    def grow(i: int, reason: str) -> Sequence[Node]:
+        if i == 0:
+            plan.nodes[recipe_of(2).key].urgent = True
+        return ()
+
+    driver = Driver(plan, grow)
+    driver.suggest()
+    driver.complete(0, result=OK)
+    assert [driver.suggest(), driver.suggest()] == [2, 1]
+
+
+def test_a_lost_node_is_asked_about_with_its_reason_and_so_is_what_it_blocked() -> None:
+    said: list[tuple[int, str]] = []
+
+    def grow(i: int, reason: str) -> Sequence[Node]:
+        said.append((i, reason))
+        return [node_of(2)] if i == 0 else []
+
+    driver = Driver(graph_of({0: set(), 1: {0}}), grow)
+    driver.suggest()
+    driver.complete(0, result={"status": "failed", "reason": "the loss became nan"})
+    assert said == [(0, "the loss became nan"), (1, f"{recipe_of(0).key.short} failed: the loss became nan")]
+    assert driver.suggest() == 2, "another try is made, with other parameters"
+
+
+def test_what_needs_a_lost_node_is_lost_when_it_is_added() -> None:
+    driver = growing(graph_of({0: set(), 1: set(), 9: {0}}), {1: [node_of(2, {0}), node_of(3, {2}), node_of(4, {9})]})
+    driver.suggest(), driver.suggest()
+    driver.complete(0, result={"status": "failed", "reason": "the loss became nan"})
+    driver.complete(1, result=OK)
+    cause = ("blocked", f"{recipe_of(0).key.short} failed: the loss became nan")
+    assert {i: driver.lost[i] for i in (9, 2, 3, 4)} == dict.fromkeys((9, 2, 3, 4), cause)
+    assert driver.suggest() == PlanSearcher.FINISHED
+
+
+def test_after_a_stop_nothing_is_added() -> None:
+    driver = growing(graph_of({0: set()}), {0: [node_of(1)]})
+    driver.suggest()
+    driver.searcher.stop()
+    assert driver.suggest() == PlanSearcher.FINISHED
+    driver.complete(0, result=OK)
+    assert driver.suggest() == PlanSearcher.FINISHED and driver.started == [0]
+
+
+def test_what_needs_a_node_that_was_left_out_is_left_out() -> None:
+    driver = growing(graph_of({0: set(), 1: set()}, {0: 9.0}), {1: [node_of(2, {0}), node_of(3, {2}), node_of(4)]})
+    driver.barred = {0}
+    assert driver.suggest() == 1
+    driver.complete(1, result=OK)
+    assert driver.suggest() == 4
+    driver.complete(4, result=OK)
+    assert driver.suggest() == PlanSearcher.FINISHED and driver.lost == {}

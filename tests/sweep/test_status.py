@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from midef.core.match import MatchOutcome, MatchReport, MatchTraining
 from midef.storage import Store
+from midef.storage.matches import write_match
 from sweep import runner
 from sweep.rows import lost_rows, measured_rows
 from sweep.runs import DriverState, RunRecord, drivers, remove_dead
@@ -113,3 +115,19 @@ def test_only_dead_runs_of_the_sweep_are_removed(sweep: Sweep, store: Store) -> 
         record.beat("ab", {"pid": 1})
     assert remove_dead(store, sweep.digest) == 2
     assert sorted(path.split("/")[1] for path in store.location.files("runs") if "driver" in path) == ["alive", "other"]
+
+
+def test_a_matched_sweep_says_how_far_it_is(sweep: Sweep, store: Store) -> None:
+    training = MatchTraining(strength=0.4, seed=0, accuracy=88.0, phase="search", target_key="target/1")
+    about: dict[str, Any] = {"architecture": "vgg16_tiny", "private": "synthetic_faces", "setups": ("faces",)}
+    about |= {"target": 88.0, "target_text": "88 %", "tolerance": 0.5, "defense_name": "midre"}
+    outcomes = (
+        MatchOutcome(**about, defense="midre", state="matched", trainings=(training,)),
+        MatchOutcome(**about, defense="nls", state="undecided", reason="it is still being searched"),
+    )
+    write_match(store, MatchReport(sweep="m", digest="ab" * 20, profile="smoke", outcomes=outcomes, driver=sweep.digest))
+    RunRecord(store, "sweep-1").write(state_of(sweep))
+    text = text_of(store)
+    assert "m, matched: 1 matched, 1 undecided; 1 trainings" in text
+    assert text.index("m, matched") < text.index("running on head")
+    assert read_status(store).as_plain()["matches"][0]["states"] == {"matched": 1, "undecided": 1}

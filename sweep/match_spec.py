@@ -1,0 +1,74 @@
+"""What a person writes about accuracy matching."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_MINUS = re.compile(r"^(?P<defense>.+?)\s+-\s*(?P<points>\d+(?:\.\d*)?|\.\d+)\s*$")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class RangeSpec(_Strict):
+    """Both ends of the strengths to search, in place of the defense's own; what is left out stays."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+class MatchSpec(_Strict):
+    """Which accuracy every defense is brought to, on the select split.
+
+    target: percent; or a defense, whose accuracy it is (`none`, `midre(area_high=0.8)`); or a defense minus points
+    (`none - 2`, with blanks around the sign). tolerance: points. trainings: at most so many for each defense on each
+    network and data set, confirmations included. confirm: further seeds that the mean is taken over (default: the other
+    seeds of the sweep; two more where it has one). ranges: other ends of the strengths by the defense's name.
+    unmatched: a defense that cannot reach the target is attacked at its `closest` strength and marked, or not (`skip`).
+    """
+
+    target: float | str = "none"
+    tolerance: float = Field(default=0.5, gt=0, le=50)
+    trainings: int = Field(default=30, ge=3)
+    confirm: list[int] | None = None
+    ranges: dict[str, RangeSpec] = Field(default_factory=dict)
+    unmatched: Literal["closest", "skip"] = "closest"
+
+    @model_validator(mode="after")
+    def _percent(self) -> MatchSpec:
+        if isinstance(self.target, float | int) and not 0 < self.target <= 100:
+            raise ValueError(f"a target accuracy is a percentage above 0 and at most 100, got {self.target:g}")
+        return self
+
+    @property
+    def reference(self) -> tuple[str, float] | None:
+        """The defense whose accuracy is the target, and the points below it; None for a number."""
+        if not isinstance(self.target, str):
+            return None
+        found = _MINUS.match(self.target)
+        return (found["defense"].strip(), float(found["points"])) if found else (self.target.strip(), 0.0)
+
+    @property
+    def target_text(self) -> str:
+        """As it is asked for: `88.5 %`, `the accuracy of none`, `none minus 2 points`."""
+        if self.reference is None:
+            return f"{self.target:g} %"
+        defense, points = self.reference
+        return f"{defense} minus {points:g} points" if points else f"the accuracy of {defense}"
+
+
+class FrontSpec(_Strict):
+    """The whole front of one defense: accuracy up, attack accuracy down, over its strength.
+
+    defense: as in a sweep; its other parameters are kept. trials: targets to train and attack. sampler: `nsga2`, or
+    `tpe`, which needs fewer trials. together: asked for at once; for `nsga2` the size of a generation.
+    """
+
+    defense: str | dict[str, Any]
+    trials: int = Field(default=24, ge=2)
+    sampler: Literal["nsga2", "tpe"] = "tpe"
+    together: int = Field(default=6, ge=1)

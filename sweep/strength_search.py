@@ -1,0 +1,439 @@
+"""Finds the strength at which one defense has a given accuracy on the select split.
+
+A training is an ordinary target artifact, so whatever was trained before, by anybody, costs nothing. What was found is
+kept as trials of an Optuna study. The report split is not looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from midef.core.canonical import digest
+from midef.core.choice import Choice
+from midef.core.match import MatchOutcome, MatchTraining, Phase
+from midef.core.recipe import Recipe
+from midef.defenses._stack import choose_defense
+from sweep.hunts import Hunt, Request, Wanted
+from sweep.match_spec import MatchSpec
+from sweep.spec import Entry
+from sweep.strengths import Strength
+from sweep.studies import Studies, ask, quietly
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+PRIOR_NOISE = 0.4
+"""Points by which seeds are expected to differ, until some were seen; it counts as much as three differences seen."""
+PAIR_TRAININGS = 16
+"""At most so many of the trainings allowed go to a search over two strengths."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One defense on one network and data set, with the setups that attack it.
+
+    entries: those setups; all train the same target. seeds: the first is searched with, the mean is over all.
+    """
+
+    entries: tuple[Entry, ...]
+    written: Choice
+    strength: Strength | None
+    seeds: tuple[int, ...]
+    spec: MatchSpec
+
+    def target(self, choice: Choice, seed: int) -> Recipe:
+        """The recipe of the trained network."""
+        return self.entries[0].cell(choice, seed).recipes.target
+
+    def request(self, choice: Choice, strength: float | None, seeds: Iterable[int], phase: Phase) -> Request:
+        """Trainings of one strength that differ in the seed."""
+        return Request([Wanted(self.target(choice, seed), strength, seed, phase) for seed in seeds])
+
+    @cached_property
+    def side(self) -> str:
+        """Names network, data and training, whatever the defense."""
+        return self.entries[0].cell(NO_DEFENSE, self.seeds[0]).recipes.target.key.digest
+
+    def study_name(self, target: float) -> str:
+        """Says what is searched; the end tells apart what reads the same."""
+        assert self.strength is not None, "a defense without a strength has no study"
+        setup = self.entries[0].setup
+        content = {"defense": self.written.keyed, "tuning": self.strength.tuning, "side": self.side}
+        content |= {"seeds": self.seeds, "target": round(target, 4)}
+        where = f"{setup.target}, {setup.private.label}"
+        return f"{self.written.label} on {where} to {target:.2f} [{digest(content)[:10]}]"
+
+    def found(self, target: float | None, choice: Choice | None = None, **found: Any) -> Found:
+        """What was found, with what it was found for."""
+        setup, spec = self.entries[0].setup, self.spec
+        about: dict[str, Any] = {
+            "defense": self.written.label,
+            "defense_name": self.written.name,
+            "architecture": setup.target,
+            "private": setup.private.label,
+            "setups": tuple(entry.setup.id for entry in self.entries),
+            "target": target,
+            "target_text": spec.target_text,
+            "tolerance": spec.tolerance,
+        }
+        if self.strength is not None:
+            tuning = self.strength.tuning
+            about |= {"parameter": tuning.parameter, "low": tuning.low, "high": tuning.high, "scale": tuning.scale}
+            about |= {"larger_hides": tuning.larger_hides}
+        label = "" if choice is None else choice.label
+        return Found(MatchOutcome(**about, **found, chosen=label), choice)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search returns; choice: the defense at the strength that is handed on, None where there is none."""
+
+    outcome: MatchOutcome
+    choice: Choice | None
+
+
+NO_DEFENSE = choose_defense("none")
+
+
+@dataclass
+class Group:
+    """The trainings at one strength, one per seed."""
+
+    strength: float
+    trainings: dict[int, MatchTraining] = field(default_factory=dict)
+
+    @property
+    def diverged(self) -> bool:
+        return any(t.accuracy is None for t in self.trainings.values())
+
+    @property
+    def accuracy(self) -> float:
+        """Mean; a training that diverged counts as 0 %."""
+        return fmean(t.accuracy or 0.0 for t in self.trainings.values())
+
+    def missing(self, seeds: Sequence[int]) -> list[int]:
+        return [seed for seed in seeds if seed not in self.trainings]
+
+
+def groups_of(trainings: Iterable[MatchTraining]) -> list[Group]:
+    """Trainings by strength, in the order in which strengths were first tried."""
+    found: dict[float, Group] = {}
+    for t in trainings:
+        assert t.strength is not None, "only strengths are grouped"
+        found.setdefault(t.strength, Group(t.strength)).trainings[t.seed] = t
+    return list(found.values())
+
+
+def seed_noise(groups: Iterable[Sequence[float]]) -> float:
+    """Standard deviation between seeds, in points, pooled over groups of accuracies that differ in the seed alone.
+
+    Few differences say little, so `PRIOR_NOISE` counts as three of them.
+    """
+    squares, freedom = 3 * PRIOR_NOISE**2, 3.0
+    for values in groups:
+        if len(values) > 1:
+            mean = fmean(values)
+            squares += math.fsum((v - mean) ** 2 for v in values)
+            freedom += len(values) - 1
+    return math.sqrt(squares / freedom)
+
+
+def within_reach(known: Sequence[float], missing: int, target: float, tolerance: float) -> bool:
+    """Whether the mean can still come within the tolerance, whatever the missing accuracies turn out to be."""
+    count = len(known) + missing
+    low = math.fsum(known) / count
+    high = low + 100.0 * missing / count
+    return low <= target + tolerance and high >= target - tolerance
+
+
+def is_vain(group: Group, seeds: Sequence[int], target: float, tolerance: float, more: Sequence[float]) -> bool:
+    """Whether further trainings cannot bring the mean of a strength within the tolerance any more."""
+    known = [t.accuracy or 0.0 for t in group.trainings.values()] + list(more)
+    return not within_reach(known, len(seeds) - len(known), target, tolerance)
+
+
+def search(case: Case, target: float, studies: Studies, noise: float) -> Hunt:
+    """Find the strength whose accuracy, as a mean over the seeds, is within the tolerance of the target.
+
+    One training at a time with the first seed, until one is within the tolerance; then the further seeds, at once. The
+    mean decides; where it is not within the tolerance after all, the search goes on, and knows it.
+    """
+    strength, spec = case.strength, case.spec
+    assert strength is not None
+    from sweep.bracketing import BracketingSampler, assess, evaluations
+
+    name, distribution = strength.tuning.parameter, strength.distribution()
+    options: dict[str, Any] = {
+        "tolerance": spec.tolerance,
+        "noise": noise,
+        "start": strength.start,
+        "falls": strength.falls,
+    }
+    with quietly():
+        sampler = BracketingSampler(**options, seed=case.seeds[0])
+    about = {"defense": case.written.label, "target": target, "tolerance": spec.tolerance, "asked": spec.target_text}
+    study = studies.open(case.study_name(target), directions=["minimize"], sampler=sampler, about=about)
+    found: dict[str, Any] = {"study": study.study_name}
+    while True:
+        trainings = _trainings(study)
+        groups = groups_of(trainings)
+        left = spec.trainings - len(trainings)
+        found |= {"trainings": tuple(trainings), "ends": tuple(_ends(trainings, strength))}
+        hit = _matched(groups, case.seeds, target, spec.tolerance)
+        if hit is not None:
+            return case.found(target, state="matched", **found, **_chosen(case, hit))
+        doubtful = _to_confirm(groups, case.seeds, target, spec.tolerance)
+        assessment = assess(evaluations(study.get_trials(deepcopy=False), name, distribution), distribution, **options)
+        nearest = min(groups, key=lambda g: abs(g.accuracy - target), default=None)
+        if doubtful is None and assessment.state == "one sided" and nearest is not None:
+            off = abs(nearest.accuracy - target) - spec.tolerance
+            if off < 3 * noise / math.sqrt(len(nearest.trainings)) and nearest.missing(case.seeds):
+                doubtful = nearest  # the end is near enough that other seeds may reach it
+            else:
+                if strength.tuning.beside and strength.tuning.tied:
+                    hit = yield from search_pair(case, target, studies, left)
+                    found |= {"trainings": (*trainings, *hit.outcome.trainings)}
+                    if hit.outcome.state == "matched":
+                        whole = replace(hit.outcome, trainings=found["trainings"], ends=found["ends"])
+                        return Found(whole, hit.choice)
+                reason = _one_sided(strength, groups, target)
+                return case.found(target, state="unreachable", reason=reason, **found, **_chosen(case, nearest))
+        if assessment.state == "too coarse" and doubtful is None and nearest is not None:
+            reason = f"neighbouring values of {name} lie on both sides of the target, none within the tolerance"
+            return case.found(target, state="unreachable", reason=reason, **found, **_chosen(case, nearest))
+        needed = len(doubtful.missing(case.seeds)) if doubtful is not None else 1
+        if needed > left:
+            reason = f"the {spec.trainings} trainings allowed are spent" + (
+                "; accuracy is not monotone in the strength" if assessment.state == "not monotone" else ""
+            )
+            chosen = _chosen(case, nearest) if nearest is not None else {}
+            return case.found(target, state="undecided", reason=reason, **found, **chosen)
+        if doubtful is not None:
+            choice = strength.at(doubtful.strength)
+            missing = doubtful.missing(case.seeds)
+            request = case.request(choice, doubtful.strength, missing, "confirm")
+            answers = yield replace(request, is_vain=partial(is_vain, doubtful, case.seeds, target, spec.tolerance))
+            for answer in answers:
+                _record(study, answer, target, {name: distribution})
+        else:
+            trial = ask(study, {name: distribution})
+            value = strength.rounded(trial.params[name])
+            (answer,) = yield case.request(strength.at(value), value, case.seeds[:1], "search")
+            _tell(study, trial, answer, target)
+
+
+def search_pair(case: Case, target: float, studies: Studies, left: int) -> Hunt:
+    """Where the declared ray does not reach the target: both strengths at once, nearest to the target and hiding most.
+
+    Two objectives, |accuracy - target| down and hiding up, by Optuna's Gaussian processes; of what came within the
+    tolerance the one that hides most is confirmed, then the next.
+    """
+    import optuna
+    from optuna.samplers import GPSampler
+
+    strength, spec = case.strength, case.spec
+    assert strength is not None
+    name, distributions = strength.tuning.parameter, strength.distributions_beside()
+    with quietly():
+        sampler = GPSampler(seed=case.seeds[0], n_startup_trials=5, warn_independent_sampling=False)
+    study = studies.open(
+        f"{case.study_name(target)} (both strengths)", directions=["minimize", "maximize"], sampler=sampler
+    )
+    allowed = min(PAIR_TRAININGS, max(0, left))
+
+    def choice_of(trial: FrozenTrial) -> Choice:
+        beside = {other: trial.params[other] for other in strength.tuning.beside}
+        return strength.at(trial.params[name], **beside)
+
+    while True:
+        done = [t for t in study.get_trials(deepcopy=False) if t.state == optuna.trial.TrialState.COMPLETE]
+        trainings = [_training_of(t) for t in done]
+        found: dict[str, Any] = {"study": study.study_name, "trainings": tuple(trainings)}
+        by_number = {t.number: t for t in done}
+        seen: dict[int, Group] = {}
+        for t in done:
+            first = int(t.user_attrs.get("of", t.number))
+            group = seen.setdefault(first, Group(float(by_number[first].user_attrs["strength"])))
+            group.trainings[int(t.user_attrs["seed"])] = _training_of(t)
+        near = [
+            (number, group)
+            for number, group in seen.items()
+            if not group.diverged and abs(group.accuracy - target) <= spec.tolerance
+        ]
+        near.sort(key=lambda pair: -strength.hiding(pair[1].strength))
+        whole = [(number, group) for number, group in near if not group.missing(case.seeds)]
+        if whole:
+            number, group = whole[0]
+            chosen = _chosen(case, group, choice_of(by_number[number]))
+            return case.found(target, state="matched", **found, **chosen)
+        missing = near[0][1].missing(case.seeds) if near and len(seen) >= min(8, allowed) else []
+        if missing and len(done) + len(missing) <= allowed:
+            number, group = near[0]
+            choice = choice_of(by_number[number])
+            answers = yield case.request(choice, group.strength, missing, "confirm")
+            for answer in answers:
+                values = _values(answer, target, strength)
+                params = by_number[number].params
+                _add(study, answer, target, params, distributions, values, {"of": number})
+        elif len(done) >= allowed:
+            reason = f"neither along the ray nor with both strengths ({len(done)} trainings)"
+            return case.found(target, state="undecided", reason=reason, **found)
+        else:
+            trial = ask(study, distributions)
+            value = strength.rounded(trial.params[name])
+            choice = strength.at(value, **{other: trial.params[other] for other in strength.tuning.beside})
+            (answer,) = yield case.request(choice, value, case.seeds[:1], "search")
+            _note(trial, answer, target)
+            study.tell(trial, _values(answer, target, strength))
+
+
+def as_written(case: Case, target: float | None) -> Hunt:
+    """A defense without a strength, or the one that sets the target: its accuracy as it is, over the seeds."""
+    phase: Phase = "reference" if target is None else "confirm"
+    answers = yield case.request(case.written, None, case.seeds, phase)
+    known = [a.accuracy for a in answers if a.accuracy is not None]
+    found: dict[str, Any] = {"trainings": tuple(answers)}
+    if len(known) < len(answers):
+        reason = next(a.reason for a in answers if a.accuracy is None)
+        return case.found(target, state="failed", reason=reason, **found)
+    accuracy = fmean(known)
+    found |= {"choice": case.written, "accuracy": accuracy, "seeds": case.seeds}
+    if target is None or abs(accuracy - target) <= case.spec.tolerance:
+        return case.found(target, state="matched", **found)
+    reason = f"it has no strength to search and is {abs(accuracy - target):.2f} points {_side(accuracy, target)}"
+    return case.found(target, state="fixed", reason=reason, **found)
+
+
+def _side(accuracy: float, target: float) -> str:
+    return "above the target" if accuracy > target else "below the target"
+
+
+def _matched(groups: Sequence[Group], seeds: Sequence[int], target: float, tolerance: float) -> Group | None:
+    """The first strength that all seeds confirm."""
+    return next(
+        (g for g in groups if not g.missing(seeds) and not g.diverged and abs(g.accuracy - target) <= tolerance),
+        None,
+    )
+
+
+def _to_confirm(groups: Sequence[Group], seeds: Sequence[int], target: float, tolerance: float) -> Group | None:
+    """The strength to train with the further seeds: nearest of those whose mean is within the tolerance so far."""
+    near = [g for g in groups if g.missing(seeds) and not g.diverged and abs(g.accuracy - target) <= tolerance]
+    return min(near, key=lambda g: abs(g.accuracy - target), default=None)
+
+
+def _chosen(case: Case, group: Group, choice: Choice | None = None) -> dict[str, Any]:
+    assert case.strength is not None
+    choice = choice or case.strength.at(group.strength)
+    seeds = tuple(sorted(group.trainings))
+    return {"choice": choice, "strength": group.strength, "accuracy": group.accuracy, "seeds": seeds}
+
+
+def _ends(trainings: Sequence[MatchTraining], strength: Strength) -> list[MatchTraining]:
+    """What was trained at both ends of the range."""
+    return [t for end in (strength.tuning.low, strength.tuning.high) for t in trainings if t.strength == end]
+
+
+def _one_sided(strength: Strength, groups: Sequence[Group], target: float) -> str:
+    tuning = strength.tuning
+    at = {g.strength: g.accuracy for g in groups}
+    said = [f"{at[end]:.2f} % at {end:g}" for end in (tuning.low, tuning.high) if end in at]
+    return f"both ends of {tuning.parameter} lie {_side(groups[0].accuracy, target)}: {', '.join(said)}"
+
+
+# --- trials -----------------------------------------------------------------------------------------------------------
+
+
+def _trainings(study: Study) -> list[MatchTraining]:
+    """What a study knows, in the order of its trials."""
+    import optuna
+
+    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    return [_training_of(trial) for trial in complete]
+
+
+def _training_of(trial: FrozenTrial) -> MatchTraining:
+    said = trial.user_attrs
+    return MatchTraining(
+        strength=said["strength"],
+        seed=said["seed"],
+        accuracy=said["accuracy"],
+        phase=said["phase"],
+        target_key=said["target_key"],
+        reason=said["reason"],
+    )
+
+
+def _gap(answer: MatchTraining, target: float) -> float:
+    """Accuracy minus target; a training that diverged is as good as none."""
+    return (answer.accuracy or 0.0) - target
+
+
+def _attributes(answer: MatchTraining, target: float) -> dict[str, Any]:
+    from sweep.bracketing import GAP
+
+    return {
+        GAP: _gap(answer, target),
+        "strength": answer.strength,
+        "seed": answer.seed,
+        "accuracy": answer.accuracy,
+        "phase": answer.phase,
+        "target_key": answer.target_key,
+        "reason": answer.reason,
+    }
+
+
+def _note(trial: Any, answer: MatchTraining, target: float) -> None:
+    for key, value in _attributes(answer, target).items():
+        trial.set_user_attr(key, value)
+
+
+def _tell(study: Study, trial: Any, answer: MatchTraining, target: float) -> None:
+    _note(trial, answer, target)
+    study.tell(trial, abs(_gap(answer, target)))
+
+
+def _record(study: Study, answer: MatchTraining, target: float, distributions: Mapping[str, Any]) -> None:
+    """A training that no sampler proposed: another seed."""
+    (name,) = distributions
+    value = answer.strength
+    params = {name: int(value) if _is_whole(distributions[name]) else value}  # type: ignore[arg-type]
+    _add(study, answer, target, params, distributions, [abs(_gap(answer, target))], {})
+
+
+def _add(
+    study: Study,
+    answer: MatchTraining,
+    target: float,
+    params: Mapping[str, Any],
+    distributions: Mapping[str, Any],
+    values: Sequence[float],
+    more: Mapping[str, Any],
+) -> None:
+    import optuna
+
+    study.add_trial(
+        optuna.trial.create_trial(
+            params=dict(params),
+            distributions=dict(distributions),
+            values=list(values),
+            user_attrs={**_attributes(answer, target), **more},
+        )
+    )
+
+
+def _is_whole(distribution: Any) -> bool:
+    from optuna.distributions import IntDistribution
+
+    return isinstance(distribution, IntDistribution)
+
+
+def _values(answer: MatchTraining, target: float, strength: Strength) -> list[float]:
+    assert answer.strength is not None
+    return [abs(_gap(answer, target)), strength.hiding(answer.strength)]
