@@ -27,7 +27,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import optuna
@@ -51,8 +51,8 @@ class Problem:
     noise: Sequence[float]
 
 
-def logistic(z: float) -> float:
-    return float(1 / (1 + np.exp(-z)))
+def logistic(z: Any) -> Any:
+    return 1 / (1 + np.exp(-z))
 
 
 def problems(family: str, noise: float, count: int) -> list[Problem]:
@@ -69,16 +69,18 @@ def _problem(family: str, noise: float, rng: np.random.Generator) -> Problem:
     hump, c, w = rng.uniform(1, 6) if family == "hump" else 0.0, rng.uniform(0.1, 0.5), rng.uniform(0.08, 0.25)
     first, last = logistic(-k * m), logistic(k * (1 - m))
 
-    def accuracy(u: float) -> float:
+    def accuracy(u: Any) -> Any:
         fall = (logistic(k * (u - m)) - first) / (last - first)
-        return float(high - drop * fall + hump * np.exp(-(((u - c) / w) ** 2)))
+        return high - drop * fall + hump * np.exp(-(((u - c) / w) ** 2))
 
-    seen = [accuracy(u) for u in np.linspace(0, 1, 2001)]
+    seen = accuracy(np.linspace(0, 1, 2001))
     if is_gentle:
         target = high - drop * rng.uniform(0.1, 0.9)
     else:
-        target = rng.uniform(min(seen) + 0.5, max(seen) - (0.2 if family == "hump" else 0.5))
-    return Problem(accuracy=accuracy, target=target, noise=(noise * rng.standard_normal(CAP)).tolist())
+        target = rng.uniform(seen.min() + 0.5, seen.max() - (0.2 if family == "hump" else 0.5))
+    return Problem(
+        accuracy=lambda u: float(accuracy(u)), target=target, noise=(noise * rng.standard_normal(CAP)).tolist()
+    )
 
 
 # --- searches ---------------------------------------------------------------------------------------------------------

@@ -51,6 +51,11 @@ class Progress:
         """Nodes the plan did not have."""
         self.waiting.update((node.key, node) for node in nodes)
 
+    def drop(self, keys: Iterable[ArtifactKey]) -> None:
+        """Nodes that will not be built after all."""
+        for key in keys:
+            self.waiting.pop(key, None)
+
     def started(self, node: Node) -> None:
         """A node has its resources and works; said again of one that runs already, it changes nothing."""
         if self.waiting.pop(node.key, None) is not None:

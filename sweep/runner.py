@@ -381,6 +381,7 @@ class _Run:
         self.by_digest.update((node.key.digest, node) for node in added)
         self.progress.add(added)
         self.searcher.add(added)
+        self.progress.drop(self.searcher.withdraw(more.withdrawn))
 
     def write_rows(self, planned: PlannedCell) -> bool:
         """Write the rows of a cell that needs no work: it is refused, or its scores are stored."""
@@ -587,6 +588,29 @@ def _start_ray(options: RunOptions, *, with_dashboard: bool) -> None:
         "include_dashboard": with_dashboard,
         "object_store_memory": 150 * 2**20,  # nodes exchange files through the store, next to nothing through Ray
     }
+    for tries_left in reversed(range(_STARTS)):
+        try:
+            _start_own_ray(own, shared)
+            return
+        except Exception as error:  # Ray has no class of its own for this
+            if _START_TIMED_OUT not in str(error):
+                raise
+            ray.shutdown()
+            if not tries_left:
+                raise PreflightError(
+                    f"Ray could not be started in {_STARTS} tries of 30 s each: this machine is too busy, or Ray's "
+                    "processes die (see the logs under /tmp/ray/session_latest/logs); try again when it is quieter"
+                ) from error
+            log.warning("Ray's start timed out, as on a busy machine; trying again")
+
+
+_STARTS = 5
+_START_TIMED_OUT = "timed out during startup"
+
+
+def _start_own_ray(own: dict[str, Any], shared: dict[str, Any]) -> None:
+    import ray
+
     # Not address="auto": it also finds the private Ray of another sweep on this machine, and dies with it.
     try:
         ray.init(**own, **shared)

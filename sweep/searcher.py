@@ -95,6 +95,12 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         for node in blocked:
             self.on_lost(node, "blocked", self.lost[node.key])
 
+    def withdraw(self, keys: Sequence[ArtifactKey]) -> list[ArtifactKey]:
+        """Leave out what has not been handed out and nothing else waits for; returns what was."""
+        found = [key for key in keys if key in self.waiting and not self.dependants[key] & self.waiting]
+        self.waiting.difference_update(found)
+        return found
+
     def explain(self, key: ArtifactKey, reason: str) -> None:
         """Why the process of this node is about to die: known to who killed it only. "" once it works again."""
         self.explained[key] = reason

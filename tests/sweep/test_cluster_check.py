@@ -216,21 +216,19 @@ def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
     """The store, the findings, and the last words of one who has another token; Ray pretends the second has a GPU."""
     folder = tmp_path_factory.mktemp("cluster")
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "GLOO_", "NCCL_", "MIDEF_"))}
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(folder / "store")],
-        cwd=folder,
-        env={
-            **clean,
-            "PYTHONPATH": str(ROOT),
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": "a" * 64,
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "GLOO_SOCKET_IFNAME": "lo",
-        },
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    environment = {
+        **clean,
+        "PYTHONPATH": str(ROOT),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": "a" * 64,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
+    command = [sys.executable, "-c", PROGRAM, str(folder / "store")]
+    for _ in range(4):  # Ray waits 30 s for its own start, which a busy machine may not manage
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+        if "timed out during startup" not in done.stderr:
+            break
     assert done.returncode == 0, done.stderr[-3000:]
     findings, refused = [json.loads(line) for line in done.stdout.strip().splitlines()[-2:]]
     return folder / "store", {f["text"]: f["ok"] for f in findings}, refused

@@ -11,7 +11,7 @@ import pytest
 from midef.core import ArtifactKey, PreflightError, Recipe, StoreError
 from midef.storage import Store
 from sweep import runner
-from sweep.plan import More, Node, Plan, make_plan
+from sweep.plan import More, Node, Plan, extend_plan, make_plan
 from sweep.runner import RunOptions, failure_text, prepare, run_plan
 
 OK = {"status": "ok", "reason": ""}
@@ -348,6 +348,60 @@ def test_too_little_space_for_what_is_added_ends_the_run(
 def test_an_empty_plan_asks_for_nothing(sweep_of: SweepOf, store: Store, tune: FakeTune) -> None:
     asks = Asks({})
     assert run_plan(plan_of(sweep_of(), store), store, RunOptions(), asks).built == 0 and asks.said == []
+
+
+def test_what_is_withdrawn_is_not_built(sweep_of: SweepOf, store: Store, tune: FakeTune) -> None:
+    sweep = sweep_of(defenses=["none", "midre", "nls"])
+    targets = {c.cell.defense.name: c.recipes.target for c in sweep.cells}
+    both = [targets["midre"], targets["nls"]]
+    plan = make_plan(sweep, store, chosen=lambda planned: False)
+    extend_plan(plan, More(recipes=[targets["none"]]), store)
+    ended: list[str] = []
+
+    def grow(node: Node, reason: str) -> More:
+        """Two are asked for; when the first of them is there, neither is wanted any more."""
+        if node.recipe.kind != "target":
+            return More()
+        ended.append(defense_of(node.recipe))
+        return More(recipes=both) if len(ended) == 1 else More(withdrawn=[recipe.key for recipe in both])
+
+    outcome = run_plan(plan, store, RunOptions(), grow)
+    assert len(ended) == 2 and ended[0] == "none"
+    assert outcome.built == 3 and sum(store.artifacts.has(recipe.key) for recipe in both) == 1
+
+
+@pytest.mark.parametrize("failures", [0, 2, 9])
+def test_a_start_of_ray_that_times_out_is_tried_again(failures: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    calls: list[str] = []
+
+    def init(**given: Any) -> None:
+        calls.append("init")
+        if calls.count("init") <= failures:
+            raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: calls.append("shutdown"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if failures < 5:
+        runner._start_ray(RunOptions(), with_dashboard=False)
+        assert calls == ["init", "shutdown"] * failures + ["init"]
+    else:
+        with pytest.raises(PreflightError, match="5 tries"):
+            runner._start_ray(RunOptions(), with_dashboard=False)
+
+
+def test_any_other_failure_of_ray_s_start_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def init(**given: Any) -> None:
+        raise RuntimeError("no room in /dev/shm")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(RuntimeError, match="no room"):
+        runner._start_ray(RunOptions(), with_dashboard=False)
 
 
 # --- the budget, and what can never run -------------------------------------------------------------------------------

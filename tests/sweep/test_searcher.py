@@ -416,3 +416,16 @@ def test_what_needs_a_node_that_was_left_out_is_left_out() -> None:
     assert driver.suggest() == 4
     driver.complete(4, result=OK)
     assert driver.suggest() == PlanSearcher.FINISHED and driver.lost == {}
+
+
+def test_what_is_withdrawn_is_left_out_unless_it_runs_or_something_waits_for_it() -> None:
+    driver = growing(graph_of({0: set(), 1: set(), 2: set(), 3: {2}}, {0: 9.0}), {})
+    assert driver.suggest() == 0
+    keys = {i: recipe_of(i).key for i in range(4)}
+    assert driver.searcher.withdraw([keys[0], keys[1], keys[2]]) == [keys[1]]
+    driver.complete(0, result=OK)
+    assert driver.suggest() == 2
+    driver.complete(2, result=OK)
+    assert driver.suggest() == 3
+    driver.complete(3, result=OK)
+    assert driver.suggest() == PlanSearcher.FINISHED and driver.started == [0, 2, 3]

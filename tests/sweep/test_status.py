@@ -125,7 +125,9 @@ def test_a_matched_sweep_says_how_far_it_is(sweep: Sweep, store: Store) -> None:
         MatchOutcome(**about, defense="midre", state="matched", trainings=(training,)),
         MatchOutcome(**about, defense="nls", state="undecided", reason="it is still being searched"),
     )
-    write_match(store, MatchReport(sweep="m", digest="ab" * 20, profile="smoke", outcomes=outcomes, driver=sweep.digest))
+    write_match(
+        store, MatchReport(sweep="m", digest="ab" * 20, profile="smoke", outcomes=outcomes, driver=sweep.digest)
+    )
     RunRecord(store, "sweep-1").write(state_of(sweep))
     text = text_of(store)
     assert "m, matched: 1 matched, 1 undecided; 1 trainings" in text
