@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -38,7 +38,7 @@ GAP = "gap"
 
 CERTAIN = 0.99
 """Posterior probability of a sign from which an evaluation may be the end of a bracket."""
-CLIP, ROUGH_SD = 60.0, 15.0
+CLIP, ROUGH_SD = 60.0, 30.0
 """Larger gaps (a diverged training, a model that only guesses) count as this much, give or take."""
 LEAST_SD = 0.03
 """Percentage points by which the regression may miss an evaluation without noise; conditions its matrix."""
@@ -399,6 +399,32 @@ def is_monotone(gaps: Sequence[float], variances: Sequence[float]) -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class Curve:
+    """The regression of some evaluations, to be asked about single strengths."""
+
+    scale: _Scale
+    predict: Callable[[Floats], Posterior]
+
+    def at(self, strength: float) -> tuple[Floats, Floats, Floats]:
+        """Means and standard deviations of the noiseless gap there, and the weight of each pair [H]."""
+        found = self.predict(np.array([self.scale.at(strength)]))
+        return found.means[:, 0], found.sds[:, 0], found.weights
+
+    def best_chance(self, tolerance: float, noise: float) -> float:
+        """The largest probability, over the range, that an accuracy of this noise matches."""
+        return float(self.predict(self.scale.places(0.0, 1.0)).within(tolerance, noise=noise).max())
+
+
+def as_curve(
+    evaluations: Sequence[Evaluation], distribution: BaseDistribution, *, noise: float, falls: bool = True
+) -> Curve:
+    """The regression through at least one evaluation; arguments as for `assess`."""
+    scale = _Scale(_numeric("the strength", distribution))
+    search = _Search(evaluations, scale, tolerance=math.inf, noise=noise, falls=falls)
+    return Curve(scale, search.predict)
+
+
 # --- the next strength ------------------------------------------------------------------------------------------------
 
 
@@ -447,10 +473,10 @@ class _Search:
         is_far = np.abs(self.gaps) >= CLIP
         counts = np.array([e.count for e in evaluations])
         self.variances = noise**2 / counts + np.where(is_far, ROUGH_SD, LEAST_SD) ** 2
-        below = self._regress(self.at).below(0.0)
+        below = self.predict(self.at).below(0.0)
         self.signs = np.where(is_far, np.sign(self.gaps), 1.0 * (below < 1 - CERTAIN) - (below > CERTAIN))
 
-    def _regress(self, places: Floats) -> Posterior:
+    def predict(self, places: Floats) -> Posterior:
         return regress(self.at, self.gaps, self.variances, places, falls=self.falls)
 
     def assess(self) -> Assessment:
@@ -516,7 +542,7 @@ class _Search:
             return Assessment(state="open", bracket=None, next=missing[0], how="end")
         expected, _ = self._most_probable(0.0, 1.0)
         if expected is None or len(self.at) > STEPS:
-            below = self._regress(np.array([self.scale.at(end) for end in missing])).below(0.0)
+            below = self.predict(np.array([self.scale.at(end) for end in missing])).below(0.0)
             end = missing[int((below if self.gaps[0] > 0 else -below).argmax())]  # where the sign most likely changes
             return Assessment(state="open", bracket=None, next=end, how="end")
         at, first, last = self.scale.at(expected), float(self.at[0]), float(self.at[-1])
@@ -539,7 +565,7 @@ class _Search:
     def _most_probable(self, low: float, high: float) -> tuple[float | None, float]:
         """The new strength between two places that most probably matches, and with which probability."""
         places = self.scale.places(low, high)
-        chances = self._regress(places).within(self.tolerance, noise=self.noise)
+        chances = self.predict(places).within(self.tolerance, noise=self.noise)
         if self.scale.step is not None:
             chances = np.where(np.isin(places, self.at), -1.0, chances)
         for best in np.argsort(-chances, kind="stable"):

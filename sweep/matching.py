@@ -24,7 +24,7 @@ from sweep.hunts import Hunts
 from sweep.match_spec import MatchSpec
 from sweep.plan import More, Node
 from sweep.spec import PlannedCell, Sweep
-from sweep.strength_search import Case, Found, as_written, search, seed_noise
+from sweep.strength_search import Case, Found, as_written, search, so_far
 from sweep.strengths import Strength, match_problems
 from sweep.studies import JOURNAL, Studies
 
@@ -38,7 +38,7 @@ class _Side:
     reference: Case | None
     cases: list[Case]
     target: float | None = None
-    noise: float = 0.0
+    known: tuple[tuple[float, ...], ...] = ()
 
 
 class Matching:
@@ -126,14 +126,14 @@ class Matching:
         cells, self._cells = self._cells, []
         return replace(more, cells=[*more.cells, *cells])
 
-    def _set_target(self, name: str, target: float, noise: float | None = None) -> None:
+    def _set_target(self, name: str, target: float, known: Sequence[float] = ()) -> None:
         side = self.sides[name]
-        side.target, side.noise = target, seed_noise([]) if noise is None else noise
+        side.target, side.known = target, (tuple(known),)
         for i, case in enumerate(side.cases):
             if case.strength is None or _is_reference(case, side):
                 hunt = as_written(case, target)
             else:
-                hunt = search(case, target, self.studies, side.noise)
+                hunt = search(case, target, self.studies, side.known)
             self.hunts.start(f"case/{name}/{i}", hunt)
 
     def _on_end(self, name: str, found: Any) -> None:
@@ -160,7 +160,7 @@ class Matching:
             return
         assert self.spec.reference is not None
         accuracies = [t.accuracy for t in outcome.trainings]
-        self._set_target(name, outcome.accuracy - self.spec.reference[1], seed_noise([accuracies]))
+        self._set_target(name, outcome.accuracy - self.spec.reference[1], accuracies)
 
     def _decide(self, name: str, case: Case, found: Found) -> None:
         if found.choice is not None:
@@ -231,7 +231,9 @@ class Matching:
         for name, side in self.sides.items():
             for i, case in enumerate(side.cases):
                 found = self.found.get(f"case/{name}/{i}")
-                if found is None:
+                if found is None and case.strength is not None and side.target is not None:
+                    found = so_far(case, side.target, self.studies)
+                elif found is None:
                     found = case.found(side.target, state="undecided", reason="it is still being searched")
                 outcomes.append(found.outcome)
         return MatchReport(
@@ -274,11 +276,23 @@ def _is_undefended(choice: Choice) -> bool:
 
 def match_text(report: MatchReport) -> str:
     """Target, reached, error and trainings of every search, as a table."""
-    columns = ("defense", "network, data", "state", "chosen", "target", "reached", "error", "report", "trainings")
+    columns = (
+        "defense",
+        "network, data",
+        "state",
+        "chosen",
+        "target",
+        "reached",
+        "error",
+        "seeds' sd",
+        "report",
+        "trainings",
+    )
     lines: list[Sequence[str]] = [columns]
     for o in report.outcomes:
         error = "-" if o.gap is None else f"{o.gap:+.2f}"
-        numbers = [_percent(o.target), _percent(o.accuracy), error, _percent(o.report_accuracy), str(len(o.trainings))]
+        numbers = [_percent(o.target), _percent(o.accuracy), error, _percent(o.noise), _percent(o.report_accuracy)]
+        numbers.append(str(len(o.trainings)))
         lines.append([o.defense, f"{o.architecture}, {o.private}", o.state, o.chosen or "-", *numbers])
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     text = ["  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() for line in lines]

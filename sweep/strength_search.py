@@ -13,6 +13,9 @@ from functools import cached_property, partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from scipy.special import ndtr
+
 from midef.core.canonical import digest
 from midef.core.choice import Choice
 from midef.core.match import MatchOutcome, MatchTraining, Phase
@@ -28,8 +31,12 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
+    from sweep.bracketing import Evaluation
+
 PRIOR_NOISE = 0.4
 """Points by which seeds are expected to differ, until some were seen; it counts as much as three differences seen."""
+LEAST_CHANCE = 0.05
+"""Further seeds are not trained for a smaller probability of a match."""
 PAIR_TRAININGS = 16
 """At most so many of the trainings allowed go to a search over two strengths."""
 
@@ -113,9 +120,13 @@ class Group:
         return any(t.accuracy is None for t in self.trainings.values())
 
     @property
+    def accuracies(self) -> list[float]:
+        return [t.accuracy or 0.0 for t in self.trainings.values()]
+
+    @property
     def accuracy(self) -> float:
         """Mean; a training that diverged counts as 0 %."""
-        return fmean(t.accuracy or 0.0 for t in self.trainings.values())
+        return fmean(self.accuracies)
 
     def missing(self, seeds: Sequence[int]) -> list[int]:
         return [seed for seed in seeds if seed not in self.trainings]
@@ -154,78 +165,113 @@ def within_reach(known: Sequence[float], missing: int, target: float, tolerance:
 
 def is_vain(group: Group, seeds: Sequence[int], target: float, tolerance: float, more: Sequence[float]) -> bool:
     """Whether further trainings cannot bring the mean of a strength within the tolerance any more."""
-    known = [t.accuracy or 0.0 for t in group.trainings.values()] + list(more)
+    known = [*group.accuracies, *more]
     return not within_reach(known, len(seeds) - len(known), target, tolerance)
 
 
-def search(case: Case, target: float, studies: Studies, noise: float) -> Hunt:
+def _is_open(group: Group, seeds: Sequence[int], target: float, tolerance: float) -> bool:
+    """Whether seeds are missing that could still bring the mean within the tolerance."""
+    return bool(group.missing(seeds)) and not group.diverged and not is_vain(group, seeds, target, tolerance, [])
+
+
+def search(case: Case, target: float, studies: Studies, known: Sequence[Sequence[float]]) -> Hunt:
     """Find the strength whose accuracy, as a mean over the seeds, is within the tolerance of the target.
 
-    One training at a time with the first seed, until one is within the tolerance; then the further seeds, at once. The
-    mean decides; where it is not within the tolerance after all, the search goes on, and knows it.
+    New strengths are trained with the first seed. Whenever the further seeds of a strength promise more matches per
+    training than a new strength does, they are trained instead; the mean decides. Where seeds differ by much less than
+    the tolerance, that is as soon as one training is within it; where they differ by more, earlier.
+
+    known: accuracies that differ in the seed alone, of other defenses on this network: how much seeds differ.
     """
     strength, spec = case.strength, case.spec
     assert strength is not None
     from sweep.bracketing import BracketingSampler, assess, evaluations
 
     name, distribution = strength.tuning.parameter, strength.distribution()
-    options: dict[str, Any] = {
-        "tolerance": spec.tolerance,
-        "noise": noise,
-        "start": strength.start,
-        "falls": strength.falls,
-    }
-    with quietly():
-        sampler = BracketingSampler(**options, seed=case.seeds[0])
     about = {"defense": case.written.label, "target": target, "tolerance": spec.tolerance, "asked": spec.target_text}
+    with quietly():
+        sampler = BracketingSampler(seed=case.seeds[0])
     study = studies.open(case.study_name(target), directions=["minimize"], sampler=sampler, about=about)
     found: dict[str, Any] = {"study": study.study_name}
     while True:
-        trainings = _trainings(study)
+        trainings = trainings_of(study)
         groups = groups_of(trainings)
         left = spec.trainings - len(trainings)
-        found |= {"trainings": tuple(trainings), "ends": tuple(_ends(trainings, strength))}
+        noise = seed_noise([*known, *(g.accuracies for g in groups if not g.diverged)])
+        found |= {"trainings": tuple(trainings), "ends": tuple(_ends(trainings, strength)), "noise": noise}
         hit = _matched(groups, case.seeds, target, spec.tolerance)
         if hit is not None:
             return case.found(target, state="matched", **found, **_chosen(case, hit))
-        doubtful = _to_confirm(groups, case.seeds, target, spec.tolerance)
-        assessment = assess(evaluations(study.get_trials(deepcopy=False), name, distribution), distribution, **options)
+        options: dict[str, Any] = {"tolerance": spec.tolerance, "noise": noise}
+        options |= {"start": strength.start, "falls": strength.falls}
+        seen = evaluations(study.get_trials(deepcopy=False), name, distribution)
+        assessment = assess(seen, distribution, **options)
+        doubtful, chance = _worth_more_seeds(case, groups, seen, target, noise)
         nearest = min(groups, key=lambda g: abs(g.accuracy - target), default=None)
-        if doubtful is None and assessment.state == "one sided" and nearest is not None:
-            off = abs(nearest.accuracy - target) - spec.tolerance
-            if off < 3 * noise / math.sqrt(len(nearest.trainings)) and nearest.missing(case.seeds):
-                doubtful = nearest  # the end is near enough that other seeds may reach it
-            else:
-                if strength.tuning.beside and strength.tuning.tied:
-                    hit = yield from search_pair(case, target, studies, left)
-                    found |= {"trainings": (*trainings, *hit.outcome.trainings)}
-                    if hit.outcome.state == "matched":
-                        whole = replace(hit.outcome, trainings=found["trainings"], ends=found["ends"])
-                        return Found(whole, hit.choice)
-                reason = _one_sided(strength, groups, target)
-                return case.found(target, state="unreachable", reason=reason, **found, **_chosen(case, nearest))
-        if assessment.state == "too coarse" and doubtful is None and nearest is not None:
-            reason = f"neighbouring values of {name} lie on both sides of the target, none within the tolerance"
+        if doubtful is None and nearest is not None and assessment.state in ("one sided", "too coarse"):
+            reason = _one_sided(strength, groups, target)
+            if assessment.state == "too coarse":
+                reason = f"neighbouring values of {name} lie on both sides of the target, none within the tolerance"
+            elif strength.tuning.beside and strength.tuning.tied:
+                both = yield from search_pair(case, target, studies, left)
+                found |= {"trainings": (*trainings, *both.outcome.trainings)}
+                if both.outcome.state == "matched":
+                    return Found(replace(both.outcome, **found), both.choice)
+                reason += f"; {both.outcome.reason}"
             return case.found(target, state="unreachable", reason=reason, **found, **_chosen(case, nearest))
-        needed = len(doubtful.missing(case.seeds)) if doubtful is not None else 1
-        if needed > left:
-            reason = f"the {spec.trainings} trainings allowed are spent" + (
-                "; accuracy is not monotone in the strength" if assessment.state == "not monotone" else ""
-            )
-            chosen = _chosen(case, nearest) if nearest is not None else {}
+        if doubtful is None and assessment.next is not None:
+            same = next((g for g in groups if g.strength == strength.rounded(assessment.next)), None)
+            if same is not None and not _is_open(same, case.seeds, target, spec.tolerance):
+                reason = f"every value of {name} near the target was trained with every seed"
+                return case.found(target, state="unreachable", reason=reason, **found, **_chosen(case, same))
+            doubtful = same
+        missing = [] if doubtful is None else doubtful.missing(case.seeds)[: None if chance >= 0.5 else 1]
+        if max(1, len(missing)) > left:
+            chosen = {} if nearest is None else _chosen(case, nearest)
+            reason = _spent(spec, noise, len(case.seeds), is_monotone=assessment.state != "not monotone")
             return case.found(target, state="undecided", reason=reason, **found, **chosen)
         if doubtful is not None:
-            choice = strength.at(doubtful.strength)
-            missing = doubtful.missing(case.seeds)
-            request = case.request(choice, doubtful.strength, missing, "confirm")
+            request = case.request(strength.at(doubtful.strength), doubtful.strength, missing, "confirm")
             answers = yield replace(request, is_vain=partial(is_vain, doubtful, case.seeds, target, spec.tolerance))
             for answer in answers:
                 _record(study, answer, target, {name: distribution})
         else:
+            with quietly():
+                study.sampler = BracketingSampler(**options, seed=case.seeds[0])
             trial = ask(study, {name: distribution})
             value = strength.rounded(trial.params[name])
             (answer,) = yield case.request(strength.at(value), value, case.seeds[:1], "search")
             _tell(study, trial, answer, target)
+
+
+def _worth_more_seeds(
+    case: Case, groups: Sequence[Group], seen: Sequence[Evaluation], target: float, noise: float
+) -> tuple[Group | None, float]:
+    """The strength whose further seeds promise most, if they promise more matches per training than a new strength
+    would, and with which probability its mean then matches.
+
+    Where the first training of a strength is within the tolerance, and seeds differ by less, that is a lot.
+    """
+    from sweep.bracketing import as_curve
+
+    count, tolerance = len(case.seeds), case.spec.tolerance
+    assert case.strength is not None
+    open_ones = [g for g in groups if _is_open(g, case.seeds, target, tolerance)]
+    if not open_ones:
+        return None, 0.0
+    curve = as_curve(seen, case.strength.distribution(), noise=noise, falls=case.strength.falls)
+    best, promise, chance = None, 0.0, 0.0
+    for group in open_ones:
+        gaps, missing = [a - target for a in group.accuracies], len(group.missing(case.seeds))
+        means, sds, weights = curve.at(group.strength)
+        spread = np.sqrt((missing * sds) ** 2 + missing * noise**2) / count
+        middle = (math.fsum(gaps) + missing * means) / count
+        p = float(weights @ (ndtr((tolerance - middle) / spread) - ndtr((-tolerance - middle) / spread)))
+        if p / missing > promise:
+            best, promise, chance = group, p / missing, p
+    if chance < LEAST_CHANCE or promise < curve.best_chance(tolerance, noise / math.sqrt(count)) / count:
+        return None, 0.0
+    return best, chance
 
 
 def search_pair(case: Case, target: float, studies: Studies, left: int) -> Hunt:
@@ -293,6 +339,15 @@ def search_pair(case: Case, target: float, studies: Studies, left: int) -> Hunt:
             study.tell(trial, _values(answer, target, strength))
 
 
+def so_far(case: Case, target: float, studies: Studies) -> Found:
+    """What a search that has not ended knows."""
+    study = studies.look(case.study_name(target))
+    trainings = tuple(trainings_of(study)) if study is not None else ()
+    name = "" if study is None else study.study_name
+    reason = "it is still being searched"
+    return case.found(target, state="undecided", reason=reason, trainings=trainings, study=name)
+
+
 def as_written(case: Case, target: float | None) -> Hunt:
     """A defense without a strength, or the one that sets the target: its accuracy as it is, over the seeds."""
     phase: Phase = "reference" if target is None else "confirm"
@@ -322,10 +377,16 @@ def _matched(groups: Sequence[Group], seeds: Sequence[int], target: float, toler
     )
 
 
-def _to_confirm(groups: Sequence[Group], seeds: Sequence[int], target: float, tolerance: float) -> Group | None:
-    """The strength to train with the further seeds: nearest of those whose mean is within the tolerance so far."""
-    near = [g for g in groups if g.missing(seeds) and not g.diverged and abs(g.accuracy - target) <= tolerance]
-    return min(near, key=lambda g: abs(g.accuracy - target), default=None)
+def _spent(spec: MatchSpec, noise: float, seeds: int, *, is_monotone: bool) -> str:
+    reason = f"the {spec.trainings} trainings allowed are spent"
+    if not is_monotone:
+        reason += "; accuracy is not monotone in the strength"
+    if noise > spec.tolerance * math.sqrt(seeds):
+        reason += (
+            f"; seeds differ by {noise:.1f} points (standard deviation), so that a mean of {seeds} is seldom within "
+            f"{spec.tolerance:g} of anything: allow more, or confirm with more seeds"
+        )
+    return reason
 
 
 def _chosen(case: Case, group: Group, choice: Choice | None = None) -> dict[str, Any]:
@@ -350,7 +411,7 @@ def _one_sided(strength: Strength, groups: Sequence[Group], target: float) -> st
 # --- trials -----------------------------------------------------------------------------------------------------------
 
 
-def _trainings(study: Study) -> list[MatchTraining]:
+def trainings_of(study: Study) -> list[MatchTraining]:
     """What a study knows, in the order of its trials."""
     import optuna
 

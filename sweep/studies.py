@@ -60,6 +60,15 @@ class Studies:
                 study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         return study
 
+    def look(self, name: str) -> Study | None:
+        """The study of this name as it is; None if there is none."""
+        import optuna
+
+        try:
+            return optuna.load_study(study_name=name, storage=self.storage)
+        except KeyError:
+            return None
+
     def save(self) -> None:
         """Put the journal back where it belongs; on a disk it is there already."""
         if self.location.local is None and self.path.exists():

@@ -52,7 +52,8 @@ class MatchOutcome:
     allowed were spent, or matching was interrupted; `failed`. reason: of any other state than `matched`.
     chosen: the defense at the strength that is handed to the attacks (of an unreachable target the nearest one), ""
     where there is none; accuracy: its mean over `seeds`; report_accuracy: the same on the report split, looked at for
-    the chosen strength alone. setups: ids of the setups that use it. study: its name among the Optuna studies.
+    the chosen strength alone. noise: standard deviation between seeds, points, over all that is known. setups: ids of
+    the setups that use it. study: its name among the Optuna studies.
     """
 
     defense: str
@@ -74,6 +75,7 @@ class MatchOutcome:
     strength: float | None = None
     accuracy: float | None = None
     report_accuracy: float | None = None
+    noise: float | None = None
     seeds: tuple[int, ...] = ()
     ends: tuple[MatchTraining, ...] = ()
     trainings: tuple[MatchTraining, ...] = ()

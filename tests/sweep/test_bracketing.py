@@ -319,7 +319,7 @@ def test_a_sign_change_is_followed_although_the_curve_is_not_monotone() -> None:
 
 def test_a_diverged_training_leaves_the_regression_alone() -> None:
     answer = look(LINEAR, (0.2, 4.0), (0.4, 2.0), (1.0, -1e6))
-    assert answer.bracket == (0.4, 1.0) and answer.next is not None and 0.4 < answer.next < 0.75
+    assert answer.bracket == (0.4, 1.0) and answer.next is not None and 0.48 < answer.next < 0.75
 
 
 def test_one_sided_needs_both_ends_and_a_monotone_curve() -> None:
@@ -462,12 +462,23 @@ def test_the_fallback_is_not_taken_at_its_word_when_it_repeats() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-def test_the_default_fallback_repeats_with_its_seed() -> None:
-    first, second = (
-        study_of(BracketingSampler(seed=5), LOG, *NOT_MONOTONE).ask({"strength": LOG}).params["strength"]
-        for _ in range(2)
-    )
-    assert first == second and 0.01 <= first <= 10 and first not in dict(NOT_MONOTONE)
+def test_the_default_fallback_finds_something_new() -> None:
+    strength = study_of(BracketingSampler(seed=5), LOG, *NOT_MONOTONE).ask({"strength": LOG}).params["strength"]
+    assert 0.01 <= strength <= 10 and strength not in dict(NOT_MONOTONE)
+
+
+def test_the_default_fallback_is_seeded_anew_for_each_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+
+    def record(*, seed: int, n_startup_trials: int) -> Spy:
+        seeds.append(seed)
+        return Spy(0.7)
+
+    monkeypatch.setattr(optuna.samplers, "GPSampler", record)
+    study = study_of(BracketingSampler(seed=5), LOG, *NOT_MONOTONE)
+    study.ask({"strength": LOG})
+    study.ask({"strength": LOG})
+    assert seeds == [8, 9]
 
 
 def test_what_it_cannot_search_is_refused() -> None:
