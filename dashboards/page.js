@@ -174,7 +174,7 @@
     return tr;
   }
 
-  const PLAIN = ["delta", "queries", "wall_s", "seeds", "knn_distance", "published", "matched"];
+  const PLAIN = ["delta", "attack_drop", "queries", "wall_s", "seeds", "knn_distance", "published", "matched"];
 
   function drawTable() {
     const s = state.setup;

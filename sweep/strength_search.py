@@ -24,7 +24,7 @@ from midef.defenses._stack import choose_defense
 from sweep.hunts import Hunt, Request, Wanted
 from sweep.match_spec import MatchSpec
 from sweep.spec import Entry
-from sweep.strengths import Strength
+from sweep.strengths import Strength, significant
 from sweep.studies import Studies, ask, quietly
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def search(case: Case, target: float, studies: Studies, known: Sequence[Sequence
                 reason += f"; {both.outcome.reason}"
             return case.found(target, state="unreachable", reason=reason, **found, **_chosen(case, nearest))
         if doubtful is None and assessment.next is not None:
-            same = next((g for g in groups if g.strength == strength.rounded(assessment.next)), None)
+            same = next((g for g in groups if g.strength == assessment.next), None)
             if same is not None and not _is_open(same, case.seeds, target, spec.tolerance):
                 reason = f"every value of {name} near the target was trained with every seed"
                 return case.found(target, state="unreachable", reason=reason, **found, **_chosen(case, same))
@@ -239,7 +239,7 @@ def search(case: Case, target: float, studies: Studies, known: Sequence[Sequence
             with quietly():
                 study.sampler = BracketingSampler(**options, seed=case.seeds[0])
             trial = ask(study, {name: distribution})
-            value = strength.rounded(trial.params[name])
+            value = float(trial.params[name])
             (answer,) = yield case.request(strength.at(value), value, case.seeds[:1], "search")
             _tell(study, trial, answer, target)
 
@@ -294,8 +294,8 @@ def search_pair(case: Case, target: float, studies: Studies, left: int) -> Hunt:
     allowed = min(PAIR_TRAININGS, max(0, left))
 
     def choice_of(trial: FrozenTrial) -> Choice:
-        beside = {other: trial.params[other] for other in strength.tuning.beside}
-        return strength.at(trial.params[name], **beside)
+        beside = {other: significant(trial.params[other]) for other in strength.tuning.beside}
+        return strength.at(strength.rounded(trial.params[name]), **beside)
 
     while True:
         done = [t for t in study.get_trials(deepcopy=False) if t.state == optuna.trial.TrialState.COMPLETE]
@@ -333,7 +333,7 @@ def search_pair(case: Case, target: float, studies: Studies, left: int) -> Hunt:
         else:
             trial = ask(study, distributions)
             value = strength.rounded(trial.params[name])
-            choice = strength.at(value, **{other: trial.params[other] for other in strength.tuning.beside})
+            choice = choice_of(trial)
             (answer,) = yield case.request(choice, value, case.seeds[:1], "search")
             _note(trial, answer, target)
             study.tell(trial, _values(answer, target, strength))

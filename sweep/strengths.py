@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 DIGITS = 4
-"""Significant digits of a strength: labels stay readable, and nobody can tell strengths apart that differ by less."""
+"""Significant digits of a strength: labels stay readable. The sampler takes more where seeds leave no choice."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,15 @@ class Strength:
         return self.tuning.larger_hides
 
     def at(self, strength: float, **beside: float) -> Choice:
-        """The defense at a strength, rounded to 4 significant digits.
+        """The defense at a strength.
 
-        beside: second strengths, in place of what is tied to the first.
+        beside: second strengths, in place of what is tied to the first, which is rounded to 4 significant digits.
 
         Raises:
             SpecError: if the defense does not accept it.
         """
-        values: dict[str, Any] = self.tuning.params(self.rounded(strength))
-        values |= {name: significant(value) for name, value in beside.items()}
+        values: dict[str, Any] = {name: significant(v) for name, v in self.tuning.params(strength).items()}
+        values |= {**beside, self.tuning.parameter: strength}
         if self.is_whole:
             values[self.tuning.parameter] = int(values[self.tuning.parameter])
         parts = list(remake_defense(self.written).parts())
@@ -101,7 +101,7 @@ class Strength:
         return choose_defense({STACK: [{"name": c.name, **c.params} for c in chosen]})
 
     def rounded(self, strength: float) -> float:
-        """The nearest strength that is tried: a whole number, or 4 significant digits; never outside the range."""
+        """The nearest readable strength: a whole number, or 4 significant digits; never outside the range."""
         value = float(round(strength)) if self.is_whole else significant(strength)
         return min(max(value, self.tuning.low), self.tuning.high)
 
