@@ -63,15 +63,19 @@ def build(store_uri: str, out: Path, sweep: str | None = None, with_private_exem
 
     Raises:
         StoreError: if there is no store, or it cannot be read.
-        SpecError: if the store knows no sweep of this name.
+        SpecError: if the store knows no sweep of this name, neither planned nor matched.
     """
     from midef.storage import Store, rows_of_sweep
     from midef.storage.published import read_published
 
     store = Store.open(store_uri, create=False)
     stored = store.results.read()
-    rows = rows_of_sweep(store, sweep) if store.sweeps.sweeps() else stored
-    matching, warnings = _matching(store, sweep, rows)
+    reports, warnings = _reports(store)
+    if sweep is not None and sweep not in _planned(store) and any(report.sweep == sweep for report in reports):
+        rows: Sequence[ResultRow] = []  # its strengths are searched, nothing is attacked yet
+    else:
+        rows = rows_of_sweep(store, sweep) if store.sweeps.sweeps() else stored
+    matching = _matching(store, sweep, rows, reports)
     return build_page(
         rows,
         store.artifacts.fetch,
@@ -138,20 +142,31 @@ def build_page(
     return BuildReport(out / "index.html", len(written), size, time.perf_counter() - start, len(rows), tuple(said))
 
 
-def _matching(store: Any, sweep: str | None, rows: Sequence[ResultRow]) -> tuple[MatchReport | None, tuple[str, ...]]:
-    """The latest report of the sweep that is shown, and a warning where it cannot be read."""
+def _reports(store: Any) -> tuple[list[MatchReport], tuple[str, ...]]:
+    """What accuracy matching found, latest first, and a warning where it cannot be read."""
     from midef.storage.matches import read_matches
 
-    names = {sweep} if sweep else _latest_plan(store) or {row.sweep for row in rows}
     try:
-        return next((report for report in read_matches(store) if not names or report.sweep in names), None), ()
+        return read_matches(store), ()
     except StoreError as error:
-        return None, (f"accuracy matching is not shown: {error}",)
+        return [], (f"accuracy matching is not shown: {error}",)
 
 
-def _latest_plan(store: Any) -> set[str]:
-    """The name of the sweep that was planned last; empty without a plan."""
-    return {json.loads(store.sweeps.read_manifest(digest).spec_json)["name"] for digest, _ in store.sweeps.sweeps()[:1]}
+def _matching(
+    store: Any, sweep: str | None, rows: Sequence[ResultRow], reports: Sequence[MatchReport]
+) -> MatchReport | None:
+    """The latest report of the sweep that is shown; where its rows were matched, of the one they were matched by."""
+    names = {sweep} if sweep else set(_planned(store)[:1]) or {row.sweep for row in rows}
+    own = [report for report in reports if not names or report.sweep in names]
+    shown = {round(row.match_target, 4) for row in rows if row.match_target is not None}
+    if shown:
+        own = [r for r in own if shown & {round(o.target, 4) for o in r.outcomes if o.target is not None}]
+    return next(iter(own), None)
+
+
+def _planned(store: Any) -> list[str]:
+    """The names of the sweeps that were planned, latest first."""
+    return [json.loads(store.sweeps.read_manifest(digest).spec_json)["name"] for digest, _ in store.sweeps.sweeps()]
 
 
 def _unfinished(store: Any, stored: Sequence[ResultRow], rows: Sequence[ResultRow]) -> int | None:

@@ -166,7 +166,8 @@ class BracketingSampler(BaseSampler):  # type: ignore[misc]
         return int(strength) if isinstance(distribution, IntDistribution) else float(strength)
 
     def _fall_back(self, study: Study, trial: FrozenTrial, name: str, distribution: Numeric) -> float:
-        sampler = self.fallback or self._default_fallback(trial.number)
+        told = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+        sampler = self.fallback or self._default_fallback(told)
         space = {key: value for key, value in sampler.infer_relative_search_space(study, trial).items() if key == name}
         drawn = sampler.sample_relative(study, trial, space).get(name) if space else None
         if drawn is None:
@@ -178,11 +179,11 @@ class BracketingSampler(BaseSampler):  # type: ignore[misc]
         near = (scale.new_near(place, 0.0, 1.0, taken) for place in (at, *sorted(places, key=lambda p: abs(p - at))))
         return next((strength for strength in near if strength is not None), scale.exactly(at))
 
-    def _default_fallback(self, number: int) -> BaseSampler:
-        """A new one for each trial: its random state would not survive a reload of the study."""
+    def _default_fallback(self, told: int) -> BaseSampler:
+        """A new one for each trial, from what is known alone: a search that was killed proposes the same again."""
         from optuna.samplers import GPSampler  # imports torch
 
-        return GPSampler(seed=None if self.seed is None else self.seed + number, n_startup_trials=0)
+        return GPSampler(seed=None if self.seed is None else self.seed + told, n_startup_trials=0)
 
     @override
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:

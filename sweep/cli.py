@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ CHECKED = (
     *("torch", "torchvision", "timm", "opacus", "opencv-python-headless"),
     *("ray", "optuna", "pyarrow", "pandas", "plotly"),
 )
+RETRY = "try cells that failed before again"
 LISTED = ("defenses", "attacks", "priors", "datasets", "architectures", "metrics", "profiles", "sweeps", "published")
 
 
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--json", action="store_true", help="for programs")
     run = add("run", "run a sweep; what is stored is not done again", _run, config=True)
     for verb in (plan, run):
-        verb.add_argument("--retry-failed", action="store_true", help="try cells that failed before again")
+        verb.add_argument("--retry-failed", action="store_true", help=RETRY)
         verb.add_argument(
             "--only", action="append", default=[], metavar="KEY=VALUE", help="cells to do: defense=midre (repeatable)"
         )
@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     match.add_argument("--target", help="percent, a defense, or `none - 2` (default: the sweep's, else none)")
     match.add_argument("--tolerance", type=float, help="points (default: the sweep's, else 0.5)")
     match.add_argument("--trainings", type=_positive, help="at most, for each defense (default: the sweep's, else 30)")
+    match.add_argument("--retry-failed", action="store_true", help=RETRY)
     match.add_argument("--no-attack", action="store_true", help="search only")
     match.add_argument("--front", metavar="DEFENSE", help="instead: accuracy and attack accuracy over its strength")
     for verb in (run, retry, match):
@@ -231,10 +232,11 @@ def _plan(options: argparse.Namespace) -> int:
     from sweep.selection import choose_cells
 
     sweep = _sweep(options)
-    if sweep.spec.match is not None:
-        from sweep.matching import asked_text
-
-        _say(asked_text(sweep))
+    if sweep.spec.match is not None or sweep.spec.front is not None:
+        given = [f"--{n.replace('_', '-')}" for n in ("json", "expand", "only", "retry_failed") if vars(options)[n]]
+        if given:
+            raise SpecError(f"midef plan of a sweep that is matched takes no {', '.join(given)}")
+        _say(_asked_text(sweep))
         return EXIT_OK
     chosen = choose_cells(sweep, options.only)
     plan = make_plan(sweep, _existing_store(options.store), retry_failed=options.retry_failed, chosen=chosen)
@@ -261,11 +263,19 @@ def _run(options: argparse.Namespace) -> int:
     from midef.storage import Store
     from sweep.selection import choose_cells
 
-    sweep = _sweep(options)
-    if sweep.spec.match is not None or sweep.spec.front is not None:
-        raise SpecError(f"sweep {sweep.name} says what to match its defenses to; run `midef match` with it")
+    sweep = _unmatched(_sweep(options))
     chosen = choose_cells(sweep, options.only)
     return _run_cells(sweep, Store.open(options.store), options, chosen, retry_failed=options.retry_failed)
+
+
+def _unmatched(sweep: Any) -> Any:
+    """The sweep, unless its strengths are still to be found."""
+    if sweep.spec.match is not None or sweep.spec.front is not None:
+        raise SpecError(
+            f"sweep {sweep.name} says what to match its defenses to; run `midef match` with it (--retry-failed tries "
+            "cells that failed again)"
+        )
+    return sweep
 
 
 def _retry(options: argparse.Namespace) -> int:
@@ -273,7 +283,7 @@ def _retry(options: argparse.Namespace) -> int:
     from midef.storage import Store
     from sweep.selection import choose_failed
 
-    sweep = _sweep(options)
+    sweep = _unmatched(_sweep(options))
     store = Store.open(options.store, create=False)
     reasons = {row.cell: row.reason for row in store.results.read() if row.status == "failed"}
     chosen = choose_failed(sweep, options.filter, store.results.cells(), reasons)
@@ -343,23 +353,34 @@ def _run_options(options: argparse.Namespace) -> Any:
     )
 
 
+def _asked_text(sweep: Any) -> str:
+    """What `midef match` would search; says all that is wrong with it."""
+    if sweep.spec.front is not None:
+        from sweep.front import Asked
+
+        return Asked.of(sweep).text
+    from sweep.matching import asked_text
+
+    return asked_text(sweep)
+
+
 def _match(options: argparse.Namespace) -> int:
     """Search the strengths, attacking what is found meanwhile; then whatever the ordinary plan still lacks."""
     from midef.storage import Store
-    from sweep.matching import Matching, asked_text, match_text, undecided
-    from sweep.plan import Plan, everything, extend_plan
+    from sweep.matching import Matching, match_text, undecided
+    from sweep.plan import everything, start_growing
     from sweep.runner import failure_text, run_plan
     from sweep.spec import resolve
 
     sweep = resolve(_with_match_options(_spec(options), options))
-    if sweep.spec.front is not None:
-        return _front(sweep, options)
-    asked = asked_text(sweep)  # says all that is wrong before a store is made
+    asked = _asked_text(sweep)  # says all that is wrong before a store is made
     store = Store.open(options.store)
-    matching = Matching(sweep, store, with_attacks=not options.no_attack)
     _say(asked)
-    plan = Plan(sweep, {}, [], [], [], [])
-    extend_plan(plan, matching.begin(), store)
+    if sweep.spec.front is not None:
+        return _front(sweep, store, options)
+    retry_failed = options.retry_failed
+    matching = Matching(sweep, store, with_attacks=not options.no_attack, retry_failed=retry_failed)
+    plan = start_growing(sweep, matching.begin(), store, matching.grow)
     matching.write()
     outcome = run_plan(plan, store, _run_options(options), grow=matching.grow)
     matching.write()
@@ -368,47 +389,49 @@ def _match(options: argparse.Namespace) -> int:
     _say(match_text(report))
     if outcome.failed:
         _say(f"failed:\n{failure_text(outcome)}")
-    if outcome.stopped:
-        return _stopped(outcome.stopped)
     code = EXIT_FAILURES if undecided(report.outcomes) else EXIT_OK
-    if options.no_attack or not matching.is_decided:
-        return code
+    if outcome.stopped or options.no_attack or not matching.is_decided:
+        if options.dashboard:
+            _build_dashboard(options.store, options.out, sweep.name, with_private_exemplars=False)
+        return _stopped(outcome.stopped) if outcome.stopped else code
     _say("")
-    return max(code, _run_cells(matching.matched_sweep(), store, options, everything, retry_failed=False))
+    return max(code, _run_cells(matching.matched_sweep(), store, options, everything, retry_failed=retry_failed))
 
 
 def _with_match_options(spec: Any, options: argparse.Namespace) -> Any:
-    """The specification with what the command line says about matching."""
+    """The specification with what the command line says about matching.
+
+    Raises:
+        SpecError: for what cannot be, and for options that say nothing about a front.
+    """
     from pydantic import ValidationError
 
     from sweep.match_spec import FrontSpec, MatchSpec
 
     given = {n: v for n in ("target", "tolerance", "trainings") if (v := vars(options)[n]) is not None}
-    if "target" in given:
-        with suppress(ValueError):  # of a defense
-            given["target"] = float(given["target"])
+    useless = [f"--{name}" for name in given] + (["--no-attack"] if options.no_attack else [])
+    if useless and (options.front or spec.front):
+        raise SpecError(f"the front of a defense is searched without a target: leave {', '.join(useless)} out")
     try:
         if options.front:
             written = spec.front.model_dump(exclude_unset=True) if spec.front else {}
             return spec.model_copy(update={"front": FrontSpec(**{**written, "defense": options.front})})
+        if spec.front:
+            return spec
         written = spec.match.model_dump(exclude_unset=True) if spec.match else {}
         return spec.model_copy(update={"match": MatchSpec(**{**written, **given})})
     except ValidationError as error:
         raise SpecError([f"match.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]) from None
 
 
-def _front(sweep: Any, options: argparse.Namespace) -> int:
+def _front(sweep: Any, store: Any, options: argparse.Namespace) -> int:
     """Search the front of one defense, then show every strength that was tried."""
-    from midef.storage import Store
     from sweep.front import FrontSearch, front_text
-    from sweep.plan import Plan, everything, extend_plan
+    from sweep.plan import everything, start_growing
     from sweep.runner import failure_text, run_plan
 
-    store = Store.open(options.store)
     front = FrontSearch(sweep, store)
-    _say(front.asked_text())
-    plan = Plan(sweep, {}, [], [], [], [])
-    extend_plan(plan, front.begin(), store)
+    plan = start_growing(sweep, front.begin(), store, front.grow)
     outcome = run_plan(plan, store, _run_options(options), grow=front.grow)
     _say("")
     _say(front_text(front))
@@ -417,7 +440,8 @@ def _front(sweep: Any, options: argparse.Namespace) -> int:
     if outcome.stopped:
         return _stopped(outcome.stopped)
     _say("")
-    return _run_cells(front.tried_sweep(), store, options, everything, retry_failed=False)
+    code = EXIT_FAILURES if front.failed else EXIT_OK
+    return max(code, _run_cells(front.tried_sweep(), store, options, everything, retry_failed=options.retry_failed))
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -430,7 +454,7 @@ def _status(options: argparse.Namespace) -> int:
     while True:
         status = read_status(store)
         _say(json.dumps(status.as_plain(), indent=1) if options.json else status_text(status))
-        if not options.watch or not any(s.driver and s.driver.is_alive for s in status.sweeps):
+        if not options.watch or not status.is_at_work:
             return EXIT_OK
         time.sleep(_WATCH_S)
         _say("")

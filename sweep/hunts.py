@@ -76,6 +76,8 @@ class Hunts:
         self.lost: dict[ArtifactKey, str] = {}
         self.asked: set[ArtifactKey] = set()
         """Artifacts that were not stored when a search asked for them."""
+        self.built: set[ArtifactKey] = set()
+        """Those of them that are stored now."""
         self._recipes: list[Recipe] = []
         self._cells: list[PlannedCell] = []
         self._vain: list[ArtifactKey] = []
@@ -95,6 +97,8 @@ class Hunts:
         """A node ended, `lost` says why if it is not stored: go on wherever a search waited for it."""
         if lost:
             self.lost[node.key] = lost
+        elif node.key in self.asked:
+            self.built.add(node.key)
         for name, pending in list(self.pending.items()):
             if any(w.key == node.key for w in pending.request.wanted) and self._is_answered(pending.request):
                 del self.pending[name]
@@ -114,7 +118,7 @@ class Hunts:
             return
         self.pending[name] = _Pending(hunt, request)
         for wanted in request.wanted:
-            if wanted.key in self.lost or self.store.artifacts.has(wanted.key):
+            if self._answer(wanted) is not None:
                 continue
             self.asked.add(wanted.key)
             if wanted.cell is None:
@@ -144,9 +148,8 @@ class Hunts:
         """What came of a training, None while nothing did."""
         about: dict[str, Any] = {"strength": wanted.strength, "seed": wanted.seed, "phase": wanted.phase}
         about["target_key"] = str(wanted.target.key)
-        if wanted.key in self.lost:
-            return MatchTraining(**about, accuracy=None, reason=self.lost[wanted.key])
         if not self.store.artifacts.has(wanted.key):
-            return None
+            lost = self.lost.get(wanted.key)
+            return None if lost is None else MatchTraining(**about, accuracy=None, reason=lost)
         facts = self.store.artifacts.meta(wanted.target.key)["facts"]
         return MatchTraining(**about, accuracy=float(facts["select_accuracy"]))

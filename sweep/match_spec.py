@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 _MINUS = re.compile(r"^(?P<defense>.+?)\s+-\s*(?P<points>\d+(?:\.\d*)?|\.\d+)\s*$")
 
@@ -25,9 +26,10 @@ class MatchSpec(_Strict):
     """Which accuracy every defense is brought to, on the select split.
 
     target: percent; or a defense, whose accuracy it is (`none`, `midre(area_high=0.8)`); or a defense minus points
-    (`none - 2`, with blanks around the sign). tolerance: points. trainings: at most so many for each defense on each
-    network and data set, confirmations included. confirm: further seeds that the mean is taken over (default: the other
-    seeds of the sweep; two more where it has one). ranges: other ends of the strengths by the defense's name.
+    (`none - 2`, with a blank before the sign). tolerance: points. trainings: at most so many for each defense on each
+    network and data set, confirmations included. confirm: further seeds that the mean is taken over, beside the sweep's
+    (default: none; two where the sweep has one). ranges: other ends of the strengths, by the defense as written or by
+    its name.
     unmatched: a defense that cannot reach the target is attacked at its `closest` strength and marked, or not (`skip`).
     """
 
@@ -38,11 +40,25 @@ class MatchSpec(_Strict):
     ranges: dict[str, RangeSpec] = Field(default_factory=dict)
     unmatched: Literal["closest", "skip"] = "closest"
 
-    @model_validator(mode="after")
-    def _percent(self) -> MatchSpec:
-        if isinstance(self.target, float | int) and not 0 < self.target <= 100:
-            raise ValueError(f"a target accuracy is a percentage above 0 and at most 100, got {self.target:g}")
-        return self
+    @field_validator("target", mode="before")
+    @classmethod
+    def _number(cls, target: Any) -> Any:
+        """A percentage that was written in quotes, or on the command line."""
+        if isinstance(target, bool):
+            raise ValueError("a target is a percentage or a defense; YAML reads yes, no, on and off as truth values")
+        if isinstance(target, str):
+            with suppress(ValueError):  # of a defense
+                return float(target)
+        return target
+
+    @field_validator("target")
+    @classmethod
+    def _percent(cls, target: float | str) -> float | str:
+        if isinstance(target, float) and not 0 < target <= 100:
+            raise ValueError(f"a target accuracy is a percentage above 0 and at most 100, got {target:g}")
+        if isinstance(target, str) and (found := _MINUS.match(target)) and float(found["points"]) >= 100:
+            raise ValueError(f"a target below that of a defense is less than 100 points below it, got {target!r}")
+        return target
 
     @property
     def reference(self) -> tuple[str, float] | None:
@@ -63,6 +79,9 @@ class MatchSpec(_Strict):
 
 class FrontSpec(_Strict):
     """The whole front of one defense: accuracy up, attack accuracy down, over its strength.
+
+    Where a sweep says `front` and `match`, the front is searched and nothing is matched; of `match`, `ranges` still say
+    which strengths there are.
 
     defense: as in a sweep; its other parameters are kept. trials: targets to train and attack. sampler: `nsga2`, or
     `tpe`, which needs fewer trials. together: asked for at once; for `nsga2` the size of a generation.

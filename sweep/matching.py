@@ -24,7 +24,7 @@ from sweep.hunts import Hunts
 from sweep.match_spec import MatchSpec
 from sweep.plan import More, Node
 from sweep.spec import PlannedCell, Sweep
-from sweep.strength_search import Case, Found, as_written, search, so_far
+from sweep.strength_search import NO_DEFENSE, Case, Found, as_written, search, so_far
 from sweep.strengths import Strength, match_problems
 from sweep.studies import JOURNAL, Studies
 
@@ -42,19 +42,21 @@ class _Side:
 
 
 class Matching:
-    """Brings the defenses of a sweep to one accuracy. with_attacks: hand what was found to the attacks.
+    """Brings the defenses of a sweep to one accuracy.
+
+    with_attacks: hand what was found to the attacks; retry_failed: also cells that failed before.
 
     Raises:
         SpecError: everything wrong with what is asked.
     """
 
-    def __init__(self, sweep: Sweep, store: Store, *, with_attacks: bool = True) -> None:
-        self.sweep, self.store, self.with_attacks = sweep, store, with_attacks
+    def __init__(self, sweep: Sweep, store: Store, *, with_attacks: bool = True, retry_failed: bool = False) -> None:
+        check(sweep)
+        self.sweep, self.store = sweep, store
+        self.with_attacks, self.retry_failed = with_attacks, retry_failed
         self.spec = match_spec_of(sweep)
-        problems = match_problems(self.spec, [d for e in sweep.entries for d in e.defenses])
-        if problems:
-            raise SpecError(list(dict.fromkeys(problems)))
         self.seeds = seeds_of(sweep)
+        self._states = store.results.cells()
         self.sides = self._sides()
         self.found: dict[str, Found] = {}
         self.studies = Studies(store)
@@ -65,7 +67,6 @@ class Matching:
     def _sides(self) -> dict[str, _Side]:
         """Every network and data set of the sweep by its name, setups that differ in the attack alone as one."""
         cases: dict[str, dict[Choice, Case]] = {}
-        problems = []
         for entry in self.sweep.entries:
             for written in entry.defenses:
                 if entry.refusal(written):
@@ -79,14 +80,8 @@ class Matching:
             found = list(by_defense.values())
             reference = None
             if self.spec.reference is not None:
-                choice = choose_defense(self.spec.reference[0])
-                refused = found[0].entries[0].refusal(choice)
-                if refused:
-                    problems.append(f"match.target: {choice.label} cannot set the target: {refused}")
-                reference = replace(found[0], written=choice, strength=None)
+                reference = replace(found[0], written=choose_defense(self.spec.reference[0]), strength=None)
             sides[name] = _Side(reference, found)
-        if problems:
-            raise SpecError(problems)
         return sides
 
     @property
@@ -167,7 +162,11 @@ class Matching:
             found = replace(found, outcome=replace(found.outcome, report_accuracy=self._report_accuracy(case, found)))
         self.found[name] = found
         if self.with_attacks:
-            self._cells += [cell for cell in self._cells_of(case, found) if not cell.refused]
+            self._cells += [c for c in self._cells_of(case, found) if not c.refused and not self._failed_before(c)]
+
+    def _failed_before(self, planned: PlannedCell) -> bool:
+        """Whether its rows say failed, and nobody asked to try such cells again."""
+        return not self.retry_failed and self._states.get(planned.cell.digest) == "failed"
 
     def _report_accuracy(self, case: Case, found: Found) -> float | None:
         """The only look at the report split: of the strength that was chosen, over the seeds that were trained."""
@@ -178,16 +177,15 @@ class Matching:
 
     def _cells_of(self, case: Case, found: Found) -> list[PlannedCell]:
         """The cells of every setup that attacks this defense."""
-        outcome, match, refused = found.outcome, None, ""
+        outcome, refused = found.outcome, ""
         choice = case.written if found.choice is None else found.choice
-        if outcome.target is not None and outcome.accuracy is not None and found.choice is not None:
-            match = Match(
-                target=round(outcome.target, 6),
-                tolerance=self.spec.tolerance,
-                accuracy=round(outcome.accuracy, 6),
-                seeds=len(outcome.seeds),
-                is_matched=outcome.state == "matched",
-            )
+        match = Match(
+            target=None if outcome.target is None else round(outcome.target, 6),
+            tolerance=self.spec.tolerance,
+            accuracy=None if outcome.accuracy is None else round(outcome.accuracy, 6),
+            seeds=len(outcome.seeds),
+            is_matched=outcome.state == "matched",
+        )
         skipped = self.spec.unmatched == "skip" and outcome.state not in ("matched", "failed")
         if found.choice is None or (skipped and not _is_undefended(case.written)):
             refused = f"not matched to {self.spec.target_text}: {outcome.reason}"
@@ -241,7 +239,7 @@ class Matching:
             digest=self.digest,
             profile=self.sweep.profile.name,
             outcomes=tuple(outcomes),
-            trained=len(self.hunts.asked),
+            trained=len(self.hunts.built),
             storage=JOURNAL,
             driver=self.sweep.digest,
         )
@@ -258,16 +256,39 @@ def match_spec_of(sweep: Sweep) -> MatchSpec:
     return sweep.spec.match or MatchSpec()
 
 
+def check(sweep: Sweep) -> None:
+    """
+    Raises:
+        SpecError: everything wrong with what a sweep is to be matched to.
+    """
+    spec = match_spec_of(sweep)
+    problems = match_problems(spec, [d for e in sweep.entries for d in e.defenses], len(seeds_of(sweep)))
+    if not problems and spec.reference is not None:
+        choice = choose_defense(spec.reference[0])
+        for entry in sweep.entries:
+            refused = "" if entry.refused else entry.refusal(choice)
+            if refused:
+                problems.append(f"match.target: {choice.label} cannot set the target in {entry.setup.id}: {refused}")
+    if spec.confirm is not None and sweep.spec.seeds[0] in spec.confirm:
+        problems.append(
+            f"match.confirm: seed {sweep.spec.seeds[0]} is the one that is searched with; give further ones"
+        )
+    if problems:
+        raise SpecError(list(dict.fromkeys(problems)))
+
+
 def seeds_of(sweep: Sweep) -> tuple[int, ...]:
     """The seed that is searched with, then those that confirm it."""
     spec, seeds = match_spec_of(sweep), sweep.spec.seeds
-    further = spec.confirm if spec.confirm is not None else seeds[1:] or [seeds[0] + 1, seeds[0] + 2]
-    return (seeds[0], *(seed for seed in further if seed != seeds[0]))
+    further = spec.confirm if spec.confirm is not None else [] if seeds[1:] else [seeds[0] + 1, seeds[0] + 2]
+    return tuple(dict.fromkeys([*seeds, *further]))
 
 
 def _is_reference(case: Case, side: _Side) -> bool:
-    """Whether this defense, as it is written, sets the target."""
-    return side.reference is not None and case.written == side.reference.written
+    """Whether this defense, as it is written, has the target accuracy."""
+    if side.reference is None or case.written != side.reference.written:
+        return False
+    return case.spec.reference is not None and case.spec.reference[1] == 0.0
 
 
 def _is_undefended(choice: Choice) -> bool:
@@ -317,17 +338,18 @@ def asked_text(sweep: Sweep) -> str:
     Raises:
         SpecError: everything wrong with what is asked.
     """
-    spec = match_spec_of(sweep)
-    problems = match_problems(spec, [d for e in sweep.entries for d in e.defenses])
-    if problems:
-        raise SpecError(list(dict.fromkeys(problems)))
-    seeds = seeds_of(sweep)
+    check(sweep)
+    spec, seeds = match_spec_of(sweep), seeds_of(sweep)
     written = dict.fromkeys(d for e in sweep.entries for d in e.defenses)
     lines = [
         f"sweep {sweep.name}  profile {sweep.profile.name}: to {spec.target_text}, tolerance {spec.tolerance:g} points "
         f"on the select split, mean over seeds {', '.join(map(str, seeds))}"
     ]
     most = 0
+    if spec.reference is not None and choose_defense(spec.reference[0]) not in written:
+        places = {Case((e,), NO_DEFENSE, None, seeds, spec).side for e in sweep.entries if not e.refused}
+        most += len(seeds) * len(places)
+        lines.append(f"  {spec.reference[0]}: for the target, {len(seeds)} trainings each on {len(places)} of them")
     for choice in written:
         found = Strength.of(choice, spec.ranges)
         where = {
@@ -344,7 +366,7 @@ def asked_text(sweep: Sweep) -> str:
             what = f"{tuning.parameter} {tuning.low:g} to {tuning.high:g} ({tuning.scale})"
         lines.append(f"  {choice.label}: {what}, on {len(where)} networks and data sets, at most {each} trainings each")
         most += each * len(where)
-    lines.append(f"at most {most:,} trainings; mostly 4 to 8 for each that is searched")
+    lines.append(f"at most {most:,} trainings beside what they start from; mostly 5 to 15 for each that is searched")
     return "\n".join(lines)
 
 

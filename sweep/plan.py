@@ -225,6 +225,23 @@ def extend_plan(plan: Plan, more: More, store: Store | None) -> list[Node]:
     return added
 
 
+def start_growing(sweep: Sweep, more: More, store: Store, grow: Grow) -> Plan:
+    """The plan of what is asked for first. What somebody stored since it was asked for counts as ended, as in a run."""
+    plan = make_plan(sweep, store, chosen=lambda planned: False)
+    asked = [more]
+    while asked:
+        more = asked.pop()
+        extend_plan(plan, more, store)
+        asked += [grow(node, "") for node in stored_meanwhile(plan, more)]
+    return plan
+
+
+def stored_meanwhile(plan: Plan, more: More) -> list[Node]:
+    """What was asked for and needs no work, after the plan was extended: it was stored between the two."""
+    recipes = [*more.recipes, *(planned.recipes.scores for planned in more.cells if not planned.refused)]
+    return [Node(recipe, frozenset()) for recipe in recipes if recipe.key not in plan.nodes]
+
+
 def work_of(recipe: Recipe) -> str:
     """Nodes of equal work are expected to take about equally long: kind, component and budget, whatever the seed."""
     budget = {name: value for name, value in recipe.params.items() if name not in ("seed", "defense")}

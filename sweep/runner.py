@@ -24,7 +24,7 @@ from midef.storage import Store
 from midef.storage._cache import cache_folder
 from midef.storage.location import this_machine
 from midef.storage.published import write_published
-from sweep.plan import Chosen, Grow, More, Node, Plan, everything, extend_plan, make_plan
+from sweep.plan import Chosen, Grow, More, Node, Plan, everything, extend_plan, make_plan, stored_meanwhile
 from sweep.profiles import Profile
 from sweep.progress import Progress, describe
 from sweep.published import published_rows
@@ -381,7 +381,11 @@ class _Run:
         self.by_digest.update((node.key.digest, node) for node in added)
         self.progress.add(added)
         self.searcher.add(added)
-        self.progress.drop(self.searcher.withdraw(more.withdrawn))
+        for key in self.searcher.withdraw(more.withdrawn):
+            del self.plan.nodes[key]  # so that it is built if it is asked for again
+            self.progress.drop([key])
+        for node in stored_meanwhile(self.plan, more):
+            self.ask(node, "")
 
     def write_rows(self, planned: PlannedCell) -> bool:
         """Write the rows of a cell that needs no work: it is refused, or its scores are stored."""

@@ -15,6 +15,7 @@ from midef.storage.matches import read_matches
 from sweep.runs import DriverState, drivers
 from sweep.selection import signature
 
+RETRY = "midef retry SWEEP --failed --filter error=TEXT"
 _SHOWN = 5
 """Causes of failure, and running pieces, that are written out."""
 
@@ -30,13 +31,15 @@ class Cause:
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """cells: how many are ok, failed, refused, or missing; driver: of its latest run, None after it ended well."""
+    """cells: how many are ok, failed, refused, or missing; driver: of its latest run, None after it ended well;
+    is_matched: its strengths were searched, so `midef match` runs it."""
 
     name: str
     digest: str
     cells: Mapping[str, int]
     causes: tuple[Cause, ...]
     driver: DriverState | None
+    is_matched: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,21 @@ class MatchStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """artifacts: stored ones by kind; sweeps, matches: latest first."""
+    """artifacts: stored ones by kind; sweeps, matches: latest first; others: drivers at work on what is in neither, as on
+    the front of one defense."""
 
     store: str
     cells: int
     artifacts: Mapping[str, int]
     sweeps: tuple[SweepStatus, ...]
     matches: tuple[MatchStatus, ...] = ()
+    others: tuple[DriverState, ...] = ()
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a driver is alive."""
+        drivers = [*(s.driver for s in self.sweeps), *(m.driver for m in self.matches)]
+        return any(driver is not None and driver.is_alive for driver in (*drivers, *self.others))
 
     def as_plain(self) -> dict[str, Any]:
         """JSON data."""
@@ -93,16 +104,26 @@ def read_status(store: Store) -> Status:
             Cause(len(cells), cells[0][1], tuple(sorted({setup for setup, _ in cells}))) for cells in failed.values()
         ]
         causes.sort(key=lambda cause: (-cause.cells, cause.example))
-        name = str(json.loads(manifest.spec_json)["name"])
-        sweeps.append(SweepStatus(name, digest, dict(counts), tuple(causes), last.get(digest)))
+        spec = json.loads(manifest.spec_json)
+        is_matched = bool(spec.get("match") or spec.get("front"))
+        found = SweepStatus(str(spec["name"]), digest, dict(counts), tuple(causes), last.get(digest), is_matched)
+        sweeps.append(found)
     kinds = Counter(key.kind for key in store.artifacts.keys())  # noqa: SIM118  # a method, not a mapping
     matches = _matches(store, last)
-    return Status(store.location.shown, len(states), dict(sorted(kinds.items())), tuple(sweeps), tuple(matches))
+    shown = [*(s.driver for s in sweeps), *(m.driver for m in matches)]
+    others = tuple(state for state in last.values() if state.is_alive and state not in shown)
+    name, counted = store.location.shown, dict(sorted(kinds.items()))
+    return Status(name, len(states), counted, tuple(sweeps), tuple(matches), others)
 
 
 def _matches(store: Store, last: Mapping[str, DriverState]) -> list[MatchStatus]:
+    """What is known of matched sweeps; nothing where a report is damaged, which the next matching writes again."""
     found = []
-    for report in read_matches(store):
+    try:
+        reports = read_matches(store)
+    except StoreError:
+        return []
+    for report in reports:
         trainings = {t.target_key for outcome in report.outcomes for t in outcome.trainings}
         states: Counter[str] = Counter(outcome.state for outcome in report.outcomes)
         driver = last.get(report.driver)
@@ -116,6 +137,8 @@ def status_text(status: Status) -> str:
     lines = [f"store {status.store}: {status.cells} cells, {artifacts}"]
     for match in status.matches:
         lines += _match_lines(match)
+    for other in status.others:
+        lines += [f"{other.digest[:10]}  {other.sweep}", *(f"  {line}" for line in _driver_lines(other))]
     for sweep in status.sweeps:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(sweep.cells.items()))
         lines.append(f"{sweep.digest[:10]}  {sweep.name}: {counts}")
@@ -127,7 +150,8 @@ def status_text(status: Status) -> str:
             rest = sweep.causes[_SHOWN:]
             lines.append(f"  failed: {sum(c.cells for c in rest)} cells of {len(rest)} other causes")
         if sweep.causes:
-            lines.append("  next: midef retry SWEEP --failed --filter error=TEXT, with SWEEP and options as before")
+            again = "midef match SWEEP --retry-failed" if sweep.is_matched else RETRY
+            lines.append(f"  next: {again}, with SWEEP and options as before")
         elif sweep.cells.get("missing") and not (sweep.driver and sweep.driver.is_alive):
             lines.append("  next: the command that started it, which goes on from here")
     return "\n".join(lines)

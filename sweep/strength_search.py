@@ -20,6 +20,7 @@ from midef.core.canonical import digest
 from midef.core.choice import Choice
 from midef.core.match import MatchOutcome, MatchTraining, Phase
 from midef.core.recipe import Recipe
+from midef.core.seeds import derive_seed
 from midef.defenses._stack import choose_defense
 from sweep.hunts import Hunt, Request, Wanted
 from sweep.match_spec import MatchSpec
@@ -204,15 +205,16 @@ def search(case: Case, target: float, studies: Studies, known: Sequence[Sequence
             return case.found(target, state="matched", **found, **_chosen(case, hit))
         options: dict[str, Any] = {"tolerance": spec.tolerance, "noise": noise}
         options |= {"start": strength.start, "falls": strength.falls}
-        seen = evaluations(study.get_trials(deepcopy=False), name, distribution)
+        seen = evaluations(complete_trials(study), name, distribution)
         assessment = assess(seen, distribution, **options)
         doubtful, chance = _worth_more_seeds(case, groups, seen, target, noise)
-        nearest = min(groups, key=lambda g: abs(g.accuracy - target), default=None)
-        if doubtful is None and nearest is not None and assessment.state in ("one sided", "too coarse"):
+        whole = [g for g in groups if not g.diverged]
+        nearest = min(whole, key=lambda g: abs(g.accuracy - target), default=None)
+        if doubtful is None and assessment.state in ("one sided", "too coarse"):
             reason = _one_sided(strength, groups, target)
             if assessment.state == "too coarse":
                 reason = f"neighbouring values of {name} lie on both sides of the target, none within the tolerance"
-            elif strength.tuning.beside and strength.tuning.tied:
+            elif strength.tuning.beside and strength.tuning.tied and left > 0:
                 both = yield from search_pair(case, target, studies, left)
                 found |= {"trainings": (*trainings, *both.outcome.trainings)}
                 if both.outcome.state == "matched":
@@ -227,9 +229,8 @@ def search(case: Case, target: float, studies: Studies, known: Sequence[Sequence
             doubtful = same
         missing = [] if doubtful is None else doubtful.missing(case.seeds)[: None if chance >= 0.5 else 1]
         if max(1, len(missing)) > left:
-            chosen = {} if nearest is None else _chosen(case, nearest)
-            reason = _spent(spec, noise, len(case.seeds), is_monotone=assessment.state != "not monotone")
-            return case.found(target, state="undecided", reason=reason, **found, **chosen)
+            reason = _spent(spec, left, noise, len(case.seeds), is_monotone=assessment.state != "not monotone")
+            return case.found(target, state="undecided", reason=reason, **found, **_chosen(case, nearest))
         if doubtful is not None:
             request = case.request(strength.at(doubtful.strength), doubtful.strength, missing, "confirm")
             answers = yield replace(request, is_vain=partial(is_vain, doubtful, case.seeds, target, spec.tolerance))
@@ -280,25 +281,29 @@ def search_pair(case: Case, target: float, studies: Studies, left: int) -> Hunt:
     Two objectives, |accuracy - target| down and hiding up, by Optuna's Gaussian processes; of what came within the
     tolerance the one that hides most is confirmed, then the next.
     """
-    import optuna
     from optuna.samplers import GPSampler
 
     strength, spec = case.strength, case.spec
     assert strength is not None
     name, distributions = strength.tuning.parameter, strength.distributions_beside()
-    with quietly():
-        sampler = GPSampler(seed=case.seeds[0], n_startup_trials=5, warn_independent_sampling=False)
+
+    def sampler_at(told: int) -> GPSampler:
+        """From what is known alone: a search that was killed proposes the same again."""
+        with quietly():
+            seed = derive_seed("both strengths", case.seeds[0], told) % 2**32
+            return GPSampler(seed=seed, n_startup_trials=5, warn_independent_sampling=False)
+
     study = studies.open(
-        f"{case.study_name(target)} (both strengths)", directions=["minimize", "maximize"], sampler=sampler
+        f"{case.study_name(target)} (both strengths)", directions=["minimize", "maximize"], sampler=sampler_at(0)
     )
-    allowed = min(PAIR_TRAININGS, max(0, left))
+    allowed = min(PAIR_TRAININGS, left)
 
     def choice_of(trial: FrozenTrial) -> Choice:
         beside = {other: significant(trial.params[other]) for other in strength.tuning.beside}
         return strength.at(strength.rounded(trial.params[name]), **beside)
 
     while True:
-        done = [t for t in study.get_trials(deepcopy=False) if t.state == optuna.trial.TrialState.COMPLETE]
+        done = complete_trials(study)
         trainings = [_training_of(t) for t in done]
         found: dict[str, Any] = {"study": study.study_name, "trainings": tuple(trainings)}
         by_number = {t.number: t for t in done}
@@ -331,12 +336,12 @@ def search_pair(case: Case, target: float, studies: Studies, left: int) -> Hunt:
             reason = f"neither along the ray nor with both strengths ({len(done)} trainings)"
             return case.found(target, state="undecided", reason=reason, **found)
         else:
+            study.sampler = sampler_at(len(done))
             trial = ask(study, distributions)
             value = strength.rounded(trial.params[name])
             choice = choice_of(trial)
             (answer,) = yield case.request(choice, value, case.seeds[:1], "search")
-            _note(trial, answer, target)
-            study.tell(trial, _values(answer, target, strength))
+            _tell(study, trial, answer, target, _values(answer, target, strength)[1:])
 
 
 def so_far(case: Case, target: float, studies: Studies) -> Found:
@@ -361,7 +366,8 @@ def as_written(case: Case, target: float | None) -> Hunt:
     found |= {"choice": case.written, "accuracy": accuracy, "seeds": case.seeds}
     if target is None or abs(accuracy - target) <= case.spec.tolerance:
         return case.found(target, state="matched", **found)
-    reason = f"it has no strength to search and is {abs(accuracy - target):.2f} points {_side(accuracy, target)}"
+    what = "it has no strength to search" if case.strength is None else "it is taken as it is"
+    reason = f"{what} and is {abs(accuracy - target):.2f} points {_side(accuracy, target)}"
     return case.found(target, state="fixed", reason=reason, **found)
 
 
@@ -377,8 +383,10 @@ def _matched(groups: Sequence[Group], seeds: Sequence[int], target: float, toler
     )
 
 
-def _spent(spec: MatchSpec, noise: float, seeds: int, *, is_monotone: bool) -> str:
+def _spent(spec: MatchSpec, left: int, noise: float, seeds: int, *, is_monotone: bool) -> str:
     reason = f"the {spec.trainings} trainings allowed are spent"
+    if left > 0:
+        reason = f"of the {spec.trainings} trainings allowed {left} are left, too few to confirm a strength"
     if not is_monotone:
         reason += "; accuracy is not monotone in the strength"
     if noise > spec.tolerance * math.sqrt(seeds):
@@ -389,7 +397,10 @@ def _spent(spec: MatchSpec, noise: float, seeds: int, *, is_monotone: bool) -> s
     return reason
 
 
-def _chosen(case: Case, group: Group, choice: Choice | None = None) -> dict[str, Any]:
+def _chosen(case: Case, group: Group | None, choice: Choice | None = None) -> dict[str, Any]:
+    """What is handed on: a strength whose trainings all came to an end; nothing where there is none."""
+    if group is None:
+        return {}
     assert case.strength is not None
     choice = choice or case.strength.at(group.strength)
     seeds = tuple(sorted(group.trainings))
@@ -405,18 +416,31 @@ def _one_sided(strength: Strength, groups: Sequence[Group], target: float) -> st
     tuning = strength.tuning
     at = {g.strength: g.accuracy for g in groups}
     said = [f"{at[end]:.2f} % at {end:g}" for end in (tuning.low, tuning.high) if end in at]
+    if all(g.diverged for g in groups):
+        return f"every training diverged, at {tuning.parameter} {', '.join(f'{g.strength:g}' for g in groups)}"
     return f"both ends of {tuning.parameter} lie {_side(groups[0].accuracy, target)}: {', '.join(said)}"
 
 
 # --- trials -----------------------------------------------------------------------------------------------------------
 
 
-def trainings_of(study: Study) -> list[MatchTraining]:
-    """What a study knows, in the order of its trials."""
+def complete_trials(study: Study) -> list[FrozenTrial]:
+    """The trials that were told, in order. Two drivers at once ask for the same and tell it twice: it counts once."""
     import optuna
 
-    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    return [_training_of(trial) for trial in complete]
+    found: dict[str, FrozenTrial] = {}
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
+        found.setdefault(trial.user_attrs["target_key"], trial)
+    return list(found.values())
+
+
+def _is_told(study: Study, answer: MatchTraining) -> bool:
+    return any(t.user_attrs["target_key"] == answer.target_key for t in complete_trials(study))
+
+
+def trainings_of(study: Study) -> list[MatchTraining]:
+    """What a study knows, in the order of its trials."""
+    return [_training_of(trial) for trial in complete_trials(study)]
 
 
 def _training_of(trial: FrozenTrial) -> MatchTraining:
@@ -450,14 +474,22 @@ def _attributes(answer: MatchTraining, target: float) -> dict[str, Any]:
     }
 
 
-def _note(trial: Any, answer: MatchTraining, target: float) -> None:
-    for key, value in _attributes(answer, target).items():
-        trial.set_user_attr(key, value)
+def _tell(study: Study, trial: Any, answer: MatchTraining, target: float, more: Sequence[float] = ()) -> None:
+    """Tell a trial. What another driver told meanwhile is not told again, and where it took this one for dead and told
+    its trial as failed, what came of it is added."""
+    from optuna.exceptions import UpdateFinishedTrialError
+    from optuna.trial import TrialState
 
-
-def _tell(study: Study, trial: Any, answer: MatchTraining, target: float) -> None:
-    _note(trial, answer, target)
-    study.tell(trial, abs(_gap(answer, target)))
+    values = [abs(_gap(answer, target)), *more]
+    if _is_told(study, answer):
+        study.tell(trial, state=TrialState.FAIL)
+        return
+    try:
+        for key, value in _attributes(answer, target).items():
+            trial.set_user_attr(key, value)
+        study.tell(trial, values)
+    except UpdateFinishedTrialError:
+        _add(study, answer, target, trial.params, trial.distributions, values, {})
 
 
 def _record(study: Study, answer: MatchTraining, target: float, distributions: Mapping[str, Any]) -> None:
@@ -479,6 +511,8 @@ def _add(
 ) -> None:
     import optuna
 
+    if _is_told(study, answer):
+        return
     study.add_trial(
         optuna.trial.create_trial(
             params=dict(params),

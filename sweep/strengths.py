@@ -25,7 +25,8 @@ DIGITS = 4
 class Strength:
     """What is searched of a defense: the strength its class declares; of a stack, that of its first member with one.
 
-    written: the defense as a person wrote it, whose other parameters stay; tuning: parameter, range, scale.
+    written: the defense as a person wrote it, whose other parameters stay; those tied to the strength keep their ratio.
+    tuning: parameter, range, scale.
     """
 
     written: Choice
@@ -36,7 +37,7 @@ class Strength:
     def of(cls, written: Choice, ranges: Mapping[str, RangeSpec] | None = None) -> Strength | None:
         """The strength of a defense, None where it has none.
 
-        ranges: other ends of the range, by the name of the defense that is searched.
+        ranges: other ends of the range, by the label of what is written, or by the name of what is searched of it.
 
         Raises:
             SpecError: if an end is one the defense does not accept, or the range is empty.
@@ -46,7 +47,10 @@ class Strength:
             if tuning is None:
                 continue
             name = type(part).registered_name  # type: ignore[attr-defined]
-            other = (ranges or {}).get(name)
+            label, known = DEFENSES.describe(part).label, ranges or {}
+            other = known.get(written.label) or known.get(label) or known.get(name)
+            own = {other: getattr(part, other) / value for other in tuning.tied if (value := _value(part, tuning)) > 0}
+            tuning = replace(tuning, tied={k: own.get(k) or times for k, times in tuning.tied.items()})
             if other is not None:
                 low = tuning.low if other.low is None else other.low
                 high = tuning.high if other.high is None else other.high
@@ -56,7 +60,15 @@ class Strength:
                     raise SpecError(f"match.ranges.{name}: {error}") from None
             found = cls(written, tuning, member)
             for end in (tuning.low, tuning.high):
-                found.at(end)
+                if found.is_whole and end != round(end):
+                    raise SpecError(f"match.ranges.{name}: {tuning.parameter} is a whole number, got {end:g}")
+                try:
+                    found.at(end)
+                except SpecError as error:
+                    hint = f"give other ends, as in match.ranges: {{{name}: {{low: ..., high: ...}}}}"
+                    raise SpecError(
+                        [f"match.ranges.{name}, end {end:g}: {p}; {hint}" for p in error.problems]
+                    ) from None
             return found
         return None
 
@@ -129,14 +141,22 @@ class Strength:
         return place if self.tuning.larger_hides else 1 - place
 
 
+def _value(defense: Defense, tuning: Tuning) -> float:
+    return float(getattr(defense, tuning.parameter))
+
+
 def significant(value: float) -> float:
     """To 4 significant digits."""
     return float(f"{value:.{DIGITS}g}")
 
 
-def match_problems(match: MatchSpec, defenses: list[Choice]) -> list[str]:
-    """Everything wrong with what is asked of these defenses."""
+def match_problems(match: MatchSpec, defenses: list[Choice], seeds: int) -> list[str]:
+    """Everything wrong with what is asked of these defenses; seeds: that the mean is taken over."""
     problems: list[str] = []
+    if match.trainings < seeds:
+        problems.append(
+            f"match.trainings: {match.trainings} are fewer than the {seeds} seeds that one strength takes; allow more"
+        )
     if match.reference is not None:
         try:
             choose_defense(match.reference[0])
@@ -150,8 +170,8 @@ def match_problems(match: MatchSpec, defenses: list[Choice]) -> list[str]:
             problems += error.problems
             continue
         if found is not None:
-            searched.add(type(found._part).registered_name)  # type: ignore[attr-defined]
-    known = [name for name in match.ranges if name in {d.name for d in defenses}]
+            searched |= {written.label, str(type(found._part).registered_name)}  # type: ignore[attr-defined]
+    known = [name for name in match.ranges if name in {word for d in defenses for word in (d.name, d.label)}]
     for name in sorted(set(match.ranges) - searched - set(known)):
         problems.append(f"match.ranges: {name!r} is no defense of this sweep; {did_you_mean(name, sorted(searched))}")
     for name in sorted(set(known) - searched):

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midef.storage import Store
@@ -25,7 +26,8 @@ _DRIVER = "driver"
 class Studies:
     """Opens studies of a store, and keeps them.
 
-    On an object store the journal is worked on in this machine's cache: fetched at first, put back by `save`.
+    On an object store the journal is worked on in this machine's cache, by each process in its own copy: fetched at
+    first, put back by `save`. Of drivers that save to one store, the last one's studies stay; what they trained all do.
     """
 
     def __init__(self, store: Store) -> None:
@@ -36,10 +38,14 @@ class Studies:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.location = store.location
         local = self.location.local
-        self.path = (local if local is not None else cache_folder(store.uri)) / JOURNAL
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        if local is None and self.location.exists(JOURNAL):
-            self.path.write_bytes(self.location.get(JOURNAL))
+        if local is not None:
+            self.path = local / JOURNAL
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        else:
+            self.path = cache_folder(store.uri) / f"{JOURNAL}-{os.getpid()}"
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_bytes(self.location.get(JOURNAL) if self.location.exists(JOURNAL) else b"")
+        _drop_half_line(self.path)
         with quietly():
             self.storage = JournalStorage(JournalFileBackend(str(self.path)))
 
@@ -73,6 +79,22 @@ class Studies:
         """Put the journal back where it belongs; on a disk it is there already."""
         if self.location.local is None and self.path.exists():
             self.location.put(JOURNAL, self.path.read_bytes())
+
+
+def _drop_half_line(path: Path) -> None:
+    """Drop the half line that a killed driver left at the end: with the next one appended, no line could be read."""
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    if not path.exists() or path.read_bytes()[-1:] in (b"", b"\n"):
+        return
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()
+    try:
+        content = path.read_bytes()  # again: it may have been another driver at work
+        with path.open("r+b") as journal:
+            journal.truncate(content.rfind(b"\n") + 1)
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -14,13 +14,13 @@ Phase = Literal["reference", "search", "confirm"]
 class Match:
     """How near a cell's defense came to the accuracy it was matched to.
 
-    target, accuracy: percent on the select split, accuracy as the mean over `seeds` trainings; tolerance: points.
-    is_matched: whether they differ by at most the tolerance.
+    target, accuracy: percent on the select split, accuracy as the mean over `seeds` trainings, None where unknown;
+    tolerance: points. is_matched: whether they differ by at most the tolerance, with every seed that was to confirm it.
     """
 
-    target: float
+    target: float | None
     tolerance: float
-    accuracy: float
+    accuracy: float | None
     seeds: int
     is_matched: bool
 

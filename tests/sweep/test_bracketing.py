@@ -476,9 +476,12 @@ def test_the_default_fallback_is_seeded_anew_for_each_trial(monkeypatch: pytest.
 
     monkeypatch.setattr(optuna.samplers, "GPSampler", record)
     study = study_of(BracketingSampler(seed=5), LOG, *NOT_MONOTONE)
+    trial = study.ask({"strength": LOG})
     study.ask({"strength": LOG})
+    trial.set_user_attr(GAP, 2.0)
+    study.tell(trial, 2.0)
     study.ask({"strength": LOG})
-    assert seeds == [8, 9]
+    assert seeds == [8, 8, 9], "of what was told, so that a killed search proposes the same again"
 
 
 def test_what_it_cannot_search_is_refused() -> None:

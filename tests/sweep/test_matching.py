@@ -18,11 +18,12 @@ from midef.core.choice import Choice
 from midef.core.errors import SpecError
 from midef.core.match import MatchOutcome, MatchReport
 from midef.core.seeds import derive_seed
-from midef.defenses._stack import remake_defense
+from midef.defenses._stack import choose_defense, remake_defense
 from midef.storage import Store
 from midef.storage.matches import read_matches
 from sweep.matching import Matching, asked_text, match_text, seeds_of
-from sweep.plan import Node
+from sweep.plan import Node, start_growing
+from sweep.rows import lost_rows
 from sweep.spec import Sweep, parse_spec, resolve
 from sweep.strength_search import Group, seed_noise, within_reach
 from sweep.strengths import Strength, significant
@@ -135,15 +136,13 @@ def test_every_defense_is_brought_within_the_tolerance(store: Store) -> None:
         outcome = found[name]
         assert outcome.target == pytest.approx(target)
         assert outcome.gap is not None and abs(outcome.gap) <= 0.5, name
-        truth = [CURVES[name](remake_defense(Choice_of(outcome)), seed) for seed in outcome.seeds]
+        truth = [CURVES[name](remake_defense(choice_of(outcome)), seed) for seed in outcome.seeds]
         assert outcome.accuracy == pytest.approx(sum(filter(None, truth)) / 3)
         assert len(outcome.trainings) <= 14, name
     assert matching.is_decided
 
 
-def Choice_of(outcome: MatchOutcome) -> Choice:
-    from midef.defenses._stack import choose_defense
-
+def choice_of(outcome: MatchOutcome) -> Choice:
     return choose_defense(outcome.chosen)
 
 
@@ -162,6 +161,7 @@ def test_the_seeds_of_the_sweep_confirm_it_and_further_ones_where_it_has_one() -
     assert seeds_of(sweep_of(seeds=[3, 4, 7])) == (3, 4, 7)
     assert seeds_of(sweep_of(seeds=[3])) == (3, 4, 5)
     assert seeds_of(sweep_of(seeds=[3], match={"confirm": [9]})) == (3, 9)
+    assert seeds_of(sweep_of(seeds=[3, 4], match={"confirm": [9]})) == (3, 4, 9)  # what is attacked is in the mean
     assert seeds_of(sweep_of(seeds=[3], match={"confirm": []})) == (3,)
 
 
@@ -310,6 +310,87 @@ def test_no_target_without_its_reference(store: Store) -> None:
     assert "none minus 2 points is not known: out of memory" in found["midre"].reason
 
 
+def test_a_defense_that_only_diverges_has_nothing_to_hand_on(store: Store) -> None:
+    curves = {**CURVES, "mid": lambda d, seed: None}
+    for _ in range(2):  # the second time everything is in the journal
+        matching = Matching(sweep_of(defenses=["none", "midre", "mid"]), store)
+        Trainer(store, curves).run(matching)
+        found = by_defense(matching.report())
+        assert found["mid"].state == "unreachable" and "every training diverged" in found["mid"].reason
+        assert found["mid"].chosen == "" and found["midre"].state == "matched"
+        refused = {c.cell.defense.name: c.refused for c in matching.matched_sweep().cells}
+        assert "diverged" in refused["mid"] and refused["midre"] == ""
+
+
+def test_what_diverged_is_never_the_nearest(store: Store) -> None:
+    """The target is nearer to nothing at all than to what the weakest strengths reach."""
+    curves = {**CURVES, "mid": lambda d, seed: None if d.weight > 0.001 else 90.0}
+    matching = Matching(sweep_of(defenses=["mid"], match={"target": 30.0, "trainings": 8}), store)
+    Trainer(store, curves).run(matching)
+    (outcome,) = matching.report().outcomes
+    assert outcome.state in ("undecided", "unreachable") and outcome.accuracy == pytest.approx(90.0)
+
+
+def test_the_defense_that_sets_a_lower_target_is_searched_itself(store: Store) -> None:
+    _, _, found = matched(store, defenses=["none", "midre"], match={"target": "midre - 2"})
+    assert found["midre"].state == "matched" and found["midre"].chosen != "midre"
+    _, _, found = matched(store, defenses=["none", "midre"], match={"target": "midre"})
+    assert found["midre"].state == "matched" and found["midre"].chosen == "midre" and found["midre"].gap == 0.0
+
+
+def test_what_another_driver_stored_meanwhile_counts_as_ended(store: Store) -> None:
+    """Between the question whether a training is stored and the plan of what is not, it was stored."""
+    sweep = sweep_of(defenses=["none"], match={"target": 91.0, "tolerance": 1.0})
+    matching, other = Matching(sweep, store), Trainer(store)
+    first = matching.begin()
+    for recipe in first.recipes:
+        other.build(recipe)
+    plan = start_growing(sweep, first, store, matching.grow)
+    assert not any(node.recipe.kind == "target" for node in plan.nodes.values())
+    assert matching.is_decided
+
+
+def test_two_drivers_count_one_training_once(store: Store) -> None:
+    one, other = Matching(sweep_of(), store), Matching(sweep_of(), store)
+    trainers = {id(m): Trainer(store) for m in (one, other)}
+    asked = {id(m): list(m.begin().recipes) for m in (one, other)}
+    for _ in range(400):
+        for m in (one, other):
+            waiting = asked[id(m)]
+            if waiting:
+                recipe = waiting.pop(0)
+                lost = "" if store.artifacts.has(recipe.key) else trainers[id(m)].build(recipe)
+                waiting += m.grow(Node(recipe, frozenset()), lost).recipes
+    assert one.is_decided and other.is_decided
+    assert by_defense(one.report()).keys() == by_defense(other.report()).keys()
+    for matching in (one, other):
+        for outcome in matching.report().outcomes:
+            keys = [t.target_key for t in outcome.trainings]
+            assert len(keys) == len(set(keys))
+    built = trainers[id(one)].built + trainers[id(other)].built
+    assert len(built) == len(set(built))
+
+
+def test_cells_that_failed_before_are_left_alone_unless_asked_for(store: Store) -> None:
+    matching, _, _ = matched(store, defenses=["none", "midre"])
+    (midre,) = [c for c in matching.matched_sweep().cells if c.cell.defense.name == "midre"]
+    store.results.write(midre.cell.digest, lost_rows("matched", midre, status="failed", reason="out of memory"))
+    asked = {
+        retry: Matching(sweep_of(defenses=["none", "midre"]), store, retry_failed=retry) for retry in (False, True)
+    }
+    digests = {retry: {c.cell.digest for c in m.begin().cells} for retry, m in asked.items()}
+    assert midre.cell.digest in digests[True] and midre.cell.digest not in digests[False]
+
+
+def test_every_cell_of_a_matched_sweep_is_its_own(store: Store) -> None:
+    """Also where nothing was found: the ordinary cell of the same defense keeps its rows."""
+    sweep = sweep_of(defenses=["none", "mid"])
+    matching = Matching(sweep, store)
+    Trainer(store, {**CURVES, "mid": lambda d, seed: None}).run(matching)
+    ordinary = {c.cell.digest for c in sweep.cells}
+    assert not ordinary & {c.cell.digest for c in matching.matched_sweep().cells}
+
+
 def test_trainings_allowed_are_a_limit(store: Store) -> None:
     match = {"target": 60.0, "trainings": 4, "tolerance": 0.01}
     matching, trainer = Matching(sweep_of(defenses=["midre"], match=match), store), Trainer(store)
@@ -326,7 +407,7 @@ def test_a_pair_is_searched_where_the_ray_does_not_reach(store: Store) -> None:
     Trainer(store, curves).run(matching)
     (outcome,) = matching.report().outcomes
     assert outcome.state == "matched", outcome.reason
-    defense = remake_defense(Choice_of(outcome))
+    defense = remake_defense(choice_of(outcome))
     assert defense.lambda_y != pytest.approx(10 * defense.lambda_x, rel=0.01)  # type: ignore[attr-defined]
     assert outcome.gap is not None and abs(outcome.gap) <= 1.0
 
@@ -363,6 +444,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         "target": "middre - 2",
         "ranges": {"midre": {"high": 1.7}, "nls": {"low": -0.001, "high": -0.2}, "none": {"low": 1.0}, "tls": {}},
         "confirm": [1, 1],
+        "trainings": 3,
     }
     with pytest.raises(SpecError) as caught:
         asked_text(sweep_of(match=wrong))
@@ -423,17 +505,30 @@ def test_four_digits(value: float, short: float) -> None:
 
 
 def test_the_strength_of_a_stack_is_its_first_members(tmp_path: Path) -> None:
-    from midef.defenses._stack import choose_defense
-
     found = Strength.of(choose_defense("midre(place=fixed)+nls"))
     assert found is not None and found.tuning.parameter == "area_high"
     assert found.at(0.3).label == "midre(area_high=0.3,place=fixed)+nls"
     assert found.hiding(0.1) == 0.0 and found.hiding(0.8) == 1.0
 
 
-def test_a_coco_bido_is_searched_on_its_own_range() -> None:
-    from midef.defenses._stack import choose_defense
+def test_what_is_tied_keeps_the_ratio_that_was_written() -> None:
+    found = Strength.of(choose_defense("bido:celeba-resnet34"))
+    assert found is not None
+    made = remake_defense(found.at(0.2))
+    assert (made.lambda_x, made.lambda_y) == (0.2, 4.0)  # type: ignore[attr-defined]
 
+
+def test_a_range_can_be_given_for_one_of_two(store: Store) -> None:
+    ranges = {"bido(measure=coco)": {"high": 20.0}, "loft": {"low": 8}}
+    text = asked_text(sweep_of(defenses=["bido", "bido(measure=coco)", "loft"], match={"ranges": ranges}))
+    assert "lambda_x 0.005 to 0.5" in text and "lambda_x 0.5 to 20" in text and "rank 8 to 500" in text
+    with pytest.raises(SpecError, match="rank is a whole number"):
+        asked_text(sweep_of(match={"ranges": {"loft": {"low": 5.5}}}))
+    with pytest.raises(SpecError, match="give other ends"):
+        asked_text(sweep_of(defenses=["midre(area_low=0.3)"]))
+
+
+def test_a_coco_bido_is_searched_on_its_own_range() -> None:
     found = Strength.of(choose_defense("bido(measure=coco)"))
     assert found is not None and (found.tuning.low, found.tuning.high) == (0.5, 50.0)
     made = remake_defense(found.at(5.0))
