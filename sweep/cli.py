@@ -272,8 +272,8 @@ def _unmatched(sweep: Any) -> Any:
     """The sweep, unless its strengths are still to be found."""
     if sweep.spec.match is not None or sweep.spec.front is not None:
         raise SpecError(
-            f"sweep {sweep.name} says what to match its defenses to; run `midef match` with it (--retry-failed tries "
-            "cells that failed again)"
+            f"sweep {sweep.name} is one for `midef match`, which searches strengths before it attacks them (its option "
+            "--retry-failed tries cells that failed again)"
         )
     return sweep
 
@@ -421,7 +421,8 @@ def _with_match_options(spec: Any, options: argparse.Namespace) -> Any:
         written = spec.match.model_dump(exclude_unset=True) if spec.match else {}
         return spec.model_copy(update={"match": MatchSpec(**{**written, **given})})
     except ValidationError as error:
-        raise SpecError([f"match.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]) from None
+        block = "front" if options.front else "match"
+        raise SpecError([f"{block}.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]) from None
 
 
 def _front(sweep: Any, store: Any, options: argparse.Namespace) -> int:

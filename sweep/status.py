@@ -55,8 +55,8 @@ class MatchStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """artifacts: stored ones by kind; sweeps, matches: latest first; others: drivers at work on what is in neither, as on
-    the front of one defense."""
+    """artifacts: stored ones by kind; sweeps, matches: latest first; others: drivers at work on what is in neither, as
+    on the front of one defense."""
 
     store: str
     cells: int

@@ -16,7 +16,7 @@ from midef.attacks import ATTACKS
 from midef.defenses import DEFENSES
 from midef.metrics import METRICS
 from midef.storage import Store
-from sweep import runner
+from sweep import cli, runner
 from sweep.cli import LISTED, main
 from sweep.rows import lost_rows
 from sweep.spec import read_spec, resolve
@@ -432,6 +432,7 @@ def test_the_plan_of_a_sweep_to_match_is_what_would_be_searched(
     [
         (["--front", "midree"], "front.defense: unknown defense 'midree'; did you mean 'midre'?"),
         (["--front", "none"], "front.defense: none has no strength to search"),
+        (["--front", "midre", "--target", "85"], "is searched without a target: leave --target out"),
         (["--front", "midre", "--set", "front={defense: nls, trials: 1}"], "front.trials: "),
     ],
     ids=str,
@@ -439,6 +440,32 @@ def test_the_plan_of_a_sweep_to_match_is_what_would_be_searched(
 def test_2_for_a_front_that_cannot_be_searched(midef: Midef, small: Path, given: list[str], said: str) -> None:
     code, out, err = midef("match", small, *given, "--store", "store")
     assert (code, out) == (2, "") and said in err
+    assert not Path("store").exists(), "wrong options made a store"
+
+
+def test_the_plan_of_a_front_is_what_would_be_searched(
+    midef: Midef, spec: Callable[..., dict[str, Any]], write_yaml: Yaml
+) -> None:
+    code, out, _ = midef("plan", write_yaml(spec(front={"defense": "midre"})), "--store", "store")
+    assert code == 0 and "the front of midre over area_high 0.1 to 0.8 (linear), 24 strengths" in out
+    assert not Path("store").exists()
+
+
+def test_1_when_a_front_ended_early(
+    midef: Midef, spec: Callable[..., dict[str, Any]], write_yaml: Yaml, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training is lost without a word about its strength; the rows of what was tried are all there."""
+
+    def run_plan(plan: Any, store: Store, options: Any, grow: Any = None) -> runner.Outcome:
+        nodes = [node for node in plan.nodes.values() if node.recipe.kind in ("target", "scores")]
+        for node in nodes:
+            grow(node, "out of memory")
+        return runner.Outcome()
+
+    monkeypatch.setattr(runner, "run_plan", run_plan)
+    monkeypatch.setattr(cli, "_run_cells", lambda *args, **given: 0)
+    code, out, _ = midef("match", write_yaml(spec(front={"defense": "midre"})), "--store", "store")
+    assert code == 1 and "ended early: out of memory" in out
 
 
 def test_a_front_goes_before_a_match_and_takes_its_ranges(
