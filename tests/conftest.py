@@ -3,6 +3,11 @@
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine draws examples slowly; that says nothing of the code.
+settings.register_profile("midef", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("midef")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -478,8 +478,8 @@ def test_the_default_fallback_is_seeded_anew_for_each_trial(monkeypatch: pytest.
     study = study_of(BracketingSampler(seed=5), LOG, *NOT_MONOTONE)
     trial = study.ask({"strength": LOG})
     study.ask({"strength": LOG})
-    trial.set_user_attr(GAP, 2.0)
-    study.tell(trial, 2.0)
+    trial.set_user_attr(GAP, -3.0)
+    study.tell(trial, 3.0)
     study.ask({"strength": LOG})
     assert seeds == [8, 8, 9], "of what was told, so that a killed search proposes the same again"
 

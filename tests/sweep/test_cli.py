@@ -413,7 +413,7 @@ def test_2_for_a_sweep_to_match_that_is_run(
     midef: Midef, spec: Callable[..., dict[str, Any]], write_yaml: Yaml, block: dict[str, Any]
 ) -> None:
     code, out, err = midef("run", write_yaml(spec(**block)), "--store", "store")
-    assert (code, out) == (2, "") and "run `midef match` with it" in err
+    assert (code, out) == (2, "") and "is one for `midef match`" in err
     assert not Path("store").exists()
 
 

@@ -122,7 +122,7 @@ def test_a_wrong_value_says_what_was_expected(spec: Spec, change: dict[str, Any]
             {"setup": {"protocol": {"identites": 3}}},
             "sweep.yaml.setups[0].protocol.identites: unknown field; did you mean 'identities'?",
         ),
-        ({"zzz": 1}, "sweep.yaml.zzz: unknown field; known: defenses, evaluator_training, name"),
+        ({"zzz": 1}, "sweep.yaml.zzz: unknown field; known: defenses, evaluator_training, front, match, name"),
     ],
     ids=["sweep", "setup", "protocol", "nothing_near"],
 )
