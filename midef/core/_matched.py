@@ -87,7 +87,7 @@ def matched_legends(*, has_intervals: bool) -> list[str]:
     """How to read the two columns that only a matched setup has."""
     interval = " [95 % t interval of the paired differences]" if has_intervals else ""
     return [
-        "matched: accuracy on the select split (points above the target); no: not within the tolerance",
+        "matched: accuracy on the select split (points above the target); no: not within the tolerance, or not confirmed",
         "att drop: points of attack accuracy@1 below the undefended model of the setup, over the seeds that both have"
         + interval,
     ]
@@ -97,7 +97,7 @@ def matched_notes(group: Sequence[MatchedRow]) -> list[str]:
     """Which rows are not compared, and what the reference is."""
     defended = [row for row in group if not row.is_undefended]
     notes = []
-    for why, one in (("not within the tolerance", True), ("without an accuracy to match", False)):
+    for why, one in (("not matched", True), ("without an accuracy to match", False)):
         count = sum(not row.is_matched and (row.match_target is not None) == one for row in defended)
         if count == 1:
             notes.append(f"1 of {_defenses(len(defended))} is {why}; it is shown, and not compared")
