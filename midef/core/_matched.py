@@ -87,7 +87,7 @@ def matched_legends(*, has_intervals: bool) -> list[str]:
     """How to read the two columns that only a matched setup has."""
     interval = " [95 % t interval of the paired differences]" if has_intervals else ""
     return [
-        "matched: accuracy on the select split (points above the target); no: not within the tolerance, or not confirmed",
+        "matched: accuracy on the select split (points above the target); no: outside the tolerance, or not confirmed",
         "att drop: points of attack accuracy@1 below the undefended model of the setup, over the seeds that both have"
         + interval,
     ]
