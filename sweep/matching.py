@@ -18,13 +18,14 @@ from midef.core.choice import Choice
 from midef.core.errors import SpecError
 from midef.core.match import Match, MatchOutcome, MatchReport
 from midef.defenses._stack import choose_defense
+from midef.stages._cell import NO_DEFENSE
 from midef.storage import Store
 from midef.storage.matches import write_match
 from sweep.hunts import Hunts
 from sweep.match_spec import MatchSpec
 from sweep.plan import More, Node
 from sweep.spec import PlannedCell, Sweep
-from sweep.strength_search import NO_DEFENSE, Case, Found, as_written, search, so_far
+from sweep.strength_search import Case, Found, as_written, search, so_far
 from sweep.strengths import Strength, match_problems
 from sweep.studies import JOURNAL, Studies
 
@@ -187,7 +188,7 @@ class Matching:
             is_matched=outcome.state == "matched",
         )
         skipped = self.spec.unmatched == "skip" and outcome.state not in ("matched", "failed")
-        if found.choice is None or (skipped and not _is_undefended(case.written)):
+        if found.choice is None or (skipped and case.written != NO_DEFENSE):
             refused = f"not matched to {self.spec.target_text}: {outcome.reason}"
         return [
             entry.cell(choice, seed, refused=refused, match=match)
@@ -289,10 +290,6 @@ def _is_reference(case: Case, side: _Side) -> bool:
     if side.reference is None or case.written != side.reference.written:
         return False
     return case.spec.reference is not None and case.spec.reference[1] == 0.0
-
-
-def _is_undefended(choice: Choice) -> bool:
-    return choice.name == "none"
 
 
 def match_text(report: MatchReport) -> str:

@@ -21,7 +21,7 @@ from midef.core.choice import Choice
 from midef.core.match import MatchOutcome, MatchTraining, Phase
 from midef.core.recipe import Recipe
 from midef.core.seeds import derive_seed
-from midef.defenses._stack import choose_defense
+from midef.stages._cell import NO_DEFENSE
 from sweep.hunts import Hunt, Request, Wanted
 from sweep.match_spec import MatchSpec
 from sweep.spec import Entry
@@ -104,9 +104,6 @@ class Found:
 
     outcome: MatchOutcome
     choice: Choice | None
-
-
-NO_DEFENSE = choose_defense("none")
 
 
 @dataclass
@@ -195,7 +192,8 @@ def search(case: Case, target: float, studies: Studies, known: Sequence[Sequence
     study = studies.open(case.study_name(target), directions=["minimize"], sampler=sampler, about=about)
     found: dict[str, Any] = {"study": study.study_name}
     while True:
-        trainings = trainings_of(study)
+        told = complete_trials(study)
+        trainings = [_training_of(trial) for trial in told]
         groups = groups_of(trainings)
         left = spec.trainings - len(trainings)
         noise = seed_noise([*known, *(g.accuracies for g in groups if not g.diverged)])
@@ -205,7 +203,7 @@ def search(case: Case, target: float, studies: Studies, known: Sequence[Sequence
             return case.found(target, state="matched", **found, **_chosen(case, hit))
         options: dict[str, Any] = {"tolerance": spec.tolerance, "noise": noise}
         options |= {"start": strength.start, "falls": strength.falls}
-        seen = evaluations(complete_trials(study), name, distribution)
+        seen = evaluations(told, name, distribution)
         assessment = assess(seen, distribution, **options)
         doubtful, chance = _worth_more_seeds(case, groups, seen, target, noise)
         whole = [g for g in groups if not g.diverged]
@@ -235,7 +233,9 @@ def search(case: Case, target: float, studies: Studies, known: Sequence[Sequence
             request = case.request(strength.at(doubtful.strength), doubtful.strength, missing, "confirm")
             answers = yield replace(request, is_vain=partial(is_vain, doubtful, case.seeds, target, spec.tolerance))
             for answer in answers:
-                _record(study, answer, target, {name: distribution})
+                value = int(doubtful.strength) if strength.is_whole else doubtful.strength
+                distance = [abs(_gap(answer, target))]
+                _add(study, answer, target, {name: value}, {name: distribution}, distance, {})
         else:
             with quietly():
                 study.sampler = BracketingSampler(**options, seed=case.seeds[0])
@@ -339,8 +339,7 @@ def search_pair(case: Case, target: float, studies: Studies, left: int) -> Hunt:
             study.sampler = sampler_at(len(done))
             trial = ask(study, distributions)
             value = strength.rounded(trial.params[name])
-            choice = choice_of(trial)
-            (answer,) = yield case.request(choice, value, case.seeds[:1], "search")
+            (answer,) = yield case.request(choice_of(trial), value, case.seeds[:1], "search")
             _tell(study, trial, answer, target, _values(answer, target, strength)[1:])
 
 
@@ -492,14 +491,6 @@ def _tell(study: Study, trial: Any, answer: MatchTraining, target: float, more: 
         _add(study, answer, target, trial.params, trial.distributions, values, {})
 
 
-def _record(study: Study, answer: MatchTraining, target: float, distributions: Mapping[str, Any]) -> None:
-    """A training that no sampler proposed: another seed."""
-    (name,) = distributions
-    value = answer.strength
-    params = {name: int(value) if _is_whole(distributions[name]) else value}  # type: ignore[arg-type]
-    _add(study, answer, target, params, distributions, [abs(_gap(answer, target))], {})
-
-
 def _add(
     study: Study,
     answer: MatchTraining,
@@ -521,12 +512,6 @@ def _add(
             user_attrs={**_attributes(answer, target), **more},
         )
     )
-
-
-def _is_whole(distribution: Any) -> bool:
-    from optuna.distributions import IntDistribution
-
-    return isinstance(distribution, IntDistribution)
 
 
 def _values(answer: MatchTraining, target: float, strength: Strength) -> list[float]:

@@ -25,26 +25,12 @@ from sweep.studies import JOURNAL, Studies, ask
 ONE = {"x": FloatDistribution(0.0, 1.0)}
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """host:port of an S3 server on loopback."""
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "testing")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        server.start()
-        host, port = server.get_host_and_port()
-        yield f"{host}:{port}"
-        server.stop()
-
-
 @pytest.fixture(params=["local", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     if request.param == "local":
         return Store.open(tmp_path / "store")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    options = f"endpoint_override={request.getfixturevalue('s3')}&scheme=http&region=us-east-1"
+    options = f"endpoint_override={request.getfixturevalue('s3_endpoint')}&scheme=http&region=us-east-1"
     return Store.open(f"s3://bucket/{uuid.uuid4().hex}/store?{options}&allow_bucket_creation=true")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,23 +28,9 @@ class Lost(Exception):
     """As if the machine had burned down."""
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """host:port of an S3 server on loopback."""
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "testing")
-        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        server.start()
-        host, port = server.get_host_and_port()
-        yield f"{host}:{port}"
-        server.stop()
-
-
 @pytest.fixture
-def home(s3: str, tmp_path: Path) -> Location:
-    options = f"endpoint_override={s3}&scheme=http&region=us-east-1&allow_bucket_creation=true"
+def home(s3_endpoint: str, tmp_path: Path) -> Location:
+    options = f"endpoint_override={s3_endpoint}&scheme=http&region=us-east-1&allow_bucket_creation=true"
     location = Location.open(f"s3://bucket/{tmp_path.name}/store?{options}")
     location.create()
     return location
