@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -12,39 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from sweep import cli
-
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "sweep" / "match_accuracy.py"
 
 Passed = Callable[..., list[str]]
-
-
-@pytest.fixture
-def passed(monkeypatch: pytest.MonkeyPatch) -> Passed:
-    """What `midef` is called with, for arguments of the script and variables."""
-    spec = importlib.util.spec_from_file_location("match_accuracy", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    for name in ("MIDEF_SWEEP", "MIDEF_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    called: list[list[str]] = []
-
-    def main(arguments: list[str]) -> int:
-        called.append(arguments)
-        return 7
-
-    monkeypatch.setattr(cli, "main", main)
-
-    def call(*given: str, **variables: str) -> list[str]:
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        assert script.main(given) == 7
-        return called[-1]
-
-    return call
 
 
 def test_without_arguments_the_smallest_sweep_is_matched(passed: Passed) -> None:
