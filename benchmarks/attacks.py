@@ -27,17 +27,17 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from midef.attacks import ATTACKS, PRIORS
-from midef.attacks._base import Task
-from midef.attacks._handle import TargetHandle
-from midef.attacks._views import VIEW_DRAWS, slightly_changed
+from midef.attacks.base import Task
+from midef.attacks.latent_search.views import VIEW_DRAWS, slightly_changed
+from midef.attacks.target_handle import TargetHandle
 from midef.core import Choice, Inputs, Recipe
 from midef.datasets import Images
 from midef.defenses import DEFENSES
 from midef.models import ARCHITECTURES
-from midef.models._network import TargetModel
+from midef.nn.network import TargetModel
 from midef.training import TrainingRecipe
-from midef.training.classifier import fit_classifier
-from midef.training.kedmi import reality_loss
+from midef.training.classifier.fit import fit_classifier
+from midef.training.generative.kedmi import reality_loss
 
 PX, CLASSES = 64, 1000
 DEVICE = torch.device("cpu")

@@ -32,7 +32,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import optuna
 
-from sweep.bracketing import GAP, BracketingSampler
+from midef.sweep.matching.bracketing.sampler import GAP, BracketingSampler
 
 TOLERANCE, CAP = 0.5, 30
 RANGE = optuna.distributions.FloatDistribution(0.01, 10.0, log=True)

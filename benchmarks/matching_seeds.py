@@ -20,12 +20,12 @@ import optuna
 from matching import problems
 
 from midef.core.match import MatchTraining
-from midef.defenses._stack import choose_defense
-from sweep.bracketing import GAP, BracketingSampler
-from sweep.hunts import Request, Wanted
-from sweep.match_spec import MatchSpec
-from sweep.strength_search import Case, Found, search
-from sweep.strengths import Strength
+from midef.defenses.stack import choose_defense
+from midef.sweep.matching.bracketing.sampler import GAP, BracketingSampler
+from midef.sweep.matching.concurrent import Request, Wanted
+from midef.sweep.matching.search import Case, Found, search
+from midef.sweep.matching.strengths import Strength
+from midef.sweep.spec.matching import MatchSpec
 
 SEEDS, TOLERANCE, CAP = (0, 1, 2), 0.5, 90
 WRITTEN = choose_defense("midre")

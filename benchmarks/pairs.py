@@ -15,8 +15,9 @@ from collections.abc import Sequence
 
 from midef.core import ResultRow
 from midef.storage import Store
-from sweep.cli import main as midef
-from sweep.spec import read_spec, resolve
+from midef.sweep.catalogue import read_spec
+from midef.sweep.cli.app import main as midef
+from midef.sweep.spec.schema import resolve
 
 
 def grid(rows: Sequence[ResultRow], refused: dict[tuple[str, str], str]) -> str:

@@ -38,7 +38,7 @@ def many_cells(count: int) -> Any:
     """About so many cells: 37 setups (every attack on three networks) x 20 defenses x seeds, on synthetic faces."""
     from midef.attacks import ATTACKS
     from midef.defenses import DEFENSES as REGISTERED
-    from sweep.spec import parse_spec
+    from midef.sweep.spec.schema import parse_spec
 
     attacks = ATTACKS.names()
     setups: list[dict[str, Any]] = [
@@ -55,9 +55,9 @@ def many_cells(count: int) -> Any:
 def small_nodes(count: int) -> Any:
     """A plan of as many splits as asked for, none of which needs another."""
     from midef.datasets import DATASETS
-    from midef.stages._cell import split_recipe
-    from sweep.plan import Node, Plan
-    from sweep.spec import resolve
+    from midef.stages.recipes import split_recipe
+    from midef.sweep.planning.plan import Node, Plan
+    from midef.sweep.spec.schema import resolve
 
     people = {"name": "synthetic_faces", "identities": 2, "train_images": 1, "select_images": 1, "report_images": 1}
     recipes = [split_recipe(DATASETS.choose({**people, "seed": i}), 8) for i in range(count)]
@@ -66,7 +66,7 @@ def small_nodes(count: int) -> Any:
 
 def through_ray(count: int, folder: Path) -> dict[str, float]:
     from midef.storage import Store
-    from sweep.runner import RunOptions, run_plan
+    from midef.sweep.execution.tune_run import RunOptions, run_plan
 
     plan, store = small_nodes(count), Store.open(folder / "store")
     with _Processors() as used:
@@ -106,8 +106,8 @@ def planning(count: int, folder: Path) -> dict[str, float]:
     """With a store that holds one cell's artifacts, so that timings are looked up."""
     from midef.core.recipe import Recipe
     from midef.storage import Store
-    from sweep.runner import prepare
-    from sweep.spec import resolve
+    from midef.sweep.execution.tune_run import prepare
+    from midef.sweep.spec.schema import resolve
 
     first = next(planned for planned in resolve(many_cells(1)).cells if not planned.refused)  # imports, too
     store = Store.open(folder / "store")
@@ -136,8 +136,8 @@ def fill(count: int, folder: Path) -> dict[str, float]:
     import shutil
 
     from midef.storage import Store
-    from sweep.rows import lost_rows
-    from sweep.spec import resolve
+    from midef.sweep.execution.result_rows import lost_rows
+    from midef.sweep.spec.schema import resolve
 
     sweep = resolve(many_cells(count))
     store = Store.open(folder / "loose")
@@ -232,7 +232,7 @@ def measure(part: str, count: int, folder: Path) -> dict[str, float]:
 def timed_command(*arguments: str) -> tuple[float, float]:
     """Wall and CPU seconds of a command of midef, process start included."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([sys.executable, "-m", "sweep.cli", *arguments], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "midef", *arguments], check=True, stdout=subprocess.DEVNULL)
     wall_s, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

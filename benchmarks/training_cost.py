@@ -22,7 +22,7 @@ from midef.datasets import Images
 from midef.defenses import choose_defense, remake_defense
 from midef.models import ARCHITECTURES
 from midef.training import TrainingRecipe
-from midef.training.classifier import fit_classifier
+from midef.training.classifier.fit import fit_classifier
 
 DEFENSES = [
     *("midre", "midre(fill=inpaint)", "cutmix", "random_crop", "gaussian_blur", "pixel_masking", "ls", "nls"),

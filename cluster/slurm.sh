@@ -68,7 +68,7 @@ if [ "$SLURM_JOB_NUM_NODES" -gt 1 ]; then
 fi
 
 export RAY_ADDRESS="$head_ip:$port"
-python -m sweep.cli doctor --cluster || echo "midef: see above; the sweep starts with the nodes there are"
+python -m midef doctor --cluster || echo "midef: see above; the sweep starts with the nodes there are"
 python sweep/full_matrix.py "$@" &
 sweep=$!
 trap 'kill -INT $sweep' INT                  # from --signal above, 10 minutes before the limit

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import midef
-from dashboards.matching import page_data
-from dashboards.reconstructions import Fetch, Grid, is_generated, write_grid
-from dashboards.trade_off import assign_colours, draw, is_unmatched, label
 from midef.core import MidefError, ResultRow, StoreError
 from midef.core.match import MatchReport
-from midef.core.summary import (
+from midef.dashboards.figures.matching import page_data
+from midef.dashboards.figures.trade_off import assign_colours, draw, is_unmatched, label
+from midef.dashboards.reconstructions import Fetch, Grid, is_generated, write_grid
+from midef.results.summary import (
     ACCURACIES,
     Estimate,
     Published,
@@ -31,7 +31,7 @@ from midef.core.summary import (
     summarise,
 )
 
-HERE = Path(__file__).parent
+PAGE = Path(__file__).parent / "page"
 FINAL_PROFILE = "paper"
 OUR_PICTURE = re.compile(r"\d{2,}-(\d{2,}|private)\.webp")
 # Beside pictures and scripts of this folder nothing loads. `connect-src` also ends what a script might try.
@@ -355,5 +355,5 @@ def _copy_plotly(out: Path) -> None:
 
 
 def _html() -> str:
-    page, style, script = ((HERE / f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
+    page, style, script = ((PAGE / name).read_text("utf-8") for name in ("index.html", "page.css", "page.js"))
     return page.replace("{{policy}}", POLICY).replace("{{style}}", style).replace("{{script}}", script)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from midef.core import ArtifactKey, StoreError
-from midef.core.summary import SummaryRow
+from midef.results.summary import SummaryRow
 
 IDENTITIES = 8
 LARGEST_PX = 112

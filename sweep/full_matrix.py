@@ -26,21 +26,21 @@ def main(given: Sequence[str], *, verb: str = "run", default_sweep: str = DEFAUL
     verb, default_sweep: of the other script of this folder, which is the same but for them.
     """
     checkout = Path(__file__).resolve().parent.parent
-    if (checkout / "sweep" / "cli.py").exists():
+    if (checkout / "midef" / "__init__.py").exists():
         sys.path[:0] = [str(checkout)]
     try:
-        from sweep import cli
+        from midef.sweep.cli import app
     except ModuleNotFoundError as error:
-        if error.name not in ("sweep", "midef"):
+        if error.name != "midef":
             raise
         sys.stderr.write(NOT_HERE.format(python=sys.executable, package=error.name))
         return 3
     # Put before what was given: a sweep named there is then one too many, and a --profile there has the last word.
     sweep = os.environ.get("MIDEF_SWEEP") or default_sweep
-    _, left_over = cli._parser().parse_known_args([verb, sweep, *given])
+    _, left_over = app._parser().parse_known_args([verb, sweep, *given])
     profile = os.environ.get("MIDEF_PROFILE")
     first = ([] if left_over else [sweep]) + (["--profile", profile] if profile else [])
-    return cli.main([verb, *first, *given, "--dashboard"])
+    return app.main([verb, *first, *given, "--dashboard"])
 
 
 if __name__ == "__main__":

@@ -17,14 +17,14 @@ DEFAULT_SWEEP = "smoke"
 def main(given: Sequence[str]) -> int:
     """Run with these arguments; returns the exit code of `midef match`, 3 where the package is not to be found."""
     checkout = Path(__file__).resolve().parent.parent
-    if (checkout / "sweep" / "cli.py").exists():
+    if (checkout / "midef" / "__init__.py").exists():
         sys.path[:0] = [str(checkout)]
     try:
-        from sweep import full_matrix
+        from midef.sweep import full_matrix
     except ModuleNotFoundError as error:
-        if error.name != "sweep":
+        if error.name != "midef":
             raise
-        sys.stderr.write(f"midef: {sys.executable} cannot import the package sweep; set PYTHONPATH to the checkout, or "
+        sys.stderr.write(f"midef: {sys.executable} cannot import the package midef; set PYTHONPATH to the checkout, or "
                          "`pip install -e` it; on a cluster node see cluster/README.md\n")  # fmt: skip
         return 3
     return full_matrix.main(given, verb="match", default_sweep=DEFAULT_SWEEP)

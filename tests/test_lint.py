@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cli import main
+from midef.sweep.cli.app import main
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
 from midef.core.errors import SpecError
-from midef.models._network import Forward, TargetModel
+from midef.nn.network import Forward, TargetModel
 
 Loss = Callable[[Forward, Tensor], Tensor]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from midef.attacks._access import AccessLevel
-from midef.attacks._base import ATTACKS, Attack, Reconstructions, Task
+from midef.attacks.access import AccessLevel
+from midef.attacks.base import ATTACKS, Attack, Reconstructions, Task
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
@@ -17,7 +17,7 @@ from midef.core.seeds import derive_seed
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
-    from midef.attacks._handle import TargetHandle
+    from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs, Recipe
 
 CHUNK = 1024
@@ -137,7 +137,7 @@ class BrepMi(Attack):
         Returns:
             latents [N, Z] and whether one was found [N].
         """
-        from midef.attacks.priors._networks import standard_latents
+        from midef.attacks.priors.networks.dcgan import standard_latents
 
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
         wanted = {pair: row for row, pair in enumerate(pairs)}

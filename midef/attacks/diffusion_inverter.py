@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-from midef.attacks._access import AccessLevel
-from midef.attacks._base import ATTACKS, Attack, Reconstructions, Task
+from midef.attacks.access import AccessLevel
+from midef.attacks.base import ATTACKS, Attack, Reconstructions, Task
 from midef.attacks.priors.diffusion import Diffusion
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
@@ -17,9 +17,9 @@ from midef.core.seeds import derive_seed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from midef.attacks._handle import TargetHandle
-    from midef.attacks._streams import RowStreams
-    from midef.attacks.priors._diffusion_networks import Denoiser
+    from midef.attacks.latent_search.streams import RowStreams
+    from midef.attacks.priors.networks.unet import Denoiser
+    from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs, Recipe
 
 CHUNK = 128
@@ -63,7 +63,7 @@ class DiffusionInverter(Attack):
 
     @override
     def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
-        from midef.attacks._streams import RowStreams
+        from midef.attacks.latent_search.streams import RowStreams
 
         observed = self.prior.observed(task)
         networks = self.prior.load(inputs.path("inverter"), task.resolution_px, handle.n_classes, task.device)
@@ -79,7 +79,7 @@ class DiffusionInverter(Attack):
 
     def draw(self, denoiser: Denoiser, answers: Tensor, noise: RowStreams, resolution_px: int) -> Tensor:
         """Images [N, 3, R, R] in [0, 1] for answers [N, K]: all steps from noise back to an image."""
-        from midef.training.diffusion import guided, kept_variance, step_back
+        from midef.training.generative.diffusion import guided, kept_variance, step_back
 
         betas = self.prior.betas()
         kept = kept_variance(betas).tolist()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from midef.attacks._access import AccessLevel
-from midef.attacks._base import ATTACKS
-from midef.attacks._search import LatentSearch, Networks
+from midef.attacks.access import AccessLevel
+from midef.attacks.base import ATTACKS
+from midef.attacks.latent_search.template import LatentSearch, Networks
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import F, torch
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from midef.attacks.priors import Prior
-    from midef.models._network import Forward
+    from midef.nn.network import Forward
 
 
 @ATTACKS.add("gmi")

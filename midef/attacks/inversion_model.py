@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-from midef.attacks._access import AccessLevel
-from midef.attacks._base import ATTACKS, Attack, Reconstructions, Task
+from midef.attacks.access import AccessLevel
+from midef.attacks.base import ATTACKS, Attack, Reconstructions, Task
 from midef.attacks.priors.tcnn import Tcnn
 from midef.core.lazy import torch
 
 if TYPE_CHECKING:
-    from midef.attacks._handle import TargetHandle
+    from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs, Recipe
 
 

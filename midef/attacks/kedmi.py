@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from midef.attacks._access import AccessLevel
-from midef.attacks._base import ATTACKS
-from midef.attacks._search import LatentSearch, Networks, Rows
+from midef.attacks.access import AccessLevel
+from midef.attacks.base import ATTACKS
+from midef.attacks.latent_search.template import LatentSearch, Networks, Rows
 from midef.attacks.priors.kedmi_gan import KedmiGan
 from midef.core.lazy import F, torch
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from midef.attacks.priors import Prior
-    from midef.models._network import Forward
+    from midef.nn.network import Forward
 
 
 _RELEASED: Mapping[str, Any] = {"steps": 120 * 468, "label_mode": "train"}
@@ -98,7 +98,7 @@ class Kedmi(LatentSearch):
 
     @override
     def prior_loss(self, networks: Networks, images: Tensor) -> Tensor:
-        from midef.training.kedmi import reality_loss
+        from midef.training.generative.kedmi import reality_loss
 
         _, logits = networks["discriminator"](images)
         return reality_loss(logits)

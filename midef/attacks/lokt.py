@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from midef.attacks._access import AccessLevel
-from midef.attacks._base import ATTACKS
-from midef.attacks._conditional import ConditionalSearch
-from midef.attacks._search import Networks
+from midef.attacks.access import AccessLevel
+from midef.attacks.base import ATTACKS
+from midef.attacks.latent_search.conditional import ConditionalSearch
+from midef.attacks.latent_search.template import Networks
 from midef.attacks.priors.lokt_surrogates import LoktSurrogates
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from midef.attacks._handle import TargetHandle
     from midef.attacks.priors import Prior
-    from midef.models._network import Forward
+    from midef.attacks.target_handle import TargetHandle
+    from midef.nn.network import Forward
 
 
 @ATTACKS.add("lokt")
@@ -52,7 +52,7 @@ class Lokt(ConditionalSearch):
 
     @override
     def ask(self, handle: TargetHandle, networks: Networks, view: Tensor) -> list[Forward]:
-        from midef.models._network import Forward
+        from midef.nn.network import Forward
 
         if self.surrogate == "discriminator":
             answers = [networks["discriminator"](view)[1]]

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from midef.attacks._access import AccessLevel
-from midef.attacks._base import ATTACKS
-from midef.attacks._lomma import PRESETS, Lomma
+from midef.attacks.access import AccessLevel
+from midef.attacks.base import ATTACKS
 from midef.attacks.kedmi import Kedmi
+from midef.attacks.latent_search.lomma import PRESETS, Lomma
 
 
 @ATTACKS.add("lomma_kedmi")

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from midef.attacks._access import AccessLevel
-from midef.attacks._base import ATTACKS, Attack, Reconstructions, Task
+from midef.attacks.access import AccessLevel
+from midef.attacks.base import ATTACKS, Attack, Reconstructions, Task
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from midef.attacks._handle import TargetHandle
+    from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs, Recipe
 
 CHUNK = 256

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from midef.attacks._access import AccessLevel
-from midef.attacks._base import ATTACKS
-from midef.attacks._conditional import ConditionalSearch
-from midef.attacks._search import Networks, Rows
+from midef.attacks.access import AccessLevel
+from midef.attacks.base import ATTACKS
+from midef.attacks.latent_search.conditional import ConditionalSearch
+from midef.attacks.latent_search.template import Networks, Rows
 from midef.attacks.priors.plg_gan import PlgGan
 
 if TYPE_CHECKING:

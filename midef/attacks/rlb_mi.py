@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from midef.attacks._access import AccessLevel
-from midef.attacks._base import ATTACKS, Attack, Reconstructions, Task
+from midef.attacks.access import AccessLevel
+from midef.attacks.base import ATTACKS, Attack, Reconstructions, Task
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
@@ -17,7 +17,7 @@ from midef.core.seeds import derive_seed
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from midef.attacks._handle import TargetHandle
+    from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs, Recipe
 
 CHUNK = 128
@@ -101,8 +101,8 @@ class RlbMi(Attack):
         self, handle: TargetHandle, generator: nn.Module, pairs: Sequence[tuple[int, int]], task: Task
     ) -> tuple[Tensor, Tensor]:
         """The surest image of each (label, restart) [A, 3, R, R], and whether the target labels it right [A]."""
-        from midef.attacks._sac import Agents, Replay
-        from midef.attacks._streams import RowStreams
+        from midef.attacks.latent_search.streams import RowStreams
+        from midef.attacks.rl.sac import Agents, Replay
 
         seeds = [derive_seed("rlb", task.seed, *pair) for pair in pairs]
         labels = torch.tensor([label for label, _ in pairs], device=task.device)

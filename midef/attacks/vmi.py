@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from midef.attacks._access import AccessLevel
-from midef.attacks._base import ATTACKS
-from midef.attacks._search import LatentSearch, Networks, Rows
+from midef.attacks.access import AccessLevel
+from midef.attacks.base import ATTACKS
+from midef.attacks.latent_search.template import LatentSearch, Networks, Rows
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import F, torch
@@ -19,10 +19,10 @@ from midef.core.seeds import derive_seed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from midef.attacks._flows import Family
-    from midef.attacks._handle import TargetHandle
+    from midef.attacks.latent_search.flows import Family
     from midef.attacks.priors import Prior
-    from midef.models._network import Forward
+    from midef.attacks.target_handle import TargetHandle
+    from midef.nn.network import Forward
 
 
 @ATTACKS.add("vmi")
@@ -90,7 +90,7 @@ class Vmi(LatentSearch):
     @property
     def distributions(self) -> Family:
         """The family that is fitted, over the latents of one layer."""
-        from midef.attacks._flows import Flow, Gauss
+        from midef.attacks.latent_search.flows import Flow, Gauss
 
         if self.family == "gauss":
             return Gauss(self.prior.latent_dim)

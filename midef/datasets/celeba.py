@@ -13,12 +13,12 @@ from typing_extensions import override
 
 from midef.core.errors import DataError
 from midef.core.lazy import torch
-from midef.datasets._arrangement import SPLITS, Arrangement
-from midef.datasets._base import DATASETS, LOCATION, Card, Images, Splits
-from midef.datasets._files import SUFFIXES, ImageFile, few, whereabouts
-from midef.datasets._listed import ListedDataset, Role, centre_box, list_archive, read_list, stem
-from midef.datasets._pixels import Box
-from midef.datasets._split import cut, share, shuffled
+from midef.datasets.base import DATASETS, LOCATION, Card, Images, Splits
+from midef.datasets.files.arrangement import SPLITS, Arrangement
+from midef.datasets.files.folders import SUFFIXES, ImageFile, few, whereabouts
+from midef.datasets.files.listed import ListedDataset, Role, centre_box, list_archive, read_list, stem
+from midef.datasets.files.pixels import Box
+from midef.datasets.files.split import cut, share, shuffled
 
 IDENTITIES = "identity_CelebA.txt"
 IMAGES = ("img_align_celeba", "img_align_celeba.zip", "img_align_celeba_png")

@@ -12,10 +12,10 @@ from typing_extensions import override
 
 from midef.core.errors import DataError
 from midef.core.lazy import torch
-from midef.datasets._base import DATASETS, Card, Images, Splits
-from midef.datasets._classes import ClassesDataset
-from midef.datasets._files import whereabouts
-from midef.datasets._pixels import resize
+from midef.datasets.base import DATASETS, Card, Images, Splits
+from midef.datasets.files.classes import ClassesDataset
+from midef.datasets.files.folders import whereabouts
+from midef.datasets.files.pixels import resize
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from midef.datasets._base import DATASETS, Card
-from midef.datasets._idx import IdxDataset
+from midef.datasets.base import DATASETS, Card
+from midef.datasets.files.idx import IdxDataset
 
 
 @DATASETS.add("fashion_mnist")

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from midef.datasets._arrangement import SPLITS, Arrangement
-from midef.datasets._base import DATASETS, LOCATION, Card
-from midef.datasets._files import whereabouts
-from midef.datasets._listed import ListedDataset, centre_box, stem
-from midef.datasets._pixels import Box
-from midef.datasets._split import shuffled
+from midef.datasets.base import DATASETS, LOCATION, Card
+from midef.datasets.files.arrangement import SPLITS, Arrangement
+from midef.datasets.files.folders import whereabouts
+from midef.datasets.files.listed import ListedDataset, centre_box, stem
+from midef.datasets.files.pixels import Box
+from midef.datasets.files.split import shuffled
 
 CROP_PX, STORED_PX = 88, 128
 

@@ -13,11 +13,19 @@ from typing_extensions import override
 
 from midef.core.errors import DataError
 from midef.core.lazy import torch
-from midef.datasets._arrangement import NAMED, NEEDED, SPLITS, Arrangement, read_images
-from midef.datasets._base import DATASETS, LOCATION, Card, Dataset, Images, Splits
-from midef.datasets._files import ImageFile, content_hash, few, file_ids, list_images, whereabouts, with_checksums
-from midef.datasets._pixels import Box
-from midef.datasets._split import cut, share, shuffled
+from midef.datasets.base import DATASETS, LOCATION, Card, Dataset, Images, Splits
+from midef.datasets.files.arrangement import NAMED, NEEDED, SPLITS, Arrangement, read_images
+from midef.datasets.files.folders import (
+    ImageFile,
+    content_hash,
+    few,
+    file_ids,
+    list_images,
+    whereabouts,
+    with_checksums,
+)
+from midef.datasets.files.pixels import Box
+from midef.datasets.files.split import cut, share, shuffled
 
 if TYPE_CHECKING:
     pass

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
-from midef.datasets._base import DATASETS, Card, Dataset, Images, Splits
+from midef.datasets.base import DATASETS, Card, Dataset, Images, Splits
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from typing_extensions import override
 
 from midef.core.lazy import F, torch
-from midef.defenses._base import DEFENSES, Batch, Defense, Tuning
-from midef.models._base import CODE
+from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
+from midef.nn.taps import CODE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from midef.models._base import ModelFacts
-    from midef.models._network import Forward
+    from midef.models.base import ModelFacts
+    from midef.nn.network import Forward
 
 
 @DEFENSES.add("bido")

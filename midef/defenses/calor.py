@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from typing_extensions import override
 
 from midef.core.lazy import F, torch
-from midef.defenses._base import DEFENSES, PHASE_ONE, Batch, Defense, Tuning, defended_as
+from midef.defenses.base import DEFENSES, PHASE_ONE, Batch, Defense, Tuning, defended_as
 from midef.defenses.loft import LoFt
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from midef.core.recipe import Recipe
-    from midef.models._base import ModelFacts
-    from midef.models._network import Forward
+    from midef.models.base import ModelFacts
+    from midef.nn.network import Forward
 
 
 @DEFENSES.add("calor")

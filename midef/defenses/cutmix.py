@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from typing_extensions import override
 
 from midef.core.lazy import F, torch
-from midef.defenses._base import DEFENSES, Batch, Defense, Tuning
+from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from midef.models._network import Forward
+    from midef.nn.network import Forward
 
 
 @DEFENSES.add("cutmix")

@@ -11,15 +11,15 @@ from typing_extensions import override
 
 from midef.core.errors import SpecError
 from midef.core.lazy import nn
-from midef.defenses._base import DEFENSES, Defense, Tuning
+from midef.defenses.base import DEFENSES, Defense, Tuning
 
 if TYPE_CHECKING:
     from torch.nn.modules.batchnorm import _BatchNorm
 
     from midef.core.recipe import Inputs
-    from midef.defenses._companion import Companion, TrainingFacts
-    from midef.models._base import ModelFacts
-    from midef.models._network import TargetModel
+    from midef.defenses.training_state import Companion, TrainingFacts
+    from midef.models.base import ModelFacts
+    from midef.nn.network import TargetModel
 
 _NO_SAMPLES = frozenset({"vit", "swin", "maxvit"})
 """Families whose attention Opacus has no per-image gradient for."""
@@ -111,7 +111,7 @@ class DpSgd(Defense):
     def companion(self, model: TargetModel, facts: TrainingFacts) -> Companion | None:
         if not self._is_on:
             return None
-        from midef.defenses._dp import DPCompanion
+        from midef.defenses.families.dp import DPCompanion
 
         return DPCompanion(
             model,
@@ -142,7 +142,7 @@ def group_norm_(model: nn.Module) -> None:
     We differ: never a group of one channel, which would make a constant of a vector's entries. Opacus' fixer forgets
     scale and shift, leaves frozen layers and subclasses (`FixedZeroBias`) alone, and frees what was frozen.
     """
-    from midef.models._network import FixedZeroBias
+    from midef.nn.network import FixedZeroBias
 
     plain = (nn.BatchNorm1d, nn.BatchNorm2d, FixedZeroBias)
     for parent in list(model.modules()):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from typing_extensions import override
 
 from midef.core.lazy import torch
-from midef.defenses._base import DEFENSES, Batch, Defense, Tuning
+from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
 
 if TYPE_CHECKING:
     from torch import Generator
@@ -51,7 +51,7 @@ class GaussianBlur(Defense):
 
     @override
     def transform_batch(self, batch: Batch, progress: float, rng: Generator) -> Batch:
-        from midef.datasets._augment import gaussian_blur
+        from midef.datasets.files.augment import gaussian_blur
 
         if self.sigma_high == 0:
             return batch

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from typing_extensions import override
 
 from midef.core.lazy import nn
-from midef.defenses._base import DEFENSES, PHASE_ONE, Defense, Tuning
+from midef.defenses.base import DEFENSES, PHASE_ONE, Defense, Tuning
 
 if TYPE_CHECKING:
     from midef.core.recipe import Recipe
-    from midef.models._base import ModelFacts
+    from midef.models.base import ModelFacts
 
 
 @DEFENSES.add("loft")
@@ -77,7 +77,7 @@ class LoFt(Defense):
     def prepare_head(self, head: nn.Module) -> nn.Module:
         if not self.rank:
             return head
-        from midef.defenses._low_rank import make_low_rank
+        from midef.defenses.families.low_rank import make_low_rank
 
         assert isinstance(head, nn.Linear), "the undefended head of every architecture is one linear layer"
         svd = self.init == "svd"

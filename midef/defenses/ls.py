@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from typing_extensions import override
 
-from midef.defenses._base import DEFENSES, Batch, Defense, Tuning
+from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
 from midef.defenses.nls import smoothed_cross_entropy
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from midef.models._network import Forward
+    from midef.nn.network import Forward
 
 
 @DEFENSES.add("ls")

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from typing_extensions import override
 
 from midef.core.lazy import nn
-from midef.defenses._base import DEFENSES, Batch, Defense, Tuning
-from midef.models._base import CODE
+from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
+from midef.nn.taps import CODE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from midef.core.recipe import Inputs
-    from midef.models._base import ModelFacts
-    from midef.models._network import Forward, TargetModel
+    from midef.models.base import ModelFacts
+    from midef.nn.network import Forward, TargetModel
 
 
 @DEFENSES.add("mid")
@@ -79,7 +79,7 @@ class Mid(Defense):
     @override
     def prepare_model(self, model: TargetModel, inputs: Inputs) -> TargetModel:
         """Drop a FixedZeroBias at the end of the last block: VGG16's bottleneck reads the features in front of it."""
-        from midef.models._network import FixedZeroBias
+        from midef.nn.network import FixedZeroBias
 
         if not self.bottleneck:
             return model
@@ -90,7 +90,7 @@ class Mid(Defense):
 
     @override
     def prepare_head(self, head: nn.Module) -> nn.Module:
-        from midef.defenses._heads import VibHead
+        from midef.defenses.families.heads import VibHead
 
         if not self.bottleneck:
             return head
@@ -99,7 +99,7 @@ class Mid(Defense):
 
     @override
     def penalties(self, forward: Forward, batch: Batch, progress: float) -> dict[str, Tensor]:
-        from midef.defenses._heads import gaussian_of
+        from midef.defenses.families.heads import gaussian_of
 
         if not self.weight:
             return {}

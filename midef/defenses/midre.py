@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from typing_extensions import override
 
 from midef.core.lazy import torch
-from midef.defenses._base import DEFENSES, Batch, Defense, Tuning
-from midef.defenses._erasing import covered, hashed_draws, inpainted, reject_joint_boxes, valid_corner_boxes
+from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
+from midef.defenses.families.erasing import covered, hashed_draws, inpainted, reject_joint_boxes, valid_corner_boxes
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from midef.models._base import ModelFacts
+    from midef.models.base import ModelFacts
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _CONSTANTS = {"mean": IMAGENET_MEAN, "zero": (0.0, 0.0, 0.0), "one": (1.0, 1.0, 1.0)}

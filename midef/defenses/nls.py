@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from typing_extensions import override
 
 from midef.core.lazy import F, torch
-from midef.defenses._base import DEFENSES, Batch, Defense, Tuning
+from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from midef.models._network import Forward
+    from midef.nn.network import Forward
 
 _LOFT_RAMP = {"ramp_from": 0.4, "ramp_to": 0.6, "continuous": True}
 

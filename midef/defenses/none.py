@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from typing_extensions import override
 
-from midef.defenses._base import DEFENSES, Defense
+from midef.defenses.base import DEFENSES, Defense
 
 
 @DEFENSES.add("none")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from typing_extensions import override
 
 from midef.core.lazy import torch
-from midef.defenses._base import DEFENSES, Batch, Defense, Tuning
+from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

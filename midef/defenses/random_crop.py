@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from typing_extensions import override
 
-from midef.defenses._base import DEFENSES, Batch, Defense, Tuning
+from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
 
 if TYPE_CHECKING:
     from torch import Generator
@@ -37,7 +37,7 @@ class RandomCrop(Defense):
 
     @override
     def transform_batch(self, batch: Batch, progress: float, rng: Generator) -> Batch:
-        from midef.datasets._augment import resized_crop
+        from midef.datasets.files.augment import resized_crop
 
         if self.scale_low == 1:
             return batch

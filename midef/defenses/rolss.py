@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from typing_extensions import override
 
-from midef.defenses import _skips
-from midef.defenses._base import DEFENSES, Defense
+from midef.defenses.base import DEFENSES, Defense
+from midef.defenses.families import skips
 
 if TYPE_CHECKING:
     from midef.core.recipe import Inputs
-    from midef.models._base import ModelFacts
-    from midef.models._network import TargetModel
+    from midef.models.base import ModelFacts
+    from midef.nn.network import TargetModel
 
 
 @DEFENSES.add("rolss")
@@ -49,27 +49,27 @@ class Rolss(Defense):
     legacy_layer3_split: bool = False
 
     def __post_init__(self) -> None:
-        _skips.check_stages(self.stages)
+        skips.check_stages(self.stages)
 
-    def _blocks(self, skip_stages: _skips.SkipStages) -> tuple[str, ...]:
-        extra = _skips.split_blocks(skip_stages) if self.legacy_layer3_split else ()
-        return tuple(dict.fromkeys((*extra, *_skips.blocks_in(skip_stages, self.stages))))
+    def _blocks(self, skip_stages: skips.SkipStages) -> tuple[str, ...]:
+        extra = skips.split_blocks(skip_stages) if self.legacy_layer3_split else ()
+        return tuple(dict.fromkeys((*extra, *skips.blocks_in(skip_stages, self.stages))))
 
     @override
     def facts_after(self, facts: ModelFacts) -> ModelFacts:
-        if self.only and set(_skips.KINDS.get(facts.family, ())) - set(self.only):
+        if self.only and set(skips.KINDS.get(facts.family, ())) - set(self.only):
             return facts  # skips of another kind stay
-        return _skips.without(facts, self._blocks(facts.skip_stages))
+        return skips.without(facts, self._blocks(facts.skip_stages))
 
     @override
     def problems(self, facts: ModelFacts) -> list[str]:
         if not self.stages and not self.legacy_layer3_split:
             return []
-        return _skips.problems_of("RoLSS", facts, stages=self.stages, only=self.only, legacy=self.legacy_layer3_split)
+        return skips.problems_of("RoLSS", facts, stages=self.stages, only=self.only, legacy=self.legacy_layer3_split)
 
     @override
     def prepare_model(self, model: TargetModel, inputs: Inputs) -> TargetModel:
-        model.scale_skips(self._blocks(_skips.skip_stages_of(model)), 0.0, only=frozenset(self.only))
+        model.scale_skips(self._blocks(skips.skip_stages_of(model)), 0.0, only=frozenset(self.only))
         return model
 
     @override

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from typing_extensions import override
 
 from midef.core.lazy import torch
-from midef.defenses._base import DEFENSES, Defense
+from midef.defenses.base import DEFENSES, Defense
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from typing_extensions import override
 
-from midef.defenses import _skips
-from midef.defenses._base import DEFENSES, Defense, Tuning
+from midef.defenses.base import DEFENSES, Defense, Tuning
+from midef.defenses.families import skips
 
 if TYPE_CHECKING:
     from midef.core.recipe import Inputs
-    from midef.models._base import ModelFacts
-    from midef.models._network import TargetModel
+    from midef.models.base import ModelFacts
+    from midef.nn.network import TargetModel
 
 
 @DEFENSES.add("ssf")
@@ -55,16 +55,16 @@ class Ssf(Defense):
     def __post_init__(self) -> None:
         if not 0 < self.k <= 1:
             raise ValueError(f"needs 0 < k <= 1 (k = 0 is rolss), got {self.k}")
-        _skips.check_stages(self.stages)
+        skips.check_stages(self.stages)
 
     @override
     def problems(self, facts: ModelFacts) -> list[str]:
-        return [] if self.k == 1 else _skips.problems_of("SSF", facts, stages=self.stages)
+        return [] if self.k == 1 else skips.problems_of("SSF", facts, stages=self.stages)
 
     @override
     def prepare_model(self, model: TargetModel, inputs: Inputs) -> TargetModel:
         if self.k != 1:
-            model.scale_skips(_skips.blocks_in(_skips.skip_stages_of(model), self.stages), self.k)
+            model.scale_skips(skips.blocks_in(skips.skip_stages_of(model), self.stages), self.k)
         return model
 
     @override

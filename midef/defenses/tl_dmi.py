@@ -11,12 +11,12 @@ from typing_extensions import override
 
 from midef.core.errors import SpecError, did_you_mean
 from midef.core.lazy import nn
-from midef.defenses._base import DEFENSES, Defense, Tuning
+from midef.defenses.base import DEFENSES, Defense, Tuning
 
 if TYPE_CHECKING:
     from midef.core.recipe import Inputs
-    from midef.models._base import ModelFacts
-    from midef.models._network import TargetModel
+    from midef.models.base import ModelFacts
+    from midef.nn.network import TargetModel
 
 
 @DEFENSES.add("tl_dmi")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from typing_extensions import override
 
-from midef.defenses._base import DEFENSES, Defense, Tuning
+from midef.defenses.base import DEFENSES, Defense, Tuning
 
 if TYPE_CHECKING:
-    from midef.defenses._companion import Companion, TrainingFacts
-    from midef.models._network import TargetModel
+    from midef.defenses.training_state import Companion, TrainingFacts
+    from midef.nn.network import TargetModel
 
 
 @DEFENSES.add("trap_mid")
@@ -85,7 +85,7 @@ class TrapMid(Defense):
 
     @override
     def companion(self, model: TargetModel, facts: TrainingFacts) -> Companion | None:
-        from midef.defenses._traps import TrapCompanion
+        from midef.defenses.families.trapdoors import TrapCompanion
 
         return TrapCompanion(self, model, facts) if self.beta else None
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from typing_extensions import override
 
-from midef.defenses import _skips
-from midef.defenses._base import DEFENSES, PHASE_ONE, Defense
+from midef.defenses.base import DEFENSES, PHASE_ONE, Defense
+from midef.defenses.families import skips
 
 if TYPE_CHECKING:
     from midef.core.recipe import Inputs, Recipe
-    from midef.models._base import ModelFacts
-    from midef.models._network import TargetModel
+    from midef.models.base import ModelFacts
+    from midef.nn.network import TargetModel
 
 
 @DEFENSES.add("tts")
@@ -54,11 +54,11 @@ class Tts(Defense):
 
     @override
     def facts_after(self, facts: ModelFacts) -> ModelFacts:
-        return facts if self.k else _skips.without(facts, _skips.blocks_in(facts.skip_stages, (-1,)))
+        return facts if self.k else skips.without(facts, skips.blocks_in(facts.skip_stages, (-1,)))
 
     @override
     def problems(self, facts: ModelFacts) -> list[str]:
-        problems = [] if self.k == 1 else _skips.problems_of("TTS", facts, stages=(-1,))
+        problems = [] if self.k == 1 else skips.problems_of("TTS", facts, stages=(-1,))
         if self.k < 1 and facts.family == "densenet" and not facts.head_is_linear:
             problems.append(
                 "tts cuts the features of a trained DenseNet, and another defense's head cannot be cut along"
@@ -77,7 +77,7 @@ class Tts(Defense):
     @override
     def prepare_model(self, model: TargetModel, inputs: Inputs) -> TargetModel:
         if self.k != 1:
-            model.scale_skips(_skips.blocks_in(_skips.skip_stages_of(model), (-1,)), self.k)
+            model.scale_skips(skips.blocks_in(skips.skip_stages_of(model), (-1,)), self.k)
         return model
 
     @override

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from typing_extensions import override
 
-from midef.metrics._base import METRICS, Evidence, Measurement, Metric
+from midef.metrics.base import METRICS, Evidence, Measurement, Metric
 
 
 @METRICS.add("wall_s")

@@ -8,7 +8,7 @@ from typing import ClassVar
 from typing_extensions import override
 
 from midef.core.errors import TooFewSamples
-from midef.metrics._base import METRICS, Evidence, Measurement, Metric, percent_of_hits
+from midef.metrics.base import METRICS, Evidence, Measurement, Metric, percent_of_hits
 
 
 @METRICS.add("coverage")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from midef.core.errors import ShapeError, TooFewSamples
-from midef.metrics._base import METRICS, Evidence, Measurement, Metric
+from midef.metrics.base import METRICS, Evidence, Measurement, Metric
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from typing_extensions import override
 
 from midef.core.lazy import nn
-from midef.models._base import ARCHITECTURES, Architecture, ModelFacts
-from midef.models._stem import conv_stem, stem_at
+from midef.models.base import ARCHITECTURES, Architecture, ModelFacts
+from midef.nn.stem import conv_stem, stem_at
 
 if TYPE_CHECKING:
-    from midef.models._network import TargetModel
+    from midef.nn.network import TargetModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,20 +71,20 @@ class _DenseNet(Architecture):
 
     @override
     def build(self, n_classes: int, resolution_px: int) -> TargetModel:
-        from midef.models import _dense
+        from midef.nn import dense
 
         came = self.first
         blocks: list[tuple[str, nn.Module]] = [("stem", conv_stem(stem_at(self.stem, resolution_px), came))]
         for stage, depth in enumerate(self.depths, 1):
-            blocks.append((f"dense{stage}", _dense.DenseBlock(came, self.growth, depth)))
+            blocks.append((f"dense{stage}", dense.DenseBlock(came, self.growth, depth)))
             came += depth * self.growth
             if stage < len(self.depths):
-                blocks.append((f"transition{stage}", _dense.Transition(came, came // 2)))
+                blocks.append((f"transition{stage}", dense.Transition(came, came // 2)))
                 came //= 2
-        blocks.append(("pool", _dense.Pool(came)))
+        blocks.append(("pool", dense.Pool(came)))
         head = nn.Linear(came, n_classes)
         layers = {unit: (unit,) for unit in self.facts().units if "." in unit}
-        model = _dense.DenseNet(blocks, head, feature_dim=came, n_classes=n_classes, mean=0.5, std=0.5, parts=layers)
+        model = dense.DenseNet(blocks, head, feature_dim=came, n_classes=n_classes, mean=0.5, std=0.5, parts=layers)
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)

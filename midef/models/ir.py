@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from midef.core.lazy import nn
-from midef.models._base import ARCHITECTURES, Architecture, ModelFacts
+from midef.models.base import ARCHITECTURES, Architecture, ModelFacts
 
 if TYPE_CHECKING:
-    from midef.models._network import TargetModel
+    from midef.nn.network import TargetModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +52,16 @@ class _IR(Architecture):
 
     @override
     def build(self, n_classes: int, resolution_px: int) -> TargetModel:
-        from midef.models import _ir
-        from midef.models._network import TargetModel
+        from midef.nn import ir
+        from midef.nn.network import TargetModel
 
         came = self.widths[0]
-        blocks: list[tuple[str, nn.Module]] = [("stem", _ir.make_stem(came))]
+        blocks: list[tuple[str, nn.Module]] = [("stem", ir.make_stem(came))]
         for stage, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True), 1):
             for i in range(depth):
-                blocks.append((f"layer{stage}_{i}", _ir.IRUnit(came, width, stride=2 if i == 0 else 1)))
+                blocks.append((f"layer{stage}_{i}", ir.IRUnit(came, width, stride=2 if i == 0 else 1)))
                 came = width
-        blocks.append(("output", _ir.make_output(came, resolution_px // 16, self.feature_dim)))
+        blocks.append(("output", ir.make_output(came, resolution_px // 16, self.feature_dim)))
         head = nn.Linear(self.feature_dim, n_classes)
         model = TargetModel(blocks, head, feature_dim=self.feature_dim, n_classes=n_classes)
         for module in model.modules():

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from midef.core.lazy import nn
-from midef.models._base import ARCHITECTURES, Architecture, ModelFacts
+from midef.models.base import ARCHITECTURES, Architecture, ModelFacts
 
 if TYPE_CHECKING:
-    from midef.models._network import TargetModel
+    from midef.nn.network import TargetModel
 
 
 @ARCHITECTURES.add("maxvit_t")
@@ -74,16 +74,16 @@ class MaxVitT(Architecture):
 
     @override
     def build(self, n_classes: int, resolution_px: int) -> TargetModel:
-        from midef.models import _maxvit
-        from midef.models._network import TargetModel
+        from midef.nn import maxvit
+        from midef.nn.network import TargetModel
 
-        blocks: list[tuple[str, nn.Module]] = [("stem", _maxvit.make_stem(self.first, self.momentum))]
+        blocks: list[tuple[str, nn.Module]] = [("stem", maxvit.make_stem(self.first, self.momentum))]
         came = self.first
         last = sum(self.depths) - 1
         stages = zip(self.depths, self.widths, self.strides, self._sides(resolution_px), strict=True)
         for stage, (depth, width, stride, side) in enumerate(stages, 1):
             for i in range(depth):
-                layer = _maxvit.MaxVitLayer(
+                layer = maxvit.MaxVitLayer(
                     came,
                     width,
                     stride=stride if i == 0 else 1,
@@ -95,7 +95,7 @@ class MaxVitT(Architecture):
                 )
                 blocks.append((f"block{stage}_{i}", layer))
                 came = width
-        blocks.append(("pool", _maxvit.make_pool(came)))
+        blocks.append(("pool", maxvit.make_pool(came)))
         head = nn.Linear(came, n_classes)
         model = TargetModel(blocks, head, feature_dim=came, n_classes=n_classes, mean=0.5, std=0.5)
         for module in model.modules():

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from typing_extensions import override
 
 from midef.core.lazy import nn
-from midef.models._base import ARCHITECTURES, Architecture, ModelFacts
+from midef.models.base import ARCHITECTURES, Architecture, ModelFacts
 
 if TYPE_CHECKING:
-    from midef.models._network import TargetModel
+    from midef.nn.network import TargetModel
 
 RESOLUTION_PX = 32
 """The size at which the unpadded convolutions of MCNN and SCNN end in one pixel; MNIST is enlarged to it."""
@@ -47,7 +47,7 @@ class _MnistCnn(Architecture):
 
     @override
     def build(self, n_classes: int, resolution_px: int) -> TargetModel:
-        from midef.models._network import TargetModel
+        from midef.nn.network import TargetModel
 
         blocks: list[tuple[str, nn.Module]] = []
         came = 3
@@ -129,7 +129,7 @@ class YangCnn(Architecture):
 
     @override
     def build(self, n_classes: int, resolution_px: int) -> TargetModel:
-        from midef.models._network import TargetModel
+        from midef.nn.network import TargetModel
 
         blocks: list[tuple[str, nn.Module]] = []
         came, feature_dim = 3, 5 * n_classes

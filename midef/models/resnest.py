@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from typing_extensions import override
 
 from midef.core.lazy import nn
-from midef.models._base import ARCHITECTURES, Architecture, ModelFacts
-from midef.models._stem import stem_at
+from midef.models.base import ARCHITECTURES, Architecture, ModelFacts
+from midef.nn.stem import stem_at
 
 if TYPE_CHECKING:
-    from midef.models._network import TargetModel
+    from midef.nn.network import TargetModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,8 @@ class _ResNeSt(Architecture):
 
     @override
     def build(self, n_classes: int, resolution_px: int) -> TargetModel:
-        from midef.models._network import TargetModel
-        from midef.models._resnest import SplitAttentionBottleneck, deep_stem
+        from midef.nn.network import TargetModel
+        from midef.nn.resnest import SplitAttentionBottleneck, deep_stem
 
         stem_kind = stem_at(self.stem, resolution_px)
         stem = deep_stem(self.stem_width, stride=1 if stem_kind == "small" else 2, pool=stem_kind == "imagenet")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from typing_extensions import override
 
 from midef.core.lazy import nn
-from midef.models._base import ARCHITECTURES, Architecture, ModelFacts
-from midef.models._stem import conv_stem, stem_at
+from midef.models.base import ARCHITECTURES, Architecture, ModelFacts
+from midef.nn.stem import conv_stem, stem_at
 
 if TYPE_CHECKING:
-    from midef.models._network import TargetModel
+    from midef.nn.network import TargetModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +49,10 @@ class _ResNet(Architecture):
 
     @override
     def build(self, n_classes: int, resolution_px: int) -> TargetModel:
-        from midef.models import _residual
-        from midef.models._network import TargetModel
+        from midef.nn import residual
+        from midef.nn.network import TargetModel
 
-        unit: Any = getattr(_residual, self.block)
+        unit: Any = getattr(residual, self.block)
         came = self.widths[0]
         blocks: list[tuple[str, nn.Module]] = [("stem", conv_stem(stem_at(self.stem, resolution_px), came))]
         for stage, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True), 1):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from midef.core.lazy import nn
-from midef.models._base import ARCHITECTURES, Architecture, ModelFacts
+from midef.models.base import ARCHITECTURES, Architecture, ModelFacts
 from midef.models.resnet import ResNet18Tiny, ResNet34
 
 if TYPE_CHECKING:
-    from midef.models._network import TargetModel
+    from midef.nn.network import TargetModel
 
 
 @ARCHITECTURES.add("resnet34_vmi")
@@ -56,7 +56,7 @@ class ResNet34Vmi(Architecture):
 
     @override
     def build(self, n_classes: int, resolution_px: int) -> TargetModel:
-        from midef.models._network import TargetModel
+        from midef.nn.network import TargetModel
 
         trunk = self.trunk.build(n_classes, resolution_px)
         blocks = [(name, block) for name, block in trunk.blocks.named_children() if name != "pool"]

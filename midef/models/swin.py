@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from midef.core.lazy import nn
-from midef.models._base import ARCHITECTURES, Architecture, ModelFacts
+from midef.models.base import ARCHITECTURES, Architecture, ModelFacts
 
 if TYPE_CHECKING:
-    from midef.models._network import TargetModel
+    from midef.nn.network import TargetModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,22 +60,22 @@ class _SwinV2(Architecture):
 
     @override
     def build(self, n_classes: int, resolution_px: int) -> TargetModel:
-        from midef.models import _swin
-        from midef.models._network import TargetModel
+        from midef.nn import swin
+        from midef.nn.network import TargetModel
 
-        blocks: list[tuple[str, nn.Module]] = [("stem", _swin.patch_stem(self.patch, self.width))]
+        blocks: list[tuple[str, nn.Module]] = [("stem", swin.patch_stem(self.patch, self.width))]
         done = 0
         for s, (depth, heads) in enumerate(zip(self.depths, self.heads, strict=True), 1):
             width = self.width * 2 ** (s - 1)
             if s > 1:
-                blocks.append((f"merge{s - 1}", _swin.PatchMergingV2(width // 2)))
+                blocks.append((f"merge{s - 1}", swin.PatchMergingV2(width // 2)))
             for i in range(depth):
                 shift = self.window // 2 if i % 2 else 0
                 drop = self.stochastic_depth * done / (sum(self.depths) - 1)
-                block = _swin.SwinBlock(width, heads, window=self.window, shift=shift, drop=drop)
+                block = swin.SwinBlock(width, heads, window=self.window, shift=shift, drop=drop)
                 blocks.append((f"layer{s}_{i}", block))
                 done += 1
-        blocks.append(("pool", _swin.pool(width)))
+        blocks.append(("pool", swin.pool(width)))
         head = nn.Linear(width, n_classes)
         model = TargetModel(blocks, head, feature_dim=width, n_classes=n_classes, mean=0.5, std=0.5)
         for module in model.modules():

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from midef.core.lazy import nn
-from midef.models._base import ARCHITECTURES, Architecture, ModelFacts
+from midef.models.base import ARCHITECTURES, Architecture, ModelFacts
 
 if TYPE_CHECKING:
-    from midef.models._network import TargetModel
+    from midef.nn.network import TargetModel
 
 _WIDTHS = (64, 128, 256, 512, 512)
 _BLOCKS = ("block1", "block2", "block3", "block4", "block5", "embedding")
@@ -55,7 +55,7 @@ class Vgg16(Architecture):
 
     @override
     def build(self, n_classes: int, resolution_px: int) -> TargetModel:
-        from midef.models._network import FixedZeroBias, TargetModel
+        from midef.nn.network import FixedZeroBias, TargetModel
 
         blocks: list[tuple[str, nn.Module]] = []
         came = 3

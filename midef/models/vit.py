@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from midef.core.lazy import nn
-from midef.models._base import ARCHITECTURES, Architecture, ModelFacts
+from midef.models.base import ARCHITECTURES, Architecture, ModelFacts
 
 if TYPE_CHECKING:
-    from midef.models._network import TargetModel
+    from midef.nn.network import TargetModel
 
 
 @ARCHITECTURES.add("vit_b16")
@@ -65,8 +65,8 @@ class VitB16(Architecture):
 
     @override
     def build(self, n_classes: int, resolution_px: int) -> TargetModel:
-        from midef.models._network import TargetModel
-        from midef.models._vit import ClassToken, EncoderBlock, PatchStem
+        from midef.nn.network import TargetModel
+        from midef.nn.vit import ClassToken, EncoderBlock, PatchStem
 
         blocks: list[tuple[str, nn.Module]] = [("stem", PatchStem(resolution_px, self.patch, self.width, self.dropout))]
         for i in range(self.depth):

@@ -15,9 +15,9 @@ from typing import Any
 
 from midef.core.errors import DamagedArtifact, MissingArtifact, StoreError
 from midef.core.recipe import ArtifactKey, Recipe
-from midef.storage._cache import cache_folder
 from midef.storage._checksums import check_payload, checksums
 from midef.storage._meta import META, RECIPE, describe, no_recipe, read_meta, read_recipe, to_json
+from midef.storage.cache import cache_folder
 from midef.storage.location import Location, is_full, readable, sync_folder
 
 DAY_S = 86_400.0

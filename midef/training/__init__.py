@@ -1,5 +1,5 @@
 """The loops: classifiers, GANs, inversion networks. Importing this package loads no torch."""
 
-from midef.training._recipe import TrainingRecipe
+from midef.training.recipe import TrainingRecipe
 
 __all__ = ["TrainingRecipe"]

@@ -8,7 +8,7 @@ from torch import Tensor
 from midef.analysis.fisher import class_centroids, cross_entropy, distance, fisher_by_unit, squared_gradients
 from midef.core import SpecError
 from midef.models import ARCHITECTURES
-from midef.models._network import TargetModel
+from midef.nn.network import TargetModel
 
 CLASSES = 4
 

@@ -16,16 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from midef.attacks import ATTACKS
-from midef.attacks._base import Task
-from midef.attacks._conditional import max_margin
+from midef.attacks.base import Task
 from midef.attacks.brep_mi import sphere_points
-from midef.attacks.priors._kedmi_networks import MinibatchDiscriminator
-from midef.attacks.priors._networks import Critic, Generator, TransposedCnn
-from midef.attacks.priors._students import build_student
+from midef.attacks.latent_search.conditional import max_margin
+from midef.attacks.priors.networks.dcgan import Critic, Generator, TransposedCnn
+from midef.attacks.priors.networks.kedmi import MinibatchDiscriminator
+from midef.attacks.priors.networks.students import build_student
 from midef.models import ARCHITECTURES
-from midef.models._network import count_parameters
-from midef.training.inverter import score_features
-from midef.training.kedmi import reality_loss
+from midef.nn.network import count_parameters
+from midef.training.generative.inverter import score_features
+from midef.training.generative.kedmi import reality_loss
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from midef.attacks import Attack
-from midef.attacks._base import Task
-from midef.attacks._handle import TargetHandle
+from midef.attacks.base import Task
 from midef.attacks.brep_mi import LARGEST_RADIUS, BrepMi, repulsion, sphere_points
 from midef.attacks.priors.wgan_gp import WganGp
+from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, derive_seed
 from midef.defenses import Defense
 from midef.models import ARCHITECTURES

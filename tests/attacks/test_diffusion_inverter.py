@@ -12,16 +12,16 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 from typing_extensions import override
 
-from midef.attacks._base import Task
-from midef.attacks._handle import TargetHandle
-from midef.attacks._streams import RowStreams
+from midef.attacks.base import Task
 from midef.attacks.diffusion_inverter import DiffusionInverter
-from midef.attacks.priors._diffusion_networks import Denoiser
+from midef.attacks.latent_search.streams import RowStreams
 from midef.attacks.priors.diffusion import Diffusion
+from midef.attacks.priors.networks.unet import Denoiser
+from midef.attacks.target_handle import TargetHandle
 from midef.core import AccessError, Inputs, Recipe, derive_seed
 from midef.defenses import Defense
 from midef.models import ARCHITECTURES
-from midef.training.diffusion import fit_denoiser
+from midef.training.generative.diffusion import fit_denoiser
 
 CLASSES, PX = 4, 8
 SMALL = Diffusion(width=8, noise_steps=5, beta_first=0.01, beta_last=0.3)

@@ -10,16 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from midef.attacks import Attack, _search
-from midef.attacks._base import Task
-from midef.attacks._handle import TargetHandle
+from midef.attacks import Attack
+from midef.attacks.base import Task
 from midef.attacks.gmi import Gmi
-from midef.attacks.priors._networks import Generator, standard_latents
+from midef.attacks.latent_search import template
+from midef.attacks.priors.networks.dcgan import Generator, standard_latents
 from midef.attacks.priors.wgan_gp import WganGp
+from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, derive_seed
 from midef.defenses import Defense
 from midef.models import ARCHITECTURES
-from midef.models._network import TargetModel, freeze_
+from midef.nn.network import TargetModel, freeze_
 
 RESOLUTION_PX, CLASSES = 32, 5
 GanInputs = Callable[[Attack], Inputs]
@@ -119,7 +120,7 @@ def test_pieces_give_the_same_as_sixty_at_once(
     attack = Gmi(iterations=5, prior=small_gan)
     inputs = gan_inputs(attack)
     whole = search(attack, target, inputs, 60)
-    monkeypatch.setattr(_search, "CHUNK", 7)
+    monkeypatch.setattr(template, "CHUNK", 7)
     assert torch.allclose(search(attack, target, inputs, 60), whole, atol=1e-5)
 
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from midef.attacks._base import Task
-from midef.attacks._handle import TargetHandle
+from midef.attacks.base import Task
 from midef.attacks.inversion_model import InversionModel
 from midef.attacks.priors.tcnn import Tcnn
+from midef.attacks.target_handle import TargetHandle
 from midef.core import AccessError, Inputs, Recipe
 from midef.defenses import Defense
 from midef.models import ARCHITECTURES
-from midef.training.inverter import score_features
+from midef.training.generative.inverter import score_features
 
 CLASSES = 5
 

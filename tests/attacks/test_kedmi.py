@@ -12,16 +12,17 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from midef.attacks import ATTACKS, _search
-from midef.attacks._base import Task
-from midef.attacks._handle import TargetHandle
-from midef.attacks._streams import RowStreams
+from midef.attacks import ATTACKS
+from midef.attacks.base import Task
 from midef.attacks.kedmi import Kedmi
-from midef.attacks.priors._networks import Generator
+from midef.attacks.latent_search import template
+from midef.attacks.latent_search.streams import RowStreams
 from midef.attacks.priors.kedmi_gan import KedmiGan
+from midef.attacks.priors.networks.dcgan import Generator
+from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, Recipe, derive_seed
 from midef.defenses import Defense
-from midef.models._network import TargetModel, freeze_
+from midef.nn.network import TargetModel, freeze_
 
 PX, CLASSES, LATENT_DIM, SEED = 16, 5, 6, 7
 SMALL = KedmiGan(width=2, latent_dim=LATENT_DIM)
@@ -179,7 +180,7 @@ def test_pieces_give_the_same_as_all_at_once(
 ) -> None:
     attack = Kedmi(iterations=6, prior=SMALL)
     whole = search(attack, target, inputs, task_of(CLASSES, restarts=2))
-    monkeypatch.setattr(_search, "CHUNK", 2)
+    monkeypatch.setattr(template, "CHUNK", 2)
     assert torch.allclose(search(attack, target, inputs, task_of(CLASSES, restarts=2)), whole, atol=1e-4)
 
 

@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from midef.attacks import ATTACKS
-from midef.attacks._base import Task
-from midef.attacks._handle import TargetHandle
-from midef.attacks._streams import RowStreams
-from midef.attacks._views import VIEW_DRAWS, slightly_changed
+from midef.attacks.base import Task
+from midef.attacks.latent_search.streams import RowStreams
+from midef.attacks.latent_search.views import VIEW_DRAWS, slightly_changed
 from midef.attacks.lokt import Lokt
-from midef.attacks.priors._networks import standard_latents
 from midef.attacks.priors.lokt_surrogates import LoktSurrogates
+from midef.attacks.priors.networks.dcgan import standard_latents
 from midef.attacks.priors.t_acgan import TAcgan
+from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, Recipe, derive_seed
 from midef.defenses import Defense
-from midef.models._network import TargetModel
+from midef.nn.network import TargetModel
 
 PX, CLASSES, LATENT_DIM, SEED = 16, 4, 6, 7
 GAN = TAcgan(width=4, latent_dim=LATENT_DIM)

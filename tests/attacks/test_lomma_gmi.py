@@ -15,17 +15,17 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from midef.attacks import ATTACKS, Attack
-from midef.attacks._base import Task
-from midef.attacks._handle import TargetHandle
-from midef.attacks._lomma import class_loss, feature_distance
+from midef.attacks.base import Task
 from midef.attacks.gmi import Gmi
+from midef.attacks.latent_search.lomma import class_loss, feature_distance
 from midef.attacks.lomma_gmi import LommaGmi
-from midef.attacks.priors._networks import Generator
+from midef.attacks.priors.networks.dcgan import Generator
 from midef.attacks.priors.students import Students
 from midef.attacks.priors.wgan_gp import WganGp
+from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, Recipe
 from midef.defenses import Defense
-from midef.models._network import TargetModel, freeze_
+from midef.nn.network import TargetModel, freeze_
 
 PX, CLASSES, LATENT_DIM = 16, 5, 6
 SMALL_GAN = WganGp(width=2, latent_dim=LATENT_DIM)

@@ -12,16 +12,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from midef.attacks import ATTACKS, Attack
-from midef.attacks._base import Task
-from midef.attacks._handle import TargetHandle
+from midef.attacks.base import Task
 from midef.attacks.kedmi import Kedmi
 from midef.attacks.lomma_kedmi import LommaKedmi
-from midef.attacks.priors._networks import Generator
 from midef.attacks.priors.kedmi_gan import KedmiGan
+from midef.attacks.priors.networks.dcgan import Generator
 from midef.attacks.priors.students import Students
+from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, Recipe
 from midef.defenses import Defense
-from midef.models._network import Forward, TargetModel, freeze_
+from midef.nn.network import Forward, TargetModel, freeze_
 
 PX, CLASSES, LATENT_DIM = 16, 5, 6
 SMALL_GAN = KedmiGan(width=2, latent_dim=LATENT_DIM)

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from midef.attacks import ATTACKS, AccessLevel
-from midef.attacks._base import Task
-from midef.attacks._handle import TargetHandle
+from midef.attacks.base import Task
 from midef.attacks.mi_face import MiFace
+from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs
 from midef.defenses import Defense
-from midef.models._network import Forward, TargetModel
+from midef.nn.network import Forward, TargetModel
 
 RESOLUTION_PX, PIXELS = 8, 3 * 8 * 8
 

@@ -11,17 +11,17 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from midef.attacks import ATTACKS, Attack
-from midef.attacks._base import Task
-from midef.attacks._conditional import max_margin
-from midef.attacks._handle import TargetHandle
-from midef.attacks._streams import RowStreams
-from midef.attacks._views import VIEW_DRAWS, slightly_changed
+from midef.attacks.base import Task
+from midef.attacks.latent_search.conditional import max_margin
+from midef.attacks.latent_search.streams import RowStreams
+from midef.attacks.latent_search.views import VIEW_DRAWS, slightly_changed
 from midef.attacks.plg_mi import PlgMi
-from midef.attacks.priors._networks import standard_latents
+from midef.attacks.priors.networks.dcgan import standard_latents
 from midef.attacks.priors.plg_gan import PlgGan
+from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, Recipe, derive_seed
 from midef.defenses import Defense
-from midef.models._network import TargetModel, freeze_
+from midef.nn.network import TargetModel, freeze_
 
 PX, CLASSES = 16, 4
 GAN = PlgGan(width=4, latent_dim=6)

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from midef.attacks import ATTACKS, AccessLevel, Attack, Reconstructions
-from midef.attacks._base import Task
-from midef.attacks._handle import TargetHandle
-from midef.attacks._sac import Agents, Replay
+from midef.attacks.base import Task
 from midef.attacks.priors.wgan_gp import WganGp
+from midef.attacks.rl.sac import Agents, Replay
 from midef.attacks.rlb_mi import SMALLEST_SCORE, RlbMi
+from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs
 from midef.defenses import Defense
-from midef.models._network import TargetModel, freeze_
+from midef.nn.network import TargetModel, freeze_
 
 RESOLUTION_PX, CLASSES = 32, 5
 GanInputs = Callable[[Attack], Inputs]

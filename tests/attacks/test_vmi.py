@@ -14,18 +14,19 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from typing_extensions import override
 
-from midef.attacks import ATTACKS, Attack, _search
-from midef.attacks._base import Task
-from midef.attacks._handle import TargetHandle
-from midef.attacks._search import Networks, Rows
-from midef.attacks._streams import RowStreams
-from midef.attacks.priors._style_networks import StyleGenerator
+from midef.attacks import ATTACKS, Attack
+from midef.attacks.base import Task
+from midef.attacks.latent_search import template
+from midef.attacks.latent_search.streams import RowStreams
+from midef.attacks.latent_search.template import Networks, Rows
+from midef.attacks.priors.networks.style_gan2 import StyleGenerator
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.attacks.priors.wgan_gp import WganGp
+from midef.attacks.target_handle import TargetHandle
 from midef.attacks.vmi import Vmi
 from midef.core import Choice, Inputs, Recipe, SpecError, derive_seed
 from midef.defenses import Defense
-from midef.models._network import Forward, TargetModel
+from midef.nn.network import Forward, TargetModel
 
 RESOLUTION_PX, CLASSES = 32, 4
 STYLE = StyleGan2(latent_dim=6, channel_base=64, channel_max=8)
@@ -189,7 +190,7 @@ def test_reconstructions_are_independent_samples_of_what_was_fitted(target: Targ
 def test_a_chunk_holds_as_many_images_as_that_of_other_attacks(
     target: TargetModel, style_inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_search, "CHUNK", 9)
+    monkeypatch.setattr(template, "CHUNK", 9)
     attack = Watched(family="gauss", iterations=1, batch=4, prior=STYLE)
     search(attack, target, style_inputs, task_of([0, 1, 2, 3]))
     assert [len(step[0]) for step in path] == [2, 2]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sweep import cli
+from midef.sweep.cli import app
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def passed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> C
         called.append(arguments)
         return 7
 
-    monkeypatch.setattr(cli, "main", main)
+    monkeypatch.setattr(app, "main", main)
 
     def call(*given: str, **variables: str) -> list[str]:
         for name, value in variables.items():

@@ -275,7 +275,7 @@ STAND_INS = {
         exec "$@" """,
     "python": """
         echo "python $* address=$RAY_ADDRESS results=$MIDEF_RESULTS" >> log
-        [ "$2" = sweep.cli ] && exit 0
+        [ "$2" = midef ] && exit 0
         trap 'echo interrupted >> log; sleep 0.3; exit 130' INT
         for _ in $(seq "${SWEEP_TENTHS:-3}"); do sleep 0.1; done
         exit "${SWEEP_CODE:-0}" """,
@@ -321,7 +321,7 @@ def test_a_slurm_job_starts_ray_runs_the_sweep_and_stops(slurm_node: dict[str, s
     assert worker == f"{common} --address=10.9.0.1:20041 {secured}"
     assert "srun --overlap --nodes=2 --ntasks-per-node=1 --exclude=n1 -- ray" in log
     results = f"results={tmp_path}/midef/results"
-    assert f"python -m sweep.cli doctor --cluster address=10.9.0.1:20041 {results}" in log
+    assert f"python -m midef doctor --cluster address=10.9.0.1:20041 {results}" in log
     assert f"python sweep/full_matrix.py mine.yaml --profile mini address=10.9.0.1:20041 {results}" in log
     assert log[-2:] == ["stopped", "stopped"]
     assert list((tmp_path / ".ray").iterdir()) == [], "the token of the job outlived it"

@@ -75,7 +75,7 @@ def test_in_the_checkout_it_runs_the_checkout() -> None:
 def test_where_nothing_is_installed_it_says_what_to_do(in_a_home: Path) -> None:
     done = run(in_a_home, flags=("-S", "-E"))
     assert done.returncode == 3
-    assert "cannot import the package sweep" in done.stderr
+    assert "cannot import the package midef" in done.stderr
     assert "ray up cluster.yaml --no-restart" in done.stderr
     assert "Traceback" not in done.stderr
 

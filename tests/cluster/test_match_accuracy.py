@@ -76,7 +76,7 @@ def test_in_the_checkout_it_runs_the_checkout() -> None:
 def test_where_nothing_is_installed_it_says_what_to_do(in_a_home: Path) -> None:
     code, _, err = run(in_a_home, flags=("-S", "-E"))
     assert code == 3
-    assert "cannot import the package sweep" in err and "pip install -e" in err and "cluster/README.md" in err
+    assert "cannot import the package midef" in err and "pip install -e" in err and "cluster/README.md" in err
     assert "Traceback" not in err
 
 

@@ -16,12 +16,12 @@ from torch import Generator, Tensor, nn
 from typing_extensions import override
 
 from midef.attacks import ATTACKS, PRIORS, AccessLevel, Attack, Prior, Reconstructions
-from midef.attacks._base import Task
-from midef.attacks._handle import TargetHandle
+from midef.attacks.base import Task
+from midef.attacks.target_handle import TargetHandle
 from midef.core import AccessError, Choice, Inputs, Recipe, SpecError, derive_seed
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
-from midef.models._network import Forward, TargetModel
+from midef.nn.network import Forward, TargetModel
 
 RESOLUTION_PX, CLASSES, LATENT_DIM = 32, 5, 6
 SMALL_GAN = {"width": 4, "latent_dim": LATENT_DIM, "steps": 2, "batch_size": 4}

@@ -18,15 +18,15 @@ from midef.core import Choice, Inputs, Recipe, SpecError
 from midef.core.canonical import plain
 from midef.datasets import DATASETS, Images
 from midef.defenses import DEFENSES, Batch, Defense
-from midef.defenses._stack import Stack, choose_defense, remake_defense
+from midef.defenses.stack import Stack, choose_defense, remake_defense
 from midef.models import ARCHITECTURES
-from midef.models._network import Forward, TargetModel
+from midef.nn.network import Forward, TargetModel
 from midef.stages import BuildContext, ensure
-from midef.stages import train_target as stage
-from midef.stages._cell import split_recipe, target_recipe
+from midef.stages import target as stage
+from midef.stages.recipes import split_recipe, target_recipe
 from midef.storage import Store
 from midef.training import TrainingRecipe
-from midef.training.classifier import fit_classifier
+from midef.training.classifier.fit import fit_classifier
 
 RESOLUTION_PX = 32
 CLASSES = 8

@@ -14,19 +14,19 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from midef.attacks import ATTACKS, PRIORS, AccessLevel, Prior
-from midef.attacks._base import Task
-from midef.attacks._handle import TargetHandle
-from midef.attacks._l1_ball import nearest_in_l1_ball
-from midef.attacks._search import LatentSearch, Rows
-from midef.attacks._streams import RowStreams
+from midef.attacks.base import Task
+from midef.attacks.latent_search.l1_ball import nearest_in_l1_ball
+from midef.attacks.latent_search.streams import RowStreams
+from midef.attacks.latent_search.template import LatentSearch, Rows
+from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, Recipe
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
 from midef.metrics import METRICS, Evidence
 from midef.models import ARCHITECTURES
-from midef.stages.evaluate import measure
+from midef.stages.scores import measure
 from midef.training import TrainingRecipe
-from midef.training.classifier import fit_classifier
+from midef.training.classifier.fit import fit_classifier
 
 PX, CLASSES = 32, 6
 

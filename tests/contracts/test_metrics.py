@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from midef.core import Choice, ResultRow, SpecError, TooFewSamples
 from midef.metrics import METRICS, Evidence, Measurement, Metric
-from midef.stages.evaluate import measure
+from midef.stages.scores import measure
 
 NAMES = METRICS.names()
 every_metric = pytest.mark.parametrize("name", NAMES)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from midef.core import Choice, SpecError
 from midef.models import ARCHITECTURES
-from midef.models._network import SkipBlock, TargetModel, count_parameters, freeze_
+from midef.nn.network import SkipBlock, TargetModel, count_parameters, freeze_
 
 CLASSES, RESOLUTION_PX = 7, 32
 NAMES = ARCHITECTURES.names()

@@ -16,7 +16,7 @@ from midef.attacks import ATTACKS, PRIORS
 from midef.core import Choice, Protocol, Setup
 from midef.datasets import DATASETS
 from midef.defenses import DEFENSES
-from midef.defenses._stack import choose_defense
+from midef.defenses.stack import choose_defense
 from midef.metrics import METRICS
 from midef.models import ARCHITECTURES
 from midef.stages import recipes_for_cell

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dashboards.build import POLICY, BuildReport, build, build_page
 from midef.core import ArtifactKey, DamagedArtifact, Recipe, ResultRow, SpecError, StoreError
 from midef.core.match import MatchReport
+from midef.dashboards.build import POLICY, BuildReport, build, build_page
 from midef.storage import Store
 from midef.storage.matches import write_match
 from midef.storage.published import write_published
@@ -350,7 +350,7 @@ def test_a_store_that_is_not_there(tmp_path: Path) -> None:
 
 def test_building_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
     code = (
-        "import sys; from dashboards.build import build; from midef.storage import Store; "
+        "import sys; from midef.dashboards.build import build; from midef.storage import Store; "
         f"Store.open({str(tmp_path / 's')!r}); build({str(tmp_path / 's')!r}, {str(tmp_path / 'p')!r}); "
         "print([m for m in ('torch', 'ray') if m in sys.modules])"
     )

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from dashboards.build import POLICY, build_page
 from midef.core import ResultRow
 from midef.core.match import MatchReport
-from midef.core.summary import ACCURACIES, by_setup, csv_table, setup_table, summarise, text_table
+from midef.dashboards.build import POLICY, build_page
+from midef.results.summary import ACCURACIES, by_setup, csv_table, setup_table, summarise, text_table
 
 pytestmark = pytest.mark.browser
 

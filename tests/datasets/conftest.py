@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from midef.datasets._idx import FILES
+from midef.datasets.files.idx import FILES
 
 
 @pytest.fixture(scope="session")

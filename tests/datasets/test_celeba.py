@@ -17,8 +17,8 @@ from PIL import Image
 
 from midef.core.errors import DataError, SpecError
 from midef.datasets import DATASETS
-from midef.datasets._arrangement import Arrangement
 from midef.datasets.celeba import Celeba, private_identities, public_images
+from midef.datasets.files.arrangement import Arrangement
 
 Tree = Callable[..., Path]
 Lists = dict[str, str]

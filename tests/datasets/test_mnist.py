@@ -14,7 +14,7 @@ from PIL import Image
 
 from midef.core.errors import DataError, SpecError
 from midef.datasets import DATASETS
-from midef.datasets._idx import FILES
+from midef.datasets.files.idx import FILES
 from midef.datasets.mnist import Mnist
 
 Root = Callable[..., Path]

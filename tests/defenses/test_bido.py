@@ -28,9 +28,9 @@ from midef.defenses.bido import (
     roots_of_product,
 )
 from midef.models import ARCHITECTURES
-from midef.models._base import CODE
-from midef.models._network import Forward
-from midef.training.classifier import _batches
+from midef.nn.network import Forward
+from midef.nn.taps import CODE
+from midef.training.classifier.fit import _batches
 
 Matrix = npt.NDArray[np.float64]
 MEASURES: list[Callable[[Tensor, Tensor], Tensor]] = [normalised_hsic, coco]

@@ -8,11 +8,11 @@ import torch
 
 from midef.core import Recipe, SpecError
 from midef.defenses import DEFENSES, PHASE_ONE, Batch
-from midef.defenses._base import defended_as
-from midef.defenses._stack import choose_defense
+from midef.defenses.base import defended_as
 from midef.defenses.calor import Calor, confidence_adaptation
 from midef.defenses.loft import LoFt
-from midef.models._network import Forward
+from midef.defenses.stack import choose_defense
+from midef.nn.network import Forward
 from midef.training import TrainingRecipe
 
 UNDEFENDED = Recipe("target", "classifier", {"seed": 0, "defense": DEFENSES.choose("none").keyed})

@@ -10,11 +10,11 @@ from torch import Generator
 
 from midef.core import SpecError
 from midef.defenses import DEFENSES, Batch
-from midef.defenses._stack import Stack
 from midef.defenses.cutmix import CutMix, mixed_cross_entropy, pasted_box
 from midef.defenses.midre import Midre
 from midef.defenses.nls import NegativeLabelSmoothing
-from midef.models._network import Forward
+from midef.defenses.stack import Stack
+from midef.nn.network import Forward
 
 
 def seeded(seed: int = 0) -> Generator:

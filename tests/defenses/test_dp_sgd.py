@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from midef.core import Inputs, SpecError
 from midef.datasets import DATASETS, Images, Splits
 from midef.defenses import DEFENSES, Batch, Defense
-from midef.defenses._companion import Companion, TrainingFacts
-from midef.defenses._stack import Stack
 from midef.defenses.dp_sgd import DpSgd, group_norm_
+from midef.defenses.stack import Stack
+from midef.defenses.training_state import Companion, TrainingFacts
 from midef.models import ARCHITECTURES
-from midef.models._network import FixedZeroBias, TargetModel
-from midef.training import TrainingRecipe, classifier
-from midef.training._checkpoint import Checkpointer
-from midef.training.classifier import FitReport, fit_classifier
+from midef.nn.network import FixedZeroBias, TargetModel
+from midef.training import TrainingRecipe
+from midef.training.checkpoint import Checkpointer
+from midef.training.classifier.fit import FitReport, fit_classifier
 
 CLASSES, RESOLUTION_PX = 4, 32
 NOTHING = Inputs({}, lambda recipe: Path())
@@ -321,7 +321,7 @@ class Killed(Exception):
 def test_a_resumed_training_ends_like_an_uninterrupted_one(
     optimizer: str, faces: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classifier, "Checkpointer", partial(Checkpointer, every_s=0.0))
+    monkeypatch.setattr("midef.training.classifier.fit.Checkpointer", partial(Checkpointer, every_s=0.0))
     defense = dp(noise_multiplier=0.05)
     how: dict[str, Any] = {"epochs": 3, "optimizer": optimizer, "learning_rate": 1e-2, "momentum": 0.9}
     straight = network(defense)

@@ -8,9 +8,9 @@ from torch import Generator, Tensor
 
 from midef.core import SpecError
 from midef.defenses import DEFENSES
-from midef.defenses._stack import Stack
 from midef.defenses.entire_erasing import EntireErasing, remaining
 from midef.defenses.midre import Midre
+from midef.defenses.stack import Stack
 
 
 def seeded(seed: int = 0) -> Generator:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from midef.core import Recipe, SpecError
 from midef.defenses import DEFENSES
-from midef.defenses._low_rank import LowRankHead, truncated_head
+from midef.defenses.families.low_rank import LowRankHead, truncated_head
 from midef.defenses.loft import LoFt
 from midef.models import ARCHITECTURES
-from midef.models._network import TargetModel, count_parameters
+from midef.nn.network import TargetModel, count_parameters
 
 CLASSES, RESOLUTION_PX = 11, 32
 UNDEFENDED = Recipe("target", "classifier", {"seed": 0})

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from midef.core import SpecError
 from midef.defenses import DEFENSES, Batch
 from midef.defenses.ls import LabelSmoothing
-from midef.models._network import Forward
+from midef.nn.network import Forward
 
 
 def drawn(seed: int, classes: int = 6, n: int = 5) -> tuple[Forward, Batch]:

@@ -12,11 +12,11 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from midef.core import Inputs, SpecError
 from midef.defenses import DEFENSES, Batch
-from midef.defenses._heads import VibHead, gaussian_of
+from midef.defenses.families.heads import VibHead, gaussian_of
 from midef.defenses.mid import Mid, kl_to_standard_normal
 from midef.models import ARCHITECTURES
-from midef.models._base import CODE
-from midef.models._network import FixedZeroBias, TargetModel
+from midef.nn.network import FixedZeroBias, TargetModel
+from midef.nn.taps import CODE
 
 CLASSES, RESOLUTION_PX = 11, 32
 NOTHING = Inputs({}, lambda recipe: None)  # type: ignore[arg-type, return-value]

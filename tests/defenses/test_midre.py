@@ -13,13 +13,13 @@ from midef.core import SpecError
 from midef.datasets import DATASETS
 from midef.defenses import DEFENSES, Batch
 from midef.defenses import midre as module
-from midef.defenses._erasing import covered, hashed_draws, inpainted, reject_joint_boxes, valid_corner_boxes
-from midef.defenses._stack import choose_defense, remake_defense
 from midef.defenses.entire_erasing import EntireErasing
+from midef.defenses.families.erasing import covered, hashed_draws, inpainted, reject_joint_boxes, valid_corner_boxes
 from midef.defenses.midre import IMAGENET_MEAN, Midre
+from midef.defenses.stack import choose_defense, remake_defense
 from midef.models import ARCHITECTURES, ModelFacts
 from midef.training import TrainingRecipe
-from midef.training.classifier import fit_classifier
+from midef.training.classifier.fit import fit_classifier
 
 Sampler = Callable[..., Tensor]
 SAMPLERS = {"valid_corner": valid_corner_boxes, "reject_joint": reject_joint_boxes}

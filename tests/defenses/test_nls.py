@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from midef.core import SpecError
 from midef.defenses import DEFENSES, Batch
 from midef.defenses.nls import NegativeLabelSmoothing, smoothed_cross_entropy
-from midef.models._network import Forward
+from midef.nn.network import Forward
 
 
 def drawn(seed: int, classes: int = 6, n: int = 5) -> tuple[torch.Tensor, torch.Tensor]:

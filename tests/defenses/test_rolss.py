@@ -11,11 +11,11 @@ from torch import nn
 
 from midef.core import Inputs, SpecError
 from midef.defenses import DEFENSES
-from midef.defenses._skips import KINDS, blocks_in, skip_stages_of, split_blocks
-from midef.defenses._stack import choose_defense, remake_defense
+from midef.defenses.families.skips import KINDS, blocks_in, skip_stages_of, split_blocks
 from midef.defenses.rolss import Rolss
+from midef.defenses.stack import choose_defense, remake_defense
 from midef.models import ARCHITECTURES, ModelFacts
-from midef.models._network import SkipBlock, TargetModel
+from midef.nn.network import SkipBlock, TargetModel
 
 CLASSES, RESOLUTION_PX = 6, 32
 NOTHING = Inputs({}, lambda recipe: None)  # type: ignore[arg-type, return-value]

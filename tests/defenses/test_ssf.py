@@ -12,7 +12,7 @@ from midef.core import Inputs, SpecError
 from midef.defenses import DEFENSES
 from midef.defenses.ssf import Ssf
 from midef.models import ARCHITECTURES
-from midef.models._network import TargetModel
+from midef.nn.network import TargetModel
 
 CLASSES, RESOLUTION_PX = 6, 32
 NOTHING = Inputs({}, lambda recipe: None)  # type: ignore[arg-type, return-value]

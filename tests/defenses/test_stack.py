@@ -12,12 +12,12 @@ from typing_extensions import override
 
 from midef.core import Choice, Inputs, Recipe, SpecError
 from midef.defenses import DEFENSES, Batch, Defense
-from midef.defenses._stack import Stack, choose_defense, name_of, remake_defense
 from midef.defenses.bido import Bido
 from midef.defenses.midre import Midre
 from midef.defenses.nls import NegativeLabelSmoothing
+from midef.defenses.stack import Stack, choose_defense, name_of, remake_defense
 from midef.models import ARCHITECTURES, ModelFacts
-from midef.models._network import Forward, TargetModel
+from midef.nn.network import Forward, TargetModel
 
 FACTS = ModelFacts("toy", ("a", "b", "c"), ("a", "b"), has_batch_norm=True)
 EMPTY = Batch(torch.zeros(2, 3, 2, 2), torch.zeros(2, dtype=torch.long), torch.arange(2))

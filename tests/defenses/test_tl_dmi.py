@@ -12,12 +12,12 @@ from torch import Tensor
 from midef.core import Inputs, SpecError
 from midef.datasets import Images
 from midef.defenses import DEFENSES, Defense
-from midef.defenses._stack import choose_defense, remake_defense
+from midef.defenses.stack import choose_defense, remake_defense
 from midef.defenses.tl_dmi import TlDmi, block_of, units_of
 from midef.models import ARCHITECTURES, ModelFacts
-from midef.models._network import TargetModel
+from midef.nn.network import TargetModel
 from midef.training import TrainingRecipe
-from midef.training.classifier import fit_classifier
+from midef.training.classifier.fit import fit_classifier
 
 CLASSES, RESOLUTION_PX = 6, 32
 NOTHING = Inputs({}, lambda recipe: None)  # type: ignore[arg-type, return-value]

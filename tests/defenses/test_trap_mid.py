@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from midef.core import SpecError
 from midef.datasets import DATASETS, Splits
 from midef.defenses import DEFENSES, Batch, Defense
-from midef.defenses._companion import TrainingFacts
-from midef.defenses._stack import choose_defense, remake_defense
-from midef.defenses._traps import TrapCompanion, blend, drawn_triggers, equally_often
+from midef.defenses.families.trapdoors import TrapCompanion, blend, drawn_triggers, equally_often
+from midef.defenses.stack import choose_defense, remake_defense
+from midef.defenses.training_state import TrainingFacts
 from midef.defenses.trap_mid import TrapMid
 from midef.models import ARCHITECTURES
-from midef.models._network import Forward, TargetModel
-from midef.training import TrainingRecipe, classifier
-from midef.training._checkpoint import Checkpointer
-from midef.training.classifier import FitReport, _optimizer, fit_classifier
+from midef.nn.network import Forward, TargetModel
+from midef.training import TrainingRecipe
+from midef.training.checkpoint import Checkpointer
+from midef.training.classifier.fit import FitReport, _optimizer, fit_classifier
 
 CLASSES, RESOLUTION_PX, BATCH = 8, 32, 16
 BRITTLE = {"crop_p": 0.0, "flip_p": 0.0, "rotate_p": 0.0}  # no augmentation
@@ -387,7 +387,7 @@ def kill_after_one_epoch(said: dict[str, Any]) -> None:
 def test_a_resumed_training_ends_like_an_uninterrupted_one(
     written: str, optimizer: str, fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classifier, "Checkpointer", partial(Checkpointer, every_s=0.0))
+    monkeypatch.setattr("midef.training.classifier.fit.Checkpointer", partial(Checkpointer, every_s=0.0))
     defense = remake_defense(choose_defense(written))
     how: dict[str, Any] = {"epochs": 2, "optimizer": optimizer, "learning_rate": 1e-3, "schedule": "cosine"}
     first: dict[str, Tensor] = {}

@@ -11,8 +11,8 @@ from midef.core import Inputs, Recipe, SpecError
 from midef.defenses import DEFENSES
 from midef.defenses.tts import Tts
 from midef.models import ARCHITECTURES
-from midef.models._network import TargetModel
-from midef.stages._cell import target_recipe
+from midef.nn.network import TargetModel
+from midef.stages.recipes import target_recipe
 from midef.training import TrainingRecipe
 
 CLASSES, RESOLUTION_PX = 6, 32

@@ -14,9 +14,9 @@ import pytest
 from midef.core import ArtifactKey
 from midef.metrics import METRICS
 from midef.storage import Store
-from sweep.plan import More, Node, Plan, extend_plan, make_plan
-from sweep.runner import Outcome, RunOptions, run_plan
-from sweep.spec import PlannedCell, parse_spec, resolve
+from midef.sweep.execution.tune_run import Outcome, RunOptions, run_plan
+from midef.sweep.planning.plan import More, Node, Plan, extend_plan, make_plan
+from midef.sweep.spec.schema import PlannedCell, parse_spec, resolve
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

@@ -42,7 +42,7 @@ class Run:
         log = folder / f"{name}.log"
         with log.open("w") as stream:
             process = subprocess.Popen(
-                [sys.executable, "-m", "sweep.cli", "run", "micro.yaml", "--store", "store", "--cpus", "1", *options],
+                [sys.executable, "-m", "midef", "run", "micro.yaml", "--store", "store", "--cpus", "1", *options],
                 cwd=folder, stdout=stream, stderr=stream, env=ENVIRONMENT, start_new_session=True, text=True,
             )  # fmt: skip
         return cls(folder, process, log)
@@ -110,7 +110,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any]) -> It
     store = Store.open(folder / "store", create=False)
     stored = sorted(key.kind for key in store.artifacts.keys())  # noqa: SIM118  # a method
     status = subprocess.run(
-        [sys.executable, "-m", "sweep.cli", "status", "--store", "store"],
+        [sys.executable, "-m", "midef", "status", "--store", "store"],
         cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
 

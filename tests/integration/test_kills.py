@@ -26,9 +26,10 @@ import yaml
 
 from midef.metrics import METRICS
 from midef.storage import Store
-from sweep.plan import Plan, make_plan
-from sweep.pulse import process_start
-from sweep.spec import read_spec, resolve
+from midef.sweep.catalogue import read_spec
+from midef.sweep.execution.heartbeat import process_start
+from midef.sweep.planning.plan import Plan, make_plan
+from midef.sweep.spec.schema import resolve
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
@@ -95,7 +96,7 @@ class Run:
         path = folder / f"{log}.log"
         with path.open("w") as stream:
             process = subprocess.Popen(
-                [sys.executable, "-m", "sweep.cli", "run", "sweep.yaml", "--store", "store", *options],
+                [sys.executable, "-m", "midef", "run", "sweep.yaml", "--store", "store", *options],
                 cwd=folder, stdout=stream, stderr=stream, env=ENVIRONMENT, start_new_session=True,
             )  # fmt: skip
         return cls(folder, process, path)

@@ -22,7 +22,7 @@ from midef.core import ArtifactKey
 from midef.core.match import MatchReport
 from midef.storage import Store, rows_of_sweep
 from midef.storage.matches import read_matches
-from sweep.studies import JOURNAL
+from midef.sweep.matching.studies import JOURNAL
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
@@ -32,7 +32,7 @@ ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} 
     "RAY_worker_niceness": "0",  # Ray's own 15 starves its workers beside other tests
     "PYTHONPATH": str(ROOT),
 }
-COMMAND = [sys.executable, "-m", "sweep.cli", "match", "micro.yaml", "--store", "store", "--cpus", "2"]
+COMMAND = [sys.executable, "-m", "midef", "match", "micro.yaml", "--store", "store", "--cpus", "2"]
 
 
 @dataclass(frozen=True)

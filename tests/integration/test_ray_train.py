@@ -14,15 +14,15 @@ import torch
 
 from midef.core import MidefError, Recipe
 from midef.stages import BuildContext, build_recipe, ensure
-from midef.stages._base import ran_out_of_memory
-from midef.stages.train_target import load
+from midef.stages.build import ran_out_of_memory
+from midef.stages.target import load
 from midef.storage import Store
-from sweep import profiles
-from sweep.plan import Node, make_plan
-from sweep.resources import DRIVER_MEMORY, node_resources, trains_on_ray
-from sweep.runner import Outcome, RunOptions, run_plan
-from sweep.spec import Sweep, parse_spec, resolve
-from sweep.trainable import fit_with_ray_train
+from midef.sweep.execution.trial import fit_with_ray_train
+from midef.sweep.execution.tune_run import Outcome, RunOptions, run_plan
+from midef.sweep.planning.plan import Node, make_plan
+from midef.sweep.planning.resources import DRIVER_MEMORY, node_resources, trains_on_ray
+from midef.sweep.spec import profiles
+from midef.sweep.spec.schema import Sweep, parse_spec, resolve
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -28,7 +28,7 @@ from midef.storage import Store
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = [sys.executable, "-m", "sweep.cli"]
+PROGRAM = [sys.executable, "-m", "midef"]
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {
     "OMP_NUM_THREADS": "1",
     "RAY_worker_niceness": "0",  # Ray's own 15 starves its workers beside other tests
@@ -181,7 +181,7 @@ def test_a_third_time_there_is_nothing_to_do(story: Story) -> None:
 
 def test_nothing_to_do_starts_no_ray(story: Story) -> None:
     program = (
-        "import sys\nfrom sweep.cli import main\ncode = main(sys.argv[1:])\n"
+        "import sys\nfrom midef.sweep.cli import main\ncode = main(sys.argv[1:])\n"
         "print(code, 'ray' in sys.modules, 'torch' in sys.modules)"
     )
     found = subprocess.run(

@@ -13,7 +13,7 @@ from torch import nn
 
 from midef.core import SpecError
 from midef.models import ARCHITECTURES
-from midef.models._network import TargetModel, count_parameters
+from midef.nn.network import TargetModel, count_parameters
 
 # torchvision's documentation of its weights, 1,000 classes
 PARAMETERS = {"densenet121": 7_978_856, "densenet161": 28_681_000, "densenet169": 14_149_480, "densenet201": 20_013_928}

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from midef.models import ARCHITECTURES
-from midef.models._ir import IRUnit
-from midef.models._network import TargetModel, count_parameters
+from midef.nn.ir import IRUnit
+from midef.nn.network import TargetModel, count_parameters
 
 # Derived from the published description of the networks, name -> resolution and size; papers print 62.6 M and 35.4 M.
 PARAMETERS = {"ir152": (64, 62_599_848), "facenet64": (64, 35_437_224), "facenet112": (112, 44_087_976)}

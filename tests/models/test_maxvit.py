@@ -12,8 +12,8 @@ import torchvision
 
 from midef.core import SpecError
 from midef.models import ARCHITECTURES
-from midef.models._maxvit import MaxVitLayer
-from midef.models._network import count_parameters
+from midef.nn.maxvit import MaxVitLayer
+from midef.nn.network import count_parameters
 
 KINDS = ("mbconv", "attention", "mlp")
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from midef.core import SpecError
 from midef.models import ARCHITECTURES
-from midef.models._network import TargetModel, count_parameters
+from midef.nn.network import TargetModel, count_parameters
 
 
 def built(name: str, classes: int, resolution_px: int = 32, **params: Any) -> TargetModel:

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from midef.models import ARCHITECTURES
-from midef.models._network import TargetModel, count_parameters
-from midef.models._resnest import SplitAttentionBottleneck
+from midef.nn.network import TargetModel, count_parameters
+from midef.nn.resnest import SplitAttentionBottleneck
 
 # ours, timm's name, parameters with 1,000 classes as timm 1.0.31 builds it
 NETWORKS = [("resnest50", "resnest50d", 27_483_240), ("resnest101", "resnest101e", 48_275_016)]

@@ -7,7 +7,7 @@ import torch
 import torchvision
 
 from midef.models import ARCHITECTURES
-from midef.models._network import count_parameters
+from midef.nn.network import count_parameters
 
 # torchvision's documentation of its weights, 1,000 classes
 PARAMETERS = {

@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from midef.models import ARCHITECTURES
-from midef.models._network import TargetModel, count_parameters
+from midef.nn.network import TargetModel, count_parameters
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from torchvision.ops import StochasticDepth
 
 from midef.core import SpecError
 from midef.models import ARCHITECTURES
-from midef.models._network import TargetModel, count_parameters
-from midef.models._swin import SwinBlock
 from midef.models.swin import SwinV2TTiny
+from midef.nn.network import TargetModel, count_parameters
+from midef.nn.swin import SwinBlock
 
 CLASSES = 5
 

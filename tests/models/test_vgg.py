@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from midef.models import ARCHITECTURES
-from midef.models._network import FixedZeroBias, count_parameters
+from midef.nn.network import FixedZeroBias, count_parameters
 
 
 def test_vgg16_has_the_parameters_of_the_gmi_line() -> None:

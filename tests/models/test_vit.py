@@ -10,8 +10,8 @@ from torchvision.models.vision_transformer import VisionTransformer
 from midef.core import SpecError
 from midef.core.errors import ShapeError
 from midef.models import ARCHITECTURES
-from midef.models._network import TargetModel, count_parameters
-from midef.models._vit import EncoderBlock
+from midef.nn.network import TargetModel, count_parameters
+from midef.nn.vit import EncoderBlock
 
 CLASSES, RESOLUTION_PX = 5, 32
 

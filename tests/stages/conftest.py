@@ -68,17 +68,17 @@ class Built:
 @pytest.fixture(scope="session")
 def builds() -> Callable[[pytest.MonkeyPatch], list[Recipe]]:
     """Writes down every recipe that is really built from now on."""
-    from midef.stages import _base
+    from midef.stages import build
 
     def watch(patch: pytest.MonkeyPatch) -> list[Recipe]:
         seen: list[Recipe] = []
-        build = _base.build_recipe
+        plain_build = build.build_recipe
 
         def spy(recipe: Recipe, context: BuildContext, **given: Any) -> None:
-            build(recipe, context, **given)
+            plain_build(recipe, context, **given)
             seen.append(recipe)
 
-        patch.setattr(_base, "build_recipe", spy)
+        patch.setattr(build, "build_recipe", spy)
         return seen
 
     return watch

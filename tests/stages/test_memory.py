@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from midef.attacks._search import memory_share
 from midef.attacks.gmi import Gmi
+from midef.attacks.latent_search.template import memory_share
 from midef.stages import BuildContext, ensure
-from midef.stages._base import checkpoint_home, ran_out_of_memory
+from midef.stages.build import checkpoint_home, ran_out_of_memory
 from midef.storage import Store
 
 
@@ -69,7 +69,7 @@ def test_less_memory_means_micro_batches_and_smaller_searches(
         assert len(owners) <= 8 * share
         return search(self, handle, networks, owners, *given)
 
-    monkeypatch.setattr("midef.attacks._search.CHUNK", 8)
+    monkeypatch.setattr("midef.attacks.latent_search.template.CHUNK", 8)
     monkeypatch.setattr(Gmi, "_search", spy)
     context = BuildContext(store=Store.open(tmp_path / "store"), memory_share=share)
     recipes = plan()

@@ -11,9 +11,9 @@ import torch
 from torchvision.models import vgg16_bn
 
 from midef.core import Choice, DataError, Inputs, PreflightError
-from midef.models import ARCHITECTURES, _weights
+from midef.models import ARCHITECTURES, pretrained
 from midef.stages import BuildContext, ensure, place_weights, published_recipe
-from midef.stages.train_target import starting_network
+from midef.stages.target import starting_network
 from midef.storage import Store
 
 PlanCell = Callable[..., Any]
@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     trunk = {k: v for k, v in vgg16_bn().state_dict().items() if k.startswith("features.")}
     (tmp_path / "weights").mkdir()
     torch.save(trunk, tmp_path / "weights" / "vgg16_bn-6c64b313.pth")
-    monkeypatch.setattr(_weights, "verify", lambda weights, architecture, path: _weights.sha256_of(path))
+    monkeypatch.setattr(pretrained, "verify", lambda weights, architecture, path: pretrained.sha256_of(path))
     return tmp_path / "weights"
 
 

@@ -20,7 +20,7 @@ from midef.defenses import DEFENSES, Defense
 from midef.metrics import METRICS
 from midef.models import ModelFacts
 from midef.storage import Store
-from sweep.spec import PlannedCell, Sweep, parse_spec, resolve
+from midef.sweep.spec.schema import PlannedCell, Sweep, parse_spec, resolve
 
 Spec = Callable[..., dict[str, Any]]
 

@@ -11,9 +11,9 @@ import torch
 from midef.datasets import DATASETS, Splits
 from midef.defenses import DEFENSES, Defense
 from midef.models import ARCHITECTURES
-from midef.models._network import TargetModel
+from midef.nn.network import TargetModel
 from midef.training import TrainingRecipe
-from midef.training.classifier import FitReport, fit_classifier
+from midef.training.classifier.fit import FitReport, fit_classifier
 
 Fit = Callable[..., tuple[TargetModel, FitReport]]
 

@@ -15,11 +15,12 @@ from midef.core import StoreError
 from midef.datasets import Splits
 from midef.defenses import DEFENSES
 from midef.models import ARCHITECTURES
-from midef.models._network import TargetModel
+from midef.nn.network import TargetModel
 from midef.storage.location import Location
-from midef.training import TrainingRecipe, classifier
-from midef.training._checkpoint import Checkpointer
-from midef.training.classifier import FitReport, fit_classifier
+from midef.training import TrainingRecipe
+from midef.training.checkpoint import Checkpointer
+from midef.training.classifier import fit
+from midef.training.classifier.fit import FitReport, fit_classifier
 
 STATE = "checkpoints/digest/state.pt"
 
@@ -38,7 +39,7 @@ def home(s3_endpoint: str, tmp_path: Path) -> Location:
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classifier, "Checkpointer", partial(Checkpointer, every_s=0.0))
+    monkeypatch.setattr(fit, "Checkpointer", partial(Checkpointer, every_s=0.0))
 
 
 def train(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from midef.core import SpecError
 from midef.core.canonical import digest
 from midef.training import TrainingRecipe
-from midef.training._recipe import RECIPES
+from midef.training.recipe import RECIPES
 
 
 def test_constant_rate() -> None:

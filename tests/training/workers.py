@@ -20,13 +20,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from midef.core.recipe import Inputs
 from midef.datasets import DATASETS, Splits
-from midef.defenses._stack import choose_defense, remake_defense
+from midef.defenses.stack import choose_defense, remake_defense
 from midef.models import ARCHITECTURES
-from midef.models._network import FixedZeroBias
-from midef.training import TrainingRecipe, classifier
-from midef.training._checkpoint import Checkpointer
-from midef.training._together import World, norms_over_all
-from midef.training.classifier import FitReport, fit_classifier
+from midef.nn.network import FixedZeroBias
+from midef.training import TrainingRecipe
+from midef.training.checkpoint import Checkpointer
+from midef.training.classifier import fit
+from midef.training.classifier.fit import FitReport, fit_classifier
+from midef.training.data_parallel import World, norms_over_all
 
 DEFENSES = {
     "none": "none",
@@ -125,11 +126,11 @@ def norm_of(name: str, world: World) -> dict[str, Tensor | None]:
 def main(rank: int, out: Path) -> None:
     torch.set_num_threads(1)
     splits = DATASETS.make("synthetic_faces", {"identities": 8, "train_images": 5}).load(32)
-    plainly = classifier._augment
+    plainly = fit._augment
     for size in (1, 2, 3):
         if rank < size:
             train_all(splits, rank, size, out)
-            classifier._augment = plainly
+            fit._augment = plainly
 
 
 def train_all(splits: Splits, rank: int, size: int, out: Path) -> None:
@@ -138,11 +139,11 @@ def train_all(splits: Splits, rank: int, size: int, out: Path) -> None:
         dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
     world = World.current()
     found: dict[str, Any] = {"norms": {name: norm_of(name, world) for name in NORMS}}
-    plainly = classifier._augment
+    plainly = fit._augment
     if size < 3:
         found["half"] = train(splits, "bido", seed=rank, double=False, precision="bfloat16")
-    classifier._augment = lambda images, *given: plainly(images, *given).double()
-    setattr(classifier, "Checkpointer", partial(Checkpointer, every_s=0.0))  # noqa: B010
+    fit._augment = lambda images, *given: plainly(images, *given).double()
+    setattr(fit, "Checkpointer", partial(Checkpointer, every_s=0.0))  # noqa: B010
     # other initial weights in each worker: those of the first one count
     names = DEFENSES if size < 3 else FOR_THREE
     found |= {name: train(splits, DEFENSES[name], seed=rank) for name in names}

@@ -1,5 +1,5 @@
 """What attackers train beforehand: generators and inversion networks. Loads no torch."""
 
-from midef.attacks.priors._base import PRIORS, Prior
+from midef.attacks.priors.base import PRIORS, Prior
 
 __all__ = ["PRIORS", "Prior"]

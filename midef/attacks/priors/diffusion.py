@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from midef.attacks.priors._base import PRIORS
-from midef.attacks.priors._inverter import Inverter
+from midef.attacks.priors.base import PRIORS
+from midef.attacks.priors.families.inversion import Inverter
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from midef.attacks._handle import TargetHandle
+    from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs
     from midef.datasets import Splits
 
@@ -66,7 +66,7 @@ class Diffusion(Inverter):
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
-        from midef.attacks.priors._diffusion_networks import Denoiser
+        from midef.attacks.priors.networks.unet import Denoiser
 
         return {"denoiser": Denoiser(n_classes, resolution_px, self.width)}
 
@@ -81,7 +81,7 @@ class Diffusion(Inverter):
         device: str,
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
-        from midef.training.diffusion import fit_denoiser
+        from midef.training.generative.diffusion import fit_denoiser
 
         assert handle is not None, "an inverter is trained on answers of its target"
         fitting = torch.cat([public.train.images, public.report.images])

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from midef.attacks._access import AccessLevel
-from midef.attacks.priors._base import PRIORS, Prior
+from midef.attacks.access import AccessLevel
+from midef.attacks.priors.base import PRIORS, Prior
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from midef.attacks._handle import TargetHandle
+    from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs
     from midef.datasets import Splits
 
@@ -73,8 +73,8 @@ class KedmiGan(Prior):
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
-        from midef.attacks.priors._kedmi_networks import MinibatchDiscriminator
-        from midef.attacks.priors._networks import Generator
+        from midef.attacks.priors.networks.dcgan import Generator
+        from midef.attacks.priors.networks.kedmi import MinibatchDiscriminator
 
         generator = Generator(self.latent_dim, resolution_px, self.width)
         return {
@@ -93,7 +93,7 @@ class KedmiGan(Prior):
         device: str,
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
-        from midef.training.kedmi import fit_kedmi
+        from midef.training.generative.kedmi import fit_kedmi
 
         assert handle is not None, "KedMI's GAN learns from the answers of its target"
         images = public.all_images

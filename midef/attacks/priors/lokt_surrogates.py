@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from midef.attacks._access import AccessLevel
-from midef.attacks.priors._base import PRIORS, Prior
+from midef.attacks.access import AccessLevel
+from midef.attacks.priors.base import PRIORS, Prior
 from midef.attacks.priors.students import Family, StartWeights, missing_files, named, student_problems
 from midef.attacks.priors.t_acgan import TAcgan
 from midef.core.lazy import torch
@@ -18,7 +18,7 @@ from midef.core.seeds import derive_seed
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
-    from midef.attacks._handle import TargetHandle
+    from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs, Recipe
     from midef.datasets import Splits
 
@@ -92,7 +92,7 @@ class LoktSurrogates(Prior):
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
-        from midef.attacks.priors._students import build_student
+        from midef.attacks.priors.networks.students import build_student
 
         return {f"surrogate{i}": build_student(self.family, i, resolution_px, n_classes) for i in range(self.count)}
 
@@ -107,8 +107,8 @@ class LoktSurrogates(Prior):
         device: str,
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
-        from midef.attacks.priors._students import start_from_
-        from midef.training.lokt import draw_labelled, fit_surrogate
+        from midef.attacks.priors.networks.students import start_from_
+        from midef.training.generative.lokt import draw_labelled, fit_surrogate
 
         assert handle is not None, "surrogates learn the labels of their target"
         for i, network in enumerate(networks.values()):
@@ -146,7 +146,7 @@ class LoktSurrogates(Prior):
 
     def change(self, images: Tensor, rng: Generator) -> Tensor:
         """Images [N, 3, R, R] cropped, jittered, mirrored and turned a little, each on its own."""
-        from midef.attacks._views import VIEW_DRAWS, slightly_changed
+        from midef.attacks.latent_search.views import VIEW_DRAWS, slightly_changed
 
         draws = torch.rand(len(images), VIEW_DRAWS, generator=rng, device=images.device)
         return slightly_changed(images, draws, jitter_p=self.jitter_p)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from midef.attacks._access import AccessLevel
-from midef.attacks.priors._base import PRIORS, Prior
+from midef.attacks.access import AccessLevel
+from midef.attacks.priors.base import PRIORS, Prior
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
-    from midef.attacks._handle import TargetHandle
+    from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs
     from midef.datasets import Splits
 
@@ -67,7 +67,7 @@ class PlgGan(Prior):
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
-        from midef.attacks.priors._conditional_networks import ConditionalGenerator, ProjectionDiscriminator
+        from midef.attacks.priors.networks.conditional import ConditionalGenerator, ProjectionDiscriminator
 
         return {
             "generator": ConditionalGenerator(self.latent_dim, n_classes, resolution_px, self.width),
@@ -89,9 +89,9 @@ class PlgGan(Prior):
         device: str,
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
-        from midef.attacks._conditional import max_margin
-        from midef.attacks._views import VIEW_DRAWS, slightly_changed
-        from midef.training.plg import fit_plg, top_labelled
+        from midef.attacks.latent_search.conditional import max_margin
+        from midef.attacks.latent_search.views import VIEW_DRAWS, slightly_changed
+        from midef.training.generative.plg import fit_plg, top_labelled
 
         assert handle is not None, "this GAN is trained on what its target sees"
         images = public.all_images

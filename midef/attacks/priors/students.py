@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from midef.attacks._access import AccessLevel
-from midef.attacks.priors._base import PRIORS, Prior
+from midef.attacks.access import AccessLevel
+from midef.attacks.priors.base import PRIORS, Prior
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from midef.attacks._handle import TargetHandle
+    from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs
     from midef.datasets import Splits
 
@@ -42,7 +42,7 @@ def missing_files(family: Family, count: int, weights: StartWeights) -> list[str
     """A sentence for each published file that these students start from and that is not here."""
     if weights == "none" or family == "cnn_tiny":
         return []
-    from midef.attacks.priors._students import published_file
+    from midef.attacks.priors.networks.students import published_file
     from midef.core.errors import DataError, PreflightError
 
     said = []
@@ -119,7 +119,7 @@ class Students(Prior):
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
-        from midef.attacks.priors._students import FeatureStatistics, build_student
+        from midef.attacks.priors.networks.students import FeatureStatistics, build_student
 
         students = [build_student(self.family, i, resolution_px, n_classes) for i in range(self.count)]
         return {**{f"student{i}": student for i, student in enumerate(students)}, "statistics": FeatureStatistics()}
@@ -135,8 +135,8 @@ class Students(Prior):
         device: str,
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
-        from midef.attacks.priors._students import FeatureStatistics, start_from_
-        from midef.training.distill import fit_student
+        from midef.attacks.priors.networks.students import FeatureStatistics, start_from_
+        from midef.training.generative.distill import fit_student
 
         assert handle is not None, "students learn from the answers of their target"
         students = {name: network for name, network in networks.items() if name != "statistics"}

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from midef.attacks.priors._base import PRIORS, Prior
+from midef.attacks.priors.base import PRIORS, Prior
 from midef.core.seeds import derive_seed
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
-    from midef.attacks._handle import TargetHandle
+    from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs
     from midef.datasets import Splits
 
@@ -63,7 +63,7 @@ class StyleGan2(Prior):
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
-        from midef.attacks.priors._style_networks import StyleDiscriminator, StyleGenerator
+        from midef.attacks.priors.networks.style_gan2 import StyleDiscriminator, StyleGenerator
 
         widths = {"channel_base": self.channel_base, "channel_max": self.channel_max}
         return {
@@ -82,8 +82,8 @@ class StyleGan2(Prior):
         device: str,
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
-        from midef.attacks.priors._style_networks import StyleGenerator
-        from midef.training.style_gan import fit_style_gan
+        from midef.attacks.priors.networks.style_gan2 import StyleGenerator
+        from midef.training.generative.style_gan import fit_style_gan
 
         def draw(generator: nn.Module, latents: Tensor, rng: Generator) -> Tensor:
             assert isinstance(generator, StyleGenerator)

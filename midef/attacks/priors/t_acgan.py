@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from midef.attacks._access import AccessLevel
-from midef.attacks.priors._base import PRIORS, Prior
+from midef.attacks.access import AccessLevel
+from midef.attacks.priors.base import PRIORS, Prior
 from midef.core.seeds import derive_seed
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from midef.attacks._handle import TargetHandle
+    from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs
     from midef.datasets import Splits
 
@@ -79,7 +79,7 @@ class TAcgan(Prior):
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
-        from midef.attacks.priors._conditional_networks import AuxiliaryDiscriminator, ConditionalGenerator
+        from midef.attacks.priors.networks.conditional import AuxiliaryDiscriminator, ConditionalGenerator
 
         return {
             "generator": ConditionalGenerator(self.latent_dim, n_classes, resolution_px, self.width),
@@ -97,7 +97,7 @@ class TAcgan(Prior):
         device: str,
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
-        from midef.training.lokt import fit_t_acgan
+        from midef.training.generative.lokt import fit_t_acgan
 
         assert handle is not None, "its classes are the labels its target gives"
         return fit_t_acgan(

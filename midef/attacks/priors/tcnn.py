@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from midef.attacks.priors._base import PRIORS
-from midef.attacks.priors._inverter import Inverter
+from midef.attacks.priors.base import PRIORS
+from midef.attacks.priors.families.inversion import Inverter
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from midef.attacks._handle import TargetHandle
+    from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs
     from midef.datasets import Splits
 
@@ -60,7 +60,7 @@ class Tcnn(Inverter):
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
-        from midef.attacks.priors._networks import TransposedCnn
+        from midef.attacks.priors.networks.dcgan import TransposedCnn
 
         return {"inverter": TransposedCnn(n_classes, resolution_px, self.width, self.blocks)}
 
@@ -75,7 +75,7 @@ class Tcnn(Inverter):
         device: str,
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
-        from midef.training.inverter import fit_inverter
+        from midef.training.generative.inverter import fit_inverter
 
         assert handle is not None, "an inverter is trained on answers of its target"
         fitting = torch.cat([public.train.images, public.report.images])
@@ -96,6 +96,6 @@ class Tcnn(Inverter):
 
     def features(self, answers: Tensor) -> Tensor:
         """What the network is fed [N, K] of answers [N, K]."""
-        from midef.training.inverter import score_features
+        from midef.training.generative.inverter import score_features
 
         return score_features(answers, top=self.top)

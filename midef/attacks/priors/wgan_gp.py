@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from midef.attacks.priors._base import PRIORS, Prior
+from midef.attacks.priors.base import PRIORS, Prior
 from midef.core.seeds import derive_seed
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from midef.attacks._handle import TargetHandle
+    from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs
     from midef.datasets import Splits
 
@@ -54,7 +54,7 @@ class WganGp(Prior):
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
-        from midef.attacks.priors._networks import Critic, Generator
+        from midef.attacks.priors.networks.dcgan import Critic, Generator
 
         generator = Generator(self.latent_dim, resolution_px, self.width)
         return {"generator": generator, "critic": Critic(resolution_px, self.width)}
@@ -70,7 +70,7 @@ class WganGp(Prior):
         device: str,
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
-        from midef.training.gan import fit_gan
+        from midef.training.generative.gan import fit_gan
 
         return fit_gan(
             networks["generator"],

@@ -10,14 +10,14 @@ import torch
 from torch import Generator, Tensor, nn
 
 from midef.attacks import AccessLevel
-from midef.attacks._handle import TargetHandle
-from midef.attacks.priors._diffusion_networks import Denoiser
 from midef.attacks.priors.diffusion import Diffusion
+from midef.attacks.priors.networks.unet import Denoiser
+from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, ShapeError
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
-from midef.models._network import TargetModel, count_parameters
-from midef.training.diffusion import kept_variance
+from midef.nn.network import TargetModel, count_parameters
+from midef.training.generative.diffusion import kept_variance
 
 CLASSES, PX = 4, 8
 
@@ -153,7 +153,7 @@ def test_it_is_fitted_on_served_scores_as_they_are_and_every_image_is_a_query(mo
         seen.update(given, answers=answers, images=images)
         return {}
 
-    monkeypatch.setattr("midef.training.diffusion.fit_denoiser", spy)
+    monkeypatch.setattr("midef.training.generative.diffusion.fit_denoiser", spy)
     prior = Diffusion(width=8, noise_steps=7, drop_context=0.3, batch_size=5)
     prior.fit({"denoiser": nn.Identity()}, public, handle, inputs=Inputs({}, Path), device="cpu")
     assert handle.queries == 17

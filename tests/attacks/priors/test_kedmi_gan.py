@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from midef.attacks import PRIORS, AccessLevel
-from midef.attacks._handle import TargetHandle
-from midef.attacks.priors._kedmi_networks import MinibatchDiscriminator, nearness
 from midef.attacks.priors.kedmi_gan import KedmiGan
+from midef.attacks.priors.networks.kedmi import MinibatchDiscriminator, nearness
+from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
-from midef.models._network import TargetModel, count_parameters
+from midef.nn.network import TargetModel, count_parameters
 
 count_macs: Callable[..., int] = run_path(str(Path(__file__).parents[2] / "models" / "macs.py"))["count_macs"]
 PX, CLASSES = 16, 3
@@ -205,7 +205,7 @@ def test_the_labels_are_those_of_the_parts_in_their_order(target: TargetModel, m
         seen.update(images=images, labels=labels(everything, images.float() / 255))
         return {}
 
-    monkeypatch.setattr("midef.training.kedmi.fit_kedmi", spy)
+    monkeypatch.setattr("midef.training.generative.kedmi.fit_kedmi", spy)
     public = Splits(part(10, 0), part(3, 1), part(4, 2), ())
     fitted(SMALL, public, TargetHandle(target, Defense(), AccessLevel.WHITE_BOX))
     assert torch.equal(seen["images"], torch.cat([public.train.images, public.select.images, public.report.images]))

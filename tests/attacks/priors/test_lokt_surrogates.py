@@ -11,13 +11,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from midef.attacks import AccessLevel
-from midef.attacks._handle import TargetHandle
 from midef.attacks.priors.lokt_surrogates import LoktSurrogates
 from midef.attacks.priors.t_acgan import TAcgan
+from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, PreflightError, Recipe
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
-from midef.models._network import TargetModel
+from midef.nn.network import TargetModel
 
 PX, CLASSES, EACH = 8, 3, 5
 PUBLIC, TARGET = Recipe("split", "synthetic_faces"), Recipe("target", "classifier")
@@ -85,7 +85,7 @@ def test_surrogates_learn_the_target_s_labels_of_the_gan_s_images(
         seeds.append(how["seed"])
         return {"loss": 0.0}
 
-    monkeypatch.setattr("midef.training.lokt.fit_surrogate", spy)
+    monkeypatch.setattr("midef.training.generative.lokt.fit_surrogate", spy)
     prior = LoktSurrogates(**SMALL)
     handle = TargetHandle(target, Defense(), AccessLevel.LABELS)
     facts = prior.fit(prior.networks(PX, CLASSES), public(), handle, inputs=inputs, device="cpu")

@@ -12,15 +12,15 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 from typing_extensions import override
 
-from midef.attacks._access import AccessLevel
-from midef.attacks._handle import TargetHandle
-from midef.attacks.priors._conditional_networks import ConditionalGenerator, ProjectionDiscriminator
+from midef.attacks.access import AccessLevel
+from midef.attacks.priors.networks.conditional import ConditionalGenerator, ProjectionDiscriminator
 from midef.attacks.priors.plg_gan import PlgGan
+from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
-from midef.models._network import TargetModel
-from midef.training import plg
+from midef.nn.network import TargetModel
+from midef.training.generative import plg
 
 PX, CLASSES = 8, 2
 SMALL: dict[str, Any] = {"latent_dim": 3, "width": 2, "steps": 2, "batch_size": 4, "critic_steps": 2, "top": 2}

@@ -15,14 +15,14 @@ from torchvision.models import get_model, get_model_weights
 from typing_extensions import override
 
 from midef.attacks import AccessLevel
-from midef.attacks._handle import TargetHandle
-from midef.attacks.priors import _students
-from midef.attacks.priors._students import FeatureStatistics, TinyStudent, build_student, start_from_
+from midef.attacks.priors.networks import students
+from midef.attacks.priors.networks.students import FeatureStatistics, TinyStudent, build_student, start_from_
 from midef.attacks.priors.students import Students, student_problems
+from midef.attacks.target_handle import TargetHandle
 from midef.core import AccessError, DataError, Inputs, PreflightError, SpecError
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
-from midef.models._network import TargetModel
+from midef.nn.network import TargetModel
 
 MACS = Path(__file__).parents[2] / "models" / "macs.py"
 count_macs: Callable[..., int] = run_path(str(MACS))["count_macs"]
@@ -182,7 +182,7 @@ def test_students_learn_the_logits_of_all_public_images_asked_once(
         seeds.append(how["seed"])
         return {"loss": 0.0}
 
-    monkeypatch.setattr("midef.training.distill.fit_student", spy)
+    monkeypatch.setattr("midef.training.generative.distill.fit_student", spy)
     prior = Students(**TINY, statistics_images=measured)
     handle = TargetHandle(target, Deaf(), AccessLevel.WHITE_BOX)
     networks = prior.networks(PX, CLASSES)
@@ -257,7 +257,7 @@ def test_a_published_file_gives_the_trunk_and_leaves_the_head(
     nn.init.constant_(student.get_parameter("head.weight"), 7)
     with pytest.raises(DataError, match="is damaged or another file"):
         start_from_(student, family, 0, "imagenet")
-    monkeypatch.setattr(_students, "sha256_of", lambda path: path.stem.rpartition("-")[2] + "00")
+    monkeypatch.setattr(students, "sha256_of", lambda path: path.stem.rpartition("-")[2] + "00")
     start_from_(student, family, 0, "imagenet")
     for key, value in student.get_submodule("features").state_dict().items():
         assert "num_batches" in key or torch.equal(value, trunk[f"features.{key}"]), key

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from midef.attacks import PRIORS
-from midef.attacks.priors._style_networks import StyleGenerator
+from midef.attacks.priors.networks.style_gan2 import StyleGenerator
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.core import Inputs, Recipe
 from midef.datasets import Images, Splits
@@ -69,7 +69,7 @@ def test_default_is_the_published_recipe() -> None:
 
 
 def test_all_public_images_are_used_and_the_target_never(monkeypatch: pytest.MonkeyPatch) -> None:
-    from midef.training import style_gan
+    from midef.training.generative import style_gan
 
     given: dict[str, Any] = {}
 

@@ -11,12 +11,12 @@ from torch import Generator, Tensor, nn
 from typing_extensions import override
 
 from midef.attacks import PRIORS, AccessLevel
-from midef.attacks._handle import TargetHandle
 from midef.attacks.priors.t_acgan import TAcgan
+from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
-from midef.models._network import TargetModel
+from midef.nn.network import TargetModel
 
 PX, CLASSES = 8, 3
 NOTHING = Inputs({}, lambda recipe: Path())

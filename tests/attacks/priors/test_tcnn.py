@@ -11,13 +11,13 @@ from torch import Generator, Tensor, nn
 from typing_extensions import override
 
 from midef.attacks import AccessLevel
-from midef.attacks._handle import TargetHandle
 from midef.attacks.priors.tcnn import Tcnn
+from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
-from midef.models._network import TargetModel
-from midef.training.inverter import fit_inverter, score_features
+from midef.nn.network import TargetModel
+from midef.training.generative.inverter import fit_inverter, score_features
 
 PX, CLASSES = 8, 4
 
@@ -88,7 +88,7 @@ def test_it_is_fitted_on_served_answers_and_every_image_is_a_query(
         seen.update(answers=answers, images=images, held=given["held_images"])
         return {}
 
-    monkeypatch.setattr("midef.training.inverter.fit_inverter", spy)
+    monkeypatch.setattr("midef.training.generative.inverter.fit_inverter", spy)
     Tcnn(width=2, epochs=1).fit({"inverter": nn.Identity()}, public, handle, inputs=Inputs({}, Path), device="cpu")
     assert handle.queries == sum(ASKED) == 17
     assert torch.equal(seen["images"], torch.cat([public.train.images, public.report.images]))
@@ -152,7 +152,7 @@ def test_its_fields_reach_the_network_and_the_training(target: TargetModel, monk
         seen.update(given, answers=answers)
         return {}
 
-    monkeypatch.setattr("midef.training.inverter.fit_inverter", spy)
+    monkeypatch.setattr("midef.training.generative.inverter.fit_inverter", spy)
     prior = Tcnn(width=2, blocks=6, checkpoint="best_held_out", top=2, answers="softmax")
     networks = prior.networks(64, CLASSES)
     assert sum(isinstance(layer, nn.ConvTranspose2d) for layer in networks["inverter"].modules()) == 6

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core import Inputs
 from midef.datasets import Images, Splits
-from midef.training.gan import gradient_penalty
+from midef.training.generative.gan import gradient_penalty
 
 
 class Tilted(nn.Module):

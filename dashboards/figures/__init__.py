@@ -1,0 +1,1 @@
+"""Figures: each a function that summarises rows and one that draws."""

@@ -1,0 +1,75 @@
+"""What every attack declares: its access level, the recipes it needs, and how it reconstructs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from midef.attacks.access import AccessLevel
+from midef.core.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from midef.attacks.target_handle import TargetHandle
+    from midef.core.recipe import Inputs, Recipe
+
+ATTACKS: Registry[Attack] = Registry("attack", "midef.attacks")
+
+
+@dataclass(frozen=True)
+class Reconstructions:
+    """What an attack found.
+
+    images: [N, 3, H, W] in [0, 1]; labels: [N] identities attacked; restarts: [N] 0-based; found: [N] bool, False where
+    the attack gave up (the image is then its best guess, and it is judged like any other).
+    """
+
+    images: Tensor
+    labels: Tensor
+    restarts: Tensor
+    found: Tensor
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the attacker is asked for.
+
+    labels, restarts: [N], one image for each pair; observed: [N, K] answers the attacker saw for private images of
+    these identities, where the attack needs them (`needs_observed_scores`); seed: of this attack run.
+    """
+
+    labels: Tensor
+    restarts: Tensor
+    resolution_px: int
+    seed: int
+    device: str
+    observed: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """Base of all attacks: a frozen dataclass that reconstructs identities through a `TargetHandle`.
+
+    Networks are frozen and in eval mode. Each reconstruction has its own random stream, from (seed, identity, restart),
+    so results do not depend on how identities are batched; unless the target draws noise to answer (MID).
+    """
+
+    paper: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    access: ClassVar[AccessLevel]
+    needs_observed_scores: ClassVar[bool] = False
+
+    def problems(self, resolution_px: int) -> list[str]:
+        """Why it cannot work at this resolution; each a sentence with what to do."""
+        return []
+
+    def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:
+        """Recipes of what it starts from, by role. What depends on the target has `target` among its inputs."""
+        raise NotImplementedError
+
+    def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
+        """One image for each (label, restart) of the task."""
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""The latent search shared by GAN attacks, and its parts."""

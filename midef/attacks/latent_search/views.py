@@ -1,0 +1,50 @@
+"""What an attacker shows the target in place of an image: differentiable changes, drawn for each row on its own."""
+
+from __future__ import annotations
+
+from math import radians
+
+import torch
+from torch import Tensor
+
+from midef.attacks.latent_search.streams import RowStreams
+from midef.datasets.files.augment import constant, cropped, jittered, mirrored, rotated
+from midef.defenses.families.erasing import covered, valid_corner_boxes
+from midef.defenses.midre import IMAGENET_MEAN
+
+
+def erased(images: Tensor, noise: RowStreams, *, area: tuple[float, float]) -> Tensor:
+    """Images [N, 3, H, W] with one square each set to MIDRE's fill, ImageNet's mean colour; it passes no gradient.
+
+    area: range of the erased share; place and share are drawn as MIDRE draws them, for each image on its own.
+    Source: MIDRE, TMLR 2025, the adaptive attack of its appendix. We differ: torchvision's transform erases the same
+    place in all images of a batch; here an image does not depend on its batch.
+    """
+    shape = (images.shape[2], images.shape[3])
+    draws = noise.uniform(len(images) // len(noise), 3).view(-1, 1, 3)  # several images of a row stand together
+    mask = covered(valid_corner_boxes(draws, shape, area=area), shape)
+    return torch.where(mask, constant(IMAGENET_MEAN, images.device, images.dtype)[:, None, None], images)
+
+
+VIEW_DRAWS = 8
+"""Numbers `slightly_changed` needs for each image."""
+
+
+def slightly_changed(images: Tensor, draws: Tensor, *, jitter_p: float) -> Tensor:
+    """The view of PLG-MI and LOKT: each image [N, 3, H, W] cropped, jittered, mirrored and turned a little.
+
+    The crop keeps 80 to 100 % of the area, square for a square image; with probability jitter_p brightness and contrast
+    are multiplied by 0.8 to 1.2, which also clips to [0, 1]; half the images are mirrored; the turn is up to 5 degrees
+    either way. Gradients reach the images.
+
+    draws: [N, VIEW_DRAWS] from [0, 1); image i depends on row i alone.
+
+    Source: Yuan et al., AAAI 2023 (PLG-MI), released code: RandomResizedCrop, ColorJitter, RandomHorizontalFlip and
+    RandomRotation of kornia. We differ: crops lie between pixels too, brightness always comes before contrast, and
+    contrast turns about the mean grey, as in torchvision; kornia's formulas changed between its versions.
+    """
+    share, left, top, brightness, contrast, jitter, mirror, turn = draws.T
+    images = cropped(images.float(), 0.8 + 0.2 * share, left, top)
+    factors = 0.8 + 0.4 * torch.stack([brightness, contrast])[:, :, None, None, None]
+    images = torch.where((jitter < jitter_p)[:, None, None, None], jittered(images, factors[0], factors[1]), images)
+    return rotated(mirrored(images, mirror < 0.5), (2 * turn - 1) * radians(5))

@@ -1,0 +1,1 @@
+"""Networks of the priors, one family per file."""

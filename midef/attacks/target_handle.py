@@ -1,0 +1,91 @@
+"""The target as an attacker sees it."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from midef.attacks.access import AccessLevel
+from midef.core.errors import AccessError
+from midef.core.seeds import derive_seed
+from midef.defenses import Defense
+from midef.nn.network import Forward, TargetModel, freeze_
+
+
+class TargetHandle:
+    """Offers what the access level allows, and counts queries (one per image).
+
+    A white-box attacker holds the weights, so `run` answers without the defense's query-time `post_process`; `scores`
+    and `labels` answer through it.
+    """
+
+    def __init__(
+        self, model: TargetModel, defense: Defense, access: AccessLevel, *, device: str = "cpu", seed: int = 0
+    ) -> None:
+        freeze_(model)
+        self._model = model.to(device)
+        self._defense = defense
+        self._rng = torch.Generator(device).manual_seed(derive_seed("post_process", seed))
+        self.access = access
+        self.device = device
+        self.queries = 0
+        self._drifting: TargetModel | None = None
+
+    @property
+    def n_classes(self) -> int:
+        return self._model.n_classes
+
+    def lay_out(self, layout: torch.memory_format) -> None:
+        """Change how the weights lie in memory; answers stay the same up to rounding."""
+        self._model.to(memory_format=layout)
+
+    def run(self, images: Tensor) -> Forward:
+        """Logits and features with gradients to `images` [B, 3, H, W] in [0, 1]; the weights are frozen.
+
+        Raises:
+            AccessError: below white-box access.
+        """
+        self._allow(AccessLevel.WHITE_BOX, "run")
+        self.queries += len(images)
+        result: Forward = self._model(images)
+        return result
+
+    @torch.no_grad()
+    def run_in_train_mode(self, images: Tensor) -> Tensor:
+        """Logits [B, K] as released codes get them that forget to call `eval()`: batch statistics, active dropout.
+
+        Statistics drift in a copy; `run` and served answers stay as they are. For faithful comparisons only.
+
+        Raises:
+            AccessError: below white-box access.
+        """
+        self._allow(AccessLevel.WHITE_BOX, "run_in_train_mode")
+        self.queries += len(images)
+        if self._drifting is None:
+            self._drifting = copy.deepcopy(self._model).train()
+        logits: Tensor = self._drifting(images).logits
+        return logits
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Served probabilities [B, K], without gradients.
+
+        Raises:
+            AccessError: with label-only access.
+        """
+        self._allow(AccessLevel.SCORES, "scores")
+        return self._serve(images)
+
+    def labels(self, images: Tensor) -> Tensor:
+        """Served labels [B] int64."""
+        return self._serve(images).argmax(dim=1)
+
+    @torch.no_grad()
+    def _serve(self, images: Tensor) -> Tensor:
+        self.queries += len(images)
+        return self._defense.post_process(torch.softmax(self._model(images).logits.float(), dim=1), self._rng)
+
+    def _allow(self, needed: AccessLevel, what: str) -> None:
+        if self.access < needed:
+            raise AccessError(f"this attack has access level '{self.access.words}' but asked for {what!r}")

@@ -1,0 +1,1 @@
+"""How data sets read files: listings, formats, pixels, splits and augmentation."""

@@ -1,0 +1,144 @@
+"""Sets of ten classes in training and test files: which positions of the files go into which split."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from typing_extensions import override
+
+from midef.core.errors import DataError
+from midef.datasets.base import LOCATION, Card, Dataset
+from midef.datasets.files.split import share, shuffled
+
+SELECT_FRACTION = 0.1
+
+Drawn = dict[str, tuple[list[int], list[int]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassesDataset(Dataset):
+    """Ten classes of images. Test images are the report split; of the others 10 % pick checkpoints.
+
+    root: the folder with the files; it is never written to.
+    classes: which of the ten are used; labels are positions in this list.
+    labelled: False for public data: labels are -1, no identities.
+    images_per_class: at most so many of each class from the training files and as many from the test files, drawn by
+        `seed`; >= 2.
+    """
+
+    words: ClassVar[tuple[str, ...]]
+    facts: ClassVar[Card]
+    test_part: ClassVar[str]
+    """What the test files are called in content ids."""
+
+    root: str = field(metadata=LOCATION)
+    classes: tuple[int, ...] = tuple(range(10))
+    labelled: bool = True
+    images_per_class: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if len(set(self.classes)) != len(self.classes) or not set(self.classes) <= set(range(10)):
+            raise ValueError(f"classes must be different numbers from 0 to 9, got {self.classes}")
+        if len(self.classes) < (2 if self.labelled else 1):
+            raise ValueError(f"classes must name at least 2, 1 without labels, got {self.classes}")
+        if self.images_per_class is not None and self.images_per_class < 2:
+            raise ValueError(f"images_per_class must be at least 2 (train, select), got {self.images_per_class}")
+
+    @abstractmethod
+    def file_labels(self) -> Mapping[str, Sequence[int]]:
+        """The class of each image of the training (`train`) and test (`report`) files.
+
+        Raises:
+            DataError: if the files cannot be read.
+        """
+
+    @property
+    @override
+    def is_labelled(self) -> bool:
+        return self.labelled
+
+    @override
+    def n_identities(self) -> int:
+        return len(self.classes) if self.labelled else 0
+
+    @override
+    def members(self) -> frozenset[str]:
+        """Position of each used image in the files; equal for equal files."""
+        content = self.fingerprint()[:16]
+        return frozenset(
+            f"{content}:{self.test_part if split == 'report' else 'train'}:{i}"
+            for split, (indices, _) in self.drawn().items()
+            for i in indices
+        )
+
+    @override
+    def card(self) -> Card:
+        fingerprint = self.fingerprint()  # first: it says what is wrong with the files
+        counts = {split: len(indices) for split, (indices, _) in self.drawn().items()}
+        return replace(self.facts, counts={"identities": self.n_identities(), **counts}, fingerprint=fingerprint)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.words[c] for c in self.classes) if self.labelled else ()
+
+    def drawn(self) -> Drawn:
+        """Positions in the files and labels of each split, from the labels alone.
+
+        Raises:
+            DataError: naming every class with too few images.
+        """
+        return draw_classes(
+            self.file_labels(),
+            classes=self.classes,
+            words=self.words,
+            labelled=self.labelled,
+            images_per_class=self.images_per_class,
+            select_fraction=SELECT_FRACTION,
+            seed=self.seed,
+        )
+
+
+def draw_classes(
+    labels: Mapping[str, Sequence[int]],
+    *,
+    classes: Sequence[int],
+    words: Sequence[str],
+    labelled: bool,
+    images_per_class: int | None,
+    select_fraction: float,
+    seed: int,
+) -> Drawn:
+    """Positions in the files and labels of train, select (both from the training files) and report (the test files).
+
+    Args:
+        labels: the class of each image of the training (`train`) and test (`report`) files.
+        classes: those that are used; labels are positions in this list, or -1 without `labelled`.
+        images_per_class: at most so many of each class from the training files, and as many from the test files.
+
+    Raises:
+        DataError: naming every class with fewer than 2 training images or no test image.
+    """
+    splits: Drawn = {"train": ([], []), "select": ([], []), "report": ([], [])}
+    problems = []
+    for position, wanted in enumerate(classes):
+        own = {part: [i for i, c in enumerate(all_) if c == wanted] for part, all_ in labels.items()}
+        if len(own["train"]) < 2 or not own["report"]:
+            problems.append(
+                f"class {words[wanted]!r} has {len(own['train'])} training and {len(own['report'])} test "
+                "images, 2 and 1 needed; leave it out of classes"
+            )
+            continue
+        for part, indices in own.items():
+            own[part] = shuffled(indices, seed, words[wanted], part)[:images_per_class]
+        n_select = share(len(own["train"]), select_fraction, leave=1)
+        chosen = {"train": own["train"][n_select:], "select": own["train"][:n_select], "report": own["report"]}
+        for split, indices in chosen.items():
+            splits[split][0].extend(sorted(indices))
+            splits[split][1].extend([position if labelled else -1] * len(indices))
+    if problems:
+        raise DataError("\n".join(problems))
+    return splits

@@ -1,0 +1,370 @@
+"""Published sets of image files: which file goes into which split is known before any image is read."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from typing_extensions import override
+
+from midef.core.errors import DataError
+from midef.core.lazy import torch
+from midef.datasets.base import LOCATION, Card, Dataset, Images, Splits
+from midef.datasets.files.arrangement import NAMED, NEEDED, SPLITS, Arrangement, read_images
+from midef.datasets.files.folders import (
+    ImageFile,
+    content_hash,
+    few,
+    file_ids,
+    list_images,
+    reader,
+    whereabouts,
+    with_checksums,
+)
+from midef.datasets.files.pixels import Box
+from midef.datasets.files.split import cut, shuffled
+
+FORMATS = ("JPEG", "PNG", "PPM", "WEBP", "BMP")
+Role = Literal["private", "public"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedDataset(Dataset):
+    """Base of the published sets of image files: a subclass says which file goes into which split, the rest is here.
+
+    select_fraction: part of an identity's training images that picks checkpoints; of public images, which nothing is
+        reported on, as many again are the report split. Above 0 and below 0.5.
+    seed: draws what the published rules leave open.
+    """
+
+    facts: ClassVar[Card]
+    registered_name: ClassVar[str]
+    reads_content: ClassVar[bool] = True
+    """Whether the fingerprint reads every image; if not, it stands on names and sizes."""
+
+    select_fraction: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.select_fraction < 0.5:
+            raise ValueError(f"select_fraction must lie between 0 and 0.5, got {self.select_fraction}")
+
+    @abstractmethod
+    def _arrange(self) -> Arrangement:
+        """Which image goes where, with everything that stands in the way; reads no pixels."""
+
+    @property
+    @abstractmethod
+    def _place(self) -> Path:
+        """The folder or zip that holds the images."""
+
+    @property
+    def _box(self) -> Box | None:
+        """What is cut from each image; None for the largest centred square."""
+        return None
+
+    @property
+    def _expected(self) -> tuple[tuple[int, int], str] | None:
+        """Width and height the published crop is meant for, and what to do about another size; None for any size."""
+        return None
+
+    @override
+    def problems(self) -> list[str]:
+        found = self._arrange()
+        return self._prefixed(found.problems or self._size_problems(found))
+
+    @override
+    def fingerprint(self) -> str:
+        return self._content_hash(self._ready())
+
+    @override
+    def members(self) -> frozenset[str]:
+        return frozenset(f"{f.crc32:08x}:{f.size}" for f in with_checksums(self._place, self._ready().files))
+
+    @override
+    def file_ids(self) -> frozenset[str]:
+        return file_ids(self._ready().files)
+
+    @override
+    def n_identities(self) -> int:
+        return len(self._ready().names)
+
+    @override
+    def load(self, resolution_px: int) -> Splits:
+        found = self._ready()
+        if problems := self._size_problems(found):
+            raise DataError("\n".join(self._prefixed(problems)))
+        failures: list[str] = []
+        parts = {}
+        for split, entries in found.splits.items():
+            pixels, _, failed = read_images(self._place, [file for file, _ in entries], resolution_px, self._box)
+            labels = torch.tensor([label for _, label in entries], dtype=torch.int64)
+            parts[split] = Images(torch.from_numpy(pixels), labels)
+            failures += failed
+        if failures:
+            total = sum(map(len, found.splits.values()))
+            named = "".join(f"\n  {failure}" for failure in failures[:NAMED])
+            more = f"\n  and {len(failures) - NAMED} more" if len(failures) > NAMED else ""
+            raise DataError(
+                f"{self.registered_name}: {len(failures)} of {total} images in {self._place} cannot be read; "
+                f"fetch them again:{named}{more}"
+            )
+        return Splits(**parts, class_names=found.names)
+
+    @override
+    def card(self) -> Card:
+        found = self._ready()
+        counts = {"identities": len(found.names), **{split: len(found.splits[split]) for split in SPLITS}}
+        return replace(self.facts, counts=counts, fingerprint=self._content_hash(found))
+
+    def _content_hash(self, found: Arrangement) -> str:
+        """Of the used files and of every list or annotation that was read; equal for a folder and its zip."""
+        if self.reads_content:
+            return content_hash(with_checksums(self._place, found.files), found.lists)
+        return content_hash([file._replace(crc32=0) for file in found.files], found.lists)
+
+    def _ready(self) -> Arrangement:
+        """The arrangement, if it can be used.
+
+        Raises:
+            DataError: with every problem.
+        """
+        found = self._arrange()
+        if found.problems:
+            raise DataError("\n".join(self._prefixed(found.problems)))
+        return found
+
+    def _prefixed(self, problems: Iterable[str]) -> list[str]:
+        return [f"{self.registered_name}: {problem}" for problem in problems]
+
+    def _put_public(self, files: Sequence[ImageFile], found: Arrangement) -> None:
+        """Unlabelled images, cut at random into the three splits."""
+        if len(files) < NEEDED:
+            found.problems.append(f"{len(files)} public images in {self._place}, at least {NEEDED} needed; add images")
+            return
+        drawn = cut(shuffled(files, self.seed, "public"), self.select_fraction, self.select_fraction)
+        for split, part in zip(SPLITS, drawn, strict=True):
+            found.splits[split] = [(file, -1) for file in sorted(part)]
+        found.files = list(files)
+
+    def _list(self, found: Arrangement, *, levels: int = 1) -> Sequence[ImageFile]:
+        """The image files, or none and a problem."""
+        try:
+            files = (list_archive if self._place.is_file() else list_images)(self._place, levels=levels)
+        except DataError as error:
+            found.problems.append(str(error))
+            return []
+        if not files:
+            found.problems.append(f"no images in {self._place}; looked for JPEG, PNG, PGM, PPM, WebP and BMP files")
+        return files
+
+    def _size_problems(self, found: Arrangement) -> list[str]:
+        """What is wrong with the size of one image: a set of another size would be cut in the wrong place."""
+        from PIL import Image
+
+        if self._expected is None:
+            return []
+        (width, height), cure = self._expected
+        file = found.files[0]
+        try:
+            with reader(self._place) as read:
+                size = image_size(read(file))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            return [f"{file.name} in {self._place} cannot be read ({error}); fetch it again"]
+        if size == (width, height):
+            return []
+        return [f"{file.name} in {self._place} has {size[0]}x{size[1]} pixels, {width}x{height} expected; {cure}"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityFolders(ListedDataset):
+    """Base of the sets with a folder for each identity, `<identity>/<file>`.
+
+    path: folder or zip, relative to the working directory; a folder and its zip have equal keys.
+    role: `private` has labels, positions among the identities used; `public` has none, and may lie flat in one folder
+        if `start` and `identities` are not given.
+    start, identities: the identities used, in sorted order: so many, from this position on; None for all that follow.
+    cropped: whether the published centre crop is applied; without it the largest centred square is taken.
+    public_list: text file of lines `path`, a second column is ignored; only for role public: the images that are used.
+    report_fraction: part of an identity's images that is reported; role private only.
+    """
+
+    crop_px: ClassVar[int]
+    stored_px: ClassVar[int]
+
+    path: str = field(metadata=LOCATION)
+    role: Role = "private"
+    start: int = 0
+    identities: int | None = None
+    cropped: bool = True
+    public_list: str = field(default="", metadata=LOCATION)
+    report_fraction: float = 0.2
+
+    @override
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.start < 0:
+            raise ValueError(f"start must be at least 0, got {self.start}")
+        if self.identities is not None and self.identities < (2 if self.is_labelled else 1):
+            raise ValueError(f"identities must be at least 2, 1 for public images, got {self.identities}")
+        if not 0 < self.report_fraction < 0.5:
+            raise ValueError(f"report_fraction must lie between 0 and 0.5, got {self.report_fraction}")
+        if self.public_list and self.is_labelled:
+            raise ValueError("public_list is for role public only")
+
+    @property
+    @override
+    def is_labelled(self) -> bool:
+        return self.role == "private"
+
+    @property
+    @override
+    def _place(self) -> Path:
+        return whereabouts(self.path)
+
+    @property
+    @override
+    def _box(self) -> Box | None:
+        return centre_box(self.crop_px, (self.stored_px, self.stored_px)) if self.cropped else None
+
+    @property
+    @override
+    def _expected(self) -> tuple[tuple[int, int], str] | None:
+        cure = f"resize the set to {self.stored_px} px, or say cropped: false"
+        return ((self.stored_px, self.stored_px), cure) if self.cropped else None
+
+    @override
+    def _arrange(self) -> Arrangement:
+        found = Arrangement()
+        chosen = read_list(self.public_list, "public_list", found) if self.public_list else None
+        needs_folders = self.is_labelled or self.start > 0 or self.identities is not None
+        files = self._list(found, levels=2 if needs_folders else 1)
+        if not files:
+            return found
+        groups = self._used(files, found) if needs_folders else {"": list(files)}
+        if not self.is_labelled:
+            own = [file for group in groups.values() for file in group]
+            if chosen is not None:
+                own = _matching(own, chosen, f"public_list {whereabouts(self.public_list)}", found)
+            if own and not found.problems:
+                self._put_public(own, found)
+        else:
+            self._put_private(groups, found)
+        return found
+
+    def _used(self, files: Sequence[ImageFile], found: Arrangement) -> dict[str, list[ImageFile]]:
+        """The files of each identity from `start` on, in sorted order."""
+        groups: dict[str, list[ImageFile]] = {}
+        for file in files:
+            identity, slash, _ = file.name.partition("/")
+            if slash:
+                groups.setdefault(identity, []).append(file)
+        end = None if self.identities is None else self.start + self.identities
+        used = sorted(groups)[self.start : end]
+        needed = self.identities or (2 if self.is_labelled else 1)
+        if len(used) < needed:
+            found.problems.append(
+                f"{len(groups)} identity folders in {self._place}, {self.start + needed} needed (start={self.start}), "
+                "laid out <identity>/<file>; add the missing ones, or lower start or identities"
+            )
+        return {name: groups[name] for name in used}
+
+    def _put_private(self, groups: dict[str, list[ImageFile]], found: Arrangement) -> None:
+        too_few = [f"{name} ({len(own)})" for name, own in groups.items() if len(own) < NEEDED]
+        if too_few:
+            found.problems.append(
+                f"too few images in {self._place}, {NEEDED} of each identity needed, one for each split: "
+                f"{few(too_few, NAMED)}; add images or take these folders out"
+            )
+            return
+        for label, (name, own) in enumerate(groups.items()):
+            parts = cut(shuffled(own, self.seed, name), self.select_fraction, self.report_fraction)
+            for split, part in zip(SPLITS, parts, strict=True):
+                found.splits[split] += [(file, label) for file in sorted(part)]
+            found.files += own
+        found.names = tuple(groups)
+
+
+def centre_box(side_px: int, size: tuple[int, int]) -> Box:
+    """The centred square of an image of this width and height.
+
+    >>> centre_box(54, (64, 64)), centre_box(128, (178, 218))
+    ((5, 5, 59, 59), (25, 45, 153, 173))
+    """
+    left, top = (size[0] - side_px) // 2, (size[1] - side_px) // 2
+    return (left, top, left + side_px, top + side_px)
+
+
+def stem(name: str) -> str:
+    """A path's file name without its suffix.
+
+    >>> stem("img_align_celeba/000001.jpg")
+    '000001'
+    """
+    return name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+
+
+def list_archive(path: Path, *, levels: int) -> Sequence[ImageFile]:
+    """`list_images` of a zip, which is opened once as long as it does not change: it can have 200,000 entries."""
+    status = path.stat()
+    return _archive_listing(path, levels, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=4)
+def _archive_listing(path: Path, levels: int, mtime_ns: int, size: int) -> Sequence[ImageFile]:
+    """The last two arguments are the cache's only: another time or size is another archive."""
+    return tuple(list_images(path, levels=levels))
+
+
+def image_size(data: bytes) -> tuple[int, int]:
+    """Width and height, from the header alone."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    with Image.open(BytesIO(data), formats=FORMATS) as opened:
+        return opened.size
+
+
+def read_list(path: str, role: str, found: Arrangement) -> list[tuple[str, int | None]]:
+    """Name and label (None where not given) of each line; the content is kept for the fingerprint.
+
+    A list that cannot be read is a problem, and empty.
+    """
+    place = whereabouts(path)
+    try:
+        content = place.read_bytes()
+        lines = [line.strip() for line in content.decode().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        why = "no such file" if isinstance(error, FileNotFoundError) else str(error)
+        found.problems.append(f"{role} {place} cannot be read: {why}; give a text file with an image on each line")
+        return []
+    found.lists[role] = content
+    entries: list[tuple[str, int | None]] = []
+    for line in filter(None, lines):
+        match = re.fullmatch(r"(?P<name>.+?)(?:\s+(?P<label>-?\d+))?", line)
+        assert match is not None  # any line that is not blank matches
+        name = match["name"].replace("\\", "/").removeprefix("./")
+        entries.append((name, int(match["label"]) if match["label"] else None))
+    if not entries:
+        found.problems.append(f"{role} {place} is empty; give a text file with an image on each line")
+    return entries
+
+
+def _matching(
+    files: Sequence[ImageFile], entries: Sequence[tuple[str, int | None]], where: str, found: Arrangement
+) -> list[ImageFile]:
+    """The listed files, by their path, or by their file name alone where only one is so called."""
+    last = Counter(file.name.rsplit("/", 1)[-1] for file in files)
+    by_name = {name: file for file in files if last[name := file.name.rsplit("/", 1)[-1]] == 1}
+    by_name |= {file.name: file for file in files}
+    missing = [name for name, _ in entries if name not in by_name]
+    if missing:
+        found.problems.append(f"{where} names {len(missing)} images that are not among those used: {few(missing)}")
+    return sorted({by_name[name] for name, _ in entries if name in by_name})

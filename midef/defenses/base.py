@@ -1,0 +1,220 @@
+"""The hooks a defense may override. Every hook starts as "no change"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from midef.core.choice import Choice
+from midef.core.recipe import Recipe
+from midef.core.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor, nn
+
+    from midef.core.recipe import Inputs
+    from midef.defenses.training_state import Companion, TrainingFacts
+    from midef.models.base import ModelFacts
+    from midef.nn.network import Forward, TargetModel
+
+DEFENSES: Registry[Defense] = Registry("defense", "midef.defenses")
+
+OWNED_SLOTS: Mapping[str, str] = {
+    "criterion": "the criterion",
+    "prepare_head": "the head",
+    "companion": "the training step",
+}
+"""Hooks only one defense of a stack may override, and what a person calls them."""
+
+STACK = "stack"
+"""The name of a choice that is made of several defenses."""
+
+PHASE_ONE = "phase_one"
+"""Role of the target whose trained network a defense starts from, structure included."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch.
+
+    images: [B, 3, H, W] float32 in [0, 1]; labels: [B] int64; indices: [B] positions in the train split, the same in
+    every epoch, for defenses that remember an image. mixed_labels [B] int64 and mixed_share [B] in [0, 1]: the labels
+    of what was mixed into each image and its share of the pixels; None where nothing is mixed.
+    """
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+    mixed_labels: Tensor | None = None
+    mixed_share: Tensor | None = None
+
+    def with_images(self, images: Tensor) -> Batch:
+        return replace(self, images=images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """What accuracy matching may search: one strength of a defense.
+
+    parameter: its field; low, high: both ends of the range; larger_hides: whether the larger end protects more;
+    scale: how steps of equal effect are spaced; tied: other fields, as multiples of the parameter (a ray). beside:
+    fields with ranges of their own, on the same scale, searched together with the parameter where the ray does not
+    reach; their larger end keeps more accuracy where larger_hides.
+    """
+
+    parameter: str
+    low: float
+    high: float
+    larger_hides: bool = True
+    scale: Literal["linear", "log"] = "linear"
+    tied: Mapping[str, float] = field(default_factory=dict)
+    beside: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.scale == "log" and self.low <= 0):
+            raise ValueError(f"needs low < high, above 0 on a log scale; got {self.low}, {self.high}")
+
+    def params(self, strength: float) -> dict[str, float]:
+        """The fields to set for a strength."""
+        return {self.parameter: strength, **{name: times * strength for name, times in self.tied.items()}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defense:
+    """Base of all defenses: a frozen dataclass that overrides only what its paper changes.
+
+    Hooks get `progress`, the fraction of training done (0 to below 1), so that a short run still runs the method.
+    Learnable parts live in the model, so they are saved with it; what only the training needs lives in a `Companion`.
+
+    tuning: the strength that accuracy matching searches; None where there is none. couples_images: whether the loss
+    of an image depends on the others of its batch, so that it has no gradient of its own (DP-SGD needs one).
+    scales_skips: whether it changes skip connections, which one defense of a stack may. prepares_last: whether its
+    surgery must see that of all others. has_phase_one: whether it always starts from a network that private images
+    have trained; needs_unseen: why it means nothing on such a network, "" if it does.
+    """
+
+    paper: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    acts_on: ClassVar[str] = ""
+    tuning: ClassVar[Tuning | None] = None
+    couples_images: ClassVar[bool] = False
+    scales_skips: ClassVar[bool] = False
+    prepares_last: ClassVar[bool] = False
+    has_phase_one: ClassVar[bool] = False
+    needs_unseen: ClassVar[str] = ""
+
+    @property
+    def images_per_identity(self) -> int:
+        """Above 0, training batches hold this many images of each drawn identity (the sampler BiDO needs)."""
+        return 0
+
+    @property
+    def starts_from_private(self) -> bool:
+        """Whether, with these parameters, it starts from a network that private images have trained."""
+        return self.has_phase_one
+
+    def tuned_by(self) -> Tuning | None:
+        """The strength to search given the other parameters; None where there is none."""
+        return self.tuning
+
+    def parts(self) -> tuple[Defense, ...]:
+        """The defenses it is made of; itself, unless it is a stack."""
+        return (self,)
+
+    def facts_after(self, facts: ModelFacts) -> ModelFacts:
+        """The facts of the network once this defense has prepared it."""
+        return facts
+
+    def taps(self, facts: ModelFacts) -> tuple[str, ...]:
+        """Blocks whose outputs `criterion` and `penalties` want to see (`CODE` is what the head computes inside).
+
+        facts: of the network as the others of its stack prepare it.
+        """
+        return ()
+
+    def requires(self, undefended: Recipe) -> Mapping[str, Recipe]:
+        """Recipes it starts from, by role. `undefended` is the same target, same seed, without this defense.
+
+        In a stack it is the target under the others: they defend its first phase too.
+        """
+        return {}
+
+    def second_phase(self) -> Defense:
+        """The defense whose surgery is still to be done on the network of phase one."""
+        return self
+
+    def problems(self, facts: ModelFacts) -> list[str]:
+        """Why it cannot work on this architecture; each a sentence with what to do.
+
+        facts: of the network as the others of its stack prepare it.
+        """
+        return []
+
+    def training_overrides(self, training: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Fields of the training recipe this defense's paper sets itself, given the recipe as it would be."""
+        return {}
+
+    def prepare_model(self, model: TargetModel, inputs: Inputs) -> TargetModel:
+        """Surgery and freezing. Called once before training and once before loading stored weights."""
+        return model
+
+    def prepare_head(self, head: nn.Module) -> nn.Module:
+        """Another head on the same features; called after every `prepare_model`."""
+        return head
+
+    def companion(self, model: TargetModel, facts: TrainingFacts) -> Companion | None:
+        """What the training needs beside the network: its own optimizer, batches, or networks that learn too."""
+        return None
+
+    def images_of_epoch(self, labels: Tensor, rng: Generator) -> Tensor | None:
+        """Positions among `labels` [N] that this epoch trains on; None keeps all."""
+        return None
+
+    def transform_batch(self, batch: Batch, progress: float, rng: Generator) -> Batch:
+        """Change images or labels of a training batch, after augmentation. Keeps shapes and the range [0, 1]."""
+        return batch
+
+    def criterion(self, forward: Forward, batch: Batch, progress: float) -> Tensor | None:
+        """Replaces cross entropy (a scalar); None keeps it."""
+        return None
+
+    def penalties(self, forward: Forward, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Named scalars that are added to the loss."""
+        return {}
+
+    def post_process(self, probabilities: Tensor, rng: Generator) -> Tensor:
+        """What the served model answers: [B, K] -> [B, K], rows sum to 1. White-box attackers never see it."""
+        return probabilities
+
+    def off(self) -> Self:
+        """This defense at a strength that changes nothing: training equals the undefended training."""
+        raise NotImplementedError
+
+    @classmethod
+    def owned_slots(cls) -> frozenset[str]:
+        """The exclusive hooks it overrides."""
+        return frozenset(s for s in OWNED_SLOTS if getattr(cls, s) is not getattr(Defense, s))
+
+    @classmethod
+    def clash_with(cls, other: type[Defense]) -> str | None:
+        """Why the two cannot be in one stack, whatever their parameters; None if they can."""
+        if cls is not other and cls.scales_skips and other.scales_skips:
+            return "both scale the same skip connections"
+        if cls.needs_unseen and other.has_phase_one:
+            return cls.needs_unseen
+        shared = sorted(cls.owned_slots() & other.owned_slots())
+        return f"both replace {' and '.join(OWNED_SLOTS[s] for s in shared)}" if shared else None
+
+
+def defended_as(target: Recipe, *defenses: Defense) -> Recipe:
+    """The same target under these registered defenses, on top of the one it has."""
+    earlier = Choice.from_plain(target.params["defense"])
+    members = [] if earlier.name == "none" else earlier.params["members"] if earlier.name == STACK else [earlier.keyed]
+    members = [*members, *(DEFENSES.describe(defense).keyed for defense in defenses)]
+    chosen = members[0] if len(members) == 1 else Choice(STACK, {"members": members}).keyed
+    inputs = dict(target.inputs)
+    for defense in defenses:
+        inputs |= defense.requires(target)
+    return Recipe(target.kind, target.component, {**target.params, "defense": chosen}, inputs, target.version)

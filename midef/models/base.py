@@ -1,0 +1,68 @@
+"""What every architecture answers, before and after it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from midef.core.registry import Registry
+
+if TYPE_CHECKING:
+    from midef.nn.network import TargetModel
+
+ARCHITECTURES: Registry[Architecture] = Registry("architecture", "midef.models")
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a defense may ask about a network without building it.
+
+    blocks: names of the chain of blocks, input first; taps: the blocks whose outputs a regulariser looks at by default;
+    units: the finest pieces that can be frozen, input first: block names, or `block.part` where a block has parts;
+    skip_stages: blocks with skip connections, by stage; frozen: blocks whose weights do not train;
+    head_is_linear, head_has_batch_norm: of the head as a defense made it; weightless: blocks without weights;
+    pretrained: whether training starts from weights learned on other data.
+    """
+
+    family: str
+    blocks: tuple[str, ...]
+    taps: tuple[str, ...]
+    has_batch_norm: bool
+    units: tuple[str, ...] = ()
+    skip_stages: tuple[tuple[str, ...], ...] = ()
+    frozen: frozenset[str] = frozenset()
+    head_is_linear: bool = True
+    head_has_batch_norm: bool = False
+    weightless: frozenset[str] = frozenset()
+    pretrained: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.units:
+            object.__setattr__(self, "units", self.blocks)
+
+    @property
+    def has_skips(self) -> bool:
+        return any(self.skip_stages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Base of all architectures: a frozen dataclass that builds a `TargetModel`."""
+
+    paper: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    family: ClassVar[str] = ""
+
+    def facts(self) -> ModelFacts:
+        """Names of blocks and taps, without building anything."""
+        raise NotImplementedError
+
+    def problems(self, resolution_px: int) -> list[str]:
+        """Why it cannot work at this resolution, or which weight file is missing."""
+        return []
+
+    def build(self, n_classes: int, resolution_px: int) -> TargetModel:
+        """A network with fresh weights, drawn from torch's global generator."""
+        raise NotImplementedError

@@ -1,0 +1,365 @@
+"""Weights that others have published: where their files are expected, and what they are called in our networks.
+
+A published file gives the trunk. The head is always new, and so are the blocks that only our networks have.
+Nothing is downloaded: a person puts the files into one folder, `weights_folder()`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from midef.core.errors import DataError, PreflightError, SpecError, did_you_mean
+from midef.core.lazy import torch
+from midef.models.base import ARCHITECTURES, Architecture
+from midef.nn.stem import stem_at
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from midef.nn.network import TargetModel
+
+FOLDER_VARIABLE = "MIDEF_WEIGHTS"
+_COUNTER = "num_batches_tracked"  # older files lack it; only a batch norm without momentum reads it
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trunk:
+    """A family's tensors in a published file.
+
+    named: our tensor below `blocks`, and the names of all blocks -> its name there.
+    own: blocks that no published file has, which start fresh.
+    head: beginnings of the names that are not part of the trunk. renamed: spelling of older files -> today's.
+    advice: beginning of our tensor's name -> what to do when its shape differs.
+    """
+
+    named: Callable[[str, tuple[str, ...]], str]
+    head: tuple[str, ...]
+    own: frozenset[str] = frozenset()
+    renamed: tuple[tuple[str, str], ...] = ()
+    advice: Mapping[str, str] = field(default_factory=dict)
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+# Where each of our blocks begins in torchvision's list `features`: a convolution is three entries, a pooling one.
+_VGG16_BEGINS = {"block1": 0, "block2": 7, "block3": 14, "block4": 24, "block5": 34}
+
+
+def _vgg(ours: str, chain: tuple[str, ...]) -> str:
+    block, index, leaf = ours.split(".")
+    return f"features.{_VGG16_BEGINS[block] + int(index)}.{leaf}"
+
+
+def _resnet(ours: str, chain: tuple[str, ...]) -> str:
+    block, _, rest = ours.partition(".")
+    if block == "stem":
+        return f"{('conv1', 'bn1')[int(rest[0])]}{rest[1:]}"
+    return f"{block.replace('_', '.')}.{rest}"
+
+
+def _densenet(ours: str, chain: tuple[str, ...]) -> str:
+    begins = {"stem.0.": "conv0.", "stem.1.": "norm0.", "pool.norm.": "norm5."}
+    for old, new in begins.items():
+        if ours.startswith(old):
+            return f"features.{new}{ours.removeprefix(old)}"
+    return "features." + re.sub(r"^dense(\d)\.layer", r"denseblock\1.denselayer", ours)
+
+
+def _maxvit(ours: str, chain: tuple[str, ...]) -> str:
+    path = re.sub(r"^pool\.", "classifier.", ours).replace(".mbconv.", ".MBconv.")
+    return re.sub(r"^block(\d)_(\d)", lambda at: f"blocks.{int(at[1]) - 1}.layers.{at[2]}.layers", path)
+
+
+def _vit(ours: str, chain: tuple[str, ...]) -> str:
+    block, _, rest = ours.partition(".")
+    if block == "stem":
+        return f"encoder.{rest}" if rest == "pos_embedding" else rest
+    if block == "pool":
+        return f"encoder.{rest}"
+    return f"encoder.layers.encoder_layer_{block.removeprefix('layer1_')}.{rest}"
+
+
+def _swin(ours: str, chain: tuple[str, ...]) -> str:
+    """Stages and the mergings between them share one list there."""
+    block, _, rest = ours.partition(".")
+    if block == "stem":
+        return f"features.0.{rest}"
+    if block.startswith("merge"):
+        return f"features.{2 * int(block.removeprefix('merge'))}.{rest}"
+    if block == "pool":
+        return rest
+    stage, index = block.removeprefix("layer").split("_")
+    return f"features.{2 * int(stage) - 1}.{index}.{rest}"
+
+
+def _ir(ours: str, chain: tuple[str, ...]) -> str:
+    """Units of all stages share one list there."""
+    block, _, rest = ours.partition(".")
+    if block == "stem":
+        return f"input_layer.{rest}"
+    part, _, leaf = rest.partition(".")
+    unit = [name for name in chain if name.startswith("layer")].index(block)
+    return f"body.{unit}.{ {'residual': 'res', 'shortcut': 'shortcut'}[part] }_layer.{leaf}"
+
+
+_STEM_ADVICE = "the published network has the stem of 224 px; choose stem=imagenet"
+_POSITION_ADVICE = "the published positions are those of 224 px; choose resolution_px=224"
+_TRUNKS = {
+    "vgg": _Trunk(named=_vgg, head=("classifier.",), own=frozenset({"embedding"})),
+    "resnet": _Trunk(named=_resnet, head=("fc.",), advice={"stem.": _STEM_ADVICE}),
+    "densenet": _Trunk(
+        named=_densenet,
+        head=("classifier.",),
+        renamed=((r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)", r"\1"),),
+        advice={"stem.": _STEM_ADVICE},
+    ),
+    "maxvit": _Trunk(named=_maxvit, head=("classifier.5.",)),
+    "vit": _Trunk(
+        named=_vit,
+        head=("heads.",),
+        renamed=((r"\.mlp\.linear_1\.", ".mlp.0."), (r"\.mlp\.linear_2\.", ".mlp.3.")),
+        advice={"stem.pos_embedding": _POSITION_ADVICE},
+    ),
+    "swin": _Trunk(named=_swin, head=("head.",)),
+    "ir": _Trunk(named=_ir, head=("output_layer.",), own=frozenset({"output"})),
+}
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+# Our architecture -> torchvision's name of it.
+_IMAGENET = {
+    "vgg16": "vgg16_bn",
+    **{name: name for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")},
+    **{name: name for name in ("densenet121", "densenet161", "densenet169", "densenet201")},
+    "maxvit_t": "maxvit_t",
+    "vit_b16": "vit_b_16",
+    **{name: name for name in ("swin_v2_t", "swin_v2_s", "swin_v2_b")},
+}
+
+# Our architecture -> beginnings of the names of the files of Face.evoLVe; the body does not depend on the resolution.
+_IR50 = ("backbone_ir50_ms1m",)
+_IR152 = ("backbone_ir152_ms1m", "Backbone_IR_152_Epoch_112")
+_MS1M = {"facenet64": _IR50, "facenet112": _IR50, "ir152": _IR152}
+
+WEIGHTS: Mapping[str, Mapping[str, Any]] = {"imagenet": _IMAGENET, "ms1m": _MS1M}
+"""Published weights -> the architectures they exist for.
+
+imagenet: torchvision's classifiers of ImageNet-1k, the first published version of each (`IMAGENET1K_V1`): what the
+works we compare with call pre-trained, and the only version that no release of torchvision redefines.
+ms1m: Face.evoLVe's recognisers of MS-Celeb-1M (github ZhaoJ9014/face.evoLVe), IR-50 and IR-152.
+
+We differ: published trunks saw images normalised in their own way (ImageNet's mean and deviation; [-1, 1] for faces),
+ours keep the normalisation of their `TargetModel` and are trained on with it.
+"""
+
+
+def known(weights: str, architecture: str) -> bool:
+    """Whether these weights are published for this architecture; False for tiny siblings."""
+    return architecture in WEIGHTS.get(weights, {})
+
+
+def weights_folder() -> Path:
+    """Where published files are looked for: `$MIDEF_WEIGHTS`, else `~/.cache/midef/weights`."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    return Path(named) if named else Path.home() / ".cache" / "midef" / "weights"
+
+
+def weight_file(weights: str, architecture: str, folder: Path) -> Path:
+    """The published file in `folder`, whose content is not looked at.
+
+    Raises:
+        SpecError: if there are no such weights for this architecture.
+        PreflightError: if the file is not there, or several could be meant.
+    """
+    expected, source = _expected(weights, architecture)
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    found = [path for path in inside if any(fnmatchcase(path.name, pattern) for pattern in expected)]
+    what = f"{weights} weights of {architecture}"
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise PreflightError(f"{what}: {folder} holds {names}; keep one of them there")
+    if not found:
+        raise PreflightError(
+            f"{what}: no file {' or '.join(expected)} in {folder}; get it from {source} and put it there, "
+            f"or name another folder in ${FOLDER_VARIABLE}"
+        )
+    return found[0]
+
+
+def misfits(weights: str, architecture: Architecture, resolution_px: int) -> list[str]:
+    """Why these weights cannot start this network at this resolution; empty if they can. Opens no file."""
+    name: str = architecture.registered_name  # type: ignore[attr-defined]
+    if not known(weights, name):
+        try:
+            _expected(weights, name)
+        except SpecError as error:
+            return error.problems
+    stem = getattr(architecture, "stem", None)
+    if stem is not None and stem_at(stem, resolution_px) != "imagenet":
+        return [f"{weights} weights do not fit {name} with stem {stem!r} at {resolution_px} px; {_STEM_ADVICE}"]
+    if architecture.family == "vit" and resolution_px != 224:
+        return [f"{weights} weights do not fit {name} at {resolution_px} px; {_POSITION_ADVICE}"]
+    return []
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal digest of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(weights: str, architecture: str, path: Path) -> str:
+    """The sha256 of a file, compared with the published one where one is known.
+
+    torchvision writes the first eight digits of each file's sha256 into its name; Face.evoLVe publishes none.
+
+    Raises:
+        SpecError: if there are no such weights for this architecture.
+        DataError: if the file cannot be read or holds something else.
+    """
+    expected, _ = _expected(weights, architecture)
+    try:
+        came = sha256_of(path)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+    check_digest(path, came, expected[0] if weights == "imagenet" else "")
+    return came
+
+
+def check_digest(path: Path, came: str, published_name: str) -> None:
+    """Compare a digest with the one torchvision wrote into the name of a file; no name, nothing to compare.
+
+    Raises:
+        DataError: if they differ.
+    """
+    wanted = published_name.rpartition("-")[2].partition(".")[0]
+    if not came.startswith(wanted):
+        raise DataError(f"{path} is damaged or another file: its sha256 begins with {came[:8]}, {wanted} is expected")
+
+
+def read_backbone(weights: str, architecture: str, path: Path, model: TargetModel) -> dict[str, Tensor]:
+    """Everything `model.blocks.load_state_dict` asks for: the published trunk, our own blocks as they are in `model`.
+
+    `model` is one of this architecture before any defense's surgery; it is not changed. Every tensor of its trunk must
+    be in the file with its shape, and the file may hold nothing else but a head. `num_batches_tracked` may be missing.
+
+    Raises:
+        SpecError: if there are no such weights for this architecture.
+        DataError: if the file cannot be read, is another one, or does not fit; all that does not fit is named.
+    """
+    verify(weights, architecture, path)
+    taken, problems = matched(architecture, _read(path), model)
+    if problems:
+        raise DataError(f"{path} does not hold the {weights} weights of {architecture}: it\n  " + "\n  ".join(problems))
+    return {**model.blocks.state_dict(), **taken}
+
+
+def matched(
+    architecture: str, published: Mapping[str, Tensor], model: TargetModel
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Published tensors under our names below `model.blocks`, and all that does not fit."""
+    trunk = _TRUNKS[ARCHITECTURES.get(architecture).family]
+    renamed = {_modern(name, trunk): tensor for name, tensor in published.items()}
+    left = {name: tensor for name, tensor in renamed.items() if not name.startswith(trunk.head)}
+    taken: dict[str, Tensor] = {}
+    problems: list[str] = []
+    for ours, own in model.blocks.state_dict().items():
+        if ours.partition(".")[0] in trunk.own:
+            continue
+        theirs = trunk.named(ours, model.block_names)
+        tensor = left.pop(theirs, None)
+        if tensor is None:
+            if not ours.endswith(_COUNTER):
+                problems.append(f"misses {theirs}, our {ours}")
+        elif tensor.shape != own.shape:
+            advice = [then for begin, then in trunk.advice.items() if ours.startswith(begin)]
+            shapes = f"has {theirs} with {_sides(tensor)}, our {ours} has {_sides(own)}"
+            problems.append("; ".join([shapes, *advice]))
+        else:
+            taken[ours] = tensor
+    return taken, problems + [f"has {name}, which this network has not" for name in left]
+
+
+def own_blocks(architecture: str) -> frozenset[str]:
+    """Blocks that start fresh since no published file has them: `embedding` of VGG16, `output` of the IR bodies."""
+    return _TRUNKS[ARCHITECTURES.get(architecture).family].own
+
+
+def lines(folder: Path, architectures: Iterable[str]) -> list[tuple[bool, str]]:
+    """Found or missing, and a sentence, for every published file these architectures could start from.
+
+    A file that is there is read once to compare its digest.
+    """
+    said: list[tuple[bool, str]] = []
+    for architecture in architectures:
+        for weights in WEIGHTS:
+            if not known(weights, architecture):
+                continue
+            try:
+                path = weight_file(weights, architecture, folder)
+                verify(weights, architecture, path)
+            except (PreflightError, DataError) as error:
+                said.append((False, str(error)))
+            else:
+                said.append((True, f"{weights} weights of {architecture}: {path.name}"))
+    return said
+
+
+def _expected(weights: str, architecture: str) -> tuple[tuple[str, ...], str]:
+    """The file's name (imagenet) or patterns of it (ms1m), and where to get it.
+
+    Raises:
+        SpecError: if there are no such weights for this architecture.
+    """
+    if weights not in WEIGHTS:
+        raise SpecError(f"no published weights are called {weights!r}; {did_you_mean(weights, WEIGHTS)}")
+    if not known(weights, architecture):
+        near = did_you_mean(architecture, WEIGHTS[weights])
+        raise SpecError(f"no {weights} weights are published for {architecture!r}; {near}")
+    if weights == "ms1m":
+        patterns = tuple(f"{begin}*{ending}" for begin in _MS1M[architecture] for ending in (".pth", ".safetensors"))
+        return patterns, "the model zoo of Face.evoLVe (github ZhaoJ9014/face.evoLVe)"
+    url = _published_url(_IMAGENET[architecture])
+    return (url.rpartition("/")[2],), url
+
+
+def _published_url(torchvision_name: str) -> str:
+    """Where torchvision says its ImageNet weights are."""
+    from torchvision.models import get_model_weights
+
+    return str(get_model_weights(torchvision_name)["IMAGENET1K_V1"].url)
+
+
+def _modern(name: str, trunk: _Trunk) -> str:
+    for old, new in trunk.renamed:
+        name = re.sub(old, new, name)
+    return name
+
+
+def _sides(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "one number"
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name; nothing in the file is executed."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            loaded: dict[str, Tensor] = load_file(path)
+            return loaded
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
+        raise DataError(f"{path} cannot be read as weights: {error}; fetch it again") from error
+    if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise DataError(f"{path} holds no table of tensors, got {type(content).__name__}")
+    return {str(name): value.detach() for name, value in content.items()}

@@ -1,0 +1,154 @@
+"""Building a recipe: take it from the store, or build its inputs and then it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import midef
+from midef.core.errors import DamagedArtifact, MissingArtifact
+from midef.core.recipe import Inputs, Recipe
+
+if TYPE_CHECKING:
+    from midef.storage import Store
+    from midef.storage.location import Location
+
+log = logging.getLogger(__name__)
+
+_BUILDERS = {
+    "split": "midef.stages.split",
+    "target": "midef.stages.target",
+    "evaluator": "midef.stages.evaluator",
+    "prior": "midef.stages.prior",
+    "surrogate": "midef.stages.prior",
+    "inverter": "midef.stages.prior",
+    "reconstructions": "midef.stages.attack",
+    "scores": "midef.stages.scores",
+}
+
+_CPU_ALLOCATOR = ("can't allocate memory", "DefaultCPUAllocator")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildContext:
+    """Where and how things are built; nothing in here changes a result.
+
+    store; device: `cpu`, `cuda`, `cuda:1`; locations: digest of a split recipe -> fields that say where its files lie;
+    report: called with progress of a training; checkpoints: where a long training keeps what a kill must not lose.
+    memory_share: of what is usually worked on at a time, above 0 to 1; 0.5 halves micro-batches after memory ran out.
+    """
+
+    store: Store
+    device: str = "cpu"
+    locations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    report: Callable[[dict[str, Any]], None] | None = None
+    checkpoints: Path | None = None
+    memory_share: float = 1.0
+    fit: Callable[[Recipe, BuildContext], None] | None = None
+    """Where targets and evaluators train with several processes: builds and publishes this recipe instead of us."""
+
+
+class Builder(Protocol):
+    """A stage module: writes the payload of `recipe` into `folder` and returns facts for META.json."""
+
+    def build(self, recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -> dict[str, Any]: ...
+
+
+def ensure(recipe: Recipe, context: BuildContext) -> Path:
+    """The verified folder of `recipe`; built first, with whatever it needs, if it is missing or damaged."""
+    try:
+        return context.store.artifacts.fetch(recipe.key)
+    except MissingArtifact:
+        pass
+    except DamagedArtifact as error:
+        context.store.artifacts.set_aside(recipe.key, str(error))
+    if context.fit is not None and recipe.kind in ("target", "evaluator") and recipe.inputs:
+        for needed in recipe.inputs.values():
+            ensure(needed, context)
+        context.fit(recipe, context)
+    else:
+        build_recipe(recipe, context)
+    return context.store.artifacts.fetch(recipe.key)
+
+
+def build_recipe(recipe: Recipe, context: BuildContext, *, publish: bool = True) -> None:
+    """Build `recipe` in this process and publish it. `publish=False` is for the helpers of a shared training."""
+    import torch
+
+    builder: Builder = import_module(_BUILDERS[recipe.kind])
+    inputs = Inputs(recipe.inputs, lambda needed: ensure(needed, context))
+    start = time.monotonic()
+    if context.device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(context.device)
+    with context.store.artifacts.workspace() as folder:
+        facts = builder.build(recipe, inputs, context, folder)
+        if not publish:
+            return
+        wall_s = time.monotonic() - start
+        context.store.artifacts.publish(
+            recipe,
+            folder,
+            wall_s=wall_s,
+            facts={"device": device_name(context.device), "peak_memory_mb": peak_memory_mb(context.device), **facts},
+            packages={"midef": midef.__version__, "torch": torch.__version__},
+        )
+    if context.checkpoints is not None and recipe.kind in ("target", "evaluator"):
+        from midef.training.checkpoint import Checkpointer
+
+        Checkpointer(context.checkpoints / recipe.key.digest, home=checkpoint_home(context)).clear()
+    log.info("built %s in %.1f s", recipe.key.short, wall_s)
+
+
+def checkpoint_home(context: BuildContext) -> Location | None:
+    """Where checkpoints outlive this machine; None if their folder is in the store itself."""
+    location = context.store.location
+    return None if location.local is not None else location
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or one it came from, says that a GPU or this machine had no memory left."""
+    import torch
+
+    chain: list[BaseException] = []
+    ahead: list[BaseException | None] = [error]
+    while ahead:
+        found = ahead.pop()
+        if found is None or found in chain:
+            continue
+        if isinstance(found, (torch.OutOfMemoryError, MemoryError)):
+            return True
+        # torch's allocator for CPUs has no error class of its own
+        if isinstance(found, RuntimeError) and any(words in str(found) for words in _CPU_ALLOCATOR):
+            return True
+        chain.append(found)
+        ahead += [found.__cause__, found.__context__]
+    return False
+
+
+def device_name(device: str) -> str:
+    """What the device calls itself, for result rows."""
+    if device.startswith("cuda"):
+        import torch
+
+        return str(torch.cuda.get_device_name(device))
+    import platform
+
+    return f"cpu {platform.machine()}"
+
+
+def peak_memory_mb(device: str) -> float:
+    """Peak memory in MB: of the GPU's allocator since the build began; of the whole process on a CPU."""
+    if device.startswith("cuda"):
+        import torch
+
+        return float(torch.cuda.max_memory_allocated(device)) / 2**20
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

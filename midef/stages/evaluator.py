@@ -1,0 +1,5 @@
+"""Stage: train the independent judge. A target without a defense, on private data, with another architecture."""
+
+from midef.stages.target import build, load
+
+__all__ = ["build", "load"]

@@ -1,0 +1,250 @@
+"""The recipes of one cell: which artifacts answer "this setup, this defense, this seed"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+from midef.attacks import ATTACKS, Attack
+from midef.core.canonical import plain
+from midef.core.choice import Choice
+from midef.core.recipe import Recipe, each_once
+from midef.core.setup import Protocol, Setup
+from midef.datasets import DATASETS
+from midef.datasets.base import PATHS
+from midef.defenses.base import Defense
+from midef.defenses.stack import remake_defense
+from midef.metrics import METRICS
+from midef.training import TrainingRecipe
+
+# Bumped when the maths of a stage changes; what depends on it is then built anew.
+SPLIT_VERSION = 1
+TRAINING_VERSION = 1
+ATTACK_VERSION = 1
+SCORES_VERSION = 2
+
+
+@dataclass(frozen=True)
+class CellRecipes:
+    """The artifacts a cell's rows speak of."""
+
+    private: Recipe
+    public: Recipe
+    target: Recipe
+    evaluator: Recipe
+    reconstructions: Recipe
+    scores: Recipe
+
+
+# Cells share recipes and what recipes are made of, and naming one takes as long as hashing it.
+_FEW, _MANY = 1024, 2**16
+"""Kept for the next cell: things there is one of per component or setup, and targets, which the next attack needs."""
+
+
+@lru_cache(_FEW)
+def split_recipe(dataset: Choice, resolution_px: int) -> Recipe:
+    """Three splits of a dataset at a resolution. `dataset.params` hold a fingerprint in place of paths."""
+    params = {"params": dataset.params, "component_version": dataset.version, "resolution_px": resolution_px}
+    return Recipe("split", dataset.name, params, version=SPLIT_VERSION)
+
+
+@lru_cache(_MANY)
+def target_recipe(
+    private: Recipe,
+    architecture: Choice,
+    defense: Choice,
+    training: TrainingRecipe,
+    *,
+    seed: int,
+    pretraining: Recipe | None = None,
+    pretraining_training: TrainingRecipe | None = None,
+    published: Recipe | None = None,
+) -> Recipe:
+    """A classifier trained on private data under a defense, with whatever the defense starts from.
+
+    pretraining: labelled images its backbone learns first, undefended, once for all defenses and seeds;
+    pretraining_training: how; None as the target itself. published: weights its backbone starts from instead.
+    """
+    params: dict[str, Any] = {
+        "architecture": _keyed(architecture),
+        "training": training,
+        "seed": seed,
+        "defense": _keyed(defense),
+    }
+    if defense.name != NO_DEFENSE.name:
+        undefended = target_recipe(
+            private,
+            architecture,
+            NO_DEFENSE,
+            training,
+            seed=seed,
+            pretraining=pretraining,
+            pretraining_training=pretraining_training,
+            published=published,
+        )
+        inputs = {**undefended.inputs, **_defense(defense).requires(undefended)}
+        return Recipe("target", "classifier", params, inputs, TRAINING_VERSION)
+    inputs = {"private": private}
+    if pretraining is not None:
+        backbone = {**params, "seed": 0, "training": pretraining_training or training}
+        inputs[BACKBONE] = Recipe("target", "classifier", backbone, {"private": pretraining}, TRAINING_VERSION)
+    if published is not None:
+        inputs[BACKBONE] = published
+    return Recipe("target", "classifier", params, inputs, TRAINING_VERSION)
+
+
+@lru_cache(_FEW)
+def evaluator_recipe(
+    private: Recipe, architecture: Choice, training: TrainingRecipe, *, published: Recipe | None = None
+) -> Recipe:
+    """The independent judge: one for all targets, defenses and seeds. published: weights its backbone starts from."""
+    params = {"architecture": architecture.keyed, "training": training, "seed": 0}
+    inputs = {"private": private} if published is None else {"private": private, BACKBONE: published}
+    return Recipe("evaluator", "classifier", params, inputs, TRAINING_VERSION)
+
+
+@lru_cache(_FEW)
+def published_recipe(weights: Choice, architecture: Choice, resolution_px: int) -> Recipe:
+    """A published trunk under the names of our architecture. `weights.params` hold the sha256 of its file."""
+    params = {"weights": weights.params, "architecture": architecture.keyed, "resolution_px": resolution_px}
+    return Recipe("target", PUBLISHED, {**params, "name": weights.name}, version=TRAINING_VERSION)
+
+
+def recipes_for_cell(
+    setup: Setup,
+    defense: Choice,
+    seed: int,
+    *,
+    training: TrainingRecipe,
+    evaluator_training: TrainingRecipe,
+    pretraining_training: TrainingRecipe | None = None,
+    metrics: tuple[str, ...] | None = None,
+) -> CellRecipes:
+    """Every recipe of one cell. Equal recipes of different cells are the same artifact."""
+    private = split_recipe(setup.private, setup.resolution_px)
+    public = split_recipe(setup.public, setup.resolution_px)
+    judged = private
+    if setup.protocol.evaluator_resolution_px != setup.resolution_px:
+        judged = split_recipe(setup.private, setup.protocol.evaluator_resolution_px)
+    pretraining = None if setup.pretraining is None else split_recipe(setup.pretraining, setup.resolution_px)
+    published = None
+    if setup.weights is not None:
+        published = published_recipe(setup.weights, setup.architecture, setup.resolution_px)
+    judges_start = None
+    if setup.evaluator_weights is not None:
+        px = setup.protocol.evaluator_resolution_px
+        judges_start = published_recipe(setup.evaluator_weights, setup.evaluator, px)
+    target = target_recipe(
+        private,
+        setup.architecture,
+        defense,
+        training,
+        seed=seed,
+        pretraining=pretraining,
+        pretraining_training=pretraining_training,
+        published=published,
+    )
+    evaluator = evaluator_recipe(judged, setup.evaluator, evaluator_training, published=judges_start)
+    found = Recipe(
+        "reconstructions",
+        setup.attack.name,
+        {
+            "attack": _keyed(setup.attack),
+            "identities": setup.protocol.identities,
+            "images_per_identity": setup.protocol.images_per_identity,
+            "seed": seed,
+        },
+        {"target": target, "private": private, **_beginnings(setup.attack, public).of(target)},
+        ATTACK_VERSION,
+    )
+    names = METRICS.names() if metrics is None else sorted(metrics)
+    scores = Recipe(
+        "scores",
+        "metrics",
+        _judging(setup.protocol, tuple(names)),
+        {"reconstructions": found, "target": target, "evaluator": evaluator, "private": private, "judged": judged},
+        SCORES_VERSION,
+    )
+    return CellRecipes(private, public, target, evaluator, found, scores)
+
+
+class _Beginnings:
+    """What an attack starts from, given public data: asked once where no target is among it."""
+
+    def __init__(self, attack: Attack, public: Recipe) -> None:
+        self.attack, self.public = attack, public
+        self.known: Mapping[str, Recipe] | None = None
+        self.asks_target = False
+
+    def of(self, target: Recipe) -> Mapping[str, Recipe]:
+        if self.known is not None:
+            return self.known
+        found = self.attack.requires(target=target, public=self.public)
+        self.asks_target = self.asks_target or target in each_once(found.values())
+        if not self.asks_target:
+            self.known = found
+        return found
+
+
+@lru_cache(_FEW)
+def _beginnings(attack: Choice, public: Recipe) -> _Beginnings:
+    return _Beginnings(ATTACKS.remake(attack), public)
+
+
+@lru_cache(_FEW)
+def _defense(choice: Choice) -> Defense:
+    return remake_defense(choice)
+
+
+@lru_cache(_FEW)
+def _keyed(choice: Choice) -> Any:
+    return plain(choice.keyed)
+
+
+@lru_cache(_FEW)
+def _judging(protocol: Protocol, metrics: tuple[str, ...]) -> Any:
+    return plain({"metrics": {name: METRICS.get(name).version for name in metrics}, "protocol": protocol.judging})
+
+
+def place_dataset(choice: Choice) -> tuple[Choice, dict[str, Any]]:
+    """What names a data set, and where it lies here.
+
+    Returns:
+        the choice with a fingerprint of the files in place of their paths, for a `Setup`; and the paths, absolute, for
+        `BuildContext.locations` under the digest of the split recipe.
+
+    Raises:
+        DataError: if the files cannot be read.
+    """
+    names = {f.name: f for f in fields(cast(Any, DATASETS.get(choice.name))) if f.metadata.get("location")}
+    where = {k: v for k, v in choice.params.items() if k in names}
+    for name in PATHS & set(where):
+        where[name] = str(Path(where[name]).expanduser().absolute()) if where[name] else where[name]
+    params = {k: v for k, v in choice.params.items() if k not in names}
+    if found := DATASETS.make(choice.name, {**choice.params, **where}).fingerprint():
+        params["fingerprint"] = found
+    return Choice(choice.name, params, choice.version, choice.label), where
+
+
+def place_weights(name: str, architecture: Choice, folder: Path) -> tuple[Choice, dict[str, Any]]:
+    """Published weights for a `Setup`, named by what their file holds, and the path for `BuildContext.locations`.
+
+    Raises:
+        SpecError: if no weights of this name are published for the architecture.
+        PreflightError: if the file is not in `folder`, saying which file and where to get it.
+        DataError: if it is damaged.
+    """
+    from midef.models.pretrained import verify, weight_file
+
+    path = weight_file(name, architecture.name, folder)
+    return Choice(name, {"sha256": verify(name, architecture.name, path)}, 1, name), {"path": str(path)}
+
+
+BACKBONE = "backbone"
+"""Role of the target whose blocks a training starts from: learned on other images, with another head."""
+PUBLISHED = "published"
+"""Component of a backbone that was published instead of trained here."""
+NO_DEFENSE = Choice("none", {}, 1)

@@ -1,5 +1,0 @@
-"""Stage: train the independent judge. A target without a defense, on private data, with another architecture."""
-
-from midef.stages.train_target import build, load
-
-__all__ = ["build", "load"]

@@ -1,0 +1,1 @@
+"""The training loop of classifiers: targets and evaluators, under every defense."""

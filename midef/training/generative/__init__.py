@@ -1,0 +1,1 @@
+"""Training of generative priors and of the networks attackers teach."""

@@ -1,0 +1,1 @@
+"""Published numbers: what four papers print about the defenses and attacks measured here."""

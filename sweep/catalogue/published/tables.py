@@ -1,0 +1,192 @@
+"""Rows of the MIDRE paper's comparison tables as setups: what `matrix37` and `reported37` share.
+
+The components are the published ones; what the paper leaves open is decided here, once, with the reason beside it.
+MIDRE: TMLR 2025, arXiv 2409.01062v3. TL-DMI: CVPR 2024, by some of the same authors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from midef.sweep.spec.schema import ProtocolSpec, SetupSpec
+
+Certainty = Literal["certain", "inferred"]
+
+# The paper follows the attacks' own papers and in some cases BiDO's settings, without saying in which. Its TL-DMI
+# columns are copied from runs with the settings of TL-DMI: under these a whole row is like with like. BREP-MI: the
+# authors' parameters, but the given identities; those seen first would be others for every target.
+_ATTACKS_64 = {
+    **{name: f"{name}:tldmi" for name in ("gmi", "kedmi", "lomma_gmi", "lomma_kedmi")},
+    **{"plg_mi": "plg_mi:orig", "rlb_mi": "rlb_mi:orig", "brep_mi": "brep_mi"},
+}
+GMI_LINE = ("gmi", "kedmi", "lomma_gmi", "lomma_kedmi")
+
+# No recipe is published for the targets at 64 px. These are TL-DMI's, which prints 89.00, 93.52 and 88.50 % natural
+# accuracy for them, where MIDRE prints 86.90, 91.16 and 88.50.
+_TRAINING_64 = {name: {"preset": f"tl-dmi-{name}"} for name in ("vgg16", "ir152", "facenet64")}
+_WEIGHTS_64 = {"vgg16": "imagenet", "ir152": "ms1m", "facenet64": "ms1m"}
+# The target of the NLS comparison has 85.74 %; BiDO's recipe for undefended targets gives 85.87 %.
+_NLS_TARGET = {"preset": "bido-nodef-vgg16"}
+
+MIDRE_64 = "midre:celeba-64"
+# 87.94 and 85.74 % in place of 84.91 and 81.56 %: weaker erasing than 0.4, nowhere stated. On FaceNet64 the paper's
+# (0.1, 0.3) costs more than that, as does a constant 0.2; an upper end of 0.2 is what is left.
+MIDRE_WEAKER = "midre(area_high=0.2)"
+MIDRE_224, MIDRE_224_STRONG = "midre:facescrub-224", "midre:facescrub-224-strong"
+MID_64 = (
+    "mid:celeba-vgg16"  # 0.003: TL-DMI prints 78.70 % for it, the nearest to this paper's 79.16 %, weight not stated
+)
+BIDO_64 = "bido:celeba-vgg16"  # 80.35 % in BiDO's paper and in TL-DMI; 79.85 % here, strength not stated
+TL_DMI_64 = {name: f"tl_dmi:celeba-{name}" for name in ("ir152", "facenet64")}
+NLS = "nls:facescrub"  # -0.05 is stated for ResNet-101, DenseNet-121, ResNeSt-101 and MaxViT; taken for the others too
+
+# 0.01 gives ResNet-101 the 92.70 % printed here. ResNet-18 and ResNet-152 have 91.15 and 91.56 % without a weight; 0.02
+# gave ResNet-101 91.54 %.
+_MID_224 = {"resnet101": "mid:facescrub-resnet101-0.01"}
+_MID_224_OTHERS = "mid:facescrub-resnet101-0.02"
+BIDO_224 = "bido:facescrub-resnet152"  # not stated; a third party's strength for ResNet-152 from ImageNet weights
+DP = "dp_sgd:mibench(batch_norm=group)"  # not stated; a third party's default, and Opacus refuses batch norm
+# TL-DMI's cut on ResNet-18 leaves the last stage and the head. Its cut on ResNet-101 is not published: the same rule.
+_TL_DMI_224 = {
+    "resnet18": "tl_dmi:facescrub-resnet18",
+    "resnet101": "tl_dmi(cut=layer3_22)",
+    "maxvit_t": "tl_dmi:facescrub-maxvit_t",
+}
+ROLSS = "rolss:facescrub-224"  # the method as described; which variant the MaxViT row is, is not stated
+SSF_RESNET = "ssf:facescrub-resnet101"  # the released ResNet-152 has no published k; both print 93.79 %
+SSF_DENSENET = "ssf:facescrub-densenet169"  # DenseNet-121 too: 0.01 is the only k released for it
+AUGMENTATIONS = ("cutmix", "random_crop", "gaussian_blur")  # no parameters are published
+
+# Trained from fresh weights in the code of the RoLSS authors, who are MIDRE's. ResNeSt-101's published weights are not
+# among those that can be read here.
+_FRESH = ("densenet169", "densenet121", "resnest101")
+_BATCH_64 = ("densenet169", "densenet121", "maxvit_t")
+
+
+def celeba(
+    attack: str,
+    architecture: str,
+    *rivals: str,
+    public: Any = "celeba:papers-public",
+    midre: str = MIDRE_64,
+    identities: int = 300,
+    certainty: Certainty = "certain",
+    training: dict[str, Any] | None = None,
+) -> SetupSpec:
+    """A row at 64 px: CelebA's private identities, judged by FaceNet112, five images each."""
+    return SetupSpec(
+        attack=[_ATTACKS_64[attack]],
+        architecture=[architecture],
+        private="celeba:papers-private",
+        public=public,
+        weights=_WEIGHTS_64[architecture],
+        evaluator="facenet112",
+        evaluator_weights="ms1m",
+        resolution_px=64,
+        protocol=ProtocolSpec(identities=identities, images_per_identity=5, evaluator_resolution_px=112),
+        defenses=["none", midre, *rivals],
+        training=training or _TRAINING_64[architecture],
+        certainty=certainty,
+        unregistered="refuse",
+    )
+
+
+def high_resolution(
+    attack: str,
+    architecture: str,
+    *defenses: str,
+    private: Any = None,
+    public: str = "ffhq",
+    weights: str = "",
+    evaluator: str = "inception_v3",
+    evaluator_px: int = 299,
+    resolution_px: int = 224,
+    identities: int,
+    images: int,
+    training: dict[str, Any] | None = None,
+    evaluator_training: dict[str, Any] | None = None,
+) -> SetupSpec:
+    """A row of the StyleGAN attacks, whose code resizes reconstructions as tensors."""
+    return SetupSpec(
+        attack=[attack],
+        architecture=[architecture],
+        private=private or "facescrub",
+        public=public,
+        weights=weights,
+        evaluator=evaluator,
+        resolution_px=resolution_px,
+        protocol=ProtocolSpec(
+            identities=identities, images_per_identity=images, evaluator_resolution_px=evaluator_px, resize="float"
+        ),
+        defenses=["none", *defenses],
+        training=training or {"preset": "facescrub-224-batch64" if architecture in _BATCH_64 else "facescrub-224"},
+        evaluator_training=evaluator_training or {"preset": "facescrub-224", "milestones": [0.8]},
+        certainty="certain",
+        unregistered="refuse",
+    )
+
+
+def facescrub(attack: str, architecture: str, *rivals: str, images: int = 8) -> SetupSpec:
+    """A row at 224 px: all 530 identities of FaceScrub, judged by Inception-v3. 8 images are in the released config."""
+    return high_resolution(
+        attack,
+        architecture,
+        *(MIDRE_224, MIDRE_224_STRONG, *rivals),
+        weights="" if architecture in _FRESH else "imagenet",
+        identities=530,
+        images=images,
+    )
+
+
+def tables() -> dict[str, list[SetupSpec]]:
+    """Every comparison table of the paper, one row per attack and target, with the defenses of that table."""
+    ffhq = "ffhq_thumbnails"
+    targets = ("ir152", "facenet64")
+
+    def mid(architecture: str) -> str:
+        return _MID_224.get(architecture, _MID_224_OTHERS)
+
+    return {
+        # 1,000 identities: the LOMMA values are multiples of 1/5000 and not of 1/1500. PLG-MI's MIDRE value is that of
+        # table B.2 digit for digit, so 300.
+        "3": [
+            celeba(attack, "vgg16", NLS, identities=identities, training=_NLS_TARGET)
+            for attack, identities in (("lomma_gmi", 1000), ("lomma_kedmi", 1000), ("plg_mi", 300))
+        ],
+        "B.2": [celeba(attack, "vgg16", MID_64, BIDO_64) for attack in (*GMI_LINE, "plg_mi", "brep_mi")],
+        "B.4": [celeba(attack, "ir152") for attack in (*GMI_LINE, "plg_mi")],
+        "B.5": [celeba(attack, "facenet64") for attack in (*GMI_LINE, "plg_mi")],
+        **{
+            table: [celeba(attack, name, TL_DMI_64[name], midre=MIDRE_WEAKER) for attack in GMI_LINE]
+            for table, name in zip(("B.6", "B.7"), targets, strict=True)
+        },
+        "B.8": [
+            celeba("plg_mi", "vgg16", BIDO_64, public=ffhq),
+            *(celeba("plg_mi", name, public=ffhq) for name in targets),
+        ],
+        "B.9": [
+            facescrub("ppa", "resnet18", mid("resnet18"), DP, BIDO_224, _TL_DMI_224["resnet18"]),
+            facescrub("ppa", "resnet152", mid("resnet152"), BIDO_224, NLS, ROLSS, SSF_RESNET, "tts"),
+            facescrub(
+                *("ppa", "resnet101", mid("resnet101"), DP, BIDO_224, _TL_DMI_224["resnet101"]),
+                *(NLS, ROLSS, SSF_RESNET, "tts"),
+            ),
+        ],
+        "B.10": [
+            facescrub("ppa", "densenet169", ROLSS, SSF_DENSENET),
+            facescrub("ppa", "densenet121", NLS, ROLSS, SSF_DENSENET),
+            facescrub("ppa", "resnest101", NLS),
+            facescrub("ppa", "maxvit_t", _TL_DMI_224["maxvit_t"], NLS, ROLSS),
+        ],
+    }
+
+
+def also(row: SetupSpec, *defenses: str, certainty: Certainty = "certain") -> SetupSpec:
+    """The row with more defenses."""
+    return row.model_copy(update={"defenses": [*row.defenses, *defenses], "certainty": certainty})
+
+
+def numbered(letter: str, rows: Iterable[SetupSpec]) -> list[SetupSpec]:
+    """The rows with their ids, S01, S02 and so on."""
+    return [row.model_copy(update={"id": f"{letter}{i:02}"}) for i, row in enumerate(rows, 1)]

@@ -1,0 +1,5 @@
+"""The command line: `midef VERB`."""
+
+from midef.sweep.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,139 @@
+"""The verb `analyse`: the two analyses that justify defenses, on the targets a sweep has stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from midef.core.errors import MissingArtifact, SpecError
+from midef.core.recipe import Recipe
+from midef.stages.recipes import NO_DEFENSE
+from midef.sweep.spec.schema import PlannedCell, Sweep
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from midef.nn.network import TargetModel
+    from midef.storage import Store
+
+_LIMIT = 256
+"""Images at most whose single gradients are taken, per loss."""
+
+
+def analyse(kind: str, sweep: Sweep, store: Store, out: Path) -> list[dict[str, Any]]:
+    """Run one analysis on the first setup and seed of a sweep, write its figure, return its numbers.
+
+    Raises:
+        SpecError: if the sweep has no undefended cell.
+        MissingArtifact: if the sweep has not been run that far.
+    """
+    from midef.dashboards.figures.analysis import write
+
+    cells = [c for c in sweep.cells if not c.refused and c.cell.setup == sweep.cells[0].cell.setup]
+    cells = [c for c in cells if c.cell.seed == sweep.cells[0].cell.seed]
+    plain = next((c for c in cells if c.cell.defense.name == NO_DEFENSE.name), None)
+    if plain is None:
+        raise SpecError(f"sweep {sweep.name}: the analysis starts from the undefended target; add `none` to defenses")
+    measured: Callable[..., tuple[list[dict[str, Any]], Any]] = {"fisher": _fisher, "rank": _rank}[kind]
+    rows, figure = measured(plain, cells, store)
+    write(figure, out)
+    return rows
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Aligned columns."""
+    texts = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
+    head = list(rows[0])
+    widths = [max(len(line[i]) for line in [head, *texts]) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(v.ljust(w) for v, w in zip(line, widths, strict=True)).rstrip() for line in [head, *texts]
+    )
+
+
+def _fisher(plain: PlannedCell, cells: list[PlannedCell], store: Store) -> tuple[list[dict[str, Any]], Any]:
+    import numpy as np
+    import torch
+
+    from midef.analysis.fisher import fisher_by_unit
+    from midef.dashboards.figures.analysis import fisher_figure
+    from midef.stages.split import load as load_splits
+    from midef.stages.target import facts_of
+
+    splits = load_splits(_stored(plain.recipes.private, store))
+    model = _target(plain.recipes.target, store, len(splits.class_names))
+    with np.load(_stored(plain.recipes.reconstructions, store) / "images.npz", allow_pickle=False) as stored:
+        found, labels = torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
+    report = splits.report
+    chosen = torch.linspace(0, len(report) - 1, min(len(report), _LIMIT)).long()
+    rows = fisher_by_unit(
+        model,
+        facts_of(plain.recipes.target).units,
+        images=report.images[chosen].float() / 255,
+        labels=report.labels[chosen],
+        reconstructions=found[:_LIMIT].float() / 255,
+        reconstructed=labels[:_LIMIT],
+        private=splits.train.images.float() / 255,
+        private_labels=splits.train.labels,
+    )
+    plain_rows = [vars(row) for row in rows]
+    setup = plain.cell.setup
+    title = f"Fisher information by unit: {setup.target}<br>reconstructions of {setup.attack.label}"
+    return plain_rows, fisher_figure(plain_rows, title)
+
+
+def _rank(plain: PlannedCell, cells: list[PlannedCell], store: Store) -> tuple[list[dict[str, Any]], Any]:
+    import torch
+
+    from midef.analysis.rank import error_against_rank, feature_covariance, ideal_inversion_error
+    from midef.dashboards.figures.analysis import rank_figure
+    from midef.defenses.families.low_rank import LowRankHead
+    from midef.stages.split import load as load_splits
+
+    splits = load_splits(_stored(plain.recipes.private, store))
+    images, classes = splits.train.images, len(splits.class_names)
+    model = _target(plain.recipes.target, store, classes)
+    head = model.head
+    assert isinstance(head, torch.nn.Linear), "the undefended head of every architecture is one linear layer"
+    largest = min(head.weight.shape)
+    ranks = sorted({0, largest, *(round(largest * i / 40) for i in range(41))})
+    weight = head.weight.detach()
+    curve = [vars(point) for point in error_against_rank(weight, feature_covariance(_features(model, images)), ranks)]
+    heads = []
+    for planned in cells:
+        if planned is plain:
+            continue
+        defended = _target(planned.recipes.target, store, classes)
+        if not isinstance(defended.head, LowRankHead):
+            continue
+        spread = feature_covariance(_features(defended, images))
+        seen = defended.head.directions()
+        error, rank = ideal_inversion_error(seen, spread), min(seen.shape)
+        heads.append({"defense": planned.cell.defense.label, "rank": rank, "share": error / float(spread.trace())})
+    title = f"Ideal inversion error against rank: {plain.cell.setup.target}, {head.in_features} features"
+    rows = [{"head": "none, cut", **row} for row in curve]
+    rows += [{"head": h["defense"], "rank": h["rank"], "error": "", "share": h["share"]} for h in heads]
+    return rows, rank_figure(curve, heads, title)
+
+
+def _features(model: TargetModel, images: Tensor) -> Tensor:
+    import torch
+
+    with torch.no_grad():
+        return torch.cat([model(part.float() / 255).features for part in images.split(256)])
+
+
+def _target(recipe: Recipe, store: Store, classes: int) -> TargetModel:
+    from midef.stages import BuildContext
+    from midef.stages.target import load
+
+    return load(recipe, _stored(recipe, store), BuildContext(store=store), classes)
+
+
+def _stored(recipe: Recipe, store: Store) -> Path:
+    try:
+        return store.artifacts.fetch(recipe.key)
+    except MissingArtifact:
+        raise MissingArtifact(
+            f"the {recipe.kind} {recipe.key.short} is not stored yet; `midef run` the sweep first"
+        ) from None

@@ -1,0 +1,1 @@
+"""Execution of a plan on Ray Tune, and training on Ray Train."""

@@ -1,0 +1,95 @@
+"""Result rows of a cell, from what its artifacts say. No torch: rows can be written again on any machine."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import midef
+from midef.attacks import ATTACKS
+from midef.core.canonical import canonical_json
+from midef.core.match import Match
+from midef.core.rows import ResultRow
+from midef.metrics import METRICS
+from midef.storage import Store
+from midef.sweep.spec.schema import PlannedCell
+
+
+def measured_rows(sweep_name: str, planned: PlannedCell, store: Store) -> list[ResultRow]:
+    """The rows of a cell whose scores are stored: one per metric, failed ones included.
+
+    Raises:
+        MissingArtifact, DamagedArtifact: if the scores are not there or not intact.
+    """
+    recipes = planned.recipes
+    folder = store.artifacts.fetch(recipes.scores.key)
+    entries = json.loads((folder / "measurements.json").read_text(encoding="utf-8"))
+    judged = store.artifacts.meta(recipes.scores.key)["facts"]
+    found = store.artifacts.meta(recipes.reconstructions.key)
+    shared: dict[str, Any] = {
+        "evaluator_accuracy": judged["evaluator_accuracy"],
+        "target_key": str(recipes.target.key),
+        "reconstructions_key": str(recipes.reconstructions.key),
+        "scores_key": str(recipes.scores.key),
+        "device": found["facts"]["device"],
+        "wall_s": found["wall_s"],
+        "peak_memory_mb": found["facts"]["peak_memory_mb"],
+        "queries": found["facts"]["queries"],
+        "code_version": found["midef"],
+    }
+    return [ResultRow(**_identity(sweep_name, planned), **shared, **entry) for entry in entries]
+
+
+def lost_rows(sweep_name: str, planned: PlannedCell, *, status: str, reason: str) -> list[ResultRow]:
+    """The rows of a cell that could not be measured: each metric with the status and the reason, never a gap."""
+    return [
+        ResultRow(
+            **_identity(sweep_name, planned),
+            metric=name,
+            value=None,
+            unit=METRICS.get(name).unit,
+            larger_is=METRICS.get(name).larger_is,
+            status=status,
+            reason=reason,
+            code_version=midef.__version__,
+        )
+        for name in METRICS.names()
+    ]
+
+
+def _identity(sweep_name: str, planned: PlannedCell) -> dict[str, Any]:
+    cell, setup = planned.cell, planned.cell.setup
+    return {
+        "sweep": sweep_name,
+        "profile": cell.profile,
+        "cell": cell.digest,
+        "setup": setup.id,
+        "defense": cell.defense.label,
+        "defense_name": cell.defense.name,
+        "defense_params": canonical_json(cell.defense.params),
+        "attack": setup.attack.label,
+        "attack_name": setup.attack.name,
+        "attack_params": canonical_json(setup.attack.params),
+        "access": ATTACKS.get(setup.attack.name).access.words if setup.attack.name in ATTACKS.names() else "",
+        "architecture": setup.target,
+        "private": setup.private.label,
+        "public": setup.public.label,
+        "evaluator": setup.judge,
+        "resolution_px": setup.resolution_px,
+        "identities": setup.protocol.identities,
+        "images_per_identity": setup.protocol.images_per_identity,
+        "certainty": setup.certainty,
+        "stand_ins": setup.stand_ins,
+        "evaluator_resolution_px": setup.protocol.evaluator_resolution_px,
+        **{k: v for k, v in setup.protocol.judging.items() if k != "spread"},
+        "seed": cell.seed,
+        **_matching(cell.match),
+    }
+
+
+def _matching(match: Match | None) -> dict[str, Any]:
+    """Nothing for a cell that was never asked to match: the defaults of `ResultRow` say so."""
+    if match is None:
+        return {}
+    numbers = {f"match_{name}": getattr(match, name) for name in ("target", "tolerance", "accuracy", "seeds")}
+    return {"matched": match.is_matched, **numbers}

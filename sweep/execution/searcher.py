@@ -1,0 +1,186 @@
+"""Hands the ready nodes of a plan to Ray Tune: urgent ones first, then the longest remaining path."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+from ray.tune.search import Searcher
+from typing_extensions import override
+
+from midef.core.recipe import ArtifactKey
+from midef.sweep.execution.run_record import STOPPED
+from midef.sweep.planning.plan import Node, Plan
+
+
+class PlanSearcher(Searcher):  # type: ignore[misc]
+    """One node is one trial. A failed node blocks what depends on it, with the cause; the rest goes on.
+
+    on_done(node, result), on_lost(node, "failed" or "blocked", reason): once per node, in the driver's process. Both
+    may `add` nodes to a plan that grows.
+    may_start(node): asked before a node is handed out; what may not is left out, with all that waits for it.
+    is_stored(node): whether the artifact of a node that failed is there all the same: somebody else built it, or its
+    process died after the last step.
+    grows: whether what runs may add nodes, so that the end is not before all of it ended.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        config_of: Callable[[Node], dict[str, Any]],
+        *,
+        may_start: Callable[[Node], bool] = lambda node: True,
+        is_stored: Callable[[Node], bool] = lambda node: False,
+        on_done: Callable[[Node, dict[str, Any]], None],
+        on_lost: Callable[[Node, str, str], None],
+        grows: bool = False,
+    ) -> None:
+        super().__init__()
+        self.config_of = config_of
+        self.may_start, self.is_stored, self.on_done, self.on_lost = may_start, is_stored, on_done, on_lost
+        self.grows = grows
+        self.nodes = dict(plan.nodes)
+        self.missing = {key: set(node.needs) for key, node in self.nodes.items()}
+        self.dependants: dict[ArtifactKey, set[ArtifactKey]] = defaultdict(set)
+        for key, needs in self.missing.items():
+            for needed in needs:
+                self.dependants[needed].add(key)
+        self.waiting = set(self.nodes)
+        self.running: dict[str, ArtifactKey] = {}
+        self.done: set[ArtifactKey] = set()
+        self.lost: dict[ArtifactKey, str] = {}
+        self.explained: dict[ArtifactKey, str] = {}
+        self._stopped = False
+        self._ready = [self._place(node) for node in self.nodes.values() if not node.needs]
+        heapify(self._ready)
+
+    @staticmethod
+    def _place(node: Node) -> tuple[bool, float, str, ArtifactKey]:
+        """Where a node stands among those that are ready; the smallest goes first."""
+        return (not node.urgent, -node.remaining_s, node.key.digest, node.key)
+
+    def stop(self) -> None:
+        """Hand out nothing more; what runs ends in its own time, and nothing can be added."""
+        self._stopped = True
+        self.waiting.clear()
+
+    def add(self, nodes: Sequence[Node]) -> None:
+        """Nodes the plan did not have, inputs first; those it had may have become urgent, or have more to come.
+
+        A node that needs a lost one is lost at once. One that needs what was left out is left out, too.
+        """
+        if self._stopped:
+            return
+        reachable = self.waiting.union(self.running.values())
+        blocked = []
+        for node in nodes:
+            missing = set(node.needs) - self.done
+            self.nodes[node.key] = node
+            cause = next((self.lost[key] for key in sorted(missing) if key in self.lost), None)
+            if cause is not None:
+                self.lost[node.key] = cause
+                blocked.append(node)
+            elif missing <= reachable:
+                self.missing[node.key] = missing
+                for needed in missing:
+                    self.dependants[needed].add(node.key)
+                self.waiting.add(node.key)
+                reachable.add(node.key)
+                if not missing:
+                    self._ready.append(self._place(node))
+        self._ready = [self._place(self.nodes[key]) for *_, key in self._ready if key in self.waiting]
+        heapify(self._ready)
+        for node in blocked:
+            self.on_lost(node, "blocked", self.lost[node.key])
+
+    def withdraw(self, keys: Sequence[ArtifactKey]) -> list[ArtifactKey]:
+        """Leave out what has not been handed out and nothing else waits for; returns what was."""
+        found = [key for key in keys if key in self.waiting and not self.dependants[key] & self.waiting]
+        self.waiting.difference_update(found)
+        return found
+
+    def explain(self, key: ArtifactKey, reason: str) -> None:
+        """Why the process of this node is about to die: known to who killed it only. "" once it works again."""
+        self.explained[key] = reason
+
+    @override
+    def set_search_properties(self, metric: Any, mode: Any, config: Any, **spec: Any) -> bool:
+        return True
+
+    @override
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The ready node that goes first; None while all wait, or what runs may add some; FINISHED at the end."""
+        while self._ready:
+            first = self._ready[0][-1]
+            if first in self.waiting:
+                if self.may_start(self.nodes[first]):
+                    break
+                self._leave_out(first)
+            heappop(self._ready)
+        if not self.waiting and not (self.grows and self.running and not self._stopped):
+            return str(Searcher.FINISHED)
+        if not self._ready:
+            return None
+        key = heappop(self._ready)[-1]
+        self.waiting.remove(key)
+        self.running[trial_id] = key
+        return self.config_of(self.nodes[key])
+
+    @override
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        key = self.running.pop(trial_id, None)
+        if key is None:
+            return
+        if result and result.get("status") == STOPPED and not error:
+            return  # never begun: as if it had not been handed out
+        if error or not result or result.get("status") != "ok":
+            reason = self._reason(key, {} if error else result or {})
+            if not self.is_stored(self.nodes[key]):
+                self._lose(key, reason)
+                return
+            result = {"status": "ok", "reason": "", "warnings": [f"{key.short} is stored although: {reason}"]}
+        self.done.add(key)
+        self.on_done(self.nodes[key], result)
+        for dependant in self.dependants[key]:
+            self.missing[dependant].discard(key)
+            if not self.missing[dependant] and dependant in self.waiting:
+                heappush(self._ready, self._place(self.nodes[dependant]))
+
+    def _reason(self, key: ArtifactKey, result: dict[str, Any]) -> str:
+        """What is known: why somebody ended the process, and what the node said itself."""
+        said, explained = str(result.get("reason") or ""), self.explained.get(key, "")
+        if said and explained:
+            return f"{explained}; then: {said}"
+        return said or explained or "the process died: it was killed, or its machine was lost"
+
+    def _leave_out(self, key: ArtifactKey) -> None:
+        """A node that may not start, and all that waits for it: for another run."""
+        below = [key]
+        while below:
+            other = below.pop()
+            if other in self.waiting:
+                self.waiting.remove(other)
+                below += self.dependants[other]
+
+    def _lose(self, key: ArtifactKey, reason: str) -> None:
+        """Mark a node failed and everything that waits for it blocked."""
+        self.lost[key] = f"{key.short} failed: {reason}"
+        self.on_lost(self.nodes[key], "failed", reason)
+        blocked = list(self.dependants[key])
+        while blocked:
+            other = blocked.pop()
+            if other in self.waiting:
+                self.waiting.remove(other)
+                self.lost[other] = self.lost[key]
+                self.on_lost(self.nodes[other], "blocked", self.lost[key])
+                blocked += self.dependants[other]
+
+    @override
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to keep: planning again finds what is stored."""
+
+    @override
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("a sweep is resumed by planning again, never from Ray's own state")

@@ -1,0 +1,186 @@
+"""What a store says about its sweeps: while they run, after a crash, or long after. Reads the store only: no Ray."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from midef.core.errors import StoreError
+from midef.storage import Store
+from midef.storage.matches import read_matches
+from midef.sweep.execution.run_record import DriverState, drivers
+from midef.sweep.planning.selection import signature
+
+RETRY = "midef retry SWEEP --failed --filter error=TEXT"
+_SHOWN = 5
+"""Causes of failure, and running pieces, that are written out."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Failures that have the same reason but for keys and numbers. example: one reason as it was said."""
+
+    cells: int
+    example: str
+    setups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """cells: how many are ok, failed, refused, or missing; driver: of its latest run, None after it ended well;
+    is_matched: its strengths were searched, so `midef match` runs it."""
+
+    name: str
+    digest: str
+    cells: Mapping[str, int]
+    causes: tuple[Cause, ...]
+    driver: DriverState | None
+    is_matched: bool = False
+
+
+@dataclass(frozen=True)
+class MatchStatus:
+    """A matched sweep. states: searches by what is known of them; driver: as of a sweep."""
+
+    name: str
+    digest: str
+    states: Mapping[str, int]
+    trainings: int
+    driver: DriverState | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """artifacts: stored ones by kind; sweeps, matches: latest first; others: drivers at work on what is in neither, as
+    on the front of one defense."""
+
+    store: str
+    cells: int
+    artifacts: Mapping[str, int]
+    sweeps: tuple[SweepStatus, ...]
+    matches: tuple[MatchStatus, ...] = ()
+    others: tuple[DriverState, ...] = ()
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a driver is alive."""
+        drivers = [*(s.driver for s in self.sweeps), *(m.driver for m in self.matches)]
+        return any(driver is not None and driver.is_alive for driver in (*drivers, *self.others))
+
+    def as_plain(self) -> dict[str, Any]:
+        """JSON data."""
+        return asdict(self)
+
+
+def read_status(store: Store) -> Status:
+    """Everything the store knows about its sweeps.
+
+    Raises:
+        StoreError: if it cannot be read.
+    """
+    states, reasons = store.results.states()
+    last: dict[str, DriverState] = {}
+    for state in drivers(store):
+        last.setdefault(state.digest, state)
+    sweeps = []
+    for digest, _ in store.sweeps.sweeps():
+        try:
+            manifest = store.sweeps.read_manifest(digest)
+        except StoreError:
+            continue  # damaged: the next run of the sweep writes it again
+        counts: Counter[str] = Counter()
+        failed: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for row in manifest.rows:
+            cell = str(row["cell"])
+            state_of = states.get(cell, "missing")
+            counts[state_of] += 1
+            if state_of == "failed":
+                failed[signature(reasons[cell])].append((str(row["setup"]), reasons[cell]))
+        causes = [
+            Cause(len(cells), cells[0][1], tuple(sorted({setup for setup, _ in cells}))) for cells in failed.values()
+        ]
+        causes.sort(key=lambda cause: (-cause.cells, cause.example))
+        spec = json.loads(manifest.spec_json)
+        is_matched = bool(spec.get("match") or spec.get("front"))
+        found = SweepStatus(str(spec["name"]), digest, dict(counts), tuple(causes), last.get(digest), is_matched)
+        sweeps.append(found)
+    kinds = Counter(key.kind for key in store.artifacts.keys())  # noqa: SIM118  # a method, not a mapping
+    matches = _matches(store, last)
+    shown = [*(s.driver for s in sweeps), *(m.driver for m in matches)]
+    others = tuple(state for state in last.values() if state.is_alive and state not in shown)
+    name, counted = store.location.shown, dict(sorted(kinds.items()))
+    return Status(name, len(states), counted, tuple(sweeps), tuple(matches), others)
+
+
+def _matches(store: Store, last: Mapping[str, DriverState]) -> list[MatchStatus]:
+    """What is known of matched sweeps; nothing where a report is damaged, which the next matching writes again."""
+    found = []
+    try:
+        reports = read_matches(store)
+    except StoreError:
+        return []
+    for report in reports:
+        trainings = {t.target_key for outcome in report.outcomes for t in outcome.trainings}
+        states: Counter[str] = Counter(outcome.state for outcome in report.outcomes)
+        driver = last.get(report.driver)
+        found.append(MatchStatus(report.sweep, report.digest, dict(states), len(trainings), driver))
+    return found
+
+
+def status_text(status: Status) -> str:
+    """One screen."""
+    artifacts = ", ".join(f"{count} {kind}" for kind, count in status.artifacts.items()) or "no artifacts"
+    lines = [f"store {status.store}: {status.cells} cells, {artifacts}"]
+    for match in status.matches:
+        lines += _match_lines(match)
+    for other in status.others:
+        lines += [f"{other.digest[:10]}  {other.sweep}", *(f"  {line}" for line in _driver_lines(other))]
+    for sweep in status.sweeps:
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(sweep.cells.items()))
+        lines.append(f"{sweep.digest[:10]}  {sweep.name}: {counts}")
+        lines += [f"  {line}" for line in _driver_lines(sweep.driver)]
+        for cause in sweep.causes[:_SHOWN]:
+            setups = ", ".join(cause.setups[:_SHOWN]) + (", ..." if len(cause.setups) > _SHOWN else "")
+            lines.append(f"  failed: {cause.cells} cells ({setups}): {cause.example}")
+        if len(sweep.causes) > _SHOWN:
+            rest = sweep.causes[_SHOWN:]
+            lines.append(f"  failed: {sum(c.cells for c in rest)} cells of {len(rest)} other causes")
+        if sweep.causes:
+            again = "midef match SWEEP --retry-failed" if sweep.is_matched else RETRY
+            lines.append(f"  next: {again}, with SWEEP and options as before")
+        elif sweep.cells.get("missing") and not (sweep.driver and sweep.driver.is_alive):
+            lines.append("  next: the command that started it, which goes on from here")
+    return "\n".join(lines)
+
+
+def _match_lines(match: MatchStatus) -> list[str]:
+    states = ", ".join(f"{count} {state}" for state, count in sorted(match.states.items()))
+    head = f"{match.digest[:10]}  {match.name}, matched: {states}; {match.trainings} trainings"
+    return [head, *(f"  {line}" for line in _driver_lines(match.driver))]
+
+
+def _driver_lines(driver: DriverState | None) -> list[str]:
+    if driver is None:
+        return []
+    from midef.sweep.execution.progress import (
+        duration,  # here: it imports the planner, and most stores have no run at work
+    )
+
+    counts = "  ".join(f"{word} {driver.counts.get(word, 0)}" for word in ("done", "running", "waiting", "failed"))
+    heard = duration(max(0.0, time.time() - driver.at))
+    took = duration(driver.at - driver.since)
+    spent = f"  {driver.gpu_hours:.2f} GPU-hours" if driver.gpu_hours else ""
+    if driver.is_alive:
+        head = f"{driver.state} on {driver.host} for {took}  {counts}  ETA {duration(driver.eta_s)}{spent}"
+        pieces = [f"  at work: {what} ({duration(seconds)})" for what, seconds in driver.running[:_SHOWN]]
+        if len(driver.running) > _SHOWN:
+            pieces.append(f"  and {len(driver.running) - _SHOWN} more")
+        last = [f"  last: {driver.last}"] if driver.last else []
+        return [head, *pieces, *last]
+    if driver.state in ("running", "stopping"):
+        return [f"its driver on {driver.host} was last heard {heard} ago, after {took}: it is gone; {counts}{spent}"]
+    return [f"{driver.state} on {driver.host} after {took}, {heard} ago; {counts}{spent}"]

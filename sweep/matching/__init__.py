@@ -1,0 +1,1 @@
+"""Accuracy matching: brings every defense of a sweep to the same accuracy."""

@@ -1,0 +1,181 @@
+"""The strength of a defense, as something to search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from midef.core.choice import Choice
+from midef.core.errors import SpecError, did_you_mean
+from midef.defenses import DEFENSES, Defense
+from midef.defenses.base import STACK, Tuning
+from midef.defenses.stack import choose_defense, remake_defense
+from midef.sweep.spec.matching import MatchSpec, RangeSpec
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+DIGITS = 4
+"""Significant digits of a strength: labels stay readable. The sampler takes more where seeds leave no choice."""
+
+
+@dataclass(frozen=True)
+class Strength:
+    """What is searched of a defense: the strength its class declares; of a stack, that of its first member with one.
+
+    written: the defense as a person wrote it, whose other parameters stay; those tied to the strength keep their ratio.
+    tuning: parameter, range, scale.
+    """
+
+    written: Choice
+    tuning: Tuning
+    member: int = 0
+
+    @classmethod
+    def of(cls, written: Choice, ranges: Mapping[str, RangeSpec] | None = None) -> Strength | None:
+        """The strength of a defense, None where it has none.
+
+        ranges: other ends of the range, by the label of what is written, or by the name of what is searched of it.
+
+        Raises:
+            SpecError: if an end is one the defense does not accept, or the range is empty.
+        """
+        for member, part in enumerate(remake_defense(written).parts()):
+            tuning = part.tuned_by()
+            if tuning is None:
+                continue
+            name = type(part).registered_name  # type: ignore[attr-defined]
+            label, known = DEFENSES.describe(part).label, ranges or {}
+            other = known.get(written.label) or known.get(label) or known.get(name)
+            own = {other: getattr(part, other) / value for other in tuning.tied if (value := _value(part, tuning)) > 0}
+            tuning = replace(tuning, tied={k: own.get(k) or times for k, times in tuning.tied.items()})
+            if other is not None:
+                low = tuning.low if other.low is None else other.low
+                high = tuning.high if other.high is None else other.high
+                try:
+                    tuning = replace(tuning, low=low, high=high)
+                except ValueError as error:
+                    raise SpecError(f"match.ranges.{name}: {error}") from None
+            found = cls(written, tuning, member)
+            for end in (tuning.low, tuning.high):
+                if found.is_whole and end != round(end):
+                    raise SpecError(f"match.ranges.{name}: {tuning.parameter} is a whole number, got {end:g}")
+                try:
+                    found.at(end)
+                except SpecError as error:
+                    hint = f"give other ends, as in match.ranges: {{{name}: {{low: ..., high: ...}}}}"
+                    raise SpecError(
+                        [f"match.ranges.{name}, end {end:g}: {p}; {hint}" for p in error.problems]
+                    ) from None
+            return found
+        return None
+
+    @property
+    def _part(self) -> Defense:
+        return remake_defense(self.written).parts()[self.member]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is counted: a rank."""
+        return isinstance(getattr(self._part, self.tuning.parameter), int)
+
+    @property
+    def start(self) -> float | None:
+        """The strength as written, where the range holds it."""
+        value = float(getattr(self._part, self.tuning.parameter))
+        return value if self.tuning.low <= value <= self.tuning.high else None
+
+    @property
+    def falls(self) -> bool:
+        """Whether accuracy is expected to fall towards the high end."""
+        return self.tuning.larger_hides
+
+    def at(self, strength: float, **beside: float) -> Choice:
+        """The defense at a strength.
+
+        beside: second strengths, in place of what is tied to the first, which is rounded to 4 significant digits.
+
+        Raises:
+            SpecError: if the defense does not accept it.
+        """
+        values: dict[str, Any] = {name: significant(v) for name, v in self.tuning.params(strength).items()}
+        values |= {**beside, self.tuning.parameter: strength}
+        if self.is_whole:
+            values[self.tuning.parameter] = int(values[self.tuning.parameter])
+        parts = list(remake_defense(self.written).parts())
+        name = type(parts[self.member]).registered_name  # type: ignore[attr-defined]
+        parts[self.member] = DEFENSES.make(name, {**asdict(parts[self.member]), **values})
+        chosen = [DEFENSES.describe(part) for part in parts]
+        if self.written.name != STACK:
+            return chosen[0]
+        return choose_defense({STACK: [{"name": c.name, **c.params} for c in chosen]})
+
+    def rounded(self, strength: float) -> float:
+        """The nearest readable strength: a whole number, or 4 significant digits; never outside the range."""
+        value = float(round(strength)) if self.is_whole else significant(strength)
+        return min(max(value, self.tuning.low), self.tuning.high)
+
+    def distribution(self) -> BaseDistribution:
+        """The strength as Optuna names it."""
+        return self._distribution(self.tuning.low, self.tuning.high, whole=self.is_whole)
+
+    def distributions_beside(self) -> dict[str, BaseDistribution]:
+        """The strength and those searched together with it."""
+        second = {name: self._distribution(low, high) for name, (low, high) in self.tuning.beside.items()}
+        return {self.tuning.parameter: self.distribution(), **second}
+
+    def _distribution(self, low: float, high: float, *, whole: bool = False) -> BaseDistribution:
+        from optuna.distributions import FloatDistribution, IntDistribution
+
+        log = self.tuning.scale == "log"
+        return IntDistribution(int(low), int(high), log=log) if whole else FloatDistribution(low, high, log=log)
+
+    def hiding(self, strength: float) -> float:
+        """Where a strength lies in its range, 0 to 1, on its own scale; 1 hides most."""
+        low, high, value = self.tuning.low, self.tuning.high, strength
+        if self.tuning.scale == "log":
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        place = (value - low) / (high - low)
+        return place if self.tuning.larger_hides else 1 - place
+
+
+def _value(defense: Defense, tuning: Tuning) -> float:
+    return float(getattr(defense, tuning.parameter))
+
+
+def significant(value: float) -> float:
+    """To 4 significant digits."""
+    return float(f"{value:.{DIGITS}g}")
+
+
+def match_problems(match: MatchSpec, defenses: list[Choice], seeds: int) -> list[str]:
+    """Everything wrong with what is asked of these defenses; seeds: that the mean is taken over."""
+    problems: list[str] = []
+    if match.trainings < seeds:
+        problems.append(
+            f"match.trainings: {match.trainings} are fewer than the {seeds} seeds that one strength takes; allow more"
+        )
+    if match.reference is not None:
+        try:
+            choose_defense(match.reference[0])
+        except SpecError as error:
+            problems += [f"match.target: {p} (give a percentage, a defense, or `none - 2`)" for p in error.problems]
+    searched = set()
+    for written in defenses:
+        try:
+            found = Strength.of(written, match.ranges)
+        except SpecError as error:
+            problems += error.problems
+            continue
+        if found is not None:
+            searched |= {written.label, str(type(found._part).registered_name)}  # type: ignore[attr-defined]
+    known = [name for name in match.ranges if name in {word for d in defenses for word in (d.name, d.label)}]
+    for name in sorted(set(match.ranges) - searched - set(known)):
+        problems.append(f"match.ranges: {name!r} is no defense of this sweep; {did_you_mean(name, sorted(searched))}")
+    for name in sorted(set(known) - searched):
+        problems.append(f"match.ranges: {name} has no strength to search")
+    if match.confirm is not None and len(set(match.confirm)) < len(match.confirm):
+        problems.append(f"match.confirm: {match.confirm} holds a seed twice")
+    return problems

@@ -1,0 +1,104 @@
+"""Chooses cells of a sweep: `--only defense=midre --only seed=0`."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from midef.core.errors import SpecError, did_you_mean
+
+if (
+    TYPE_CHECKING
+):  # `midef status` asks for `signature` alone, and a planner takes longer to import than a store to read
+    from midef.sweep.planning.plan import Chosen
+    from midef.sweep.spec.schema import PlannedCell, Sweep
+
+_WORDS: Mapping[str, Callable[[PlannedCell], set[str]]] = {
+    "setup": lambda c: {c.cell.setup.id},
+    "attack": lambda c: {c.cell.setup.attack.name, c.cell.setup.attack.label},
+    "defense": lambda c: {c.cell.defense.name, c.cell.defense.label},
+    "architecture": lambda c: {c.cell.setup.architecture.name, c.cell.setup.architecture.label},
+    "private": lambda c: {c.cell.setup.private.name, c.cell.setup.private.label},
+    "public": lambda c: {c.cell.setup.public.name, c.cell.setup.public.label},
+    "seed": lambda c: {str(c.cell.seed)},
+    "certainty": lambda c: {c.cell.setup.certainty or "none"},
+    "cell": lambda c: {c.cell.digest, c.cell.digest[:10]},
+}
+CAUSES: Mapping[str, str] = {
+    "oom": r"out of memory|OutOfMemory|MemoryError|can't allocate",
+    "died": r"the process died",
+    "hang": r"made no progress",
+    "diverged": r"Diverged|diverged",
+    "data": r"DataError",
+}
+"""Short names of frequent causes of failure, as patterns of the reason in a row."""
+
+
+def choose_cells(sweep: Sweep, only: Sequence[str]) -> Chosen:
+    """Cells that match every key, by any of its values; `*` and `?` stand for anything.
+
+    Raises:
+        SpecError: every unknown key, and every value that no cell of the sweep has.
+    """
+    wanted = _parse(only, _WORDS)
+    problems = []
+    for key, values in wanted.items():
+        known = sorted(set().union(*(_WORDS[key](c) for c in sweep.cells)))
+        problems += [
+            f"{key}={value} matches no cell of sweep {sweep.name}; {did_you_mean(value, known)}"
+            for value in values
+            if not any(fnmatchcase(word, value) for word in known)
+        ]
+    if problems:
+        raise SpecError(problems)
+    return lambda c: all(
+        any(fnmatchcase(word, value) for word in _WORDS[key](c) for value in values) for key, values in wanted.items()
+    )
+
+
+def choose_failed(
+    sweep: Sweep, filters: Sequence[str], states: Mapping[str, str], reasons: Mapping[str, str]
+) -> Chosen:
+    """Cells that failed and match; `error=` is a cause (`oom`, `hang`) or a part of the reason.
+
+    states, reasons: of stored cells, by digest.
+
+    Raises:
+        SpecError: as `choose_cells`.
+    """
+    errors = [text for text in filters if text.partition("=")[0] == "error"]
+    _parse(errors, {"error": None})
+    patterns = [CAUSES.get(v, re.escape(v)) for v in (text.partition("=")[2] for text in errors)]
+    others = choose_cells(sweep, [text for text in filters if text not in errors])
+    return lambda c: (
+        states.get(c.cell.digest) == "failed"
+        and others(c)
+        and (not patterns or any(re.search(p, reasons.get(c.cell.digest, ""), re.I) for p in patterns))
+    )
+
+
+def _parse(texts: Sequence[str], known: Mapping[str, object]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    problems = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not value:
+            problems.append(f"cannot read {text!r}; write key=value, with key one of {', '.join(known)}")
+        elif key not in known:
+            problems.append(f"{text!r}: unknown key {key!r}; {did_you_mean(key, known)}")
+        else:
+            found[key].append(value)
+    if problems:
+        raise SpecError(problems)
+    return found
+
+
+def signature(reason: str) -> str:
+    """What failures of one cause have in common: the reason without keys, numbers and paths."""
+    text = re.sub(r"\b[a-z]+/[0-9a-f]{10}\b( failed: )?", "", reason)
+    text = re.sub(r"\b[0-9a-f]{10,64}\b", "#", text)
+    text = re.sub(r"(/[\w.~-]+){2,}", "PATH", text)
+    return re.sub(r"\d+(\.\d+)?", "#", text).strip()

@@ -1,0 +1,1 @@
+"""Sweep specification: schema, loading, validation, expansion into cells."""

@@ -1,1 +1,0 @@
-"""One matrix per file: a function of the same name returns it."""

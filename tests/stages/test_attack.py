@@ -1,0 +1,152 @@
+"""What is attacked, what is kept of it, and what is counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from midef.attacks import Reconstructions
+from midef.attacks.base import Task
+from midef.attacks.gmi import Gmi
+from midef.attacks.target_handle import TargetHandle
+from midef.core import DataError, Inputs, MidefError, Protocol
+from midef.datasets import Images
+from midef.defenses.rounding import Rounding
+from midef.defenses.stack import choose_defense
+from midef.stages import CellRecipes, ensure
+from midef.stages.attack import victims
+
+PlanCell = Callable[..., CellRecipes]
+
+
+def images_of(folder: Any) -> dict[str, np.ndarray]:
+    with np.load(folder / "images.npz", allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def test_every_identity_is_attacked_so_many_times(cell: Any) -> None:
+    found = images_of(cell.folder("reconstructions"))
+    assert found["images"].shape == (18, 3, 32, 32) and found["images"].dtype == np.uint8
+    assert found["labels"].tolist() == [label for label in range(6) for _ in range(3)]
+    assert found["restarts"].tolist() == [0, 1, 2] * 6
+    assert cell.facts("reconstructions")["queries"] == 2 * 18  # iterations x reconstructions
+    assert cell.facts("reconstructions")["found"] == 18
+
+
+def test_images_are_truncated_to_eight_bits_not_rounded(own_cell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.tensor([0.0, 0.999, 1.0, 1.5, -0.2, 100.9 / 255])
+
+    def found(self: Gmi, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
+        images = values.repeat(3)[:, None, None, None].expand(18, 3, 32, 32)
+        return Reconstructions(images, task.labels, task.restarts, torch.ones(18, dtype=torch.bool))
+
+    monkeypatch.setattr(Gmi, "reconstruct", found)
+    own_cell.context.store.artifacts.set_aside(own_cell.recipes.reconstructions.key, "for this test")
+    stored = images_of(ensure(own_cell.recipes.reconstructions, own_cell.context))
+    assert stored["images"][:6, 0, 0, 0].tolist() == [0, 254, 255, 255, 0, 100]
+
+
+def test_queries_of_the_inverter_are_the_attackers_too(own_cell: Any, plan: PlanCell) -> None:
+    recipes = plan("inversion_model")
+    ensure(recipes.reconstructions, own_cell.context)
+    facts = own_cell.context.store.artifacts.meta(recipes.reconstructions.key)["facts"]
+    inverter = own_cell.context.store.artifacts.meta(recipes.reconstructions.inputs["inverter"].key)["facts"]
+    assert inverter["queries"] == 8 * (4 + 1 + 2), "every public image, the held-out ones too"
+    assert facts["queries"] == inverter["queries"], "observing victims is free, training the inverter is not"
+
+
+def test_inverter_and_observed_answers_go_through_the_defense(
+    own_cell: Any, plan: PlanCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[int] = []
+    post_process = Rounding.post_process
+
+    def spy(self: Rounding, probabilities: Tensor, rng: Generator) -> Tensor:
+        served.append(len(probabilities))
+        return post_process(self, probabilities, rng)
+
+    monkeypatch.setattr(Rounding, "post_process", spy)
+    recipes = plan("inversion_model", defense=choose_defense("rounding"))
+    ensure(recipes.reconstructions.inputs["inverter"], own_cell.context)
+    assert sum(served) == 8 * (4 + 1 + 2)
+    ensure(recipes.reconstructions, own_cell.context)
+    assert sum(served) == 8 * (4 + 1 + 2) + 18
+
+
+def test_brep_counts_its_pool_and_its_spheres(own_cell: Any, plan: PlanCell) -> None:
+    recipes = plan("brep_mi")
+    ensure(recipes.reconstructions, own_cell.context)
+    queries = own_cell.context.store.artifacts.meta(recipes.reconstructions.key)["facts"]["queries"]
+    assert queries >= 256 and (queries - 256) % 3 == 0  # one pool batch; 2 sphere points and the move
+
+
+def test_more_identities_than_there_are_is_refused(own_cell: Any, plan: PlanCell) -> None:
+    recipes = plan(protocol=Protocol(identities=9, images_per_identity=1, evaluator_resolution_px=40))
+    with pytest.raises(DataError, match="attacks 9 identities, the private set has 8; lower it"):
+        ensure(recipes.reconstructions, own_cell.context)
+
+
+def test_another_seed_attacks_with_other_starts(own_cell: Any, plan: PlanCell) -> None:
+    other = ensure(plan(seed=1).reconstructions, own_cell.context)
+    mine = images_of(own_cell.folder("reconstructions"))["images"]
+    assert not np.array_equal(mine, images_of(other)["images"])
+
+
+# ---------------------------------------------------------------- whose answers are observed
+
+
+def report() -> Images:
+    """Identity 0 has images 10, 11 and 12; identity 1 has 20; identity 2 none."""
+    images = torch.tensor([20, 10, 11, 12], dtype=torch.uint8)[:, None, None, None].expand(4, 3, 2, 2)
+    return Images(images, torch.tensor([1, 0, 0, 0]))
+
+
+def test_the_nth_restart_observes_the_nth_image_and_starts_over() -> None:
+    labels, restarts = torch.tensor([0, 0, 0, 0, 0, 1, 1]), torch.tensor([0, 1, 2, 3, 4, 0, 5])
+    found = victims(report(), labels, restarts)
+    assert found.dtype == torch.float32
+    assert (found[:, 0, 0, 0] * 255).round().tolist() == [10, 11, 12, 10, 11, 20, 20]
+
+
+def test_an_identity_without_a_report_image_cannot_be_observed() -> None:
+    with pytest.raises(DataError, match="identity 2 has no image in the report split"):
+        victims(report(), torch.tensor([2]), torch.tensor([0]))
+
+
+def test_a_head_that_samples_answers_the_same_when_attacked_and_scored_again(own_cell: Any, plan: PlanCell) -> None:
+    """MID draws whenever it answers; same recipe, same numbers all the same."""
+    recipes = plan(defense=choose_defense("mid(weight=0.01)"))
+    artifacts = own_cell.context.store.artifacts
+    seen = []
+    for _ in range(2):
+        scores = (ensure(recipes.scores, own_cell.context) / "measurements.json").read_text()
+        seen.append((images_of(ensure(recipes.reconstructions, own_cell.context))["images"], scores))
+        for recipe in (recipes.reconstructions, recipes.scores):
+            artifacts.set_aside(recipe.key, "to build it again")
+        torch.rand(7)  # other work on the machine draws, too
+    assert np.array_equal(seen[0][0], seen[1][0])
+    accuracy = [[e["value"] for e in json.loads(s) if e["metric"].endswith("accuracy")] for _, s in seen]
+    assert accuracy[0] == accuracy[1]
+
+
+def test_a_search_that_diverged_is_an_error_and_never_a_picture(
+    own_cell: Any, plan: PlanCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes = plan(seed=2)
+    ensure(recipes.target, own_cell.context)
+    draw = Gmi.draw
+
+    def broken(self: Gmi, networks: Any, latents: torch.Tensor, rows: Any) -> torch.Tensor:
+        images = draw(self, networks, latents, rows).clone()
+        images[rows.labels == 1] = float("nan")
+        return images
+
+    monkeypatch.setattr(Gmi, "draw", broken)
+    with pytest.raises(MidefError, match=r"gmi diverged: 3 of 18 reconstructions .* lower its learning_rate"):
+        ensure(recipes.reconstructions, own_cell.context)

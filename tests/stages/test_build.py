@@ -1,0 +1,116 @@
+"""A cell is built once, kept, and repaired."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from midef.core import MissingArtifact, Recipe
+from midef.metrics import METRICS
+from midef.stages import BuildContext, build, build_recipe, ensure
+from midef.storage import Store
+
+Builds = Callable[[pytest.MonkeyPatch], list[Recipe]]
+
+
+def stored_bytes(folder: Path, name: str) -> bytes:
+    return (folder / name).read_bytes()
+
+
+def test_asking_for_the_scores_builds_everything_they_need_once(cell: Any) -> None:
+    assert Counter(cell.built) == Counter(cell.recipes.scores.walk())
+    for recipe in cell.built:
+        place = cell.built.index(recipe)
+        assert all(cell.built.index(needed) < place for needed in recipe.inputs.values()), "inputs come first"
+    assert Counter(recipe.kind for recipe in cell.built) == {
+        "split": 3,  # private, public, and private at the evaluator's resolution
+        "target": 1,
+        "prior": 1,
+        "evaluator": 1,
+        "reconstructions": 1,
+        "scores": 1,
+    }
+
+
+def test_every_metric_is_measured(cell: Any) -> None:
+    measured = json.loads((cell.folder("scores") / "measurements.json").read_text())
+    assert [entry["metric"] for entry in measured] == METRICS.names()
+    assert {entry["status"] for entry in measured} == {"ok"}
+
+
+def test_asking_again_does_nothing(cell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*given: object, **named: object) -> None:
+        raise AssertionError("something is built again")
+
+    monkeypatch.setattr(build, "build_recipe", never)
+    for recipe in cell.recipes.scores.walk():
+        assert ensure(recipe, cell.context) == cell.context.store.artifacts.fetch(recipe.key)
+
+
+def test_a_damaged_target_is_set_aside_and_comes_back_bit_for_bit(
+    own_cell: Any, builds: Builds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = own_cell.folder("target")
+    sound = stored_bytes(folder, "model.safetensors")
+    damaged = bytearray(sound)
+    damaged[len(damaged) // 2] ^= 1
+    (folder / "model.safetensors").write_bytes(bytes(damaged))
+    built = builds(monkeypatch)
+    ensure(own_cell.recipes.target, own_cell.context)
+    assert built == [own_cell.recipes.target], "what it starts from is not built again"
+    assert stored_bytes(own_cell.folder("target"), "model.safetensors") == sound
+    (aside,) = Path(own_cell.context.store.uri).glob("artifacts/.damaged/target-*")
+    assert stored_bytes(aside, "model.safetensors") == bytes(damaged)
+
+
+def test_a_damaged_input_is_repaired_when_somebody_needs_it(
+    own_cell: Any, builds: Builds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prior = own_cell.recipes.reconstructions.inputs["prior"]
+    (own_cell.context.store.artifacts.fetch(prior.key) / "generator.safetensors").write_bytes(b"nothing")
+    before = stored_bytes(own_cell.folder("reconstructions"), "images.npz")
+    own_cell.context.store.artifacts.set_aside(own_cell.recipes.reconstructions.key, "for this test")
+    built = builds(monkeypatch)
+    ensure(own_cell.recipes.reconstructions, own_cell.context)
+    assert built == [prior, own_cell.recipes.reconstructions]
+    assert stored_bytes(own_cell.folder("reconstructions"), "images.npz") == before
+
+
+def test_another_store_gives_the_same_weights(cell: Any, tmp_path: Path) -> None:
+    other = BuildContext(store=Store.open(tmp_path / "other"))
+    mine, theirs = load_file(cell.folder("target") / "model.safetensors"), ensure(cell.recipes.target, other)
+    found = load_file(theirs / "model.safetensors")
+    assert mine.keys() == found.keys() and all(bool((mine[key] == found[key]).all()) for key in mine)
+
+
+def test_a_helper_of_a_shared_training_publishes_nothing(cell: Any, tmp_path: Path) -> None:
+    context = BuildContext(store=Store.open(tmp_path / "store"))
+    build_recipe(cell.recipes.private, context, publish=False)
+    with pytest.raises(MissingArtifact):
+        context.store.artifacts.fetch(cell.recipes.private.key)
+
+
+def test_a_shared_training_is_handed_the_target_with_its_inputs_ready(cell: Any, tmp_path: Path) -> None:
+    asked: list[Recipe] = []
+
+    def fit(recipe: Recipe, given: BuildContext) -> None:
+        assert all(given.store.artifacts.has(needed.key) for needed in recipe.inputs.values())
+        asked.append(recipe)
+        build_recipe(recipe, given)
+
+    context = BuildContext(store=Store.open(tmp_path / "store"), fit=fit)
+    ensure(cell.recipes.target, context)
+    assert asked == [cell.recipes.target]
+
+
+def test_an_artifact_says_what_it_cost_and_where_it_was_built(cell: Any) -> None:
+    for recipe in cell.recipes.scores.walk():
+        meta = cell.context.store.artifacts.meta(recipe.key)
+        assert meta["wall_s"] > 0 and meta["facts"]["device"].startswith("cpu")
+        assert {"midef", "torch"} <= set(meta["packages"])

@@ -1,0 +1,158 @@
+"""How reconstructions reach the evaluator, and what is kept of its judgement."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from midef.core import Inputs
+from midef.metrics import Evidence
+from midef.stages.scores import best_restarts, build, judge_images, low_to_high, measure
+from midef.stages.split import load as load_splits
+from midef.stages.target import load as load_target
+
+
+@pytest.mark.parametrize("px", [12, 40, 112], ids=["smaller", "larger", "as in the papers"])
+def test_low_to_high_is_pillows_bilinear_on_eight_bits(px: int) -> None:
+    images = torch.randint(0, 256, (3, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    found = low_to_high(images, px)
+    assert found.dtype == torch.uint8 and found.shape == (3, 3, px, px)
+    for mine, image in zip(found, images, strict=True):
+        for channel in range(3):  # one grey image per channel: another way through Pillow
+            expected = Image.fromarray(image[channel].numpy()).resize((px, px), Image.Resampling.BILINEAR)
+            assert np.array_equal(mine[channel].numpy(), np.asarray(expected))
+
+
+def test_low_to_high_leaves_images_of_the_right_size_alone() -> None:
+    images = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
+    assert torch.equal(low_to_high(images, 16), images)
+
+
+def evaluator_of(cell: Any) -> Any:
+    return load_target(cell.recipes.evaluator, cell.folder("evaluator"), cell.context, 8)
+
+
+def test_the_evaluators_accuracy_is_stored(cell: Any) -> None:
+    report = load_splits(cell.folder("evaluator").parents[1] / "split" / judged_digest(cell)).report
+    logits, _ = judge_images(evaluator_of(cell), report.images, "cpu")
+    expected = 100 * float((logits.argmax(1) == report.labels.numpy()).mean())
+    assert cell.facts("scores")["evaluator_accuracy"] == pytest.approx(expected)
+    assert cell.facts("evaluator")["report_accuracy"] == pytest.approx(expected)
+
+
+def judged_digest(cell: Any) -> str:
+    digest: str = cell.recipes.scores.inputs["judged"].key.digest
+    return digest
+
+
+def test_the_evaluator_sees_its_own_resolution(cell: Any) -> None:
+    assert cell.recipes.evaluator.inputs["private"].params["resolution_px"] == 40
+    assert cell.recipes.target.inputs["private"].params["resolution_px"] == 32
+
+
+def test_hits_are_stored_per_image_and_add_up(cell: Any) -> None:
+    with np.load(cell.folder("scores") / "per_image.npz", allow_pickle=False) as stored:
+        hits = dict(stored)
+    measured = {
+        entry["metric"]: entry for entry in json.loads((cell.folder("scores") / "measurements.json").read_text())
+    }
+    for k in (1, 5):
+        assert measured[f"attack_accuracy_at_{k}"]["value"] == pytest.approx(100 * hits[f"hit_at_{k}"].mean())
+        assert measured[f"attack_accuracy_at_{k}"]["n"] == 18
+    with np.load(cell.folder("reconstructions") / "images.npz", allow_pickle=False) as stored:
+        seen = low_to_high(torch.from_numpy(stored["images"]), 40)
+    logits, _ = judge_images(evaluator_of(cell), seen, "cpu")
+    assert (logits.argmax(1) == hits["labels"]).tolist() == hits["hit_at_1"].tolist()
+
+
+def test_natural_accuracy_and_costs_are_those_of_the_stages(cell: Any) -> None:
+    measured = {
+        entry["metric"]: entry["value"]
+        for entry in json.loads((cell.folder("scores") / "measurements.json").read_text())
+    }
+    assert measured["natural_accuracy"] == pytest.approx(cell.facts("target")["report_accuracy"])
+    assert measured["queries"] == cell.facts("reconstructions")["queries"]
+    assert measured["wall_s"] == cell.facts("reconstructions")["attack_s"]
+    assert measured["train_s"] == cell.facts("target")["train_s"]
+
+
+def test_one_exemplar_of_each_attacked_identity_is_kept(cell: Any) -> None:
+    with np.load(cell.folder("scores") / "exemplars.npz", allow_pickle=False) as stored:
+        images, labels = stored["images"], stored["labels"]
+    train = load_splits(cell.folder("private")).train
+    assert labels.tolist() == list(range(6))
+    for image, label in zip(images, labels, strict=True):
+        own = train.images[train.labels == int(label)].numpy()
+        assert any(np.array_equal(image, one) for one in own)
+
+
+def test_the_best_restart_is_picked_by_the_targets_score_alone() -> None:
+    labels = np.array([3, 1, 3, 1, 3])
+    scores = np.array([0.2, 0.9, 0.8, 0.1, 0.5])
+    assert best_restarts(labels, scores).tolist() == [1, 2]
+
+
+def test_best_of_several_is_another_number_than_the_mean_and_says_so(cell: Any, tmp_path: Path) -> None:
+    """One image per identity is judged, and never under the name of the mean over all."""
+    scores = cell.recipes.scores
+    params = {**scores.params, "protocol": {**scores.params["protocol"], "counted": "best_by_target"}}
+    best = replace(scores, params=params)
+    assert best.key != scores.key
+    inputs = Inputs(best.inputs, lambda needed: cell.context.store.artifacts.fetch(needed.key))
+    build(best, inputs, cell.context, tmp_path)
+    measured = {entry["metric"]: entry for entry in json.loads((tmp_path / "measurements.json").read_text())}
+    assert measured["attack_accuracy_at_1"]["n"] == measured["attack_accuracy_at_1"]["groups"] == 6
+    assert measured["attack_accuracy_at_1"]["spread"] is None
+    with np.load(cell.folder("reconstructions") / "images.npz", allow_pickle=False) as stored:
+        images, labels, restarts = stored["images"], stored["labels"], stored["restarts"]
+    target = load_target(cell.recipes.target, cell.folder("target"), cell.context, 8)
+    with torch.no_grad():
+        own = target(torch.from_numpy(images).float() / 255).logits.softmax(1).numpy()[np.arange(18), labels]
+    with np.load(tmp_path / "per_image.npz", allow_pickle=False) as stored:
+        kept = dict(zip(stored["labels"].tolist(), stored["restarts"].tolist(), strict=True))
+    for label in range(6):
+        mine = labels == label
+        assert kept[label] == restarts[mine][own[mine].argmax()]
+
+
+def test_float_resize_is_another_path_than_pillows() -> None:
+    images = torch.randint(0, 256, (2, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    found = low_to_high(images, 28, resize="float")
+    by_torch = torch.nn.functional.interpolate(images.float(), size=(28, 28), mode="bilinear", align_corners=False)
+    assert (found.float() - by_torch).abs().max() <= 0.5
+    assert found.shape == (2, 3, 28, 28) and not torch.equal(found, low_to_high(images, 28))
+
+
+def test_a_metric_that_cannot_apply_is_refused_and_one_that_fails_failed(cell: Any) -> None:
+    measured = json.loads((cell.folder("scores") / "measurements.json").read_text())
+    assert {entry["status"] for entry in measured} == {"ok"}
+    few = measure(["attack_accuracy_at_5"], small_evidence(classes=5))
+    none = measure(["attack_accuracy_at_5"], small_evidence(classes=8, n=0))
+    assert few[0]["status"] == "refused" and "needs more than 5 classes, got 5" in few[0]["reason"]
+    assert none[0]["status"] == "failed" and few[0]["value"] is None and none[0]["value"] is None
+
+
+def small_evidence(*, classes: int, n: int = 4) -> Evidence:
+    rows = np.arange(n) % classes
+    return Evidence(
+        n_classes=classes,
+        report_labels=rows,
+        report_predictions=rows,
+        labels=rows,
+        restarts=np.zeros(n, int),
+        found=np.ones(n, bool),
+        evaluator_logits=np.eye(classes)[rows],
+        features=np.zeros((n, 2)),
+        private_features=np.zeros((classes, 2)),
+        private_labels=np.arange(classes),
+        queries=0,
+        attack_s=0.0,
+        train_s=0.0,
+    )

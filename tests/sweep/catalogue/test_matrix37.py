@@ -1,0 +1,231 @@
+"""The published matrix and its other reading: their rows, who meets whom, and what small profiles make of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from midef.core.errors import PreflightError
+from midef.defenses.stack import choose_defense, remake_defense
+from midef.models import ARCHITECTURES
+from midef.models.pretrained import misfits
+from midef.sweep.catalogue.matrix37 import matrix37
+from midef.sweep.catalogue.published.tables import tables
+from midef.sweep.catalogue.reported37 import reported37
+from midef.sweep.spec.schema import SetupSpec, Sweep, SweepSpec, resolve
+
+ROOT = Path(__file__).resolve().parents[3]
+BOTH = pytest.mark.parametrize("made", [matrix37, reported37], ids=lambda f: f.__name__)
+
+
+def name(wanted: str | dict[str, str]) -> str:
+    return (wanted if isinstance(wanted, str) else wanted["name"]).split(":")[0].split("(")[0]
+
+
+def attack(row: SetupSpec) -> str:
+    return name(row.attack[0])
+
+
+def rows_by_id(spec: SweepSpec) -> dict[str, SetupSpec]:
+    return {row.id: row for row in spec.setups}
+
+
+@pytest.fixture(scope="module")
+def mini() -> Sweep:
+    return resolve(matrix37())
+
+
+# --- which rows -------------------------------------------------------------------------------------------------------
+
+
+def test_37_rows_of_which_31_are_certain() -> None:
+    rows = matrix37().setups
+    assert [row.id for row in rows] == [f"S{i:02}" for i in range(1, 38)]
+    assert Counter(row.certainty for row in rows) == {"certain": 31, "inferred": 6}
+    assert [row.id for row in rows if row.certainty == "inferred"] == ["S32", "S33", "S34", "S35", "S36", "S37"]
+
+
+def test_the_other_reading_has_37_certain_rows_and_34_without_table_3() -> None:
+    rows = reported37().setups
+    assert [row.id for row in rows] == [f"T{i:02}" for i in range(1, 38)]
+    assert {row.certainty for row in rows} == {"certain"}
+    sizes = {table: len(found) for table, found in tables().items()}
+    assert sizes == {
+        **{"3": 3, "B.2": 6, "B.4": 5, "B.5": 5, "B.6": 4, "B.7": 4, "B.8": 3, "B.9": 3, "B.10": 4},
+    }
+    assert sum(sizes.values()) - sizes["3"] == 34
+
+
+def test_who_attacks_which_network() -> None:
+    """Golden: the rows of tables 2, 3 and B.2 to B.10 of the MIDRE paper, arXiv 2409.01062v3, counted by hand."""
+    assert Counter((attack(row), name(row.architecture[0])) for row in matrix37().setups) == {
+        **{("gmi", "vgg16"): 1, ("kedmi", "vgg16"): 1, ("lomma_gmi", "vgg16"): 2, ("lomma_kedmi", "vgg16"): 2},
+        **{("plg_mi", "vgg16"): 3, ("brep_mi", "vgg16"): 1, ("rlb_mi", "vgg16"): 1},
+        **{(a, n): 1 for a in ("gmi", "kedmi", "lomma_gmi", "lomma_kedmi") for n in ("ir152", "facenet64")},
+        **{("plg_mi", "ir152"): 2, ("plg_mi", "facenet64"): 2, ("rlb_mi", "ir152"): 1, ("rlb_mi", "facenet64"): 1},
+        **{("ppa", n): 1 for n in ("resnet18", "resnet152", "resnet101", "densenet169", "densenet121", "maxvit_t")},
+        ("ppa", "resnest101"): 2,
+        **{("if_gmi", "resnet18"): 1, ("if_gmi", "resnet152"): 1},
+        **{("mirror", "resnet50"): 1, ("mirror", "inception_v1"): 1},
+    }
+    sets = Counter((name(row.private or ""), name(row.public or ""), row.resolution_px) for row in matrix37().setups)
+    assert sets == {
+        **{("celeba", "celeba", 64): 22, ("celeba", "ffhq_thumbnails", 64): 3, ("facescrub", "ffhq", 224): 9},
+        **{("vggface2", "ffhq", 224): 1, ("vggface2", "ffhq", 160): 1, ("stanford_dogs", "afhq_dogs", 224): 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ("S01", "none midre mid bido"),
+        ("S04", "none midre mid bido midre+bido"),
+        ("S10", "none midre tl_dmi(cut=layer3_35,stem_trains=True)"),
+        ("S11", "none midre"),
+        ("S12", "none midre tl_dmi(cut=layer2_2,stem_trains=True)"),
+        ("S17", "none midre bido"),
+        (
+            "S20",
+            "none midre(fill_space=normalised) midre(area_high=0.8,fill_space=normalised) mid(weight=0.02) "
+            "dp_sgd(batch_norm=group) bido(lambda_x=0.03,lambda_y=0.3) tl_dmi(cut=layer3_1) "
+            "cutmix random_crop gaussian_blur",
+        ),
+        (
+            "S21",
+            "none midre(fill_space=normalised) midre(area_high=0.8,fill_space=normalised) mid(weight=0.02) "
+            "bido(lambda_x=0.03,lambda_y=0.3) nls rolss ssf tts midre(area_high=0.8,fill_space=normalised)+nls",
+        ),
+        ("S23", "none midre(fill_space=normalised) midre(area_high=0.8,fill_space=normalised) rolss ssf(k=0.01)"),
+        ("S28", "none midre(fill_space=normalised) midre(area_high=0.8,fill_space=normalised)"),
+        ("S31", "none midre(fill_space=normalised)"),
+        ("S34", "none midre nls"),
+        ("T04", "none midre mid bido"),
+        ("T20", "none midre(area_high=0.2) tl_dmi(cut=layer3_35,stem_trains=True)"),
+        ("T10", "none midre"),
+    ],
+)
+def test_every_row_meets_what_the_paper_compares_it_with(found: str, expected: str) -> None:
+    row = rows_by_id(matrix37() if found.startswith("S") else reported37())[found]
+    assert [choose_defense(d).label for d in row.defenses] == expected.split(" ")
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        *(("S01", (300, 5, 112)), ("S33", (1000, 5, 112)), ("S35", (300, 5, 112)), ("S20", (530, 8, 299))),
+        *(("S27", (530, 50, 299)), ("S29", (100, 8, 160)), ("S31", (120, 8, 299)), ("S32", (300, 5, 112))),
+    ],
+)
+def test_how_many_images_are_judged(found: str, expected: tuple[int, int, int]) -> None:
+    asked = rows_by_id(matrix37())[found].protocol
+    assert (asked.identities, asked.images_per_identity, asked.evaluator_resolution_px) == expected
+
+
+# --- the published components -----------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_published_defenses_can_meet_the_published_networks(made: Callable[[], SweepSpec]) -> None:
+    """Whatever data there is: presets name units and stages these networks have, and freezing finds trained weights."""
+    found = []
+    for row in made().setups:
+        (wanted,) = row.architecture
+        if name(wanted) in ARCHITECTURES.names():
+            architecture = ARCHITECTURES.remake(ARCHITECTURES.choose(wanted))
+            facts = replace(architecture.facts(), pretrained=bool(row.weights))
+            assert row.resolution_px is not None
+            found += architecture.problems(row.resolution_px)
+            found += misfits(row.weights, architecture, row.resolution_px) if row.weights else []
+            found += [p for d in row.defenses for p in remake_defense(choose_defense(d)).problems(facts)]
+    assert found == []
+
+
+@BOTH
+def test_the_paper_profile_says_what_is_missing(
+    made: Callable[[], SweepSpec], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MIDEF_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("MIDEF_WEIGHTS", str(tmp_path / "weights"))
+    with pytest.raises(PreflightError) as caught:
+        resolve(made().model_copy(update={"profile": "paper"}))
+    said = str(caught.value)
+    for lacking in (
+        f"public: celeba: no such file or folder {tmp_path / 'data' / 'celeba' / 'identity_CelebA.txt'}",
+        f"public: ffhq_thumbnails: no such file or folder {tmp_path / 'data' / 'ffhq_thumbnails'}",
+        *("imagenet weights of vgg16", "ms1m weights of ir152", "ms1m weights of facenet64"),
+        "evaluator_weights: ms1m weights of facenet112",
+    ):
+        assert lacking in said
+
+
+# --- small profiles ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("profile", ["mini", "smoke"])
+def test_only_rows_of_attacks_nobody_wrote_are_refused(profile: str) -> None:
+    cells = resolve(matrix37().model_copy(update={"profile": profile})).cells
+    assert len(cells) == 139
+    refused = {c.cell.setup.id: c.refused for c in cells if c.refused}
+    assert refused == {
+        **{f"S{i}": "attack not registered: ppa" for i in (20, 21, 22, 23, 24, 25, 26, 31)},
+        **{f"S{i}": "attack not registered: if_gmi" for i in (27, 28)},
+        **{f"S{i}": "attack not registered: mirror" for i in (29, 30)},
+    }
+    assert sum(bool(c.refused) for c in cells) == 64
+
+
+@pytest.mark.parametrize("profile", ["mini", "smoke"])
+def test_the_other_reading_plans_too(profile: str) -> None:
+    cells = resolve(reported37().model_copy(update={"profile": profile})).cells
+    assert len(cells) == 132
+    assert Counter(c.refused for c in cells) == {"": 84, "attack not registered: ppa": 48}
+
+
+def test_their_defenses_will_meet_the_tiny_networks_once_the_attacks_are_there() -> None:
+    waiting = [row for row in matrix37().setups if attack(row) in ("ppa", "if_gmi", "mirror")]
+    assert len(waiting) == 12
+    as_gmi = [row.model_copy(update={"attack": ["gmi"]}) for row in waiting]
+    cells = resolve(matrix37().model_copy(update={"setups": as_gmi})).cells
+    assert len(cells) == 64
+    assert {c.refused for c in cells} - {""} <= {"network not registered: inception_v1"}
+
+
+def test_every_row_says_what_was_replaced(mini: Sweep) -> None:
+    said = {c.cell.setup.id: c.cell.setup.stand_ins for c in mini.cells}
+    assert len(said) == 37
+    assert all("synthetic_faces for" in text and "at the budget of mini" in text for text in said.values())
+    assert said["S07"].startswith("ir152_tiny for ir152; synthetic_faces for celeba (private); ")
+    assert {c.cell.setup.certainty for c in mini.cells} == {"certain", "inferred"}
+
+
+def test_planning_is_quick_needs_no_torch_and_shares(tmp_path: Path) -> None:
+    """15 targets: six of VGG16, three of IR152 and of FaceNet64 with TL-DMI, each with a backbone to start from."""
+    program = (
+        "import contextlib, io, sys, time\nfrom midef.sweep.cli import main\nheard = io.StringIO()\n"
+        "with contextlib.redirect_stdout(heard):\n    main(sys.argv[1:])\n"
+        "print(time.process_time(), *sorted({'torch', 'ray', 'torchvision', 'pandas'} & set(sys.modules)))\n"
+        "print(heard.getvalue())"
+    )
+    command = [sys.executable, "-c", program, "plan", "matrix37", "--store", str(tmp_path / "none"), "--json"]
+    seconds: list[float] = []
+    for _ in range(3):  # a busy machine slows CPU time too
+        out = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=True).stdout
+        first, _, plan = out.partition("\n")
+        taken, *imported = first.split(" ")
+        assert imported == []
+        seconds.append(float(taken))
+        if seconds[-1] < 2:
+            break
+    assert min(seconds) < 2
+    found = json.loads(plan)
+    assert all(found["shared"][kind] < found["unshared"][kind] for kind in found["shared"])
+    assert (found["unshared"]["target"], found["shared"]["target"]) == (150, 15)
+    assert (found["unshared"]["reconstructions"], found["shared"]["reconstructions"]) == (75, 69)
+    assert not (tmp_path / "none").exists()

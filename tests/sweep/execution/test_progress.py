@@ -1,0 +1,203 @@
+"""The line a person reads: what is done, what runs, what is left, and only what is known."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typing_extensions import override
+
+from midef.sweep.execution import progress as module
+from midef.sweep.execution.progress import Progress, describe, duration
+from midef.sweep.planning.plan import Node, Plan, Timing, make_plan
+from midef.sweep.spec.schema import Sweep
+
+
+class Screen(io.StringIO):
+    @override
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Time passes when this is called."""
+    now = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    return wait
+
+
+@pytest.fixture
+def plan(sweep_of: Callable[..., Sweep]) -> Plan:
+    return make_plan(sweep_of({"attack": ["gmi", "inversion_model"]}, defenses=["none", "midre"]), None)
+
+
+def nodes(plan: Plan, kind: str) -> list[Node]:
+    return [n for n in plan.nodes.values() if n.recipe.kind == kind]
+
+
+def test_the_line_counts_every_node_once(plan: Plan, clock: Callable[[float], None]) -> None:
+    shown = Progress(plan, slots=2, stream=io.StringIO())
+    total = len(plan.nodes)
+    assert shown.line() == f"done 0  running 0  waiting {total}  failed 0    0 %  ETA unknown"
+    first, second = nodes(plan, "target")
+    shown.started(first)
+    shown.started(second)
+    clock(12)
+    shown.done(first)
+    shown.lost(second, "failed", "the loss became nan")
+    blocked = nodes(plan, "inverter")[0]
+    shown.lost(blocked, "blocked", "target failed")
+    assert shown.line() == (
+        f"done 1  running 0  waiting {total - 3}  failed 2  {100 * 3 / total:3.0f} %  ETA unknown  "
+        "last: target none seed 0 (12 s)"
+    )
+
+
+def test_nodes_that_were_added_count_like_the_others(plan: Plan) -> None:
+    more = {key: plan.nodes.pop(key) for key in [node.key for node in nodes(plan, "scores")]}
+    shown = Progress(plan, slots=2, stream=io.StringIO())
+    for node in list(plan.nodes.values()):
+        shown.done(node, seconds=3.0)
+    assert "waiting 0  failed 0  100 %" in shown.line()
+    shown.add(more.values())
+    total = len(plan.nodes) + len(more)
+    assert f"waiting {len(more)}  failed 0  {100 * len(plan.nodes) / total:3.0f} %  ETA unknown" in shown.line()
+    for node in more.values():
+        shown.started(node)
+        shown.done(node, seconds=2.0)
+    assert shown.line().startswith(f"done {total}  running 0  waiting 0  failed 0  100 %  ETA 0 s")
+
+
+def test_the_time_left_is_unknown_until_every_kind_of_work_was_timed(
+    plan: Plan, clock: Callable[[float], None]
+) -> None:
+    shown = Progress(plan, slots=2, stream=io.StringIO())
+    works: dict[str, list[Node]] = {}
+    for node in plan.nodes.values():
+        works.setdefault(node.work, []).append(node)
+    for i, (first, *_) in enumerate(works.values()):
+        assert shown.eta_s() is None, f"{i} of {len(works)} kinds of work are known"
+        shown.started(first)
+        clock(10)
+        shown.done(first)
+    left = len(plan.nodes) - len(works)
+    assert left > 0 and shown.eta_s() == pytest.approx(10 * left / 2)
+
+
+def timing(seconds: float) -> Timing:
+    return Timing(seconds, seconds, seconds, 1, "cpu test")
+
+
+def test_timings_of_earlier_runs_give_a_time_left_at_once(plan: Plan, clock: Callable[[float], None]) -> None:
+    for node in plan.nodes.values():
+        node.timing = timing(60.0)
+    shown = Progress(plan, slots=4, stream=io.StringIO())
+    assert shown.eta_s() == pytest.approx(60 * len(plan.nodes) / 4)
+    node = nodes(plan, "target")[0]
+    shown.started(node)
+    clock(20)
+    assert shown.eta_s() == pytest.approx((60 * (len(plan.nodes) - 1) + 40) / 4)
+
+
+def test_the_time_left_is_at_least_that_of_the_longest_running_node(
+    sweep_of: Callable[..., Sweep], clock: Callable[[float], None]
+) -> None:
+    plan = make_plan(sweep_of(), None)
+    shown = Progress(plan, slots=64, stream=io.StringIO())
+    for node in plan.nodes.values():
+        node.timing = timing(60.0 if node.recipe.kind == "target" else 0.5)
+    for node in list(plan.nodes.values()):
+        shown.started(node)
+    clock(10)
+    assert shown.eta_s() == pytest.approx(50.0)
+    clock(500)
+    assert shown.eta_s() == 0.0
+
+
+def test_a_log_has_plain_lines(plan: Plan, clock: Callable[[float], None]) -> None:
+    stream = io.StringIO()
+    shown = Progress(plan, slots=2, stream=stream)
+    shown.tick()
+    node = nodes(plan, "target")[0]
+    shown.started(node)
+    clock(1)
+    shown.tick()
+    assert stream.getvalue().count("\n") == 1, "a log gets no line every second"
+    clock(30)
+    shown.tick()
+    shown.lost(node, "failed", "the loss became nan")
+    shown.close()
+    text = stream.getvalue()
+    assert all(c == "\n" or c.isprintable() for c in text), "control codes in a log"
+    lines = text.splitlines()
+    assert len(lines) == 4
+    assert lines[2] == "failed: target none seed 0: the loss became nan"
+    assert lines[3].startswith("done 0  running 0")
+
+
+def test_a_line_that_did_not_change_is_not_repeated_in_a_log(plan: Plan, clock: Callable[[float], None]) -> None:
+    stream = io.StringIO()
+    shown = Progress(plan, slots=2, stream=stream)
+    for _ in range(5):
+        clock(60)
+        shown.tick()
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_a_terminal_has_one_line_that_is_rewritten(plan: Plan, clock: Callable[[float], None]) -> None:
+    stream = Screen()
+    shown = Progress(plan, slots=2, stream=stream)
+    for _ in range(3):
+        clock(1)
+        shown.tick()
+    assert stream.getvalue().count("\r") == 3 and "\n" not in stream.getvalue()
+    shown.close()
+    assert stream.getvalue().endswith("\n") and stream.getvalue().count("\n") == 1
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_blocked_nodes_do_not_flood_the_log(plan: Plan) -> None:
+    stream = io.StringIO()
+    shown = Progress(plan, slots=2, stream=stream)
+    shown.lost(nodes(plan, "scores")[0], "blocked", "target failed")
+    assert stream.getvalue() == "" and shown.counts["failed"] == 1
+
+
+def test_tune_can_pickle_it_whatever_the_stream(plan: Plan) -> None:
+    """A file of ours stands for the stream of a notebook, which cannot be pickled either."""
+    with Path(os.devnull).open("w") as stream:
+        shown = Progress(plan, slots=2, stream=stream)
+        with pytest.raises(TypeError, match="cannot pickle"):
+            pickle.dumps(stream)
+        assert len(pickle.loads(pickle.dumps(shown)).waiting) == len(plan.nodes)  # noqa: S301  # our own bytes
+
+
+def test_nodes_are_described_in_words(sweep_of: Callable[..., Sweep]) -> None:
+    plan = make_plan(sweep_of(defenses=["midre"], seeds=[3]), None)
+    words = {node.recipe.kind: describe(node) for node in plan.nodes.values()}
+    assert words == {
+        "split": "split synthetic_faces",
+        "target": "target midre seed 3",
+        "evaluator": "evaluator classifier",
+        "prior": "prior wgan_gp",
+        "reconstructions": "reconstructions gmi on midre seed 3",
+        "scores": "scores",
+    }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "unknown"), (0, "0 s"), (89, "89 s"), (90, "2 min"), (5000, "83 min"), (5400, "1.5 h"), (36000, "10.0 h")],
+)
+def test_durations(seconds: Any, text: str) -> None:
+    assert duration(seconds) == text

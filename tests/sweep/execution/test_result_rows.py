@@ -1,0 +1,126 @@
+"""Rows say which cell they are of; what could not be measured is a row with a reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import midef
+from midef.core import MissingArtifact
+from midef.core.match import Match
+from midef.metrics import METRICS
+from midef.storage import Store
+from midef.sweep.execution.result_rows import lost_rows, measured_rows
+from midef.sweep.spec.schema import PlannedCell, Sweep
+
+
+@pytest.fixture
+def planned(sweep_of: Callable[..., Sweep]) -> PlannedCell:
+    sweep = sweep_of({"attack": {"name": "brep_mi", "patience": 10}}, defenses=["midre(area_high=0.3)+nls"], seeds=[4])
+    return sweep.cells[0]
+
+
+IDENTITY = {
+    "sweep": "mine",
+    "profile": "smoke",
+    "setup": "faces",
+    "defense": "midre(area_high=0.3)+nls",
+    "defense_name": "stack",
+    "attack": "brep_mi(patience=10)",
+    "attack_name": "brep_mi",
+    "access": "labels only",
+    "architecture": "vgg16_tiny",
+    "private": "synthetic_faces(identities=12,train_images=4)",
+    "public": "synthetic_faces(population=public,identities=20,train_images=4)",
+    "evaluator": "resnet18_tiny",
+    "resolution_px": 32,
+    "identities": 4,
+    "images_per_identity": 2,
+    "seed": 4,
+    "origin": "measured",
+    "code_version": midef.__version__,
+}
+
+
+def test_measured_rows_name_their_cell_and_its_artifacts(
+    planned: PlannedCell, store: Store, publish_cell: Callable[..., None]
+) -> None:
+    publish_cell(planned)
+    rows = measured_rows("mine", planned, store)
+    assert [row.metric for row in rows] == METRICS.names()
+    for row in rows:
+        assert {name: getattr(row, name) for name in IDENTITY} == IDENTITY
+        assert row.cell == planned.cell.digest
+        assert row.target_key == str(planned.recipes.target.key)
+        assert row.reconstructions_key == str(planned.recipes.reconstructions.key)
+        assert row.scores_key == str(planned.recipes.scores.key)
+        assert (row.evaluator_accuracy, row.queries, row.device) == (91.0, 24, "cpu test")
+        assert (row.wall_s, row.peak_memory_mb) == (1.0, 12.5)
+    members = json.loads(rows[0].defense_params)["members"]
+    assert [(m["name"], m["params"].get("area_high")) for m in members] == [("midre", 0.3), ("nls", None)]
+
+
+def test_a_failed_metric_is_a_row_with_its_reason(
+    planned: PlannedCell, store: Store, publish_cell: Callable[..., None]
+) -> None:
+    publish_cell(planned, failed="knn_distance")
+    rows = {row.metric: row for row in measured_rows("mine", planned, store)}
+    failed = rows.pop("knn_distance")
+    assert (failed.status, failed.value, failed.reason) == ("failed", None, "TooFewSamples: needs 2 images")
+    assert {(row.status, row.value, row.n) for row in rows.values()} == {("ok", 50.0, 8)}
+
+
+def test_rows_of_a_cell_that_is_not_stored(planned: PlannedCell, store: Store) -> None:
+    with pytest.raises(MissingArtifact, match=f"no complete artifact {planned.recipes.scores.key.short}"):
+        measured_rows("mine", planned, store)
+
+
+@pytest.mark.parametrize("status", ["failed", "refused"])
+def test_a_lost_cell_has_every_metric_with_the_reason(planned: PlannedCell, status: str) -> None:
+    rows = lost_rows("mine", planned, status=status, reason="target/12 failed: the loss became nan")
+    assert [row.metric for row in rows] == METRICS.names()
+    for row in rows:
+        assert (row.status, row.reason) == (status, "target/12 failed: the loss became nan")
+        assert row.value is None and row.cell == planned.cell.digest
+        assert {name: getattr(row, name) for name in IDENTITY} == IDENTITY
+        assert (row.unit, row.larger_is) == (METRICS.get(row.metric).unit, METRICS.get(row.metric).larger_is)
+
+
+MATCH = Match(target=88.2, tolerance=0.5, accuracy=88.4, seeds=3, is_matched=True)
+MATCHINGS = {
+    "nothing asked": (None, (False, None, None, None, None)),
+    "matched": (MATCH, (True, 88.2, 0.5, 88.4, 3)),
+    "not within the tolerance": (replace(MATCH, accuracy=84.1, is_matched=False), (False, 88.2, 0.5, 84.1, 3)),
+}
+
+
+@pytest.mark.parametrize(("match", "expected"), MATCHINGS.values(), ids=MATCHINGS)
+def test_every_row_says_what_the_cell_was_matched_to(
+    planned: PlannedCell,
+    store: Store,
+    publish_cell: Callable[..., None],
+    match: Match | None,
+    expected: tuple[Any, ...],
+) -> None:
+    matched = replace(planned, cell=replace(planned.cell, match=match))
+    publish_cell(matched)
+    rows = measured_rows("mine", matched, store)
+    for status in ("failed", "refused"):
+        rows += lost_rows("mine", matched, status=status, reason="broke")
+    assert {row.status for row in rows} == {"ok", "failed", "refused"}
+    for row in rows:
+        said = (row.matched, row.match_target, row.match_tolerance, row.match_accuracy, row.match_seeds)
+        assert said == expected
+        assert row.cell == matched.cell.digest
+    assert (matched.cell.digest == planned.cell.digest) == (match is None)
+
+
+def test_rows_survive_the_store(planned: PlannedCell, store: Store) -> None:
+    rows = lost_rows("mine", planned, status="failed", reason="broke")
+    store.results.write(planned.cell.digest, rows)
+    assert store.results.read() == rows
+    assert store.results.cells() == {planned.cell.digest: "failed"}

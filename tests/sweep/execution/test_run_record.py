@@ -1,0 +1,90 @@
+"""What a run leaves in its store is taken for dead, and removed, when its driver is dead: not sooner."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from midef.core import Recipe
+from midef.storage import Store
+from midef.storage.location import this_machine
+from midef.sweep.execution import tune_run
+from midef.sweep.execution.run_record import DriverState, RunRecord, new_run, remove_dead
+from midef.sweep.spec.schema import Sweep
+
+DIGEST = "ab" * 32
+
+
+@pytest.fixture(scope="module")
+def dead_pid() -> int:
+    """The number of a process that has ended."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return ended.pid
+
+
+def state_of(run: str, **changes: Any) -> DriverState:
+    now = time.time()
+    said: dict[str, Any] = {"run": run, "sweep": "small", "digest": DIGEST, "profile": "smoke", "host": "head"}
+    said |= {"machine": this_machine(), "pid": os.getpid(), "since": now, "at": now, "state": "running"}
+    return DriverState(**(said | changes))
+
+
+def left(store: Store) -> set[str]:
+    return {path.split("/")[1] for path in store.location.files("runs")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "lives"),
+    [
+        pytest.param({}, True, id="here and heard"),
+        pytest.param({"pid": None}, False, id="here, its process is gone"),
+        pytest.param({"pid": None, "machine": "elsewhere.0"}, True, id="elsewhere, heard lately"),
+        pytest.param({"at": 0.0, "machine": "elsewhere.0"}, False, id="elsewhere, silent"),
+        pytest.param({"at": 0.0}, False, id="here, silent: another process has its number"),
+        pytest.param({"state": "interrupted"}, False, id="ended"),
+    ],
+)
+def test_a_driver_lives(changes: dict[str, Any], lives: bool, dead_pid: int) -> None:
+    if "pid" in changes:
+        changes = {**changes, "pid": dead_pid}
+    assert state_of("sweep-1", **changes).is_alive is lives
+
+
+def test_a_killed_run_is_removed_at_once_with_tune_s_record(store: Store, tmp_path: Path, dead_pid: int) -> None:
+    alive, killed = new_run(DIGEST), new_run(DIGEST)
+    for run, pid in ((alive, os.getpid()), (killed, dead_pid)):
+        RunRecord(store, run).write(state_of(run, pid=pid))
+        RunRecord(store, run).beat("ef", {"pid": 1})
+        (tmp_path / "ray" / run).mkdir(parents=True)
+    assert remove_dead(store, DIGEST, tmp_path / "ray") == 1
+    assert left(store) == {alive} and [p.name for p in (tmp_path / "ray").iterdir()] == [alive]
+
+
+def test_a_run_without_a_driver_has_ended(store: Store) -> None:
+    """A node that outlived its driver said once more that it is at work."""
+    orphan, other = new_run(DIGEST), new_run("cd" * 32)
+    for run in (orphan, other):
+        RunRecord(store, run).beat("ef", {"pid": 1})
+    assert remove_dead(store, DIGEST) == 1 and left(store) == {other}
+
+
+def test_a_checkpoint_is_removed_once_its_training_is_stored(
+    sweep_of: Callable[..., Sweep], store: Store, publish: Callable[..., None]
+) -> None:
+    """A process killed between storing a target and forgetting its checkpoint never comes back to it."""
+    walked: list[Recipe] = list(sweep_of().cells[0].recipes.scores.walk())
+    target, evaluator = (next(r for r in walked if r.kind == kind) for kind in ("target", "evaluator"))
+    for recipe in (target, evaluator):
+        store.location.put(f"checkpoints/{recipe.key.digest}/state.pt", b"weights")
+    publish(target)
+    tune_run._forget_finished_checkpoints(store)
+    assert store.location.local is not None
+    assert [p.name for p in (store.location.local / "checkpoints").glob("[!.]*")] == [evaluator.key.digest]

@@ -1,0 +1,329 @@
+"""The front of a defense: on artifacts that only say how accurate, and how well attacked, they would be."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from midef.core import ArtifactKey, Recipe
+from midef.core.choice import Choice
+from midef.core.errors import SpecError
+from midef.defenses.stack import remake_defense
+from midef.storage import Store
+from midef.sweep.matching.pareto_search import ATTACK_METRIC, Asked, FrontSearch, Tried, front_text, with_front
+from midef.sweep.matching.studies import JOURNAL
+from midef.sweep.planning.plan import More, Node
+from midef.sweep.spec.schema import PlannedCell, Sweep, parse_spec, resolve
+
+DIVERGED = "target:1234 failed: TrainingDiverged: the loss is nan in epoch 3"
+
+
+def sweep_of(front: dict[str, Any] | None = None, **more: Any) -> Sweep:
+    asked = {"defense": "midre", "trials": 10, "together": 3, **(front or {})}
+    setups = [{"id": "faces", "attack": "gmi"}]
+    return resolve(parse_spec({"name": "curve", "setups": setups, "defenses": ["none"], "front": asked, **more}))
+
+
+def accuracy_of(defense: Any) -> float | None:
+    """Falls with the strength, in steps: so equal accuracies happen."""
+    return 90.0 - 5.0 * round(10 * getattr(defense, "area_high", 0.0))
+
+
+def attack_of(defense: Any) -> float | None:
+    """Falls, but not everywhere: a part of the strengths is beaten by weaker ones."""
+    strength = getattr(defense, "area_high", 0.0)
+    return 80.0 - 100.0 * strength + (60.0 if 0.3 < strength < 0.5 else 0.0)
+
+
+@dataclass
+class Trainer:
+    """Builds what a front asks for, one cell after the other, without training or attacking anything.
+
+    accuracy: percent on the select split, None diverges; attack: percent, None could not be measured; broken: why a
+    recipe cannot be built, "" if it can.
+    """
+
+    store: Store
+    accuracy: Callable[[Any], float | None] = accuracy_of
+    attack: Callable[[Any], float | None] = attack_of
+    broken: Callable[[Recipe], str] = lambda recipe: ""
+    built: list[ArtifactKey] = field(default_factory=list)
+    lost: dict[ArtifactKey, str] = field(default_factory=dict)
+
+    def run(self, front: FrontSearch, *, at_most: int = 10_000) -> None:
+        """Build everything that is asked for; stop after so many artifacts, as a kill would."""
+        waiting = list(front.begin().cells)
+        while waiting:
+            planned = waiting.pop(0)
+            for recipe in planned.recipes.scores.walk():
+                if self.store.artifacts.has(recipe.key):
+                    continue
+                if at_most <= 0:
+                    return
+                at_most -= 1
+                self.build(recipe, planned)
+                more = front.grow(Node(recipe, frozenset()), self.lost.get(recipe.key, ""))
+                assert not more.recipes and isinstance(more, More)
+                waiting += more.cells
+
+    def build(self, recipe: Recipe, planned: PlannedCell) -> None:
+        """Publish one artifact whose inputs were built, or lose it with them."""
+        why = next((self.lost[i.key] for i in recipe.inputs.values() if i.key in self.lost), "") or self.broken(recipe)
+        facts: dict[str, Any] = {}
+        if recipe.kind == "target" and not why:
+            accuracy = self.accuracy(remake_defense(Choice.from_plain(recipe.params["defense"])))
+            why = DIVERGED if accuracy is None else ""
+            facts = {"select_accuracy": accuracy, "report_accuracy": 1.0}  # whoever reads the latter finds nonsense
+        if why:
+            self.lost[recipe.key] = why
+            return
+        entries: list[dict[str, Any]] = []
+        if recipe.kind == "scores":
+            value = self.attack(remake_defense(planned.cell.defense))
+            entries = [{"metric": "other", "value": 1.0, "reason": ""}]
+            entries += [{"metric": ATTACK_METRIC, "value": value, "reason": "" if value is not None else "too few"}]
+        with self.store.artifacts.workspace() as folder:
+            (folder / "measurements.json").write_text(json.dumps(entries))
+            self.store.artifacts.publish(recipe, folder, wall_s=1.0, facts=facts, packages={})
+        self.built.append(recipe.key)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(tmp_path / "store")
+
+
+def searched(store: Store, sweep: Sweep | None = None, **trainer: Any) -> FrontSearch:
+    front = FrontSearch(sweep or sweep_of(), store)
+    Trainer(store, **trainer).run(front)
+    return front
+
+
+def beaten(one: Tried, tried: list[Tried]) -> bool:
+    """Slow and obvious: somebody is no worse in both and better in one."""
+    for other in tried:
+        no_worse = other.accuracy >= one.accuracy and other.attack <= one.attack
+        better = other.accuracy > one.accuracy or other.attack < one.attack
+        if no_worse and better:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_a_front_to_its_end(store: Store, sampler: str) -> None:
+    front = searched(store, sweep_of({"sampler": sampler, "trials": 14}))
+    tried = front.tried["faces"]
+    assert len(tried) == 14 and front.failed == {}
+    for one in tried:
+        defense = remake_defense(one.choice)
+        assert one.strength == defense.area_high  # type: ignore[attr-defined]
+        assert (one.accuracy, one.attack, one.remark) == (accuracy_of(defense), attack_of(defense), "")
+        assert one.on_front is not beaten(one, tried), one
+    assert 0 < sum(one.on_front for one in tried) < len(tried)
+    text = front_text(front)
+    assert text.count("●") == sum(one.on_front for one in tried)
+    assert f"faces: {text.count('●')} of 14 strengths on the front" in text and text.endswith(JOURNAL)
+
+
+def test_every_strength_is_handed_on_once_beside_the_other_defenses(store: Store) -> None:
+    front = searched(store, sweep_of(defenses=["none", "nls", "midre"], seeds=[4, 7]))
+    seeds: dict[Choice, list[int]] = {}
+    for planned in front.tried_sweep().cells:
+        seeds.setdefault(planned.cell.defense, []).append(planned.cell.seed)
+    tried = {one.choice for one in front.tried["faces"]}
+    listed = {planned.cell.defense for planned in front.sweep.cells}
+    assert len(tried) == 10 and len(listed) == 3 and set(seeds) == tried | listed
+    assert all(found == ([4, 7] if choice in listed else [4]) for choice, found in seeds.items())
+    for planned in front.tried_sweep().cells:
+        if planned.cell.defense in tried:
+            assert store.artifacts.has(planned.recipes.scores.key)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_a_kill_after_every_step_changes_nothing(store: Store, tmp_path: Path, sampler: str) -> None:
+    sweep = sweep_of({"sampler": sampler, "trials": 5, "together": 2})
+    straight = searched(Store.open(tmp_path / "other"), sweep)
+    built: list[ArtifactKey] = []
+    for _ in range(100):
+        trainer, front = Trainer(store), FrontSearch(sweep, store)
+        trainer.run(front, at_most=1)
+        built += trainer.built
+        if front.tried:
+            break
+    assert max(Counter(built).values()) == 1
+    assert front.tried == straight.tried
+
+
+def test_a_killed_front_with_unsaved_answers_tries_the_same_again(store: Store) -> None:
+    """The journal is lost, what was built is not."""
+    front = searched(store)
+    (Path(store.uri.removeprefix("file://")) / JOURNAL).unlink()
+    again, trainer = FrontSearch(sweep_of(), store), Trainer(store)
+    trainer.run(again)
+    assert trainer.built == [] and again.tried == front.tried
+
+
+def test_more_trials_go_on_from_those_there_are(store: Store) -> None:
+    first = searched(store, sweep_of({"trials": 6})).tried["faces"]
+    more = searched(store, sweep_of({"trials": 9})).tried["faces"]
+    assert [one.strength for one in more[:6]] == [one.strength for one in first] and len(more) == 9
+
+
+def test_generations_come_from_their_parents(store: Store) -> None:
+    """By chance a tenth of the strengths would lie where the whole front is."""
+    front = searched(
+        store,
+        sweep_of({"sampler": "nsga2", "trials": 40, "together": 10}),
+        accuracy=lambda d: 90.0 - 50.0 * max(0.0, abs(d.area_high - 0.5) - 0.035) - 10 * d.area_high,
+        attack=lambda d: 50.0 + 50.0 * max(0.0, abs(d.area_high - 0.5) - 0.035) - 10 * d.area_high,
+    )
+    later = [one.strength for one in front.tried["faces"][20:]]
+    assert sum(0.45 < value < 0.55 for value in later) > 0.4 * len(later)
+
+
+def test_a_diverged_training_is_the_worst_and_ends_nothing(store: Store) -> None:
+    front = searched(store, accuracy=lambda d: None if d.area_high > 0.5 else accuracy_of(d))
+    tried = front.tried["faces"]
+    diverged = [one for one in tried if one.strength > 0.5]
+    assert len(tried) == 10 and diverged and len(diverged) < 10 and front.failed == {}
+    assert {(one.accuracy, one.attack, one.on_front, one.remark) for one in diverged} == {(0.0, 100.0, False, DIVERGED)}
+    assert front_text(front).count("TrainingDiverged") == len(diverged)
+
+
+def test_where_everything_diverges_there_is_no_front(store: Store) -> None:
+    front = searched(store, accuracy=lambda d: None)
+    assert [one.on_front for one in front.tried["faces"]] == [False] * 10
+    assert "faces: 0 of 10 strengths on the front" in front_text(front)
+
+
+def test_an_attack_that_could_not_be_measured_counts_as_100_and_is_said(store: Store) -> None:
+    front = searched(store, attack=lambda d: None if d.area_high < 0.4 else attack_of(d))
+    unknown = [one for one in front.tried["faces"] if one.strength < 0.4]
+    assert unknown
+    for one in unknown:
+        assert (one.accuracy, one.attack) == (accuracy_of(remake_defense(one.choice)), 100.0)
+        assert one.remark == "attack_accuracy_at_1: too few" and not one.on_front
+    assert front_text(front).count("attack_accuracy_at_1: too few") == len(unknown)
+    known = [one for one in front.tried["faces"] if not one.remark]
+    assert all(one.on_front is not beaten(one, known) for one in known)
+
+
+TWO = [
+    {"id": "faces", "attack": "gmi"},
+    {"id": "small", "attack": "gmi", "architecture": "resnet18_tiny", "evaluator": "vgg16_tiny"},
+]
+
+
+def test_a_training_lost_for_another_reason_ends_the_search_of_its_setup_alone(store: Store) -> None:
+    sweep = sweep_of(setups=TWO)
+    small = {c.recipes.target.params["architecture"]["name"] for c in sweep.cells if c.cell.setup.id == "small"}
+    assert small == {"resnet18_tiny"}
+    asked: list[ArtifactKey] = []
+
+    def broken(recipe: Recipe) -> str:
+        if recipe.kind == "target" and recipe.params["architecture"]["name"] in small:
+            asked.append(recipe.key)
+            return "the process died: it was killed, or its machine was lost" if len(asked) == 5 else ""
+        return ""
+
+    front = searched(store, sweep, broken=broken)
+    assert front.failed == {"small": "the process died: it was killed, or its machine was lost"}
+    assert len(front.tried["faces"]) == 10 and len(front.tried["small"]) == 3  # the batch before
+    text = front_text(front)
+    assert "small: " in text and "  ended early: the process died" in text and text.count("ended early") == 1
+    assert {c.cell.setup.id for c in front.tried_sweep().cells} == {"faces", "small"}
+    trainer, again = Trainer(store), FrontSearch(sweep, store)
+    trainer.run(again)
+    assert again.failed == {} and len(again.tried["small"]) == 10
+    assert again.tried["small"][:3] == [
+        Tried(**{**vars(one), "on_front": now.on_front})
+        for one, now in zip(front.tried["small"], again.tried["small"][:3], strict=True)
+    ]
+    assert asked[4] in trainer.built, "the same strengths were to be tried again"
+
+
+def test_an_evaluator_that_diverged_says_nothing_about_a_strength(store: Store) -> None:
+    why = "evaluator:99 failed: TrainingDiverged: the loss is nan in epoch 1"
+    front = searched(store, broken=lambda recipe: why if recipe.kind == "evaluator" else "")
+    assert front.failed == {"faces": why} and front.tried["faces"] == []
+
+
+def test_what_is_still_searched_is_said(store: Store) -> None:
+    front = FrontSearch(sweep_of(), store)
+    Trainer(store).run(front, at_most=7)
+    assert "faces: still being searched" in front_text(front)
+    assert [c.cell.defense.name for c in front.tried_sweep().cells] == ["none"]
+
+
+def test_ranks_that_are_tried_twice_are_shown_once(store: Store) -> None:
+    ranges = {"ranges": {"loft": {"low": 5, "high": 8}}}
+    sweep = sweep_of({"defense": "loft", "trials": 12}, match=ranges)
+    front = searched(store, sweep, accuracy=lambda d: 60.0 + getattr(d, "rank", 9), attack=lambda d: 30.0 + d.rank)
+    ranks = [one.choice.params["rank"] for one in front.tried["faces"]]
+    assert len(ranks) == len(set(ranks)) and set(ranks) <= {5, 6, 7, 8}
+    assert all(one.on_front for one in front.tried["faces"])
+
+
+def test_with_front_keeps_the_order_and_equals() -> None:
+    points = [(80.0, 40.0), (70.0, 50.0), (80.0, 40.0), (90.0, 45.0), (90.0, 44.0), (60.0, 40.0)]
+    tried = [Tried(Choice("midre", {"area_high": i}), i, *point) for i, point in enumerate(points)]
+    assert [one.on_front for one in with_front(tried)] == [True, False, True, False, True, False]
+    assert [one.strength for one in with_front(tried)] == list(range(6))
+    assert with_front([]) == []
+
+
+def test_what_could_not_be_had_beats_nothing() -> None:
+    known = Tried(Choice("midre", {"area_high": 0.2}), 0.2, 90.0, 100.0)
+    unknown = Tried(Choice("midre", {"area_high": 0.1}), 0.1, 95.0, 100.0, "attack_accuracy_at_1: too few")
+    assert [one.on_front for one in with_front([unknown, known])] == [False, True]
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def test_a_defense_without_a_strength_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"^front\.defense: none has no strength to search$"):
+        Asked.of(sweep_of({"defense": "none"}))
+
+
+def test_an_unknown_defense_gets_the_nearest_name() -> None:
+    with pytest.raises(SpecError, match=r"^front\.defense: unknown defense 'midree'; did you mean 'midre'\?"):
+        Asked.of(sweep_of({"defense": "midree"}))
+
+
+def test_refused_on_every_setup_is_an_error_with_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
+    from midef.sweep.spec.schema import Entry
+
+    monkeypatch.setattr(Entry, "refusal", lambda entry, defense: f"not on {entry.setup.architecture.name}")
+    with pytest.raises(SpecError) as caught:
+        Asked.of(sweep_of(setups=TWO))
+    assert caught.value.problems == [
+        "front.defense: midre on faces: not on vgg16_tiny",
+        "front.defense: midre on small: not on resnet18_tiny",
+    ]
+
+
+def test_refused_on_one_setup_it_is_searched_on_the_others_and_said(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from midef.sweep.spec.schema import Entry
+
+    monkeypatch.setattr(Entry, "refusal", lambda entry, d: "not here" if entry.setup.id == "small" else "")
+    front = searched(store, sweep_of({"trials": 3}, setups=TWO))
+    assert list(front.tried) == ["faces"]
+    assert "each of 1 setups" in front.asked_text() and "  small: refused: not here" in front.asked_text()
+    assert "small: refused: not here" in front_text(front)
+
+
+def test_what_is_asked_is_said_without_a_store() -> None:
+    text = Asked.of(sweep_of(match={"ranges": {"midre": {"high": 0.6}}})).text
+    assert text.startswith(
+        "sweep curve  profile smoke: the front of midre over area_high 0.1 to 0.6 (linear), 10 stren"
+    )
+    assert "by tpe, 3 at once" in text

@@ -1,0 +1,86 @@
+"""Which cells `--only` and `retry --filter` choose, and what is said of words that choose nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from midef.core import SpecError
+from midef.sweep.planning.selection import choose_cells, choose_failed, signature
+from midef.sweep.spec.schema import Sweep
+
+
+@pytest.fixture
+def sweep(sweep_of: Callable[..., Sweep]) -> Sweep:
+    return sweep_of({"attack": ["gmi", "brep_mi"]}, defenses=["none", "midre(area_high=0.8)", "bido"], seeds=[0, 1])
+
+
+def chosen(sweep: Sweep, *only: str) -> set[tuple[str, str, int]]:
+    choose = choose_cells(sweep, only)
+    return {(c.cell.setup.attack.name, c.cell.defense.name, c.cell.seed) for c in sweep.cells if choose(c)}
+
+
+def test_nothing_given_chooses_all(sweep: Sweep) -> None:
+    assert len(chosen(sweep)) == 12
+
+
+@pytest.mark.parametrize(
+    ("only", "count"),
+    [
+        (("defense=bido",), 4),
+        (("defense=midre",), 4),
+        (("defense=midre(area_high=0.8)",), 4),
+        (("defense=bido", "defense=none"), 8),
+        (("defense=bido", "seed=1"), 2),
+        (("defense=bido", "seed=1", "attack=gmi"), 1),
+        (("attack=*mi",), 12),
+        (("setup=gmi*",), 6),
+    ],
+)
+def test_equal_keys_add_and_different_keys_narrow(sweep: Sweep, only: tuple[str, ...], count: int) -> None:
+    assert len(chosen(sweep, *only)) == count
+
+
+def test_every_wrong_word_is_named_at_once(sweep: Sweep) -> None:
+    with pytest.raises(SpecError) as caught:
+        choose_cells(sweep, ["defence=bido", "seed", "attack="])
+    assert len(caught.value.problems) == 3
+    assert "did you mean 'defense'" in str(caught.value) and "write key=value" in str(caught.value)
+
+
+def test_a_value_no_cell_has_is_an_error_with_the_nearest(sweep: Sweep) -> None:
+    with pytest.raises(SpecError, match="defense=bidoo matches no cell of sweep small; did you mean 'bido'"):
+        choose_cells(sweep, ["defense=bidoo"])
+
+
+def retried(sweep: Sweep, reasons: dict[int, str], *filters: str) -> list[int]:
+    states = {c.cell.digest: "failed" if i in reasons else "ok" for i, c in enumerate(sweep.cells)}
+    texts = {c.cell.digest: reasons[i] for i, c in enumerate(sweep.cells) if i in reasons}
+    choose = choose_failed(sweep, filters, states, texts)
+    return [i for i, c in enumerate(sweep.cells) if choose(c)]
+
+
+def test_failed_cells_are_chosen_by_cause_and_by_text(sweep: Sweep) -> None:
+    reasons = {
+        1: "target/0123456789 failed: OutOfMemoryError at x.py:3: CUDA out of memory. Tried to allocate 2 GiB",
+        2: "target/0123456789 failed: TrainingDiverged: the loss became nan",
+        5: "it made no progress for 1800 s on w1 and was ended",
+    }
+    assert retried(sweep, reasons) == [1, 2, 5]
+    assert retried(sweep, reasons, "error=oom") == [1]
+    assert retried(sweep, reasons, "error=hang", "error=diverged") == [2, 5]
+    assert retried(sweep, reasons, "error=became NAN") == [2], "text is text, whatever its case"
+    assert retried(sweep, reasons, "error=oom", "seed=0") == []
+    assert retried(sweep, reasons, "error=nothing like it") == []
+
+
+def test_reasons_of_one_cause_are_alike() -> None:
+    def oom(key: str, size: Any) -> str:
+        return f"{key} failed: OutOfMemoryError at _search.py:91: CUDA out of memory. Tried to allocate {size} MiB"
+
+    one = signature(oom("target/0123456789", 512))
+    assert one == signature(oom("target/abcdef0123", 20.5)) and "CUDA out of memory" in one
+    assert one != signature("target/0123456789 failed: TrainingDiverged: the loss became nan")
+    assert signature("cannot read /data/a/b.png") == signature("cannot read /data/c.png")
