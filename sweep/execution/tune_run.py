@@ -10,11 +10,11 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
@@ -44,6 +44,9 @@ from midef.sweep.planning.plan import (
 from midef.sweep.planning.resources import DRIVER_MEMORY, gpus_of, node_resources, trains_on_ray
 from midef.sweep.spec.profiles import Profile
 from midef.sweep.spec.schema import PlannedCell, Sweep
+
+if TYPE_CHECKING:
+    from ray.tune import PlacementGroupFactory
 
 log = logging.getLogger(__name__)
 
@@ -251,9 +254,8 @@ class _Run:
                 # are, for its own processes, would wait for ever.
                 kinds = {node.recipe.kind for node in self.plan.nodes.values()} if self.grow is None else KINDS
                 shared = any(trains_on_ray(kind, self.profile) for kind in kinds)
-                resources = tune.with_resources(run_node, lambda config: _placement(self.needs(config["kind"])))
                 tuner = tune.Tuner(
-                    resources,
+                    tune.with_resources(run_node, Placement({kind: self.needs(kind) for kind in KINDS})),
                     tune_config=tune.TuneConfig(
                         search_alg=self.searcher,
                         num_samples=len(self.plan.nodes) if self.grow is None else -1,  # the searcher says when it ends
@@ -557,10 +559,22 @@ def _largest_memory() -> float:
     return max((node["Resources"].get("memory", 0.0) for node in nodes if node["Alive"]), default=0.0)
 
 
-def _placement(wanted: dict[str, float]) -> Any:
-    from ray.tune import PlacementGroupFactory
+@dataclass(frozen=True)
+class Placement:
+    """Resources of a trial, from the kind of its node.
 
-    return PlacementGroupFactory([wanted])
+    Tune pickles this with the function of the trials and unpickles both for every node: it holds nothing but the table.
+
+    Args:
+        needs: resources by kind of node, as Ray names them.
+    """
+
+    needs: Mapping[str, Mapping[str, float]]
+
+    def __call__(self, config: Mapping[str, Any]) -> PlacementGroupFactory:
+        from ray.tune import PlacementGroupFactory
+
+        return PlacementGroupFactory([dict(self.needs[config["kind"]])])
 
 
 def _record_lost(plan: Plan, store: Store, cells: Sequence[PlannedCell], reason: str, outcome: Outcome) -> None:

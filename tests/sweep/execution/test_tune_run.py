@@ -25,11 +25,11 @@ class FakeTune:
     publish: Callable[..., None]
     fails: dict[str, str] = field(default_factory=dict)
     built: list[ArtifactKey] = field(default_factory=list)
-    resources: list[dict[str, float]] = field(default_factory=list)
+    trainable: Any = None
     interrupt_after: int = -1
     seconds: float = 0.0
 
-    def fit(self, searcher: Any, trainable: Any) -> None:
+    def fit(self, searcher: Any) -> None:
         trial = 0
         while isinstance(config := searcher.suggest(f"t{trial}"), dict):
             if len(self.built) == self.interrupt_after:
@@ -61,10 +61,10 @@ def tune(publish: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> FakeT
     class Tuner:
         def __init__(self, trainable: Any, *, tune_config: Any, run_config: Any) -> None:
             assert tune_config.reuse_actors and run_config.failure_config.max_failures == 1
-            self.trainable, self.searcher = trainable, tune_config.search_alg
+            fake.trainable, self.searcher = trainable, tune_config.search_alg
 
         def fit(self) -> None:
-            fake.fit(self.searcher, self.trainable)
+            fake.fit(self.searcher)
 
     monkeypatch.setattr(real, "Tuner", Tuner)
     monkeypatch.setattr(tune_run, "_start_ray", lambda options, with_dashboard: None)
@@ -76,6 +76,20 @@ def tune(publish: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> FakeT
 def states(plan: Plan, store: Store) -> dict[str, str]:
     known = store.results.cells()
     return {c.cell.defense.label: known.get(c.cell.digest, "missing") for c in plan.sweep.cells}
+
+
+def test_what_tune_unpickles_for_every_node_is_small(sweep_of: SweepOf, store: Store, tune: FakeTune) -> None:
+    from ray import cloudpickle
+    from ray.tune.trainable import wrap_function
+
+    plan = prepare(sweep_of(defenses=["none", "midre", "nls"], seeds=list(range(20))), store)
+    run_plan(plan, store, RunOptions())
+    trainable = wrap_function(tune.trainable)
+    assert len(plan.nodes) > 150 and len(cloudpickle.dumps(trainable)) < 6_000
+    assert {kind: trainable.default_resource_request({"kind": kind}).bundles for kind in ("split", "scores")} == {
+        "split": [{"CPU": 1.0}],
+        "scores": [{"CPU": 1.0}],
+    }
 
 
 def test_every_cell_gets_its_rows(sweep_of: SweepOf, store: Store, tune: FakeTune) -> None:
@@ -445,7 +459,7 @@ def test_a_budget_counts_what_was_handed_out_and_has_not_begun(
     plan = prepare(sweep_of(profile="mini", seeds=[0, 1, 2]), store)
     handed_out: list[str] = []
 
-    def ask_for_all(searcher: Any, trainable: Any) -> None:
+    def ask_for_all(searcher: Any) -> None:
         while isinstance(config := searcher.suggest(f"t{len(handed_out)}"), dict):
             handed_out.append(config["kind"])
 
