@@ -199,7 +199,10 @@ try:
     cluster.add_node(**small, num_gpus=1)
     findings = check_cluster(sys.argv[1], address=cluster.address, expected_nodes=2)
     print(json.dumps([asdict(f) for f in findings]))
-    other = "import sys; from midef.sweep.execution.cluster_check import check_cluster as c; c(sys.argv[1], address=sys.argv[2])"
+    other = (
+        "import sys; from midef.sweep.execution.cluster_check import check_cluster; "
+        "check_cluster(sys.argv[1], address=sys.argv[2])"
+    )
     asked = subprocess.run(
         [sys.executable, "-c", other, sys.argv[1], cluster.address],
         env={**os.environ, "RAY_AUTH_TOKEN": "b" * 64, "RAY_gcs_server_request_timeout_seconds": "3"},
