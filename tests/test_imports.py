@@ -112,9 +112,7 @@ def test_imports_point_to_the_left(path: Path) -> None:
 def test_every_package_has_its_place() -> None:
     packages = {f"midef.{path.parent.name}" for path in (ROOT / "midef").glob("*/__init__.py")}
     rooms = {f"midef.sweep.{path.parent.name}" for path in (ROOT / "sweep").glob("*/__init__.py")}
-    assert packages | rooms == {name for name, layer in LAYERS.items() if 0 < layer < 15} | {
-        "midef.dashboards"
-    }
+    assert packages | rooms == {name for name, layer in LAYERS.items() if 0 < layer < 15} | {"midef.dashboards"}
 
 
 def runtime_imports(tree: ast.AST) -> Iterator[str]:
