@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs, Recipe
 
-ATTACKS: Registry[Attack] = Registry("attack", "midef.attacks")
+ATTACKS: Registry[Attack] = Registry("attack", "midef.attacks", beside=("target_handle",))
 
 
 @dataclass(frozen=True)

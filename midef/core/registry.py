@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
 from importlib import import_module
@@ -31,14 +31,19 @@ _CALL = re.compile(r"^(?P<name>[\w-]+)(?::(?P<preset>[\w.-]+))?(?:\((?P<args>.*)
 
 
 class Registry(Generic[T]):
-    """The components of one kind, found by searching the package's folder.
+    """The components of one kind, found by searching the package's folder; sub-folders and files
+    whose name starts with an underscore hold what several share.
 
-    A file whose name starts with an underscore is plumbing and is not searched.
+    Args:
+        kind: what one is called in messages.
+        package: where they lie, one per file.
+        beside: modules of that folder that hold no component and are costly to import.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str, *, beside: Collection[str] = ()) -> None:
         self.kind = kind
         self.package = package
+        self.beside = beside
         self._classes: dict[str, type[T]] = {}
         self._searched = False
 
@@ -63,7 +68,7 @@ class Registry(Generic[T]):
         self._searched = True
         package = import_module(self.package)
         for module in iter_modules(package.__path__):
-            if not module.name.startswith("_") and not module.ispkg:
+            if not (module.ispkg or module.name.startswith("_") or module.name in self.beside):
                 import_module(f"{self.package}.{module.name}")
 
     def names(self) -> list[str]:

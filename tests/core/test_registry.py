@@ -168,7 +168,8 @@ def test_two_components_cannot_share_a_name() -> None:
 
 
 def test_plain_files_are_found_and_plumbing_is_not(package: Path) -> None:
-    found: Registry[Tool] = Registry("tool", PACKAGE)
+    found: Registry[Tool] = Registry("tool", PACKAGE, beside=("bench",))
+    (package / "bench.py").write_text("import builtins; builtins.searched_by_test.append('bench')")
     (package / "planes.py").write_text("import builtins; builtins.searched_by_test.append('planes')")
     (package / "_base.py").write_text("import builtins; builtins.searched_by_test.append('_base')")
     (package / "inner").mkdir()

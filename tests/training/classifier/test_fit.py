@@ -20,7 +20,7 @@ from midef.defenses.stack import choose_defense, remake_defense
 from midef.nn.network import Forward, TargetModel
 from midef.training import TrainingRecipe
 from midef.training.checkpoint import Checkpointer
-from midef.training.classifier import fit
+from midef.training.classifier import fit as training
 from midef.training.classifier.fit import FitReport, TrainingDiverged, _augment, _batches, accuracy
 
 Fit = Callable[..., tuple[TargetModel, FitReport]]
@@ -58,14 +58,14 @@ def test_gradients_are_clipped_after_backward_and_before_the_step(fit: Fit, netw
 
 def test_the_optimizer_follows_the_schedule(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     rates: list[float] = []
-    make = fit._optimizer
+    make = training._optimizer
 
     def spied(parameters: Any, recipe: TrainingRecipe) -> torch.optim.Optimizer:
         optimizer = make(parameters, recipe)
         optimizer.register_step_pre_hook(lambda o, *_: rates.append(o.param_groups[0]["lr"]))
         return optimizer
 
-    monkeypatch.setattr(fit, "_optimizer", spied)
+    monkeypatch.setattr(training, "_optimizer", spied)
     fit(epochs=2, batch_size=16, schedule="multistep", milestones=(0.5, 0.75), gamma=0.1, learning_rate=0.02)
     assert rates == pytest.approx([0.02] * 4 + [0.002] * 2 + [0.0002] * 2)
 
@@ -115,7 +115,7 @@ def test_the_kept_epoch(
     checkpoint: str, judged: list[float], kept: int, fit: Fit, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, answers, seen = network(0), iter(judged), []
-    monkeypatch.setattr(fit, "accuracy", lambda *_, **__: next(answers))
+    monkeypatch.setattr(training, "accuracy", lambda *_, **__: next(answers))
     _, done = fit(model, epochs=3, checkpoint=checkpoint, report=lambda _: seen.append(weights_of(model)))
     assert done.kept_epoch == kept and done.select_accuracy == judged
     assert same(weights_of(model), seen[kept])
@@ -126,13 +126,13 @@ def test_a_checkpoint_is_picked_by_the_select_split_only(
     fit: Fit, faces: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged: list[Images] = []
-    measure = fit.accuracy
+    measure = training.accuracy
 
     def spied(model: TargetModel, part: Images, **rest: Any) -> float:
         judged.append(part)
         return measure(model, part, **rest)
 
-    monkeypatch.setattr(fit, "accuracy", spied)
+    monkeypatch.setattr(training, "accuracy", spied)
     poison = Images(torch.zeros_like(faces.report.images), torch.full_like(faces.report.labels, 10**6))
     model, done = fit(splits=replace(faces, report=poison), checkpoint="best_select", epochs=4)
     assert len(judged) == 4 and all(part is faces.select for part in judged)
@@ -213,7 +213,7 @@ def kill_after(epoch: int) -> Callable[[dict[str, Any]], None]:
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoints after every epoch, not once a minute."""
-    monkeypatch.setattr(fit, "Checkpointer", partial(Checkpointer, every_s=0.0))
+    monkeypatch.setattr(training, "Checkpointer", partial(Checkpointer, every_s=0.0))
 
 
 @pytest.mark.usefixtures("eager")

@@ -22,6 +22,7 @@ from midef.models import ARCHITECTURES
 from midef.nn.network import Forward, TargetModel
 from midef.training import TrainingRecipe
 from midef.training.checkpoint import Checkpointer
+from midef.training.classifier import fit as training
 from midef.training.classifier.fit import fit_classifier, loss_of
 from midef.training.data_parallel import World
 
@@ -129,7 +130,7 @@ def test_the_loss_is_the_weighted_sum_of_both_parts(fit: Fit, network: Callable[
 def test_state_survives_a_kill(
     fit: Fit, network: Callable[[int], TargetModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit, "Checkpointer", partial(Checkpointer, every_s=0.0))
+    monkeypatch.setattr(training, "Checkpointer", partial(Checkpointer, every_s=0.0))
 
     class Killed(Exception):
         pass
