@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from midef.attacks.access import AccessLevel
+from midef.core.errors import SpecError
 from midef.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -16,6 +17,40 @@ if TYPE_CHECKING:
     from midef.core.recipe import Inputs, Recipe
 
 ATTACKS: Registry[Attack] = Registry("attack", "midef.attacks", beside=("target_handle",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallBudget:
+    """How much work one attack does in a small profile. Attacks and priors turn it into their parameters by `small`.
+
+    Args:
+        search: steps of a latent search, or rounds that ask the target about as often.
+        steps: training steps of a generator that depends on the target.
+        epochs: passes over the public images of a network that learns to invert answers.
+        inverter_width: channels of such a network.
+        latent_dim: of every generator.
+        public_steps: training steps of a generator that never asks the target.
+        width: channels of generators and their critics.
+        batch_size: images in a training step of a generator.
+    """
+
+    search: int
+    steps: int
+    epochs: int
+    inverter_width: int
+    latent_dim: int
+    public_steps: int = 3000
+    width: int = 16
+    batch_size: int = 32
+
+
+def no_small_budget(cls: type, kind: str) -> SpecError:
+    """The refusal of a small profile for a component that does not say what it runs with there."""
+    name = getattr(cls, "registered_name", cls.__name__)
+    return SpecError(
+        f"{kind} {name!r} does not say what it runs with in a small profile, and would run at its paper's budget; "
+        f"give {cls.__name__} a classmethod `small`, or choose a preset or profile: paper"
+    )
 
 
 @dataclass(frozen=True)
@@ -61,6 +96,15 @@ class Attack:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     access: ClassVar[AccessLevel]
     needs_observed_scores: ClassVar[bool] = False
+
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        """Parameters in a small profile, below what the user writes; {} where it costs nothing to run.
+
+        Raises:
+            SpecError: unless a subclass says it.
+        """
+        raise no_small_budget(cls, "attack")
 
     def problems(self, resolution_px: int) -> list[str]:
         """Why it cannot work at this resolution; each a sentence with what to do."""

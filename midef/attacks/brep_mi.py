@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
-from midef.attacks.base import ATTACKS, Attack, Reconstructions, Task
+from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
@@ -74,6 +74,11 @@ class BrepMi(Attack):
     redraws: int = 50
     targets: Literal["given", "first_seen"] = "given"
     prior: WganGp = field(default_factory=WganGp, metadata={"shown": False})
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {"patience": 20, "pool_batches": 100, "prior": WganGp.small(budget)}
 
     def __post_init__(self) -> None:
         if min(self.patience, self.sphere_points, self.pool_batches, self.redraws) < 1:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
-from midef.attacks.base import ATTACKS, Attack, Reconstructions, Task
+from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
 from midef.attacks.priors.diffusion import Diffusion
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
@@ -48,6 +48,11 @@ class DiffusionInverter(Attack):
 
     guidance: float = 0.5
     prior: Diffusion = field(default_factory=Diffusion, metadata={"shown": False})
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {"prior": Diffusion.small(budget)}
 
     def __post_init__(self) -> None:
         if self.guidance < 0:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
-from midef.attacks.base import ATTACKS
+from midef.attacks.base import ATTACKS, SmallBudget
 from midef.attacks.latent_search.template import LatentSearch, Networks
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import F, torch
@@ -58,6 +58,11 @@ class Gmi(LatentSearch):
         super().__post_init__()
         if self.batch_equivalent < 1 or self.clamp <= 0:
             raise ValueError(f"needs batch_equivalent >= 1 and clamp > 0, got {self.batch_equivalent}, {self.clamp}")
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {"iterations": budget.search, "prior": WganGp.small(budget)}
 
     @property
     @override

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
-from midef.attacks.base import ATTACKS, Attack, Reconstructions, Task
+from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
 from midef.attacks.priors.tcnn import Tcnn
 from midef.core.lazy import torch
 
@@ -37,6 +37,11 @@ class InversionModel(Attack):
     needs_observed_scores: ClassVar[bool] = True
 
     prior: Tcnn = field(default_factory=Tcnn, metadata={"shown": False})
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {"prior": Tcnn.small(budget)}
 
     @override
     def problems(self, resolution_px: int) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
-from midef.attacks.base import ATTACKS
+from midef.attacks.base import ATTACKS, SmallBudget
 from midef.attacks.latent_search.template import LatentSearch, Networks, Rows
 from midef.attacks.priors.kedmi_gan import KedmiGan
 from midef.core.lazy import F, torch
@@ -70,6 +70,11 @@ class Kedmi(LatentSearch):
             raise ValueError(
                 f"needs learning_rate > 0 and identity_weight >= 0, got {self.learning_rate}, {self.identity_weight}"
             )
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {"iterations": budget.search, "prior": KedmiGan.small(budget)}
 
     @property
     @override

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
-from midef.attacks.base import ATTACKS
+from midef.attacks.base import ATTACKS, SmallBudget
 from midef.attacks.latent_search.conditional import ConditionalSearch
 from midef.attacks.latent_search.template import Networks
 from midef.attacks.priors.lokt_surrogates import LoktSurrogates
@@ -43,6 +43,11 @@ class Lokt(ConditionalSearch):
 
     surrogate: Literal["ensemble", "discriminator"] = "ensemble"
     surrogates: LoktSurrogates = field(default_factory=LoktSurrogates, metadata={"shown": False})
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {"iterations": budget.search, "surrogates": LoktSurrogates.small(budget)}
 
     @property
     @override

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
-from midef.attacks.base import ATTACKS, Attack, Reconstructions, Task
+from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
 
@@ -61,6 +61,11 @@ class MiFace(Attack):
     learning_rate: float = 0.1
     start_noise: float = 0.01
     compat: Literal["paper", "art"] = "paper"
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {"iterations": 2 * budget.search}
 
     def __post_init__(self) -> None:
         if min(self.iterations, self.window) < 1 or self.learning_rate <= 0:

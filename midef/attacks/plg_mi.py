@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
-from midef.attacks.base import ATTACKS
+from midef.attacks.base import ATTACKS, SmallBudget
 from midef.attacks.latent_search.conditional import ConditionalSearch
 from midef.attacks.latent_search.template import Networks, Rows
 from midef.attacks.priors.plg_gan import PlgGan
@@ -39,6 +39,11 @@ class PlgMi(ConditionalSearch):
     }
 
     prior: PlgGan = field(default_factory=PlgGan, metadata={"shown": False})
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {"iterations": budget.search, "prior": PlgGan.small(budget)}
 
     @property
     @override

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
-from midef.attacks.base import ATTACKS, Attack, Reconstructions, Task
+from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
@@ -71,6 +71,19 @@ class RlbMi(Attack):
     margin_weight: float = 8.0
     noise: Literal["shared_scalar", "per_dim"] = "shared_scalar"
     prior: WganGp = field(default_factory=WganGp, metadata={"shown": False})
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {  # with so few episodes agents must explore every dimension for itself, and learn ten times as fast
+            "episodes": 2 * budget.search,
+            "batch_size": 64,
+            "hidden": 64,
+            "start_after": 64,
+            "learning_rate": 5e-3,
+            "noise": "per_dim",
+            "prior": WganGp.small(budget),
+        }
 
     def __post_init__(self) -> None:
         if min(self.episodes, self.batch_size, self.replay, self.start_after, self.hidden) < 1:

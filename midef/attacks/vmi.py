@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
-from midef.attacks.base import ATTACKS
+from midef.attacks.base import ATTACKS, SmallBudget
 from midef.attacks.latent_search.template import LatentSearch, Networks, Rows
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.attacks.priors.wgan_gp import WganGp
@@ -76,6 +76,18 @@ class Vmi(LatentSearch):
         if self.family == "flow" and self.prior.latent_dim <= 2 ** (self.levels - 1):
             needed = f"more than {2 ** (self.levels - 1)} latent dimensions for {self.levels} levels"
             raise ValueError(f"a flow needs {needed}, the prior has {self.prior.latent_dim}; lower levels")
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {
+            "iterations": budget.search // 2,
+            "batch": 8,
+            "learning_rate": 1e-3,
+            "levels": 2,
+            "flow_steps": 4,
+            "prior": WganGp.small(budget),
+        }
 
     @property
     @override

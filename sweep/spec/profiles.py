@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from midef.attacks import SmallBudget
 from midef.core.errors import SpecError, did_you_mean
 
 
@@ -13,11 +14,18 @@ from midef.core.errors import SpecError, did_you_mean
 class Profile:
     """A budget. Everything a sweep leaves open is taken from here.
 
-    training, evaluator_training: fields of `TrainingRecipe`; attacks: parameters by attack name; protocol: fields of
-    `Protocol`; train_workers: 0 trains targets and evaluators in the node's process, 1 or more through Ray Train;
-    by kind where it is a mapping; cpus: per node; gpus: share of a GPU per node, by kind, where the cluster has GPUs;
-    about: shown by `midef list`. stand_ins: role (architecture, evaluator, private, public, weights, defense) -> name
-    in a published matrix -> what this profile puts in its place; none where it takes the published ones.
+    Args:
+        about: shown by `midef list`.
+        training: fields of `TrainingRecipe`, of targets.
+        evaluator_training: the same, of evaluators.
+        protocol: fields of `Protocol`.
+        train_workers: 0 trains targets and evaluators in the node's process, 1 or more through Ray Train; by kind where
+            it is a mapping.
+        cpus: per node.
+        gpus: share of a GPU per node, by kind, where the cluster has GPUs.
+        stand_ins: role (architecture, evaluator, private, public, weights, defense) -> name in a published matrix ->
+            what this profile puts in its place; none where it takes the published ones.
+        small: what attacks make their parameters of, see `Attack.small`; None leaves them at their papers' budgets.
     """
 
     name: str
@@ -27,7 +35,6 @@ class Profile:
     evaluator: str
     training: dict[str, Any]
     evaluator_training: dict[str, Any]
-    attacks: dict[str, dict[str, Any]]
     protocol: dict[str, Any]
     private: dict[str, Any] = field(default_factory=dict)
     public: dict[str, Any] = field(default_factory=dict)
@@ -35,6 +42,7 @@ class Profile:
     cpus: int = 1
     gpus: dict[str, float] = field(default_factory=dict)
     stand_ins: dict[str, dict[str, Any]] = field(default_factory=dict)
+    small: SmallBudget | None = None
 
     def workers_for(self, kind: str) -> int:
         """Processes that train a target or an evaluator together under Ray Train; 0 trains in the node's own."""
@@ -51,59 +59,6 @@ _SMALL_TRAINING = {
     "warmup": 0.1,
     "flip": 0.5,
 }
-# The Wasserstein objective needs tens of thousands of steps; a small budget draws usable faces with the other one only.
-_SMALL_PRIOR = {
-    "latent_dim": 64,
-    "width": 16,
-    "steps": 3000,
-    "batch_size": 32,
-    "learning_rate": 1e-3,
-    "critic_steps": 1,
-    "objective": "non_saturating",
-}
-
-# Priors of the other attacks, about as much work: per target minutes of one core at 64 px, seconds at 32 px.
-# Fewer steps need larger betas, so that the last one still ends in noise.
-_TINY_DIFFUSION = {"width": 16, "noise_steps": 50, "beta_last": 0.16, "batch_size": 64, "learning_rate": 2e-3}
-_TINY_STUDENTS = {"family": "cnn_tiny", "weights": "none", "batch_size": 64, "learning_rate": 0.1}
-
-
-def _small_attacks(latent_dim: int, *, steps: int, search: int) -> dict[str, dict[str, Any]]:
-    """Parameters by attack name. steps: of each generator that depends on the target; search: of each latent search."""
-    prior = {**_SMALL_PRIOR, "latent_dim": latent_dim}
-    kedmi = {"latent_dim": latent_dim, "width": 16, "steps": steps, "batch_size": 32, "learning_rate": 1e-3}
-    conditional = {"latent_dim": latent_dim, "width": 8, "batch_size": 32, "learning_rate": 5e-4}
-    students = {**_TINY_STUDENTS, "epochs": 3}
-    surrogates = {
-        **_TINY_STUDENTS,
-        "latents_per_class": 50,
-        "steps": steps // 2,
-        "gan": {**conditional, "iterations": steps, "warm_up": steps // 10, "discriminator_steps": 1},
-    }
-    return {
-        "gmi": {"iterations": search, "prior": prior},
-        "kedmi": {"iterations": search, "prior": {**kedmi, "discriminator_steps": 1}},
-        "lomma_gmi": {"iterations": search, "prior": prior, "students": students},
-        "lomma_kedmi": {"iterations": search, "prior": {**kedmi, "discriminator_steps": 1}, "students": students},
-        "plg_mi": {"iterations": search, "prior": {**conditional, "steps": steps, "critic_steps": 1}},
-        "vmi": {
-            "iterations": search // 2,
-            "batch": 8,
-            "learning_rate": 1e-3,
-            "levels": 2,
-            "flow_steps": 4,
-            "prior": prior,
-        },
-        "brep_mi": {"patience": 20, "pool_batches": 100, "prior": prior},
-        # with so few episodes agents must explore every dimension for itself, and learn ten times as fast
-        "rlb_mi": {
-            **{"episodes": 2 * search, "batch_size": 64, "hidden": 64, "start_after": 64, "learning_rate": 5e-3},
-            **{"noise": "per_dim", "prior": prior},
-        },
-        "lokt": {"iterations": search, "surrogates": surrogates},
-        "mi_face": {"iterations": 2 * search},
-    }
-
 
 _PUBLIC = {
     "name": "synthetic_faces",
@@ -152,11 +107,7 @@ SMOKE = Profile(
     evaluator="resnet18_tiny",
     training={**_SMALL_TRAINING, "epochs": 12},
     evaluator_training={**_SMALL_TRAINING, "epochs": 10, "jitter_px": 2},
-    attacks={
-        **_small_attacks(64, steps=1000, search=100),
-        "inversion_model": {"prior": {"width": 16, "epochs": 5}},
-        "diffusion_inverter": {"prior": {**_TINY_DIFFUSION, "epochs": 2}},
-    },
+    small=SmallBudget(latent_dim=64, steps=1000, search=100, epochs=5, inverter_width=16),
     protocol={"identities": 120, "images_per_identity": 1, "evaluator_resolution_px": 32},
     private={"name": "synthetic_faces", "identities": 120, "difficulty": 0.2},
     public={**_PUBLIC, "identities": 600},
@@ -178,11 +129,7 @@ MINI = Profile(
     evaluator="resnet18_tiny",
     training={**_SMALL_TRAINING, "epochs": 12},
     evaluator_training={**_SMALL_TRAINING, "epochs": 12, "jitter_px": 2},
-    attacks={
-        **_small_attacks(64, steps=600, search=100),
-        "inversion_model": {"prior": {"width": 16, "epochs": 5}},
-        "diffusion_inverter": {"prior": {**_TINY_DIFFUSION, "epochs": 2}},
-    },
+    small=SmallBudget(latent_dim=64, steps=600, search=100, epochs=5, inverter_width=16),
     protocol={"identities": 40, "images_per_identity": 2, "evaluator_resolution_px": 32},
     private=_MINI_PRIVATE,
     public=_MINI_PUBLIC,
@@ -198,11 +145,7 @@ SMALL = Profile(
     evaluator="resnet18_tiny",
     training={**_SMALL_TRAINING, "epochs": 30},
     evaluator_training={**_SMALL_TRAINING, "epochs": 30, "jitter_px": 3},
-    attacks={
-        **_small_attacks(100, steps=1500, search=200),
-        "inversion_model": {"prior": {"width": 32, "epochs": 20}},
-        "diffusion_inverter": {"prior": {**_TINY_DIFFUSION, "epochs": 3}},
-    },
+    small=SmallBudget(latent_dim=100, steps=1500, search=200, epochs=20, inverter_width=32),
     protocol={"identities": 60, "images_per_identity": 5, "evaluator_resolution_px": 64},
     private={"name": "synthetic_faces", "identities": 200, "difficulty": 0.2},
     public={**_PUBLIC, "identities": 800},
@@ -222,7 +165,6 @@ PAPER = Profile(
     evaluator="facenet112",
     training={},
     evaluator_training={"learning_rate": 0.01, "epochs": 30},
-    attacks={},
     protocol={"identities": 300, "images_per_identity": 5, "evaluator_resolution_px": 112},
     train_workers=1,
     gpus={

@@ -692,7 +692,7 @@ def _attack(wanted: Wanted, profile: Profile, place: str, problems: _Problems) -
     try:
         name, preset, params = ATTACKS.parse(wanted)
         label = ATTACKS.choose({"name": name, **({"preset": preset} if preset else {}), **params}).label
-        budget = {} if preset else profile.attacks.get(name, {})
+        budget = {} if preset or profile.small is None else ATTACKS.get(name).small(profile.small)
         both = merged(budget, params)
         chosen = ATTACKS.choose({"name": name, **({"preset": preset} if preset else {}), **both})
         return Choice(chosen.name, chosen.params, chosen.version, label)

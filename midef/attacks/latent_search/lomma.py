@@ -15,6 +15,7 @@ from midef.core.lazy import F
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from midef.attacks.base import SmallBudget
     from midef.attacks.priors import Prior
     from midef.attacks.target_handle import TargetHandle
     from midef.nn.network import Forward
@@ -53,6 +54,11 @@ class Lomma(LatentSearch):
         super().__post_init__()
         if self.feature_weight < 0:
             raise ValueError(f"needs feature_weight >= 0, got {self.feature_weight}")
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {**super().small(budget), "students": Students.small(budget)}
 
     @property
     def identity_scale(self) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from midef.attacks.access import AccessLevel
+from midef.attacks.base import SmallBudget, no_small_budget
 from midef.core.recipe import Inputs, Recipe
 from midef.core.registry import Registry
 
@@ -34,6 +35,15 @@ class Prior:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     kind: ClassVar[str] = "prior"
     asks: ClassVar[AccessLevel | None] = None
+
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        """Parameters in a small profile. Attacks hand them on in their own `small`.
+
+        Raises:
+            SpecError: unless a subclass says it.
+        """
+        raise no_small_budget(cls, "prior")
 
     def requires(self, *, public: Recipe, target: Recipe) -> Mapping[str, Recipe]:
         """Other priors it starts from, by role."""

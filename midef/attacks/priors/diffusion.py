@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +16,7 @@ from midef.core.seeds import derive_seed
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs
     from midef.datasets import Splits
@@ -51,6 +52,18 @@ class Diffusion(Inverter):
     epochs: int = 20
     batch_size: int = 256
     learning_rate: float = 1e-4
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {  # fewer steps need larger betas, so that the last one still ends in noise
+            "width": max(8, budget.width),
+            "noise_steps": 50,
+            "beta_last": 0.16,
+            "epochs": max(2, 3 * budget.epochs // 20),
+            "batch_size": 2 * budget.batch_size,
+            "learning_rate": 2e-3,
+        }
 
     @override
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ from midef.core.seeds import derive_seed
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs
     from midef.datasets import Splits
@@ -61,6 +62,18 @@ class KedmiGan(Prior):
     entropy_weight: float = 1e-4
     label_mode: Literal["eval", "train"] = "eval"
     seed: int = 0
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {
+            "latent_dim": budget.latent_dim,
+            "width": budget.width,
+            "steps": budget.steps,
+            "batch_size": budget.batch_size,
+            "learning_rate": 1e-3,
+            "discriminator_steps": 1,
+        }
 
     def __post_init__(self) -> None:
         for name in ("latent_dim", "width", "steps", "batch_size", "discriminator_steps"):

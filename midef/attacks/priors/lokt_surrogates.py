@@ -18,6 +18,7 @@ from midef.core.seeds import derive_seed
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
+    from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs, Recipe
     from midef.datasets import Splits
@@ -64,6 +65,19 @@ class LoktSurrogates(Prior):
     jitter_p: float = 0.5
     seed: int = 0
     gan: TAcgan = field(default_factory=TAcgan, metadata={"shown": False})
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {
+            "family": "cnn_tiny",
+            "weights": "none",
+            "latents_per_class": 50,
+            "steps": budget.steps // 2,
+            "batch_size": 2 * budget.batch_size,
+            "learning_rate": 0.1,
+            "gan": TAcgan.small(budget),
+        }
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= 3:

@@ -16,6 +16,7 @@ from midef.core.seeds import derive_seed
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
+    from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs
     from midef.datasets import Splits
@@ -55,6 +56,18 @@ class PlgGan(Prior):
     alpha: float = 0.2
     range: Literal["clamp", "raw"] = "clamp"
     seed: int = 0
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {
+            "latent_dim": budget.latent_dim,
+            "width": budget.width // 2,
+            "steps": budget.steps,
+            "batch_size": budget.batch_size,
+            "learning_rate": 5e-4,
+            "critic_steps": 1,
+        }
 
     def __post_init__(self) -> None:
         for name in ("latent_dim", "width", "steps", "critic_steps", "top"):

@@ -16,6 +16,7 @@ from midef.core.seeds import derive_seed
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs
     from midef.datasets import Splits
@@ -98,6 +99,17 @@ class Students(Prior):
     weight_decay: float = 1e-4
     statistics_images: int = 5050
     seed: int = 0
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {
+            "family": "cnn_tiny",
+            "weights": "none",
+            "epochs": 3,
+            "batch_size": 2 * budget.batch_size,
+            "learning_rate": 0.1,
+        }
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= 3:

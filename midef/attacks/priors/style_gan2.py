@@ -14,6 +14,7 @@ from midef.core.seeds import derive_seed
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
+    from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs
     from midef.datasets import Splits
@@ -50,6 +51,17 @@ class StyleGan2(Prior):
     ada_images: int = 500_000
     ema_images: int = 20_000
     seed: int = 0
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {
+            "latent_dim": budget.latent_dim,
+            "channel_base": 64 * budget.width,
+            "channel_max": 2 * budget.width,
+            "steps": budget.public_steps,
+            "batch_size": budget.batch_size,
+        }
 
     def __post_init__(self) -> None:
         counts = ("latent_dim", "mapping_layers", "channel_base", "channel_max", "steps", "batch_size")

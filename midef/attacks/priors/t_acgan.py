@@ -15,6 +15,7 @@ from midef.core.seeds import derive_seed
 if TYPE_CHECKING:
     from torch import nn
 
+    from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs
     from midef.datasets import Splits
@@ -61,6 +62,19 @@ class TAcgan(Prior):
     class_weight: float = 1.5
     sn_freeze_after_eval: bool = False
     seed: int = 0
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {
+            "latent_dim": budget.latent_dim,
+            "width": budget.width // 2,
+            "iterations": budget.steps,
+            "warm_up": budget.steps // 10,
+            "batch_size": budget.batch_size,
+            "learning_rate": 5e-4,
+            "discriminator_steps": 1,
+        }
 
     def __post_init__(self) -> None:
         for name in ("latent_dim", "width", "iterations", "discriminator_steps"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -16,6 +16,7 @@ from midef.core.seeds import derive_seed
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs
     from midef.datasets import Splits
@@ -47,6 +48,11 @@ class Tcnn(Inverter):
     learning_rate: float = 2e-4
     top: int | None = None
     checkpoint: Literal["last", "best_held_out"] = "last"
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {"width": budget.inverter_width, "epochs": budget.epochs}
 
     @override
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from midef.core.seeds import derive_seed
 if TYPE_CHECKING:
     from torch import nn
 
+    from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs
     from midef.datasets import Splits
@@ -44,6 +45,19 @@ class WganGp(Prior):
     penalty: float = 10.0
     objective: Literal["wasserstein", "non_saturating"] = "wasserstein"
     seed: int = 0
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {  # the Wasserstein objective needs tens of thousands of steps before it draws usable faces
+            "latent_dim": budget.latent_dim,
+            "width": budget.width,
+            "steps": budget.public_steps,
+            "batch_size": budget.batch_size,
+            "learning_rate": 1e-3,
+            "critic_steps": 1,
+            "objective": "non_saturating",
+        }
 
     def __post_init__(self) -> None:
         for name in ("latent_dim", "width", "steps", "batch_size", "critic_steps"):

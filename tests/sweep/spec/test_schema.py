@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from midef.attacks import ATTACKS
 from midef.core import PreflightError, SpecError
 from midef.sweep.catalogue import named_sweeps, read_spec
 from midef.sweep.spec import profiles
@@ -379,12 +380,16 @@ def test_paths_are_relative_to_the_file(
 # --- the profile's budget ---------------------------------------------------------------------------------------------
 
 
+assert SMOKE.small is not None
+BUDGET = ATTACKS.get("gmi").small(SMOKE.small)
+
+
 def params_of(sweep: Sweep) -> dict[str, Any]:
     return dict(sweep.cells[0].cell.setup.attack.params)
 
 
 def test_the_profile_fills_in_what_is_left_open(sweep_of: Callable[..., Sweep]) -> None:
-    params, budget = params_of(sweep_of()), SMOKE.attacks["gmi"]
+    params, budget = params_of(sweep_of()), BUDGET
     assert params["iterations"] == budget["iterations"] != params_of(sweep_of({"attack": "gmi:orig"}))["iterations"]
     assert {k: params["prior"][k] for k in budget["prior"]} == budget["prior"]
     setup = sweep_of({"private": None, "public": None, "protocol": {"identities": 7}}).cells[0].cell.setup
@@ -397,7 +402,7 @@ def test_the_profile_fills_in_what_is_left_open(sweep_of: Callable[..., Sweep]) 
 
 def test_what_the_user_writes_wins_also_inside_the_prior(sweep_of: Callable[..., Sweep]) -> None:
     params = params_of(sweep_of({"attack": {"name": "gmi", "iterations": 3, "prior": {"steps": 4}}}))
-    budget = SMOKE.attacks["gmi"]["prior"]
+    budget = BUDGET["prior"]
     assert params["iterations"] == 3 and params["prior"]["steps"] == 4
     assert params["prior"]["width"] == budget["width"] and params["prior"]["latent_dim"] == budget["latent_dim"]
 
@@ -405,7 +410,7 @@ def test_what_the_user_writes_wins_also_inside_the_prior(sweep_of: Callable[...,
 def test_a_preset_is_taken_whole_without_the_profile_s_budget(sweep_of: Callable[..., Sweep]) -> None:
     params = params_of(sweep_of({"attack": "gmi:orig"}))
     assert params["iterations"] == 1500
-    assert params["prior"]["steps"] != SMOKE.attacks["gmi"]["prior"]["steps"]
+    assert params["prior"]["steps"] != BUDGET["prior"]["steps"]
 
 
 def test_training_overrides_the_profile_field_by_field(sweep_of: Callable[..., Sweep]) -> None:
