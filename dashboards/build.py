@@ -18,18 +18,11 @@ from midef.core.match import MatchReport
 from midef.dashboards.figures.matching import page_data
 from midef.dashboards.figures.trade_off import assign_colours, draw, is_unmatched, label
 from midef.dashboards.reconstructions import Fetch, Grid, is_generated, write_grid
-from midef.results.summary import (
-    ACCURACIES,
-    Estimate,
-    Published,
-    SetupKey,
-    SummaryRow,
-    Table,
-    by_setup,
-    published_of,
-    setup_table,
-    summarise,
-)
+from midef.results.columns import MetricColumn
+from midef.results.compare import NATURAL
+from midef.results.published import Published, published_of
+from midef.results.summary import SetupKey, SummaryRow, by_setup, is_matched_setup, summarise
+from midef.results.table import Table, setup_table
 
 PAGE = Path(__file__).parent / "page"
 FINAL_PROFILE = "paper"
@@ -228,8 +221,8 @@ def _setup(
         "legend": table.interval_legend,
         "stamp": stamp,
         "published": bool(theirs),
-        "matched": any(row.match_target is not None for row in group),
-        "columns": [{"key": key, "header": header} for key, header in table.columns],
+        "matched": is_matched_setup(group),
+        "columns": [{"key": column.key, "header": column.header} for column in table.columns],
         "rows": [
             {
                 "defense": row.defense,
@@ -280,27 +273,11 @@ def _stand_in_pairs(stand_ins: str) -> list[tuple[str, str]]:
 
 def _details(row: SummaryRow, published: Published | None = None) -> list[tuple[str, str]]:
     """Every number of a row with what it is, for the overlay."""
-    names = dict(zip(ACCURACIES, ("test accuracy", "attack accuracy@1", "attack accuracy@5"), strict=True))
     lines: list[tuple[str, str]] = []
-    for metric, name in names.items():
-        estimate: Estimate = getattr(row, metric)
-        if estimate.mean is None:
-            continue
-        lines.append((name, f"{estimate.mean:.2f} %"))
-        for span in (estimate.within_run, estimate.over_seeds):
-            if span:
-                lines.append(("", f"[{span.low:.1f}, {span.high:.1f}] {span.kind}"))
-        if estimate.seeds > 1:
-            lines.append(("", "seeds " + ", ".join(f"{seed}: {value:.1f}" for seed, value in estimate.by_seed)))
-    lines += _match_details(row)
-    for name, estimate, unit in (
-        ("KNN distance", row.knn_distance, ""),
-        ("queries", row.queries, ""),
-        ("cost", row.wall_s, " s"),
-    ):
-        if estimate.mean is not None:
-            write = ",.4g" if estimate.mean < 1000 else ",.0f"
-            lines.append((name, f"{estimate.mean:{write}}{unit}"))
+    for column in row.columns:
+        lines += _metric_details(row, column)
+        if column.metric == NATURAL:
+            lines += _match_details(row)
     trade_off = row.trade_off
     lines.append(("Delta", "reference" if row.is_undefended else f"{trade_off.text} {trade_off.changes}".strip()))
     if trade_off.utility_drop is not None and trade_off.attack_drop is not None:
@@ -325,6 +302,25 @@ def _details(row: SummaryRow, published: Published | None = None) -> list[tuple[
         lines += [("also published", text) for text in published.others]
     lines.append(("runs", f"{row.ok} ok, {row.failed} failed, {row.refused} refused, {row.missing} missing"))
     return lines
+
+
+def _metric_details(row: SummaryRow, column: MetricColumn) -> list[tuple[str, str]]:
+    estimate = row.estimate(column.metric)
+    mean = estimate.mean
+    if mean is None:
+        return []
+    if not column.is_percent:
+        return [(column.name, f"{mean:{',.4g' if mean < 1000 else ',.0f'}} {column.unit}")]
+    spans = [span for span in (estimate.within_run, estimate.over_seeds) if span]
+    return [
+        (column.name, f"{mean:.2f} %"),
+        *(("", f"[{span.low:.1f}, {span.high:.1f}] {span.kind}") for span in spans),
+        *(
+            [("", "seeds " + ", ".join(f"{s}: {value:.1f}" for s, value in estimate.by_seed))]
+            if len(estimate.by_seed) > 1
+            else []
+        ),
+    ]
 
 
 def _match_details(row: SummaryRow) -> list[tuple[str, str]]:

@@ -17,7 +17,8 @@ from typing import Any, get_args
 
 from midef.core.match import MatchOutcome, MatchReport, MatchTraining, State
 from midef.dashboards.figures.trade_off import COLOURS, FONT, INK, TARGET, TARGET_BAND
-from midef.results.summary import ABSENT, Cell
+from midef.results.compare import ABSENT
+from midef.results.table import TableCell
 
 HEIGHT_PX = 270
 MARGIN_PX = {"l": 58, "r": 68, "t": 22, "b": 48}
@@ -134,28 +135,28 @@ def _reason(outcome: MatchOutcome) -> str:
     return outcome.reason if ends in outcome.reason else f"{outcome.reason}: {ends}"
 
 
-def _cells(outcome: MatchOutcome) -> tuple[Cell, ...]:
+def _cells(outcome: MatchOutcome) -> tuple[TableCell, ...]:
     """In the order of COLUMNS."""
     gap, seeds = outcome.gap, len(outcome.seeds)
     found = gaps(outcome)
     known = [one for one in found if one is not None]
     return (
-        Cell(outcome.defense),
-        Cell(outcome.architecture),
-        Cell(outcome.private),
-        Cell(outcome.state, _reason(outcome)),
-        Cell(outcome.parameter, _range_text(outcome)) if outcome.parameter else Cell(ABSENT),
-        Cell(_number(outcome.strength), number=outcome.strength),
-        Cell(_percent(outcome.target), f"± {outcome.tolerance:g}", outcome.target),
-        Cell(
+        TableCell(outcome.defense),
+        TableCell(outcome.architecture),
+        TableCell(outcome.private),
+        TableCell(outcome.state, _reason(outcome)),
+        TableCell(outcome.parameter, _range_text(outcome)) if outcome.parameter else TableCell(ABSENT),
+        TableCell(_number(outcome.strength), number=outcome.strength),
+        TableCell(_percent(outcome.target), f"± {outcome.tolerance:g}", outcome.target),
+        TableCell(
             _percent(outcome.accuracy),
             f"mean of {seeds} seed{'' if seeds == 1 else 's'}" if seeds and outcome.accuracy is not None else "",
             outcome.accuracy,
         ),
-        Cell(ABSENT if gap is None else f"{round(gap, 2) + 0.0:+.2f}", number=gap),  # no "-0.00"
-        Cell(_percent(outcome.report_accuracy), number=outcome.report_accuracy),
-        Cell(str(len(outcome.trainings)), _lost_text(outcome), len(outcome.trainings)),
-        Cell("", number=min(known, default=None)),
+        TableCell(ABSENT if gap is None else f"{round(gap, 2) + 0.0:+.2f}", number=gap),  # no "-0.00"
+        TableCell(_percent(outcome.report_accuracy), number=outcome.report_accuracy),
+        TableCell(str(len(outcome.trainings)), _lost_text(outcome), len(outcome.trainings)),
+        TableCell("", number=min(known, default=None)),
     )
 
 

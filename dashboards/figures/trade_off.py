@@ -1,6 +1,6 @@
 """The trade-off plot of one setup: up and to the right is better.
 
-`midef.core.summary.summarise(rows)` gives the table, `draw(table)` the figure.
+`midef.results.summary.summarise(rows)` gives the table, `draw(table)` the figure.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from itertools import pairwise
 from typing import Any
 
 from midef.dashboards.figures.labels import Box, place_labels
-from midef.results.summary import Interval, Published, SummaryRow, interval_choice
+from midef.results.estimates import Interval
+from midef.results.published import Published
+from midef.results.summary import SummaryRow, interval_choice
 
 # Okabe-Ito colours with a contrast of at least 3:1 on white, then two of Paul Tol's.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#332288", "#882255")

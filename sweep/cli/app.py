@@ -469,7 +469,9 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _print_table(store: Any, sweep: str | None, style: str) -> None:
-    from midef.results.summary import csv_table, markdown_table, summarise, text_table
+    from midef.results.export import csv_table
+    from midef.results.render import markdown_table, text_table
+    from midef.results.summary import summarise
     from midef.storage import rows_of_sweep
     from midef.storage.published import read_published
 

@@ -206,7 +206,7 @@ def test_front_leaves_out_what_is_not_a_number() -> None:
 
 def test_importing_core_tables_loads_no_heavy_package() -> None:
     code = (
-        "import sys, midef.results.summary, midef.core.statistics; "
+        "import sys, midef.results.export, midef.results.render, midef.core.statistics; "
         "print([m for m in ('torch', 'ray', 'pandas', 'scipy', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

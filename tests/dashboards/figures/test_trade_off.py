@@ -23,7 +23,8 @@ from midef.dashboards.figures.trade_off import (
     assign_colours,
     draw,
 )
-from midef.results.summary import by_setup, published_of, summarise
+from midef.results.published import published_of
+from midef.results.summary import by_setup, summarise
 
 
 def luminance(colour: str) -> float:

@@ -1,0 +1,84 @@
+"""Columns of metrics: their titles, their order, and how a number of theirs is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from midef.core.rows import ResultRow
+from midef.results.compare import COMPARED
+
+_DIRECTIONS = {"more useful": 0, "less private": 1, "more private": 2, "more costly": 3}
+
+
+@dataclass(frozen=True)
+class MetricColumn:
+    """Table column of a metric, as its result rows describe it.
+
+    Args:
+        metric: registered name.
+        title: heading of the column.
+        unit: unit of the numbers; decides how they are written.
+        larger_is: what a larger value means; decides where the column stands.
+    """
+
+    metric: str
+    title: str
+    unit: str
+    larger_is: str
+
+    @property
+    def name(self) -> str:
+        """What the metric is called in a sentence: the title without its unit."""
+        return COMPARED.get(self.metric, self.title.removesuffix(" %").removesuffix(" s"))
+
+    @property
+    def is_percent(self) -> bool:
+        return self.unit == "percent"
+
+    @property
+    def is_cost(self) -> bool:
+        return self.larger_is == "more costly"
+
+    @property
+    def rank(self) -> tuple[int, bool, str]:
+        """Order in a table: utility, privacy, costs; the compared metrics first among theirs, others by name."""
+        return _DIRECTIONS.get(self.larger_is, 2), self.metric not in COMPARED, self.metric
+
+    def write(self, value: float, largest: float) -> str:
+        """Number as text.
+
+        Args:
+            value: the number.
+            largest: largest number of the column; where the unit does not fix the digits, all get as many as it needs.
+        """
+        if self.is_percent:
+            return f"{value:.1f}"
+        if self.unit == "images":
+            return f"{value:,.0f}"
+        if self.unit == "seconds":
+            return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+        return f"{value:.{1 if largest >= 100 else 2 if largest >= 1 else 3}f}"
+
+
+STANDING = (
+    MetricColumn("natural_accuracy", "test acc %", "percent", "more useful"),
+    MetricColumn("attack_accuracy_at_1", "att@1 %", "percent", "less private"),
+    MetricColumn("attack_accuracy_at_5", "att@5 %", "percent", "less private"),
+    MetricColumn("knn_distance", "KNN dist", "squared feature distance", "more private"),
+    MetricColumn("queries", "queries", "images", "more costly"),
+    MetricColumn("wall_s", "attack s", "seconds", "more costly"),
+)
+"""Columns of every table until row schema 4. Rows of that age name no column: these are their titles, and other metrics
+of theirs are not shown. The columns stand in every table, so that tables of different ages read alike."""
+
+
+def columns_of(rows: Iterable[ResultRow]) -> tuple[MetricColumn, ...]:
+    """Columns of the metrics in `rows`, in the order of a table."""
+    return merged([STANDING])
+
+
+def merged(parts: Iterable[Sequence[MetricColumn]]) -> tuple[MetricColumn, ...]:
+    """Columns of several defenses as those of one table; of two titles of a metric the later one counts."""
+    by_metric = {column.metric: column for columns in parts for column in columns}
+    return tuple(sorted(by_metric.values(), key=lambda column: column.rank))

@@ -1,0 +1,87 @@
+"""One metric of one defense over seeds: mean, values by seed, and both kinds of interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from midef.core.rows import ResultRow
+from midef.core.statistics import t_interval
+
+# Student's t with one degree of freedom is 12.7: from two seeds it says nothing, so the within-run interval is shown.
+SEEDS_FOR_T = 3
+
+IntervalChoice = Literal["over_seeds", "within_run"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Interval around a number, in the number's unit.
+
+    Args:
+        low: lower end.
+        high: upper end, >= low.
+        kind: what the interval is, in words.
+    """
+
+    low: float
+    high: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One metric of one defense in one setup, over seeds. Intervals of percentages stay in 0 to 100.
+
+    Args:
+        by_seed: (seed, value), sorted.
+        over_seeds: t interval; needs two seeds.
+        within_run: ends of the interval that each run reports, averaged over seeds.
+    """
+
+    by_seed: tuple[tuple[int, float], ...] = ()
+    over_seeds: Interval | None = None
+    within_run: Interval | None = None
+
+    @property
+    def mean(self) -> float | None:
+        return mean_of(value for _, value in self.by_seed)
+
+    @property
+    def seeds(self) -> int:
+        return len(self.by_seed)
+
+    def interval(self, choice: IntervalChoice) -> Interval | None:
+        return self.over_seeds if choice == "over_seeds" else self.within_run
+
+
+def mean_of(values: Iterable[float]) -> float | None:
+    """Mean with an exact sum; None for no values."""
+    numbers = list(values)
+    return math.fsum(numbers) / len(numbers) if numbers else None
+
+
+def estimate(rows: Sequence[tuple[int, ResultRow]], *, is_percent: bool) -> Estimate:
+    """Estimate from the rows of one metric, given with their seeds; rows without a finite value do not count."""
+    measured = ((seed, row) for seed, row in rows if row.status == "ok")
+    good = {seed: (row, row.value) for seed, row in measured if row.value is not None and math.isfinite(row.value)}
+    values = [value for _, value in good.values()]
+
+    def bounded(low: float, high: float, kind: str) -> Interval:
+        return Interval(max(low, 0.0), min(high, 100.0), kind) if is_percent else Interval(low, high, kind)
+
+    over_seeds = t_interval(values)
+    lows = [row.low for row, _ in good.values() if row.low is not None]
+    highs = [row.high for row, _ in good.values() if row.high is not None]
+    within = None
+    if good and len(lows) == len(highs) == len(good):
+        kinds = " or ".join(sorted({row.interval for row, _ in good.values() if row.interval})) or "interval"
+        runs = f", mean of {len(good)} runs" if len(good) > 1 else ""
+        within = bounded(math.fsum(lows) / len(lows), math.fsum(highs) / len(highs), kinds + runs)
+    return Estimate(
+        by_seed=tuple(zip(good, values, strict=True)),
+        over_seeds=bounded(*over_seeds, f"95 % t interval, {len(values)} seeds") if over_seeds else None,
+        within_run=within,
+    )

@@ -1,0 +1,106 @@
+"""Every number of every summary row, unrounded, under flat names."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from midef.core.rows import ResultRow
+from midef.results.columns import MetricColumn
+from midef.results.compare import NATURAL
+from midef.results.notes import metrics_named
+from midef.results.published import Published, published_of
+from midef.results.summary import FROM_ROW, MATCH_NUMBERS, SummaryRow, by_setup, columns_in, is_matched_setup
+from midef.results.table import delta_cell, drop_cell
+
+Record = dict[str, str | int | float | None]
+
+
+def records(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()) -> list[Record]:
+    """One flat record per summary row, all with the same names."""
+    labels: dict[str, list[str]] = {}
+    for row in summaries:
+        labels.setdefault(row.setup, []).append(row.defense)
+    theirs = {setup: published_of(setup, published, ours) for setup, ours in labels.items()}
+    matched = {key for key, group in by_setup(summaries).items() if is_matched_setup(group)}
+    columns = columns_in(summaries)
+    return [
+        {name: getattr(row, name) for name in FROM_ROW}
+        | {name: value for column in columns for name, value in _metric_record(row, column).items()}
+        | {"chance": row.chance, "evaluator_accuracy": row.evaluator_accuracy}
+        | _trade_off_record(row, is_matched=row.setup_key in matched)
+        | {
+            "is_on_front": int(row.is_on_front),
+            "seeds": len(row.seeds),
+            **{name: getattr(row, name) for name in ("ok", "failed", "refused", "missing")},
+            "reasons": "; ".join(_reasons_by_seed(row)),
+        }
+        | _published_record(theirs[row.setup].get(row.defense))
+        for row in summaries
+    ]
+
+
+def _metric_record(row: SummaryRow, column: MetricColumn) -> Record:
+    """Mean of a metric; with both intervals if it is not a cost, which is counted and not estimated."""
+    metric, estimate = column.metric, row.estimate(column.metric)
+    record: Record = {metric: estimate.mean}
+    for choice, interval in (("within_run", estimate.within_run), ("over_seeds", estimate.over_seeds)):
+        if not column.is_cost:
+            record[f"{metric}_{choice}_low"] = interval.low if interval else None
+            record[f"{metric}_{choice}_high"] = interval.high if interval else None
+            record[f"{metric}_{choice}_interval"] = interval.kind if interval else None
+    if metric == NATURAL:
+        record["matched"] = int(row.is_matched)
+        record |= {name: getattr(row, name) for name in MATCH_NUMBERS}
+    return record
+
+
+def _trade_off_record(row: SummaryRow, *, is_matched: bool) -> Record:
+    """Delta and both drops. A Delta of equal accuracies is no number to keep; there its text is the drop."""
+    trade_off, delta = row.trade_off, row.trade_off.delta
+    span, attack_span = trade_off.utility_drop_interval, trade_off.attack_drop_interval
+    return {
+        "delta": None if is_matched else delta_cell(row).number,
+        "delta_text": (drop_cell(row) if is_matched else delta_cell(row)).joined,
+        "delta_is_unstable": int(delta.is_unstable) if delta and not is_matched else None,
+        "utility_drop": trade_off.utility_drop,
+        "utility_drop_low": span.low if span else None,
+        "utility_drop_high": span.high if span else None,
+        "attack_drop": trade_off.attack_drop,
+        "attack_drop_low": attack_span.low if attack_span else None,
+        "attack_drop_high": attack_span.high if attack_span else None,
+    }
+
+
+def _reasons_by_seed(row: SummaryRow) -> list[str]:
+    metrics_by_problem: dict[tuple[int, str, str], list[str]] = {}
+    for p in row.problems:
+        metrics_by_problem.setdefault((p.seed, p.status, p.reason), []).append(p.metric)
+    return [
+        f"seed {seed} {metrics_named(metrics)} {status}: {why}"
+        for (seed, status, why), metrics in metrics_by_problem.items()
+    ]
+
+
+def _published_record(published: Published | None) -> Record:
+    return {
+        "published_natural_accuracy": published.natural_accuracy if published else None,
+        "published_attack_accuracy_at_1": published.attack_accuracy_at_1 if published else None,
+        "published_spread": published.spread if published else None,
+        "published_spread_kind": published.spread_kind if published else "",
+        "published_source": "; ".join(published.sources) if published else "",
+        "published_remark": "; ".join(published.remarks) if published else "",
+    }
+
+
+def csv_table(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()) -> str:
+    """`records` as CSV with a header; numbers unrounded, empty where there is none."""
+    lines = records(summaries, published)
+    if not lines:
+        return ""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return out.getvalue()

@@ -1,0 +1,194 @@
+"""Words around the table of a setup: facts above it, legends, footnotes and problems below it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from midef.core.statistics import UNSTABLE_BELOW_POINTS
+from midef.results.compare import ATTACK, NATURAL
+from midef.results.estimates import IntervalChoice
+from midef.results.published import REMARK_MARK, Published
+from midef.results.summary import SummaryRow, is_matched_setup
+
+FRONT_MARK = "●"
+NAMED_METRICS = 3  # a cell that was lost has a row per metric: beyond these they are counted
+
+
+def refusal(group: Sequence[SummaryRow]) -> str:
+    """`attack not registered: ppa (12 cells)` if every cell of the setup was refused, reason by reason; else ""."""
+    if any(row.ok or row.failed or not row.refused for row in group):
+        return ""
+    cells: dict[str, set[tuple[str, str, int]]] = {}
+    for row in group:
+        reasons: dict[int, str] = {}  # a cell counts once, with the reason of its first metric
+        for p in row.problems:
+            reasons.setdefault(p.seed, p.reason)
+        for seed, reason in reasons.items():
+            cells.setdefault(reason, set()).add((row.defense, row.defense_params, seed))
+    return "; ".join(f"{reason} ({_count(len(refused), 'cell')})" for reason, refused in cells.items())
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _counts(numbers: Iterable[int], thing: str) -> str:
+    """`1 seed`, `2 to 3 seeds`."""
+    ordered = sorted(set(numbers)) or [0]
+    return f"{ordered[0]} to {ordered[-1]} {thing}s" if len(ordered) > 1 else _count(ordered[0], thing)
+
+
+def stand_ins(group: Iterable[SummaryRow]) -> str:
+    """What stands in for what in the setup of these rows; "" where it is as published."""
+    return " | ".join(dict.fromkeys(row.stand_ins for row in group if row.stand_ins))
+
+
+def facts(group: Sequence[SummaryRow], *, is_refused: bool) -> str:
+    """Profile, protocol, chance, evaluator and seeds of a setup."""
+    first = group[0]
+    chances = [row.chance for row in group if row.chance is not None]
+    evaluators = [row.evaluator_accuracy for row in group if row.evaluator_accuracy is not None]
+    return ", ".join(
+        [
+            f"profile {first.profile}",
+            f"{first.identities} identities x {first.images_per_identity}"
+            + (", only the best by target score counted" if first.counted == "best_by_target" else ""),
+            *(f"chance {chance:.2f} %" for chance in chances[:1]),
+            *(f"evaluator {first.evaluator} {accuracy:.1f} %" for accuracy in evaluators[:1]),
+            *([] if is_refused else [_runs(group)]),
+            *([_matched_to(group)] if is_matched_setup(group) else []),
+        ]
+    )
+
+
+def _runs(group: Iterable[SummaryRow]) -> str:
+    return _counts((row.attack_accuracy_at_1.seeds for row in group if row.attack_accuracy_at_1.seeds), "seed")
+
+
+def _matched_to(group: Sequence[SummaryRow]) -> str:
+    """`matched to 88.2 ± 0.5 (tolerance) on the select split, mean over 3 seeds`."""
+    asked = sorted({(r.match_target, r.match_tolerance or 0.0) for r in group if r.match_target is not None})
+    targets = " or ".join(f"{target:.1f} ± {tolerance:g}" for target, tolerance in asked)
+    seeds = {row.match_seeds for row in group if row.match_seeds}
+    over = f", mean over {_counts(seeds, 'seed')}" if seeds else ""
+    return f"matched to {targets} (tolerance) on the select split{over}"
+
+
+def interval_legend(group: Sequence[SummaryRow], choice: IntervalChoice) -> str:
+    """What the numbers are means of, and what the intervals are."""
+    runs = _runs(group)
+    if choice == "over_seeds":
+        return f"mean over {runs} [95 % t interval over seeds]"
+
+    def kinds(metric: str) -> str:
+        # A column may hold several kinds (Wilson for a cell at 0 %); the parts about the number of runs are said once.
+        kinds = {span.kind.partition(", mean of")[0] for row in group if (span := row.estimate(metric).within_run)}
+        return " or ".join(sorted({part for kind in kinds for part in kind.split(" or ")}))
+
+    named = (("test acc", kinds(NATURAL)), ("attack", kinds(ATTACK)))
+    parts = [f"{name}: {kind}" for name, kind in named if kind]
+    if not parts:
+        return f"mean over {runs}; the runs report no intervals"
+    return f"mean over {runs} [interval within a run, averaged; {'; '.join(parts)}]"
+
+
+def legends(group: Sequence[SummaryRow]) -> list[str]:
+    """How to read the marks in the cells, the same in all setups of a kind."""
+    if is_matched_setup(group):
+        has_intervals = any(row.is_matched and row.trade_off.attack_drop_interval for row in group)
+        interval = " [95 % t interval of the paired differences]" if has_intervals else ""
+        return [
+            f"{FRONT_MARK} on the front: no other matched defense is both at least as accurate and attacked less",
+            "matched: accuracy on the select split (points above the target); no: outside the tolerance, or not "
+            "confirmed",
+            "att drop: points of attack accuracy@1 below the undefended model of the setup, over the seeds that both "
+            f"have{interval}",
+        ]
+    lines = [f"{FRONT_MARK} on the front: no other defense here is both at least as accurate and attacked less"]
+    deltas = [row.trade_off.delta for row in group if row.trade_off.is_utility_lost and row.trade_off.delta]
+    if any(delta.is_unstable for delta in deltas):
+        lines.append(f"* utility drop below {UNSTABLE_BELOW_POINTS} point: Delta is unstable")
+    return lines
+
+
+def footnotes(group: Sequence[SummaryRow]) -> list[str]:
+    """Which defenses of the setup are not compared, and why."""
+    is_matched = is_matched_setup(group)
+    reasons: dict[str, list[str]] = {}
+    for row in group:
+        is_compared = not row.is_undefended and (row.is_matched or not is_matched)
+        if row.trade_off.delta is None and is_compared:
+            reasons.setdefault(row.trade_off.reason, []).append(row.defense)
+    number = "att drop" if is_matched else "Delta"
+    return [
+        *(_matched_notes(group) if is_matched else []),
+        *(f"no {number} for {', '.join(defenses)}: {reason}" for reason, defenses in reasons.items()),
+    ]
+
+
+def _matched_notes(group: Sequence[SummaryRow]) -> list[str]:
+    """Which rows of a matched setup are not compared, and what the reference is."""
+    defended = [row for row in group if not row.is_undefended]
+    lines = []
+    for why, was_asked in (("not matched", True), ("without an accuracy to match", False)):
+        count = sum(not row.is_matched and (row.match_target is not None) == was_asked for row in defended)
+        if count:
+            shown = "is {}; it is shown" if count == 1 else "are {}; they are shown"
+            lines.append(f"{count} of {_count(len(defended), 'defense')} {shown.format(why)}, and not compared")
+    if any(row.is_undefended and not row.is_matched for row in group):
+        lines.append("the undefended model, the reference of att drop, is not matched: its accuracy differs by design")
+    return lines
+
+
+def problems(group: Iterable[SummaryRow]) -> list[str]:
+    """Failed, refused and missing cells with their reasons, and notes about single defenses."""
+    lines = []
+    for row in group:
+        seeds_by_problem: dict[tuple[str, str, str], list[int]] = {}
+        for p in row.problems:
+            seeds_by_problem.setdefault((p.status, p.reason, p.metric), []).append(p.seed)
+        metrics_by_problem: dict[tuple[str, str, tuple[int, ...]], list[str]] = {}
+        for (status, reason, metric), seeds in seeds_by_problem.items():
+            metrics_by_problem.setdefault((status, reason, tuple(seeds)), []).append(metric)
+        for (status, reason, which), metrics in metrics_by_problem.items():
+            of = f"seed{'s' if len(which) > 1 else ''} {', '.join(map(str, which))}"
+            lines.append(f"{status}: {row.defense}, {of}, {metrics_named(metrics)}: {reason}")
+        if row.missing:
+            lines.append(f"missing: {row.defense} has no result for {row.missing} of the setup's seeds")
+        lines += [f"note: {row.defense}, {note}" for note in row.notes]
+    return lines
+
+
+def metrics_named(metrics: Sequence[str]) -> str:
+    """Names of a few metrics, the number of many."""
+    return ", ".join(metrics) if len(metrics) <= NAMED_METRICS else f"{len(metrics)} metrics"
+
+
+def published_legends(group: Sequence[SummaryRow], theirs: Mapping[str, Published]) -> list[str]:
+    """How to read published numbers; nothing where there are none."""
+    if not theirs:
+        return []
+    line = "pub.: test accuracy / attack accuracy@1 (%) as published, not measured here"
+    if stand_ins(group):
+        line += ", with the published networks, data and budgets"
+    with_spread = [one for one in theirs.values() if one.spread is not None]
+    if with_spread:
+        kinds = sorted({one.spread_kind for one in with_spread if one.spread_kind})
+        line += f"; ±: {' or '.join(kinds) or 'as the source gives it'}"
+    return [line]
+
+
+def published_notes(group: Sequence[SummaryRow], theirs: Mapping[str, Published]) -> list[str]:
+    """Where the published numbers of a setup stand, and what is to be said about them."""
+    here = {row.defense for row in group}
+    lines: list[str] = []
+    for name in ("sources", "remarks"):
+        defenses: dict[str, list[str]] = {}
+        for one in theirs.values():
+            for text in getattr(one, name):
+                defenses.setdefault(text, []).append(one.defense)
+        mark = f"{REMARK_MARK} " if name == "remarks" else "pub. source of "
+        lines += [f"{mark}{', '.join(labels)}: {text}" for text, labels in defenses.items()]
+    lines += [f"also published for {one.defense}: {'; '.join(one.others)}" for one in theirs.values() if one.others]
+    absent = [f"{one.defense} {one.values} {one.beside}".strip() for one in theirs.values() if one.defense not in here]
+    return [*lines, *([f"published, with no row of that label here: {'; '.join(absent)}"] if absent else [])]

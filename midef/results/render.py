@@ -1,0 +1,114 @@
+"""Tables as text for a terminal and as markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from midef.core.rows import ResultRow
+from midef.results.notes import FRONT_MARK, refusal, stand_ins
+from midef.results.summary import SummaryRow, by_setup
+from midef.results.table import Table, TableCell, TableColumn, setup_table
+
+NO_ROWS = "no rows: nothing has been measured yet"
+
+
+def text_table(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()) -> str:
+    """Aligned tables for a terminal, one per setup; setups that were refused as a whole get a line each at the end.
+
+    Args:
+        summaries: rows of any setups.
+        published: rows to show beside ours, see `setup_table`.
+    """
+    if not summaries:
+        return NO_ROWS
+    groups, refused, shared = _parts(summaries)
+    tables = [setup_table(group, published) for group in groups]
+    blocks = [f"stands in: {shared}"] if shared else []
+    is_alone = len(tables) == 1
+    for table, group in zip(tables, groups, strict=True):
+        blocks.append(_text_block(table, group, has_legends=is_alone, has_stand_ins=not shared))
+    if tables and not is_alone:  # what holds for all of them is said once
+        blocks.append("\n".join(dict.fromkeys(legend for table in tables for legend in table.legends)))
+    if refused:
+        lines = [(setup_table(group).title, f"refused: {refusal(group)}") for group in refused]
+        wide = max(len(title) for title, _ in lines)
+        blocks.append("\n".join(f"{title:<{wide}}  {why}" for title, why in lines))
+    return "\n\n\n".join(blocks)
+
+
+def _parts(summaries: Iterable[SummaryRow]) -> tuple[list[list[SummaryRow]], list[list[SummaryRow]], str]:
+    """Setups with results, setups refused as a whole, and the stand-ins if several setups with results share them."""
+    groups = list(by_setup(summaries).values())
+    shown = [group for group in groups if not refusal(group)]
+    different = {stand_ins(group) for group in shown}
+    shared = different.pop() if len(different) == 1 and len(shown) > 1 else ""
+    return shown, [group for group in groups if refusal(group)], shared
+
+
+def _text_block(table: Table, group: Sequence[SummaryRow], *, has_legends: bool, has_stand_ins: bool) -> str:
+    marks = ["", *(FRONT_MARK if row.is_on_front else "" for row in group)]
+    by_column = zip(table.columns, zip(*table.cells, strict=True), strict=True)
+    columns = [marks, *(_aligned(column, cells) for column, cells in by_column)]
+    widths = [max(map(len, texts)) for texts in columns]
+    heads, *body = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in zip(*columns, strict=True))
+    above = [table.title, *([f"stands in: {table.stand_ins}"] if table.stand_ins and has_stand_ins else [])]
+    above += [table.facts, table.interval_legend, ""]
+    below = [*(table.legends if has_legends else ()), *table.footnotes, *table.problems]
+    rule = "-" * max(map(len, [heads, *body]))
+    return "\n".join([*above, heads, rule, *body, *(["", *below] if below else [])])
+
+
+def _aligned(column: TableColumn, cells: Sequence[TableCell]) -> list[str]:
+    """Header and cells of a column: numbers to the right; "97.8 [96.1, 99.0]" aligns on both of its parts."""
+    if column.kind == "interval":
+        texts, spans = (max(map(len, parts)) for parts in zip(*((c.text, c.interval) for c in cells), strict=True))
+        return [column.header, *(f"{cell.text:>{texts}} {cell.interval:>{spans}}".rstrip() for cell in cells)]
+    lines = [column.header, *(cell.joined for cell in cells)]
+    wide = max(map(len, lines))
+    return lines if column.kind == "words" else [line.rjust(wide) for line in lines]
+
+
+def markdown_table(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()) -> str:
+    """GitHub tables, one per setup, as `text_table` has them; front defenses are bold."""
+    if not summaries:
+        return NO_ROWS
+    groups, refused, shared = _parts(summaries)
+    tables = [setup_table(group, published) for group in groups]
+    is_alone = len(tables) == 1
+    blocks = [f"stands in: {_escaped(shared)}"] if shared else []
+    for table, group in zip(tables, groups, strict=True):
+        blocks.append(_markdown_block(table, group, has_legends=is_alone, has_stand_ins=not shared))
+    if tables and not is_alone:
+        blocks.append("\n".join(_listed(dict.fromkeys(legend for table in tables for legend in table.legends))))
+    if refused:
+        blocks.append("\n".join(_listed(f"{setup_table(g).title}: refused: {refusal(g)}" for g in refused)))
+    return "\n\n".join(blocks)
+
+
+def _markdown_block(table: Table, group: Sequence[SummaryRow], *, has_legends: bool, has_stand_ins: bool) -> str:
+    lines = [
+        f"**{_escaped(table.title)}**",
+        "",
+        *([f"stands in: {_escaped(table.stand_ins)}", ""] if table.stand_ins and has_stand_ins else []),
+        f"{_escaped(table.facts)}; {_escaped(table.interval_legend)}",
+        "",
+        "| | " + " | ".join(column.header for column in table.columns) + " |",
+        "| --- | --- |" + " ---: |" * (len(table.columns) - 1),
+    ]
+    for row, cells in zip(group, table.cells, strict=True):
+        texts = [_escaped(cell.joined) for cell in cells]
+        if row.is_on_front:
+            texts[0] = f"**{texts[0]}**"
+        lines.append(f"| {FRONT_MARK if row.is_on_front else ''} | {' | '.join(texts)} |")
+    lines += ["", *_listed([*(table.legends if has_legends else ()), *table.footnotes, *table.problems])]
+    return "\n".join(lines).rstrip()
+
+
+def _escaped(text: str) -> str:
+    for plain, escaped in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("\n", " ")):
+        text = text.replace(plain, escaped)
+    return text
+
+
+def _listed(lines: Iterable[str]) -> list[str]:
+    return [f"- {_escaped(line)}" for line in lines]

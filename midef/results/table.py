@@ -1,0 +1,186 @@
+"""Table of one setup: one set of cell texts for terminal, markdown and dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from midef.core.rows import ResultRow
+from midef.results import notes
+from midef.results.columns import MetricColumn
+from midef.results.compare import ABSENT, NATURAL
+from midef.results.estimates import IntervalChoice
+from midef.results.published import Published, published_of
+from midef.results.summary import SummaryRow, columns_in, interval_choice, is_matched_setup
+
+NOT_MATCHED = "not matched"
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """One cell of a table.
+
+    Args:
+        text: as shown.
+        interval: text of the interval, or what else stands small beside `text`.
+        number: to sort by; None in a column of words.
+    """
+
+    text: str
+    interval: str = ""
+    number: float | None = None
+
+    @property
+    def joined(self) -> str:
+        return f"{self.text} {self.interval}".strip()
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """Heading of a column.
+
+    Args:
+        key: what the column holds: a metric's name, or `defense`, `matched`, `delta`, `attack_drop`, `seeds`,
+            `published`.
+        header: as shown.
+        kind: words, a number, or a number with an interval beside it.
+    """
+
+    key: str
+    header: str
+    kind: Literal["words", "number", "interval"] = "number"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One setup. A setup that was refused has no columns of numbers but published ones.
+
+    Args:
+        title: setup, attack, target, data and size in words.
+        facts: protocol, evaluator and seeds in words.
+        interval_legend: what the intervals are.
+        columns: from left to right.
+        cells: by summary row, then by column.
+        footnotes: what is to be said of this setup.
+        problems: failed, refused and missing cells with their reasons.
+        legends: how to read the marks in the cells.
+        stand_ins: what stands in for what; "" for a setup as published.
+        refused: why every cell of the setup was refused; "" if any was not.
+    """
+
+    title: str
+    facts: str
+    interval_legend: str
+    columns: tuple[TableColumn, ...]
+    cells: tuple[tuple[TableCell, ...], ...]
+    footnotes: tuple[str, ...]
+    problems: tuple[str, ...]
+    legends: tuple[str, ...] = ()
+    stand_ins: str = ""
+    refused: str = ""
+
+
+def setup_table(group: Sequence[SummaryRow], published: Sequence[ResultRow] = ()) -> Table:
+    """The table of one setup.
+
+    Args:
+        group: summary rows of that setup, at least one.
+        published: rows of any setups; a last column shows those of this setup and of a defense in `group`, if there are
+            any, and a footnote those of other defenses.
+    """
+    first, choice, refused = group[0], interval_choice(group), notes.refusal(group)
+    theirs = published_of(first.setup, published, [row.defense for row in group])
+    columns = [(TableColumn("defense", "defense", "words"), [TableCell(row.defense) for row in group])]
+    if not refused:
+        columns += _numbers(group, choice)
+    if any(row.defense in theirs for row in group):
+        heading = TableColumn("published", "published", "words")  # what its two numbers are, a legend says
+        columns.append((heading, [_published_cell(theirs.get(row.defense)) for row in group]))
+    access = f" ({first.access})" if first.access else ""  # nobody has written this attack
+    return Table(
+        title=f"{first.setup_label}: {first.attack}{access} on {first.architecture}, "
+        f"{first.private} from {first.public}, {first.resolution_px} px",
+        facts=notes.facts(group, is_refused=bool(refused)),
+        interval_legend="" if refused else notes.interval_legend(group, choice),
+        columns=tuple(column for column, _ in columns),
+        cells=tuple(zip(*(cells for _, cells in columns), strict=True)),
+        legends=(*(() if refused else notes.legends(group)), *notes.published_legends(group, theirs)),
+        footnotes=(*(() if refused else notes.footnotes(group)), *notes.published_notes(group, theirs)),
+        problems=(f"refused: {refused}",) if refused else tuple(notes.problems(group)),
+        stand_ins=notes.stand_ins(group),
+        refused=refused,
+    )
+
+
+_Column = tuple[TableColumn, list[TableCell]]
+
+
+def _numbers(group: Sequence[SummaryRow], choice: IntervalChoice) -> list[_Column]:
+    """Columns between the name of a defense and what is published.
+
+    The accuracy that was matched stands beside the test accuracy. At equal accuracies a Delta divides by noise: there
+    the drop of the attack accuracy takes its place.
+    """
+    is_matched = is_matched_setup(group)
+    before: list[_Column] = []
+    costs: list[_Column] = []
+    for metric in columns_in(group):
+        (costs if metric.is_cost else before).append(_metric_column(metric, group, choice))
+        if is_matched and metric.metric == NATURAL:
+            before.append((TableColumn("matched", "matched"), [_matched_cell(row) for row in group]))
+    if is_matched:
+        verdict = TableColumn("attack_drop", "att drop"), [drop_cell(row) for row in group]
+    else:
+        verdict = TableColumn("delta", "Delta"), [delta_cell(row) for row in group]
+    runs = [TableCell(f"{row.ok}/{row.failed + row.refused}", number=row.ok) for row in group]
+    return [*before, verdict, *costs, (TableColumn("seeds", "ok/failed"), runs)]
+
+
+def _metric_column(metric: MetricColumn, group: Iterable[SummaryRow], choice: IntervalChoice) -> _Column:
+    estimates = [row.estimate(metric.metric) for row in group]
+    largest = max((abs(estimate.mean) for estimate in estimates if estimate.mean is not None), default=0.0)
+    cells = []
+    for estimate in estimates:
+        span = estimate.interval(choice) if metric.is_percent else None
+        beside = f"[{span.low:.1f}, {span.high:.1f}]" if span else ""
+        mean = estimate.mean
+        cells.append(TableCell(ABSENT) if mean is None else TableCell(metric.write(mean, largest), beside, mean))
+    return TableColumn(metric.metric, metric.title, "interval" if metric.is_percent else "number"), cells
+
+
+def delta_cell(row: SummaryRow) -> TableCell:
+    """Delta, with both changes where it is not shown."""
+    trade_off = row.trade_off
+    return TableCell(
+        "reference" if row.is_undefended else trade_off.text,
+        trade_off.changes,
+        trade_off.delta.value if trade_off.delta and trade_off.is_utility_lost else None,
+    )
+
+
+def drop_cell(row: SummaryRow) -> TableCell:
+    """Drop of the attack accuracy in points, which stands in place of Delta in a matched setup."""
+    drop, span = row.trade_off.attack_drop, row.trade_off.attack_drop_interval
+    if row.is_undefended:
+        return TableCell("reference")
+    if not row.is_matched:
+        return TableCell(NOT_MATCHED)
+    if drop is None:
+        return TableCell(ABSENT)
+    return TableCell(f"{round(drop, 1) + 0.0:.1f}", f"[{span.low:.1f}, {span.high:.1f}]" if span else "", drop)
+
+
+def _matched_cell(row: SummaryRow) -> TableCell:
+    """`88.4 (+0.2)`: the accuracy on the select split and the points above the target; `no: 84.1` outside of the
+    tolerance, a dash for a row that was not asked to match."""
+    if row.match_target is None or row.match_accuracy is None:
+        return TableCell(ABSENT, number=row.match_accuracy)
+    gap = round(row.match_accuracy - row.match_target, 1) + 0.0  # no "-0.0"
+    return TableCell(f"{'' if row.is_matched else 'no: '}{row.match_accuracy:.1f}", f"({gap:+.1f})", row.match_accuracy)
+
+
+def _published_cell(published: Published | None) -> TableCell:
+    if published is None:
+        return TableCell(ABSENT)
+    return TableCell(published.values, published.beside, published.attack_accuracy_at_1)
