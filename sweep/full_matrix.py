@@ -37,7 +37,7 @@ def main(given: Sequence[str], *, verb: str = "run", default_sweep: str = DEFAUL
         return 3
     # Put before what was given: a sweep named there is then one too many, and a --profile there has the last word.
     sweep = os.environ.get("MIDEF_SWEEP") or default_sweep
-    _, left_over = app._parser().parse_known_args([verb, sweep, *given])
+    _, left_over = app.make_parser().parse_known_args([verb, sweep, *given])
     profile = os.environ.get("MIDEF_PROFILE")
     first = ([] if left_over else [sweep]) + (["--profile", profile] if profile else [])
     return app.main([verb, *first, *given, "--dashboard"])

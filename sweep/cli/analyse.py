@@ -1,27 +1,63 @@
-"""The verb `analyse`: the two analyses that justify defenses, on the targets a sweep has stored."""
+"""`midef analyse`: the two analyses that justify defenses, on the targets a sweep has stored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from midef.core.errors import MissingArtifact, SpecError
-from midef.core.recipe import Recipe
-from midef.stages.recipes import NO_DEFENSE
-from midef.sweep.spec.schema import PlannedCell, Sweep
+from midef.sweep.cli.options import SweepArguments, add_store_argument, add_sweep_arguments, parsed, say
+from midef.sweep.library import EXIT_OK
 
 if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
     from torch import Tensor
 
+    from midef.core.recipe import Recipe
     from midef.nn.network import TargetModel
     from midef.storage import Store
+    from midef.sweep.spec.schema import PlannedCell, Sweep
 
+HELP = "why defenses work: Fisher information by layer, or the head's rank"
+Kind: TypeAlias = Literal["fisher", "rank"]
+Row: TypeAlias = dict[str, float | str]
 _LIMIT = 256
 """Images at most whose single gradients are taken, per loss."""
 
 
-def analyse(kind: str, sweep: Sweep, store: Store, out: Path) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class AnalyseArguments(SweepArguments):
+    """The options of `midef analyse`."""
+
+    kind: Kind
+    store: str
+    out: Path | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser of this verb its options."""
+    add_store_argument(parser)
+    parser.add_argument("kind", choices=("fisher", "rank"))
+    add_sweep_arguments(parser)
+    parser.add_argument("--out", type=Path, help="HTML file of the figure (default KIND.html)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the figure, print its numbers."""
+    from midef.storage import Store
+
+    options = parsed(AnalyseArguments, args)
+    out = options.out or Path(f"{options.kind}.html")
+    rows = analyse(options.kind, options.sweep(), Store.open(options.store, create=False), out)
+    say(table(rows))
+    say(f"\nfigure: {out.resolve()}")
+    return EXIT_OK
+
+
+def analyse(kind: Kind, sweep: Sweep, store: Store, out: Path) -> list[Row]:
     """Run one analysis on the first setup and seed of a sweep, write its figure, return its numbers.
 
     Raises:
@@ -29,19 +65,19 @@ def analyse(kind: str, sweep: Sweep, store: Store, out: Path) -> list[dict[str, 
         MissingArtifact: if the sweep has not been run that far.
     """
     from midef.dashboards.figures.analysis import write
+    from midef.stages.recipes import NO_DEFENSE
 
     cells = [c for c in sweep.cells if not c.refused and c.cell.setup == sweep.cells[0].cell.setup]
     cells = [c for c in cells if c.cell.seed == sweep.cells[0].cell.seed]
     plain = next((c for c in cells if c.cell.defense.name == NO_DEFENSE.name), None)
     if plain is None:
         raise SpecError(f"sweep {sweep.name}: the analysis starts from the undefended target; add `none` to defenses")
-    measured: Callable[..., tuple[list[dict[str, Any]], Any]] = {"fisher": _fisher, "rank": _rank}[kind]
-    rows, figure = measured(plain, cells, store)
+    rows, figure = _fisher(plain, store) if kind == "fisher" else _rank(plain, cells, store)
     write(figure, out)
     return rows
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
+def table(rows: Sequence[Mapping[str, float | str]]) -> str:
     """Aligned columns."""
     texts = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
     head = list(rows[0])
@@ -51,7 +87,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _fisher(plain: PlannedCell, cells: list[PlannedCell], store: Store) -> tuple[list[dict[str, Any]], Any]:
+def _fisher(plain: PlannedCell, store: Store) -> tuple[list[Row], Figure]:
     import numpy as np
     import torch
 
@@ -82,7 +118,7 @@ def _fisher(plain: PlannedCell, cells: list[PlannedCell], store: Store) -> tuple
     return plain_rows, fisher_figure(plain_rows, title)
 
 
-def _rank(plain: PlannedCell, cells: list[PlannedCell], store: Store) -> tuple[list[dict[str, Any]], Any]:
+def _rank(plain: PlannedCell, cells: list[PlannedCell], store: Store) -> tuple[list[Row], Figure]:
     import torch
 
     from midef.analysis.rank import error_against_rank, feature_covariance, ideal_inversion_error

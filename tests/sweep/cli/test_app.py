@@ -16,9 +16,10 @@ from midef.attacks import ATTACKS
 from midef.defenses import DEFENSES
 from midef.metrics import METRICS
 from midef.storage import Store
+from midef.sweep import library
 from midef.sweep.catalogue import read_spec
-from midef.sweep.cli import app
-from midef.sweep.cli.app import LISTED, main
+from midef.sweep.cli.app import main
+from midef.sweep.cli.listing import LISTED
 from midef.sweep.execution import tune_run
 from midef.sweep.execution.result_rows import lost_rows
 from midef.sweep.spec.schema import resolve
@@ -465,7 +466,9 @@ def test_1_when_a_front_ended_early(
         return tune_run.Outcome()
 
     monkeypatch.setattr(tune_run, "run_plan", run_plan)
-    monkeypatch.setattr(app, "_run_cells", lambda *args, **given: 0)
+    monkeypatch.setattr(
+        library, "run_cells", lambda sweep, store, *args, **given: library.SweepResult(name=sweep.name, store=store)
+    )
     code, out, _ = midef("match", write_yaml(spec(front={"defense": "midre"})), "--store", "store")
     assert code == 1 and "ended early: out of memory" in out
 

@@ -11,8 +11,8 @@ import pytest
 from midef.attacks import ATTACKS
 from midef.core import PreflightError, SpecError
 from midef.core.setup import Protocol
-from midef.sweep.cli import app
 from midef.sweep.execution.result_rows import lost_rows
+from midef.sweep.library import load_spec
 from midef.sweep.planning.plan import make_plan, plan_text
 from midef.sweep.planning.resources import gpus_of, node_resources
 from midef.sweep.spec.profiles import PROFILES
@@ -150,10 +150,7 @@ def test_every_setup_needs_a_defense_from_somewhere() -> None:
 def test_own_images_take_the_place_of_every_stand_in(make_tree: Callable[..., Path], tmp_path: Path) -> None:
     people = make_tree("people", {f"p{i}": 6 for i in range(12)})
     strangers = make_tree("strangers", {"x": 12}, seed=1)
-    options = app._parser().parse_args(
-        ["plan", "matrix37", "--private", str(people), "--public", str(strangers), "--profile", "mini"]
-    )
-    sweep = app._sweep(options)
+    sweep = resolve(load_spec("matrix37", ["profile=mini"], private=str(people), public=str(strangers)))
     run = [c.cell.setup for c in sweep.cells if not c.refused]
     assert {s.private.name for s in run} == {s.public.name for s in run} == {"image_folder"}
     assert all("image_folder for celeba (private)" in s.stand_ins for s in run)
@@ -161,8 +158,8 @@ def test_own_images_take_the_place_of_every_stand_in(make_tree: Callable[..., Pa
 
 
 def test_a_data_set_may_be_written_as_in_a_sweep() -> None:
-    options = app._parser().parse_args(["plan", "smoke", "--private", "synthetic_faces(identities=130)"])
-    assert app._sweep(options).cells[0].cell.setup.private.params["identities"] == 130
+    sweep = resolve(load_spec("smoke", private="synthetic_faces(identities=130)"))
+    assert sweep.cells[0].cell.setup.private.params["identities"] == 130
 
 
 # --- processes of a training ------------------------------------------------------------------------------------------

@@ -1,0 +1,38 @@
+"""`midef dashboard`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from midef.sweep.cli.options import add_store_argument, build_dashboard, parsed
+from midef.sweep.library import EXIT_OK
+
+HELP = "build the static dashboard"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DashboardArguments:
+    """The options of `midef dashboard build`, the only action."""
+
+    store: str
+    sweep: str | None
+    out: Path
+    with_private_exemplars: bool
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser of this verb its options."""
+    add_store_argument(parser)
+    parser.add_argument("action", choices=("build",))
+    parser.add_argument("--sweep", help="a sweep of this store (default: the latest)")
+    parser.add_argument("--out", type=Path, default=Path("midef-dashboard"))
+    parser.add_argument("--with-private-exemplars", action="store_true", help="show private training images")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build it and print where it is."""
+    options = parsed(DashboardArguments, args)
+    build_dashboard(options.store, options.out, options.sweep, with_private_exemplars=options.with_private_exemplars)
+    return EXIT_OK

@@ -1,0 +1,116 @@
+"""`midef doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import midef
+from midef.core.errors import PreflightError
+from midef.sweep.cli.options import SweepArguments, add_store_argument, add_sweep_arguments, parsed, say
+from midef.sweep.library import EXIT_OK
+
+HELP = "check this machine, and the data of a sweep"
+CHECKED = (
+    *("torch", "torchvision", "timm", "opacus", "opencv-python-headless"),
+    *("ray", "optuna", "pyarrow", "pandas", "plotly"),
+)
+EXIT_LACKING = PreflightError.exit_code
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorArguments(SweepArguments):
+    """The options of `midef doctor`."""
+
+    store: str
+    cluster: bool
+    address: str
+    nodes: int | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser of this verb its options."""
+    add_sweep_arguments(parser)
+    add_store_argument(parser)
+    parser.add_argument("--cluster", action="store_true", help="check every node of the running Ray cluster instead")
+    parser.add_argument("--address", default="", help="of the cluster (default: the one found here)")
+    parser.add_argument("--nodes", type=int, help="how many nodes there should be")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print everything that is needed, here or on every node, as there or missing; exit code 3 if something is."""
+    options = parsed(DoctorArguments, args)
+    return _check_cluster(options) if options.cluster else _check_machine(options)
+
+
+def _check_machine(options: DoctorArguments) -> int:
+    say(f"midef {midef.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores")
+    lacking = sum(not _check_package(package) for package in CHECKED)
+    where = Path(options.store) if "://" not in options.store else Path()
+    while not where.exists():
+        where = where.parent
+    say(f"ok       free disk at {options.store}: {shutil.disk_usage(where).free / 2**30:.0f} GiB")
+    problems: list[str] = []
+    try:
+        sweep = options.sweep()
+        say(f"ok       sweep {sweep.name}: {len(sweep.cells)} cells, data sets found")
+    except PreflightError as error:
+        problems = error.problems
+        for problem in problems:
+            say(f"missing  {problem}")
+    _print_weights(options, known=problems)
+    return EXIT_LACKING if lacking or problems else EXIT_OK
+
+
+def _check_package(package: str) -> bool:
+    """Print whether a package is installed, and the GPUs that torch finds."""
+    try:
+        say(f"ok       {package} {metadata.version(package)}")
+    except metadata.PackageNotFoundError:
+        say(f"missing  {package}; pip install {package}")
+        return False
+    if package == "torch":
+        import torch
+
+        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        say(f"ok       GPUs: {', '.join(gpus) or 'none, everything runs on the CPU'}")
+    return True
+
+
+def _check_cluster(options: DoctorArguments) -> int:
+    """Every node of the running cluster: versions, store, GPUs, token, network."""
+    from midef.sweep.execution.cluster_check import check_cluster
+
+    findings = check_cluster(options.store, address=options.address, expected_nodes=options.nodes)
+    for finding in findings:
+        say(f"{'ok     ' if finding.ok else 'problem'}  {finding.text}")
+    return EXIT_OK if all(finding.ok for finding in findings) else EXIT_LACKING
+
+
+def _print_weights(options: DoctorArguments, *, known: Collection[str]) -> None:
+    """Print which published weights the networks of this sweep could start from, and which of these files are here.
+
+    Args:
+        known: problems that are printed already; a line that stands in one of them is left out.
+    """
+    from midef.models import ARCHITECTURES
+    from midef.models.pretrained import lines, weights_folder
+    from midef.sweep.spec.profiles import profile_named
+
+    spec = options.spec()
+    profile = profile_named(spec.profile)
+    networks = [
+        network
+        for setup in spec.setups
+        for network in (*(setup.architecture or [profile.architecture]), setup.evaluator or profile.evaluator)
+    ]
+    names = {ARCHITECTURES.parse(network or profile.evaluator)[0] for network in networks}
+    for is_here, text in lines(weights_folder(), sorted(names)):
+        if not any(text in problem for problem in known):
+            say(f"{'ok      ' if is_here else 'optional'} {text}")

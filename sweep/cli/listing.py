@@ -1,0 +1,173 @@
+"""`midef list`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
+
+from midef.sweep.cli.options import parsed, say
+from midef.sweep.library import EXIT_OK
+
+if TYPE_CHECKING:
+    from midef.attacks import Attack, Prior
+    from midef.core.registry import Registry
+    from midef.core.rows import ResultRow
+    from midef.defenses import Defense
+
+Entry: TypeAlias = dict[str, str]
+C = TypeVar("C", bound="_Described")
+
+HELP = "what is registered"
+LISTED = ("defenses", "attacks", "priors", "datasets", "architectures", "metrics", "profiles", "sweeps", "published")
+
+
+class _Described(Protocol):
+    """A registered class, as far as every list shows it."""
+
+    paper: ClassVar[str]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListArguments:
+    """The options of `midef list`."""
+
+    what: str
+    markdown: bool
+    json: bool
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser of this verb its options."""
+    parser.add_argument("what", choices=LISTED)
+    parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--json", action="store_true")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print one line per entry."""
+    options = parsed(ListArguments, args)
+    entries = _entries(options.what)
+    if options.json:
+        say(json.dumps(entries, indent=1))
+        return EXIT_OK
+    columns = list(entries[0])
+    if options.markdown:
+        say("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
+        for entry in entries:
+            say("| " + " | ".join(value.replace("|", "\\|") for value in entry.values()) + " |")
+        return EXIT_OK
+    widths = {c: max(len(c), *(len(e[c]) for e in entries)) for c in columns[:-1]}
+    for entry in entries:
+        say("  ".join([*(entry[c].ljust(widths[c]) for c in columns[:-1]), entry[columns[-1]]]))
+    return EXIT_OK
+
+
+def _entries(what: str) -> list[Entry]:
+    """What is registered, by column; every entry has the same columns."""
+    from midef.attacks import ATTACKS, PRIORS
+    from midef.datasets import DATASETS
+    from midef.defenses import DEFENSES
+    from midef.metrics import METRICS
+    from midef.models import ARCHITECTURES
+    from midef.sweep.catalogue import named_sweeps
+    from midef.sweep.catalogue.published.rows import published_rows
+    from midef.sweep.spec.profiles import PROFILES
+
+    match what:
+        case "defenses":
+            return _components(DEFENSES, _defense_columns)
+        case "attacks":
+            return _components(ATTACKS, _attack_columns)
+        case "priors":
+            return _components(PRIORS, lambda cls: {"presets": _presets(cls)})
+        case "datasets":
+            return _components(DATASETS)
+        case "architectures":
+            return _components(ARCHITECTURES)
+        case "metrics":
+            return _components(METRICS, lambda cls: {"unit": cls.unit, "larger is": cls.larger_is})
+        case "profiles":
+            return [{"name": p.name, "meaning": p.about} for p in PROFILES.values()]
+        case "sweeps":
+            return [{"name": n, "meaning": (f.__doc__ or "").splitlines()[0]} for n, f in named_sweeps().items()]
+        case _:
+            return [_published_entry(row) for row in published_rows()]
+
+
+def _components(registry: Registry[C], columns: Callable[[type[C]], Entry] = lambda cls: {}) -> list[Entry]:
+    """One entry per registered class: name, paper, the columns of its kind, and what it is."""
+    entries = []
+    for name in registry.names():
+        cls = registry.get(name)
+        meaning = (cls.__doc__ or "").strip().splitlines()[0]
+        entries.append({"name": name, "paper": cls.paper, **columns(cls), "meaning": meaning})
+    return entries
+
+
+def _defense_columns(cls: type[Defense]) -> Entry:
+    return {
+        "acts on": cls.acts_on,
+        "presets": _presets(cls),
+        "combines with": _combines_with(cls),
+        "tuned by": _tuned_by(cls),
+    }
+
+
+def _attack_columns(cls: type[Attack]) -> Entry:
+    return {"access": cls.access.words, "trained before": _trained_before(cls()), "presets": _presets(cls)}
+
+
+def _published_entry(row: ResultRow) -> Entry:
+    spread = "" if row.spread is None else f" +- {row.spread:g}"
+    return {
+        "source": row.source,
+        "setup": f"{row.setup} ({row.certainty})" if row.setup else "-",
+        "attack": row.attack,
+        "architecture": row.architecture,
+        "defense": row.defense,
+        "metric": row.metric,
+        "value": "-" if row.value is None else f"{row.value:g}{spread}",
+        "remark": row.remark or "-",
+    }
+
+
+def _presets(cls: type[_Described]) -> str:
+    return ", ".join(cls.presets) or "-"
+
+
+def _tuned_by(defense: type[Defense]) -> str:
+    """The strength accuracy matching searches, and which end hides more."""
+    tuning = defense.tuning
+    if tuning is None:
+        return "-"
+    also = "".join(f", {name} = {times:g} x" for name, times in tuning.tied.items())
+    hides = "larger" if tuning.larger_hides else "smaller"
+    return f"{tuning.parameter} {tuning.low:g} to {tuning.high:g}{also}; {hides} hides more"
+
+
+def _trained_before(component: Attack | Prior) -> str:
+    """The priors an attack starts from, and theirs, and for whom each is trained."""
+    from midef.attacks import PRIORS, Prior
+
+    priors: list[str] = []
+    for parameter in fields(component):
+        if isinstance(prior := getattr(component, parameter.name), Prior):
+            whom = "once for all" if prior.asks is None else f"per target, asks {prior.asks.words}"
+            earlier = _trained_before(prior)
+            priors += [*([earlier] if earlier != "-" else []), f"{PRIORS.describe(prior).name} ({whom})"]
+    return "; ".join(priors) or "-"
+
+
+def _combines_with(defense: type[Defense]) -> str:
+    """Which defenses can stand in one stack with it, as a short sentence."""
+    from midef.defenses import DEFENSES
+
+    others = {name: DEFENSES.get(name) for name in DEFENSES.names() if DEFENSES.get(name) is not defense}
+    barred = [name for name, cls in others.items() if defense.clash_with(cls) or cls.clash_with(defense)]
+    if defense.acts_on == "nothing":
+        return "-"
+    return f"all but {', '.join(barred)}" if barred else "all"

@@ -1,0 +1,63 @@
+"""`midef match`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+from midef.sweep import library
+from midef.sweep.cli.options import (
+    RETRY,
+    RunArguments,
+    add_run_arguments,
+    add_store_argument,
+    add_sweep_arguments,
+    parsed,
+    positive,
+    say,
+)
+
+HELP = "bring every defense of a sweep to the same accuracy, then attack them"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchArguments(RunArguments):
+    """The options of `midef match`."""
+
+    target: str | None
+    tolerance: float | None
+    trainings: int | None
+    retry_failed: bool
+    no_attack: bool
+    front: str | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser of this verb its options."""
+    add_sweep_arguments(parser)
+    add_store_argument(parser)
+    parser.add_argument("--target", help="percent, a defense, or `none - 2` (default: the sweep's, else none)")
+    parser.add_argument("--tolerance", type=float, help="points (default: the sweep's, else 0.5)")
+    parser.add_argument("--trainings", type=positive, help="at most, for each defense (default: the sweep's, else 30)")
+    parser.add_argument("--retry-failed", action="store_true", help=RETRY)
+    parser.add_argument("--no-attack", action="store_true", help="search only")
+    parser.add_argument("--front", metavar="DEFENSE", help="instead: accuracy and attack accuracy over its strength")
+    add_run_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search the strengths, attack what was found, then print the table."""
+    options = parsed(MatchArguments, args)
+    result = library.match(
+        options.spec(),
+        options.store,
+        options.options(),
+        target=options.target,
+        tolerance=options.tolerance,
+        trainings=options.trainings,
+        front=options.front,
+        attack=not options.no_attack,
+        retry_failed=options.retry_failed,
+        say=say,
+    )
+    return options.finish(result)

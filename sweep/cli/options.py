@@ -1,0 +1,185 @@
+"""Options that several verbs share, and the typed values they parse to."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from midef.sweep.library import DEFAULT_STORE, SweepResult, load_spec
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from midef.sweep.execution.tune_run import RunOptions
+    from midef.sweep.spec.schema import Sweep, SweepSpec
+
+    T = TypeVar("T", bound=DataclassInstance)
+
+RETRY = "try cells that failed before again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepArguments:
+    """Which sweep, with what changed; the options of `add_sweep_arguments`."""
+
+    config: str
+    set: list[str]
+    profile: str | None
+    private: str | None
+    public: str | None
+
+    def spec(self) -> SweepSpec:
+        """The specification with every override."""
+        overrides = [*self.set, *([f"profile={self.profile}"] if self.profile else [])]
+        return load_spec(self.config, overrides, private=self.private or "", public=self.public or "")
+
+    def sweep(self) -> Sweep:
+        """The specification made concrete."""
+        from midef.sweep.spec.schema import resolve
+
+        return resolve(self.spec())
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunArguments(SweepArguments):
+    """A sweep, its store, and how it runs; the options of `add_run_arguments`, too."""
+
+    store: str
+    address: str
+    cpus: int | None
+    gpus: int | None
+    retries: int
+    max_gpu_hours: float | None
+    hang_after: int
+    dashboard: bool
+    out: Path
+    verbose: bool
+
+    def options(self) -> RunOptions:
+        """How the plan runs."""
+        from midef.sweep.execution.tune_run import RunOptions
+
+        return RunOptions(
+            address=self.address,
+            cpus=self.cpus,
+            gpus=self.gpus,
+            retries=self.retries,
+            max_gpu_hours=self.max_gpu_hours,
+            hang_s=self.hang_after,
+            verbose=self.verbose,
+        )
+
+    def finish(self, result: SweepResult) -> int:
+        """Print the table of the cells that were run, build the dashboard if asked for, return the exit code."""
+        if result.cells is not None:
+            say("")
+            say(result.table())
+        if self.dashboard and (result.cells is not None or result.matching is not None):
+            build_dashboard(self.store, self.out, result.name)
+        if result.stopped:
+            sys.stderr.write(
+                f"midef: {result.stopped}; what is finished is stored, the same command goes on from there\n"
+            )
+        return result.exit_code
+
+
+def parsed(kind: type[T], args: argparse.Namespace) -> T:
+    """The options of a verb as its dataclass: every field from the option of that name."""
+    return kind(**{f.name: getattr(args, f.name) for f in fields(kind)})
+
+
+def say(text: str) -> None:
+    """Write lines to standard output at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def build_dashboard(store: str, out: Path, sweep: str | None, *, with_private_exemplars: bool = False) -> None:
+    """Build the static dashboard and say where it is."""
+    from midef.dashboards.build import build
+
+    report = build(store, out, sweep, with_private_exemplars)
+    for warning in report.warnings:
+        say(f"warning: {warning}")
+    say(f"dashboard: {report.index.resolve()}  ({report.files} files, {report.bytes / 2**20:.1f} MB)")
+
+
+def add_store_argument(parser: argparse.ArgumentParser) -> None:
+    """`--store`."""
+    default = os.environ.get("MIDEF_RESULTS", DEFAULT_STORE)
+    parser.add_argument("--store", default=default, help=f"folder or s3:// URI (default {default})")
+
+
+def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which sweep, and what of it is changed here."""
+    parser.add_argument("config", nargs="?", default="smoke", help="a YAML file or a named sweep (smoke)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override: seeds=[0,1,2]")
+    parser.add_argument("--profile", help="budget and stand-ins: smoke, mini, small, paper (default: the sweep's)")
+    for role in ("private", "public"):
+        parser.add_argument(
+            f"--{role}",
+            metavar="DATA",
+            help=f"{role} images of every setup: a folder or archive, or as in a sweep: image_folder(path=faces.zip)",
+        )
+
+
+def add_cell_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which cells of the sweep."""
+    parser.add_argument("--retry-failed", action="store_true", help=RETRY)
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="KEY=VALUE", help="cells to do: defense=midre (repeatable)"
+    )
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where and how a plan runs, and what is built at its end."""
+    parser.add_argument("--address", default="", help="a running Ray cluster (default: one found here, or started)")
+    parser.add_argument("--cpus", type=positive, help="CPUs of a Ray started here (default: all)")
+    parser.add_argument(
+        "--gpus",
+        type=_count,
+        default=_gpus_expected(),
+        help="GPUs there can be, where machines join a cluster as needed (default $MIDEF_GPUS, else those there are)",
+    )
+    parser.add_argument(
+        "--retries", type=_count, default=1, help="more tries of a piece whose process died (default 1)"
+    )
+    parser.add_argument("--max-gpu-hours", type=_hours, help="begin nothing that goes beyond; the run can be resumed")
+    parser.add_argument(
+        "--hang-after", type=positive, default=1800, metavar="S", help="end a piece without progress (default 1800)"
+    )
+    parser.add_argument("--dashboard", action="store_true", help="build the dashboard at the end")
+    parser.add_argument("--out", type=Path, default=Path("midef-dashboard"), help="folder of the dashboard")
+    parser.add_argument("--verbose", action="store_true", help="let Ray and the stages speak")
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
+    return int(text)
+
+
+def _gpus_expected() -> int | None:
+    text = os.environ.get("MIDEF_GPUS", "")
+    return int(text) if text.isdigit() else None
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = -1.0
+    if not 0 < hours < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of hours above 0, got {text!r}")
+    return hours

@@ -1,0 +1,101 @@
+"""`midef plan`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from midef.core.errors import SpecError
+from midef.sweep.cli.options import (
+    SweepArguments,
+    add_cell_arguments,
+    add_store_argument,
+    add_sweep_arguments,
+    parsed,
+    say,
+)
+from midef.sweep.library import EXIT_OK, is_matched, plan_cells, search_text
+
+if TYPE_CHECKING:
+    from midef.sweep.planning.plan import Plan
+
+HELP = "count what a sweep needs, what is stored and what it will cost"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanArguments(SweepArguments):
+    """The options of `midef plan`."""
+
+    store: str
+    expand: bool
+    json: bool
+    retry_failed: bool
+    only: list[str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser of this verb its options."""
+    add_sweep_arguments(parser)
+    add_store_argument(parser)
+    parser.add_argument("--expand", action="store_true", help="one line per cell")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    add_cell_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the plan; makes no store."""
+    from midef.sweep.planning.plan import plan_text
+
+    options = parsed(PlanArguments, args)
+    sweep = options.sweep()
+    if is_matched(sweep):
+        flags = {"json": options.json, "expand": options.expand, "only": options.only}
+        given = [f"--{name}" for name, value in flags.items() if value]
+        given += ["--retry-failed"] if options.retry_failed else []
+        if given:
+            raise SpecError(f"midef plan of a sweep that is matched takes no {', '.join(given)}")
+        say(search_text(sweep))
+        return EXIT_OK
+    plan = plan_cells(sweep, options.store, only=options.only, retry_failed=options.retry_failed)
+    if options.json:
+        say(json.dumps(_as_plain(plan), indent=1))
+        return EXIT_OK
+    say(plan_text(plan))
+    if options.expand:
+        for line in _cell_lines(plan):
+            say(line)
+    return EXIT_OK
+
+
+def _as_plain(plan: Plan) -> dict[str, object]:
+    return {
+        "sweep": plan.sweep.name,
+        "digest": plan.sweep.digest,
+        "cells": len(plan.cells),
+        "done": len(plan.done),
+        "to_build": len(plan.nodes),
+        "failed_before": len(plan.failed_before),
+        "refused": len(plan.refused),
+        "unshared": dict(plan.unshared),
+        "shared": dict(plan.shared),
+        "cached": dict(plan.cached),
+        "cost": asdict(plan.cost()),
+    }
+
+
+def _cell_lines(plan: Plan) -> list[str]:
+    """One line per cell: digest, state, setup, defense, seed."""
+    states = {c.cell.digest: "done" for c in plan.done}
+    states |= {c.cell.digest: "failed" for c in plan.failed_before}
+    states |= {c.cell.digest: "refused" for c in plan.refused}
+    lines = []
+    for planned in plan.cells:
+        cell = planned.cell
+        certainty = f" ({cell.setup.certainty})" if cell.setup.certainty else ""
+        state = states.get(cell.digest, "to do")
+        lines.append(
+            f"{cell.digest[:10]}  {state:<8}{cell.setup.id}{certainty}  {cell.defense.label}  seed {cell.seed}"
+        )
+    return lines

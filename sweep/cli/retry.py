@@ -1,0 +1,60 @@
+"""`midef retry`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+from midef.sweep.cli.options import (
+    RunArguments,
+    add_run_arguments,
+    add_store_argument,
+    add_sweep_arguments,
+    parsed,
+    say,
+)
+from midef.sweep.library import EXIT_OK, run_cells, unmatched
+
+HELP = "run cells that failed again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryArguments(RunArguments):
+    """The options of `midef retry`."""
+
+    filter: list[str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser of this verb its options."""
+    add_sweep_arguments(parser)
+    add_store_argument(parser)
+    parser.add_argument("--failed", action="store_true", required=True, help="cells whose stored result is a failure")
+    parser.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of these: error=oom, error=TEXT, defense=midre (repeatable)",
+    )
+    add_run_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print which cells failed and match, then run these."""
+    from midef.storage import Store
+    from midef.sweep.planning.selection import choose_failed
+
+    options = parsed(RetryArguments, args)
+    sweep = unmatched(options.sweep())
+    store = Store.open(options.store, create=False)
+    reasons = {row.cell: row.reason for row in store.results.read() if row.status == "failed"}
+    chosen = choose_failed(sweep, options.filter, store.results.cells(), reasons)
+    again = [c for c in sweep.cells if chosen(c)]
+    if not again:
+        say(f"nothing to retry: no failed cell of sweep {sweep.name} matches")
+        return EXIT_OK
+    say(f"retrying {len(again)} cells:")
+    for c in again:
+        say(f"  {c.cell.setup.id}  {c.cell.defense.label}  seed {c.cell.seed}: {reasons.get(c.cell.digest, '')}")
+    return options.finish(run_cells(sweep, store, options.options(), chosen, retry_failed=True, say=say))

@@ -1,0 +1,49 @@
+"""`midef run`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+from midef.sweep import library
+from midef.sweep.cli.options import (
+    RunArguments,
+    add_cell_arguments,
+    add_run_arguments,
+    add_store_argument,
+    add_sweep_arguments,
+    parsed,
+    say,
+)
+
+HELP = "run a sweep; what is stored is not done again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCommandArguments(RunArguments):
+    """The options of `midef run`."""
+
+    retry_failed: bool
+    only: list[str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser of this verb its options."""
+    add_sweep_arguments(parser)
+    add_store_argument(parser)
+    add_cell_arguments(parser)
+    add_run_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sweep, then print its table."""
+    options = parsed(RunCommandArguments, args)
+    result = library.run(
+        options.spec(),
+        options.store,
+        options.options(),
+        only=options.only,
+        retry_failed=options.retry_failed,
+        say=say,
+    )
+    return options.finish(result)

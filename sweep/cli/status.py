@@ -1,0 +1,46 @@
+"""`midef status`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+
+from midef.sweep.cli.options import add_store_argument, parsed, say
+from midef.sweep.library import EXIT_OK
+
+HELP = "what a store holds and what a sweep still lacks; reads the store only"
+_WATCH_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusArguments:
+    """The options of `midef status`."""
+
+    store: str
+    json: bool
+    watch: bool
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Tell the parser of this verb its options."""
+    add_store_argument(parser)
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--watch", action="store_true", help="say it again every 10 s while a driver runs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the status, again and again if it is watched."""
+    from midef.storage import Store
+    from midef.sweep.execution.status import read_status, status_text
+
+    options = parsed(StatusArguments, args)
+    store = Store.open(options.store, create=False)
+    while True:
+        status = read_status(store)
+        say(json.dumps(status.as_plain(), indent=1) if options.json else status_text(status))
+        if not options.watch or not status.is_at_work:
+            return EXIT_OK
+        time.sleep(_WATCH_S)
+        say("")

@@ -1,0 +1,461 @@
+"""A sweep as a library call: plan it, run it, match it, read what it measured.
+
+Every function takes a sweep as it is at hand: a YAML file, the name of a sweep in the catalogue, plain data, or a
+`SweepSpec`. Importing this module loads neither torch nor Ray.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from midef.core.errors import SpecError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from midef.core.match import MatchReport
+    from midef.storage import Store
+    from midef.sweep.execution.tune_run import Outcome, RunOptions
+    from midef.sweep.planning.plan import Chosen, Plan
+    from midef.sweep.spec.schema import Sweep, SweepSpec
+
+SpecSource: TypeAlias = "str | Path | Mapping[str, object] | SweepSpec"
+StoreSource: TypeAlias = "str | Path | Store"
+Say: TypeAlias = Callable[[str], None]
+TableStyle: TypeAlias = Literal["text", "md", "csv"]
+
+EXIT_OK, EXIT_FAILURES, EXIT_BUDGET, EXIT_INTERRUPTED = 0, 1, 4, 130
+DEFAULT_STORE = "midef-store"
+BUDGET_REACHED = "budget reached"
+
+
+def _silent(text: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult:
+    """What came of a call that runs a sweep.
+
+    Args:
+        name: of the sweep.
+        store: where its results are.
+        cells: how many of the cells that were asked for are `ok`, `failed`, `refused` or `missing` (not reached yet).
+            None if a search ended before its cells were attacked.
+        built: artifacts this call built; 0 if all were stored.
+        failed: reason -> pieces of work that failed for it in this call.
+        blocked: pieces of work that waited for one that failed.
+        undecided: strength searches that ended without an answer, each with the reason.
+        stopped: `budget reached` or `interrupted` if it ended early; the same call goes on from there.
+        gpu_hours: spent by this call.
+        matching: what was matched, of `match`.
+    """
+
+    name: str
+    store: Store = field(repr=False)
+    cells: Mapping[str, int] | None = None
+    built: int = 0
+    failed: Mapping[str, int] = field(default_factory=dict)
+    blocked: int = 0
+    undecided: Sequence[str] = ()
+    stopped: str = ""
+    gpu_hours: float = 0.0
+    matching: MatchReport | None = field(default=None, repr=False)
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with: 0 ok, 1 with failures, 4 budget reached, 130 interrupted."""
+        if self.stopped:
+            return EXIT_BUDGET if self.stopped == BUDGET_REACHED else EXIT_INTERRUPTED
+        is_lacking = any(count for state, count in (self.cells or {}).items() if state not in ("ok", "refused"))
+        return EXIT_FAILURES if is_lacking or self.undecided else EXIT_OK
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that was asked for is measured or refused."""
+        return self.exit_code == EXIT_OK
+
+    def rows(self) -> pd.DataFrame:
+        """All stored rows of the sweep, one metric of one cell each; columns as in `midef.core.ResultRow`."""
+        from midef.results.frame import read
+
+        return read(self.store, self.name)
+
+    def table(self, style: TableStyle = "text") -> str:
+        """The results as `midef table` prints them."""
+        return results_table(self.store, self.name, style)
+
+
+def load_spec(source: SpecSource, overrides: Sequence[str] = (), *, private: str = "", public: str = "") -> SweepSpec:
+    """A checked specification.
+
+    Args:
+        source: path of a YAML file, name of a sweep in the catalogue, plain data, or a specification.
+        overrides: `key.path=value` with the value in YAML, such as `profile=mini` or `seeds=[0, 1, 2]`.
+        private: private images of every setup: a folder, an archive, or a data set as a sweep names it.
+        public: public images of every setup, likewise.
+
+    Raises:
+        SpecError: every problem, with the place and the nearest valid name.
+    """
+    from midef.sweep.catalogue import read_spec
+    from midef.sweep.spec.profiles import profile_named
+    from midef.sweep.spec.schema import SweepSpec, override, parse_spec
+
+    if isinstance(source, str | Path):
+        spec = read_spec(source, overrides)
+    elif isinstance(source, SweepSpec) and not overrides:
+        spec = source
+    else:
+        data = source.model_dump(exclude_unset=True) if isinstance(source, SweepSpec) else dict(source)
+        for text in overrides:
+            override(data, text)
+        spec = parse_spec(data)
+    images = {
+        role: _dataset(text, labelled=role == "private")
+        for role, text in (("private", private), ("public", public))
+        if text
+    }
+    if not images or (spec.stand_ins and profile_named(spec.profile).stand_ins):
+        return spec.model_copy(update=images)
+    if spec.stand_ins:
+        raise SpecError(
+            f"sweep {spec.name} in profile {spec.profile} takes the published data sets, put them where `midef doctor` "
+            "says; --private and --public replace the stand-ins of another profile"
+        )
+    return spec.model_copy(update={"setups": [setup.model_copy(update=images) for setup in spec.setups]})
+
+
+def _dataset(text: str, *, labelled: bool) -> str | dict[str, object]:
+    """A data set as a sweep names it, or a path to a folder or archive of images."""
+    from midef.datasets import DATASETS
+
+    if text.partition("(")[0].partition(":")[0] in DATASETS.names():
+        return text
+    return {"name": "image_folder", "path": str(Path(text).expanduser().absolute()), "labelled": labelled}
+
+
+def plan(
+    spec: SpecSource, store: StoreSource = DEFAULT_STORE, *, only: Sequence[str] = (), retry_failed: bool = False
+) -> Plan:
+    """What running a sweep would build, and what is stored; makes no store, starts nothing.
+
+    Args:
+        spec: the sweep.
+        store: folder, `s3://` URI or open store.
+        only: cells to plan, as `defense=midre` or `seed=0`; those that match every key.
+        retry_failed: plan cells whose stored result is a failure, too.
+
+    Raises:
+        SpecError: everything wrong with the sweep, or if it is one to `match`.
+    """
+    from midef.sweep.spec.schema import resolve
+
+    return plan_cells(unmatched(resolve(load_spec(spec))), store, only=only, retry_failed=retry_failed)
+
+
+def run(
+    spec: SpecSource,
+    store: StoreSource = DEFAULT_STORE,
+    options: RunOptions | None = None,
+    *,
+    only: Sequence[str] = (),
+    retry_failed: bool = False,
+    say: Say = _silent,
+) -> SweepResult:
+    """Run a sweep; what is stored is not done again.
+
+    Args:
+        spec: the sweep.
+        store: folder, `s3://` URI or open store; made if there is none.
+        options: where and how it runs (default: a Ray started here, all cores).
+        only: cells to run, as `defense=midre` or `seed=0`; those that match every key.
+        retry_failed: try cells that failed before again.
+        say: called with the plan, then with what was done, as text for a person; `print` shows it.
+
+    Raises:
+        SpecError: everything wrong with the sweep, before a store is made.
+        PreflightError: if this machine lacks something: data, weights, room, Ray.
+        KeyboardInterrupt: at the second interrupt; what is finished is stored.
+    """
+    from midef.sweep.planning.selection import choose_cells
+    from midef.sweep.spec.schema import resolve
+
+    sweep = unmatched(resolve(load_spec(spec)))
+    chosen = choose_cells(sweep, only)
+    return run_cells(sweep, _opened(store), options, chosen, retry_failed=retry_failed, say=say)
+
+
+def match(
+    spec: SpecSource,
+    store: StoreSource = DEFAULT_STORE,
+    options: RunOptions | None = None,
+    *,
+    target: float | str | None = None,
+    tolerance: float | None = None,
+    trainings: int | None = None,
+    front: str | None = None,
+    attack: bool = True,
+    retry_failed: bool = False,
+    say: Say = _silent,
+) -> SweepResult:
+    """Bring every defense of a sweep to one accuracy, then attack them; what is stored is not done again.
+
+    Args:
+        spec: the sweep; what its `match` or `front` section says holds where nothing is given here.
+        store: folder, `s3://` URI or open store; made if there is none.
+        options: where and how it runs (default: a Ray started here, all cores).
+        target: percent on the select split, a defense, or a defense minus points (`none - 2`).
+        tolerance: points.
+        trainings: at most, for each defense.
+        front: search the trade-off of this defense over its strength instead.
+        attack: False ends after the search.
+        retry_failed: try cells that failed before again.
+        say: called with what is searched and found, as text for a person; `print` shows it.
+
+    Raises:
+        SpecError: everything wrong with the sweep or what is asked, before a store is made.
+        PreflightError: if this machine lacks something: data, weights, room, Ray.
+        KeyboardInterrupt: at the second interrupt; what is finished is stored.
+    """
+    from midef.sweep.spec.schema import resolve
+
+    given = {"target": target, "tolerance": tolerance, "trainings": trainings}
+    asked = {name: value for name, value in given.items() if value is not None}
+    sweep = resolve(_with_match_options(load_spec(spec), asked, front=front, attack=attack))
+    text = search_text(sweep)
+    opened = _opened(store)
+    say(text)
+    if sweep.spec.front is not None:
+        return _search_front(sweep, opened, options, retry_failed=retry_failed, say=say)
+    return _search_matches(sweep, opened, options, attack=attack, retry_failed=retry_failed, say=say)
+
+
+def is_matched(sweep: Sweep) -> bool:
+    """Whether its strengths are to be searched before its cells are known."""
+    return sweep.spec.match is not None or sweep.spec.front is not None
+
+
+def unmatched(sweep: Sweep) -> Sweep:
+    """The sweep, unless its strengths are still to be searched.
+
+    Raises:
+        SpecError: if they are.
+    """
+    if is_matched(sweep):
+        raise SpecError(
+            f"sweep {sweep.name} is one for `midef match`, which searches strengths before it attacks them (its option "
+            "--retry-failed tries cells that failed again)"
+        )
+    return sweep
+
+
+def search_text(sweep: Sweep) -> str:
+    """What `match` would search.
+
+    Raises:
+        SpecError: everything wrong with it.
+    """
+    if sweep.spec.front is not None:
+        from midef.sweep.matching.pareto_search import Asked
+
+        return Asked.of(sweep).text
+    from midef.sweep.matching.match_accuracy import asked_text
+
+    return asked_text(sweep)
+
+
+def results_table(store: Store, sweep: str | None = None, style: TableStyle = "text") -> str:
+    """The results of a sweep (default: the latest of the store) as a table, beside the published numbers.
+
+    Raises:
+        SpecError: if the store has no sweep of this name.
+    """
+    from midef.results.export import csv_table
+    from midef.results.render import markdown_table, text_table
+    from midef.results.summary import summarise
+    from midef.storage import rows_of_sweep
+    from midef.storage.published import read_published
+
+    rows = rows_of_sweep(store, sweep)
+    draw = {"text": text_table, "md": markdown_table, "csv": csv_table}[style]
+    return draw(summarise(rows), read_published(store)) if rows else "no results yet"
+
+
+def plan_cells(sweep: Sweep, store: StoreSource, *, only: Sequence[str] = (), retry_failed: bool = False) -> Plan:
+    """Plan chosen cells of a resolved sweep; arguments as of `plan`."""
+    from midef.sweep.planning.plan import make_plan
+    from midef.sweep.planning.selection import choose_cells
+
+    chosen = choose_cells(sweep, only)
+    return make_plan(sweep, _existing(store), retry_failed=retry_failed, chosen=chosen)
+
+
+def run_cells(
+    sweep: Sweep,
+    store: Store,
+    options: RunOptions | None,
+    chosen: Chosen,
+    *,
+    retry_failed: bool = False,
+    say: Say = _silent,
+) -> SweepResult:
+    """Run chosen cells of a resolved sweep; arguments as of `run`."""
+    from midef.sweep.execution.tune_run import Outcome, RunOptions, failure_text, prepare, run_plan
+    from midef.sweep.planning.plan import plan_text, refusals
+
+    planned = prepare(sweep, store, retry_failed=retry_failed, chosen=chosen)
+    outcome = Outcome()
+    if planned.nodes:
+        is_resumed = planned.done or any(planned.cached.values())
+        to_do = sum(len(node.cells) for node in planned.nodes.values())
+        say(f"{'resuming ' * bool(is_resumed)}sweep {sweep.name}: {len(planned.done)} cells done, {to_do} to do")
+        say(plan_text(planned))
+        say("")
+        outcome = run_plan(planned, store, options or RunOptions())
+        spent = f", {outcome.gpu_hours:.2f} GPU-hours" if outcome.gpu_hours else ""
+        say(f"built {outcome.built} artifacts, wrote {outcome.rows} cells{spent}")
+        if outcome.failed:
+            say(f"failed:\n{failure_text(outcome)}")
+    elif planned.rows_only:
+        say(f"wrote the rows of {len(planned.rows_only)} cells whose scores were stored")
+    else:
+        before = len(planned.failed_before)
+        again = f", {before} failed before (--retry-failed tries them again)" if before else ""
+        say(f"nothing to do: all {len(planned.done)} cells of sweep {sweep.name} are done{again}")
+    if not planned.nodes:  # the text of the plan names them
+        for line in refusals(planned.refused):
+            say(f"refused: {line}")
+    states = store.results.cells()
+    counts = Counter("refused" if c.refused else states.get(c.cell.digest, "missing") for c in planned.cells)
+    return replace(_result_of(sweep, store, outcome), cells=dict(counts))
+
+
+def _search_matches(
+    sweep: Sweep, store: Store, options: RunOptions | None, *, attack: bool, retry_failed: bool, say: Say
+) -> SweepResult:
+    """Search the strengths, attacking each as it is decided; then run whatever the ordinary plan still lacks."""
+    from midef.sweep.execution.tune_run import RunOptions, failure_text, run_plan
+    from midef.sweep.matching.match_accuracy import Matching, match_text, undecided
+    from midef.sweep.planning.plan import everything, start_growing
+
+    matching = Matching(sweep, store, with_attacks=attack, retry_failed=retry_failed)
+    growing = start_growing(sweep, matching.begin(), store, matching.grow)
+    matching.write()
+    outcome = run_plan(growing, store, options or RunOptions(), grow=matching.grow)
+    matching.write()
+    report = matching.report()
+    say("")
+    say(match_text(report))
+    if outcome.failed:
+        say(f"failed:\n{failure_text(outcome)}")
+    reasons = [f"{o.defense} on {o.architecture}, {o.private}: {o.reason}" for o in undecided(report.outcomes)]
+    searched = replace(_result_of(sweep, store, outcome), undecided=reasons, matching=report)
+    if outcome.stopped or not attack or not matching.is_decided:
+        return searched
+    say("")
+    rest = run_cells(matching.matched_sweep(), store, options, everything, retry_failed=retry_failed, say=say)
+    return _joined(searched, rest)
+
+
+def _search_front(
+    sweep: Sweep, store: Store, options: RunOptions | None, *, retry_failed: bool, say: Say
+) -> SweepResult:
+    """Search the front of one defense, then run whatever the ordinary plan lacks of every strength that was tried."""
+    from midef.sweep.execution.tune_run import RunOptions, failure_text, run_plan
+    from midef.sweep.matching.pareto_search import FrontSearch, front_text
+    from midef.sweep.planning.plan import everything, start_growing
+
+    front = FrontSearch(sweep, store)
+    growing = start_growing(sweep, front.begin(), store, front.grow)
+    outcome = run_plan(growing, store, options or RunOptions(), grow=front.grow)
+    say("")
+    say(front_text(front))
+    if outcome.failed:
+        say(f"failed:\n{failure_text(outcome)}")
+    reasons = [f"{setup}: {why}" for setup, why in front.failed.items()]
+    searched = replace(_result_of(sweep, store, outcome), undecided=reasons)
+    if outcome.stopped:
+        return searched
+    say("")
+    return _joined(
+        searched, run_cells(front.tried_sweep(), store, options, everything, retry_failed=retry_failed, say=say)
+    )
+
+
+def _result_of(sweep: Sweep, store: Store, outcome: Outcome) -> SweepResult:
+    return SweepResult(
+        name=sweep.name,
+        store=store,
+        built=outcome.built,
+        failed=outcome.failed,
+        blocked=outcome.blocked,
+        stopped=outcome.stopped,
+        gpu_hours=outcome.gpu_hours,
+    )
+
+
+def _joined(searched: SweepResult, rest: SweepResult) -> SweepResult:
+    """One result of a search and the cells that were run after it."""
+    return replace(
+        searched,
+        cells=rest.cells,
+        built=searched.built + rest.built,
+        failed=Counter(searched.failed) + Counter(rest.failed),
+        blocked=searched.blocked + rest.blocked,
+        stopped=rest.stopped,
+        gpu_hours=searched.gpu_hours + rest.gpu_hours,
+    )
+
+
+def _with_match_options(
+    spec: SweepSpec, given: Mapping[str, float | str], *, front: str | None, attack: bool
+) -> SweepSpec:
+    """The specification with what the caller says about matching.
+
+    Raises:
+        SpecError: for values out of range, and for options that say nothing about a front.
+    """
+    from pydantic import ValidationError
+
+    from midef.sweep.spec.matching import FrontSpec, MatchSpec
+
+    useless = [f"--{name}" for name in given] + ([] if attack else ["--no-attack"])
+    if useless and (front or spec.front):
+        raise SpecError(f"the front of a defense is searched without a target: leave {', '.join(useless)} out")
+    try:
+        if front:
+            written = spec.front.model_dump(exclude_unset=True) if spec.front else {}
+            return spec.model_copy(update={"front": FrontSpec(**{**written, "defense": front})})
+        if spec.front:
+            return spec
+        written = spec.match.model_dump(exclude_unset=True) if spec.match else {}
+        return spec.model_copy(update={"match": MatchSpec(**{**written, **given})})
+    except ValidationError as error:
+        block = "front" if front else "match"
+        raise SpecError([f"{block}.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]) from None
+
+
+def _opened(store: StoreSource) -> Store:
+    """The store, made if there is none."""
+    from midef.storage import Store
+
+    return store if isinstance(store, Store) else Store.open(store)
+
+
+def _existing(store: StoreSource) -> Store | None:
+    """The store, or None where there is none yet."""
+    uri = str(store) if isinstance(store, str | Path) else ""
+    if uri and "://" not in uri and not (Path(uri) / "store.json").exists():
+        return None  # told without importing what reads stores, which takes longer than a plan
+    from midef.storage import Location, Store
+
+    if isinstance(store, Store):
+        return store
+    if "://" in uri and not Location.open(uri).exists("store.json"):
+        return None
+    return Store.open(uri, create=False)
