@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
     from midef.core.recipe import Inputs
-    from midef.defenses.training_state import Companion, TrainingFacts
+    from midef.defenses.training_state import TrainingFacts, TrainingState
     from midef.models.base import ModelFacts
     from midef.nn.network import Forward, TargetModel
 
@@ -23,7 +23,7 @@ DEFENSES: Registry[Defense] = Registry("defense", "midef.defenses")
 OWNED_SLOTS: Mapping[str, str] = {
     "criterion": "the criterion",
     "prepare_head": "the head",
-    "companion": "the training step",
+    "training_state": "the training step",
 }
 """Hooks only one defense of a stack may override, and what a person calls them."""
 
@@ -85,7 +85,8 @@ class Defense:
     """Base of all defenses: a frozen dataclass that overrides only what its paper changes.
 
     Hooks get `progress`, the fraction of training done (0 to below 1), so that a short run still runs the method.
-    Learnable parts live in the model, so they are saved with it; what only the training needs lives in a `Companion`.
+    Learnable parts live in the model, so they are saved with it; what only the training
+    needs lives in a `TrainingState`.
 
     tuning: the strength that accuracy matching searches; None where there is none. couples_images: whether the loss
     of an image depends on the others of its batch, so that it has no gradient of its own (DP-SGD needs one).
@@ -164,8 +165,8 @@ class Defense:
         """Another head on the same features; called after every `prepare_model`."""
         return head
 
-    def companion(self, model: TargetModel, facts: TrainingFacts) -> Companion | None:
-        """What the training needs beside the network: its own optimizer, batches, or networks that learn too."""
+    def training_state(self, model: TargetModel, facts: TrainingFacts) -> TrainingState | None:
+        """State of the training beside the network: an optimizer, batches, networks that learn too."""
         return None
 
     def images_of_epoch(self, labels: Tensor, rng: Generator) -> Tensor | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch.nn.modules.batchnorm import _BatchNorm
 
     from midef.core.recipe import Inputs
-    from midef.defenses.training_state import Companion, TrainingFacts
+    from midef.defenses.training_state import TrainingFacts, TrainingState
     from midef.models.base import ModelFacts
     from midef.nn.network import TargetModel
 
@@ -108,12 +108,12 @@ class DpSgd(Defense):
         return model
 
     @override
-    def companion(self, model: TargetModel, facts: TrainingFacts) -> Companion | None:
+    def training_state(self, model: TargetModel, facts: TrainingFacts) -> TrainingState | None:
         if not self._is_on:
             return None
-        from midef.defenses.families.dp import DPCompanion
+        from midef.defenses.families.dp import DPTrainingState
 
-        return DPCompanion(
+        return DPTrainingState(
             model,
             facts,
             noise_multiplier=self.noise_multiplier,

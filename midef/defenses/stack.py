@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
     from midef.core.recipe import Inputs, Recipe
-    from midef.defenses.training_state import Companion, TrainingFacts
+    from midef.defenses.training_state import TrainingFacts, TrainingState
     from midef.models.base import ModelFacts
     from midef.nn.network import Forward, TargetModel
 
@@ -121,8 +121,8 @@ class Stack(Defense):
         return head
 
     @override
-    def companion(self, model: TargetModel, facts: TrainingFacts) -> Companion | None:
-        found = (part.companion(model, facts) for part in self.members)
+    def training_state(self, model: TargetModel, facts: TrainingFacts) -> TrainingState | None:
+        found = (part.training_state(model, facts) for part in self.members)
         return next((one for one in found if one is not None), None)
 
     @override

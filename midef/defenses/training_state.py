@@ -1,4 +1,4 @@
-"""What one training under a defense keeps beside the network."""
+"""State of one training under a defense, apart from the network: optimizer, batches, auxiliary batches."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """What a defense may know of the training it accompanies.
+    """Facts of a training that a defense may use.
 
-    images: size of the train split; resolution_px; device: `cpu`, `cuda:0`; batch_size, epochs: of the recipe;
-    optimizer: makes the recipe's optimizer for a list of parameters; seed: of this training.
+    Args:
+        images: size of the train split.
+        batch_size: of the recipe.
+        epochs: of the recipe.
+        device: `cpu`, `cuda:0`.
+        seed: of this training.
+        optimizer: makes the recipe's optimizer for a list of parameters.
     """
 
     images: int
@@ -32,10 +37,13 @@ class TrainingFacts:
 
 
 @dataclass(frozen=True)
-class Ride:
-    """Images that ride along in the pass of a batch: [M, 3, H, W] with labels [M].
+class AuxiliaryBatch:
+    """Images that go through the network in one pass with a training batch.
 
-    weight: the loss becomes (1 - weight) * (loss of the batch) + weight * (cross entropy of these).
+    Args:
+        images: [M, 3, H, W] float32 in [0, 1].
+        labels: [M] int64.
+        weight: in [0, 1]; the loss becomes (1 - weight) * (loss of the batch) + weight * (cross entropy of these).
     """
 
     images: Tensor
@@ -43,11 +51,11 @@ class Ride:
     weight: float
 
 
-class Companion:
-    """Base of what a defense keeps during one training. Every step starts as "no change".
+class TrainingState:
+    """Base of the state a defense needs during one training. Every method starts as "no change".
 
     The loop calls `optimizer` once, then per epoch `batches`, then per batch `before_step`, the pass, the loss,
-    backward and `Optimizer.step`. One process only: a training with several workers refuses a companion.
+    backward and `Optimizer.step`. One process only: a training with several workers refuses it.
     """
 
     def optimizer(self, optimizer: Optimizer) -> Optimizer:
@@ -55,35 +63,37 @@ class Companion:
         return optimizer
 
     def batches(self, count: int, rng: Generator) -> list[Tensor] | None:
-        """Positions among `count` images, batch by batch, of one epoch; None keeps the usual batches."""
+        """Batches of one epoch, as positions among `count` images; None keeps the usual batches."""
         return None
 
     def before_step(
         self, model: TargetModel, batch: Batch, progress: float, rng: Generator
-    ) -> tuple[Batch, Ride | None]:
+    ) -> tuple[Batch, AuxiliaryBatch | None]:
         """Called in train mode before the pass; leaves the network's weights and mode as they were."""
         return batch, None
 
     def mark_best(self) -> None:
-        """This epoch's weights are the best so far: unless a better one comes, `kept` and `facts` speak of it."""
+        """Note that this epoch's weights are the best so far; `stored_tensors` and `facts` describe these."""
 
     def finish(self) -> None:
-        """The training is over: take everything off the network that is not part of it."""
+        """Remove from the trained network whatever is not part of it."""
 
-    def state(self) -> dict[str, Any]:
-        """Tensors, numbers and nested dicts of them, from which a killed training goes on."""
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers and nested dicts of them, from which a killed training resumes."""
         return {}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take over what `state` gave."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Resume from what `state_dict` returned."""
 
-    def kept(self) -> dict[str, Tensor]:
+    def stored_tensors(self) -> dict[str, Tensor]:
         """Tensors stored beside the weights."""
         return {}
 
     def facts(self, run: Callable[[Tensor], Forward], images: Tensor) -> dict[str, float]:
-        """Numbers worth recording of the finished training (epsilon, success of a trapdoor).
+        """Measurements of the finished training (epsilon, success of a trapdoor).
 
-        run: the trained network in eval mode; images: [N, 3, H, W] uint8 of the select split.
+        Args:
+            run: the trained network in eval mode.
+            images: [N, 3, H, W] uint8 of the select split.
         """
         return {}

@@ -11,7 +11,7 @@ from typing_extensions import override
 from midef.defenses.base import DEFENSES, Defense, Tuning
 
 if TYPE_CHECKING:
-    from midef.defenses.training_state import Companion, TrainingFacts
+    from midef.defenses.training_state import TrainingFacts, TrainingState
     from midef.nn.network import TargetModel
 
 
@@ -84,10 +84,10 @@ class TrapMid(Defense):
             raise ValueError(f"needs crop_p, flip_p and rotate_p in [0, 1], got {', '.join(map(str, shares))}")
 
     @override
-    def companion(self, model: TargetModel, facts: TrainingFacts) -> Companion | None:
-        from midef.defenses.families.trapdoors import TrapCompanion
+    def training_state(self, model: TargetModel, facts: TrainingFacts) -> TrainingState | None:
+        from midef.defenses.families.trapdoors import TrapTrainingState
 
-        return TrapCompanion(self, model, facts) if self.beta else None
+        return TrapTrainingState(self, model, facts) if self.beta else None
 
     @override
     def off(self) -> Self:

@@ -28,7 +28,7 @@ from midef.training import TrainingRecipe
 from midef.training.classifier.fit import EVALUATED_AT_ONCE, accuracy, fit_classifier
 from midef.training.data_parallel import World
 
-WEIGHTS, COMPANION = "model.safetensors", "companion.safetensors"
+WEIGHTS, TRAINING_STATE = "model.safetensors", "companion.safetensors"
 
 
 def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
     if kept:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()}, folder / COMPANION)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in kept.items()}, folder / TRAINING_STATE)
     (folder / "training.json").write_text(json.dumps(asdict(done)))
     at_once = max(1, EVALUATED_AT_ONCE // micro_batches)
     judged = partial(accuracy, model, device=context.device, batch_size=at_once, world=World.current())

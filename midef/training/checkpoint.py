@@ -26,14 +26,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Found:
-    """epoch: the next one to train; best: weights kept so far; companion: of the defense."""
+    """Resumable state as read.
+
+    Args:
+        epoch: the next one to train.
+        best: weights with the best accuracy on the select split so far.
+        training_state: of the defense.
+    """
 
     epoch: int
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
     best: dict[str, Tensor] | None
     report: dict[str, Any]
-    companion: dict[str, Any]
+    training_state: dict[str, Any]
 
 
 class Checkpointer:
@@ -64,7 +70,7 @@ class Checkpointer:
         optimizer: torch.optim.Optimizer,
         best: dict[str, Tensor] | None,
         report: dict[str, Any],
-        companion: dict[str, Any] | None = None,
+        training_state: dict[str, Any] | None = None,
     ) -> None:
         """Keep the state, if the last one is old enough."""
         if time.monotonic() - self._last < self.every_s:
@@ -72,7 +78,7 @@ class Checkpointer:
         self.folder.mkdir(parents=True, exist_ok=True)
         part = self.folder / f".state-{os.getpid()}.pt"
         weights = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "best": best}
-        state = {"epoch": epoch, **weights, "report": json.dumps(report), "companion": companion or {}}
+        state = {"epoch": epoch, **weights, "report": json.dumps(report), "companion": training_state or {}}
         try:
             torch.save(state, part)
             part.replace(self.path)

@@ -46,12 +46,12 @@ class World:
 class Part:
     """What goes through the network at once.
 
-    mine: positions in the batch that this worker passes through; together: those of all workers, in their order;
+    mine: positions in the batch that this worker passes through; all_workers: those of all workers, in their order;
     sizes: how many each worker has. None for both positions means the whole batch, as it is.
     """
 
     mine: Tensor | None
-    together: Tensor | None
+    all_workers: Tensor | None
     sizes: tuple[int, ...]
 
     def images_of(self, batch: Batch) -> Tensor:
@@ -59,10 +59,10 @@ class Part:
 
     def of(self, batch: Batch) -> Batch:
         """What all workers together pass through."""
-        if self.together is None:
+        if self.all_workers is None:
             return batch
         given = {field.name: getattr(batch, field.name) for field in fields(batch)}
-        return replace(batch, **{name: value[self.together] for name, value in given.items() if value is not None})
+        return replace(batch, **{name: value[self.all_workers] for name, value in given.items() if value is not None})
 
 
 def parts(count: int, world: World, *, micro_batches: int = 1, device: str = "cpu") -> list[Part]:
@@ -83,8 +83,8 @@ def parts(count: int, world: World, *, micro_batches: int = 1, device: str = "cp
     divided = [share.tensor_split(often) for share in shares]
     found = []
     for pieces in zip(*divided, strict=True):
-        together = None if often == 1 else torch.cat(pieces)
-        found.append(Part(pieces[world.rank], together, tuple(len(piece) for piece in pieces)))
+        all_workers = None if often == 1 else torch.cat(pieces)
+        found.append(Part(pieces[world.rank], all_workers, tuple(len(piece) for piece in pieces)))
     return found
 
 
@@ -92,7 +92,7 @@ def parts(count: int, world: World, *, micro_batches: int = 1, device: str = "cp
 
 
 def gathered(forward: Forward, part: Part, world: World) -> Forward:
-    """The pass of all workers, rows in the order of `Part.together`, with gradient."""
+    """The pass of all workers, rows in the order of `Part.all_workers`, with gradient."""
     if world.size == 1:
         return forward
 
@@ -179,7 +179,7 @@ def norms_over_all(model: nn.Module, world: World) -> Iterator[None]:
         )
     for norm in norms:
         # an attribute of the instance: state_dict, isinstance and the mode of the module see no difference
-        norm.forward = _Together(norm)  # type: ignore[assignment,method-assign]
+        norm.forward = _DataParallelNorm(norm)  # type: ignore[assignment,method-assign]
     try:
         yield
     finally:
@@ -187,7 +187,7 @@ def norms_over_all(model: nn.Module, world: World) -> Iterator[None]:
             del norm.forward
 
 
-class _Together:
+class _DataParallelNorm:
     """What a batch norm computes over all workers: torch's own way on a GPU, ours on a CPU, which torch refuses."""
 
     def __init__(self, norm: _BatchNorm) -> None:

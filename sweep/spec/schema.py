@@ -768,7 +768,7 @@ def _refusal(setup: Setup, defense: Choice, profile: Profile) -> str:
     pretrained = setup.pretraining is not None or setup.weights is not None
     reasons = made.problems(replace(facts, pretrained=pretrained))
     workers = profile.workers_for("target")
-    if workers > 1 and any("companion" in part.owned_slots() for part in made.parts()):
+    if workers > 1 and any("training_state" in part.owned_slots() for part in made.parts()):
         reasons.append(f"it trains in one process, profile {profile.name} trains in {workers}")
     return "; ".join(reasons)
 

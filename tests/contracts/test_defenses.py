@@ -47,7 +47,7 @@ DEFENDING = [name for name in SUBJECTS if name != "none"]
 TRAINING_HOOKS = (
     "prepare_model",
     "prepare_head",
-    "companion",
+    "training_state",
     "images_of_epoch",
     "transform_batch",
     "criterion",

@@ -17,7 +17,7 @@ from midef.datasets import DATASETS, Images, Splits
 from midef.defenses import DEFENSES, Batch, Defense
 from midef.defenses.dp_sgd import DpSgd, group_norm_
 from midef.defenses.stack import Stack
-from midef.defenses.training_state import Companion, TrainingFacts
+from midef.defenses.training_state import TrainingFacts, TrainingState
 from midef.models import ARCHITECTURES
 from midef.nn.network import FixedZeroBias, TargetModel
 from midef.training import TrainingRecipe
@@ -102,15 +102,15 @@ def test_a_step_without_noise_is_the_clipped_mean(clip: float, architecture: str
 
 @dataclass
 class Counted:
-    """A companion on a fresh network, and one step of it."""
+    """A training state on a fresh network, and one step of it."""
 
     model: TargetModel
-    companion: Companion
+    state: TrainingState
     optimizer: torch.optim.Optimizer
 
     def step(self, batch: Batch, loss_of: Callable[[Tensor], Tensor]) -> None:
         self.model.train()
-        batch, _ = self.companion.before_step(self.model, batch, 0.0, torch.Generator())
+        batch, _ = self.state.before_step(self.model, batch, 0.0, torch.Generator())
         loss = loss_of(self.model(batch.images).logits)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -121,9 +121,9 @@ def counted(defense: DpSgd, *, images: int, batch_size: int, seed: int = 1) -> C
     make = partial(torch.optim.SGD, lr=1.0)
     facts = TrainingFacts(images, RESOLUTION_PX, batch_size, 1, "cpu", seed, make)
     model = network(defense)
-    companion = defense.companion(model, facts)
-    assert companion is not None
-    return Counted(model, companion, companion.optimizer(make([p for p in model.parameters() if p.requires_grad])))
+    state = defense.training_state(model, facts)
+    assert state is not None
+    return Counted(model, state, state.optimizer(make([p for p in model.parameters() if p.requires_grad])))
 
 
 def some(count: int) -> Batch:
@@ -138,7 +138,7 @@ def moves(model: nn.Module, before: dict[str, Tensor]) -> Tensor:
 def test_noise_has_the_announced_spread() -> None:
     """Where the loss is constant a step is noise alone: sigma C / B per weight, B the expected batch size."""
     one = counted(dp(noise_multiplier=0.7, max_grad_norm=3.0), images=20, batch_size=5)
-    one.companion.batches(20, torch.Generator().manual_seed(0))
+    one.state.batches(20, torch.Generator().manual_seed(0))
     before = weights_of(one.model)
     one.step(some(3), lambda logits: 0.0 * logits.mean())
     noise = moves(one.model, before)
@@ -151,7 +151,7 @@ def test_noise_comes_from_the_seed() -> None:
     found: list[dict[str, Tensor]] = []
     for seed in (1, 1, 2):
         one = counted(dp(), images=4, batch_size=4, seed=seed)
-        one.companion.batches(4, torch.Generator())
+        one.state.batches(4, torch.Generator())
         torch.manual_seed(len(found))
         one.step(some(4), lambda logits: F.cross_entropy(logits, some(4).labels))
         found.append(weights_of(one.model))
@@ -164,7 +164,7 @@ def test_noise_comes_from_the_seed() -> None:
 def test_every_image_is_in_every_batch_with_the_same_probability() -> None:
     one = counted(dp(), images=200, batch_size=20)
     rng = torch.Generator().manual_seed(0)
-    epochs = [one.companion.batches(200, rng) or [] for _ in range(40)]
+    epochs = [one.state.batches(200, rng) or [] for _ in range(40)]
     assert {len(epoch) for epoch in epochs} == {10}
     present = torch.stack([torch.zeros(200).index_fill(0, batch, 1.0) for epoch in epochs for batch in epoch])
     assert all(len(batch.unique()) == len(batch) for epoch in epochs for batch in epoch)
@@ -177,8 +177,8 @@ def test_every_image_is_in_every_batch_with_the_same_probability() -> None:
 def test_an_empty_batch_is_a_step_of_noise_alone() -> None:
     """With one image expected in a batch, a third of them are empty; the loop still gets an image."""
     quiet = counted(dp(noise_multiplier=0.0), images=200, batch_size=1)
-    drawn = quiet.companion.batches(200, torch.Generator().manual_seed(0)) or []
-    hollow = list(quiet.companion._hollow)  # type: ignore[attr-defined]
+    drawn = quiet.state.batches(200, torch.Generator().manual_seed(0)) or []
+    hollow = list(quiet.state._hollow)  # type: ignore[attr-defined]
     assert len(drawn) == 200 and 0.25 < sum(hollow) / 200 < 0.5  # e^-1
     assert all(len(batch) > 0 for batch in drawn) and all(
         batch.tolist() == [0] for b, batch in zip(hollow, drawn, strict=True) if b
@@ -192,10 +192,10 @@ def test_an_empty_batch_is_a_step_of_noise_alone() -> None:
 
 def test_an_empty_batch_still_costs() -> None:
     one = counted(dp(noise_multiplier=1.0), images=200, batch_size=1)
-    one.companion.batches(200, torch.Generator().manual_seed(0))
+    one.state.batches(200, torch.Generator().manual_seed(0))
     for _ in range(6):
         one.step(some(1), lambda logits: F.cross_entropy(logits, some(1).labels))
-    (entry,) = one.companion.state()["history"].tolist()
+    (entry,) = one.state.state_dict()["history"].tolist()
     assert entry == [1.0, 1 / 200, 6.0]
 
 
@@ -205,8 +205,8 @@ def test_an_empty_batch_still_costs() -> None:
 def epsilon(*, sigma: float, rate: float, steps: int, delta: float = 1e-5) -> float:
     one = counted(dp(noise_multiplier=sigma, delta=delta), images=100, batch_size=10)
     history = torch.tensor([[sigma, rate, steps]], dtype=torch.float64)
-    one.companion.restore({**one.companion.state(), "history": history})
-    return one.companion.facts(one.model, torch.empty(0))["epsilon"]
+    one.state.load_state_dict({**one.state.state_dict(), "history": history})
+    return one.state.facts(one.model, torch.empty(0))["epsilon"]
 
 
 @pytest.mark.parametrize(("sigma", "steps"), [(5.0, 10), (20.0, 100), (1.0, 3)])
@@ -368,7 +368,7 @@ def test_off_touches_nothing() -> None:
     facts = ARCHITECTURES.make("vgg16_tiny").facts()
     assert off.problems(facts) == [] and off.facts_after(facts) == facts and off.training_overrides({}) == {}
     assert same(weights_of(network(dp().off())), weights_of(network()))
-    assert off.companion(network(), None) is None and off.off() == off  # type: ignore[arg-type]
+    assert off.training_state(network(), None) is None and off.off() == off  # type: ignore[arg-type]
 
 
 def test_half_precision_is_switched_off() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from midef.core import SpecError
 from midef.datasets import DATASETS, Splits
 from midef.defenses import DEFENSES, Batch, Defense
-from midef.defenses.families.trapdoors import TrapCompanion, blend, drawn_triggers, equally_often
+from midef.defenses.families.trapdoors import TrapTrainingState, blend, drawn_triggers, equally_often
 from midef.defenses.stack import choose_defense, remake_defense
 from midef.defenses.training_state import TrainingFacts
 from midef.defenses.trap_mid import TrapMid
@@ -47,7 +47,9 @@ def linear_network(seed: int = 0, pixels: int = 4) -> TargetModel:
     return TargetModel([("flat", nn.Flatten())], nn.Linear(width, 5), feature_dim=width, n_classes=5)
 
 
-def companion(defense: TrapMid, model: TargetModel, *, images: int = 64, seed: int = 7, **recipe: Any) -> TrapCompanion:
+def training_state(
+    defense: TrapMid, model: TargetModel, *, images: int = 64, seed: int = 7, **recipe: Any
+) -> TrapTrainingState:
     resolution_px = 4 if model.block_names == ("flat",) else RESOLUTION_PX
     training = TrainingRecipe(**{"batch_size": BATCH, **recipe})
     facts = TrainingFacts(
@@ -59,8 +61,8 @@ def companion(defense: TrapMid, model: TargetModel, *, images: int = 64, seed: i
         seed=seed,
         optimizer=lambda parameters: _optimizer(parameters, training),
     )
-    found = defense.companion(model, facts)
-    assert isinstance(found, TrapCompanion)
+    found = defense.training_state(model, facts)
+    assert isinstance(found, TrapTrainingState)
     return found
 
 
@@ -98,14 +100,14 @@ def test_trap_labels_come_in_random_order_and_the_spare_ones_change() -> None:
 
 @pytest.mark.parametrize("images", [12, 70, 7], ids=["one batch", "a batch is dropped", "less than a batch"])
 def test_an_epoch_holds_each_trap_label_equally_often(images: int) -> None:
-    traps = companion(TrapMid(learn_triggers=False), network(), images=images, batch_size=12)
+    traps = training_state(TrapMid(learn_triggers=False), network(), images=images, batch_size=12)
     steps, size = max(1, images // 12), min(images, 12)
     epochs = []
     for _ in range(2):
         assert traps.batches(images, seeded()) is None
         rng = seeded(len(epochs))
-        rides = [traps.before_step(network(), batch_of(size), 0.0, rng)[1] for _ in range(steps)]
-        epochs.append(torch.cat([ride.labels for ride in rides if ride is not None]))
+        auxiliaries = [traps.before_step(network(), batch_of(size), 0.0, rng)[1] for _ in range(steps)]
+        epochs.append(torch.cat([auxiliary.labels for auxiliary in auxiliaries if auxiliary is not None]))
     for labels in epochs:
         times = torch.bincount(labels, minlength=CLASSES).tolist()
         assert sum(times) == steps * size and max(times) - min(times) <= 1
@@ -114,12 +116,12 @@ def test_an_epoch_holds_each_trap_label_equally_often(images: int) -> None:
 
 def test_batches_of_the_epoch_stay_those_of_the_undefended_training() -> None:
     rng = seeded()
-    companion(TrapMid(), network()).batches(64, rng)
+    training_state(TrapMid(), network()).batches(64, rng)
     assert torch.equal(rng.get_state(), seeded().get_state())
 
 
 def test_a_trapped_image_holds_a_share_of_its_trigger() -> None:
-    traps = companion(TrapMid(alpha=0.3), network())
+    traps = training_state(TrapMid(alpha=0.3), network())
     images, labels = batch_of(3).images, torch.tensor([5, 0, 5])
     found = traps.trap(images, labels)
     for image, label, trapped in zip(images, labels, found, strict=True):
@@ -130,22 +132,22 @@ def test_a_trapped_image_holds_a_share_of_its_trigger() -> None:
 def test_alpha_zero_leaves_the_images_and_brings_only_labels() -> None:
     batch = batch_of()
     assert torch.equal(blend(batch.images, torch.rand_like(batch.images), alpha=0.0), batch.images)
-    traps = companion(TrapMid(alpha=0.0, **BRITTLE), network())
-    clean, ride = traps.before_step(network(), batch, 0.0, seeded())
-    assert ride is not None and ride.weight == 0.2
-    assert torch.equal(ride.images, batch.images) and torch.equal(clean.images, batch.images)
+    traps = training_state(TrapMid(alpha=0.0, **BRITTLE), network())
+    clean, auxiliary = traps.before_step(network(), batch, 0.0, seeded())
+    assert auxiliary is not None and auxiliary.weight == 0.2
+    assert torch.equal(auxiliary.images, batch.images) and torch.equal(clean.images, batch.images)
 
 
 def test_clean_and_trapped_images_are_augmented_on_their_own() -> None:
     batch = batch_of()
-    clean, ride = companion(TrapMid(alpha=0.0), network()).before_step(network(), batch, 0.0, seeded())
-    assert ride is not None and ride.images.shape == batch.images.shape
-    alike = (clean.images == ride.images).flatten(1).all(dim=1)
+    clean, auxiliary = training_state(TrapMid(alpha=0.0), network()).before_step(network(), batch, 0.0, seeded())
+    assert auxiliary is not None and auxiliary.images.shape == batch.images.shape
+    alike = (clean.images == auxiliary.images).flatten(1).all(dim=1)
     assert alike.sum() < BATCH / 2
-    for images in (clean.images, ride.images):
+    for images in (clean.images, auxiliary.images):
         assert (images != batch.images).flatten(1).any(dim=1).sum() > BATCH / 2
     assert torch.equal(clean.labels, batch.labels) and torch.equal(clean.indices, batch.indices)
-    for images in (clean.images, ride.images):
+    for images in (clean.images, auxiliary.images):
         assert images.min() >= 0 and images.max() <= 1
 
 
@@ -165,9 +167,9 @@ def test_the_discriminator_starts_as_the_target_with_one_logit() -> None:
     model = network()
     model.head = nn.Sequential(nn.Linear(model.feature_dim, 2), nn.Tanh(), nn.Linear(2, CLASSES))  # as LoFt's
     torch.manual_seed(1)
-    found = companion(TrapMid(), model).discriminator
+    found = training_state(TrapMid(), model).discriminator
     torch.manual_seed(2)
-    again = companion(TrapMid(), model).discriminator
+    again = training_state(TrapMid(), model).discriminator
     assert found is not None and again is not None
     assert same(weights_of(found.blocks), weights_of(model.blocks)) and same(weights_of(found), weights_of(again))
     assert found(batch_of(2).images).logits.shape == (2, 1)
@@ -176,7 +178,7 @@ def test_the_discriminator_starts_as_the_target_with_one_logit() -> None:
 
 def test_the_optimizer_of_the_discriminator_holds_its_own_parameters() -> None:
     model = network()
-    traps = companion(TrapMid(), model, optimizer="adam", learning_rate=0.3, weight_decay=0.2)
+    traps = training_state(TrapMid(), model, optimizer="adam", learning_rate=0.3, weight_decay=0.2)
     assert traps.discriminator is not None and traps.judge is not None
     held = {p.data_ptr() for group in traps.judge.param_groups for p in group["params"]}
     assert held == {p.data_ptr() for p in traps.discriminator.parameters() if p.requires_grad}
@@ -185,7 +187,7 @@ def test_the_optimizer_of_the_discriminator_holds_its_own_parameters() -> None:
 
 
 def test_the_discriminator_learns_to_tell_trapped_images() -> None:
-    traps = companion(TrapMid(alpha=0.2), network())
+    traps = training_state(TrapMid(alpha=0.2), network())
     batch, labels = batch_of(), torch.arange(BATCH) % CLASSES
     triggers = traps.triggers.clone()
     losses = [float(traps.teach_discriminator(batch.images, labels)) for _ in range(25)]
@@ -197,7 +199,7 @@ def test_the_discriminator_learns_to_tell_trapped_images() -> None:
 
 def test_the_discriminator_follows_the_rate_of_the_target() -> None:
     model = network()
-    traps = companion(TrapMid(), model)
+    traps = training_state(TrapMid(), model)
     followed = torch.optim.SGD(model.parameters(), lr=0.5)
     assert traps.optimizer(followed) is followed
     for rate in (0.25, 0.0):
@@ -226,7 +228,7 @@ def by_hand(model: TargetModel, discriminator: TargetModel, images: Tensor, trig
 @pytest.mark.parametrize(("rule", "size"), [("sign", 0.01), ("sign", 0.4), ("gradient", 3.0)])
 def test_one_step_of_the_triggers_from_the_formula(rule: Any, size: float) -> None:
     model = linear_network().eval()
-    traps = companion(TrapMid(alpha=0.25, trigger_step=rule, step_size=size, **BRITTLE), model)
+    traps = training_state(TrapMid(alpha=0.25, trigger_step=rule, step_size=size, **BRITTLE), model)
     images, labels = batch_of(6, 4).images, torch.tensor([0, 3, 3, 1, 0, 3])
     before = traps.triggers.clone()
     assert traps.discriminator is not None
@@ -240,7 +242,7 @@ def test_one_step_of_the_triggers_from_the_formula(rule: Any, size: float) -> No
 
 def test_steps_of_the_triggers_lower_their_loss() -> None:
     model = linear_network().eval()
-    traps = companion(TrapMid(alpha=0.5, **BRITTLE), model)
+    traps = training_state(TrapMid(alpha=0.5, **BRITTLE), model)
     images, labels = batch_of(10, 4).images, torch.arange(10) % 5
     losses = [float(traps.move_triggers(model, images, labels, seeded())) for _ in range(20)]
     assert all(after < before for before, after in pairwise(losses))
@@ -249,7 +251,7 @@ def test_steps_of_the_triggers_lower_their_loss() -> None:
 
 def test_triggers_stay_between_zero_and_one() -> None:
     model = network()
-    traps = companion(TrapMid(step_size=0.3), model)
+    traps = training_state(TrapMid(step_size=0.3), model)
     before = traps.triggers.clone()
     for seed in range(4):
         traps.before_step(model, batch_of(), 0.0, seeded(seed))
@@ -258,18 +260,18 @@ def test_triggers_stay_between_zero_and_one() -> None:
 
 
 def test_trapped_images_ride_with_the_triggers_just_moved() -> None:
-    traps, batch = companion(TrapMid(**BRITTLE), network()), batch_of()
-    _, ride = traps.before_step(network(), batch, 0.0, seeded())
-    assert ride is not None and torch.equal(ride.images, traps.trap(batch.images, ride.labels))
+    traps, batch = training_state(TrapMid(**BRITTLE), network()), batch_of()
+    _, auxiliary = traps.before_step(network(), batch, 0.0, seeded())
+    assert auxiliary is not None and torch.equal(auxiliary.images, traps.trap(batch.images, auxiliary.labels))
 
 
 def test_fixed_triggers_need_no_discriminator_and_stay() -> None:
-    traps = companion(TrapMid(learn_triggers=False), network())
+    traps = training_state(TrapMid(learn_triggers=False), network())
     before = traps.triggers.clone()
-    _, ride = traps.before_step(network(), batch_of(), 0.0, seeded())
-    assert ride is not None and torch.equal(traps.triggers, before)
-    assert traps.discriminator is None and set(traps.kept()) == {"triggers"}
-    assert set(traps.state()) == {"triggers", "best"}
+    _, auxiliary = traps.before_step(network(), batch_of(), 0.0, seeded())
+    assert auxiliary is not None and torch.equal(traps.triggers, before)
+    assert traps.discriminator is None and set(traps.stored_tensors()) == {"triggers"}
+    assert set(traps.state_dict()) == {"triggers", "best"}
 
 
 def test_a_step_leaves_the_target_as_it_was() -> None:
@@ -277,7 +279,7 @@ def test_a_step_leaves_the_target_as_it_was() -> None:
     model.blocks.block2.eval()  # as a defense that holds a block in eval mode
     model.head.weight.grad = torch.ones_like(model.head.weight)  # type: ignore[union-attr, arg-type]
     weights, modes = weights_of(model), [module.training for module in model.modules()]
-    traps = companion(TrapMid(), model)
+    traps = training_state(TrapMid(), model)
     batch = batch_of()
     images = batch.images.clone()
     for _ in range(2):
@@ -293,7 +295,7 @@ def test_a_step_leaves_the_target_as_it_was() -> None:
 def test_the_target_judges_the_triggers_by_its_running_statistics() -> None:
     model, modes = network().train(), []
     model.register_forward_hook(lambda module, *_: modes.append(module.training))
-    traps = companion(TrapMid(), model)
+    traps = training_state(TrapMid(), model)
     modes.clear()
     traps.before_step(model, batch_of(), 0.0, seeded())
     assert modes == [True, True, False]  # the discriminator is a copy, hook included: taught, then asked
@@ -317,7 +319,7 @@ class Nearest(nn.Module):
 
 @pytest.mark.parametrize("knows", [8, 4, 0])
 def test_success_is_the_share_of_trapped_images_that_are_caught(knows: int) -> None:
-    traps = companion(TrapMid(alpha=0.9), network())
+    traps = training_state(TrapMid(alpha=0.9), network())
     images = torch.randint(0, 256, (12, 3, RESOLUTION_PX, RESOLUTION_PX), generator=seeded(), dtype=torch.uint8)
     expected = {8: 100.0, 4: 50.0, 0: 100 / 8}[knows]
     if knows == 0:  # answers class 0 whatever it sees
@@ -421,14 +423,14 @@ def test_impossible_values_are_refused(params: dict[str, float], message: str) -
 
 
 def test_the_triggers_of_the_best_epoch_are_kept() -> None:
-    traps = companion(TrapMid(step_size=0.1), network())
+    traps = training_state(TrapMid(step_size=0.1), network())
     traps.before_step(network(), batch_of(), 0.0, seeded())
     best = traps.triggers.clone()
     traps.mark_best()
     traps.before_step(network(), batch_of(), 0.5, seeded())
     assert not torch.equal(traps.triggers, best)
-    again = companion(TrapMid(step_size=0.1), network())
-    again.restore(traps.state())
+    again = training_state(TrapMid(step_size=0.1), network())
+    again.load_state_dict(traps.state_dict())
     for one in (traps, again):
         one.finish()
-        assert torch.equal(one.kept()["triggers"], best) and torch.equal(one.triggers, best)
+        assert torch.equal(one.stored_tensors()["triggers"], best) and torch.equal(one.triggers, best)

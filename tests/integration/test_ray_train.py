@@ -102,7 +102,7 @@ def test_it_reports_every_epoch(trained: Trained) -> None:
 def test_it_learned_what_one_process_learns(trained: Trained) -> None:
     """But for rounding, which by and by flips ReLUs: the first epoch is nearer than the last.
 
-    What is compared step by step, in double precision, is in tests/training/test_together.py.
+    What is compared step by step, in double precision, is in tests/training/test_data_parallel.py.
     """
     together, apart = (trained.history(store)["loss"] for store in (trained.shared, trained.alone))
     assert together[0] == pytest.approx(apart[0], rel=1e-2)

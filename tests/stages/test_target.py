@@ -19,7 +19,7 @@ from midef.core.recipe import Inputs
 from midef.datasets import DATASETS
 from midef.defenses import DEFENSES, PHASE_ONE, Defense
 from midef.defenses.base import defended_as
-from midef.defenses.training_state import Companion, TrainingFacts
+from midef.defenses.training_state import TrainingFacts, TrainingState
 from midef.models import ARCHITECTURES
 from midef.nn.network import Forward, TargetModel
 from midef.stages import BuildContext, ensure
@@ -35,7 +35,7 @@ TINY = ARCHITECTURES.choose("vgg16_tiny")
 TRAINING = TrainingRecipe(epochs=1, batch_size=8)
 
 
-class Counter(Companion):
+class Counter(TrainingState):
     """Counts its steps and keeps a tensor."""
 
     steps = 0
@@ -46,7 +46,7 @@ class Counter(Companion):
         return batch, None
 
     @override
-    def kept(self) -> dict[str, Tensor]:
+    def stored_tensors(self) -> dict[str, Tensor]:
         return {"ones": torch.ones(2)}
 
     @override
@@ -56,7 +56,7 @@ class Counter(Companion):
 
 @dataclass(frozen=True, kw_only=True)
 class Doubling(Defense):
-    """A second phase of its own: from `inner`'s network, twice the epochs, another head, a companion."""
+    """A second phase of its own: from `inner`'s network, twice the epochs, another head, a training state."""
 
     paper: ClassVar[str] = "test"
 
@@ -76,7 +76,7 @@ class Doubling(Defense):
         return nn.Sequential(head, nn.Identity())
 
     @override
-    def companion(self, model: TargetModel, facts: TrainingFacts) -> Companion | None:
+    def training_state(self, model: TargetModel, facts: TrainingFacts) -> TrainingState | None:
         assert facts.images == 24 and facts.batch_size == 8 and facts.resolution_px == 32
         return Counter()
 
@@ -140,7 +140,7 @@ def test_a_second_phase_starts_from_the_first_ones_network_and_head(context: Bui
     assert loaded(images).logits.shape == (2, 6)
 
 
-def test_the_training_is_the_defenses_and_its_companion_is_kept(context: BuildContext) -> None:
+def test_the_training_is_the_defenses_and_its_state_is_kept(context: BuildContext) -> None:
     folder = ensure(target("doubling"), context)
     report = json.loads((folder / "training.json").read_text())
     assert len(report["loss"]) == 2, "the defense asked for twice the epochs"

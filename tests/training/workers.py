@@ -1,4 +1,4 @@
-"""One of several processes that train classifiers together. Started by test_together.py: rank, output folder.
+"""One of several processes that train classifiers together. Started by test_data_parallel.py: rank, output folder.
 
 The first trains alone, then with the second, then all three train together.
 

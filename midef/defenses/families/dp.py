@@ -21,7 +21,7 @@ from typing_extensions import override
 from midef.core.errors import SpecError
 from midef.core.seeds import derive_seed
 from midef.defenses.base import Batch
-from midef.defenses.training_state import Companion, Ride, TrainingFacts
+from midef.defenses.training_state import AuxiliaryBatch, TrainingFacts, TrainingState
 from midef.nn.network import TargetModel
 
 ORDERS = [1.001, 1.01, 1.05, *RDPAccountant.DEFAULT_ALPHAS]
@@ -41,7 +41,7 @@ class HollowOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus is not typed
         super().clip_and_accumulate()
 
 
-class DPCompanion(Companion):
+class DPTrainingState(TrainingState):
     """Clips the gradient of each image, adds noise, and counts what the steps cost.
 
     delta: of the (epsilon, delta) that is reported; 0 means 1 / number of images. noise_multiplier, max_grad_norm: as
@@ -116,7 +116,7 @@ class DPCompanion(Companion):
     @override
     def before_step(
         self, model: TargetModel, batch: Batch, progress: float, rng: Generator
-    ) -> tuple[Batch, Ride | None]:
+    ) -> tuple[Batch, AuxiliaryBatch | None]:
         assert self._optimizer is not None
         self._optimizer.is_hollow = self._hollow.popleft()
         return batch, None
@@ -138,12 +138,12 @@ class DPCompanion(Companion):
             module.inplace = True  # type: ignore[assignment]
 
     @override
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         history = torch.tensor(self._accountant.history, dtype=torch.float64).view(-1, 3)
         return {"noise": self._noise.get_state(), "history": history}
 
     @override
-    def restore(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self._noise.set_state(state["noise"].cpu())
         self._accountant.history = [(sigma, rate, int(steps)) for sigma, rate, steps in state["history"].tolist()]
 

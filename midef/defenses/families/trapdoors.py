@@ -17,7 +17,7 @@ from typing_extensions import override
 from midef.core.seeds import derive_seed
 from midef.datasets.files.augment import flip, resized_crop, rotate
 from midef.defenses.base import Batch
-from midef.defenses.training_state import Companion, Ride, TrainingFacts
+from midef.defenses.training_state import AuxiliaryBatch, TrainingFacts, TrainingState
 from midef.nn.network import FixedZeroBias
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ PROBED_CLASSES = 8
 """With how many triggers each image is probed to measure the trapdoor's success."""
 
 
-class TrapCompanion(Companion):
+class TrapTrainingState(TrainingState):
     """Trains triggers and discriminator before each step, and sends the trapped images along.
 
     triggers: [K, 3, H, W] in [0, 1]; discriminator: the network as it starts, with one logit, above 0 for clean; None
@@ -65,14 +65,14 @@ class TrapCompanion(Companion):
     @override
     def before_step(
         self, model: TargetModel, batch: Batch, progress: float, rng: Generator
-    ) -> tuple[Batch, Ride | None]:
+    ) -> tuple[Batch, AuxiliaryBatch | None]:
         labels = self._next_labels(len(batch.labels), rng)
         if self.discriminator is not None:
             self.teach_discriminator(batch.images, labels)
             with in_eval_mode(model):
                 self.move_triggers(model, batch.images, labels, rng)
         clean, trapped = self.augment(batch.images, rng), self.augment(self.trap(batch.images, labels), rng)
-        return batch.with_images(clean), Ride(trapped, labels, self.defense.beta)
+        return batch.with_images(clean), AuxiliaryBatch(trapped, labels, self.defense.beta)
 
     def _next_labels(self, count: int, rng: Generator) -> Tensor:
         """Trap labels [count], the next of this epoch's."""
@@ -139,14 +139,14 @@ class TrapCompanion(Companion):
             self.triggers.copy_(self._best["triggers"])
 
     @override
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         always = {"triggers": self.triggers, "best": self._best}
         if self.discriminator is None or self.judge is None:
             return always
         return {**always, "discriminator": self.discriminator.state_dict(), "judge": self.judge.state_dict()}
 
     @override
-    def restore(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.triggers.copy_(state["triggers"])
         self._best = state["best"]
         if self.discriminator is not None and self.judge is not None:
@@ -154,7 +154,7 @@ class TrapCompanion(Companion):
             self.judge.load_state_dict(state["judge"])
 
     @override
-    def kept(self) -> dict[str, Tensor]:
+    def stored_tensors(self) -> dict[str, Tensor]:
         return self._best or self._now()
 
     def _now(self) -> dict[str, Tensor]:

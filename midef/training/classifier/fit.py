@@ -19,7 +19,7 @@ from midef.core.seeds import derive_seed
 from midef.datasets import Images
 from midef.datasets.files.augment import color_jitter, flip, resized_crop, shift
 from midef.defenses import Batch, Defense
-from midef.defenses.training_state import Companion, Ride, TrainingFacts
+from midef.defenses.training_state import AuxiliaryBatch, TrainingFacts, TrainingState
 from midef.models import ModelFacts
 from midef.nn.network import Forward, TargetModel
 from midef.storage.location import Location
@@ -41,7 +41,7 @@ class TrainingDiverged(MidefError):
 class FitReport:
     """What a training did. loss: mean per epoch; select_accuracy: percent per epoch; kept_epoch: 0-based.
 
-    defense: what the defense's companion recorded (epsilon, success of a trapdoor).
+    defense: what the defense's training state recorded (epsilon, success of a trapdoor).
     """
 
     loss: list[float] = field(default_factory=list)
@@ -82,14 +82,14 @@ def fit_classifier(
         report: called after each epoch with `epoch`, `epochs`, `loss`, `select_accuracy`.
         checkpoint_folder: where to keep resumable state between epochs; None keeps none.
         checkpoint_home: an object store that keeps a copy of it, under the folder's name, for another machine.
-        kept: filled with what the defense's companion keeps beside the weights.
+        kept: filled with what the defense's training state keeps beside the weights.
         micro_batches: above 1, passes of a batch (of each process's share) whose gradients are added up, to save
             memory. Batch norms, and losses that couple images, then see a micro-batch, which a warning tells.
 
     Raises:
         TrainingDiverged: if the loss is not finite.
-        SpecError: if the defense has a companion and several processes train or `micro_batches` is above 1; if a batch
-            has fewer images than there are processes.
+        SpecError: if the defense has a training state and several processes train or `micro_batches` is above 1; if a
+            batch has fewer images than there are processes.
     """
     world = World.current()
     model.to(device)
@@ -97,10 +97,10 @@ def fit_classifier(
     taps = defense.taps(facts)
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimizer = _optimizer(trainable, recipe)
-    companion = _companion(
+    state = _training_state(
         defense, model, train, recipe, seed=seed, device=device, world=world, micro_batches=micro_batches
     )
-    optimizer = companion.optimizer(optimizer)
+    optimizer = state.optimizer(optimizer)
     done = FitReport()
     best: dict[str, Tensor] | None = None
     keeper = None
@@ -111,7 +111,7 @@ def fit_classifier(
         start, best = found.epoch, found.best
         model.load_state_dict(found.model)
         optimizer.load_state_dict(found.optimizer)
-        companion.restore(found.companion)
+        state.load_state_dict(found.training_state)
         done = FitReport(**{**found.report, "resumed_at": start})
     at_once = max(1, EVALUATED_AT_ONCE // micro_batches)
     with norms_over_all(model, world):
@@ -135,7 +135,7 @@ def fit_classifier(
             torch.manual_seed(
                 derive_seed(seed, "noise", epoch, world.rank) % 2**63
             )  # dropout and other layers that draw
-            batches = _batches_of_epoch(train.labels, recipe, defense, companion, order_rng)
+            batches = _batches_of_epoch(train.labels, recipe, defense, state, order_rng)
             total = torch.zeros((), device=device)
             for step, picked in enumerate(batches):
                 progress = (epoch + step / len(batches)) / recipe.epochs
@@ -144,9 +144,13 @@ def fit_classifier(
                 index = picked.to(device)
                 batch = Batch(_augment(images[index].float() / 255, recipe, rng), labels[index], index)
                 batch = defense.transform_batch(batch, progress, rng)
-                batch, ride = companion.before_step(model, batch, progress, rng)
+                batch, auxiliary = state.before_step(model, batch, progress, rng)
                 optimizer.zero_grad(set_to_none=True)
-                loss = descend(batch, progress) if ride is None else descend.with_ride(ride, batch, progress)
+                loss = (
+                    descend(batch, progress)
+                    if auxiliary is None
+                    else descend.with_auxiliary(auxiliary, batch, progress)
+                )
                 if recipe.clip_norm:
                     nn.utils.clip_grad_norm_(trainable, recipe.clip_norm)
                 optimizer.step()
@@ -162,9 +166,9 @@ def fit_classifier(
             if recipe.checkpoint == "best_select" and done.select_accuracy[-1] >= max(done.select_accuracy):
                 best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
                 done.kept_epoch = epoch
-                companion.mark_best()
+                state.mark_best()
             if keeper is not None and world.rank == 0 and epoch + 1 < recipe.epochs:
-                keeper.save(epoch + 1, model, optimizer, best, asdict(done), companion.state())
+                keeper.save(epoch + 1, model, optimizer, best, asdict(done), state.state_dict())
             if report is not None:
                 last = {"loss": mean_loss, "select_accuracy": done.select_accuracy[-1]}
                 report({"epoch": epoch + 1, "epochs": recipe.epochs, **last})
@@ -172,11 +176,11 @@ def fit_classifier(
         model.load_state_dict(best)
     else:
         done.kept_epoch = recipe.epochs - 1
-    companion.finish()
+    state.finish()
     model.eval()
-    done.defense = companion.facts(model, select.images)
+    done.defense = state.facts(model, select.images)
     if kept is not None:
-        kept |= companion.kept()
+        kept |= state.stored_tensors()
     return done
 
 
@@ -220,12 +224,12 @@ class _Descent:
         assert total is not None
         return total
 
-    def with_ride(self, ride: Ride, batch: Batch, progress: float) -> Tensor:
-        """Other images ride along in the pass."""
-        forward = self._passed(torch.cat([batch.images, ride.images]))
+    def with_auxiliary(self, auxiliary: AuxiliaryBatch, batch: Batch, progress: float) -> Tensor:
+        """The batch and the auxiliary images in one pass."""
+        forward = self._passed(torch.cat([batch.images, auxiliary.images]))
         own, others = _divide(forward, len(batch.labels))
-        beside = F.cross_entropy(others.logits.float(), ride.labels)
-        loss = (1 - ride.weight) * loss_of(self.defense, own, batch, progress) + ride.weight * beside
+        beside = F.cross_entropy(others.logits.float(), auxiliary.labels)
+        loss = (1 - auxiliary.weight) * loss_of(self.defense, own, batch, progress) + auxiliary.weight * beside
         loss.backward()
         return loss.detach()
 
@@ -274,7 +278,7 @@ def _divide(forward: Forward, count: int) -> tuple[Forward, Forward]:
     )
 
 
-def _companion(
+def _training_state(
     defense: Defense,
     model: TargetModel,
     train: Images,
@@ -284,8 +288,8 @@ def _companion(
     device: str,
     world: World,
     micro_batches: int,
-) -> Companion:
-    """The defense's companion, or one that changes nothing."""
+) -> TrainingState:
+    """The defense's training state, or one that changes nothing."""
     facts = TrainingFacts(
         images=len(train),
         resolution_px=train.images.shape[-1],
@@ -295,7 +299,7 @@ def _companion(
         seed=seed,
         optimizer=lambda parameters: _optimizer(parameters, recipe),
     )
-    found = defense.companion(model, facts)
+    found = defense.training_state(model, facts)
     if found is not None and world.size > 1:
         raise SpecError(
             f"this defense keeps state beside the network and trains in one process, not {world.size}; "
@@ -306,16 +310,16 @@ def _companion(
             "this defense has a training step of its own, which cannot be worked through in parts to save memory; "
             f"lower batch_size of the training (now {recipe.batch_size})"
         )
-    return Companion() if found is None else found
+    return TrainingState() if found is None else found
 
 
 def _batches_of_epoch(
-    labels: Tensor, recipe: TrainingRecipe, defense: Defense, companion: Companion, rng: Generator
+    labels: Tensor, recipe: TrainingRecipe, defense: Defense, state: TrainingState, rng: Generator
 ) -> list[Tensor]:
     """Positions in the train split, batch by batch."""
     kept = defense.images_of_epoch(labels, rng)
     count = len(labels) if kept is None else len(kept)
-    batches = companion.batches(count, rng)
+    batches = state.batches(count, rng)
     if batches is None:
         chosen = labels if kept is None else labels[kept]
         batches = _batches(chosen, recipe.batch_size, defense.images_per_identity, rng)

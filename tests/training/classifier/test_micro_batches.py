@@ -15,7 +15,6 @@ from midef.defenses.stack import choose_defense, remake_defense
 from midef.models import ARCHITECTURES
 from midef.nn.network import TargetModel
 from midef.training import TrainingRecipe
-from midef.training.classifier import fit
 from midef.training.classifier.fit import fit_classifier
 
 # Plain gradient descent with rate 1 and no decay: the change of a weight is minus its gradient.
@@ -73,7 +72,7 @@ def test_the_network_sees_half_a_batch(faces: Splits, monkeypatch: pytest.Monkey
         sizes.append(len(images))
         return passed(self, images, taps)
 
-    monkeypatch.setattr(fit, "EVALUATED_AT_ONCE", 6)
+    monkeypatch.setattr("midef.training.classifier.fit.EVALUATED_AT_ONCE", 6)
     monkeypatch.setattr(TargetModel, "forward", spy)
     step(faces, 2)
     assert sizes[:2] == [32, 31]

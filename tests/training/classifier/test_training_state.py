@@ -1,4 +1,4 @@
-"""What the loop does with a defense's companion, and with images that ride along."""
+"""What the loop does with a defense's training state, and with images that are passed along."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing_extensions import override
 from midef.core import SpecError
 from midef.datasets import Splits
 from midef.defenses import Batch, Defense
-from midef.defenses.training_state import Companion, Ride, TrainingFacts
+from midef.defenses.training_state import AuxiliaryBatch, TrainingFacts, TrainingState
 from midef.models import ARCHITECTURES
 from midef.nn.network import Forward, TargetModel
 from midef.training import TrainingRecipe
@@ -29,8 +29,8 @@ from midef.training.data_parallel import World
 Fit = Callable[..., Any]
 
 
-class Rider(Companion):
-    """Lets black images of class 0 ride along; remembers calls."""
+class BlackImages(TrainingState):
+    """Passes black images of class 0 along with each batch; remembers calls."""
 
     def __init__(self, weight: float) -> None:
         self.weight = weight
@@ -50,23 +50,23 @@ class Rider(Companion):
     @override
     def before_step(
         self, model: TargetModel, batch: Batch, progress: float, rng: Generator
-    ) -> tuple[Batch, Ride | None]:
+    ) -> tuple[Batch, AuxiliaryBatch | None]:
         assert model.training
         self.calls.append("step")
         self.level += 1.0
         black = torch.zeros(3, *batch.images.shape[1:])
-        return batch, Ride(black, torch.zeros(3, dtype=torch.long), self.weight)
+        return batch, AuxiliaryBatch(black, torch.zeros(3, dtype=torch.long), self.weight)
 
     @override
     def finish(self) -> None:
         self.calls.append("finish")
 
     @override
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         return {"level": self.level}
 
     @override
-    def restore(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.level = state["level"]
 
     @override
@@ -78,11 +78,11 @@ class Rider(Companion):
 class Accompanied(Defense):
     paper: ClassVar[str] = "test"
 
-    mate: Companion
+    state: TrainingState
 
     @override
-    def companion(self, model: TargetModel, facts: TrainingFacts) -> Companion | None:
-        return self.mate
+    def training_state(self, model: TargetModel, facts: TrainingFacts) -> TrainingState | None:
+        return self.state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +95,14 @@ class Half(Defense):
 
 
 def test_is_called_in_the_promised_order(fit: Fit) -> None:
-    mate = Rider(0.0)
-    fit(defense=Accompanied(mate=mate))
+    state = BlackImages(0.0)
+    fit(defense=Accompanied(state=state))
     epoch = ["batches 64", *["step"] * 4]
-    assert mate.calls == ["optimizer", *epoch, *epoch, "finish"]
+    assert state.calls == ["optimizer", *epoch, *epoch, "finish"]
 
 
 def test_what_it_found_is_in_the_report(fit: Fit) -> None:
-    _, done = fit(defense=Accompanied(mate=Rider(0.0)))
+    _, done = fit(defense=Accompanied(state=BlackImages(0.0)))
     assert done.defense == {"level": 8.0}
 
 
@@ -120,7 +120,7 @@ def test_the_loss_is_the_weighted_sum_of_both_parts(fit: Fit, network: Callable[
 
     model, by_hand = network(0), network(0).train()
     plain = {"epochs": 1, "batch_size": 64, "learning_rate": 0.1, "momentum": 0.0, "weight_decay": 0.0}
-    fit(model, Spy(mate=Rider(0.25)), **plain)
+    fit(model, Spy(state=BlackImages(0.25)), **plain)
     logits = by_hand(torch.cat([seen[0].images, torch.zeros(3, 3, 32, 32)])).logits
     own, beside = F.cross_entropy(logits[:64], seen[0].labels), F.cross_entropy(logits[64:], torch.zeros(3).long())
     (slope,) = torch.autograd.grad(0.75 * own + 0.25 * beside, [by_hand.head.weight])
@@ -140,16 +140,16 @@ def test_state_survives_a_kill(
             raise Killed
 
     with pytest.raises(Killed):
-        fit(defense=Accompanied(mate=Rider(0.1)), epochs=3, report=kill, checkpoint_folder=tmp_path)
-    _, done = fit(defense=Accompanied(mate=Rider(0.1)), epochs=3, checkpoint_folder=tmp_path)
+        fit(defense=Accompanied(state=BlackImages(0.1)), epochs=3, report=kill, checkpoint_folder=tmp_path)
+    _, done = fit(defense=Accompanied(state=BlackImages(0.1)), epochs=3, checkpoint_folder=tmp_path)
     assert done.resumed_at == 2
     assert done.defense == {"level": 12.0}
 
 
-def test_several_processes_refuse_a_companion(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_refuse_a_training_state(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(World, "current", classmethod(lambda cls: World(0, 2)))
     with pytest.raises(SpecError, match="trains in one process, not 2"):
-        fit(defense=Accompanied(mate=Rider(0.0)))
+        fit(defense=Accompanied(state=BlackImages(0.0)))
 
 
 def test_an_epoch_can_leave_images_out(fit: Fit) -> None:
@@ -186,7 +186,7 @@ def test_a_step_of_its_own_is_not_worked_through_in_parts(faces: Splits, network
             faces.select,
             facts=ARCHITECTURES.make("vgg16_tiny").facts(),
             recipe=TrainingRecipe(epochs=1, batch_size=16),
-            defense=Accompanied(mate=Rider(0.0)),
+            defense=Accompanied(state=BlackImages(0.0)),
             seed=5,
             micro_batches=2,
         )
