@@ -13,8 +13,12 @@ settings.load_profile("midef")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The cluster of namespaces first, beside what needs no Ray; other runs of Ray last. Order in a file stays."""
+    """Mark what starts Ray, a lab or a browser as slow. Order: the lab first, other Ray tests last, files in order."""
+    for item in items:
+        if any(item.get_closest_marker(name) for name in ("ray", "lab", "browser")):
+            item.add_marker("slow")
 
     def place(item: pytest.Item) -> int:
         if item.get_closest_marker("lab"):

@@ -18,8 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.mark.parametrize(
     "command",
-    [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]],
-    ids=["lint", "format", "types"],
+    [
+        pytest.param(["ruff", "check", "."], id="lint"),
+        pytest.param(["ruff", "format", "--check", "."], id="format"),
+        pytest.param(["mypy"], id="types", marks=pytest.mark.slow),
+    ],
 )
 def test_the_code_is_clean(command: list[str]) -> None:
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=280)
@@ -45,6 +48,7 @@ def test_readme_lists_them_as_the_command_does(what: str, capsys: pytest.Capture
     assert written == capsys.readouterr().out, f"paste the output of `midef list {what} --markdown` into README.md"
 
 
+@pytest.mark.slow
 def test_readme_library_example_runs(tmp_path: Path) -> None:
     """As written, with smaller numbers."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,6 +7,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import sys
 
@@ -62,6 +64,7 @@ print(" ".join(f"{entry['metric']}={entry['status']}" for entry in measured))
 """
 
 
+@pytest.mark.slow
 def test_a_target_is_trained_attacked_and_judged_without_ray(tmp_path: Path) -> None:
     found = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(PROGRAM), str(tmp_path / "store")],

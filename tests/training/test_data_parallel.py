@@ -42,6 +42,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return {(size, rank): torch.load(folder / f"found{size}-{rank}.pt", weights_only=True) for size, rank in ranks}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "name"), [*((2, name) for name in (*DEFENSES, "best", "resumed")), (3, "bido"), (3, "midre")]
 )
@@ -57,6 +58,7 @@ def test_several_workers_end_with_the_weights_of_one(found: Found, name: str, si
         assert [together[key] for key in ("accuracy", "kept")] == [alone[key] for key in ("accuracy", "kept")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*DEFENSES, "half", "best", "resumed", "in_parts"])
 def test_workers_agree_to_the_last_bit(found: Found, name: str) -> None:
     first, second = found[2, 0][name], found[2, 1][name]
@@ -64,15 +66,18 @@ def test_workers_agree_to_the_last_bit(found: Found, name: str) -> None:
     assert {k: v for k, v in second.items() if k != "weights"} == {k: v for k, v in first.items() if k != "weights"}
 
 
+@pytest.mark.slow
 def test_all_workers_went_on_from_the_state_of_the_first(found: Found) -> None:
     """Only its folder held one; what they end with is compared above."""
     assert [found[1, 0]["resumed"]["from"], *(found[2, rank]["resumed"]["from"] for rank in (0, 1))] == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_half_precision_is_near(found: Found) -> None:
     assert found[2, 0]["half"]["loss"] == pytest.approx(found[1, 0]["half"]["loss"], rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", ["2d", "1d", "zero_bias", "plain"])
 def test_batch_norm_over_all_workers_is_that_of_the_whole_batch(found: Found, name: str, size: int) -> None:
