@@ -4,10 +4,11 @@ from pathlib import Path
 
 __version__ = "0.1.0"
 
-for _package in ("sweep", "dashboards"):
-    if not Path(__file__).with_name(_package).is_dir():
+for _name in ("sweep", "dashboards"):
+    if not (_package := Path(__file__).with_name(_name)).is_dir():
         raise ImportError(
-            f"{Path(__file__).with_name(_package)} should be a link to the folder {_package} at the top of the "
-            "checkout, and it is none: this checkout was made without links. Clone again with "
-            "`git clone -c core.symlinks=true` (on Windows in developer mode), or install midef from a wheel."
+            f"{_package} should be a link to the folder {_name} at the top of the checkout, and it is none: this "
+            "checkout was made without links. Clone again with `git clone -c core.symlinks=true` (on Windows in "
+            "developer mode), or install midef from a wheel.",
+            name="midef",
         )

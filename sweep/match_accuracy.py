@@ -5,32 +5,24 @@ $MIDEF_PROFILE if that is set. Finished trainings are in the store, so running i
 cluster: `ray submit cluster.yaml sweep/match_accuracy.py`, which copies this file alone, as with `full_matrix.py`.
 """
 
-from __future__ import annotations
-
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-DEFAULT_SWEEP = "smoke"
-
-
-def main(given: Sequence[str]) -> int:
-    """Run with these arguments; returns the exit code of `midef match`, 3 where the package is not to be found."""
-    checkout = Path(__file__).resolve().parent.parent
-    if (checkout / "midef" / "__init__.py").exists():
-        sys.path[:0] = [str(checkout)]
-    try:
-        from midef.sweep import full_matrix
-    except ModuleNotFoundError as error:
-        if error.name != "midef":
-            raise
-        sys.stderr.write(f"midef: {sys.executable} cannot import the package midef; set PYTHONPATH to the checkout, or "
-                         "`pip install -e` it; on a cluster node see cluster/README.md\n")  # fmt: skip
-        return 3
-    return full_matrix.main(given, verb="match", default_sweep=DEFAULT_SWEEP)
-
+HINT = """
+On a cluster node it should lie in ~/midef_src: run `ray up cluster.yaml --no-restart` from the checkout, and look
+whether ~/.bashrc reads ~/.midef_env. Anywhere else: `pip install -e` the checkout, or set PYTHONPATH to it. More in
+cluster/README.md.
+"""
 
 if __name__ == "__main__":
-    if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
-        del sys.path[0]  # the script's own folder is no package root, and the head's home may hold anything
-    sys.exit(main(sys.argv[1:]))
+    here = Path(__file__).resolve().parent  # no package root; where it is a home, it may hold anything
+    checkout = [str(here.parent)] if (here.parent / "midef" / "__init__.py").exists() else []
+    sys.path[:] = [*checkout, *(path for path in sys.path if Path(path).resolve() != here)]
+    try:
+        from midef.sweep.cli.script import run_script
+    except ImportError as error:
+        if error.name not in ("midef", "midef.sweep"):  # a package that midef needs
+            raise
+        sys.stderr.write(f"midef: {sys.executable} cannot import the package midef: {error}{HINT}")
+        sys.exit(3)
+    sys.exit(run_script("match", default_sweep="smoke"))

@@ -1,8 +1,8 @@
-"""Calls an entry script without running anything."""
+"""Runs an entry script without running a sweep."""
 
 from __future__ import annotations
 
-import importlib.util
+import runpy
 import sys
 from collections.abc import Callable
 
@@ -14,11 +14,6 @@ from midef.sweep.cli import app
 @pytest.fixture
 def passed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """What `midef` is called with, for arguments of the script under test (the module's `SCRIPT`) and variables."""
-    path = request.module.SCRIPT
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     for name in ("MIDEF_SWEEP", "MIDEF_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -33,7 +28,10 @@ def passed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> C
     def call(*given: str, **variables: str) -> list[str]:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        assert script.main(given) == 7
+        monkeypatch.setattr(sys, "argv", [str(request.module.SCRIPT), *given])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(request.module.SCRIPT, run_name="__main__")
+        assert ended.value.code == 7
         return called[-1]
 
     return call
