@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
@@ -15,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from midef.core.canonical import plain
 from midef.core.choice import Choice
 from midef.core.errors import SpecError, did_you_mean
+from midef.core.grammar import GrammarError, read_call, write_call
 
 
 class Component(Protocol):
@@ -27,7 +27,6 @@ class Component(Protocol):
 
 
 T = TypeVar("T")
-_CALL = re.compile(r"^(?P<name>[\w-]+)(?::(?P<preset>[\w.-]+))?(?:\((?P<args>.*)\))?$")
 
 
 class Registry(Generic[T]):
@@ -138,14 +137,14 @@ class Registry(Generic[T]):
         cls = type(component)
         name: str = cls.registered_name  # type: ignore[attr-defined]
         keyed: dict[str, Any] = {}
-        shown: list[str] = []
+        shown: dict[str, Any] = {}
         for f in fields(component):  # type: ignore[arg-type]
             value = plain(getattr(component, f.name))
             keyed[f.name] = value
             default = plain(f.default) if f.default is not MISSING else MISSING  # a factory's value is always shown
             if value != default and f.metadata.get("shown", True):
-                shown.append(f"{f.name}={value}" if not isinstance(value, float) else f"{f.name}={value:g}")
-        label = getattr(component, "label", None) or (f"{name}({','.join(shown)})" if shown else name)
+                shown[f.name] = value
+        label = getattr(component, "label", None) or write_call(name, shown)
         return Choice(name, keyed, getattr(cls, "version", 1), label)
 
     def remake(self, choice: Choice) -> T:
@@ -177,16 +176,11 @@ class Registry(Generic[T]):
             if ":" in name:
                 name, _, preset = name.partition(":")
             return name, preset, given
-        match = _CALL.match(wanted.strip())
-        if match is None:
-            raise SpecError(f"cannot read {self.kind} {wanted!r}; write name, name:preset or name(parameter=value)")
-        params: dict[str, Any] = {}
-        for part in filter(None, (match["args"] or "").split(",")):
-            key, equals, value = part.partition("=")
-            if not equals:
-                raise SpecError(f"cannot read {part!r} in {self.kind} {wanted!r}; write parameter=value")
-            params[key.strip()] = value.strip()
-        return match["name"], match["preset"], params
+        try:
+            call = read_call(wanted)
+        except GrammarError as error:
+            raise SpecError(f"cannot read {self.kind} {wanted!r}, {error}") from error
+        return call.name, call.preset, dict(call.params)
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -12,6 +11,7 @@ from typing_extensions import override
 
 from midef.core.choice import Choice
 from midef.core.errors import SpecError
+from midef.core.grammar import GrammarError, split_parts
 from midef.defenses.base import DEFENSES, OWNED_SLOTS, STACK, Batch, Defense, defended_as
 from midef.nn.taps import CODE
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from midef.defenses.training_state import TrainingFacts, TrainingState
     from midef.models.base import ModelFacts
     from midef.nn.network import Forward, TargetModel
-
-_PLUS = re.compile(r"\+(?![^()]*\))")  # not the one in midre(area_high=4e+1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +184,10 @@ def choose_defense(wanted: str | Mapping[str, Any]) -> Choice:
         SpecError: for anything wrong with any part, and for parts that clash.
     """
     if isinstance(wanted, str):
-        parts: Any = _PLUS.split(wanted)
+        try:
+            parts: Any = split_parts(wanted)
+        except GrammarError as error:
+            raise SpecError(f"cannot read defense {wanted!r}, {error}") from error
     elif STACK not in wanted:
         parts = [wanted]
     else:

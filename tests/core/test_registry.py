@@ -142,9 +142,9 @@ def test_numbers_that_cannot_be_keyed_are_refused_as_configuration(value: Any) -
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ("saw(teeth)", "cannot read 'teeth' in tool 'saw(teeth)'; write parameter=value"),
-        ("saw(teeth=3", "cannot read tool 'saw(teeth=3'; write name, name:preset or name(parameter=value)"),
-        ("", "cannot read tool ''"),
+        ("saw(teeth)", "cannot read tool 'saw(teeth)', character 5: cannot read 'teeth'; write parameter=value"),
+        ("saw(teeth=3", "cannot read tool 'saw(teeth=3', character 4: '(' is never closed"),
+        ("", "cannot read tool '', character 1: no name; write name, name:preset or name(parameter=value)"),
         ({"teeth": 3}, "a tool needs a 'name'; got {'teeth': 3}"),
         ({"name": 3}, "a tool needs a 'name'"),
     ],

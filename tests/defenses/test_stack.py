@@ -190,9 +190,9 @@ def test_a_clash_names_the_stack_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("midre+", "cannot read defense ''"),
+        ("midre+", r"cannot read defense .midre\+., character 7: no name; write name, name:preset or name"),
         ("midre(area_high 0.4)+nls", "write parameter=value"),
-        ("midre(area_high=0.4", "write name, name:preset or name"),
+        ("midre(area_high=0.4", r"character 6: .* is never closed"),
         ({"stack": []}, "a list of at least one defense"),
         ({"stack": "midre+nls"}, "a list of .* got .*midre.nls"),
         ({"stack": ["midre", "nls"], "area_high": 0.4}, "area_high"),
