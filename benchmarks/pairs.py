@@ -17,7 +17,7 @@ from midef.core import ResultRow
 from midef.storage import Store
 from midef.sweep.catalogue import read_spec
 from midef.sweep.cli.app import main as midef
-from midef.sweep.spec.schema import resolve
+from midef.sweep.spec.resolve import resolve
 
 
 def grid(rows: Sequence[ResultRow], refused: dict[tuple[str, str], str]) -> str:

@@ -38,7 +38,7 @@ def many_cells(count: int) -> Any:
     """About so many cells: 37 setups (every attack on three networks) x 20 defenses x seeds, on synthetic faces."""
     from midef.attacks import ATTACKS
     from midef.defenses import DEFENSES as REGISTERED
-    from midef.sweep.spec.schema import parse_spec
+    from midef.sweep.spec.load import parse_spec
 
     attacks = ATTACKS.names()
     setups: list[dict[str, Any]] = [
@@ -57,7 +57,7 @@ def small_nodes(count: int) -> Any:
     from midef.datasets import DATASETS
     from midef.stages.recipes import split_recipe
     from midef.sweep.planning.plan import Node, Plan
-    from midef.sweep.spec.schema import resolve
+    from midef.sweep.spec.resolve import resolve
 
     people = {"name": "synthetic_faces", "identities": 2, "train_images": 1, "select_images": 1, "report_images": 1}
     recipes = [split_recipe(DATASETS.choose({**people, "seed": i}), 8) for i in range(count)]
@@ -107,7 +107,7 @@ def planning(count: int, folder: Path) -> dict[str, float]:
     from midef.core.recipe import Recipe
     from midef.storage import Store
     from midef.sweep.execution.tune_run import prepare
-    from midef.sweep.spec.schema import resolve
+    from midef.sweep.spec.resolve import resolve
 
     first = next(planned for planned in resolve(many_cells(1)).cells if not planned.refused)  # imports, too
     store = Store.open(folder / "store")
@@ -137,7 +137,7 @@ def fill(count: int, folder: Path) -> dict[str, float]:
 
     from midef.storage import Store
     from midef.sweep.execution.result_rows import lost_rows
-    from midef.sweep.spec.schema import resolve
+    from midef.sweep.spec.resolve import resolve
 
     sweep = resolve(many_cells(count))
     store = Store.open(folder / "loose")

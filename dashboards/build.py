@@ -15,6 +15,7 @@ from typing import Any
 import midef
 from midef.core import MidefError, ResultRow, StoreError
 from midef.core.match import MatchReport
+from midef.core.setup import StandIn
 from midef.dashboards.figures.matching import page_data
 from midef.dashboards.figures.trade_off import assign_colours, draw, is_unmatched, label
 from midef.dashboards.reconstructions import Fetch, Grid, is_generated, write_grid
@@ -215,7 +216,7 @@ def _setup(
         "what": [first.attack, first.architecture, f"{first.private} from {first.public}", f"{first.resolution_px} px"],
         "cells": [sum(getattr(row, state) for row in group) for state in ("ok", "failed", "refused", "missing")],
         "refused": table.refused,
-        "stand_ins": _stand_in_pairs(table.stand_ins),
+        "stand_ins": [(s.by, s.published) for s in _stand_ins(group)],
         "title": table.title,
         "facts": table.facts,
         "legend": table.interval_legend,
@@ -262,13 +263,8 @@ def _stamps(first: SummaryRow, table: Table) -> tuple[str, str]:
     )
 
 
-def _stand_in_pairs(stand_ins: str) -> list[tuple[str, str]]:
-    """(what is here, what is published); the second is "" for a remark that names no pair."""
-    found = []
-    for item in stand_ins.replace(" | ", "; ").split("; "):
-        here, _, there = item.partition(" for ")
-        found.append((here, there))
-    return found if stand_ins else []
+def _stand_ins(group: Sequence[SummaryRow]) -> list[StandIn]:
+    return list(dict.fromkeys(stand_in for row in group for stand_in in StandIn.read(row.stand_ins)))
 
 
 def _details(row: SummaryRow, published: Published | None = None) -> list[tuple[str, str]]:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from midef.storage import Store
     from midef.sweep.execution.tune_run import Outcome, RunOptions
     from midef.sweep.planning.plan import Chosen, Plan
-    from midef.sweep.spec.schema import Sweep, SweepSpec
+    from midef.sweep.spec.resolve import Sweep
+    from midef.sweep.spec.schema import SweepSpec
 
 SpecSource: TypeAlias = "str | Path | Mapping[str, object] | SweepSpec"
 StoreSource: TypeAlias = "str | Path | Store"
@@ -103,8 +104,9 @@ def load_spec(source: SpecSource, overrides: Sequence[str] = (), *, private: str
         SpecError: every problem, with the place and the nearest valid name.
     """
     from midef.sweep.catalogue import read_spec
+    from midef.sweep.spec.load import override, parse_spec
     from midef.sweep.spec.profiles import profile_named
-    from midef.sweep.spec.schema import SweepSpec, override, parse_spec
+    from midef.sweep.spec.schema import SweepSpec
 
     if isinstance(source, str | Path):
         spec = read_spec(source, overrides)
@@ -153,7 +155,7 @@ def plan(
     Raises:
         SpecError: everything wrong with the sweep, or if it is one to `match`.
     """
-    from midef.sweep.spec.schema import resolve
+    from midef.sweep.spec.resolve import resolve
 
     return plan_cells(unmatched(resolve(load_spec(spec))), store, only=only, retry_failed=retry_failed)
 
@@ -183,7 +185,7 @@ def run(
         KeyboardInterrupt: at the second interrupt; what is finished is stored.
     """
     from midef.sweep.planning.selection import choose_cells
-    from midef.sweep.spec.schema import resolve
+    from midef.sweep.spec.resolve import resolve
 
     sweep = unmatched(resolve(load_spec(spec)))
     chosen = choose_cells(sweep, only)
@@ -222,7 +224,7 @@ def match(
         PreflightError: if this machine lacks something: data, weights, room, Ray.
         KeyboardInterrupt: at the second interrupt; what is finished is stored.
     """
-    from midef.sweep.spec.schema import resolve
+    from midef.sweep.spec.resolve import resolve
 
     given = {"target": target, "tolerance": tolerance, "trainings": trainings}
     asked = {name: value for name, value in given.items() if value is not None}

@@ -171,7 +171,7 @@ def test_no_module_is_part_of_a_circle() -> None:
         ("midef.dashboards", "from midef.core import ResultRow", False),
         ("midef.dashboards", "from midef.metrics import METRICS", True),
         ("midef.dashboards", "from midef.results.summary import SummaryRow", False),
-        ("midef.dashboards", "from midef.sweep.spec.schema import Sweep", True),
+        ("midef.dashboards", "from midef.sweep.spec.resolve import Sweep", True),
         ("midef.storage", "import midef.dashboards.build", True),
     ],
 )

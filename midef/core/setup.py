@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from typing_extensions import override
 
 from midef.core.canonical import json_of_plain, plain, sha256
 from midef.core.choice import Choice
@@ -15,17 +19,21 @@ from midef.core.match import Match
 class Protocol:
     """Which identities are attacked, how often, and how the images are judged. The defaults are the papers' 300 x 5.
 
-    identities: the first so many labels are attacked; images_per_identity: reconstructions per identity, from
-    independent restarts; evaluator_resolution_px: reconstructions are resized to this before they are judged.
-    resize: `pil_uint8`, 8-bit through Pillow's bilinear filter (the papers' low2high), or `float`, bilinear on tensors.
-    counted: `all` reconstructions, or per identity the `best_by_target`, the restart the target gives the highest score
-    (GMI's original protocol; it inflates accuracies, so never compare the two).
-    group_size: identities per group, in order, for the spread. spread: `restarts`, mean over groups of the sample
-    standard deviation of a group's accuracy over restarts; `groups`, sample standard deviation of the groups' means;
-    `population`, population standard deviation of the accuracy of all identities over restarts (MIBench); `variance`,
-    mean over groups of the sample variance over restarts, of fractions (what KedMI's and PLG-MI's codes print).
-    knn_reference: private images that the KNN distance looks at: those the target learned or picked its checkpoint
-    from (`train`; the papers know no third split), or all (`train+report`).
+    Args:
+        identities: labels 0 to identities - 1 are attacked.
+        images_per_identity: reconstructions per identity, from independent restarts.
+        evaluator_resolution_px: reconstructions are resized to this before they are judged.
+        resize: `pil_uint8`, 8-bit through Pillow's bilinear filter (the papers' low2high), or `float`, bilinear on
+            tensors.
+        counted: `all` reconstructions, or per identity the `best_by_target`, the restart the target gives the highest
+            score (GMI's original protocol; it inflates accuracies, so never compare the two).
+        group_size: identities per group, in order, for the spread.
+        spread: `restarts`, mean over groups of the sample standard deviation of a group's accuracy over restarts;
+            `groups`, sample standard deviation of the groups' means; `population`, population standard deviation of the
+            accuracy of all identities over restarts (MIBench); `variance`, mean over groups of the sample variance over
+            restarts, of fractions (what KedMI's and PLG-MI's codes print).
+        knn_reference: private images that the KNN distance looks at: those the target learned or picked its checkpoint
+            from (`train`; the papers know no third split), or all (`train+report`).
     """
 
     identities: int = 300
@@ -52,14 +60,54 @@ class Protocol:
         return {name: getattr(self, name) for name in ("resize", "counted", "group_size", "spread", "knn_reference")}
 
 
+@dataclass(frozen=True)
+class StandIn:
+    """Part of a published setup that a smaller profile replaced, or a remark on the setup as a whole.
+
+    Args:
+        by: what is used here; the remark, where nothing is named as replaced.
+        replaced: what the publication used.
+        role: of a component whose name does not say it: `private`, `public`, `evaluator`.
+    """
+
+    by: str
+    replaced: str = ""
+    role: str = ""
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.by} for {self.published}" if self.replaced else self.by
+
+    @property
+    def published(self) -> str:
+        """What the publication used, with its role: `celeba (private)`."""
+        return self.replaced + (f" ({self.role})" if self.role else "")
+
+    @staticmethod
+    def join(stand_ins: Iterable[StandIn]) -> str:
+        """As rows and keys hold them; `read` is the inverse."""
+        return "; ".join(map(str, stand_ins))
+
+    @classmethod
+    def read(cls, text: str) -> tuple[StandIn, ...]:
+        """Stand-ins of a row."""
+        return tuple(cls(*_STAND_IN.fullmatch(part).groups(default="")) for part in text.split("; ") if part)  # type: ignore[union-attr]
+
+
+_STAND_IN = re.compile(r"(.*?)(?: for (.*?)(?: \((private|public|evaluator)\))?)?")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setup:
     """One row of the matrix: attack, architecture, private and public data, resolution and protocol.
 
-    pretraining: labelled images that every target's backbone learns first; weights, evaluator_weights: published
-    weights that the backbones of targets or of the evaluator start from, with the sha256 of their file. None of them
-    starts afresh. certainty: of a row of a published matrix, `certain` or `inferred`; stand_ins: what of it was
-    replaced by something smaller. Both are shown with every result.
+    Args:
+        pretraining: labelled images that every target's backbone learns first.
+        weights: published weights that the targets' backbone starts from, with the sha256 of their file. Without them
+            and without `pretraining` it starts from fresh weights.
+        evaluator_weights: the same, of the evaluator's backbone.
+        certainty: of a row of a published matrix, `certain` or `inferred`; shown with every result.
+        stand_ins: what of a published row was replaced by something smaller; shown with every result.
     """
 
     id: str
@@ -74,7 +122,7 @@ class Setup:
     weights: Choice | None = None
     evaluator_weights: Choice | None = None
     certainty: str = ""
-    stand_ins: str = ""
+    stand_ins: tuple[StandIn, ...] = ()
 
     @cached_property
     def plain(self) -> dict[str, Any]:
@@ -85,13 +133,13 @@ class Setup:
         for name in ("pretraining", "weights", "evaluator_weights"):
             if getattr(self, name) is not None:
                 keyed[name] = getattr(self, name).keyed
-        for name in ("certainty", "stand_ins"):
-            if getattr(self, name):
-                keyed[name] = getattr(self, name)
-        found: dict[str, Any] = plain(
+        for name, text in (("certainty", self.certainty), ("stand_ins", StandIn.join(self.stand_ins))):
+            if text:
+                keyed[name] = text
+        as_json: dict[str, Any] = plain(
             {"id": self.id, **keyed, "resolution_px": self.resolution_px, "protocol": self.protocol}
         )
-        return found
+        return as_json
 
     @property
     def judge(self) -> str:
@@ -110,10 +158,12 @@ class Setup:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """Setup x defense x seed, under a profile; `scores` is the digest of the artifact that answers it.
+    """Setup x defense x seed, under a profile.
 
-    match: of a cell whose defense was brought to a given accuracy. The same defense in another sweep is another cell,
-    answered by the same artifacts.
+    Args:
+        scores: digest of the artifact that answers it.
+        match: of a cell whose defense was brought to a given accuracy. The same defense in another sweep is another
+            cell, answered by the same artifacts.
     """
 
     setup: Setup

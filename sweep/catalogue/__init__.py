@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING
 
 from midef.core.errors import SpecError, did_you_mean
-
-if TYPE_CHECKING:
-    from midef.sweep.spec.schema import SweepSpec
+from midef.sweep.spec.load import override, parse_spec, read_yaml
+from midef.sweep.spec.schema import SweepSpec
 
 
 def named_sweeps() -> dict[str, Callable[[], SweepSpec]]:
@@ -30,8 +28,6 @@ def read_spec(source: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
     Raises:
         SpecError: every problem, with the place and the nearest valid name.
     """
-    from midef.sweep.spec.schema import override, parse_spec, read_yaml  # here: published numbers load no component
-
     known = named_sweeps()
     path = Path(source)
     if path.suffix in (".yaml", ".yml"):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from midef.core.recipe import Recipe
     from midef.nn.network import TargetModel
     from midef.storage import Store
-    from midef.sweep.spec.schema import PlannedCell, Sweep
+    from midef.sweep.spec.resolve import PlannedCell, Sweep
 
 HELP = "why defenses work: Fisher information by layer, or the head's rank"
 Kind: TypeAlias = Literal["fisher", "rank"]

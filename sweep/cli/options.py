@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from midef.sweep.execution.tune_run import RunOptions
-    from midef.sweep.spec.schema import Sweep, SweepSpec
+    from midef.sweep.spec.resolve import Sweep
+    from midef.sweep.spec.schema import SweepSpec
 
     T = TypeVar("T", bound=DataclassInstance)
 
@@ -39,7 +40,7 @@ class SweepArguments:
 
     def sweep(self) -> Sweep:
         """The specification made concrete."""
-        from midef.sweep.spec.schema import resolve
+        from midef.sweep.spec.resolve import resolve
 
         return resolve(self.spec())
 

@@ -18,7 +18,7 @@ import midef
 from midef.core.errors import PreflightError, StoreError
 from midef.models.pretrained import weights_folder
 from midef.storage import Location
-from midef.sweep.spec.schema import data_folder
+from midef.sweep.spec.datasets import data_folder
 
 ANSWER_S = 180.0
 """How long a node may take: it unpacks this code and imports torch from a cold disk first."""

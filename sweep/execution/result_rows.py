@@ -10,9 +10,10 @@ from midef.attacks import ATTACKS
 from midef.core.canonical import canonical_json
 from midef.core.match import Match
 from midef.core.rows import ResultRow
+from midef.core.setup import StandIn
 from midef.metrics import METRICS
 from midef.storage import Store
-from midef.sweep.spec.schema import PlannedCell
+from midef.sweep.spec.resolve import PlannedCell
 
 
 def measured_rows(sweep_name: str, planned: PlannedCell, store: Store) -> list[ResultRow]:
@@ -79,7 +80,7 @@ def _identity(sweep_name: str, planned: PlannedCell) -> dict[str, Any]:
         "identities": setup.protocol.identities,
         "images_per_identity": setup.protocol.images_per_identity,
         "certainty": setup.certainty,
-        "stand_ins": setup.stand_ins,
+        "stand_ins": StandIn.join(setup.stand_ins),
         "evaluator_resolution_px": setup.protocol.evaluator_resolution_px,
         **{k: v for k, v in setup.protocol.judging.items() if k != "spread"},
         "seed": cell.seed,

@@ -43,7 +43,7 @@ from midef.sweep.planning.plan import (
 )
 from midef.sweep.planning.resources import DRIVER_MEMORY, gpus_of, node_resources, trains_on_ray
 from midef.sweep.spec.profiles import Profile
-from midef.sweep.spec.schema import PlannedCell, Sweep
+from midef.sweep.spec.resolve import PlannedCell, Sweep
 
 if TYPE_CHECKING:
     from ray.tune import PlacementGroupFactory

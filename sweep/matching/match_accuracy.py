@@ -27,7 +27,7 @@ from midef.sweep.matching.strengths import Strength, match_problems
 from midef.sweep.matching.studies import JOURNAL, Studies
 from midef.sweep.planning.plan import More, Node
 from midef.sweep.spec.matching import MatchSpec
-from midef.sweep.spec.schema import PlannedCell, Sweep
+from midef.sweep.spec.resolve import PlannedCell, Sweep
 
 _WRITTEN_EVERY_S = 5.0
 

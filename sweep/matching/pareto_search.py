@@ -23,7 +23,7 @@ from midef.sweep.matching.strengths import Strength
 from midef.sweep.matching.studies import JOURNAL, Studies, ask, quietly
 from midef.sweep.planning.plan import More, Node
 from midef.sweep.spec.matching import FrontSpec
-from midef.sweep.spec.schema import Entry, PlannedCell, Sweep
+from midef.sweep.spec.resolve import Entry, PlannedCell, Sweep
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -26,7 +26,7 @@ from midef.sweep.matching.concurrent import Hunt, Request, Wanted
 from midef.sweep.matching.strengths import Strength, significant
 from midef.sweep.matching.studies import Studies, ask, quietly
 from midef.sweep.spec.matching import MatchSpec
-from midef.sweep.spec.schema import Entry
+from midef.sweep.spec.resolve import Entry
 
 if TYPE_CHECKING:
     from optuna import Study

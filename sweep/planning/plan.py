@@ -15,7 +15,7 @@ from midef.core.errors import MidefError
 from midef.core.recipe import KINDS, ArtifactKey, Recipe
 from midef.sweep.planning.resources import gpus_of
 from midef.sweep.spec.profiles import Profile
-from midef.sweep.spec.schema import PlannedCell, Sweep, without_collections
+from midef.sweep.spec.resolve import PlannedCell, Sweep, without_collections
 
 if TYPE_CHECKING:
     from midef.storage import Store

@@ -14,7 +14,7 @@ if (
     TYPE_CHECKING
 ):  # `midef status` asks for `signature` alone, and a planner takes longer to import than a store to read
     from midef.sweep.planning.plan import Chosen
-    from midef.sweep.spec.schema import PlannedCell, Sweep
+    from midef.sweep.spec.resolve import PlannedCell, Sweep
 
 _WORDS: Mapping[str, Callable[[PlannedCell], set[str]]] = {
     "setup": lambda c: {c.cell.setup.id},

@@ -6,6 +6,7 @@ import pytest
 
 from midef.core import Cell, Choice, Protocol, Setup
 from midef.core.match import Match
+from midef.core.setup import StandIn
 
 SETUP = Setup(
     id="gmi-vgg16",
@@ -75,6 +76,25 @@ def test_what_is_judged_does_not_name_what_is_made() -> None:
     assert set(Protocol().judging) == {"resize", "counted", "group_size", "spread", "knn_reference"}
 
 
+STAND_INS = (
+    StandIn("ir152_tiny", "ir152"),
+    StandIn("synthetic_faces", "celeba", "private"),
+    StandIn("40 x 2 images", "300 x 5"),
+    StandIn("training and attacks at the budget of mini"),
+)
+
+
+def test_stand_ins_are_written_and_read_in_one_way() -> None:
+    text = StandIn.join(STAND_INS)
+    assert text == (
+        "ir152_tiny for ir152; synthetic_faces for celeba (private); 40 x 2 images for 300 x 5; "
+        "training and attacks at the budget of mini"
+    )
+    assert StandIn.read(text) == STAND_INS
+    assert StandIn.read("") == () and StandIn.join(()) == ""
+    assert STAND_INS[1].published == "celeba (private)" and STAND_INS[3].published == ""
+
+
 def test_digests_of_cells_are_fixed_for_ever() -> None:
     """Result files are named by them. From the code that encoded each cell as a whole."""
     setup = Setup(
@@ -88,7 +108,7 @@ def test_digests_of_cells_are_fixed_for_ever() -> None:
         protocol=Protocol(identities=4),
         pretraining=Choice("others"),
         certainty="certain",
-        stand_ins="a for b",
+        stand_ins=(StandIn("a", "b"),),
     )
     midre = Choice("midre", {"area_high": 0.4})
     cells = [Cell(setup=setup, defense=midre, seed=seed, profile="smoke", scores="ab") for seed in (0, 1)]

@@ -16,7 +16,8 @@ from midef.metrics import METRICS
 from midef.storage import Store
 from midef.sweep.execution.tune_run import Outcome, RunOptions, run_plan
 from midef.sweep.planning.plan import More, Node, Plan, extend_plan, make_plan
-from midef.sweep.spec.schema import PlannedCell, parse_spec, resolve
+from midef.sweep.spec.load import parse_spec
+from midef.sweep.spec.resolve import PlannedCell, resolve
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

@@ -29,7 +29,7 @@ from midef.storage import Store
 from midef.sweep.catalogue import read_spec
 from midef.sweep.execution.heartbeat import process_start
 from midef.sweep.planning.plan import Plan, make_plan
-from midef.sweep.spec.schema import resolve
+from midef.sweep.spec.resolve import resolve
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 

@@ -22,7 +22,8 @@ from midef.sweep.execution.tune_run import Outcome, RunOptions, run_plan
 from midef.sweep.planning.plan import Node, make_plan
 from midef.sweep.planning.resources import DRIVER_MEMORY, node_resources, trains_on_ray
 from midef.sweep.spec import profiles
-from midef.sweep.spec.schema import Sweep, parse_spec, resolve
+from midef.sweep.spec.load import parse_spec
+from midef.sweep.spec.resolve import Sweep, resolve
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -20,7 +20,8 @@ from midef.defenses import DEFENSES, Defense
 from midef.metrics import METRICS
 from midef.models import ModelFacts
 from midef.storage import Store
-from midef.sweep.spec.schema import PlannedCell, Sweep, parse_spec, resolve
+from midef.sweep.spec.load import parse_spec
+from midef.sweep.spec.resolve import PlannedCell, Sweep, resolve
 
 Spec = Callable[..., dict[str, Any]]
 

@@ -220,7 +220,7 @@ def _sweep(lab: Lab, report: Report) -> None:
     """The sweep, with a node lost on the way, and once more."""
     from midef.storage import Store
     from midef.sweep.catalogue import read_spec
-    from midef.sweep.spec.schema import resolve
+    from midef.sweep.spec.resolve import resolve
 
     cells = resolve(read_spec(HERE / "sweep.yaml")).cells
     wanted = {recipe.key: recipe for c in cells for recipe in c.recipes.scores.walk()}

@@ -14,7 +14,7 @@ from midef.core import ResultRow
 from midef.defenses import DEFENSES
 from midef.sweep.catalogue import read_spec
 from midef.sweep.catalogue.every_pair import BUDGETS
-from midef.sweep.spec.schema import resolve
+from midef.sweep.spec.resolve import resolve
 
 
 @pytest.fixture(scope="module")

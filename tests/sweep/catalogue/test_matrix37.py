@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 
 from midef.core.errors import PreflightError
+from midef.core.setup import StandIn
 from midef.defenses.stack import choose_defense, remake_defense
 from midef.models import ARCHITECTURES
 from midef.models.pretrained import misfits
 from midef.sweep.catalogue.matrix37 import matrix37
 from midef.sweep.catalogue.published.tables import tables
 from midef.sweep.catalogue.reported37 import reported37
-from midef.sweep.spec.schema import SetupSpec, Sweep, SweepSpec, resolve
+from midef.sweep.spec.resolve import Sweep, resolve
+from midef.sweep.spec.schema import SetupSpec, SweepSpec
 
 ROOT = Path(__file__).resolve().parents[3]
 BOTH = pytest.mark.parametrize("made", [matrix37, reported37], ids=lambda f: f.__name__)
@@ -198,7 +200,7 @@ def test_their_defenses_will_meet_the_tiny_networks_once_the_attacks_are_there()
 
 
 def test_every_row_says_what_was_replaced(mini: Sweep) -> None:
-    said = {c.cell.setup.id: c.cell.setup.stand_ins for c in mini.cells}
+    said = {c.cell.setup.id: StandIn.join(c.cell.setup.stand_ins) for c in mini.cells}
     assert len(said) == 37
     assert all("synthetic_faces for" in text and "at the budget of mini" in text for text in said.values())
     assert said["S07"].startswith("ir152_tiny for ir152; synthetic_faces for celeba (private); ")

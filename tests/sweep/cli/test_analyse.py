@@ -15,7 +15,8 @@ from midef.stages import BuildContext, ensure
 from midef.storage import Store
 from midef.sweep.cli.analyse import analyse, table
 from midef.sweep.cli.app import main
-from midef.sweep.spec.schema import Sweep, parse_spec, resolve
+from midef.sweep.spec.load import parse_spec
+from midef.sweep.spec.resolve import Sweep, resolve
 
 TINY: dict[str, Any] = {
     "name": "small",

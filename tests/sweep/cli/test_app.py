@@ -22,7 +22,7 @@ from midef.sweep.cli.app import main
 from midef.sweep.cli.listing import LISTED
 from midef.sweep.execution import tune_run
 from midef.sweep.execution.result_rows import lost_rows
-from midef.sweep.spec.schema import resolve
+from midef.sweep.spec.resolve import resolve
 
 Yaml = Callable[..., Path]
 

@@ -15,7 +15,7 @@ from midef.core.match import Match
 from midef.metrics import METRICS
 from midef.storage import Store
 from midef.sweep.execution.result_rows import lost_rows, measured_rows
-from midef.sweep.spec.schema import PlannedCell, Sweep
+from midef.sweep.spec.resolve import PlannedCell, Sweep
 
 
 @pytest.fixture

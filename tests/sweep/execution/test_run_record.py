@@ -17,7 +17,7 @@ from midef.storage import Store
 from midef.storage.location import this_machine
 from midef.sweep.execution import tune_run
 from midef.sweep.execution.run_record import DriverState, RunRecord, new_run, remove_dead
-from midef.sweep.spec.schema import Sweep
+from midef.sweep.spec.resolve import Sweep
 
 DIGEST = "ab" * 32
 

@@ -17,7 +17,7 @@ from midef.sweep.execution import tune_run
 from midef.sweep.execution.result_rows import lost_rows, measured_rows
 from midef.sweep.execution.run_record import DriverState, RunRecord, drivers, remove_dead
 from midef.sweep.execution.status import read_status, status_text
-from midef.sweep.spec.schema import Sweep
+from midef.sweep.spec.resolve import Sweep
 
 
 @pytest.fixture

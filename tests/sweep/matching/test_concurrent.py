@@ -13,7 +13,8 @@ from midef.core.match import MatchTraining
 from midef.storage import Store
 from midef.sweep.matching.concurrent import Hunts, LostTraining, Request, Wanted
 from midef.sweep.planning.plan import Node
-from midef.sweep.spec.schema import Sweep, parse_spec, resolve
+from midef.sweep.spec.load import parse_spec
+from midef.sweep.spec.resolve import Sweep, resolve
 
 Search = Generator[Request, list[MatchTraining], Any]
 DIVERGED = "TrainingDiverged: the loss is nan in epoch 3"

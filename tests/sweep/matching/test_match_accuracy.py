@@ -27,7 +27,8 @@ from midef.sweep.matching.search import Group, seed_noise, within_reach
 from midef.sweep.matching.strengths import Strength, significant
 from midef.sweep.matching.studies import JOURNAL
 from midef.sweep.planning.plan import Node, start_growing
-from midef.sweep.spec.schema import Sweep, parse_spec, resolve
+from midef.sweep.spec.load import parse_spec
+from midef.sweep.spec.resolve import Sweep, resolve
 
 Curve = Callable[[Any, int], float | None]
 """Accuracy of a defense (its dataclass) with a seed; None diverges."""

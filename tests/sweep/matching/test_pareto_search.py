@@ -19,7 +19,8 @@ from midef.storage import Store
 from midef.sweep.matching.pareto_search import ATTACK_METRIC, Asked, FrontSearch, Tried, front_text, with_front
 from midef.sweep.matching.studies import JOURNAL
 from midef.sweep.planning.plan import More, Node
-from midef.sweep.spec.schema import PlannedCell, Sweep, parse_spec, resolve
+from midef.sweep.spec.load import parse_spec
+from midef.sweep.spec.resolve import PlannedCell, Sweep, resolve
 
 DIVERGED = "target:1234 failed: TrainingDiverged: the loss is nan in epoch 3"
 
@@ -298,7 +299,7 @@ def test_an_unknown_defense_gets_the_nearest_name() -> None:
 
 
 def test_refused_on_every_setup_is_an_error_with_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
-    from midef.sweep.spec.schema import Entry
+    from midef.sweep.spec.resolve import Entry
 
     monkeypatch.setattr(Entry, "refusal", lambda entry, defense: f"not on {entry.setup.architecture.name}")
     with pytest.raises(SpecError) as caught:
@@ -312,7 +313,7 @@ def test_refused_on_every_setup_is_an_error_with_reasons(monkeypatch: pytest.Mon
 def test_refused_on_one_setup_it_is_searched_on_the_others_and_said(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from midef.sweep.spec.schema import Entry
+    from midef.sweep.spec.resolve import Entry
 
     monkeypatch.setattr(Entry, "refusal", lambda entry, d: "not here" if entry.setup.id == "small" else "")
     front = searched(store, sweep_of({"trials": 3}, setups=TWO))

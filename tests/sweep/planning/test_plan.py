@@ -18,7 +18,7 @@ from midef.core import ArtifactKey
 from midef.storage import Store
 from midef.sweep.execution.result_rows import lost_rows, measured_rows
 from midef.sweep.planning.plan import More, Node, Plan, Timing, extend_plan, make_plan, plan_text
-from midef.sweep.spec.schema import PlannedCell, Sweep
+from midef.sweep.spec.resolve import PlannedCell, Sweep
 
 ROOT = Path(__file__).resolve().parents[3]
 EIGHT = ["none", "midre", "nls", "bido", "loft", "rounding", "midre+nls", "midre+bido"]

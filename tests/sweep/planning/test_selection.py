@@ -9,7 +9,7 @@ import pytest
 
 from midef.core import SpecError
 from midef.sweep.planning.selection import choose_cells, choose_failed, signature
-from midef.sweep.spec.schema import Sweep
+from midef.sweep.spec.resolve import Sweep
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ import pytest
 
 from midef.core.errors import SpecError
 from midef.defenses.stack import choose_defense
+from midef.sweep.spec.load import parse_spec
 from midef.sweep.spec.matching import FrontSpec, MatchSpec
-from midef.sweep.spec.schema import SweepSpec, parse_spec
+from midef.sweep.spec.schema import SweepSpec
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing_extensions import override
 from midef.attacks import ATTACKS, AccessLevel, Attack
 from midef.core import Recipe, SpecError
 from midef.sweep.spec.profiles import PROFILES, SMOKE, Profile
-from midef.sweep.spec.schema import Sweep
+from midef.sweep.spec.resolve import Sweep
 
 SMALL = [profile for profile in PROFILES.values() if profile.small is not None]
 

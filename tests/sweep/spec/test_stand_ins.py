@@ -10,13 +10,14 @@ import pytest
 
 from midef.attacks import ATTACKS
 from midef.core import PreflightError, SpecError
-from midef.core.setup import Protocol
+from midef.core.setup import Protocol, StandIn
 from midef.sweep.execution.result_rows import lost_rows
 from midef.sweep.library import load_spec
 from midef.sweep.planning.plan import make_plan, plan_text
 from midef.sweep.planning.resources import gpus_of, node_resources
+from midef.sweep.spec.load import parse_spec
 from midef.sweep.spec.profiles import PROFILES
-from midef.sweep.spec.schema import Sweep, parse_spec, resolve
+from midef.sweep.spec.resolve import Sweep, resolve
 
 ROW: dict[str, Any] = {
     "id": "S01",
@@ -57,7 +58,7 @@ def test_a_small_profile_replaces_everything_published_and_says_so(profile: str)
     assert setup.protocol == Protocol(**own.protocol)
     assert setup.attack.params != ATTACKS.choose("gmi:orig").params
     assert [c.cell.defense.label for c in cells] == ["none", "tl_dmi"] and not any(c.refused for c in cells)
-    said = setup.stand_ins
+    said = StandIn.join(setup.stand_ins)
     for words in (
         "ir152_tiny for ir152",
         "synthetic_faces for celeba (private)",
@@ -94,7 +95,7 @@ def test_a_sweep_of_one_s_own_is_taken_as_written() -> None:
     data = {"name": "own", "profile": "mini", "defenses": ["none"], "setups": [{"attack": "gmi"}]}
     data["setups"] = [{"attack": "gmi", "architecture": "vgg16", "evaluator": "resnet18_tiny"}]
     setup = resolve(parse_spec(data)).cells[0].cell.setup
-    assert setup.architecture.name == "vgg16" and setup.stand_ins == "" and setup.certainty == ""
+    assert setup.architecture.name == "vgg16" and setup.stand_ins == () and setup.certainty == ""
 
 
 def test_a_row_nobody_can_run_yet_is_refused_cells() -> None:
@@ -153,8 +154,8 @@ def test_own_images_take_the_place_of_every_stand_in(make_tree: Callable[..., Pa
     sweep = resolve(load_spec("matrix37", ["profile=mini"], private=str(people), public=str(strangers)))
     run = [c.cell.setup for c in sweep.cells if not c.refused]
     assert {s.private.name for s in run} == {s.public.name for s in run} == {"image_folder"}
-    assert all("image_folder for celeba (private)" in s.stand_ins for s in run)
-    assert all("; 12 identities, all there are" in s.stand_ins and s.protocol.identities == 12 for s in run)
+    assert all(StandIn("image_folder", "celeba", "private") in s.stand_ins for s in run)
+    assert all(s.stand_ins[-1] == StandIn("12 identities, all there are") and s.protocol.identities == 12 for s in run)
 
 
 def test_a_data_set_may_be_written_as_in_a_sweep() -> None:

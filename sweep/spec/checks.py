@@ -1,0 +1,136 @@
+"""Checks of a resolved setup: private and public data, pre-training, networks, attack, defense."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from midef.attacks import ATTACKS, AccessLevel, Attack, Prior
+from midef.core.choice import Choice
+from midef.core.errors import MidefError, SpecError
+from midef.core.setup import Protocol, Setup
+from midef.datasets import Dataset
+from midef.defenses.stack import remake_defense
+from midef.models import ARCHITECTURES
+from midef.sweep.spec.profiles import Profile
+
+
+class Problems(list[str]):
+    """Problems of a specification, each with its place, to be reported together."""
+
+    def take(self, place: str, error: MidefError) -> None:
+        """Add what an error says about a place."""
+        self.extend(f"{place}: {p}" for p in (error.problems if isinstance(error, SpecError) else [str(error)]))
+
+    def grouped(self) -> list[str]:
+        """One problem per text, with the first of the places it was met in."""
+        places: dict[str, list[str]] = {}
+        for problem in self:
+            place, _, text = problem.partition(": ")
+            places.setdefault(text, []).append(place)
+        lines = []
+        for text, met in places.items():
+            different = list(dict.fromkeys(met))
+            more = f" and {len(different) - 2} more" if len(different) > 2 else ""
+            lines.append(f"{', '.join(different[:2])}{more}: {text}")
+        return lines
+
+
+def check_private(dataset: Dataset, protocol: Protocol, place: str, problems: Problems) -> None:
+    """Private data has identities, as many as the protocol attacks."""
+    if not dataset.is_labelled:
+        problems.append(f"{place}: private data needs identities (labelled: true); this set has none")
+        return
+    count = dataset.n_identities()
+    if protocol.identities > count:
+        problems.append(
+            f"{place}: the protocol attacks {protocol.identities} identities, the set has {count}; "
+            f"set protocol.identities to at most {count}"
+        )
+
+
+def check_pretraining(
+    pretraining: tuple[Choice, Dataset], private: tuple[Choice, Dataset] | None, place: str, problems: Problems
+) -> None:
+    """Pre-training data has labels and no private images."""
+    if not pretraining[1].is_labelled:
+        problems.append(f"{place}: pre-training needs identities (labelled: true); this set has none")
+    if private is not None and pretraining[0] == private[0]:
+        problems.append(f"{place}: pre-training and private data are the same set; give another one")
+    elif private is not None and (shared := _shared(private[1], pretraining[1])):
+        problems.append(f"{place}: {len(shared)} images or people are also private, for example {min(shared)}")
+
+
+def check_disjoint(
+    private: tuple[Choice, Dataset], public: tuple[Choice, Dataset], place: str, problems: Problems
+) -> None:
+    """The attacker's public data holds no private images."""
+    if private[0] == public[0]:
+        problems.append(f"{place}: private and public data are the same set; the attacker must not have private images")
+    elif shared := _shared(private[1], public[1]):
+        problems.append(
+            f"{place}: {len(shared)} images or people are both private and public, for example {min(shared)}; "
+            "remove them from the public set"
+        )
+
+
+def _shared(one: Dataset, other: Dataset) -> frozenset[str]:
+    """Images or people in both, as far as can be told without reading everything."""
+    shared = one.members() & other.members()
+    if not shared and type(one) is not type(other) and not (one.reads_content and other.reads_content):
+        return one.file_ids() & other.file_ids()
+    return shared
+
+
+def check_attack(attack: Choice, resolution_px: int, protocol: Protocol, place: str, problems: Problems) -> list[str]:
+    """The attack can work at this resolution and answer this protocol.
+
+    Returns:
+        files it starts from that are not on this machine, each with its place.
+    """
+    made: Attack = ATTACKS.remake(attack)
+    problems += [f"{place}.attack: {p}" for p in made.problems(resolution_px)]
+    if protocol.counted == "best_by_target" and made.access < AccessLevel.SCORES:
+        problems.append(f"{place}.protocol: counted best_by_target needs scores, {attack.name} sees labels only")
+    return [f"{place}.attack {attack.name}: {text}" for text in _missing_files(made)]
+
+
+def _missing_files(component: Any) -> list[str]:
+    """Files that the priors of an attack, and their priors, start from and that are not on this machine."""
+    priors = [value for f in fields(component) if isinstance(value := getattr(component, f.name), Prior)]
+    return [text for prior in priors for text in (*prior.lacking(), *_missing_files(prior))]
+
+
+def check_networks(
+    architecture: Choice, evaluator: Choice, resolution_px: int, protocol: Protocol, place: str, problems: Problems
+) -> None:
+    """Target and evaluator take images of their resolution and are not of one family."""
+    target, judge = ARCHITECTURES.remake(architecture), ARCHITECTURES.remake(evaluator)
+    # The papers judge IR targets at 64 px by an IR body at 112 px: another resolution, other weights, other features.
+    if target.family == judge.family and protocol.evaluator_resolution_px == resolution_px:
+        problems.append(
+            f"{place}: the evaluator {evaluator.label} is of the target's family ({target.family}); an attack that "
+            "overfits one network fools its sibling too: choose an evaluator of another family"
+        )
+    problems += [f"{place}.architecture: {p}" for p in target.problems(resolution_px)]
+    problems += [f"{place}.evaluator: {p}" for p in judge.problems(protocol.evaluator_resolution_px)]
+
+
+def check_ids(setups: Sequence[Setup], problems: Problems) -> None:
+    """Every setup has an id of its own."""
+    ids = [setup.id for setup in setups]
+    for name in sorted({n for n in ids if ids.count(n) > 1}):
+        problems.append(f"setups: two setups have the id {name!r}; give each its own")
+
+
+def refusal(setup: Setup, defense: Choice, profile: Profile) -> str:
+    """Why this defense cannot meet this setup, whatever the seed; "" if it can."""
+    facts = ARCHITECTURES.remake(setup.architecture).facts()
+    made = remake_defense(defense)
+    pretrained = setup.pretraining is not None or setup.weights is not None
+    reasons = made.problems(replace(facts, pretrained=pretrained))
+    workers = profile.workers_for("target")
+    if workers > 1 and any("training_state" in part.owned_slots() for part in made.parts()):
+        reasons.append(f"it trains in one process, profile {profile.name} trains in {workers}")
+    return "; ".join(reasons)

@@ -1,0 +1,131 @@
+"""Data sets and published weights of a specification: reading each once, and where its files lie."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, cast
+
+from midef.core.canonical import canonical_json
+from midef.core.choice import Choice
+from midef.core.errors import DataError, PreflightError, SpecError
+from midef.core.recipe import Recipe, each_once
+from midef.datasets import DATASETS, Dataset
+from midef.models import ARCHITECTURES
+from midef.stages import place_dataset, place_weights, published_recipe
+from midef.sweep.spec.checks import Problems
+from midef.sweep.spec.schema import ComponentSpec
+
+
+def data_folder() -> Path:
+    """Where published data sets lie unless a sweep says otherwise: $MIDEF_DATA, each in a folder of its name."""
+    return Path(os.environ.get("MIDEF_DATA") or "~/.cache/midef/data").expanduser()
+
+
+def location_fields(name: str) -> set[str]:
+    """Fields of a data set that say where its files lie; none for an unknown name."""
+    if name not in DATASETS.names():
+        return set()
+    return {f.name for f in fields(cast(Any, DATASETS.get(name))) if f.metadata.get("location")}
+
+
+def _with_default_folder(written: ComponentSpec) -> ComponentSpec:
+    """A published data set without a place is looked for in its folder of `data_folder`."""
+    name, preset, params = DATASETS.parse(written)
+    places = location_fields(name) & {"root", "path"}
+    if name == "image_folder" or not places or any(params.get(place) for place in places):
+        return written
+    place = "root" if "root" in places else "path"
+    return {"name": name, **({"preset": preset} if preset else {}), **params, place: str(data_folder() / name)}
+
+
+class DatasetReader:
+    """Reads each data set and each file of published weights once.
+
+    Args:
+        problems: gets what is wrong with the specification.
+        missing: gets what this machine lacks.
+    """
+
+    def __init__(self, problems: Problems, missing: Problems) -> None:
+        self.problems, self.missing = problems, missing
+        self._read: dict[str, tuple[Choice, Dataset] | None] = {}
+        self._places: dict[str, dict[str, Any]] = {}  # keyed choice -> fields that say where its files lie
+        self._weights: dict[tuple[str, str], tuple[Choice, dict[str, Any]] | None] = {}
+        self._weight_places: dict[str, dict[str, Any]] = {}  # digest of a published backbone -> the same
+
+    def dataset(self, written: ComponentSpec, place: str) -> tuple[Choice, Dataset] | None:
+        """The choice with a fingerprint instead of paths, and the data set; None after a problem was noted."""
+        if not written:
+            self.problems.append(
+                f"{place}: no data set given, and the profile has none; name one: image_folder with a path"
+            )
+            return None
+        text = json.dumps(written, sort_keys=True, default=str)
+        if text not in self._read:
+            self._read[text] = self._read_once(written, place)
+        return self._read[text]
+
+    def _read_once(self, written: ComponentSpec, place: str) -> tuple[Choice, Dataset] | None:
+        try:
+            choice = DATASETS.choose(_with_default_folder(written))
+        except SpecError as error:
+            self.problems.take(place, error)
+            return None
+        dataset = DATASETS.make(choice.name, choice.params)
+        if missing := dataset.problems():
+            self.missing.extend(f"{place}: {p}" for p in missing)
+            return None
+        try:
+            keyed, where = place_dataset(choice)
+        except DataError as error:
+            self.missing.take(place, error)
+            return None
+        self._places[canonical_json(keyed.keyed)] = where
+        return keyed, dataset
+
+    def weights(self, name: str, architecture: Choice | None, resolution_px: int, place: str) -> Choice | None:
+        """Published weights with the digest of their file; None where none are asked for, or after a problem was noted.
+
+        Args:
+            name: `imagenet`, `ms1m`; "" asks for none.
+            architecture: network that starts from them; None after a problem with it.
+            resolution_px: that the network is built for.
+            place: in the specification.
+        """
+        if not name or architecture is None:
+            return None
+        from midef.models.pretrained import misfits, weights_folder
+
+        if unfit := misfits(name, ARCHITECTURES.remake(architecture), resolution_px):
+            self.problems += [f"{place}: {problem}" for problem in unfit]
+            return None
+        key = (name, architecture.name)
+        if key not in self._weights:
+            try:
+                self._weights[key] = place_weights(name, architecture, weights_folder())
+            except (PreflightError, DataError) as error:
+                self.missing.take(place, error)
+                self._weights[key] = None
+        read = self._weights[key]
+        if read is None:
+            return None
+        choice, where = read
+        self._weight_places[published_recipe(choice, architecture, resolution_px).key.digest] = where
+        return choice
+
+    def locations(self, roots: Iterable[Recipe]) -> dict[str, dict[str, Any]]:
+        """Where files lie: digest of each split that `roots` need, and of published weights -> fields."""
+        places = dict(self._weight_places)
+        for recipe in each_once(roots):
+            if recipe.kind == "split":
+                keyed = {
+                    "name": recipe.component,
+                    "params": recipe.params["params"],
+                    "version": recipe.params["component_version"],
+                }
+                places.setdefault(recipe.key.digest, self._places.get(canonical_json(keyed), {}))
+        return {digest: where for digest, where in places.items() if where}

@@ -1,0 +1,364 @@
+"""Specification to sweep: every component with all its parameters, every cell with the artifacts that answer it."""
+
+from __future__ import annotations
+
+import gc
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, wraps
+from itertools import product
+from typing import Any, ParamSpec, TypeVar
+
+from midef.attacks import ATTACKS
+from midef.core.canonical import digest
+from midef.core.choice import Choice
+from midef.core.errors import PreflightError, SpecError
+from midef.core.match import Match
+from midef.core.registry import Registry, merged
+from midef.core.setup import Cell, Protocol, Setup, StandIn
+from midef.datasets import Dataset
+from midef.defenses.stack import choose_defense
+from midef.models import ARCHITECTURES
+from midef.stages import CellRecipes, recipes_for_cell
+from midef.sweep.spec import checks
+from midef.sweep.spec.checks import Problems
+from midef.sweep.spec.datasets import DatasetReader
+from midef.sweep.spec.profiles import Profile, profile_named
+from midef.sweep.spec.schema import ComponentSpec, SetupSpec, SweepSpec
+from midef.sweep.spec.stand_ins import stand_in_defenses, unregistered, unregistered_setups, with_stand_ins
+from midef.training import TrainingRecipe
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell with the artifacts that answer it.
+
+    Args:
+        answered_by: None for a cell whose setup names a component that is not registered.
+        refused: why this defense cannot meet this setup, "" if it can.
+    """
+
+    cell: Cell
+    answered_by: CellRecipes | None
+    refused: str = ""
+
+    @property
+    def recipes(self) -> CellRecipes:
+        """
+        Raises:
+            ValueError: of a cell whose setup names a component that is not registered.
+        """
+        if self.answered_by is None:
+            raise ValueError(f"{self.cell.setup.id} has no recipes: {self.refused}")
+        return self.answered_by
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A setup with what it is compared with and how its networks are trained.
+
+    Args:
+        refused: why none of its cells can run, "" if they can.
+    """
+
+    setup: Setup
+    defenses: tuple[Choice, ...]
+    training: TrainingRecipe
+    evaluator_training: TrainingRecipe
+    pretraining_training: TrainingRecipe | None
+    profile: Profile
+    refused: str = ""
+
+    def refusal(self, defense: Choice) -> str:
+        """Why this defense cannot meet this setup, whatever the seed; "" if it can."""
+        return self.refused or checks.refusal(self.setup, defense, self.profile)
+
+    def cell(self, defense: Choice, seed: int, *, refused: str = "", match: Match | None = None) -> PlannedCell:
+        """The cell of this setup under a defense, with the artifacts that answer it."""
+        recipes = None
+        if not self.refused:
+            recipes = recipes_for_cell(
+                self.setup,
+                defense,
+                seed,
+                training=self.training,
+                evaluator_training=self.evaluator_training,
+                pretraining_training=self.pretraining_training,
+            )
+        scores = "" if recipes is None else recipes.scores.key.digest
+        profile = self.profile.name
+        cell = Cell(setup=self.setup, defense=defense, seed=seed, profile=profile, scores=scores, match=match)
+        return PlannedCell(cell, recipes, refused)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A specification made concrete: every component with all its parameters, every recipe named.
+
+    Args:
+        locations: digest of a split artifact, or of published weights -> fields that say where its files lie here;
+            never part of a key.
+        entries: the setups, each with what it is compared with; they make further cells.
+    """
+
+    name: str
+    profile: Profile
+    cells: tuple[PlannedCell, ...]
+    locations: Mapping[str, Mapping[str, Any]]
+    spec: SweepSpec
+    entries: tuple[Entry, ...] = ()
+
+    @cached_property
+    def digest(self) -> str:
+        return digest({"name": self.name, "cells": [c.cell.digest for c in self.cells]})
+
+
+def without_collections(plan: Callable[P, T]) -> Callable[P, T]:
+    """Plan with the collector of cyclic garbage paused: it would walk through everything planned so far, again and
+    again (a quarter of the time at 100,000 cells), and what is planned stays."""
+
+    @wraps(plan)
+    def paused(*args: P.args, **kwargs: P.kwargs) -> T:
+        was_on = gc.isenabled()
+        gc.disable()
+        try:
+            return plan(*args, **kwargs)
+        finally:
+            if was_on:
+                gc.enable()
+
+    return paused
+
+
+@without_collections
+def resolve(spec: SweepSpec) -> Sweep:
+    """Make a specification concrete.
+
+    Raises:
+        SpecError: everything wrong with names, parameters and combinations.
+        PreflightError: everything missing here: data sets that cannot be read, private images among the public ones.
+    """
+    problems, missing = Problems(), Problems()
+    profile = _profile(spec, problems)
+    _training("training", profile.training if profile else {}, spec.training, problems)
+    defenses = _defenses(spec.defenses, "defenses", {}, problems)
+    if len(set(spec.seeds)) < len(spec.seeds):
+        problems.append(f"seeds: {spec.seeds} holds a seed twice")
+    reader = DatasetReader(problems, missing)
+    entries: list[Entry] = []
+    if profile is not None:
+        for i, item in enumerate(spec.setups):
+            row = _Row(item, f"setups[{i}]", spec, profile, reader, problems)
+            entries += row.entries(defenses)
+    checks.check_ids([entry.setup for entry in entries], problems)
+    if problems or profile is None:
+        raise SpecError(list(dict.fromkeys(problems)))
+    if missing:
+        raise PreflightError(missing.grouped())
+    cells = tuple(_cells(entries, spec.seeds))
+    locations = reader.locations(planned.recipes.scores for planned in cells if planned.answered_by is not None)
+    return Sweep(spec.name, profile, cells, locations, spec, tuple(entries))
+
+
+def _cells(entries: Sequence[Entry], seeds: Sequence[int]) -> Iterator[PlannedCell]:
+    for entry in entries:
+        for defense in entry.defenses:
+            refused = entry.refusal(defense)
+            for seed in seeds:
+                yield entry.cell(defense, seed, refused=refused)
+
+
+def _profile(spec: SweepSpec, problems: Problems) -> Profile | None:
+    """The profile with the sweep's own number of training processes."""
+    try:
+        profile = profile_named(spec.profile)
+    except SpecError as error:
+        problems.take(spec.name, error)
+        return None
+    workers = spec.train_workers
+    if workers is None:
+        return profile
+    by_kind = workers if isinstance(workers, int) else {str(kind): count for kind, count in workers.items()}
+    return replace(profile, train_workers=by_kind)
+
+
+def _training(
+    place: str, budget: Mapping[str, Any], written: Mapping[str, Any], problems: Problems
+) -> TrainingRecipe | None:
+    """The training as written, on the profile's budget; a published recipe replaces the budget."""
+    try:
+        return TrainingRecipe.make(written if "preset" in written else {**budget, **written})
+    except SpecError as error:
+        problems.take(place, error)
+        return None
+
+
+def _defenses(
+    written: Sequence[ComponentSpec], place: str, stand_ins: Mapping[str, ComponentSpec], problems: Problems
+) -> tuple[Choice, ...]:
+    """The defenses as written, those of a published row replaced by the profile's stand-ins."""
+    chosen: list[Choice] = []
+    for i, one in enumerate(written):
+        name = str(one.get("name", "")) if isinstance(one, dict) else one
+        try:
+            chosen.append(choose_defense(stand_ins.get(re.split(r"[:(]", name)[0], one)))
+        except SpecError as error:
+            problems.take(f"{place}[{i}]", error)
+    for label in sorted({d.label for d in chosen if chosen.count(d) > 1}):
+        problems.append(f"{place}: {label} is listed twice")
+    return tuple(chosen)
+
+
+class _Row:
+    """One item of `setups`, at the profile's size.
+
+    Args:
+        place: of the item in the specification, for problems.
+        reader: reads data sets and weights, and notes what is missing.
+        problems: gets everything wrong with the item.
+    """
+
+    def __init__(
+        self, item: SetupSpec, place: str, spec: SweepSpec, profile: Profile, reader: DatasetReader, problems: Problems
+    ) -> None:
+        self.item, self.stand_ins = with_stand_ins(item, spec, profile)
+        self.place, self.spec, self.profile, self.reader, self.problems = place, spec, profile, reader, problems
+        self.resolution_px = self.item.resolution_px or profile.resolution_px
+        self.attacks_all = bool(self.stand_ins and spec.private)
+        """Whether all identities are attacked where the user's own data has fewer than the profile attacks."""
+
+    def entries(self, defenses: tuple[Choice, ...]) -> list[Entry]:
+        """The setups of the row: attacks x architectures.
+
+        Args:
+            defenses: of the sweep, for a row without its own.
+        """
+        item, spec, profile = self.item, self.spec, self.profile
+        if item.defenses:
+            stands = stand_in_defenses(spec, profile)
+            defenses = _defenses(item.defenses, f"{self.place}.defenses", stands, self.problems)
+        elif not spec.defenses:
+            self.problems.append(f"{self.place}: no defenses given; list some here, or under the sweep's defenses")
+        training = self._training("training")
+        evaluator_training = self._training("evaluator_training")
+        pretraining_training = training
+        if spec.pretraining_training and training is not None:
+            pretraining_training = _training(
+                "pretraining_training", vars(training), spec.pretraining_training, self.problems
+            )
+        refused = unregistered(item, profile) if item.unregistered == "refuse" else ""
+        setups = list(unregistered_setups(item, profile) if refused else self._setups())
+        if training is None or evaluator_training is None:
+            return []
+        return [
+            Entry(self._shown(s), defenses, training, evaluator_training, pretraining_training, profile, refused)
+            for s in setups
+        ]
+
+    def _training(self, field: str) -> TrainingRecipe | None:
+        """Training of targets or of the evaluator: the profile's, changed by the row, then by the sweep."""
+        written = {**getattr(self.item, field), **getattr(self.spec, field)}
+        return _training(field, getattr(self.profile, field), written, self.problems)
+
+    def _shown(self, setup: Setup) -> Setup:
+        """The setup with what is shown beside its results."""
+        stand_ins, count = self.stand_ins, setup.protocol.identities
+        if self.attacks_all and count < self.profile.protocol["identities"]:
+            stand_ins = (*stand_ins, StandIn(f"{count} identities, all there are"))
+        return replace(setup, certainty=self.item.certainty, stand_ins=stand_ins)
+
+    def _setups(self) -> Iterator[Setup]:
+        item, profile, place = self.item, self.profile, self.place
+        private = self.reader.dataset(item.private or profile.private, f"{place}.private")
+        public = self.reader.dataset(item.public or profile.public, f"{place}.public")
+        protocol = self._protocol(private)
+        evaluator = self._chosen(ARCHITECTURES, item.evaluator or profile.evaluator, "evaluator")
+        attacks = [self._attack(written) for written in item.attack]
+        architectures = [
+            self._chosen(ARCHITECTURES, written, "architecture")
+            for written in item.architecture or [profile.architecture]
+        ]
+        pretraining = self._pretraining(private)
+        if private is not None:
+            checks.check_private(private[1], protocol, f"{place}.private", self.problems)
+        if private is not None and public is not None:
+            checks.check_disjoint(private, public, place, self.problems)
+        for chosen in filter(None, attacks):
+            self.reader.missing += checks.check_attack(chosen, self.resolution_px, protocol, place, self.problems)
+        for attack, architecture in product(attacks, architectures):
+            starts = self._starts(architecture, evaluator, protocol)
+            if attack is None or architecture is None or evaluator is None or private is None or public is None:
+                continue
+            if item.pretraining and pretraining is None:
+                continue
+            yield Setup(
+                id=item.setup_id(attack.label, architecture.name, private[0].name),
+                attack=attack,
+                architecture=architecture,
+                private=private[0],
+                public=public[0],
+                evaluator=evaluator,
+                resolution_px=self.resolution_px,
+                protocol=protocol,
+                pretraining=None if pretraining is None else pretraining[0],
+                weights=starts[0],
+                evaluator_weights=starts[1],
+            )
+
+    def _protocol(self, private: tuple[Choice, Dataset] | None) -> Protocol:
+        protocol = Protocol(**{**self.profile.protocol, **self.item.protocol.model_dump(exclude_none=True)})
+        if self.attacks_all and private is not None and private[1].is_labelled:
+            return replace(protocol, identities=max(1, min(protocol.identities, private[1].n_identities())))
+        return protocol
+
+    def _pretraining(self, private: tuple[Choice, Dataset] | None) -> tuple[Choice, Dataset] | None:
+        """Labelled data that the targets' backbone learns first."""
+        written, place = self.item.pretraining, f"{self.place}.pretraining"
+        if not written:
+            return None
+        pretraining = self.reader.dataset(written, place)
+        if pretraining is not None:
+            checks.check_pretraining(pretraining, private, place, self.problems)
+        if self.item.weights:
+            self.problems.append(
+                f"{self.place}: give pretraining or weights, not both; a backbone starts from one of them"
+            )
+        return pretraining
+
+    def _chosen(self, registry: Registry[Any], written: ComponentSpec, role: str) -> Choice | None:
+        try:
+            return registry.choose(written)
+        except SpecError as error:
+            self.problems.take(f"{self.place}.{role}", error)
+            return None
+
+    def _attack(self, written: ComponentSpec) -> Choice | None:
+        """An attack with the profile's small budget where nothing else is written, nested parameters merged."""
+        try:
+            name, preset, params = ATTACKS.parse(written)
+            as_written = {"name": name, **({"preset": preset} if preset else {})}
+            label = ATTACKS.choose({**as_written, **params}).label
+            small = self.profile.small
+            budget = {} if preset or small is None else ATTACKS.get(name).small(small)
+            chosen = ATTACKS.choose({**as_written, **merged(budget, params)})
+            return Choice(chosen.name, chosen.params, chosen.version, label)
+        except SpecError as error:
+            self.problems.take(f"{self.place}.attack", error)
+            return None
+
+    def _starts(
+        self, architecture: Choice | None, evaluator: Choice | None, protocol: Protocol
+    ) -> tuple[Choice | None, Choice | None]:
+        """Published weights that target and evaluator start from, the networks checked against each other."""
+        place, judging_px = self.place, protocol.evaluator_resolution_px
+        if architecture is not None and evaluator is not None:
+            checks.check_networks(architecture, evaluator, self.resolution_px, protocol, place, self.problems)
+        weights, evaluator_weights = self.item.weights, self.item.evaluator_weights
+        return (
+            self.reader.weights(weights, architecture, self.resolution_px, f"{place}.weights"),
+            self.reader.weights(evaluator_weights, evaluator, judging_px, f"{place}.evaluator_weights"),
+        )

@@ -1,0 +1,23 @@
+"""Named sweeps are found by name, and take overrides."""
+
+from __future__ import annotations
+
+import pytest
+
+from midef.core import SpecError
+from midef.sweep.catalogue import named_sweeps, read_spec
+from midef.sweep.spec.resolve import resolve
+
+
+def test_a_named_sweep_that_does_not_exist() -> None:
+    with pytest.raises(SpecError, match=r"unknown sweep 'smokee'; did you mean 'smoke'\? Known: .*, or a YAML file"):
+        read_spec("smokee")
+
+
+def test_every_named_sweep_resolves_or_says_what_is_missing() -> None:
+    for name in named_sweeps():
+        assert resolve(read_spec(name)).name == name
+
+
+def test_a_named_sweep_takes_overrides() -> None:
+    assert len(resolve(read_spec("smoke", ["seeds=[7]", "defenses=[none]"])).cells) == 1

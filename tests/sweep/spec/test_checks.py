@@ -1,0 +1,168 @@
+"""Combinations that cannot work are refused while planning, with what to do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from midef.core import SpecError
+from midef.sweep.spec import profiles
+from midef.sweep.spec.load import parse_spec
+from midef.sweep.spec.profiles import SMOKE
+from midef.sweep.spec.resolve import resolve
+
+Spec = Callable[..., dict[str, Any]]
+ProblemsOf = Callable[[dict[str, Any]], list[str]]
+
+
+def test_two_setups_of_one_id(spec: Spec, problems_of: ProblemsOf) -> None:
+    data = spec()
+    data["setups"] *= 2
+    assert problems_of(data) == ["setups: two setups have the id 'faces'; give each its own"]
+
+
+def test_an_evaluator_of_the_same_family(spec: Spec, problems_of: ProblemsOf) -> None:
+    (problem,) = problems_of(spec({"architecture": "resnet18_tiny"}))
+    assert "setups[0]: the evaluator resnet18_tiny is of the target's family (resnet)" in problem
+    assert "choose an evaluator of another family" in problem
+
+
+def test_private_and_public_are_the_same_set(spec: Spec, problems_of: ProblemsOf) -> None:
+    same = {"name": "synthetic_faces", "identities": 12}
+    (problem,) = problems_of(spec({"private": same, "public": same}))
+    assert problem.startswith("setups[0]: private and public data are the same set;")
+
+
+def test_public_data_cannot_be_private(spec: Spec, problems_of: ProblemsOf) -> None:
+    public = {"name": "synthetic_faces", "population": "public", "seed": 3}
+    (problem,) = problems_of(spec({"private": public}))
+    assert "setups[0].private: private data needs identities (labelled: true); this set has none" in problem
+
+
+def test_more_identities_than_the_set_has(spec: Spec, problems_of: ProblemsOf) -> None:
+    (problem,) = problems_of(spec({"protocol": {"identities": 13}}))
+    assert problem == (
+        "setups[0].private: the protocol attacks 13 identities, the set has 12; set protocol.identities to at most 12"
+    )
+
+
+def test_a_resolution_the_network_cannot_take(spec: Spec, problems_of: ProblemsOf) -> None:
+    found = problems_of(spec({"resolution_px": 16}))
+    assert found == ["setups[0].architecture: five poolings need at least 32 px, got 16; raise resolution_px"]
+
+
+def test_a_resolution_the_generator_cannot_draw_is_refused_while_planning() -> None:
+    with pytest.raises(SpecError, match=r"setups\[0\]\.attack: wgan_gp draws 8, 16, 32, 64, \.\.\. px, not 48"):
+        resolve(parse_spec({"name": "odd", "setups": [{"attack": "gmi", "resolution_px": 48}], "defenses": ["none"]}))
+
+
+def test_synthetic_people_both_private_and_public(spec: Spec, problems_of: ProblemsOf) -> None:
+    """Forgetting `population: public` would hand the attacker the private images."""
+    (problem,) = problems_of(spec({"public": {"name": "synthetic_faces", "identities": 600}}))
+    assert "both private and public, for example person" in problem
+
+
+def test_images_both_private_and_public(spec: Spec, make_tree: Callable[..., Path], problems_of: ProblemsOf) -> None:
+    private = make_tree("private", {"ada": 6, "bob": 6})
+    public = make_tree("public", {"others": 6}, seed=9)
+    shutil.copy(private / "ada" / "0.png", public / "others" / "stolen.png")
+    shutil.copy(private / "bob" / "3.png", public / "others" / "another.png")
+    data = spec(
+        {
+            "private": {"name": "image_folder", "path": str(private)},
+            "public": {"name": "image_folder", "path": str(public), "labelled": False},
+            "protocol": {"identities": 2},
+        }
+    )
+    (problem,) = problems_of(data)
+    assert "setups[0]: 2 images or people are both private and public, for example " in problem
+    assert problem.endswith("; remove them from the public set")
+    for name in ("stolen.png", "another.png"):
+        (public / "others" / name).unlink()
+    assert len(resolve(parse_spec(data)).cells) == 1
+
+
+def test_thumbnails_among_the_private_images_are_told_by_name_and_size(
+    spec: Spec, tmp_path: Path, problems_of: ProblemsOf
+) -> None:
+    """FFHQ's files are known by name, not content: beside another data set, name and size must do."""
+    for i in range(24):
+        for folder in (tmp_path / "ffhq", tmp_path / "people" / ("ada" if i < 12 else "bob")):
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (128, 128), (i, 2 * i, 3 * i)).save(folder / f"{i:05d}.png")
+    data = spec(
+        {
+            "private": {"name": "image_folder", "path": str(tmp_path / "people")},
+            "public": {"name": "ffhq_thumbnails", "path": str(tmp_path / "ffhq")},
+            "protocol": {"identities": 2},
+        }
+    )
+    (problem,) = problems_of(data)
+    assert "24 images or people are both private and public" in problem
+    shutil.rmtree(tmp_path / "ffhq")
+    (tmp_path / "ffhq").mkdir()
+    for i in range(100, 112):
+        Image.new("RGB", (128, 128), (i, 0, 0)).save(tmp_path / "ffhq" / f"{i:05d}.png")
+    assert len(resolve(parse_spec(data)).cells) == 1
+
+
+@pytest.mark.parametrize(
+    ("pretraining", "problem"),
+    [
+        ("synthetic_faces(population=public)", "pre-training needs identities"),
+        ("synthetic_faces(identities=120,difficulty=0.2)", "pre-training and private data are the same set"),
+        ("synthetic_faces(identities=50)", "50 images or people are also private"),
+    ],
+)
+def test_refuses_pretraining_without_labels_or_on_private_people(pretraining: str, problem: str) -> None:
+    setups = [{"attack": "gmi", "pretraining": pretraining}]
+    with pytest.raises(SpecError, match=problem):
+        resolve(parse_spec({"name": "t", "setups": setups, "defenses": ["none"]}))
+
+
+@pytest.mark.parametrize(
+    ("defense", "architecture", "evaluator", "reason"),
+    [
+        ("rolss", "vgg16_tiny", "resnet18_tiny", "skip"),
+        ("ssf", "vgg16_tiny", "resnet18_tiny", "skip"),
+        ("dp_sgd", "vgg16_tiny", "resnet18_tiny", "dp_sgd(batch_norm=group)"),
+        ("tl_dmi", "vgg16_tiny", "resnet18_tiny", "pretraining"),
+        ("tl_dmi(share=1,fresh=true)+bido", "vgg16_tiny", "resnet18_tiny", "trainable tap"),
+    ],
+)
+def test_a_defense_that_cannot_work_is_refused_while_planning(
+    defense: str, architecture: str, evaluator: str, reason: str
+) -> None:
+    setups = [{"attack": "gmi", "architecture": architecture, "evaluator": evaluator}]
+    sweep = resolve(parse_spec({"name": "t", "setups": setups, "defenses": ["none", defense]}))
+    assert sweep.cells[0].refused == ""
+    assert reason in sweep.cells[1].refused
+
+
+def test_what_trains_in_one_process_is_refused_where_the_profile_trains_in_several(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(profiles.PROFILES, "smoke", replace(SMOKE, train_workers=2))
+    sweep = resolve(parse_spec({"name": "t", "setups": [{"attack": "gmi"}], "defenses": ["midre", "midre+trap_mid"]}))
+    assert [bool(c.refused) for c in sweep.cells] == [False, True]
+    assert "trains in one process, profile smoke trains in 2" in sweep.cells[1].refused
+
+
+def test_files_that_students_start_from_are_missed_while_planning(
+    spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problems_of: ProblemsOf
+) -> None:
+    monkeypatch.setenv("MIDEF_WEIGHTS", str(tmp_path))
+    students = {"family": "efficientnet", "weights": "imagenet", "count": 2}
+    problems = problems_of(spec({"attack": {"name": "lomma_gmi", "students": students}}))
+    assert len(problems) == 2 and all("no file efficientnet_b" in problem for problem in problems)
+
+
+def test_the_best_restart_by_score_needs_scores(spec: Spec, problems_of: ProblemsOf) -> None:
+    problems = problems_of(spec({"attack": "brep_mi", "protocol": {"counted": "best_by_target"}}))
+    assert any("counted best_by_target needs scores, brep_mi sees labels only" in problem for problem in problems)
