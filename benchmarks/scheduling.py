@@ -135,6 +135,7 @@ def fill(count: int, folder: Path) -> dict[str, float]:
     """Stores with about so many rows: `loose` has a file for each cell, `compact` one for all."""
     import shutil
 
+    from midef.core import Failure
     from midef.storage import Store
     from midef.sweep.execution.result_rows import lost_rows
     from midef.sweep.spec.resolve import resolve
@@ -147,8 +148,8 @@ def fill(count: int, folder: Path) -> dict[str, float]:
     for planned in sweep.cells:
         if rows >= count:
             break
-        lost = lost_rows(sweep.name, planned, status="failed", reason="none")
-        found = [replace(row, status="ok", reason="", value=50.0, n=100, wall_s=1.5) for row in lost]
+        lost = lost_rows(sweep.name, planned, Failure("bug", "none"))
+        found = [replace(row, status="ok", reason="", failure="", value=50.0, n=100, wall_s=1.5) for row in lost]
         store.results.write(planned.cell.digest, found)
         rows += len(found)
         cells.append({"cell": planned.cell.digest, "setup": planned.cell.setup.id, "seed": planned.cell.seed})

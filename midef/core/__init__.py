@@ -15,6 +15,7 @@ from midef.core.errors import (
     StoreSchemaError,
     TooFewSamples,
 )
+from midef.core.failure import Failure
 from midef.core.recipe import ArtifactKey, Inputs, Recipe
 from midef.core.registry import Registry
 from midef.core.rows import ResultRow
@@ -28,6 +29,7 @@ __all__ = [
     "Choice",
     "DamagedArtifact",
     "DataError",
+    "Failure",
     "Inputs",
     "MidefError",
     "MissingArtifact",

@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+FailureKind = Literal["oom", "hung", "died", "diverged", "refused", "data", "store", "ray", "bug"]
+FAILURE_KINDS: Mapping[FailureKind, str] = {
+    "oom": "a GPU or a machine ran out of memory",
+    "hung": "a process made no progress and was ended",
+    "died": "a process was killed, or its machine was lost",
+    "diverged": "numbers became infinite or no numbers",
+    "refused": "the question has no answer in this setup",
+    "data": "a data set, weights or a stored artifact is missing, unreadable or damaged",
+    "store": "the store cannot be read or written",
+    "ray": "Ray failed",
+    "bug": "an error that nobody expected",
+}
+"""Kinds of failure, in rows, filters and reports."""
 
 
 class MidefError(Exception):
     """Base of everything midef raises on purpose.
 
     `exit_code`: 1 finished with failures, 2 usage or configuration, 3 environment or data.
+
+    Args:
+        message: what was expected, what came, what to do.
+        failure: kind of failure where this error means another than its class does.
     """
 
     exit_code: ClassVar[int] = 1
+    failure: FailureKind = "bug"
+
+    def __init__(self, *message: object, failure: FailureKind | None = None) -> None:
+        super().__init__(*message)
+        if failure is not None:
+            self.failure = failure
 
 
 class SpecError(MidefError):
     """The specification is wrong. Carries every problem found, not the first one only."""
 
     exit_code = 2
+    failure: FailureKind = "refused"
 
     def __init__(self, problems: str | Iterable[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
@@ -34,18 +59,21 @@ class PreflightError(SpecError):
     """The specification is right but this machine lacks something: data, weights, disk, a package."""
 
     exit_code = 3
+    failure = "data"
 
 
 class DataError(MidefError):
     """A data set cannot be used: unreadable image, a class with too few images, missing file."""
 
     exit_code = 3
+    failure = "data"
 
 
 class StoreError(MidefError):
     """The store cannot be read or written."""
 
     exit_code = 3
+    failure: FailureKind = "store"
 
 
 class StoreSchemaError(StoreError):
@@ -55,9 +83,13 @@ class StoreSchemaError(StoreError):
 class MissingArtifact(StoreError):
     """No complete artifact is stored under this key."""
 
+    failure = "data"
+
 
 class DamagedArtifact(StoreError):
     """An artifact is stored but its content does not match its checksums."""
+
+    failure = "data"
 
 
 class ShapeError(MidefError, ValueError):
@@ -71,9 +103,13 @@ class AccessError(MidefError):
 class TooFewSamples(MidefError):
     """A metric refuses to answer because it was given too little."""
 
+    failure = "refused"
+
 
 class NotApplicable(MidefError):
     """A question that has no answer in this setup, however often it is asked: a refusal, no failure."""
+
+    failure = "refused"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -30,7 +30,8 @@ class MatchTraining:
     """One training that matching asked for.
 
     strength: as the defense names it, None for a defense that has none; accuracy: percent on the select split, None of
-    a training that diverged or failed, and `reason` says so; phase: why it was asked for; target_key: its artifact.
+    a training that diverged or failed, as `reason` and `failure`, its kind, say; phase: why it was asked for;
+    target_key: its artifact.
     """
 
     strength: float | None
@@ -39,6 +40,7 @@ class MatchTraining:
     phase: Phase
     target_key: str
     reason: str = ""
+    failure: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

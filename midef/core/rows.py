@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ROW_SCHEMA_VERSION = 4
+from midef.core.errors import FAILURE_KINDS
+
+ROW_SCHEMA_VERSION = 5
 """2: how the images were judged (group_size, counted, resize, knn_reference). 3: certainty, stand_ins, remark; and what
 a published number may leave open (resolution, identities, images, seed) may be None. 4: accuracy matching (matched and
-match_target, match_tolerance, match_accuracy, match_seeds)."""
+match_target, match_tolerance, match_accuracy, match_seeds). 5: the kind of a failure (failure)."""
 STATUSES = ("ok", "failed", "refused")
 ORIGINS = ("measured", "published")
 
@@ -16,17 +18,24 @@ ORIGINS = ("measured", "published")
 class ResultRow:
     """One metric of one cell. Accuracies are in percent. `None` means "does not apply" and never "failed".
 
-    value, low, high: the number and its interval within this run; interval: what the interval is;
-    n, groups: images judged and identities they belong to; spread, spread_kind: as the protocol asks, see `Protocol`,
-    whose fields counted, resize, group_size and knn_reference say how the images were judged. defense_params,
-    attack_params: JSON of every parameter, those of priors included, which labels leave out.
-    status and reason: a metric that failed or was refused is a row with a reason, value None, never a 0.
-    certainty: of a row of a published matrix, `certain` or `inferred`, "" elsewhere; stand_ins: what was replaced by
-    something smaller, and by what; remark: of a published number, where its source contradicts itself.
-    chance: the value a blind guess reaches, same unit. evaluator_accuracy: percent on the report split.
-    matched: the strength of the defense was brought to the accuracy match_target, within match_tolerance points.
-    match_target, match_accuracy: percent on the select split, the latter as the mean over match_seeds trainings. None
-    where nothing was asked to match; a defense that was, and is not within the tolerance, has them and is not matched.
+    Args:
+        value, low, high: the number and its interval within this run; None of a metric that failed or was refused.
+        interval: what the interval is.
+        n, groups: images judged and identities they belong to.
+        spread, spread_kind: as the protocol asks, see `Protocol`, whose fields counted, resize, group_size and
+            knn_reference say how the images were judged.
+        defense_params, attack_params: JSON of every parameter, those of priors included, which labels leave out.
+        status, reason: `ok`; or `failed` or `refused`, with a reason.
+        failure: kind of failure, one of `FAILURE_KINDS`; "" of what is ok, and of rows that an older midef wrote.
+        certainty: of a row of a published matrix, `certain` or `inferred`, "" elsewhere.
+        stand_ins: what was replaced by something smaller, and by what.
+        remark: of a published number, where its source contradicts itself.
+        chance: the value a blind guess reaches, same unit.
+        evaluator_accuracy: percent on the report split.
+        matched: the strength of the defense was brought to the accuracy match_target, within match_tolerance points.
+        match_target, match_accuracy: percent on the select split, the latter as the mean over match_seeds trainings.
+            None where nothing was asked to match; a defense that was, and is not within the tolerance, has them and is
+            not matched.
     """
 
     sweep: str
@@ -86,6 +95,7 @@ class ResultRow:
     match_tolerance: float | None = None
     match_accuracy: float | None = None
     match_seeds: int | None = None
+    failure: str = ""
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -96,5 +106,7 @@ class ResultRow:
             raise ValueError(f"row {self.metric} of {self.setup} is 'ok' without a value; make it a 'failed' row")
         if self.status != "ok" and not self.reason:
             raise ValueError(f"row {self.metric} of {self.setup} is {self.status!r} without a reason")
+        if self.failure and self.failure not in FAILURE_KINDS:
+            raise ValueError(f"failure must be one of {', '.join(FAILURE_KINDS)} or empty, got {self.failure!r}")
         if self.matched and None in (self.match_target, self.match_tolerance, self.match_accuracy, self.match_seeds):
             raise ValueError(f"row {self.metric} of {self.setup} is matched, and does not say to what and how near")

@@ -58,7 +58,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     if broken:
         raise MidefError(
             f"{recipe.component} diverged: {broken} of {len(found.images)} reconstructions hold values that are no "
-            "numbers; lower its learning_rate"
+            "numbers; lower its learning_rate",
+            failure="diverged",
         )
     images = (found.images.clamp(0, 1) * 255).to(torch.uint8)  # truncated, as in the low2high step of the papers
     np.savez_compressed(

@@ -31,8 +31,6 @@ _BUILDERS = {
     "scores": "midef.stages.scores",
 }
 
-_CPU_ALLOCATOR = ("can't allocate memory", "DefaultCPUAllocator")
-
 
 @dataclass(frozen=True, kw_only=True)
 class BuildContext:
@@ -108,26 +106,6 @@ def checkpoint_home(context: BuildContext) -> Location | None:
     """Where checkpoints outlive this machine; None if their folder is in the store itself."""
     location = context.store.location
     return None if location.local is not None else location
-
-
-def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether an error, or one it came from, says that a GPU or this machine had no memory left."""
-    import torch
-
-    chain: list[BaseException] = []
-    ahead: list[BaseException | None] = [error]
-    while ahead:
-        found = ahead.pop()
-        if found is None or found in chain:
-            continue
-        if isinstance(found, (torch.OutOfMemoryError, MemoryError)):
-            return True
-        # torch's allocator for CPUs has no error class of its own
-        if isinstance(found, RuntimeError) and any(words in str(found) for words in _CPU_ALLOCATOR):
-            return True
-        chain.append(found)
-        ahead += [found.__cause__, found.__context__]
-    return False
 
 
 def device_name(device: str) -> str:

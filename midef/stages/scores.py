@@ -15,6 +15,7 @@ from torch import Tensor
 from midef.attacks import ATTACKS, AccessLevel
 from midef.attacks.target_handle import TargetHandle
 from midef.core.errors import MidefError, NotApplicable
+from midef.core.failure import Failure
 from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
 from midef.metrics import METRICS, Evidence
@@ -105,11 +106,13 @@ def measure(names: list[str], evidence: Evidence) -> list[dict[str, Any]]:
         try:
             measured = metric.measure(evidence)
             if not math.isfinite(measured.value):
-                raise MidefError(f"{name} came out as {measured.value}; the evaluator's answers are no numbers")
+                no_number = f"{name} came out as {measured.value}; the evaluator's answers are no numbers"
+                raise MidefError(no_number, failure="diverged")
             entry |= {"status": "ok", "reason": "", **vars(measured)}
         except MidefError as error:
             status = "refused" if isinstance(error, NotApplicable) else "failed"
-            entry |= {"status": status, "reason": f"{type(error).__name__}: {error}", "value": None}
+            failure = Failure.of(error)
+            entry |= {"status": status, "reason": failure.message, "failure": failure.kind, "value": None}
         entries.append(entry)
     return entries
 

@@ -6,7 +6,7 @@ import json
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import astuple, dataclass, fields
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -23,6 +23,7 @@ ADDED_SINCE_1 = frozenset(
     {"attack_params", "evaluator_resolution_px", "resize", "counted", "group_size", "knn_reference"}  # 2
     | {"certainty", "stand_ins", "remark"}  # 3
     | {"matched", "match_target", "match_tolerance", "match_accuracy", "match_seeds"}  # 4
+    | {"failure"}  # 5
 )
 _SMALL_ROWS = 64
 """Up to here packing saves no space worth its time: a cell's file is 10 % larger without, and read in two thirds."""
@@ -97,15 +98,29 @@ _MAGIC = b"PAR1"
 _SUMMARY = re.compile(rb"midef_state:([0-9a-f]{8}):([0-9a-f]{8}):")
 
 
-def with_state(table: pa.Table, cell: str, status: str, reason: str) -> pa.Table:
+@dataclass(frozen=True)
+class CellState:
+    """What became of a cell.
+
+    Args:
+        status: the one of its rows that weighs most, `failed` before `ok` before `refused`.
+        reason, failure: of the first row with that status; "" where all is well.
+    """
+
+    status: str
+    reason: str = ""
+    failure: str = ""
+
+
+def with_state(table: pa.Table, cell: str, state: CellState) -> pa.Table:
     """The table of one cell whose file says in a few bytes what became of the cell, for `state_in` to find."""
-    said = json.dumps([ROW_SCHEMA_VERSION, cell, status, reason]).encode()
-    summary = b"midef_state:%08x:%08x:%s" % (zlib.crc32(said), len(said), said)
+    content = json.dumps([ROW_SCHEMA_VERSION, cell, *astuple(state)]).encode()
+    summary = b"midef_state:%08x:%08x:%s" % (zlib.crc32(content), len(content), content)
     return table.replace_schema_metadata({**(table.schema.metadata or {}), STATE_KEY: summary})
 
 
-def state_in(content: bytes, cell: str) -> tuple[str, str] | None:
-    """Status and reason that `with_state` put into the file of a cell; None where the columns must be asked.
+def state_in(content: bytes, cell: str) -> CellState | None:
+    """What `with_state` put into the file of a cell; None where the columns must be asked.
 
     Decoding the footer of a file costs more than all else about a status: every column is described there. So it
     is not decoded but searched, and what is found there proves itself by its checksum.
@@ -113,14 +128,14 @@ def state_in(content: bytes, cell: str) -> tuple[str, str] | None:
     footer = int.from_bytes(content[-8:-4], "little") if content[-4:] == _MAGIC == content[:4] else 0
     if not 0 < footer <= len(content) - 12:
         return None
-    found = _SUMMARY.search(content, len(content) - 8 - footer)
-    if found is None:
+    match = _SUMMARY.search(content, len(content) - 8 - footer)
+    if match is None:
         return None
-    said = content[found.end() : found.end() + int(found[2], 16)]
-    if zlib.crc32(said) != int(found[1], 16):
+    summary = content[match.end() : match.end() + int(match[2], 16)]
+    if zlib.crc32(summary) != int(match[1], 16):
         return None
-    version, of, status, reason = json.loads(said)
-    return (status, reason) if version <= ROW_SCHEMA_VERSION and of == cell else None
+    version, of, *state = json.loads(summary)
+    return CellState(*state) if version <= ROW_SCHEMA_VERSION and of == cell else None
 
 
 def from_parquet(content: bytes, name: str, columns: Sequence[str] | None = None) -> pa.Table:

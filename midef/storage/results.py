@@ -15,6 +15,7 @@ from midef.core.errors import StoreError
 from midef.core.rows import ResultRow
 from midef.storage.columns import (
     ROW_SCHEMA,
+    CellState,
     UnreadableFile,
     from_parquet,
     rows_from_table,
@@ -33,7 +34,7 @@ _ATTEMPTS = 10
 _T = TypeVar("_T")
 # A failure is unfinished business: a cell with one has something to retry. A metric that does not apply spoils no cell.
 _WEIGHT = {"refused": 0, "ok": 1, "failed": 2}
-_STATUS_COLUMNS = ("cell", "status", "reason")
+_STATE_COLUMNS = ("cell", "status", "reason", "failure")
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class ResultStore:
 
     def __init__(self, location: Location) -> None:
         self.location = location
-        self._compacted: dict[str, tuple[int, dict[str, tuple[str, str]]]] = {}  # by path; such files never change
+        self._compacted: dict[str, tuple[int, dict[str, CellState]]] = {}  # by path; such files never change
 
     def write(self, cell_digest: str, rows: Sequence[ResultRow]) -> None:
         """Store all rows of a cell, replacing earlier ones.
@@ -76,7 +77,7 @@ class ResultStore:
         if others:
             raise ValueError(f"rows of cell {cell_digest!r} must have it as their 'cell', found {others}")
         table = table_from_rows(rows)
-        self.location.put(path, to_parquet(with_state(table, cell_digest, *_worst(table)[cell_digest])))
+        self.location.put(path, to_parquet(with_state(table, cell_digest, _worst(table)[cell_digest])))
 
     def has(self, cell_digest: str) -> bool:
         """Whether readable rows of the cell are stored."""
@@ -85,23 +86,19 @@ class ResultStore:
         def is_stored(paths: list[str]) -> bool:
             if path in paths and self._state(path, self.location.get(path)) is not None:
                 return True
-            return cell_digest in self._compacted_statuses(paths)
+            return cell_digest in self._compacted_states(paths)
 
         return self._consistently(is_stored)
 
     def cells(self) -> dict[str, str]:
         """Every stored cell: 'failed' if any metric did, else 'ok' if any was measured, else 'refused'."""
-        return {cell: status for cell, (status, _) in self._states().items()}
+        return {cell: state.status for cell, state in self.states().items()}
 
-    def states(self) -> tuple[dict[str, str], dict[str, str]]:
-        """The same as `cells`, and the reason of every cell that failed or was refused."""
-        found = self._states()
-        reasons = {cell: reason for cell, (status, reason) in found.items() if status != "ok"}
-        return {cell: status for cell, (status, _) in found.items()}, reasons
+    def states(self) -> dict[str, CellState]:
+        """Every stored cell, with the reason and the kind of failure of what failed or was refused."""
 
-    def _states(self) -> dict[str, tuple[str, str]]:
-        def statuses(paths: list[str]) -> dict[str, tuple[str, str]]:
-            found = self._compacted_statuses(paths)
+        def read(paths: list[str]) -> dict[str, CellState]:
+            found = self._compacted_states(paths)
             own = [path for path in paths if not _is_compact(path)]
             for path, content in zip(own, self.location.get_all(own), strict=True):
                 state = self._state(path, content)
@@ -109,15 +106,15 @@ class ResultStore:
                     found[_cell(path)] = state
             return dict(sorted(found.items()))
 
-        return self._consistently(statuses)
+        return self._consistently(read)
 
-    def _state(self, path: str, content: bytes) -> tuple[str, str] | None:
-        """Worst status, and its reason, in a cell's own file; None for a damaged one, which is set aside."""
-        said = state_in(content, _cell(path))
-        if said is None:
-            table = self._parse(path, content, _STATUS_COLUMNS)
-            said = None if table is None else _worst(table)[_cell(path)]
-        return said
+    def _state(self, path: str, content: bytes) -> CellState | None:
+        """State of a cell by its own file; None for a damaged one, which is set aside."""
+        state = state_in(content, _cell(path))
+        if state is None:
+            table = self._parse(path, content, _STATE_COLUMNS)
+            state = None if table is None else _worst(table)[_cell(path)]
+        return state
 
     def read(self) -> list[ResultRow]:
         """Every stored row, sorted by cell; within a cell in the order they were written."""
@@ -130,7 +127,7 @@ class ResultStore:
     def remove(self, cell_digest: str) -> None:
         """Forget a cell, so that it is computed again. An interrupted removal leaves the cell stored."""
         path = _path(cell_digest)
-        if cell_digest in self._consistently(self._compacted_statuses):
+        if cell_digest in self._consistently(self._compacted_states):
             compacts = [file for file in self._read_files() if file.compaction is not None]
             table = _merged(compacts)
             keep = [index for index, cell in enumerate(table["cell"].to_pylist()) if cell != cell_digest]
@@ -198,15 +195,15 @@ class ResultStore:
 
         return self._consistently(read)
 
-    def _compacted_statuses(self, paths: list[str]) -> dict[str, tuple[str, str]]:
-        """Worst status, and its reason, of every cell in compact files, the latest compaction last and so winning."""
+    def _compacted_states(self, paths: list[str]) -> dict[str, CellState]:
+        """State of every cell in compact files, the latest compaction last and so winning."""
         for path in filter(_is_compact, set(paths) - set(self._compacted)):
-            table = self._parse(path, self.location.get(path), _STATUS_COLUMNS)
+            table = self._parse(path, self.location.get(path), _STATE_COLUMNS)
             if table is not None:
                 self._compacted[path] = _compaction(path, table) or 0, _worst(table)
-        found: dict[str, tuple[str, str]] = {}
-        for _, statuses in sorted((self._compacted[p] for p in paths if p in self._compacted), key=lambda c: c[0]):
-            found.update(statuses)
+        found: dict[str, CellState] = {}
+        for _, states in sorted((self._compacted[p] for p in paths if p in self._compacted), key=lambda c: c[0]):
+            found.update(states)
         return found
 
     def _parse(self, path: str, content: bytes, columns: Sequence[str] | None = None) -> pa.Table | None:
@@ -247,13 +244,13 @@ def _compaction(path: str, table: pa.Table) -> int | None:
     return int((table.schema.metadata or {}).get(_COMPACTION_KEY, b"0"))
 
 
-def _worst(table: pa.Table) -> dict[str, tuple[str, str]]:
-    """The status of each cell that weighs most, with the first reason given for it."""
-    found: dict[str, tuple[str, str]] = {}
-    columns = (table[name].to_pylist() for name in _STATUS_COLUMNS)
-    for cell, status, reason in zip(*columns, strict=True):
-        if cell not in found or _WEIGHT.get(status, 2) > _WEIGHT.get(found[cell][0], 2):
-            found[cell] = status, reason
+def _worst(table: pa.Table) -> dict[str, CellState]:
+    """State of each cell: of its first row with the status that weighs most."""
+    found: dict[str, CellState] = {}
+    columns = (table[name].to_pylist() for name in _STATE_COLUMNS)
+    for cell, status, reason, failure in zip(*columns, strict=True):
+        if cell not in found or _WEIGHT.get(status, 2) > _WEIGHT.get(found[cell].status, 2):
+            found[cell] = CellState(status, reason, failure)
     return found
 
 

@@ -48,13 +48,13 @@ def run(args: argparse.Namespace) -> int:
     options = parsed(RetryArguments, args)
     sweep = unmatched(options.sweep())
     store = Store.open(options.store, create=False)
-    reasons = {row.cell: row.reason for row in store.results.read() if row.status == "failed"}
-    chosen = choose_failed(sweep, options.filter, store.results.cells(), reasons)
+    states = store.results.states()
+    chosen = choose_failed(sweep, options.filter, states)
     again = [c for c in sweep.cells if chosen(c)]
     if not again:
         say(f"nothing to retry: no failed cell of sweep {sweep.name} matches")
         return EXIT_OK
     say(f"retrying {len(again)} cells:")
     for c in again:
-        say(f"  {c.cell.setup.id}  {c.cell.defense.label}  seed {c.cell.seed}: {reasons.get(c.cell.digest, '')}")
+        say(f"  {c.cell.setup.id}  {c.cell.defense.label}  seed {c.cell.seed}: {states[c.cell.digest].reason}")
     return options.finish(run_cells(sweep, store, options.options(), chosen, retry_failed=True, say=say))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import midef
 from midef.attacks import ATTACKS
 from midef.core.canonical import canonical_json
+from midef.core.failure import Failure
 from midef.core.match import Match
 from midef.core.rows import ResultRow
 from midef.core.setup import StandIn
@@ -41,8 +42,15 @@ def measured_rows(sweep_name: str, planned: PlannedCell, store: Store) -> list[R
     return [ResultRow(**_identity(sweep_name, planned), **shared, **entry) for entry in entries]
 
 
-def lost_rows(sweep_name: str, planned: PlannedCell, *, status: str, reason: str) -> list[ResultRow]:
-    """The rows of a cell that could not be measured: each metric with the status and the reason, never a gap."""
+def refused_rows(sweep_name: str, planned: PlannedCell) -> list[ResultRow]:
+    """Rows of a cell that the plan refused."""
+    return lost_rows(sweep_name, planned, Failure("refused", planned.refused), status="refused")
+
+
+def lost_rows(
+    sweep_name: str, planned: PlannedCell, failure: Failure, *, status: Literal["failed", "refused"] = "failed"
+) -> list[ResultRow]:
+    """Rows of a cell that could not be measured: each metric with the status and the reason, never a gap."""
     return [
         ResultRow(
             **_identity(sweep_name, planned),
@@ -51,7 +59,8 @@ def lost_rows(sweep_name: str, planned: PlannedCell, *, status: str, reason: str
             unit=METRICS.get(name).unit,
             larger_is=METRICS.get(name).larger_is,
             status=status,
-            reason=reason,
+            reason=failure.message,
+            failure=failure.kind,
             code_version=midef.__version__,
         )
         for name in METRICS.names()

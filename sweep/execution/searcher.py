@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from heapq import heapify, heappop, heappush
-from typing import Any
+from typing import Any, Literal
 
 from ray.tune.search import Searcher
 from typing_extensions import override
 
+from midef.core.failure import Failure
 from midef.core.recipe import ArtifactKey
 from midef.sweep.execution.run_record import STOPPED
 from midef.sweep.planning.plan import Node, Plan
+
+Lost = Literal["failed", "blocked"]
 
 
 class PlanSearcher(Searcher):  # type: ignore[misc]
     """One node is one trial. A failed node blocks what depends on it, with the cause; the rest goes on.
 
-    on_done(node, result), on_lost(node, "failed" or "blocked", reason): once per node, in the driver's process. Both
-    may `add` nodes to a plan that grows.
-    may_start(node): asked before a node is handed out; what may not is left out, with all that waits for it.
-    is_stored(node): whether the artifact of a node that failed is there all the same: somebody else built it, or its
-    process died after the last step.
-    grows: whether what runs may add nodes, so that the end is not before all of it ended.
+    Args:
+        plan: its nodes are handed out.
+        config_of: configuration of the trial that builds a node.
+        may_start: asked before a node is handed out; what may not is left out, with all that waits for it.
+        is_stored: whether the artifact of a node that failed is there all the same: somebody else built it, or its
+            process died after the last step.
+        on_done: called once for each node that is built, in the driver's process, with what it reported; may `add`
+            nodes to a plan that grows.
+        on_lost: likewise for each node that failed, or that is blocked by one that failed.
+        grows: whether what runs may add nodes, so that the end is not before all of it ended.
     """
 
     def __init__(
@@ -34,7 +42,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         may_start: Callable[[Node], bool] = lambda node: True,
         is_stored: Callable[[Node], bool] = lambda node: False,
         on_done: Callable[[Node, dict[str, Any]], None],
-        on_lost: Callable[[Node, str, str], None],
+        on_lost: Callable[[Node, Lost, Failure], None],
         grows: bool = False,
     ) -> None:
         super().__init__()
@@ -50,8 +58,8 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         self.waiting = set(self.nodes)
         self.running: dict[str, ArtifactKey] = {}
         self.done: set[ArtifactKey] = set()
-        self.lost: dict[ArtifactKey, str] = {}
-        self.explained: dict[ArtifactKey, str] = {}
+        self.lost: dict[ArtifactKey, Failure] = {}
+        self.explained: dict[ArtifactKey, Failure] = {}
         self._stopped = False
         self._ready = [self._place(node) for node in self.nodes.values() if not node.needs]
         heapify(self._ready)
@@ -101,9 +109,13 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         self.waiting.difference_update(found)
         return found
 
-    def explain(self, key: ArtifactKey, reason: str) -> None:
-        """Why the process of this node is about to die: known to who killed it only. "" once it works again."""
-        self.explained[key] = reason
+    def explain(self, key: ArtifactKey, failure: Failure) -> None:
+        """Why the process of this node is about to die: known to who killed it only."""
+        self.explained[key] = failure
+
+    def works_again(self, key: ArtifactKey) -> None:
+        """The node was tried again and makes progress: what was explained is over."""
+        self.explained.pop(key, None)
 
     @override
     def set_search_properties(self, metric: Any, mode: Any, config: Any, **spec: Any) -> bool:
@@ -136,11 +148,11 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         if result and result.get("status") == STOPPED and not error:
             return  # never begun: as if it had not been handed out
         if error or not result or result.get("status") != "ok":
-            reason = self._reason(key, {} if error else result or {})
+            failure = self._failure(key, {} if error else result or {})
             if not self.is_stored(self.nodes[key]):
-                self._lose(key, reason)
+                self._lose(key, failure)
                 return
-            result = {"status": "ok", "reason": "", "warnings": [f"{key.short} is stored although: {reason}"]}
+            result = {"status": "ok", "warnings": [f"{key.short} is stored although: {failure.message}"]}
         self.done.add(key)
         self.on_done(self.nodes[key], result)
         for dependant in self.dependants[key]:
@@ -148,12 +160,13 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
             if not self.missing[dependant] and dependant in self.waiting:
                 heappush(self._ready, self._place(self.nodes[dependant]))
 
-    def _reason(self, key: ArtifactKey, result: dict[str, Any]) -> str:
+    def _failure(self, key: ArtifactKey, result: dict[str, Any]) -> Failure:
         """What is known: why somebody ended the process, and what the node said itself."""
-        said, explained = str(result.get("reason") or ""), self.explained.get(key, "")
-        if said and explained:
-            return f"{explained}; then: {said}"
-        return said or explained or "the process died: it was killed, or its machine was lost"
+        explained = self.explained.get(key)
+        if not result.get("failure"):
+            return explained or Failure("died", "the process died: it was killed, or its machine was lost")
+        said = Failure(result["failure"], result["reason"])
+        return said if explained is None else replace(explained, message=f"{explained.message}; then: {said.message}")
 
     def _leave_out(self, key: ArtifactKey) -> None:
         """A node that may not start, and all that waits for it: for another run."""
@@ -164,10 +177,10 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
                 self.waiting.remove(other)
                 below += self.dependants[other]
 
-    def _lose(self, key: ArtifactKey, reason: str) -> None:
+    def _lose(self, key: ArtifactKey, failure: Failure) -> None:
         """Mark a node failed and everything that waits for it blocked."""
-        self.lost[key] = f"{key.short} failed: {reason}"
-        self.on_lost(self.nodes[key], "failed", reason)
+        self.lost[key] = replace(failure, message=f"{key.short} failed: {failure.message}")
+        self.on_lost(self.nodes[key], "failed", failure)
         blocked = list(self.dependants[key])
         while blocked:
             other = blocked.pop()

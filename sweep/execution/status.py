@@ -11,6 +11,7 @@ from typing import Any
 
 from midef.core.errors import StoreError
 from midef.storage import Store
+from midef.storage.columns import CellState
 from midef.storage.matches import read_matches
 from midef.sweep.execution.run_record import DriverState, drivers
 from midef.sweep.planning.selection import signature
@@ -18,21 +19,36 @@ from midef.sweep.planning.selection import signature
 RETRY = "midef retry SWEEP --failed --filter error=TEXT"
 _SHOWN = 5
 """Causes of failure, and running pieces, that are written out."""
+_ONE_CAUSE = frozenset({"oom", "hung", "died"})
+"""Kinds of failure that have one cause, whatever their reasons say; of others each reason is a cause."""
 
 
 @dataclass(frozen=True)
 class Cause:
-    """Failures that have the same reason but for keys and numbers. example: one reason as it was said."""
+    """Failures of one cause.
+
+    Args:
+        cells: how many.
+        example: one reason as it was said.
+        setups: ids of their setups.
+        failure: kind of failure; "" of rows that an older midef wrote.
+    """
 
     cells: int
     example: str
     setups: tuple[str, ...]
+    failure: str = ""
 
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """cells: how many are ok, failed, refused, or missing; driver: of its latest run, None after it ended well;
-    is_matched: its strengths were searched, so `midef match` runs it."""
+    """One sweep of the store.
+
+    Args:
+        cells: how many are ok, failed, refused, or missing.
+        driver: of its latest run, None after it ended well.
+        is_matched: its strengths were searched, so `midef match` runs it.
+    """
 
     name: str
     digest: str
@@ -44,7 +60,12 @@ class SweepStatus:
 
 @dataclass(frozen=True)
 class MatchStatus:
-    """A matched sweep. states: searches by what is known of them; driver: as of a sweep."""
+    """A matched sweep.
+
+    Args:
+        states: searches by what is known of them.
+        driver: as of a sweep.
+    """
 
     name: str
     digest: str
@@ -55,8 +76,13 @@ class MatchStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """artifacts: stored ones by kind; sweeps, matches: latest first; others: drivers at work on what is in neither, as
-    on the front of one defense."""
+    """What a store holds.
+
+    Args:
+        artifacts: stored ones by kind.
+        sweeps, matches: latest first.
+        others: drivers at work on what is in neither, as on the front of one defense.
+    """
 
     store: str
     cells: int
@@ -82,10 +108,10 @@ def read_status(store: Store) -> Status:
     Raises:
         StoreError: if it cannot be read.
     """
-    states, reasons = store.results.states()
+    states = store.results.states()
     last: dict[str, DriverState] = {}
-    for state in drivers(store):
-        last.setdefault(state.digest, state)
+    for driver in drivers(store):
+        last.setdefault(driver.digest, driver)
     sweeps = []
     for digest, _ in store.sweeps.sweeps():
         try:
@@ -93,27 +119,28 @@ def read_status(store: Store) -> Status:
         except StoreError:
             continue  # damaged: the next run of the sweep writes it again
         counts: Counter[str] = Counter()
-        failed: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        failed: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
         for row in manifest.rows:
-            cell = str(row["cell"])
-            state_of = states.get(cell, "missing")
-            counts[state_of] += 1
-            if state_of == "failed":
-                failed[signature(reasons[cell])].append((str(row["setup"]), reasons[cell]))
+            state = states.get(str(row["cell"]), CellState("missing"))
+            counts[state.status] += 1
+            if state.status == "failed":
+                cause = "" if state.failure in _ONE_CAUSE else signature(state.reason)
+                failed[state.failure, cause].append((str(row["setup"]), state.reason))
         causes = [
-            Cause(len(cells), cells[0][1], tuple(sorted({setup for setup, _ in cells}))) for cells in failed.values()
+            Cause(len(cells), cells[0][1], tuple(sorted({setup for setup, _ in cells})), kind)
+            for (kind, _), cells in failed.items()
         ]
         causes.sort(key=lambda cause: (-cause.cells, cause.example))
         spec = json.loads(manifest.spec_json)
         is_matched = bool(spec.get("match") or spec.get("front"))
-        found = SweepStatus(str(spec["name"]), digest, dict(counts), tuple(causes), last.get(digest), is_matched)
-        sweeps.append(found)
+        name = str(spec["name"])
+        sweeps.append(SweepStatus(name, digest, dict(counts), tuple(causes), last.get(digest), is_matched))
     kinds = Counter(key.kind for key in store.artifacts.keys())  # noqa: SIM118  # a method, not a mapping
     matches = _matches(store, last)
     shown = [*(s.driver for s in sweeps), *(m.driver for m in matches)]
     others = tuple(state for state in last.values() if state.is_alive and state not in shown)
-    name, counted = store.location.shown, dict(sorted(kinds.items()))
-    return Status(name, len(states), counted, tuple(sweeps), tuple(matches), others)
+    artifacts = dict(sorted(kinds.items()))
+    return Status(store.location.shown, len(states), artifacts, tuple(sweeps), tuple(matches), others)
 
 
 def _matches(store: Store, last: Mapping[str, DriverState]) -> list[MatchStatus]:
@@ -145,7 +172,8 @@ def status_text(status: Status) -> str:
         lines += [f"  {line}" for line in _driver_lines(sweep.driver)]
         for cause in sweep.causes[:_SHOWN]:
             setups = ", ".join(cause.setups[:_SHOWN]) + (", ..." if len(cause.setups) > _SHOWN else "")
-            lines.append(f"  failed: {cause.cells} cells ({setups}): {cause.example}")
+            kind = f", {cause.failure}" if cause.failure else ""
+            lines.append(f"  failed: {cause.cells} cells ({setups}){kind}: {cause.example}")
         if len(sweep.causes) > _SHOWN:
             rest = sweep.causes[_SHOWN:]
             lines.append(f"  failed: {sum(c.cells for c in rest)} cells of {len(rest)} other causes")
@@ -166,9 +194,8 @@ def _match_lines(match: MatchStatus) -> list[str]:
 def _driver_lines(driver: DriverState | None) -> list[str]:
     if driver is None:
         return []
-    from midef.sweep.execution.progress import (
-        duration,  # here: it imports the planner, and most stores have no run at work
-    )
+    # Here: it imports the planner, and most stores have no run at work.
+    from midef.sweep.execution.progress import duration
 
     counts = "  ".join(f"{word} {driver.counts.get(word, 0)}" for word in ("done", "running", "waiting", "failed"))
     heard = duration(max(0.0, time.time() - driver.at))

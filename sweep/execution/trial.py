@@ -8,17 +8,17 @@ import shutil
 import socket
 import time
 import traceback
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from typing_extensions import override
 
 from midef.core.errors import MidefError, StoreError
+from midef.core.failure import Failure, kind_of
 from midef.core.recipe import ArtifactKey, Recipe
 from midef.stages import BuildContext, build_recipe, ensure
-from midef.stages.build import ran_out_of_memory
 from midef.storage import Store
 from midef.storage.cache import cache_folder
 from midef.storage.location import Location
@@ -29,23 +29,21 @@ log = logging.getLogger(__name__)
 
 
 def run_node(config: dict[str, Any]) -> None:
-    """Build the node's artifact and report `status`: ok, failed with a reason, or stopped before it began.
+    """Build the node's artifact and report `status`: ok, failed with a failure, or stopped before it began.
 
     Tune calls this in a trial. A reused process keeps state, so threads and the share of the GPU's memory are set, and
     its cache is emptied, here.
     """
     import torch
-    from ray import tune
 
     try:
         store = Store.open(config["store"], create=False)
         if RunRecord(store, config["run"]).should_stop():
-            tune.report({"status": STOPPED, "reason": "", "warnings": [], "seconds": 0.0})
+            _report(STOPPED)
             return
         store.artifacts.sweep_tmp()  # of processes that died on this machine, which the driver does not see
     except (MidefError, OSError) as error:  # this machine does not see the store: no fault of the node
-        reason = f"StoreError: on {socket.gethostname()}: {error}"
-        tune.report({"status": "failed", "reason": reason, "warnings": [], "seconds": 0.0})
+        _report("failed", Failure("store", f"StoreError: on {socket.gethostname()}: {error}"))
         return
     torch.set_num_threads(max(1, int(config["cpus"])))
     if config["gpu"] and torch.cuda.is_available():
@@ -55,12 +53,22 @@ def run_node(config: dict[str, Any]) -> None:
     logging.getLogger("midef").addHandler(heard)
     try:
         with pulse_of(config, store) if not config["train_workers"] else nullcontext():
-            result = _build(config)
+            failure = _build(config)
     finally:
         logging.getLogger("midef").removeHandler(heard)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    tune.report({**result, "warnings": heard.texts, "seconds": time.monotonic() - start})
+    _report("ok" if failure is None else "failed", failure, heard.texts, time.monotonic() - start)
+
+
+def _report(status: str, failure: Failure | None = None, warnings: Sequence[str] = (), seconds: float = 0.0) -> None:
+    """Tell the driver how the node ended, as plain data."""
+    from ray import tune
+
+    kind, reason = ("", "") if failure is None else (failure.kind, failure.message)
+    tune.report({
+        "status": status, "failure": kind, "reason": reason, "warnings": list(warnings), "seconds": seconds,
+    })  # fmt: skip
 
 
 def pulse_of(config: dict[str, Any], store: Store) -> Pulse:
@@ -69,15 +77,15 @@ def pulse_of(config: dict[str, Any], store: Store) -> Pulse:
     return Pulse(store, config["run"], key.digest, kind=key.kind, on_gpu=_uses_gpu(config), every_s=config["beat_s"])
 
 
-def _build(config: dict[str, Any]) -> dict[str, Any]:
+def _build(config: dict[str, Any]) -> Failure | None:
     """Build the node's artifact; where memory runs out, once more with half as much at a time, if that can be done."""
     recipe = Recipe.from_plain(config["recipe"])
-    failed, wants_less = _try_to_build(recipe, config)
-    if not wants_less:
-        return failed or {"status": "ok", "reason": ""}
-    first = failed["reason"]
+    failure = _try_to_build(recipe, config)
+    if failure is None or failure.kind != "oom":
+        return failure
+    first = failure.message
     if not works_in_parts(recipe):
-        return {**failed, "reason": f"out of memory, and this work cannot be done in smaller parts: {first}"}
+        return Failure("oom", f"out of memory, and this work cannot be done in smaller parts: {first}")
     gc.collect()  # what the failed attempt held
     if _uses_gpu(config):
         import torch
@@ -86,12 +94,12 @@ def _build(config: dict[str, Any]) -> dict[str, Any]:
     logging.getLogger("midef").warning(
         "%s ran out of memory and is tried once more at half the micro-batch", recipe.key.short
     )
-    failed, again = _try_to_build(recipe, {**config, "memory_share": config.get("memory_share", 1.0) / 2})
-    if again:
-        failed = {**failed, "reason": f"out of memory, at half the micro-batch too: {failed['reason']}"}
-    elif failed:
-        failed = {**failed, "reason": f"out of memory: {first}; at half the micro-batch: {failed['reason']}"}
-    return failed or {"status": "ok", "reason": ""}
+    again = _try_to_build(recipe, {**config, "memory_share": config.get("memory_share", 1.0) / 2})
+    if again is None:
+        return None
+    if again.kind == "oom":
+        return replace(again, message=f"out of memory, at half the micro-batch too: {again.message}")
+    return replace(again, message=f"out of memory: {first}; at half the micro-batch: {again.message}")
 
 
 def works_in_parts(recipe: Recipe) -> bool:
@@ -104,19 +112,15 @@ def works_in_parts(recipe: Recipe) -> bool:
     return recipe.kind in ("target", "evaluator")
 
 
-def _try_to_build(recipe: Recipe, config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """What went wrong, {} if nothing did; and whether it was memory."""
+def _try_to_build(recipe: Recipe, config: dict[str, Any]) -> Failure | None:
     try:
         ensure(recipe, context_of(config))
     except MidefError as error:
-        return {"status": "failed", "reason": f"{type(error).__name__}: {error}"}, ran_out_of_memory(error)
+        return Failure.of(error)
     except Exception as error:  # noqa: BLE001  # the sweep goes on without this node; the reason becomes its rows
         log.error("%s", traceback.format_exc())
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name}:{place.lineno}"
-        reason = f"{type(error).__name__} at {where}: {error}"
-        return {"status": "failed", "reason": reason}, ran_out_of_memory(error)
-    return {}, False
+        return Failure.of(error)
+    return None
 
 
 def _uses_gpu(config: dict[str, Any]) -> bool:
@@ -188,7 +192,7 @@ def fit_with_ray_train(recipe: Recipe, config: dict[str, Any]) -> None:
     except TrainingFailedError as error:
         said: dict[int, Exception] = getattr(error, "worker_failures", {})
         # When one worker dies the others lose it in the middle of a sum: what they say is no reason.
-        telling = [rank for rank in sorted(said) if ran_out_of_memory(said[rank])]
+        telling = [rank for rank in sorted(said) if kind_of(said[rank]) == "oom"]
         telling += [rank for rank in sorted(said) if isinstance(said[rank], MidefError)]
         rank = next(iter([*telling, *sorted(said)]), 0)
         cause = said.get(rank) or getattr(error, "controller_failure", error)
@@ -196,7 +200,8 @@ def fit_with_ray_train(recipe: Recipe, config: dict[str, Any]) -> None:
             cause = MemoryError(str(cause))
         if isinstance(cause, StoreError):
             raise StoreError(f"worker {rank} of the training: {cause}") from cause
-        raise MidefError(f"worker {rank} of the training: {type(cause).__name__}: {cause}") from cause
+        kind = "died" if not telling and "died" in map(kind_of, said.values()) else kind_of(cause)
+        raise MidefError(f"worker {rank} of the training: {type(cause).__name__}: {cause}", failure=kind) from cause
     # What Ray wrote down of this run is never asked for again: the artifact is stored.
     storage = Location.open(config["train_storage"])
     for path in storage.files(recipe.key.digest):

@@ -20,6 +20,7 @@ from typing_extensions import override
 
 import midef
 from midef.core.errors import DamagedArtifact, MidefError, MissingArtifact, PreflightError, StoreError
+from midef.core.failure import Failure
 from midef.core.recipe import KINDS, ArtifactKey
 from midef.storage import Store
 from midef.storage.cache import cache_folder
@@ -28,7 +29,7 @@ from midef.storage.published import write_published
 from midef.sweep.catalogue.published.rows import published_rows
 from midef.sweep.execution.heartbeat import BEAT_S, Watch
 from midef.sweep.execution.progress import Progress, describe
-from midef.sweep.execution.result_rows import lost_rows, measured_rows
+from midef.sweep.execution.result_rows import lost_rows, measured_rows, refused_rows
 from midef.sweep.execution.run_record import DRIVER_EVERY_S, DriverState, RunRecord, new_run, remove_dead
 from midef.sweep.planning.plan import (
     Chosen,
@@ -48,9 +49,10 @@ from midef.sweep.spec.resolve import PlannedCell, Sweep
 if TYPE_CHECKING:
     from ray.tune import PlacementGroupFactory
 
+    from midef.sweep.execution.searcher import Lost
+
 log = logging.getLogger(__name__)
 
-STORE_LOST = "StoreError"
 RAY_DIED = (
     "Ray's process on this machine (raylet) died, mostly because memory ran out; what is finished is stored, the same "
     "command goes on from there"
@@ -121,8 +123,7 @@ def prepare(sweep: Sweep, store: Store, *, retry_failed: bool = False, chosen: C
     known = store.results.cells()
     for planned in plan.refused:
         if known.get(planned.cell.digest) in (None, "failed"):  # it failed when nobody knew that it cannot work
-            rows = lost_rows(sweep.name, planned, status="refused", reason=planned.refused)
-            store.results.write(planned.cell.digest, rows)
+            store.results.write(planned.cell.digest, refused_rows(sweep.name, planned))
     damaged = False
     for planned in plan.rows_only:
         try:
@@ -349,30 +350,30 @@ class _Run:
                 self.outcome.rows += 1
             except StoreError as error:
                 self.outcome.environment.append(str(error))
-        self.ask(node, "")
+        self.ask(node, None)
 
-    def on_lost(self, node: Node, state: str, reason: str) -> None:
+    def on_lost(self, node: Node, state: Lost, failure: Failure) -> None:
         self.outcome.gpu_hours += self.gpus_of(node) * self.progress.seconds_of(node) / 3600
         if state == "failed" and not _ray_lives():
             self.outcome.environment = self.outcome.environment or [RAY_DIED]
-        self.progress.lost(node, state, reason)
-        if STORE_LOST in reason.split(":")[0] or self.outcome.environment:
-            self.outcome.environment = self.outcome.environment or [reason]
+        self.progress.lost(node, state, failure.message)
+        if failure.kind == "store" or self.outcome.environment:
+            self.outcome.environment = self.outcome.environment or [failure.message]
             return  # the machine failed, not the cell: nothing is recorded, the next run tries again
         if state == "failed":
-            self.outcome.failed[reason] = self.outcome.failed.get(reason, 0) + 1
+            self.outcome.failed[failure.message] = self.outcome.failed.get(failure.message, 0) + 1
         else:
             self.outcome.blocked += 1
-        _record_lost(self.plan, self.store, node.cells, reason, self.outcome)
-        self.ask(node, reason)
+        _record_lost(self.plan, self.store, node.cells, failure, self.outcome)
+        self.ask(node, failure)
 
-    def ask(self, node: Node, reason: str) -> None:
+    def ask(self, node: Node, failure: Failure | None) -> None:
         """Ask what to build now that a node ended. What goes wrong there is kept: Tune would take it for a failure of
         the trial, and try that again."""
         if self.grow is None or self.cannot_grow is not None or self.outcome.environment:
             return
         try:
-            self.add(self.grow(node, reason))
+            self.add(self.grow(node, failure))
         except Exception as error:  # noqa: BLE001  # raised again when what runs has finished
             self.cannot_grow = error
             self.begin_nothing_more()
@@ -386,9 +387,9 @@ class _Run:
             return
         added = extend_plan(self.plan, More(more.recipes, unwritten), self.store)
         for planned in unwritten:
-            reason = self.searcher.lost.get(planned.recipes.scores.key)
-            if reason is not None:
-                _record_lost(self.plan, self.store, [planned], reason, self.outcome)
+            failure = self.searcher.lost.get(planned.recipes.scores.key)
+            if failure is not None:
+                _record_lost(self.plan, self.store, [planned], failure, self.outcome)
         if added:
             self.store.artifacts.check_space(_space_for(len(self.progress.waiting) + len(added)))
         self.by_digest.update((node.key.digest, node) for node in added)
@@ -398,13 +399,12 @@ class _Run:
             del self.plan.nodes[key]  # so that it is built if it is asked for again
             self.progress.drop([key])
         for node in stored_meanwhile(self.plan, more):
-            self.ask(node, "")
+            self.ask(node, None)
 
     def write_rows(self, planned: PlannedCell) -> bool:
         """Write the rows of a cell that needs no work: it is refused, or its scores are stored."""
         if planned.refused:
-            rows = lost_rows(self.plan.sweep.name, planned, status="refused", reason=planned.refused)
-            self.store.results.write(planned.cell.digest, rows)
+            self.store.results.write(planned.cell.digest, refused_rows(self.plan.sweep.name, planned))
             return True
         scores = planned.recipes.scores.key
         if not self.store.artifacts.has(scores):
@@ -442,14 +442,14 @@ class _Run:
         """Kill the processes of nodes that make no progress; Tune then tries them again, `retries` times."""
         hanging = self.watch.hanging()
         for digest in self.watch.seen:
-            if digest in self.by_digest and self.by_digest[digest].key in self.searcher.explained:
-                self.searcher.explain(self.by_digest[digest].key, "")  # it was tried again, and works
+            if digest in self.by_digest:
+                self.searcher.works_again(self.by_digest[digest].key)
         for digest, said in hanging.items():
             node = self.by_digest.get(digest)
             if node is None or not self.watch.end(said):
                 continue
             reason = f"it made no progress for {self.options.hang_s:.0f} s on {said['host']} and was ended"
-            self.searcher.explain(node.key, reason)
+            self.searcher.explain(node.key, Failure("hung", reason))
             self.progress.say(f"hangs: {describe(node)}: {reason}")
 
     def stop(self, why: str) -> None:
@@ -577,9 +577,9 @@ class Placement:
         return PlacementGroupFactory([dict(self.needs[config["kind"]])])
 
 
-def _record_lost(plan: Plan, store: Store, cells: Sequence[PlannedCell], reason: str, outcome: Outcome) -> None:
+def _record_lost(plan: Plan, store: Store, cells: Sequence[PlannedCell], failure: Failure, outcome: Outcome) -> None:
     for planned in cells:
-        rows = lost_rows(plan.sweep.name, planned, status="failed", reason=reason)
+        rows = lost_rows(plan.sweep.name, planned, failure)
         try:
             store.results.write(planned.cell.digest, rows)
         except MidefError as error:

@@ -10,13 +10,12 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from midef.core.failure import Failure
 from midef.core.match import MatchTraining, Phase
 from midef.core.recipe import ArtifactKey, Recipe
 from midef.storage import Store
 from midef.sweep.planning.plan import More, Node
 from midef.sweep.spec.resolve import PlannedCell
-
-DIVERGED = "TrainingDiverged"
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Hunts:
     def __init__(self, store: Store, on_end: Callable[[str, Any], None]) -> None:
         self.store, self.on_end = store, on_end
         self.pending: dict[str, _Pending] = {}
-        self.lost: dict[ArtifactKey, str] = {}
+        self.lost: dict[ArtifactKey, Failure] = {}
         self.asked: set[ArtifactKey] = set()
         """Artifacts that were not stored when a search asked for them."""
         self.built: set[ArtifactKey] = set()
@@ -93,9 +92,9 @@ class Hunts:
         self._recipes, self._cells, self._vain = [], [], []
         return found
 
-    def on_node(self, node: Node, lost: str) -> None:
+    def on_node(self, node: Node, lost: Failure | None) -> None:
         """A node ended, `lost` says why if it is not stored: go on wherever a search waited for it."""
-        if lost:
+        if lost is not None:
             self.lost[node.key] = lost
         elif node.key in self.asked:
             self.built.add(node.key)
@@ -133,7 +132,7 @@ class Hunts:
             answer = self._answer(wanted)
             if answer is None:
                 self._vain.append(wanted.key)
-            elif answer.accuracy is None and DIVERGED not in answer.reason:
+            elif answer.accuracy is None and answer.failure != "diverged":
                 return hunt.throw(LostTraining(answer.reason))
             else:
                 answers.append(answer)
@@ -150,6 +149,8 @@ class Hunts:
         about["target_key"] = str(wanted.target.key)
         if not self.store.artifacts.has(wanted.key):
             lost = self.lost.get(wanted.key)
-            return None if lost is None else MatchTraining(**about, accuracy=None, reason=lost)
+            if lost is None:
+                return None
+            return MatchTraining(**about, accuracy=None, reason=lost.message, failure=lost.kind)
         facts = self.store.artifacts.meta(wanted.target.key)["facts"]
         return MatchTraining(**about, accuracy=float(facts["select_accuracy"]))

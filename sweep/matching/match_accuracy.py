@@ -16,6 +16,7 @@ from typing import Any
 from midef.core.canonical import digest
 from midef.core.choice import Choice
 from midef.core.errors import SpecError
+from midef.core.failure import Failure
 from midef.core.match import Match, MatchOutcome, MatchReport
 from midef.defenses.stack import choose_defense
 from midef.stages.recipes import NO_DEFENSE
@@ -109,7 +110,7 @@ class Matching:
         self.hunts.asked |= {recipe.key for recipe in missing}
         return replace(more, recipes=[*more.recipes, *missing])
 
-    def grow(self, node: Node, lost: str) -> More:
+    def grow(self, node: Node, lost: Failure | None) -> More:
         """Go on with every search that waited for this node; what is to be built next."""
         before = len(self.found)
         self.hunts.on_node(node, lost)

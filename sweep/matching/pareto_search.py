@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from midef.core.canonical import digest
 from midef.core.choice import Choice
 from midef.core.errors import SpecError
+from midef.core.failure import Failure
 from midef.core.match import MatchTraining
 from midef.core.seeds import derive_seed
 from midef.defenses.stack import choose_defense
@@ -121,7 +122,7 @@ class FrontSearch:
             self.hunts.start(entry.setup.id, self._search(entry))
         return self.hunts.more()
 
-    def grow(self, node: Node, lost: str) -> More:
+    def grow(self, node: Node, lost: Failure | None) -> More:
         """Go on with every search that waited for this node; what is to be built next."""
         self.hunts.on_node(node, lost)
         self.studies.save()

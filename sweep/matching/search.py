@@ -451,6 +451,7 @@ def _training_of(trial: FrozenTrial) -> MatchTraining:
         phase=said["phase"],
         target_key=said["target_key"],
         reason=said["reason"],
+        failure=said.get("failure", ""),
     )
 
 
@@ -470,6 +471,7 @@ def _attributes(answer: MatchTraining, target: float) -> dict[str, Any]:
         "phase": answer.phase,
         "target_key": answer.target_key,
         "reason": answer.reason,
+        "failure": answer.failure,
     }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from midef.core.canonical import digest
 from midef.core.errors import MidefError
+from midef.core.failure import Failure
 from midef.core.recipe import KINDS, ArtifactKey, Recipe
 from midef.sweep.planning.resources import gpus_of
 from midef.sweep.spec.profiles import Profile
@@ -117,8 +118,8 @@ class More:
     withdrawn: Sequence[ArtifactKey] = ()
 
 
-Grow = Callable[[Node, str], More]
-"""Asked once per node that ended; with "" if its artifact is stored, else with why not: it failed, or its input did."""
+Grow = Callable[[Node, Failure | None], More]
+"""Asked once per node that ended; with None if its artifact is stored, else why not: it failed, or its input did."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,7 @@ def start_growing(sweep: Sweep, more: More, store: Store, grow: Grow) -> Plan:
     while asked:
         more = asked.pop()
         extend_plan(plan, more, store)
-        asked += [grow(node, "") for node in stored_meanwhile(plan, more)]
+        asked += [grow(node, None) for node in stored_meanwhile(plan, more)]
     return plan
 
 

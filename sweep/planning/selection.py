@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from midef.core.errors import SpecError, did_you_mean
+from midef.core.errors import FAILURE_KINDS, SpecError, did_you_mean
 
-if (
-    TYPE_CHECKING
-):  # `midef status` asks for `signature` alone, and a planner takes longer to import than a store to read
+# `midef status` asks for `signature` alone, and a planner takes longer to import than a store to read.
+if TYPE_CHECKING:
+    from midef.storage.columns import CellState
     from midef.sweep.planning.plan import Chosen
     from midef.sweep.spec.resolve import PlannedCell, Sweep
 
@@ -27,14 +27,14 @@ _WORDS: Mapping[str, Callable[[PlannedCell], set[str]]] = {
     "certainty": lambda c: {c.cell.setup.certainty or "none"},
     "cell": lambda c: {c.cell.digest, c.cell.digest[:10]},
 }
-CAUSES: Mapping[str, str] = {
+_TEXTS: Mapping[str, str] = {
     "oom": r"out of memory|OutOfMemory|MemoryError|can't allocate",
     "died": r"the process died",
-    "hang": r"made no progress",
+    "hung": r"made no progress",
     "diverged": r"Diverged|diverged",
     "data": r"DataError",
 }
-"""Short names of frequent causes of failure, as patterns of the reason in a row."""
+"""Reasons by kind of failure, in rows of an older midef, which know no kind."""
 
 
 def choose_cells(sweep: Sweep, only: Sequence[str]) -> Chosen:
@@ -59,25 +59,33 @@ def choose_cells(sweep: Sweep, only: Sequence[str]) -> Chosen:
     )
 
 
-def choose_failed(
-    sweep: Sweep, filters: Sequence[str], states: Mapping[str, str], reasons: Mapping[str, str]
-) -> Chosen:
-    """Cells that failed and match; `error=` is a cause (`oom`, `hang`) or a part of the reason.
+def choose_failed(sweep: Sweep, filters: Sequence[str], states: Mapping[str, CellState]) -> Chosen:
+    """Cells that failed and match; `error=` is a kind of failure (`oom`, `hung`) or a part of the reason.
 
-    states, reasons: of stored cells, by digest.
+    Args:
+        states: of stored cells, by digest.
 
     Raises:
         SpecError: as `choose_cells`.
     """
     errors = [text for text in filters if text.partition("=")[0] == "error"]
-    _parse(errors, {"error": None})
-    patterns = [CAUSES.get(v, re.escape(v)) for v in (text.partition("=")[2] for text in errors)]
+    causes = _parse(errors, {"error": None})["error"]
     others = choose_cells(sweep, [text for text in filters if text not in errors])
-    return lambda c: (
-        states.get(c.cell.digest) == "failed"
-        and others(c)
-        and (not patterns or any(re.search(p, reasons.get(c.cell.digest, ""), re.I) for p in patterns))
-    )
+
+    def is_chosen(c: PlannedCell) -> bool:
+        state = states.get(c.cell.digest)
+        if state is None or state.status != "failed" or not others(c):
+            return False
+        return not causes or any(_is_cause(cause, state) for cause in causes)
+
+    return is_chosen
+
+
+def _is_cause(text: str, state: CellState) -> bool:
+    kind = "hung" if text == "hang" else text
+    if state.failure and kind in FAILURE_KINDS:
+        return kind == state.failure
+    return re.search(_TEXTS.get(kind, re.escape(text)), state.reason, re.I) is not None
 
 
 def _parse(texts: Sequence[str], known: Mapping[str, object]) -> dict[str, list[str]]:

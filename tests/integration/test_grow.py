@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from midef.core import ArtifactKey
+from midef.core import ArtifactKey, Failure
 from midef.metrics import METRICS
 from midef.storage import Store
 from midef.sweep.execution.tune_run import Outcome, RunOptions, run_plan
@@ -68,8 +68,8 @@ class Chain:
     asked: list[tuple[str, str]] = field(default_factory=list)
     lock: Any = field(default_factory=threading.Lock)  # cannot be pickled, like much that a caller may hold
 
-    def __call__(self, node: Node, reason: str) -> More:
-        self.asked.append((node.recipe.kind, reason))
+    def __call__(self, node: Node, failure: Failure | None) -> More:
+        self.asked.append((node.recipe.kind, "" if failure is None else failure.message))
         if node.recipe.kind != "target":
             return More()
         earlier = after(self.accuracies)
@@ -127,7 +127,7 @@ def test_what_goes_wrong_in_growing_ends_the_run_and_keeps_what_is_built(
     extend_plan(plan, More(recipes=[sweep.cells[0].recipes.private]), store)
     mistake = KeyError("accuracy")
 
-    def grow(node: Node, reason: str) -> More:
+    def grow(node: Node, failure: Failure | None) -> More:
         raise mistake
 
     with pytest.raises(KeyError) as caught:

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from midef.core import MidefError, Recipe
+from midef.core.failure import kind_of
 from midef.stages import BuildContext, build_recipe, ensure
-from midef.stages.build import ran_out_of_memory
 from midef.stages.target import load
 from midef.storage import Store
 from midef.sweep.execution.trial import fit_with_ray_train
@@ -124,7 +124,7 @@ def test_the_reason_of_a_failed_training_is_told(monkeypatch: pytest.MonkeyPatch
     config = {"train_workers": 2, "cluster_gpus": 0.0, "cpus": 1, "retries": 1, "train_storage": str(tmp_path)}
     with pytest.raises(MidefError, match="worker 1 of the training: OutOfMemoryError: tried to allocate") as caught:
         fit_with_ray_train(Recipe("target", "classifier", {}), config)
-    assert ran_out_of_memory(caught.value)
+    assert kind_of(caught.value) == "oom"
 
 
 def test_the_key_does_not_know_how_many_workers_there_were(trained: Trained, tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import torch
 
 from midef.attacks.gmi import Gmi
 from midef.attacks.latent_search.template import memory_share
+from midef.core.failure import ran_out_of_memory
 from midef.stages import BuildContext, ensure
-from midef.stages.build import checkpoint_home, ran_out_of_memory
+from midef.stages.build import checkpoint_home
 from midef.storage import Store
 
 

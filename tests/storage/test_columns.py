@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midef.core import ResultRow, StoreSchemaError
+from midef.core.errors import FAILURE_KINDS
 from midef.core.rows import ROW_SCHEMA_VERSION
 from midef.storage.columns import (
     ADDED_SINCE_1,
@@ -44,6 +45,7 @@ def any_row(draw: st.DrawFn) -> ResultRow:
     values = {name: draw(_values(annotation)) for name, annotation in get_type_hints(ResultRow).items()}
     values["status"] = draw(st.sampled_from(["ok", "failed", "refused"]))
     values["origin"] = draw(st.sampled_from(["measured", "published"]))
+    values["failure"] = draw(st.sampled_from(["", *FAILURE_KINDS]))
     values["matched"] &= None not in [value for name, value in values.items() if name.startswith("match_")]
     if values["status"] == "ok":
         values["value"] = draw(st.floats())
@@ -55,7 +57,7 @@ def any_row(draw: st.DrawFn) -> ResultRow:
 def plain_row(**given: Any) -> ResultRow:
     texts = {f.name: "x" for f in fields(ResultRow) if f.name in ROW_SCHEMA.names and f.type == "str"}
     numbers = {"resolution_px": 64, "identities": 3, "images_per_identity": 2, "seed": 0, "value": 1.5}
-    return ResultRow(**{**texts, **numbers, "status": "ok", "origin": "measured", **given})
+    return ResultRow(**{**texts, **numbers, "status": "ok", "origin": "measured", "failure": "", **given})
 
 
 MATCH_NUMBERS = {"match_target": 88.2, "match_tolerance": 0.5, "match_accuracy": 88.4, "match_seeds": 3}
@@ -66,6 +68,12 @@ def test_a_matched_row_says_to_what_and_how_near(name: str) -> None:
     assert plain_row(matched=True, **MATCH_NUMBERS).matched
     with pytest.raises(ValueError, match="row x of x is matched, and does not say to what and how near"):
         plain_row(matched=True, **{**MATCH_NUMBERS, name: None})
+
+
+def test_a_failure_is_of_a_known_kind() -> None:
+    assert plain_row(status="failed", failure="oom").failure == "oom"
+    with pytest.raises(ValueError, match=r"failure must be one of oom, hung, .*, got 'memory'"):
+        plain_row(status="failed", failure="memory")
 
 
 @settings(max_examples=60, deadline=None)
@@ -176,7 +184,13 @@ SCHEMA_3 = [
     *[pa.field(c.name, c.type) if c.name in NULLABLE_SINCE_3 else c for c in SCHEMA_2],
     *_texts("certainty", "stand_ins", "remark"),
 ]
-OLDER = {1: SCHEMA_1, 2: SCHEMA_2, 3: SCHEMA_3}
+SCHEMA_4 = [
+    *SCHEMA_3,
+    pa.field("matched", pa.bool_(), nullable=False),
+    *_numbers(pa.float64(), "match_target", "match_tolerance", "match_accuracy"),
+    *_numbers(pa.int64(), "match_seeds"),
+]
+OLDER = {1: SCHEMA_1, 2: SCHEMA_2, 3: SCHEMA_3, 4: SCHEMA_4}
 ADDED_IN_2: dict[str, Any] = {
     **{"attack_params": "", "evaluator_resolution_px": None, "resize": "", "counted": "", "group_size": None},
     **{"knn_reference": ""},
@@ -185,12 +199,18 @@ ADDED_IN_3: dict[str, Any] = {"certainty": "", "stand_ins": "", "remark": ""}
 ADDED_IN_4: dict[str, Any] = {
     **{"matched": False, "match_target": None, "match_tolerance": None, "match_accuracy": None, "match_seeds": None},
 }
-DEFAULTS = {1: ADDED_IN_2 | ADDED_IN_3 | ADDED_IN_4, 2: ADDED_IN_3 | ADDED_IN_4, 3: ADDED_IN_4}
+ADDED_IN_5: dict[str, Any] = {"failure": ""}
+DEFAULTS = {
+    1: ADDED_IN_2 | ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5,
+    2: ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5,
+    3: ADDED_IN_4 | ADDED_IN_5,
+    4: ADDED_IN_5,
+}
 
 
 def old_file(version: int, columns: list[pa.Field] | None = None, **metadata: str) -> bytes:
     """A results file as midef wrote it under an older schema: one line, no value a default."""
-    of_type = {pa.string(): "measured", pa.int64(): 3, pa.float64(): 0.5}
+    of_type = {pa.string(): "measured", pa.int64(): 3, pa.float64(): 0.5, pa.bool_(): True}
     columns = columns if columns is not None else OLDER[version]
     line = {column.name: "ok" if column.name == "status" else of_type[column.type] for column in columns}
     about = {SCHEMA_KEY: str(version).encode(), **{k.encode(): v.encode() for k, v in metadata.items()}}
@@ -213,6 +233,7 @@ def test_rows_of_an_older_schema_are_read_with_defaults_for_what_came_later(vers
         ["certainty"],
         ["remark", "value"],
         ["match_target", "matched"],
+        ["cell", "status", "reason", "failure"],
     ],
     ids="+".join,
 )
@@ -269,4 +290,4 @@ def _example() -> ResultRow:
     values: dict[type, Any] = {str: "measured", int: 3, float: 0.5, bool: True}
     hints = get_type_hints(ResultRow)
     given = {f.name: values[(get_args(hints[f.name]) or (hints[f.name],))[0]] for f in fields(ResultRow)}
-    return ResultRow(**{**given, "status": "ok"})
+    return ResultRow(**{**given, "status": "ok", "failure": "bug"})

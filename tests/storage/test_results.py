@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +34,11 @@ def row(cell: str, metric: str = "attack_accuracy", value: float | None = 42.0, 
 
 
 def failed(cell: str) -> ResultRow:
-    return row(cell, "fid", None, status="failed", reason="out of memory")
+    return row(cell, "fid", None, status="failed", reason="out of memory", failure="oom")
 
 
 def refused(cell: str) -> ResultRow:
-    return row(cell, "knn", None, status="refused", reason="too few samples")
+    return row(cell, "knn", None, status="refused", reason="too few samples", failure="refused")
 
 
 def files(store: Store) -> list[str]:
@@ -296,18 +298,27 @@ def test_the_state_of_a_cell_is_told_without_its_columns(store: Store, monkeypat
     store.results.write("bad", [row("bad"), failed("bad")])
     store.results.write("never", [refused("never")])
     monkeypatch.setattr(ResultStore, "_parse", lambda *_: pytest.fail("the columns were read"))
-    assert store.results.states() == (
-        {"bad": "failed", "good": "ok", "never": "refused"},
-        {"bad": "out of memory", "never": "too few samples"},
-    )
+    assert store.results.states() == {
+        "bad": columns.CellState("failed", "out of memory", "oom"),
+        "good": columns.CellState("ok"),
+        "never": columns.CellState("refused", "too few samples", "refused"),
+    }
     assert store.results.has("good")
 
 
 def test_a_file_that_says_nothing_of_itself_is_read(store: Store) -> None:
     rows = [row("a"), failed("a")]
     store.location.put("results/a.parquet", columns.to_parquet(columns.table_from_rows(rows)))
-    assert store.results.states() == ({"a": "failed"}, {"a": "out of memory"})
+    assert store.results.states() == {"a": columns.CellState("failed", "out of memory", "oom")}
     assert store.results.has("a")
+
+
+def test_the_state_that_an_older_midef_wrote_is_read() -> None:
+    """Without a kind of failure."""
+    content = json.dumps([4, "a", "failed", "out of memory"]).encode()
+    said = b"midef_state:%08x:%08x:%s" % (zlib.crc32(content), len(content), content)
+    table = columns.table_from_rows([failed("a")]).replace_schema_metadata({columns.STATE_KEY: said})
+    assert columns.state_in(columns.to_parquet(table), "a") == columns.CellState("failed", "out of memory", "")
 
 
 def test_a_state_that_was_changed_is_not_believed(store: Store) -> None:
@@ -315,7 +326,7 @@ def test_a_state_that_was_changed_is_not_believed(store: Store) -> None:
     store.results.write("a", [failed("a")])
     content = store.location.get("results/a.parquet")
     begin, end = content.rindex(b"midef_state:"), content.rindex(b"out of memory") + len(b"out of memory")
-    assert columns.state_in(content, "a") == ("failed", "out of memory")
+    assert columns.state_in(content, "a") == columns.CellState("failed", "out of memory", "oom")
     for position in range(begin, end):
         damaged = bytearray(content)
         damaged[position] ^= 1
@@ -326,7 +337,8 @@ def test_a_state_that_was_changed_is_not_believed(store: Store) -> None:
 
 
 def test_a_reason_that_looks_like_a_state_is_none(store: Store) -> None:
-    said = columns.with_state(columns.table_from_rows([row("a")]), "a", "ok", "").schema.metadata[columns.STATE_KEY]
+    table = columns.with_state(columns.table_from_rows([row("a")]), "a", columns.CellState("ok"))
+    said = table.schema.metadata[columns.STATE_KEY]
     fake = row("a", value=None, status="failed", reason=said.decode())
     store.results.write("a", [fake])
     assert store.results.cells() == {"a": "failed"}

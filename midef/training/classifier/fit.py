@@ -36,6 +36,8 @@ EVALUATED_AT_ONCE = 512
 class TrainingDiverged(MidefError):
     """The loss became NaN or infinite."""
 
+    failure = "diverged"
+
 
 @dataclass
 class FitReport:

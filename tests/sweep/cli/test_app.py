@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from midef.attacks import ATTACKS
+from midef.core import Failure
 from midef.defenses import DEFENSES
 from midef.metrics import METRICS
 from midef.storage import Store
@@ -90,7 +91,7 @@ def test_0_when_only_rows_were_missing(
 
 def test_1_when_a_cell_failed(midef: Midef, finished: Path, store: Store) -> None:
     planned = resolve(read_spec(finished)).cells[1]
-    store.results.write(planned.cell.digest, lost_rows("small", planned, status="failed", reason="broke"))
+    store.results.write(planned.cell.digest, lost_rows("small", planned, Failure("bug", "broke")))
     code, out, _ = midef("run", finished, "--store", "store")
     assert code == 1
     assert out.startswith("nothing to do: all 1 cells of sweep small are done, 1 failed before (--retry-failed tries")
@@ -250,14 +251,14 @@ def test_lists_are_complete(midef: Midef) -> None:
 
 def test_status_counts_cells_and_artifacts(midef: Midef, finished: Path, store: Store) -> None:
     planned = resolve(read_spec(finished)).cells[1]
-    store.results.write(planned.cell.digest, lost_rows("small", planned, status="failed", reason="it broke"))
+    store.results.write(planned.cell.digest, lost_rows("small", planned, Failure("bug", "it broke")))
     code, out, _ = midef("status", "--store", "store")
     assert code == 0
     assert out.splitlines()[0].endswith(
         "store: 2 cells, 1 evaluator, 1 prior, 2 reconstructions, 2 scores, 2 split, 2 target"
     )
     assert re.search(r"^[0-9a-f]{10}  small: 1 failed, 1 ok$", out, re.M)
-    assert "  failed: 1 cells (faces): it broke\n  next: midef retry SWEEP --failed --filter error=TEXT, " in out
+    assert "  failed: 1 cells (faces), bug: it broke\n  next: midef retry SWEEP --failed --filter error=TEXT, " in out
     found = json.loads(midef("status", "--store", "store", "--json")[1])["sweeps"][0]
     assert found["cells"] == {"ok": 1, "failed": 1} and found["driver"] is None
     assert found["causes"] == [{"cells": 1, "example": "it broke", "setups": ["faces"]}]
@@ -462,7 +463,7 @@ def test_1_when_a_front_ended_early(
     def run_plan(plan: Any, store: Store, options: Any, grow: Any = None) -> tune_run.Outcome:
         nodes = [node for node in plan.nodes.values() if node.recipe.kind in ("target", "scores")]
         for node in nodes:
-            grow(node, "out of memory")
+            grow(node, Failure("oom", "out of memory"))
         return tune_run.Outcome()
 
     monkeypatch.setattr(tune_run, "run_plan", run_plan)

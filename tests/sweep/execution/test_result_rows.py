@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 import midef
-from midef.core import MissingArtifact
+from midef.core import Failure, MissingArtifact
 from midef.core.match import Match
 from midef.metrics import METRICS
 from midef.storage import Store
-from midef.sweep.execution.result_rows import lost_rows, measured_rows
+from midef.sweep.execution.result_rows import lost_rows, measured_rows, refused_rows
 from midef.sweep.spec.resolve import PlannedCell, Sweep
 
 
@@ -80,11 +80,14 @@ def test_rows_of_a_cell_that_is_not_stored(planned: PlannedCell, store: Store) -
 
 
 @pytest.mark.parametrize("status", ["failed", "refused"])
-def test_a_lost_cell_has_every_metric_with_the_reason(planned: PlannedCell, status: str) -> None:
-    rows = lost_rows("mine", planned, status=status, reason="target/12 failed: the loss became nan")
+def test_a_lost_cell_has_every_metric_with_the_reason(
+    planned: PlannedCell, status: Literal["failed", "refused"]
+) -> None:
+    rows = lost_rows("mine", planned, Failure("diverged", "target/12 failed: the loss became nan"), status=status)
     assert [row.metric for row in rows] == METRICS.names()
     for row in rows:
-        assert (row.status, row.reason) == (status, "target/12 failed: the loss became nan")
+        said = (row.status, row.failure, row.reason)
+        assert said == (status, "diverged", "target/12 failed: the loss became nan")
         assert row.value is None and row.cell == planned.cell.digest
         assert {name: getattr(row, name) for name in IDENTITY} == IDENTITY
         assert (row.unit, row.larger_is) == (METRICS.get(row.metric).unit, METRICS.get(row.metric).larger_is)
@@ -109,8 +112,8 @@ def test_every_row_says_what_the_cell_was_matched_to(
     matched = replace(planned, cell=replace(planned.cell, match=match))
     publish_cell(matched)
     rows = measured_rows("mine", matched, store)
-    for status in ("failed", "refused"):
-        rows += lost_rows("mine", matched, status=status, reason="broke")
+    rows += lost_rows("mine", matched, Failure("bug", "broke"))
+    rows += refused_rows("mine", replace(matched, refused="cannot work"))
     assert {row.status for row in rows} == {"ok", "failed", "refused"}
     for row in rows:
         said = (row.matched, row.match_target, row.match_tolerance, row.match_accuracy, row.match_seeds)
@@ -120,7 +123,7 @@ def test_every_row_says_what_the_cell_was_matched_to(
 
 
 def test_rows_survive_the_store(planned: PlannedCell, store: Store) -> None:
-    rows = lost_rows("mine", planned, status="failed", reason="broke")
+    rows = lost_rows("mine", planned, Failure("bug", "broke"))
     store.results.write(planned.cell.digest, rows)
     assert store.results.read() == rows
     assert store.results.cells() == {planned.cell.digest: "failed"}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midef.core import Recipe
+from midef.core import Failure, Recipe
 from midef.sweep.execution.searcher import PlanSearcher
 from midef.sweep.planning.plan import Node, Plan
 
@@ -50,6 +50,7 @@ class Driver:
         self.stored: set[int] = set()
         self.done: list[int] = []
         self.lost: dict[int, tuple[str, str]] = {}
+        self.kinds: dict[int, str] = {}
         self.calls: Counter[int] = Counter()
         self.running: dict[str, int] = {}
         self.searcher = PlanSearcher(
@@ -73,10 +74,11 @@ class Driver:
         self.calls[number(node)] += 1
         self._ask(node, "")
 
-    def _on_lost(self, node: Node, state: str, reason: str) -> None:
-        self.lost[number(node)] = (state, reason)
+    def _on_lost(self, node: Node, state: str, failure: Failure) -> None:
+        self.lost[number(node)] = (state, failure.message)
+        self.kinds[number(node)] = failure.kind
         self.calls[number(node)] += 1
-        self._ask(node, reason)
+        self._ask(node, failure.message)
 
     def _ask(self, node: Node, reason: str) -> None:
         if self.grow is not None:
@@ -98,7 +100,11 @@ class Driver:
         self.searcher.on_trial_complete(trial_id=trial, **given)
 
 
-OK = {"status": "ok", "reason": ""}
+OK = {"status": "ok", "failure": "", "reason": ""}
+
+
+def failure(reason: str, kind: str = "bug") -> dict[str, Any]:
+    return {"status": "failed", "failure": kind, "reason": reason}
 
 
 def number(node: Node) -> int:
@@ -143,7 +149,7 @@ def test_any_graph_is_worked_off_in_order(
         ended = choice.choice(sorted(driver.running.values()))
         if ended in broken:
             failed.add(ended)
-            driver.complete(ended, result={"status": "failed", "reason": f"node {ended} broke"})
+            driver.complete(ended, result=failure(f"node {ended} broke"))
         else:
             driver.complete(ended, result=OK)
     assert len(driver.started) == len(set(driver.started)), "a node was handed out twice"
@@ -174,8 +180,9 @@ def test_a_waiting_node_is_not_the_end() -> None:
 def test_a_blocked_node_names_what_blocked_it() -> None:
     driver = Driver(graph_of({0: set(), 1: {0}, 2: {1}}))
     driver.suggest()
-    driver.complete(0, result={"status": "failed", "reason": "the loss became nan"})
+    driver.complete(0, result=failure("the loss became nan", "diverged"))
     assert driver.lost[0] == ("failed", "the loss became nan")
+    assert driver.kinds == {0: "diverged", 1: "diverged", 2: "diverged"}, "what is blocked has the kind of its cause"
     state, reason = driver.lost[2]
     assert state == "blocked"
     assert reason.startswith("target/") and reason.endswith(" failed: the loss became nan")
@@ -191,6 +198,7 @@ def test_a_process_that_died_is_a_failure_with_a_reason(given: dict[str, Any]) -
     driver.suggest()
     driver.complete(0, **given)
     assert driver.lost == {0: ("failed", "the process died: it was killed, or its machine was lost")}
+    assert driver.kinds == {0: "died"}
 
 
 def test_a_trial_that_died_after_reporting_ok_is_a_failure() -> None:
@@ -240,7 +248,7 @@ def test_a_node_that_was_stopped_before_it_began_is_neither_done_nor_failed() ->
     driver = Driver(graph_of({0: set(), 1: {0}}))
     assert driver.suggest() == 0
     driver.searcher.stop()
-    driver.complete(0, result={"status": "stopped", "reason": ""})
+    driver.complete(0, result={"status": "stopped", "failure": "", "reason": ""})
     assert driver.done == [] and driver.lost == {}
 
 
@@ -267,28 +275,31 @@ def test_a_node_that_failed_but_is_stored_is_done() -> None:
 def test_who_killed_a_process_gives_the_reason() -> None:
     driver = Driver(graph_of({0: set()}))
     driver.suggest()
-    driver.searcher.explain(next(iter(driver.searcher.nodes)), "it made no progress for 5 s on w1 and was ended")
+    hung = Failure("hung", "it made no progress for 5 s on w1 and was ended")
+    driver.searcher.explain(next(iter(driver.searcher.nodes)), hung)
     driver.complete(0, error=True)
     assert driver.lost == {0: ("failed", "it made no progress for 5 s on w1 and was ended")}
+    assert driver.kinds == {0: "hung"}
 
 
 def test_why_it_was_ended_and_what_it_said_are_both_told() -> None:
     """A training of several processes says that it lost one; who ended that one knows why."""
     driver = Driver(graph_of({0: set()}))
     driver.suggest()
-    driver.searcher.explain(next(iter(driver.searcher.nodes)), "it made no progress")
-    driver.complete(0, result={"status": "failed", "reason": "worker 0 died"})
+    driver.searcher.explain(next(iter(driver.searcher.nodes)), Failure("hung", "it made no progress"))
+    driver.complete(0, result=failure("worker 0 died"))
     assert driver.lost == {0: ("failed", "it made no progress; then: worker 0 died")}
+    assert driver.kinds == {0: "hung"}
 
 
 def test_a_node_that_worked_again_after_it_hung_says_why_it_failed() -> None:
     driver = Driver(graph_of({0: set()}))
     driver.suggest()
     key = next(iter(driver.searcher.nodes))
-    driver.searcher.explain(key, "it made no progress")
-    driver.searcher.explain(key, "")
-    driver.complete(0, result={"status": "failed", "reason": "the loss became nan"})
-    assert driver.lost == {0: ("failed", "the loss became nan")}
+    driver.searcher.explain(key, Failure("hung", "it made no progress"))
+    driver.searcher.works_again(key)
+    driver.complete(0, result=failure("the loss became nan", "diverged"))
+    assert driver.lost == {0: ("failed", "the loss became nan")} and driver.kinds == {0: "diverged"}
 
 
 # --- a plan that grows ------------------------------------------------------------------------------------------------
@@ -319,7 +330,7 @@ def test_a_graph_that_grows_is_worked_off_like_one_that_was_known(
             break
         assert found != PlanSearcher.FINISHED, "what runs may ask for more"
         ended = choice.choice(sorted(driver.running.values()))
-        driver.complete(ended, result=OK if ended not in broken else {"status": "failed", "reason": "it broke"})
+        driver.complete(ended, result=OK if ended not in broken else failure("it broke"))
     assert found == PlanSearcher.FINISHED and later == []
     assert len(driver.started) == len(set(driver.started)), "a node was handed out twice"
     assert set(driver.calls) == set(needs) and set(driver.calls.values()) == {1}, "every node ends once"
@@ -384,7 +395,7 @@ def test_a_lost_node_is_asked_about_with_its_reason_and_so_is_what_it_blocked() 
 
     driver = Driver(graph_of({0: set(), 1: {0}}), grow)
     driver.suggest()
-    driver.complete(0, result={"status": "failed", "reason": "the loss became nan"})
+    driver.complete(0, result=failure("the loss became nan"))
     assert said == [(0, "the loss became nan"), (1, f"{recipe_of(0).key.short} failed: the loss became nan")]
     assert driver.suggest() == 2, "another try is made, with other parameters"
 
@@ -392,7 +403,7 @@ def test_a_lost_node_is_asked_about_with_its_reason_and_so_is_what_it_blocked() 
 def test_what_needs_a_lost_node_is_lost_when_it_is_added() -> None:
     driver = growing(graph_of({0: set(), 1: set(), 9: {0}}), {1: [node_of(2, {0}), node_of(3, {2}), node_of(4, {9})]})
     driver.suggest(), driver.suggest()
-    driver.complete(0, result={"status": "failed", "reason": "the loss became nan"})
+    driver.complete(0, result=failure("the loss became nan"))
     driver.complete(1, result=OK)
     cause = ("blocked", f"{recipe_of(0).key.short} failed: the loss became nan")
     assert {i: driver.lost[i] for i in (9, 2, 3, 4)} == dict.fromkeys((9, 2, 3, 4), cause)

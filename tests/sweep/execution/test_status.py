@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from midef.core import Failure
 from midef.core.match import MatchOutcome, MatchReport, MatchTraining
 from midef.storage import Store
 from midef.storage.matches import write_match
@@ -70,16 +71,32 @@ def test_an_unknown_time_left_is_unknown(sweep: Sweep, store: Store) -> None:
     assert "ETA unknown" in text_of(store)
 
 
-def test_failures_are_grouped_by_cause(sweep: Sweep, store: Store) -> None:
+def test_a_kind_with_one_cause_is_one_group(sweep: Sweep, store: Store) -> None:
+    failures = [
+        Failure("oom", "MemoryError at a.py:1: "), Failure("oom", "RuntimeError: DefaultCPUAllocator"),
+        Failure("bug", "KeyError: 'a'"), Failure("bug", "ValueError: b"), Failure("hung", "MemoryError"),
+    ]  # fmt: skip
+    for planned, failure in zip(sweep.cells, failures, strict=False):
+        store.results.write(planned.cell.digest, lost_rows("small", planned, failure))
+    causes = read_status(store).sweeps[0].causes
+    assert [(cause.failure, cause.cells) for cause in causes] == [("oom", 2), ("bug", 1), ("hung", 1), ("bug", 1)]
+    assert "  failed: 2 cells (faces), oom: MemoryError at a.py:1" in text_of(store)
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["rows with kinds", "rows of an older midef"])
+def test_failures_are_grouped_by_cause(sweep: Sweep, store: Store, is_new: bool) -> None:
     for i, planned in enumerate(sweep.cells[:5]):
         oom = f"target/{i}123456789 failed: OutOfMemoryError at x.py:{i}: tried to allocate {i} GiB"
-        reason = oom if i < 4 else "the loss became nan"
-        store.results.write(planned.cell.digest, lost_rows("small", planned, status="failed", reason=reason))
+        failure = Failure("bug", oom) if i < 4 else Failure("diverged", "the loss became nan")
+        rows = [replace(row, failure=failure.kind if is_new else "") for row in lost_rows("small", planned, failure)]
+        store.results.write(planned.cell.digest, rows)
     (found,) = read_status(store).sweeps
     assert found.cells == {"failed": 5, "missing": 3}
     assert [cause.cells for cause in found.causes] == [4, 1]
     text = text_of(store)
-    assert text.count("  failed: ") == 2 and "failed: 4 cells (faces): target/0123456789 failed: OutOfMemory" in text
+    kind = ", bug" if is_new else ""
+    example = f"failed: 4 cells (faces){kind}: target/0123456789 failed: OutOfMemory"
+    assert text.count("  failed: ") == 2 and example in text
     assert text.endswith("  next: midef retry SWEEP --failed --filter error=TEXT, with SWEEP and options as before")
 
 

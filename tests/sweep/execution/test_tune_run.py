@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from midef.core import ArtifactKey, PreflightError, Recipe, StoreError
+from midef.core import ArtifactKey, Failure, PreflightError, Recipe, StoreError
 from midef.storage import Store
 from midef.sweep.execution import tune_run
 from midef.sweep.execution.tune_run import RunOptions, failure_text, prepare, run_plan
 from midef.sweep.planning.plan import More, Node, Plan, extend_plan, make_plan
 
-OK = {"status": "ok", "reason": ""}
+OK = {"status": "ok", "failure": "", "reason": ""}
 SweepOf = Callable[..., Any]
 
 
 @dataclass
 class FakeTune:
-    """Publishes each node's artifact, unless `fails` says how it ends."""
+    """Publishes each node's artifact, unless `fails` says how it ends; of kind `store` where it names that error."""
 
     publish: Callable[..., None]
     fails: dict[str, str] = field(default_factory=dict)
@@ -40,7 +40,9 @@ class FakeTune:
             if reason is None:
                 self.publish(recipe)
                 self.built.append(recipe.key)
-            result = {**(OK if reason is None else {"status": "failed", "reason": reason}), "seconds": self.seconds}
+            kind = "store" if (reason or "").startswith("StoreError") else "diverged"
+            ended = OK if reason is None else {"status": "failed", "failure": kind, "reason": reason}
+            result = {**ended, "seconds": self.seconds}
             searcher.on_trial_complete(trial_id=f"t{trial}", result=result, error=False)
             trial += 1
         assert config == searcher.FINISHED
@@ -108,8 +110,9 @@ def test_a_failed_target_costs_its_own_cells_only(sweep_of: SweepOf, store: Stor
     assert outcome.failed == {"TrainingDiverged: the loss became nan": 1}
     assert outcome.blocked == 4, "two attacks and what judges them"
     assert failure_text(outcome) == ("  1 x TrainingDiverged: the loss became nan\n  4 pieces were blocked by these")
-    reasons = {row.reason for row in store.results.read() if row.status == "failed"}
-    assert len(reasons) == 1 and reasons.pop().startswith("target/")
+    reasons = {(row.reason, row.failure) for row in store.results.read() if row.status == "failed"}
+    ((reason, failure),) = reasons
+    assert reason.startswith("target/") and failure == "diverged"
     assert [c.cell.defense.label for c in prepare(plan.sweep, store).failed_before] == ["midre", "midre"]
 
 
@@ -227,9 +230,9 @@ class Asks:
     asked: dict[str, More]
     said: list[tuple[str, str]] = field(default_factory=list)
 
-    def __call__(self, node: Node, reason: str) -> More:
+    def __call__(self, node: Node, failure: Failure | None) -> More:
         name = node.recipe.kind if node.recipe.kind != "target" else f"target {defense_of(node.recipe)}"
-        self.said.append((name, reason))
+        self.said.append((name, "" if failure is None else failure.message))
         return self.asked.pop(name, More())
 
 
@@ -332,7 +335,7 @@ def test_a_mistake_in_growing_is_raised_when_what_ran_has_finished(
 ) -> None:
     mistake = ZeroDivisionError("no accuracy")
 
-    def grow(node: Node, reason: str) -> More:
+    def grow(node: Node, failure: Failure | None) -> More:
         if node.recipe.kind == "target":
             raise mistake
         return More()
@@ -351,7 +354,7 @@ def test_too_little_space_for_what_is_added_ends_the_run(
     sweep = sweep_of(defenses=["none", "midre"])
     _, midre = sweep.cells
 
-    def grow(node: Node, reason: str) -> More:
+    def grow(node: Node, failure: Failure | None) -> More:
         monkeypatch.setattr(store.artifacts, "free_bytes", lambda: 10 * 2**20)
         return More(cells=[midre])
 
@@ -372,7 +375,7 @@ def test_what_is_withdrawn_is_not_built(sweep_of: SweepOf, store: Store, tune: F
     extend_plan(plan, More(recipes=[targets["none"]]), store)
     ended: list[str] = []
 
-    def grow(node: Node, reason: str) -> More:
+    def grow(node: Node, failure: Failure | None) -> More:
         """Two are asked for; when the first of them is there, neither is wanted any more."""
         if node.recipe.kind != "target":
             return More()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from midef.core import Recipe
+from midef.core import Failure, Recipe
 from midef.core.match import MatchTraining
 from midef.storage import Store
 from midef.sweep.matching.concurrent import Hunts, LostTraining, Request, Wanted
@@ -58,12 +58,17 @@ def publish(store: Store, recipe: Recipe, accuracy: float = 80.0) -> None:
         store.artifacts.publish(recipe, folder, wall_s=1.0, facts={"select_accuracy": accuracy}, packages={})
 
 
+def failure_of(reason: str) -> Failure | None:
+    """The failure that a made-up reason stands for."""
+    return Failure("diverged" if "Diverged" in reason else "died", reason) if reason else None
+
+
 def end(hunts: Hunts, recipe: Recipe, accuracy: float | None = 80.0, reason: str = "") -> None:
     """A node ended: stored, or lost for a reason."""
     if not reason:
         assert accuracy is not None
         publish(hunts.store, recipe, accuracy)
-    hunts.on_node(Node(recipe, frozenset()), reason)
+    hunts.on_node(Node(recipe, frozenset()), failure_of(reason))
 
 
 def asks(*batches: Sequence[Wanted], is_vain: Callable[[Sequence[float]], bool] | None = None) -> Search:
@@ -148,6 +153,7 @@ def test_diverged_is_an_answer_without_an_accuracy(store: Store, want: Callable[
     end(hunts, want(0).target, None, DIVERGED)
     (answer,) = told
     assert (answer.accuracy, answer.reason, answer.strength, answer.seed) == (None, DIVERGED, 0.0, 0)
+    assert answer.failure == "diverged"
     assert answer.target_key == str(want(0).key)
 
 
@@ -179,7 +185,7 @@ def test_a_search_may_go_on_after_a_loss(store: Store, want: Callable[..., Wante
 
 def test_what_was_lost_in_this_run_is_answered_at_once(store: Store, want: Callable[..., Wanted]) -> None:
     hunts, found = hunts_of(store)
-    hunts.on_node(Node(want(0).target, frozenset()), DIVERGED)
+    hunts.on_node(Node(want(0).target, frozenset()), failure_of(DIVERGED))
     hunts.start("a", asks([want(0)]))
     assert found == {"a": [[None]]} and not hunts.more().recipes
 

@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 import pytest
 
-from midef.core import ArtifactKey, Recipe
+from midef.core import ArtifactKey, Failure, Recipe
 from midef.core.choice import Choice
 from midef.core.errors import SpecError
 from midef.core.match import MatchOutcome, MatchReport
@@ -108,7 +108,12 @@ class Trainer:
             recipe = waiting.pop(0)
             lost = "" if self.store.artifacts.has(recipe.key) else self.build(recipe)
             at_most -= 1
-            more = matching.grow(Node(recipe, frozenset()), lost)
+            more = matching.grow(Node(recipe, frozenset()), failure_of(lost))
+
+
+def failure_of(reason: str) -> Failure | None:
+    """The failure that a made-up reason stands for."""
+    return Failure("diverged" if "Diverged" in reason else "died", reason) if reason else None
 
 
 @pytest.fixture
@@ -361,7 +366,7 @@ def test_two_drivers_count_one_training_once(store: Store) -> None:
             if waiting:
                 recipe = waiting.pop(0)
                 lost = "" if store.artifacts.has(recipe.key) else trainers[id(m)].build(recipe)
-                waiting += m.grow(Node(recipe, frozenset()), lost).recipes
+                waiting += m.grow(Node(recipe, frozenset()), failure_of(lost)).recipes
     assert one.is_decided and other.is_decided
     assert by_defense(one.report()).keys() == by_defense(other.report()).keys()
     for matching in (one, other):
@@ -375,7 +380,7 @@ def test_two_drivers_count_one_training_once(store: Store) -> None:
 def test_cells_that_failed_before_are_left_alone_unless_asked_for(store: Store) -> None:
     matching, _, _ = matched(store, defenses=["none", "midre"])
     (midre,) = [c for c in matching.matched_sweep().cells if c.cell.defense.name == "midre"]
-    store.results.write(midre.cell.digest, lost_rows("matched", midre, status="failed", reason="out of memory"))
+    store.results.write(midre.cell.digest, lost_rows("matched", midre, Failure("oom", "out of memory")))
     asked = {
         retry: Matching(sweep_of(defenses=["none", "midre"]), store, retry_failed=retry) for retry in (False, True)
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from midef.core import ArtifactKey, Recipe
+from midef.core import ArtifactKey, Failure, Recipe
 from midef.core.choice import Choice
 from midef.core.errors import SpecError
 from midef.defenses.stack import remake_defense
@@ -42,6 +42,11 @@ def attack_of(defense: Any) -> float | None:
     return 80.0 - 100.0 * strength + (60.0 if 0.3 < strength < 0.5 else 0.0)
 
 
+def failure_of(reason: str) -> Failure | None:
+    """The failure that a made-up reason stands for."""
+    return Failure("diverged" if "Diverged" in reason else "died", reason) if reason else None
+
+
 @dataclass
 class Trainer:
     """Builds what a front asks for, one cell after the other, without training or attacking anything.
@@ -69,7 +74,7 @@ class Trainer:
                     return
                 at_most -= 1
                 self.build(recipe, planned)
-                more = front.grow(Node(recipe, frozenset()), self.lost.get(recipe.key, ""))
+                more = front.grow(Node(recipe, frozenset()), failure_of(self.lost.get(recipe.key, "")))
                 assert not more.recipes and isinstance(more, More)
                 waiting += more.cells
 

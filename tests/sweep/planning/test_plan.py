@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from midef.core import ArtifactKey
+from midef.core import ArtifactKey, Failure
 from midef.storage import Store
 from midef.sweep.execution.result_rows import lost_rows, measured_rows
 from midef.sweep.planning.plan import More, Node, Plan, Timing, extend_plan, make_plan, plan_text
@@ -153,7 +153,7 @@ def test_a_done_cell_stays_done_without_its_artifacts(
 def test_failed_cells_stay_out_unless_they_are_to_be_tried_again(sweep_of: SweepOf, store: Store) -> None:
     sweep = sweep_of(defenses=["none", "midre"])
     failed = by_defense(sweep, "midre")
-    store.results.write(failed.cell.digest, lost_rows("small", failed, status="failed", reason="broke"))
+    store.results.write(failed.cell.digest, lost_rows("small", failed, Failure("bug", "broke")))
     plan = make_plan(sweep, store)
     assert plan.failed_before == [failed] and kinds(plan)["target"] == 1
     assert "1 cells failed before; run again with --retry-failed to try them again" in plan_text(plan)

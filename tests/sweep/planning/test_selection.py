@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from midef.core import SpecError
+from midef.core.errors import FailureKind
+from midef.storage.columns import CellState
 from midef.sweep.planning.selection import choose_cells, choose_failed, signature
 from midef.sweep.spec.resolve import Sweep
 
@@ -55,14 +57,28 @@ def test_a_value_no_cell_has_is_an_error_with_the_nearest(sweep: Sweep) -> None:
         choose_cells(sweep, ["defense=bidoo"])
 
 
-def retried(sweep: Sweep, reasons: dict[int, str], *filters: str) -> list[int]:
-    states = {c.cell.digest: "failed" if i in reasons else "ok" for i, c in enumerate(sweep.cells)}
-    texts = {c.cell.digest: reasons[i] for i, c in enumerate(sweep.cells) if i in reasons}
-    choose = choose_failed(sweep, filters, states, texts)
+def retried(
+    sweep: Sweep, reasons: Mapping[int, str], *filters: str, kinds: Mapping[int, FailureKind] | None = None
+) -> list[int]:
+    """Cells that are chosen, of those that failed for a reason; kinds: "" as of an older midef where none is given."""
+    failed = {i: CellState("failed", reason, (kinds or {}).get(i, "")) for i, reason in reasons.items()}
+    states = {c.cell.digest: failed.get(i, CellState("ok")) for i, c in enumerate(sweep.cells)}
+    choose = choose_failed(sweep, filters, states)
     return [i for i, c in enumerate(sweep.cells) if choose(c)]
 
 
-def test_failed_cells_are_chosen_by_cause_and_by_text(sweep: Sweep) -> None:
+def test_failed_cells_are_chosen_by_kind_and_by_text(sweep: Sweep) -> None:
+    reasons = {1: "GPU 3 says no", 2: "it made no progress, then out of memory", 5: "the process died", 6: "hung jury"}
+    kinds: dict[int, FailureKind] = {1: "oom", 2: "hung", 5: "oom", 6: "bug"}
+    assert retried(sweep, reasons, "error=oom", kinds=kinds) == [1, 5], "its words do not count where the kind is known"
+    assert retried(sweep, reasons, "error=hung", kinds=kinds) == [2]
+    assert retried(sweep, reasons, "error=hang", "error=bug", kinds=kinds) == [2, 6], "`hang` is the older word"
+    assert retried(sweep, reasons, "error=died", kinds=kinds) == []
+    assert retried(sweep, reasons, "error=GPU 3", kinds=kinds) == [1], "text that is no kind is text"
+    assert retried(sweep, {**reasons, 7: "CUDA out of memory"}, "error=oom", kinds=kinds) == [1, 5, 7]
+
+
+def test_failed_cells_of_an_older_midef_are_chosen_by_cause_and_by_text(sweep: Sweep) -> None:
     reasons = {
         1: "target/0123456789 failed: OutOfMemoryError at x.py:3: CUDA out of memory. Tried to allocate 2 GiB",
         2: "target/0123456789 failed: TrainingDiverged: the loss became nan",

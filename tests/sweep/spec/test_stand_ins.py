@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from midef.attacks import ATTACKS
-from midef.core import PreflightError, SpecError
+from midef.core import Failure, PreflightError, SpecError
 from midef.core.setup import Protocol, StandIn
-from midef.sweep.execution.result_rows import lost_rows
+from midef.sweep.execution.result_rows import lost_rows, refused_rows
 from midef.sweep.library import load_spec
 from midef.sweep.planning.plan import make_plan, plan_text
 from midef.sweep.planning.resources import gpus_of, node_resources
@@ -72,7 +72,7 @@ def test_a_small_profile_replaces_everything_published_and_says_so(profile: str)
 
 
 def test_stand_ins_and_certainty_reach_the_rows() -> None:
-    rows = lost_rows("rows", published().cells[0], status="failed", reason="broke")
+    rows = lost_rows("rows", published().cells[0], Failure("bug", "broke"))
     assert {row.certainty for row in rows} == {"inferred"}
     assert all("ir152_tiny for ir152" in row.stand_ins for row in rows)
 
@@ -105,7 +105,7 @@ def test_a_row_nobody_can_run_yet_is_refused_cells() -> None:
     plan = make_plan(sweep, None)
     assert plan.refused == refused and plan.unshared["scores"] == 2
     assert "refused: S20: attack not registered: nobody_wrote_it (2 cells)" in plan_text(plan)
-    rows = lost_rows("rows", refused[0], status="refused", reason=refused[0].refused)
+    rows = refused_rows("rows", refused[0])
     assert {(row.attack, row.access, row.status) for row in rows} == {("nobody_wrote_it", "", "refused")}
     with pytest.raises(ValueError, match="S20 has no recipes"):
         _ = refused[0].recipes

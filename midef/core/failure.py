@@ -1,0 +1,71 @@
+"""Failures: a kind that programs act on, a message that people read."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from midef.core.errors import FAILURE_KINDS, FailureKind, MidefError
+
+_CPU_ALLOCATOR = ("can't allocate memory", "DefaultCPUAllocator")
+_DEAD = frozenset({"RayActorError", "WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError"})
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an artifact or a metric is missing.
+
+    Args:
+        kind: one of `FAILURE_KINDS`.
+        message: for people; never searched for words where the kind is known.
+    """
+
+    kind: FailureKind
+    message: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in FAILURE_KINDS:
+            raise ValueError(f"a failure is one of {', '.join(FAILURE_KINDS)}, got {self.kind!r}")
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """Failure that an error stands for; the message of an unexpected one says where it was raised."""
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+        if isinstance(error, MidefError):
+            where = ""
+        return cls(kind_of(error), f"{type(error).__name__}{where}: {error}")
+
+
+def kind_of(error: BaseException) -> FailureKind:
+    """Kind of failure that an error stands for. Neither torch nor Ray is imported to tell."""
+    if ran_out_of_memory(error):
+        return "oom"
+    if isinstance(error, MidefError):
+        return error.failure
+    if type(error).__module__.partition(".")[0] == "ray":
+        return "died" if _DEAD & _names(error) else "ray"
+    return "bug"
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or one it came from, says that a GPU or this machine had no memory left."""
+    chain: list[BaseException] = []
+    ahead: list[BaseException | None] = [error]
+    while ahead:
+        link = ahead.pop()
+        if link is None or link in chain:
+            continue
+        if isinstance(link, MemoryError) or "OutOfMemoryError" in _names(link):  # torch's and Ray's
+            return True
+        # torch's allocator for CPUs has no error class of its own
+        if isinstance(link, RuntimeError) and any(words in str(link) for words in _CPU_ALLOCATOR):
+            return True
+        chain.append(link)
+        ahead += [link.__cause__, link.__context__]
+    return False
+
+
+def _names(error: BaseException) -> set[str]:
+    return {cls.__name__ for cls in type(error).__mro__}
