@@ -22,7 +22,7 @@ import plotly.graph_objects as go
 from playwright.sync_api import sync_playwright
 
 from midef.core.rows import ResultRow
-from midef.defenses import DEFENSES
+from midef.defenses import DEFENSES, Tuning
 from midef.storage import Store, rows_of_sweep
 
 ACCURACY, ATTACK = "natural_accuracy", "attack_accuracy_at_1"
@@ -125,7 +125,7 @@ def table(rows: dict[str, list[ResultRow]]) -> str:
         accuracy, attack = (points(rows[panel.sweep], panel, metric) for metric in (ACCURACY, ATTACK))
         if not attack:
             continue
-        if panel.defense in ("tts", "ssf") or (tuning is not None and not tuning.larger_hides):
+        if panel.defense in ("tts", "ssf") or (isinstance(tuning, Tuning) and not tuning.larger_hides):
             accuracy, attack = accuracy[::-1], attack[::-1]
         means = [sum(v) / len(v) for _, v in attack]
         steps = [later - earlier for earlier, later in pairwise(means)]

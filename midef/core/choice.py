@@ -16,13 +16,14 @@ from midef.core.canonical import json_of_plain, plain
 class Choice:
     """A registered component with *all* parameters, defaults included, and the version of its maths.
 
+    The version is a number; of a component from a package of others, `1 of NAME VERSION` names that package.
     Made by `Registry.choose`, so values already have their declared type: `1` and `1.0` give the same key.
     `label` is for people (`midre(area_high=0.8)`) and takes no part in equality or keys.
     """
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
-    version: int = 1
+    version: int | str = 1
     label: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:

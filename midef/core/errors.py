@@ -62,6 +62,10 @@ class PreflightError(SpecError):
     failure = "data"
 
 
+class NameClash(PreflightError, ValueError):
+    """Two components of one kind have one name."""
+
+
 class DataError(MidefError):
     """A data set cannot be used: unreadable image, a class with too few images, missing file."""
 

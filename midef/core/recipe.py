@@ -50,7 +50,7 @@ class Recipe:
     component: str
     params: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, Recipe] = field(default_factory=dict)
-    version: int = 1
+    version: int | str = 1
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

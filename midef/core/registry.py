@@ -1,4 +1,4 @@
-"""Finds the components: every plain file of a package, every class it adds."""
+"""Finds the components: every plain file of a package, every class it adds, and those of packages of others."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from midef.core.canonical import plain
 from midef.core.choice import Choice
-from midef.core.errors import SpecError, did_you_mean
+from midef.core.errors import NameClash, PreflightError, SpecError, did_you_mean
 from midef.core.grammar import GrammarError, read_call, write_call
+from midef.core.packages import Package, lacking, load_packages, package_of, versioned
 
 
 class Component(Protocol):
@@ -30,8 +31,9 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """The components of one kind, found by searching the package's folder; sub-folders and files
-    whose name starts with an underscore hold what several share.
+    """The components of one kind, found by searching the package's folder, and what packages of others add to them.
+
+    Sub-folders, and files whose name starts with an underscore, hold what several share.
 
     Args:
         kind: what one is called in messages.
@@ -47,13 +49,17 @@ class Registry(Generic[T]):
         self._searched = False
 
     def add(self, name: str) -> Callable[[type[T]], type[T]]:
-        """Class decorator that registers a component under `name`."""
+        """Class decorator that registers a component under `name`.
+
+        Raises:
+            NameClash: if another component has it; names both, and their packages.
+        """
 
         def register(cls: type[T]) -> type[T]:
             known = self._classes.get(name)
-            if known is not None and known.__qualname__ != cls.__qualname__:
-                where = f"{known.__module__} and {cls.__module__}"
-                raise ValueError(f"two {self.kind}s are registered as {name!r}: {where}")
+            if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+                where = f"{_home(known)} and {_home(cls)}"
+                raise NameClash(f"two {self.kind}s are registered as {name!r}: {where}; rename one")
             cls.registered_name = name  # type: ignore[attr-defined]
             cls.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)  # type: ignore[attr-defined]
             self._classes[name] = cls
@@ -65,10 +71,15 @@ class Registry(Generic[T]):
         if self._searched:
             return
         self._searched = True
-        package = import_module(self.package)
-        for module in iter_modules(package.__path__):
-            if not (module.ispkg or module.name.startswith("_") or module.name in self.beside):
-                import_module(f"{self.package}.{module.name}")
+        try:
+            package = import_module(self.package)
+            for module in iter_modules(package.__path__):
+                if not (module.ispkg or module.name.startswith("_") or module.name in self.beside):
+                    import_module(f"{self.package}.{module.name}")
+            load_packages()
+        except BaseException:
+            self._searched = False
+            raise
 
     def names(self) -> list[str]:
         """Every registered name, sorted."""
@@ -145,16 +156,27 @@ class Registry(Generic[T]):
             if value != default and f.metadata.get("shown", True):
                 shown[f.name] = value
         label = getattr(component, "label", None) or write_call(name, shown)
-        return Choice(name, keyed, getattr(cls, "version", 1), label)
+        return Choice(name, keyed, self.version(name), label)
+
+    def version(self, name: str) -> int | str:
+        """Of a component's maths, as recipes hold it; of a component from a package of others, with that package."""
+        cls = self.get(name)
+        return versioned(getattr(cls, "version", 1), cls.__module__)
+
+    def origin(self, name: str) -> Package | None:
+        """The package of others a component comes from; None for midef's own."""
+        return package_of(self.get(name).__module__)
 
     def remake(self, choice: Choice) -> T:
         """The component a `Choice` stands for.
 
         Raises:
+            PreflightError: if it comes from a package that is not installed here, or not in this version.
             SpecError: if the choice was made for another version of the component's maths.
         """
-        cls = self.get(choice.name)
-        version = getattr(cls, "version", 1)
+        if problem := lacking(choice.name, choice.version):
+            raise PreflightError(f"{self.kind} {problem}")
+        version = self.version(choice.name)
         if version != choice.version:
             raise SpecError(
                 f"{self.kind} {choice.name!r} is version {version} here, the recipe asks for version {choice.version}; "
@@ -181,6 +203,11 @@ class Registry(Generic[T]):
         except GrammarError as error:
             raise SpecError(f"cannot read {self.kind} {wanted!r}, {error}") from error
         return call.name, call.preset, dict(call.params)
+
+
+def _home(cls: type) -> str:
+    package = package_of(cls.__module__)
+    return cls.__module__ if package is None else f"{cls.__module__} (package {package})"
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

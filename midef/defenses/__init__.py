@@ -1,6 +1,16 @@
 """One defense per file. Importing this package loads no torch."""
 
-from midef.defenses.base import DEFENSES, PHASE_ONE, Batch, Defense, Tuning
+from midef.defenses.base import DEFENSES, PHASE_ONE, Batch, Defense, NotTuned, Tuning
 from midef.defenses.stack import Stack, choose_defense, remake_defense
 
-__all__ = ["DEFENSES", "PHASE_ONE", "Batch", "Defense", "Stack", "Tuning", "choose_defense", "remake_defense"]
+__all__ = [
+    "DEFENSES",
+    "PHASE_ONE",
+    "Batch",
+    "Defense",
+    "NotTuned",
+    "Stack",
+    "Tuning",
+    "choose_defense",
+    "remake_defense",
+]

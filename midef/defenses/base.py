@@ -80,6 +80,17 @@ class Tuning:
         return {self.parameter: strength, **{name: times * strength for name, times in self.tied.items()}}
 
 
+@dataclass(frozen=True)
+class NotTuned:
+    """A defense that accuracy matching cannot tune.
+
+    Args:
+        reason: why, as `midef list` and the matching say it.
+    """
+
+    reason: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Defense:
     """Base of all defenses: a frozen dataclass that overrides only what its paper changes.
@@ -99,7 +110,7 @@ class Defense:
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     acts_on: ClassVar[str] = ""
-    tuning: ClassVar[Tuning | None] = None
+    tuning: ClassVar[Tuning | NotTuned] = NotTuned("it declares none")
     couples_images: ClassVar[bool] = False
     scales_skips: ClassVar[bool] = False
     prepares_last: ClassVar[bool] = False
@@ -116,8 +127,8 @@ class Defense:
         """Whether, with these parameters, it starts from a network that private images have trained."""
         return self.has_phase_one
 
-    def tuned_by(self) -> Tuning | None:
-        """The strength to search given the other parameters; None where there is none."""
+    def tuned_by(self) -> Tuning | NotTuned:
+        """The strength to search given the other parameters, or why there is none."""
         return self.tuning
 
     def parts(self) -> tuple[Defense, ...]:

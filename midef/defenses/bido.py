@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from typing_extensions import override
 
 from midef.core.lazy import F, torch
-from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
+from midef.defenses.base import DEFENSES, Batch, Defense, NotTuned, Tuning
 from midef.nn.taps import CODE
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Bido(Defense):
         "facescrub-resnet152-pretrained": {"lambda_x": 0.5, "lambda_y": 5.0},
         "mnist-mcnn-coco": {"measure": "coco", "lambda_x": 1.0, "lambda_y": 50.0},
     }
-    tuning: ClassVar[Tuning | None] = Tuning(
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(
         parameter="lambda_x",
         low=0.005,
         high=0.5,
@@ -83,9 +83,9 @@ class Bido(Defense):
             raise ValueError(f"needs sigma > 0, or 0 for the median heuristic; got {self.sigma}")
 
     @override
-    def tuned_by(self) -> Tuning | None:
+    def tuned_by(self) -> Tuning | NotTuned:
         hsic = self.tuning
-        if self.measure == "hsic" or hsic is None:
+        if self.measure == "hsic" or isinstance(hsic, NotTuned):
             return hsic
         beside = {name: (100 * low, 100 * high) for name, (low, high) in hsic.beside.items()}
         return replace(hsic, low=100 * hsic.low, high=100 * hsic.high, beside=beside)

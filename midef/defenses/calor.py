@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from typing_extensions import override
 
 from midef.core.lazy import F, torch
-from midef.defenses.base import DEFENSES, PHASE_ONE, Batch, Defense, Tuning, defended_as
+from midef.defenses.base import DEFENSES, PHASE_ONE, Batch, Defense, NotTuned, Tuning, defended_as
 from midef.defenses.loft import LoFt
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Calor(Defense):
         },
         "facescrub-resnet152": {"rank": 40, "init": "random", "pre_bn": True},
     }
-    tuning: ClassVar[Tuning | None] = Tuning(parameter="gamma", low=1.0, high=16.0, larger_hides=False, scale="log")
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="gamma", low=1.0, high=16.0, larger_hides=False, scale="log")
     has_phase_one: ClassVar[bool] = True
 
     gamma: float = 8.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from typing_extensions import override
 
 from midef.core.lazy import F, torch
-from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
+from midef.defenses.base import DEFENSES, Batch, Defense, NotTuned, Tuning
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -32,7 +32,7 @@ class CutMix(Defense):
 
     paper: ClassVar[str] = "Yun et al., ICCV 2019 (arXiv 1905.04899)"
     acts_on: ClassVar[str] = "training images"
-    tuning: ClassVar[Tuning | None] = Tuning(parameter="p", low=0.1, high=1.0)
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="p", low=0.1, high=1.0)
     couples_images: ClassVar[bool] = True
 
     alpha: float = 1.0

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from midef.core.errors import SpecError
 from midef.core.lazy import nn
-from midef.defenses.base import DEFENSES, Defense, Tuning
+from midef.defenses.base import DEFENSES, Defense, NotTuned, Tuning
 
 if TYPE_CHECKING:
     from torch.nn.modules.batchnorm import _BatchNorm
@@ -56,7 +56,7 @@ class DpSgd(Defense):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"mibench": {"noise_multiplier": 0.01}}
     prepares_last: ClassVar[bool] = True
     needs_unseen: ClassVar[str] = "phase one trains on the same images without noise, so that no epsilon would hold"
-    tuning: ClassVar[Tuning | None] = Tuning(parameter="noise_multiplier", low=0.001, high=0.1, scale="log")
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="noise_multiplier", low=0.001, high=0.1, scale="log")
 
     noise_multiplier: float = 0.01
     max_grad_norm: float = 1.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from typing_extensions import override
 
 from midef.core.lazy import torch
-from midef.defenses.base import DEFENSES, Defense, Tuning
+from midef.defenses.base import DEFENSES, Defense, NotTuned, Tuning
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -38,7 +38,7 @@ class EntireErasing(Defense):
         "facescrub-maxvit": {"share": 0.0, "epochs_share": 0.8},
         "facescrub-maxvit-strong": {"share": 0.0, "epochs_share": 0.5},
     }
-    tuning: ClassVar[Tuning | None] = Tuning(parameter="share", low=0.1, high=0.9)
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="share", low=0.1, high=0.9)
 
     share: float = 0.2
     epochs_share: float = 1.0

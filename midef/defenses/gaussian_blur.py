@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from typing_extensions import override
 
 from midef.core.lazy import torch
-from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
+from midef.defenses.base import DEFENSES, Batch, Defense, NotTuned, Tuning
 
 if TYPE_CHECKING:
     from torch import Generator
@@ -32,7 +32,7 @@ class GaussianBlur(Defense):
 
     paper: ClassVar[str] = "baseline of MIDRE, TMLR 2025 (arXiv 2409.01062)"
     acts_on: ClassVar[str] = "training images"
-    tuning: ClassVar[Tuning | None] = Tuning(parameter="sigma_high", low=0.2, high=8.0, scale="log")
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="sigma_high", low=0.2, high=8.0, scale="log")
 
     sigma_low: float = 0.1
     sigma_high: float = 2.0

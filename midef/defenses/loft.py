@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from typing_extensions import override
 
 from midef.core.lazy import nn
-from midef.defenses.base import DEFENSES, PHASE_ONE, Defense, Tuning
+from midef.defenses.base import DEFENSES, PHASE_ONE, Defense, NotTuned, Tuning
 
 if TYPE_CHECKING:
     from midef.core.recipe import Recipe
@@ -45,7 +45,7 @@ class LoFt(Defense):
         "facescrub-resnet152": {"rank": 40, "init": "random", "pre_bn": True},
         "facescrub-resnet152-strong": {"rank": 35, "init": "random", "pre_bn": True},
     }
-    tuning: ClassVar[Tuning | None] = Tuning(parameter="rank", low=5, high=500, larger_hides=False, scale="log")
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="rank", low=5, high=500, larger_hides=False, scale="log")
 
     rank: int = 30
     activation: Literal["tanh", "relu", "sigmoid", "identity"] = "tanh"

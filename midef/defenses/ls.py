@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from typing_extensions import override
 
-from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
+from midef.defenses.base import DEFENSES, Batch, Defense, NotTuned, Tuning
 from midef.defenses.nls import smoothed_cross_entropy
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class LabelSmoothing(Defense):
 
     paper: ClassVar[str] = "Struppek et al., ICLR 2024 (arXiv 2310.06549), after Szegedy et al., CVPR 2016"
     acts_on: ClassVar[str] = "loss"
-    tuning: ClassVar[Tuning | None] = Tuning(parameter="alpha", low=0.01, high=0.5, larger_hides=False)
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="alpha", low=0.01, high=0.5, larger_hides=False)
 
     alpha: float = 0.1
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from typing_extensions import override
 
 from midef.core.lazy import nn
-from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
+from midef.defenses.base import DEFENSES, Batch, Defense, NotTuned, Tuning
 from midef.nn.taps import CODE
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Mid(Defense):
         "cifar10": {"weight": 0.001},
         "mibench": {"weight": 0.01},
     }
-    tuning: ClassVar[Tuning | None] = Tuning(parameter="weight", low=1e-4, high=0.1, scale="log")
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="weight", low=1e-4, high=0.1, scale="log")
 
     weight: float = 0.003
     eval_sample: bool = True

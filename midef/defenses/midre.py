@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from typing_extensions import override
 
 from midef.core.lazy import torch
-from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
+from midef.defenses.base import DEFENSES, Batch, Defense, NotTuned, Tuning
 from midef.defenses.families.erasing import covered, hashed_draws, inpainted, reject_joint_boxes, valid_corner_boxes
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Midre(Defense):
         "facescrub-resnet18-fixed-area-0.2": {**_AT_224, **_FIXED_AREA},
         "facescrub-resnet18-fixed-place-0.2": {**_AT_224, **_FIXED_AREA, "place": "fixed"},
     }
-    tuning: ClassVar[Tuning | None] = Tuning(parameter="area_high", low=0.1, high=0.8)
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="area_high", low=0.1, high=0.8)
 
     area_low: float = 0.1
     area_high: float = 0.4

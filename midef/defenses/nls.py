@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from typing_extensions import override
 
 from midef.core.lazy import F, torch
-from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
+from midef.defenses.base import DEFENSES, Batch, Defense, NotTuned, Tuning
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +52,7 @@ class NegativeLabelSmoothing(Defense):
         "facescrub-resnet152-0.005": {"alpha": -0.005, **_LOFT_RAMP},
         "facescrub-resnet152-0.001": {"alpha": -0.001, **_LOFT_RAMP},
     }
-    tuning: ClassVar[Tuning | None] = Tuning(parameter="alpha", low=-0.2, high=-0.001, larger_hides=False)
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="alpha", low=-0.2, high=-0.001, larger_hides=False)
 
     alpha: float = -0.05
     ramp_from: float = 0.5

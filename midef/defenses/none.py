@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from typing_extensions import override
 
-from midef.defenses.base import DEFENSES, Defense
+from midef.defenses.base import DEFENSES, Defense, NotTuned, Tuning
 
 
 @DEFENSES.add("none")
@@ -17,6 +17,7 @@ class NoDefense(Defense):
 
     paper: ClassVar[str] = "baseline"
     acts_on: ClassVar[str] = "nothing"
+    tuning: ClassVar[Tuning | NotTuned] = NotTuned("it changes nothing")
 
     @override
     def off(self) -> Self:

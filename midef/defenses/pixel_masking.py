@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from typing_extensions import override
 
 from midef.core.lazy import torch
-from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
+from midef.defenses.base import DEFENSES, Batch, Defense, NotTuned, Tuning
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -29,7 +29,7 @@ class PixelMasking(Defense):
 
     paper: ClassVar[str] = "MIDRE, ablation pixel masking, TMLR 2025 (arXiv 2409.01062)"
     acts_on: ClassVar[str] = "training images"
-    tuning: ClassVar[Tuning | None] = Tuning(parameter="share_high", low=0.1, high=0.95)
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="share_high", low=0.1, high=0.95)
 
     share_low: float = 0.1
     share_high: float = 0.6

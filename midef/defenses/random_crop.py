@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from typing_extensions import override
 
-from midef.defenses.base import DEFENSES, Batch, Defense, Tuning
+from midef.defenses.base import DEFENSES, Batch, Defense, NotTuned, Tuning
 
 if TYPE_CHECKING:
     from torch import Generator
@@ -27,7 +27,7 @@ class RandomCrop(Defense):
 
     paper: ClassVar[str] = "baseline of MIDRE, TMLR 2025 (arXiv 2409.01062)"
     acts_on: ClassVar[str] = "training images"
-    tuning: ClassVar[Tuning | None] = Tuning(parameter="scale_low", low=0.05, high=0.95, larger_hides=False)
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="scale_low", low=0.05, high=0.95, larger_hides=False)
 
     scale_low: float = 0.3
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from typing_extensions import override
 
-from midef.defenses.base import DEFENSES, Defense
+from midef.defenses.base import DEFENSES, Defense, NotTuned, Tuning
 from midef.defenses.families import skips
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Rolss(Defense):
         "facescrub-224": {"stages": [-1]},
         "facescrub-resnet-released": {"stages": [-1], "legacy_layer3_split": True},
     }
+    tuning: ClassVar[Tuning | NotTuned] = NotTuned("it removes skips or leaves them; ssf weakens them by a factor")
     scales_skips: ClassVar[bool] = True
 
     stages: tuple[int, ...] = (-1,)

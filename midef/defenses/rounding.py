@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from typing_extensions import override
 
 from midef.core.lazy import torch
-from midef.defenses.base import DEFENSES, Defense
+from midef.defenses.base import DEFENSES, Defense, NotTuned, Tuning
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -29,6 +29,7 @@ class Rounding(Defense):
 
     paper: ClassVar[str] = "Fredrikson et al., CCS 2015"
     acts_on: ClassVar[str] = "answers"
+    tuning: ClassVar[Tuning | NotTuned] = NotTuned("it changes what is served, and hardly the accuracy")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"ccs2015": {"decimals": 1}}
 
     decimals: int | None = 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from typing_extensions import override
 
-from midef.defenses.base import DEFENSES, Defense, Tuning
+from midef.defenses.base import DEFENSES, Defense, NotTuned, Tuning
 from midef.defenses.families import skips
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Ssf(Defense):
         "facescrub-resnet101-0.8": {"k": 0.8},
         "facescrub-densenet169": {"k": 0.01},
     }
-    tuning: ClassVar[Tuning | None] = Tuning(parameter="k", low=0.01, high=0.95, larger_hides=False)
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="k", low=0.01, high=0.95, larger_hides=False)
     scales_skips: ClassVar[bool] = True
 
     k: float = 0.2

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from midef.core.errors import SpecError, did_you_mean
 from midef.core.lazy import nn
-from midef.defenses.base import DEFENSES, Defense, Tuning
+from midef.defenses.base import DEFENSES, Defense, NotTuned, Tuning
 
 if TYPE_CHECKING:
     from midef.core.recipe import Inputs
@@ -58,7 +58,7 @@ class TlDmi(Defense):
         "facescrub-maxvit_t": {"cut": "block3_4"},
         "stanford_dogs-resnest101": {"cut": "layer3_14"},
     }
-    tuning: ClassVar[Tuning | None] = Tuning(parameter="share", low=0.05, high=0.9)
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="share", low=0.05, high=0.9)
 
     needs_unseen: ClassVar[str] = "layers that private images must not reach have learned from them in phase one"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from typing_extensions import override
 
-from midef.defenses.base import DEFENSES, Defense, Tuning
+from midef.defenses.base import DEFENSES, Defense, NotTuned, Tuning
 
 if TYPE_CHECKING:
     from midef.defenses.training_state import TrainingFacts, TrainingState
@@ -57,7 +57,7 @@ class TrapMid(Defense):
             "step_size": 1e-3,
         },
     }
-    tuning: ClassVar[Tuning | None] = Tuning(parameter="beta", low=0.01, high=0.9)
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="beta", low=0.01, high=0.9)
     couples_images: ClassVar[bool] = True
 
     alpha: float = 0.02

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from typing_extensions import override
 
-from midef.defenses.base import DEFENSES, PHASE_ONE, Defense
+from midef.defenses.base import DEFENSES, PHASE_ONE, Defense, NotTuned, Tuning
 from midef.defenses.families import skips
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Tts(Defense):
 
     paper: ClassVar[str] = "Koh et al., ECCV 2024 (arXiv 2409.01696)"
     acts_on: ClassVar[str] = "architecture, in two phases"
+    tuning: ClassVar[Tuning | NotTuned] = NotTuned("it removes skips in a second phase; ssf weakens them by a factor")
     scales_skips: ClassVar[bool] = True
     has_phase_one: ClassVar[bool] = True
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import midef
 from midef.core.errors import DamagedArtifact, MissingArtifact
+from midef.core.packages import check_packages
 from midef.core.recipe import Inputs, Recipe
 
 if TYPE_CHECKING:
@@ -75,9 +76,17 @@ def ensure(recipe: Recipe, context: BuildContext) -> Path:
 
 
 def build_recipe(recipe: Recipe, context: BuildContext, *, publish: bool = True) -> None:
-    """Build `recipe` in this process and publish it. `publish=False` is for the helpers of a shared training."""
+    """Build `recipe` in this process and publish it.
+
+    Args:
+        publish: False for the helpers of a shared training.
+
+    Raises:
+        PreflightError: before anything is built, if this machine lacks a package whose components the recipe names.
+    """
     import torch
 
+    check_packages(recipe)
     builder: Builder = import_module(_BUILDERS[recipe.kind])
     inputs = Inputs(recipe.inputs, lambda needed: ensure(needed, context))
     start = time.monotonic()

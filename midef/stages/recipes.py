@@ -206,7 +206,7 @@ def _keyed(choice: Choice) -> Any:
 
 @lru_cache(_FEW)
 def _judging(protocol: Protocol, metrics: tuple[str, ...]) -> Any:
-    return plain({"metrics": {name: METRICS.get(name).version for name in metrics}, "protocol": protocol.judging})
+    return plain({"metrics": {name: METRICS.version(name) for name in metrics}, "protocol": protocol.judging})
 
 
 def place_dataset(choice: Choice) -> tuple[Choice, dict[str, Any]]:

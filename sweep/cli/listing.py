@@ -99,12 +99,17 @@ def _entries(what: str) -> list[Entry]:
 
 
 def _components(registry: Registry[C], columns: Callable[[type[C]], Entry] = lambda cls: {}) -> list[Entry]:
-    """One entry per registered class: name, paper, the columns of its kind, and what it is."""
+    """One entry per registered class: name, paper, the columns of its kind, and what it is.
+
+    Where packages of others have added some, a column says which package each comes from.
+    """
     entries = []
+    others_take_part = any(registry.origin(name) for name in registry.names())
     for name in registry.names():
         cls = registry.get(name)
         meaning = (cls.__doc__ or "").strip().splitlines()[0]
-        entries.append({"name": name, "paper": cls.paper, **columns(cls), "meaning": meaning})
+        where = {"package": str(registry.origin(name) or "midef")} if others_take_part else {}
+        entries.append({"name": name, **where, "paper": cls.paper, **columns(cls), "meaning": meaning})
     return entries
 
 
@@ -140,10 +145,12 @@ def _presets(cls: type[_Described]) -> str:
 
 
 def _tuned_by(defense: type[Defense]) -> str:
-    """The strength accuracy matching searches, and which end hides more."""
+    """The strength accuracy matching searches, and which end hides more; or why there is none."""
+    from midef.defenses import NotTuned
+
     tuning = defense.tuning
-    if tuning is None:
-        return "-"
+    if isinstance(tuning, NotTuned):
+        return f"no: {tuning.reason}"
     also = "".join(f", {name} = {times:g} x" for name, times in tuning.tied.items())
     hides = "larger" if tuning.larger_hides else "smaller"
     return f"{tuning.parameter} {tuning.low:g} to {tuning.high:g}{also}; {hides} hides more"

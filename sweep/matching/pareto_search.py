@@ -17,10 +17,10 @@ from midef.core.errors import SpecError
 from midef.core.failure import Failure
 from midef.core.match import MatchTraining
 from midef.core.seeds import derive_seed
-from midef.defenses.stack import choose_defense
+from midef.defenses.stack import choose_defense, remake_defense
 from midef.storage import Store
 from midef.sweep.matching.concurrent import Hunts, LostTraining, Request, Wanted
-from midef.sweep.matching.strengths import Strength
+from midef.sweep.matching.strengths import Strength, why_untuned
 from midef.sweep.matching.studies import JOURNAL, Studies, ask, quietly
 from midef.sweep.planning.plan import More, Node
 from midef.sweep.spec.matching import FrontSpec
@@ -74,7 +74,9 @@ class Asked:
             raise SpecError([f"front.defense: {problem}" for problem in error.problems]) from None
         strength = Strength.of(written, sweep.spec.match.ranges if sweep.spec.match else None)
         if strength is None:
-            raise SpecError(f"front.defense: {written.label} has no strength to search")
+            raise SpecError(
+                f"front.defense: {written.label} has no strength to search: {why_untuned(remake_defense(written))}"
+            )
         refused = {entry.setup.id: why for entry in sweep.entries if (why := entry.refusal(written))}
         entries = [entry for entry in sweep.entries if entry.setup.id not in refused]
         if not entries:

@@ -21,9 +21,10 @@ from midef.core.choice import Choice
 from midef.core.match import MatchOutcome, MatchTraining, Phase
 from midef.core.recipe import Recipe
 from midef.core.seeds import derive_seed
+from midef.defenses.stack import remake_defense
 from midef.stages.recipes import NO_DEFENSE
 from midef.sweep.matching.concurrent import Hunt, Request, Wanted
-from midef.sweep.matching.strengths import Strength, significant
+from midef.sweep.matching.strengths import Strength, significant, why_untuned
 from midef.sweep.matching.studies import Studies, ask, quietly
 from midef.sweep.spec.matching import MatchSpec
 from midef.sweep.spec.resolve import Entry
@@ -365,7 +366,9 @@ def as_written(case: Case, target: float | None) -> Hunt:
     found |= {"choice": case.written, "accuracy": accuracy, "seeds": case.seeds}
     if target is None or abs(accuracy - target) <= case.spec.tolerance:
         return case.found(target, state="matched", **found)
-    what = "it has no strength to search" if case.strength is None else "it is taken as it is"
+    what = "it is taken as it is"
+    if case.strength is None:
+        what = f"it has no strength to search ({why_untuned(remake_defense(case.written))})"
     reason = f"{what} and is {abs(accuracy - target):.2f} points {_side(accuracy, target)}"
     return case.found(target, state="fixed", reason=reason, **found)
 

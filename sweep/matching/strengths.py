@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from midef.core.choice import Choice
 from midef.core.errors import SpecError, did_you_mean
-from midef.defenses import DEFENSES, Defense
+from midef.defenses import DEFENSES, Defense, NotTuned
 from midef.defenses.base import STACK, Tuning
 from midef.defenses.stack import choose_defense, remake_defense
 from midef.sweep.spec.matching import MatchSpec, RangeSpec
@@ -44,7 +44,7 @@ class Strength:
         """
         for member, part in enumerate(remake_defense(written).parts()):
             tuning = part.tuned_by()
-            if tuning is None:
+            if isinstance(tuning, NotTuned):
                 continue
             name = type(part).registered_name  # type: ignore[attr-defined]
             label, known = DEFENSES.describe(part).label, ranges or {}
@@ -139,6 +139,12 @@ class Strength:
             low, high, value = math.log(low), math.log(high), math.log(value)
         place = (value - low) / (high - low)
         return place if self.tuning.larger_hides else 1 - place
+
+
+def why_untuned(defense: Defense) -> str:
+    """Why accuracy matching has nothing to search of a defense; "" if it has."""
+    reasons = [tuning.reason for part in defense.parts() if isinstance(tuning := part.tuned_by(), NotTuned)]
+    return "; ".join(reasons) if len(reasons) == len(defense.parts()) else ""
 
 
 def _value(defense: Defense, tuning: Tuning) -> float:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from midef.core import SpecError
-from midef.defenses import DEFENSES, Batch
+from midef.defenses import DEFENSES, Batch, Tuning
 from midef.defenses.bido import (
     Bido,
     centred_kernel,
@@ -295,7 +295,7 @@ def test_only_blocks_that_train_are_looked_at() -> None:
 
 
 def test_tuning_moves_along_the_ray_of_the_published_strengths() -> None:
-    assert Bido.tuning is not None
+    assert isinstance(Bido.tuning, Tuning)
     for preset in ("celeba-vgg16", "facescrub-resnet152", "facescrub-resnet152-pretrained"):
         published = dict(Bido.presets[preset])
         assert Bido.tuning.params(published["lambda_x"]) == pytest.approx(published), preset

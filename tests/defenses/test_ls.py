@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from midef.core import SpecError
-from midef.defenses import DEFENSES, Batch
+from midef.defenses import DEFENSES, Batch, Tuning
 from midef.defenses.ls import LabelSmoothing
 from midef.nn.network import Forward
 
@@ -48,7 +48,7 @@ def test_more_smoothing_makes_certainty_cost_more() -> None:
 
 
 def test_says_that_larger_does_not_hide_more() -> None:
-    assert LabelSmoothing.tuning is not None and not LabelSmoothing.tuning.larger_hides
+    assert isinstance(LabelSmoothing.tuning, Tuning) and not LabelSmoothing.tuning.larger_hides
     assert LabelSmoothing(alpha=0.3).off() == LabelSmoothing(alpha=0.0)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal, kl_divergence
 
 from midef.core import Inputs, SpecError
-from midef.defenses import DEFENSES, Batch
+from midef.defenses import DEFENSES, Batch, Tuning
 from midef.defenses.families.heads import VibHead, gaussian_of
 from midef.defenses.mid import Mid, kl_to_standard_normal
 from midef.models import ARCHITECTURES
@@ -195,7 +195,7 @@ def test_off_is_the_linear_head() -> None:
 
 def test_tuning_covers_every_published_strength() -> None:
     tuning = Mid.tuning
-    assert tuning is not None
+    assert isinstance(tuning, Tuning)
     assert all(tuning.low <= p["weight"] <= tuning.high for p in Mid.presets.values() if p["weight"])
 
 

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from midef.core import SpecError
 from midef.datasets import DATASETS
-from midef.defenses import DEFENSES, Batch
+from midef.defenses import DEFENSES, Batch, Tuning
 from midef.defenses import midre as module
 from midef.defenses.entire_erasing import EntireErasing
 from midef.defenses.families.erasing import covered, hashed_draws, inpainted, reject_joint_boxes, valid_corner_boxes
@@ -373,7 +373,7 @@ def test_off_touches_neither_images_nor_generator(other: dict[str, Any]) -> None
 
 
 def test_every_strength_of_the_search_is_valid() -> None:
-    assert Midre.tuning is not None and Midre.tuning.larger_hides
+    assert isinstance(Midre.tuning, Tuning) and Midre.tuning.larger_hides
     batch = noise(200, 32)
     shares = []
     for strength in (Midre.tuning.low, 0.4, Midre.tuning.high):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midef.core import SpecError
-from midef.defenses import DEFENSES, Batch
+from midef.defenses import DEFENSES, Batch, Tuning
 from midef.defenses.nls import NegativeLabelSmoothing, smoothed_cross_entropy
 from midef.nn.network import Forward
 
@@ -101,7 +101,7 @@ def test_criterion_follows_progress() -> None:
 
 def test_tuning_covers_every_published_strength() -> None:
     tuning = NegativeLabelSmoothing.tuning
-    assert tuning is not None and not tuning.larger_hides
+    assert isinstance(tuning, Tuning) and not tuning.larger_hides
     assert all(tuning.low <= p["alpha"] <= tuning.high for p in NegativeLabelSmoothing.presets.values())
 
 

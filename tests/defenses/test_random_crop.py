@@ -7,7 +7,7 @@ import torch
 from torch import Generator
 
 from midef.core import SpecError
-from midef.defenses import DEFENSES, Batch
+from midef.defenses import DEFENSES, Batch, Tuning
 from midef.defenses.random_crop import RandomCrop
 
 
@@ -43,7 +43,7 @@ def test_off_touches_neither_images_nor_generator() -> None:
 
 
 def test_smaller_hides_more() -> None:
-    assert RandomCrop.tuning is not None and not RandomCrop.tuning.larger_hides
+    assert isinstance(RandomCrop.tuning, Tuning) and not RandomCrop.tuning.larger_hides
 
 
 @pytest.mark.parametrize("scale_low", [0.0, -0.5, 1.1])

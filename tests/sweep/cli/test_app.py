@@ -435,7 +435,7 @@ def test_the_plan_of_a_sweep_to_match_is_what_would_be_searched(
     ("given", "said"),
     [
         (["--front", "midree"], "front.defense: unknown defense 'midree'; did you mean 'midre'?"),
-        (["--front", "none"], "front.defense: none has no strength to search"),
+        (["--front", "none"], "front.defense: none has no strength to search: it changes nothing"),
         (["--front", "midre", "--target", "85"], "is searched without a target: leave --target out"),
         (["--front", "midre", "--set", "front={defense: nls, trials: 1}"], "front.trials: "),
     ],

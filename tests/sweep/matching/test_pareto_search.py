@@ -294,7 +294,7 @@ def test_what_could_not_be_had_beats_nothing() -> None:
 
 
 def test_a_defense_without_a_strength_is_refused() -> None:
-    with pytest.raises(SpecError, match=r"^front\.defense: none has no strength to search$"):
+    with pytest.raises(SpecError, match=r"^front\.defense: none has no strength to search: it changes nothing$"):
         Asked.of(sweep_of({"defense": "none"}))
 
 
