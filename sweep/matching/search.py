@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
-    from midef.sweep.matching.bracketing.sampler import Evaluation
+    from midef.sweep.matching.bracketing.assess import Evaluation
 
 PRIOR_NOISE = 0.4
 """Points by which seeds are expected to differ, until some were seen; it counts as much as three differences seen."""
@@ -184,7 +184,8 @@ def search(case: Case, target: float, studies: Studies, known: Sequence[Sequence
     """
     strength, spec = case.strength, case.spec
     assert strength is not None
-    from midef.sweep.matching.bracketing.sampler import BracketingSampler, assess, evaluations
+    from midef.sweep.matching.bracketing.assess import assess
+    from midef.sweep.matching.bracketing.sampler import BracketingSampler, evaluations
 
     name, distribution = strength.tuning.parameter, strength.distribution()
     about = {"defense": case.written.label, "target": target, "tolerance": spec.tolerance, "asked": spec.target_text}
@@ -254,7 +255,7 @@ def _worth_more_seeds(
 
     Where the first training of a strength is within the tolerance, and seeds differ by less, that is a lot.
     """
-    from midef.sweep.matching.bracketing.sampler import as_curve
+    from midef.sweep.matching.bracketing.assess import as_curve
 
     count, tolerance = len(case.seeds), case.spec.tolerance
     assert case.strength is not None
