@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from midef.core.match import MatchReport
     from midef.storage import Store
     from midef.sweep.execution.tune_run import Outcome, RunOptions
-    from midef.sweep.planning.plan import Chosen, Plan
+    from midef.sweep.planning.plan import Plan
+    from midef.sweep.planning.selection import CellFilter
     from midef.sweep.spec.resolve import Sweep
     from midef.sweep.spec.schema import SweepSpec
 
@@ -301,14 +302,14 @@ def run_cells(
     sweep: Sweep,
     store: Store,
     options: RunOptions | None,
-    chosen: Chosen,
+    chosen: CellFilter,
     *,
     retry_failed: bool = False,
     say: Say = _silent,
 ) -> SweepResult:
     """Run chosen cells of a resolved sweep; arguments as of `run`."""
     from midef.sweep.execution.tune_run import Outcome, RunOptions, failure_text, prepare, run_plan
-    from midef.sweep.planning.plan import plan_text, refusals
+    from midef.sweep.planning.plan_text import plan_text, refusals
 
     planned = prepare(sweep, store, retry_failed=retry_failed, chosen=chosen)
     outcome = Outcome()
@@ -343,7 +344,8 @@ def _search_matches(
     """Search the strengths, attacking each as it is decided; then run whatever the ordinary plan still lacks."""
     from midef.sweep.execution.tune_run import RunOptions, failure_text, run_plan
     from midef.sweep.matching.match_accuracy import Matching, match_text, undecided
-    from midef.sweep.planning.plan import everything, start_growing
+    from midef.sweep.planning.plan import start_growing
+    from midef.sweep.planning.selection import every_cell
 
     matching = Matching(sweep, store, with_attacks=attack, retry_failed=retry_failed)
     growing = start_growing(sweep, matching.begin(), store, matching.grow)
@@ -360,7 +362,7 @@ def _search_matches(
     if outcome.stopped or not attack or not matching.is_decided:
         return searched
     say("")
-    rest = run_cells(matching.matched_sweep(), store, options, everything, retry_failed=retry_failed, say=say)
+    rest = run_cells(matching.matched_sweep(), store, options, every_cell, retry_failed=retry_failed, say=say)
     return _joined(searched, rest)
 
 
@@ -370,7 +372,8 @@ def _search_front(
     """Search the front of one defense, then run whatever the ordinary plan lacks of every strength that was tried."""
     from midef.sweep.execution.tune_run import RunOptions, failure_text, run_plan
     from midef.sweep.matching.pareto_search import FrontSearch, front_text
-    from midef.sweep.planning.plan import everything, start_growing
+    from midef.sweep.planning.plan import start_growing
+    from midef.sweep.planning.selection import every_cell
 
     front = FrontSearch(sweep, store)
     growing = start_growing(sweep, front.begin(), store, front.grow)
@@ -385,7 +388,7 @@ def _search_front(
         return searched
     say("")
     return _joined(
-        searched, run_cells(front.tried_sweep(), store, options, everything, retry_failed=retry_failed, say=say)
+        searched, run_cells(front.tried_sweep(), store, options, every_cell, retry_failed=retry_failed, say=say)
     )
 
 

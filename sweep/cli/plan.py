@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the plan; makes no store."""
-    from midef.sweep.planning.plan import plan_text
+    from midef.sweep.planning.plan_text import plan_text
 
     options = parsed(PlanArguments, args)
     sweep = options.sweep()

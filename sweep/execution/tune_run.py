@@ -31,18 +31,9 @@ from midef.sweep.execution.heartbeat import BEAT_S, Watch
 from midef.sweep.execution.progress import Progress, describe
 from midef.sweep.execution.result_rows import lost_rows, measured_rows, refused_rows
 from midef.sweep.execution.run_record import DRIVER_EVERY_S, DriverState, RunRecord, new_run, remove_dead
-from midef.sweep.planning.plan import (
-    Chosen,
-    Grow,
-    More,
-    Node,
-    Plan,
-    everything,
-    extend_plan,
-    make_plan,
-    stored_meanwhile,
-)
+from midef.sweep.planning.plan import Grow, More, Node, Plan, extend_plan, make_plan, stored_meanwhile
 from midef.sweep.planning.resources import DRIVER_MEMORY, gpus_of, node_resources, trains_on_ray
+from midef.sweep.planning.selection import CellFilter, every_cell
 from midef.sweep.spec.profiles import Profile
 from midef.sweep.spec.resolve import PlannedCell, Sweep
 
@@ -99,7 +90,7 @@ class RunOptions:
         return bool(self.address or os.environ.get("RAY_ADDRESS"))
 
 
-def prepare(sweep: Sweep, store: Store, *, retry_failed: bool = False, chosen: Chosen = everything) -> Plan:
+def prepare(sweep: Sweep, store: Store, *, retry_failed: bool = False, chosen: CellFilter = every_cell) -> Plan:
     """Plan, record the plan, and write rows that need no work: refused cells, cells whose scores are stored."""
     plan = make_plan(sweep, store, retry_failed=retry_failed, chosen=chosen)
     manifest: list[dict[str, str | int | float | None]] = [

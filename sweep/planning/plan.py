@@ -7,52 +7,28 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from itertools import islice
-from statistics import median
 from typing import TYPE_CHECKING
 
-from midef.core.canonical import digest
-from midef.core.errors import MidefError
 from midef.core.failure import Failure
 from midef.core.recipe import KINDS, ArtifactKey, Recipe
-from midef.sweep.planning.resources import gpus_of
-from midef.sweep.spec.profiles import Profile
+from midef.sweep.planning.cost import GUESSED_S, Cost, Timing, cost_of, read_timings, work_of
+from midef.sweep.planning.selection import CellFilter, every_cell
 from midef.sweep.spec.resolve import PlannedCell, Sweep, without_collections
 
 if TYPE_CHECKING:
     from midef.storage import Store
-
-_TIMINGS_READ = 12
-"""Stored artifacts whose seconds are read per kind of work, newest runs or not: enough for a median."""
-
-Chosen = Callable[[PlannedCell], bool]
-
-
-def everything(planned: PlannedCell) -> bool:
-    """Chooses every cell."""
-    return True
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds that stored artifacts of equal work took: fastest, median, slowest; how many; on what device."""
-
-    low: float
-    expected: float
-    worst: float
-    count: int
-    device: str
-
-    @property
-    def on_gpu(self) -> bool:
-        return not self.device.startswith("cpu")
 
 
 @dataclass
 class Node:
     """One artifact to build.
 
-    needs: nodes of this plan it waits for; cells: result files it completes; remaining_s: of the longest path of work
-    that begins here; urgent: what comes after it is not known yet, so it goes before all that is not urgent.
+    Args:
+        needs: nodes of this plan it waits for.
+        cells: result files it completes.
+        timing: of stored artifacts of equal work; None if there are none.
+        remaining_s: of the longest path of work that starts with it.
+        urgent: what comes after it is not known yet, so it goes before all that is not urgent.
     """
 
     recipe: Recipe
@@ -64,7 +40,13 @@ class Node:
 
     @property
     def expected_s(self) -> float | None:
+        """Median of stored artifacts of equal work; None if there are none."""
         return None if self.timing is None else self.timing.expected
+
+    @property
+    def ranked_s(self) -> float:
+        """Seconds by which nodes are ordered: expected, or guessed from the kind."""
+        return GUESSED_S[self.recipe.kind] if self.timing is None else self.timing.expected
 
     @property
     def key(self) -> ArtifactKey:
@@ -77,11 +59,15 @@ class Node:
 
 @dataclass
 class Plan:
-    """What is to be done and what is not.
+    """Artifacts to build, and cells by what is known of them.
 
-    nodes: to build, inputs before what needs them; rows_only: cells whose scores are stored but whose rows are not;
-    done, failed_before, refused: cells by what is known of them; unshared: artifacts if nothing were shared;
-    cells: those the plan is about, all of the sweep's unless some were chosen.
+    Args:
+        nodes: to build, inputs before what needs them.
+        rows_only: cells whose scores are stored but whose rows are not.
+        shared: artifacts of the cells, by kind.
+        unshared: by kind, if nothing were shared.
+        cached: stored ones, by kind.
+        cells: those the plan is about, all of the sweep's unless some were chosen.
     """
 
     sweep: Sweep
@@ -100,17 +86,19 @@ class Plan:
         return not self.nodes and not self.rows_only
 
     def cost(self, kind: str | None = None) -> Cost:
-        """What the nodes of a kind (of all kinds) will take."""
-        return cost_of([n for n in self.nodes.values() if kind in (None, n.recipe.kind)], self.sweep.profile)
+        """Cost of the nodes of a kind; of all nodes without one."""
+        nodes = ((n.recipe.kind, n.timing) for n in self.nodes.values() if kind in (None, n.recipe.kind))
+        return cost_of(nodes, self.sweep.profile)
 
 
 @dataclass(frozen=True)
 class More:
-    """What to build next.
+    """Work to add to a plan while it runs.
 
-    recipes: artifacts; what is asked for after them is not known yet, so they and what they wait for are urgent;
-    cells: whose scores are built and whose rows are then written, in their place among the plan's own. withdrawn: asked
-    for before and of no use any more: not built if it has not begun.
+    Args:
+        recipes: artifacts; what is asked for after them is not known yet, so they and what they wait for are urgent.
+        cells: whose scores are built and whose rows are then written, in their place among the plan's own.
+        withdrawn: asked for before and of no use any more: not built if not begun.
     """
 
     recipes: Sequence[Recipe] = ()
@@ -119,66 +107,26 @@ class More:
 
 
 Grow = Callable[[Node, Failure | None], More]
-"""Asked once per node that ended; with None if its artifact is stored, else why not: it failed, or its input did."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Hours of work and of GPUs, each (low, expected, worst): if all went as fast as the fastest stored artifact of
-    equal work, as the median, as the slowest. unknown, gpu_unknown: nodes that were never timed (on a GPU), in no sum.
-    """
-
-    hours: tuple[float, float, float]
-    unknown: int
-    gpu_hours: tuple[float, float, float]
-    gpu_unknown: int
-    timed: int
-    devices: tuple[str, ...]
-
-
-def cost_of(nodes: Sequence[Node], profile: Profile) -> Cost:
-    """The cost of nodes under a profile. GPU-hours are of GPUs held; a timing of a CPU says nothing about them."""
-    hours, gpu_hours = [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]
-    unknown = gpu_unknown = 0
-    devices, timed = set(), {}
-    for node in nodes:
-        held, timing = gpus_of(node.recipe.kind, profile), node.timing
-        if held and (timing is None or not timing.on_gpu):
-            gpu_unknown += 1
-        if timing is None:
-            unknown += 1
-            continue
-        timed[node.work] = timing.count
-        devices.add(timing.device)
-        for i, seconds in enumerate((timing.low, timing.expected, timing.worst)):
-            hours[i] += seconds / 3600
-            if timing.on_gpu:
-                gpu_hours[i] += held * seconds / 3600
-    low, expected, worst = hours
-    gpu_low, gpu_expected, gpu_worst = gpu_hours
-    return Cost(
-        (low, expected, worst),
-        unknown,
-        (gpu_low, gpu_expected, gpu_worst),
-        gpu_unknown,
-        sum(timed.values()),
-        tuple(sorted(devices)),
-    )
+"""Called once per node that ended; with None if its artifact is stored, else why not: it failed, or its input did."""
 
 
 @without_collections
-def make_plan(sweep: Sweep, store: Store | None, *, retry_failed: bool = False, chosen: Chosen = everything) -> Plan:
-    """Which artifacts are missing, in an order that works, for the cells that have no result yet.
+def make_plan(
+    sweep: Sweep, store: Store | None, *, retry_failed: bool = False, chosen: CellFilter = every_cell
+) -> Plan:
+    """Artifacts that are missing for the cells without a result, in an order that works.
 
-    store: None plans as if nothing were stored. retry_failed: plan cells whose stored result says failed, too.
-    chosen: the cells the plan is about.
+    Args:
+        store: None plans as if nothing were stored.
+        retry_failed: plan cells whose stored result is a failure, too.
+        chosen: the cells the plan is about.
     """
     states = store.results.cells() if store is not None else {}
     stored = store.artifacts.keys() if store is not None else set()
     cells = tuple(planned for planned in sweep.cells if chosen(planned))
     plan = Plan(sweep, {}, [], [], [], [], cells=cells)
     _count(plan, cells, stored)
-    wanted: dict[ArtifactKey, list[PlannedCell]] = defaultdict(list)
+    by_scores: dict[ArtifactKey, list[PlannedCell]] = defaultdict(list)
     for planned in cells:
         state = states.get(planned.cell.digest)
         if planned.refused:
@@ -190,10 +138,10 @@ def make_plan(sweep: Sweep, store: Store | None, *, retry_failed: bool = False, 
         elif planned.recipes.scores.key in stored:
             plan.rows_only.append(planned)
         else:
-            wanted[planned.recipes.scores.key].append(planned)
-    for same in wanted.values():
+            by_scores[planned.recipes.scores.key].append(planned)
+    for same in by_scores.values():
         _add(plan, same[0].recipes.scores, stored.__contains__)
-    for key, same in wanted.items():
+    for key, same in by_scores.items():
         plan.nodes[key].cells = tuple(same)
     _estimate(plan, store, stored)
     return plan
@@ -227,7 +175,7 @@ def extend_plan(plan: Plan, more: More, store: Store | None) -> list[Node]:
 
 
 def start_growing(sweep: Sweep, more: More, store: Store, grow: Grow) -> Plan:
-    """The plan of what is asked for first. What somebody stored since it was asked for counts as ended, as in a run."""
+    """The plan of what is asked for first. What was stored since it was asked for counts as ended, as in a run."""
     plan = make_plan(sweep, store, chosen=lambda planned: False)
     asked = [more]
     while asked:
@@ -238,20 +186,13 @@ def start_growing(sweep: Sweep, more: More, store: Store, grow: Grow) -> Plan:
 
 
 def stored_meanwhile(plan: Plan, more: More) -> list[Node]:
-    """What was asked for and needs no work, after the plan was extended: it was stored between the two."""
+    """Nodes of what was asked for and stored before the plan was extended by it."""
     recipes = [*more.recipes, *(planned.recipes.scores for planned in more.cells if not planned.refused)]
     return [Node(recipe, frozenset()) for recipe in recipes if recipe.key not in plan.nodes]
 
 
-def work_of(recipe: Recipe) -> str:
-    """Nodes of equal work are expected to take about equally long: kind, component and budget, whatever the seed."""
-    budget = {name: value for name, value in recipe.params.items() if name not in ("seed", "defense")}
-    if "private" in recipe.inputs:
-        budget["resolution_px"] = recipe.inputs["private"].params["resolution_px"]
-    return f"{recipe.kind}:{recipe.component}:{digest(budget)[:8]}"
-
-
 def _count(plan: Plan, cells: Iterable[PlannedCell], stored: set[ArtifactKey]) -> None:
+    """Count artifacts by kind: shared, unshared, stored."""
     below: dict[ArtifactKey, frozenset[ArtifactKey]] = {}
 
     def needed(recipe: Recipe) -> frozenset[ArtifactKey]:
@@ -284,8 +225,9 @@ def _add(plan: Plan, recipe: Recipe, is_stored: Callable[[ArtifactKey], bool]) -
 
 
 def _estimate(plan: Plan, store: Store | None, stored: set[ArtifactKey]) -> None:
+    """Set timings and remaining seconds of all nodes."""
     if store is not None and stored:
-        timings = _timings(store, stored, {n.work for n in plan.nodes.values()})
+        timings = read_timings(store, stored, {n.work for n in plan.nodes.values()})
         for node in plan.nodes.values():
             node.timing = timings.get(node.work)
     dependants: dict[ArtifactKey, list[Node]] = defaultdict(list)
@@ -293,7 +235,8 @@ def _estimate(plan: Plan, store: Store | None, stored: set[ArtifactKey]) -> None
         for key in node.needs:
             dependants[key].append(node)
     for node in reversed(plan.nodes.values()):  # every dependant stands after what it needs
-        node.remaining_s = _own_s(node) + max((d.remaining_s for d in dependants[node.key]), default=0.0)
+        after_s = max((d.remaining_s for d in dependants[node.key]), default=0.0)
+        node.remaining_s = node.ranked_s + after_s
 
 
 def _time_like_the_rest(plan: Plan, added: Sequence[Node], store: Store | None) -> None:
@@ -305,121 +248,17 @@ def _time_like_the_rest(plan: Plan, added: Sequence[Node], store: Store | None) 
     unknown = {node.work for node in added} - known.keys()
     if store is not None and unknown:
         stored = {key for kind in {work.partition(":")[0] for work in unknown} for key in store.artifacts.keys(kind)}
-        known |= _timings(store, stored, unknown)
+        known |= read_timings(store, stored, unknown)
     for node in added:
         node.timing = known.get(node.work)
 
 
 def _put_on_path(plan: Plan, node: Node, *, urgent: bool) -> None:
     """Tell a node and all it waits for how much work begins there, and whether it is urgent."""
-    told = [(node, 0.0)]
-    while told:
-        node, after_s = told.pop()
-        path_s = _own_s(node) + after_s
+    to_tell = [(node, 0.0)]
+    while to_tell:
+        node, after_s = to_tell.pop()
+        path_s = node.ranked_s + after_s
         if path_s > node.remaining_s or urgent > node.urgent:
             node.remaining_s, node.urgent = max(node.remaining_s, path_s), node.urgent or urgent
-            told += [(plan.nodes[key], node.remaining_s) for key in node.needs]
-
-
-_RELATIVE_S = dict.fromkeys(KINDS, 10.0) | {"target": 30.0, "prior": 200.0, "reconstructions": 20.0, "split": 5.0}
-"""Guesses that only order nodes when nothing was timed yet; never shown."""
-
-
-def _own_s(node: Node) -> float:
-    return node.expected_s if node.expected_s is not None else _RELATIVE_S[node.recipe.kind]
-
-
-def _timings(store: Store, stored: set[ArtifactKey], works: set[str]) -> dict[str, Timing]:
-    """Seconds of stored artifacts of the same work; those of a GPU, where both kinds of device did it."""
-    kinds = {work.partition(":")[0] for work in works}
-    seconds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    by_kind: Counter[str] = Counter()
-    for key in sorted(stored):
-        if key.kind not in kinds or by_kind[key.kind] >= 4 * _TIMINGS_READ:
-            continue
-        by_kind[key.kind] += 1
-        try:
-            meta = store.artifacts.meta(key)
-            work, wall_s = work_of(store.artifacts.recipe(key)), float(meta["wall_s"])
-        except MidefError:
-            continue  # damaged: found again, and reported, when it is used
-        device = str(meta["facts"].get("device", "cpu"))
-        if work in works and len(seconds[work][device]) < _TIMINGS_READ:
-            seconds[work][device].append(wall_s)
-    found = {}
-    for work, by_device in seconds.items():
-        device = max(by_device, key=lambda name: (not name.startswith("cpu"), len(by_device[name]), name))
-        took = by_device[device]
-        found[work] = Timing(min(took), median(took), max(took), len(took), device)
-    return found
-
-
-def plan_text(plan: Plan) -> str:
-    """Counts with and without sharing, what is cached, what it will cost."""
-    sweep, cells = plan.sweep, plan.cells
-    setups = len({c.cell.setup.id for c in cells})
-    defenses = len({c.cell.defense for c in cells})
-    seeds = len({c.cell.seed for c in cells})
-    to_do = len(cells) - len(plan.done) - len(plan.failed_before) - len(plan.refused)
-    several = setups * defenses * seeds == len(cells)
-    size = f"{setups} setups x {defenses} defenses x {seeds} seeds = {len(cells)} cells"
-    chosen = "" if len(cells) == len(sweep.cells) else f" of {len(sweep.cells)}, as chosen"
-    lines = [
-        f"sweep {sweep.name}  profile {sweep.profile.name}  ({sweep.digest[:10]})",
-        f"{size if several else f'{setups} setups, {len(cells)} cells'}{chosen}: {len(plan.done)} done, "
-        f"{to_do} to do, {len(plan.failed_before)} failed before, {len(plan.refused)} refused",
-        "",
-        f"{'artifact':<16}{'unshared':>10}{'shared':>10}{'cached':>10}{'to build':>10}   "
-        f"{'hours low / expected / worst':<30}{'GPU-hours':<22}basis".rstrip(),
-    ]
-    todo = Counter(node.recipe.kind for node in plan.nodes.values())
-    for kind in KINDS:
-        if plan.unshared[kind]:
-            counts = [c[kind] for c in (plan.unshared, plan.shared, plan.cached, todo)]
-            cost = _cost_text(plan.cost(kind)) if todo[kind] else ""
-            lines.append((f"{kind:<16}" + "".join(f"{n:>10,}" for n in counts) + f"   {cost}").rstrip())
-    totals = [sum(c.values()) for c in (plan.unshared, plan.shared, plan.cached)]
-    whole = plan.cost()
-    last = f"{'total':<16}{totals[0]:>10,}{totals[1]:>10,}{totals[2]:>10,}{len(plan.nodes):>10,}"
-    lines.append((last + (f"   {_cost_text(whole)}" if plan.nodes else "")).rstrip())
-    if plan.nodes:
-        known = f"{_range(whole.hours)} hours of work" if whole.unknown < len(plan.nodes) else ""
-        missing = f"{whole.unknown} pieces without a timing yet, in no sum" if whole.unknown else ""
-        lines += ["", f"to build {len(plan.nodes):,} artifacts: " + " + ".join(filter(None, (known, missing)))]
-    elif plan.is_empty:
-        lines += ["", "nothing to do"]
-    lines += [f"refused: {text}" for text in refusals(plan.refused)]
-    if plan.failed_before:
-        lines.append(f"{len(plan.failed_before)} cells failed before; run again with --retry-failed to try them again")
-    return "\n".join(lines)
-
-
-def _cost_text(cost: Cost) -> str:
-    """Hours, GPU-hours and what they rest on."""
-    basis = f"{cost.timed} stored on {', '.join(cost.devices)}" if cost.timed else "no timing yet"
-    if cost.timed and cost.unknown:
-        basis += f"; {cost.unknown} without"
-    hours = _range(cost.hours) if cost.timed else "unknown"
-    if cost.gpu_unknown:
-        gpu = "unknown" if not cost.gpu_hours[1] else f"{_range(cost.gpu_hours)} + unknown"
-    else:
-        gpu = _range(cost.gpu_hours) if cost.gpu_hours[1] else "-"
-    return f"{hours:<30}{gpu:<22}{basis}"
-
-
-def _range(three: tuple[float, float, float]) -> str:
-    digits = 0 if three[1] >= 100 else 1 if three[1] >= 1 else 3
-    return " / ".join(f"{hours:.{digits}f}" for hours in three)
-
-
-def refusals(refused: Sequence[PlannedCell]) -> list[str]:
-    """One line per reason and what it concerns."""
-    concerned: dict[str, dict[str, None]] = defaultdict(dict)
-    for c in refused:
-        what = f"{c.cell.defense.label} on {c.cell.setup.architecture.name}" if c.answered_by else c.cell.setup.id
-        concerned[c.refused][what] = None
-    counts = Counter(c.refused for c in refused)
-    return sorted(
-        f"{', '.join(what)}: {reason}" + ("" if counts[reason] == len(what) else f" ({counts[reason]} cells)")
-        for reason, what in concerned.items()
-    )
+            to_tell += [(plan.nodes[key], node.remaining_s) for key in node.needs]

@@ -6,15 +6,23 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from midef.core.errors import FAILURE_KINDS, SpecError, did_you_mean
 
 # `midef status` asks for `signature` alone, and a planner takes longer to import than a store to read.
 if TYPE_CHECKING:
     from midef.storage.columns import CellState
-    from midef.sweep.planning.plan import Chosen
     from midef.sweep.spec.resolve import PlannedCell, Sweep
+
+CellFilter: TypeAlias = "Callable[[PlannedCell], bool]"
+"""True for the cells that are chosen."""
+
+
+def every_cell(planned: PlannedCell) -> bool:
+    """Choose every cell."""
+    return True
+
 
 _WORDS: Mapping[str, Callable[[PlannedCell], set[str]]] = {
     "setup": lambda c: {c.cell.setup.id},
@@ -37,7 +45,7 @@ _TEXTS: Mapping[str, str] = {
 """Reasons by kind of failure, in rows of an older midef, which know no kind."""
 
 
-def choose_cells(sweep: Sweep, only: Sequence[str]) -> Chosen:
+def choose_cells(sweep: Sweep, only: Sequence[str]) -> CellFilter:
     """Cells that match every key, by any of its values; `*` and `?` stand for anything.
 
     Raises:
@@ -59,7 +67,7 @@ def choose_cells(sweep: Sweep, only: Sequence[str]) -> Chosen:
     )
 
 
-def choose_failed(sweep: Sweep, filters: Sequence[str], states: Mapping[str, CellState]) -> Chosen:
+def choose_failed(sweep: Sweep, filters: Sequence[str], states: Mapping[str, CellState]) -> CellFilter:
     """Cells that failed and match; `error=` is a kind of failure (`oom`, `hung`) or a part of the reason.
 
     Args:

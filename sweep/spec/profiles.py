@@ -82,7 +82,11 @@ _TINY_EVALUATORS = {"facenet112": "resnet18_tiny"} | dict.fromkeys(
 
 
 def _synthetic(private: dict[str, Any], public: dict[str, Any], other: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Stand-ins for published rows. other: a labelled set of other people, which backbones learn first."""
+    """Stand-ins for published rows.
+
+    Args:
+        other: a labelled set of other people, which backbones learn first.
+    """
     from_elsewhere = {**public, "seed": 1, "difficulty": 0.4}
     return {
         "architecture": dict(_TINY_NETWORKS),

@@ -14,7 +14,8 @@ from typing_extensions import override
 
 from midef.sweep.execution import progress as module
 from midef.sweep.execution.progress import Progress, describe, duration
-from midef.sweep.planning.plan import Node, Plan, Timing, make_plan
+from midef.sweep.planning.cost import Timing
+from midef.sweep.planning.plan import Node, Plan, make_plan
 from midef.sweep.spec.resolve import Sweep
 
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import re
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +12,10 @@ import pytest
 from midef.core import ArtifactKey, Failure
 from midef.storage import Store
 from midef.sweep.execution.result_rows import lost_rows, measured_rows
-from midef.sweep.planning.plan import More, Node, Plan, Timing, extend_plan, make_plan, plan_text
+from midef.sweep.planning.plan import More, Node, Plan, extend_plan, make_plan
+from midef.sweep.planning.plan_text import plan_text
 from midef.sweep.spec.resolve import PlannedCell, Sweep
 
-ROOT = Path(__file__).resolve().parents[3]
 EIGHT = ["none", "midre", "nls", "bido", "loft", "rounding", "midre+nls", "midre+bido"]
 # Budgets no profile has, so that nothing is shared by accident.
 SIX = ["gmi", "gmi:orig", "gmi(iterations=77)", "brep_mi", "brep_mi(patience=7)", "inversion_model"]
@@ -195,47 +190,6 @@ def test_the_longest_path_comes_first(sweep_of: SweepOf) -> None:
     assert plan.nodes[plain].remaining_s > plan.nodes[loft].remaining_s > plan.nodes[evaluator].remaining_s
 
 
-def test_timings_of_stored_work_are_used(sweep_of: SweepOf, store: Store, publish: Callable[..., None]) -> None:
-    for seed, wall_s in enumerate([10.0, 30.0, 500.0]):
-        publish(sweep_of(seeds=[seed]).cells[0].recipes.target, wall_s=wall_s)
-    plan = make_plan(sweep_of(seeds=[7]), store)
-    assert only(plan, "target").expected_s == 30.0, "the median"
-    assert only(plan, "prior").expected_s is None
-    cost = plan.cost()
-    assert [round(3600 * hours) for hours in cost.hours] == [10, 30, 500]
-    assert (cost.unknown, cost.timed, cost.devices) == (len(plan.nodes) - 1, 3, ("cpu test",))
-    text = plan_text(plan)
-    assert re.search(r"^target .* 0\.003 / 0\.008 / 0\.139 +- +3 stored on cpu test$", text, re.M)
-    assert re.search(r"^prior .* unknown +- +no timing yet$", text, re.M)
-    assert f"0.003 / 0.008 / 0.139 hours of work + {len(plan.nodes) - 1} pieces without a timing yet" in text
-
-
-def test_gpu_hours_come_from_timings_on_gpus_alone(
-    sweep_of: SweepOf, store: Store, publish: Callable[..., None]
-) -> None:
-    """mini gives a target a whole GPU and a prior half of one; a CPU's seconds say nothing about a GPU's."""
-    made = sweep_of(profile="mini", seeds=[0]).cells[0].recipes
-    publish(made.target, wall_s=3600.0, device="NVIDIA H100")
-    prior = next(r for r in made.scores.walk() if r.kind == "prior")
-    publish(prior, wall_s=100.0)
-    plan = make_plan(sweep_of(profile="mini", seeds=[7]), store)
-    cost = plan.cost("target")
-    assert cost.gpu_hours == (1.0, 1.0, 1.0) and cost.gpu_unknown == 0
-    whole = plan.cost()
-    asks = sum(n.recipe.kind != "split" for n in plan.nodes.values())
-    assert whole.gpu_hours == (1.0, 1.0, 1.0) and whole.gpu_unknown == asks - 1
-    assert re.search(r"^target .* 1\.0 / 1\.0 / 1\.0 +1 stored on NVIDIA H100$", plan_text(plan), re.M)
-    assert re.search(r"^total .* 1\.0 / 1\.0 / 1\.0 \+ unknown", plan_text(plan), re.M)
-
-
-def test_a_gpu_s_timing_goes_before_a_cpu_s(sweep_of: SweepOf, store: Store, publish: Callable[..., None]) -> None:
-    for seed, device in enumerate(["cpu test", "cpu test", "NVIDIA H100"]):
-        wall_s = 50.0 if device.startswith("cpu") else 2.0
-        publish(sweep_of(seeds=[seed]).cells[0].recipes.target, wall_s=wall_s, device=device)
-    found = only(make_plan(sweep_of(seeds=[7]), store), "target").timing
-    assert found == Timing(2.0, 2.0, 2.0, 1, "NVIDIA H100")
-
-
 def test_a_plan_of_chosen_cells_is_about_these(sweep_of: SweepOf) -> None:
     sweep = sweep_of(defenses=["none", "midre"], seeds=[0, 1])
     plan = make_plan(sweep, None, chosen=lambda c: c.cell.defense.name == "midre" and c.cell.seed == 1)
@@ -334,110 +288,3 @@ def test_a_plan_without_a_store_can_be_extended(sweep_of: SweepOf) -> None:
     sweep = sweep_of()
     plan = make_plan(sweep, None, chosen=lambda planned: False)
     assert of_kind(extend_plan(plan, More(cells=sweep.cells), None)) == kinds(make_plan(sweep, None))
-
-
-# --- the text ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Table:
-    rows: dict[str, tuple[int, int, int, int]]
-
-    @classmethod
-    def of(cls, text: str) -> Table:
-        found = re.findall(r"^(\w+) +([\d,]+) +([\d,]+) +([\d,]+) +([\d,]+)", text, re.M)
-        return cls({kind: tuple(int(n.replace(",", "")) for n in numbers) for kind, *numbers in found})  # type: ignore[misc]
-
-
-def test_the_text_says_what_the_plan_holds(sweep_of: SweepOf, store: Store, publish_cell: Callable[..., None]) -> None:
-    sweep = sweep_of({"attack": SIX}, defenses=EIGHT, seeds=[0, 1])
-    publish_cell(sweep.cells[5])
-    plan = make_plan(sweep, store)
-    text = plan_text(plan)
-    table = Table.of(text).rows
-    todo = kinds(plan)
-    for kind in plan.unshared:
-        assert table[kind] == (plan.unshared[kind], plan.shared[kind], plan.cached[kind], todo[kind])
-    counters = (plan.unshared, plan.shared, plan.cached, todo)
-    assert table["total"] == tuple(sum(c.values()) for c in counters)
-    assert text.startswith(
-        f"sweep small  profile smoke  ({sweep.digest[:10]})\n6 setups x 8 defenses x 2 seeds = 96 cells"
-    )
-    assert f"to build {len(plan.nodes)} artifacts" in text
-
-
-def test_nothing_to_do_is_said(sweep_of: SweepOf, store: Store, publish_cell: Callable[..., None]) -> None:
-    sweep = sweep_of()
-    publish_cell(sweep.cells[0])
-    rows = measured_rows("small", sweep.cells[0], store)
-    store.results.write(sweep.cells[0].cell.digest, rows)
-    assert plan_text(make_plan(sweep, store)).endswith("\nnothing to do")
-
-
-# --- the command ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def matrix(spec: Callable[..., dict[str, Any]], write_yaml: Callable[..., Path]) -> Path:
-    """8 defenses x 6 attacks x 3 seeds."""
-    return write_yaml(spec({"attack": SIX, "id": ""}, name="matrix", defenses=EIGHT, seeds=[0, 1, 2]))
-
-
-def run(*command: str) -> str:
-    found = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT, timeout=60)
-    assert found.returncode == 0, found.stderr
-    assert found.stderr == ""
-    return found.stdout
-
-
-def test_the_command_prints_counts_with_and_without_sharing(matrix: Path, tmp_path: Path) -> None:
-    text = run("-m", "midef", "plan", str(matrix), "--store", str(tmp_path / "none"))
-    assert "6 setups x 8 defenses x 3 seeds = 144 cells: 0 done, 144 to do, 0 failed before, 0 refused" in text
-    assert Table.of(text).rows == {
-        "split": (288, 2, 0, 2),
-        # 144, and once more for each of 18 LoFt cells; 8 x 3 where shared
-        "target": (162, 24, 0, 24),
-        "evaluator": (144, 1, 0, 1),
-        # five of six attacks draw from a generator; gmi:orig brings the paper's own, the other four share one
-        "prior": (120, 2, 0, 2),
-        "inverter": (24, 24, 0, 24),
-        "reconstructions": (144, 144, 0, 144),
-        "scores": (144, 144, 0, 144),
-        "total": (1026, 341, 0, 341),
-    }
-    assert "to build 341 artifacts" in text
-    assert not (tmp_path / "none").exists(), "planning made a store"
-
-
-@pytest.mark.parametrize("verb", ["plan", "--help"])
-def test_planning_imports_neither_torch_nor_ray(matrix: Path, tmp_path: Path, verb: str) -> None:
-    program = (
-        "import contextlib, io, sys\nfrom midef.sweep.cli import main\n"
-        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n    main(sys.argv[1:])\n"
-        "print(sorted({'torch', 'ray', 'torchvision', 'pandas', 'pyarrow', 'numpy', 'plotly'} & set(sys.modules)))"
-    )
-    arguments = ["plan", str(matrix), "--store", str(tmp_path / "none")] if verb == "plan" else ["--help"]
-    assert run("-c", program, *arguments).strip() == "[]"
-
-
-def test_planning_with_a_store_imports_neither_torch_nor_ray(matrix: Path, store: Store) -> None:
-    program = (
-        "import sys\nfrom midef.sweep.cli import main\ncode = main(sys.argv[1:])\n"
-        "print(code, sorted({'torch', 'ray', 'torchvision', 'pandas', 'plotly'} & set(sys.modules)))"
-    )
-    assert run("-c", program, "plan", str(matrix), "--store", store.uri).splitlines()[-1] == "0 []"
-
-
-def test_the_plan_for_programs(matrix: Path, tmp_path: Path) -> None:
-    found = json.loads(run("-m", "midef", "plan", str(matrix), "--store", str(tmp_path / "none"), "--json"))
-    assert found["sweep"] == "matrix" and found["cells"] == 144 and found["to_build"] == 341
-    assert (
-        found["unshared"]["target"] == 162 and found["shared"]["target"] == 24 and set(found["cached"].values()) == {0}
-    )
-
-
-def test_one_line_per_cell(matrix: Path, tmp_path: Path) -> None:
-    text = run("-m", "midef", "plan", str(matrix), "--store", str(tmp_path / "none"), "--expand")
-    lines = re.findall(r"^[0-9a-f]{10}  to do   (\S+)  (.+)  seed (\d)$", text, re.M)
-    assert len(lines) == len(set(lines)) == 144
-    assert {defense for _, defense, _ in lines} == set(EIGHT)

@@ -13,7 +13,8 @@ from midef.core import Failure, PreflightError, SpecError
 from midef.core.setup import Protocol, StandIn
 from midef.sweep.execution.result_rows import lost_rows, refused_rows
 from midef.sweep.library import load_spec
-from midef.sweep.planning.plan import make_plan, plan_text
+from midef.sweep.planning.plan import make_plan
+from midef.sweep.planning.plan_text import plan_text
 from midef.sweep.planning.resources import gpus_of, node_resources
 from midef.sweep.spec.load import parse_spec
 from midef.sweep.spec.profiles import PROFILES

@@ -1,0 +1,137 @@
+"""Cost of work: seconds that stored artifacts of equal work took, and sums of them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from midef.core.canonical import digest
+from midef.core.errors import MidefError
+from midef.core.recipe import KINDS, ArtifactKey, Recipe
+from midef.sweep.planning.resources import gpus_of
+from midef.sweep.spec.profiles import Profile
+
+if TYPE_CHECKING:
+    from midef.storage import Store
+
+_TIMINGS_READ = 12
+"""Stored artifacts whose seconds are read per work, newest runs or not: enough for a median."""
+
+GUESSED_S = dict.fromkeys(KINDS, 10.0) | {"target": 30.0, "prior": 200.0, "reconstructions": 20.0, "split": 5.0}
+"""Seconds by kind that only order nodes when nothing was timed yet; never shown."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds that stored artifacts of equal work took.
+
+    Args:
+        low: the fastest.
+        expected: the median.
+        worst: the slowest.
+        count: how many were read.
+        device: that built them.
+        work: as `work_of` names it.
+    """
+
+    low: float
+    expected: float
+    worst: float
+    count: int
+    device: str
+    work: str = ""
+
+    @property
+    def on_gpu(self) -> bool:
+        return not self.device.startswith("cpu")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Hours of work and of GPUs, each (low, expected, worst): if all went as fast as the fastest stored artifact of
+    equal work, as the median, as the slowest.
+
+    Args:
+        unknown: nodes that were never timed, in no sum.
+        gpu_hours: of GPUs held.
+        gpu_unknown: nodes that were never timed on a GPU, in no sum.
+        timed: stored artifacts whose seconds were read.
+        devices: that built them.
+    """
+
+    hours: tuple[float, float, float]
+    unknown: int
+    gpu_hours: tuple[float, float, float]
+    gpu_unknown: int
+    timed: int
+    devices: tuple[str, ...]
+
+
+def cost_of(nodes: Iterable[tuple[str, Timing | None]], profile: Profile) -> Cost:
+    """The cost of nodes under a profile. GPU-hours are of GPUs held; a timing of a CPU says nothing about them.
+
+    Args:
+        nodes: kind of artifact and timing of each.
+    """
+    hours, gpu_hours = [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]
+    unknown = gpu_unknown = 0
+    devices, timed = set(), {}
+    for kind, timing in nodes:
+        held = gpus_of(kind, profile)
+        if held and (timing is None or not timing.on_gpu):
+            gpu_unknown += 1
+        if timing is None:
+            unknown += 1
+            continue
+        timed[timing.work] = timing.count
+        devices.add(timing.device)
+        for i, seconds in enumerate((timing.low, timing.expected, timing.worst)):
+            hours[i] += seconds / 3600
+            if timing.on_gpu:
+                gpu_hours[i] += held * seconds / 3600
+    low, expected, worst = hours
+    gpu_low, gpu_expected, gpu_worst = gpu_hours
+    return Cost(
+        (low, expected, worst),
+        unknown,
+        (gpu_low, gpu_expected, gpu_worst),
+        gpu_unknown,
+        sum(timed.values()),
+        tuple(sorted(devices)),
+    )
+
+
+def work_of(recipe: Recipe) -> str:
+    """Kind, component and budget of a recipe: equal work is expected to take equally long, whatever the seed."""
+    budget = {name: value for name, value in recipe.params.items() if name not in ("seed", "defense")}
+    if "private" in recipe.inputs:
+        budget["resolution_px"] = recipe.inputs["private"].params["resolution_px"]
+    return f"{recipe.kind}:{recipe.component}:{digest(budget)[:8]}"
+
+
+def read_timings(store: Store, stored: Iterable[ArtifactKey], works: set[str]) -> dict[str, Timing]:
+    """Timings of works, from stored artifacts; those of a GPU, where both kinds of device did it."""
+    kinds = {work.partition(":")[0] for work in works}
+    seconds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    by_kind: Counter[str] = Counter()
+    for key in sorted(stored):
+        if key.kind not in kinds or by_kind[key.kind] >= 4 * _TIMINGS_READ:
+            continue
+        by_kind[key.kind] += 1
+        try:
+            meta = store.artifacts.meta(key)
+            work, wall_s = work_of(store.artifacts.recipe(key)), float(meta["wall_s"])
+        except MidefError:
+            continue  # damaged: noticed, and reported, when it is used
+        device = str(meta["facts"].get("device", "cpu"))
+        if work in works and len(seconds[work][device]) < _TIMINGS_READ:
+            seconds[work][device].append(wall_s)
+    timings = {}
+    for work, by_device in seconds.items():
+        device = max(by_device, key=lambda name: (not name.startswith("cpu"), len(by_device[name]), name))
+        took = by_device[device]
+        timings[work] = Timing(min(took), median(took), max(took), len(took), device, work)
+    return timings

@@ -1,0 +1,82 @@
+"""A plan as text: counts with and without sharing, what is stored, what it will cost."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from midef.core.recipe import KINDS
+from midef.sweep.planning.cost import Cost
+from midef.sweep.planning.plan import Plan
+from midef.sweep.spec.resolve import PlannedCell
+
+
+def plan_text(plan: Plan) -> str:
+    """Counts with and without sharing, what is stored, what it will cost."""
+    sweep, cells = plan.sweep, plan.cells
+    setups = len({c.cell.setup.id for c in cells})
+    defenses = len({c.cell.defense for c in cells})
+    seeds = len({c.cell.seed for c in cells})
+    to_do = len(cells) - len(plan.done) - len(plan.failed_before) - len(plan.refused)
+    several = setups * defenses * seeds == len(cells)
+    size = f"{setups} setups x {defenses} defenses x {seeds} seeds = {len(cells)} cells"
+    chosen = "" if len(cells) == len(sweep.cells) else f" of {len(sweep.cells)}, as chosen"
+    lines = [
+        f"sweep {sweep.name}  profile {sweep.profile.name}  ({sweep.digest[:10]})",
+        f"{size if several else f'{setups} setups, {len(cells)} cells'}{chosen}: {len(plan.done)} done, "
+        f"{to_do} to do, {len(plan.failed_before)} failed before, {len(plan.refused)} refused",
+        "",
+        f"{'artifact':<16}{'unshared':>10}{'shared':>10}{'cached':>10}{'to build':>10}   "
+        f"{'hours low / expected / worst':<30}{'GPU-hours':<22}basis".rstrip(),
+    ]
+    todo = Counter(node.recipe.kind for node in plan.nodes.values())
+    for kind in KINDS:
+        if plan.unshared[kind]:
+            counts = [c[kind] for c in (plan.unshared, plan.shared, plan.cached, todo)]
+            cost = _cost_text(plan.cost(kind)) if todo[kind] else ""
+            lines.append((f"{kind:<16}" + "".join(f"{n:>10,}" for n in counts) + f"   {cost}").rstrip())
+    totals = [sum(c.values()) for c in (plan.unshared, plan.shared, plan.cached)]
+    whole = plan.cost()
+    last = f"{'total':<16}{totals[0]:>10,}{totals[1]:>10,}{totals[2]:>10,}{len(plan.nodes):>10,}"
+    lines.append((last + (f"   {_cost_text(whole)}" if plan.nodes else "")).rstrip())
+    if plan.nodes:
+        known = f"{_range(whole.hours)} hours of work" if whole.unknown < len(plan.nodes) else ""
+        missing = f"{whole.unknown} pieces without a timing yet, in no sum" if whole.unknown else ""
+        lines += ["", f"to build {len(plan.nodes):,} artifacts: " + " + ".join(filter(None, (known, missing)))]
+    elif plan.is_empty:
+        lines += ["", "nothing to do"]
+    lines += [f"refused: {text}" for text in refusals(plan.refused)]
+    if plan.failed_before:
+        lines.append(f"{len(plan.failed_before)} cells failed before; run again with --retry-failed to try them again")
+    return "\n".join(lines)
+
+
+def _cost_text(cost: Cost) -> str:
+    """Hours, GPU-hours and what they rest on."""
+    basis = f"{cost.timed} stored on {', '.join(cost.devices)}" if cost.timed else "no timing yet"
+    if cost.timed and cost.unknown:
+        basis += f"; {cost.unknown} without"
+    hours = _range(cost.hours) if cost.timed else "unknown"
+    if cost.gpu_unknown:
+        gpu = "unknown" if not cost.gpu_hours[1] else f"{_range(cost.gpu_hours)} + unknown"
+    else:
+        gpu = _range(cost.gpu_hours) if cost.gpu_hours[1] else "-"
+    return f"{hours:<30}{gpu:<22}{basis}"
+
+
+def _range(three: tuple[float, float, float]) -> str:
+    digits = 0 if three[1] >= 100 else 1 if three[1] >= 1 else 3
+    return " / ".join(f"{hours:.{digits}f}" for hours in three)
+
+
+def refusals(refused: Sequence[PlannedCell]) -> list[str]:
+    """One line per reason, with the defenses or setups it concerns."""
+    concerned: dict[str, dict[str, None]] = defaultdict(dict)
+    for c in refused:
+        what = f"{c.cell.defense.label} on {c.cell.setup.architecture.name}" if c.answered_by else c.cell.setup.id
+        concerned[c.refused][what] = None
+    counts = Counter(c.refused for c in refused)
+    return sorted(
+        f"{', '.join(what)}: {reason}" + ("" if counts[reason] == len(what) else f" ({counts[reason]} cells)")
+        for reason, what in concerned.items()
+    )

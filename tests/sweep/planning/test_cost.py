@@ -1,0 +1,60 @@
+"""Costs come from the seconds that stored artifacts of equal work took."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from midef.storage import Store
+from midef.sweep.planning.cost import Timing
+from midef.sweep.planning.plan import Node, Plan, make_plan
+from midef.sweep.planning.plan_text import plan_text
+from midef.sweep.spec.resolve import Sweep
+
+SweepOf = Callable[..., Sweep]
+
+
+def only(plan: Plan, kind: str) -> Node:
+    (node,) = (n for n in plan.nodes.values() if n.recipe.kind == kind)
+    return node
+
+
+def test_timings_of_stored_work_are_used(sweep_of: SweepOf, store: Store, publish: Callable[..., None]) -> None:
+    for seed, wall_s in enumerate([10.0, 30.0, 500.0]):
+        publish(sweep_of(seeds=[seed]).cells[0].recipes.target, wall_s=wall_s)
+    plan = make_plan(sweep_of(seeds=[7]), store)
+    assert only(plan, "target").expected_s == 30.0, "the median"
+    assert only(plan, "prior").expected_s is None
+    cost = plan.cost()
+    assert [round(3600 * hours) for hours in cost.hours] == [10, 30, 500]
+    assert (cost.unknown, cost.timed, cost.devices) == (len(plan.nodes) - 1, 3, ("cpu test",))
+    text = plan_text(plan)
+    assert re.search(r"^target .* 0\.003 / 0\.008 / 0\.139 +- +3 stored on cpu test$", text, re.M)
+    assert re.search(r"^prior .* unknown +- +no timing yet$", text, re.M)
+    assert f"0.003 / 0.008 / 0.139 hours of work + {len(plan.nodes) - 1} pieces without a timing yet" in text
+
+
+def test_gpu_hours_come_from_timings_on_gpus_alone(
+    sweep_of: SweepOf, store: Store, publish: Callable[..., None]
+) -> None:
+    """mini gives a target a whole GPU and a prior half of one; a CPU's seconds say nothing about a GPU's."""
+    made = sweep_of(profile="mini", seeds=[0]).cells[0].recipes
+    publish(made.target, wall_s=3600.0, device="NVIDIA H100")
+    prior = next(r for r in made.scores.walk() if r.kind == "prior")
+    publish(prior, wall_s=100.0)
+    plan = make_plan(sweep_of(profile="mini", seeds=[7]), store)
+    cost = plan.cost("target")
+    assert cost.gpu_hours == (1.0, 1.0, 1.0) and cost.gpu_unknown == 0
+    whole = plan.cost()
+    asks = sum(n.recipe.kind != "split" for n in plan.nodes.values())
+    assert whole.gpu_hours == (1.0, 1.0, 1.0) and whole.gpu_unknown == asks - 1
+    assert re.search(r"^target .* 1\.0 / 1\.0 / 1\.0 +1 stored on NVIDIA H100$", plan_text(plan), re.M)
+    assert re.search(r"^total .* 1\.0 / 1\.0 / 1\.0 \+ unknown", plan_text(plan), re.M)
+
+
+def test_a_gpu_s_timing_goes_before_a_cpu_s(sweep_of: SweepOf, store: Store, publish: Callable[..., None]) -> None:
+    for seed, device in enumerate(["cpu test", "cpu test", "NVIDIA H100"]):
+        wall_s = 50.0 if device.startswith("cpu") else 2.0
+        publish(sweep_of(seeds=[seed]).cells[0].recipes.target, wall_s=wall_s, device=device)
+    node = only(make_plan(sweep_of(seeds=[7]), store), "target")
+    assert node.timing == Timing(2.0, 2.0, 2.0, 1, "NVIDIA H100", node.work)
