@@ -9,7 +9,8 @@ from midef.core.errors import FAILURE_KINDS
 ROW_SCHEMA_VERSION = 5
 """2: how the images were judged (group_size, counted, resize, knn_reference). 3: certainty, stand_ins, remark; and what
 a published number may leave open (resolution, identities, images, seed) may be None. 4: accuracy matching (matched and
-match_target, match_tolerance, match_accuracy, match_seeds). 5: the kind of a failure (failure)."""
+match_target, match_tolerance, match_accuracy, match_seeds). 5: the kind of a failure
+(failure) and the title of the metric's table column (column)."""
 STATUSES = ("ok", "failed", "refused")
 ORIGINS = ("measured", "published")
 
@@ -19,23 +20,34 @@ class ResultRow:
     """One metric of one cell. Accuracies are in percent. `None` means "does not apply" and never "failed".
 
     Args:
-        value, low, high: the number and its interval within this run; None of a metric that failed or was refused.
+        defense_params: JSON of every parameter.
+        attack_params: JSON of every parameter, those of priors included, which labels leave out.
+        value: the number; None unless status is `ok`.
+        unit: of value, low, high, spread and chance.
+        larger_is: what a larger value means: `more useful`, `more private`, `less private`, `more costly`.
+        low: lower end of the interval within this run.
+        high: upper end.
         interval: what the interval is.
-        n, groups: images judged and identities they belong to.
-        spread, spread_kind: as the protocol asks, see `Protocol`, whose fields counted, resize, group_size and
-            knn_reference say how the images were judged.
-        defense_params, attack_params: JSON of every parameter, those of priors included, which labels leave out.
-        status, reason: `ok`; or `failed` or `refused`, with a reason.
+        n: images judged.
+        groups: identities they belong to.
+        spread: as the protocol asks, see `Protocol`, whose fields counted, resize, group_size and knn_reference say how
+            the images were judged.
+        spread_kind: what the spread is of.
+        chance: the value a blind guess reaches.
+        evaluator_accuracy: percent on the report split.
+        status: `ok`, `failed` or `refused`; a metric that failed or was refused is a row with a reason, never a 0.
+        reason: of any other status than `ok`.
         failure: kind of failure, one of `FAILURE_KINDS`; "" of what is ok, and of rows that an older midef wrote.
         certainty: of a row of a published matrix, `certain` or `inferred`, "" elsewhere.
         stand_ins: what was replaced by something smaller, and by what.
         remark: of a published number, where its source contradicts itself.
-        chance: the value a blind guess reaches, same unit.
-        evaluator_accuracy: percent on the report split.
-        matched: the strength of the defense was brought to the accuracy match_target, within match_tolerance points.
-        match_target, match_accuracy: percent on the select split, the latter as the mean over match_seeds trainings.
-            None where nothing was asked to match; a defense that was, and is not within the tolerance, has them and is
-            not matched.
+        matched: the strength of the defense was brought to the accuracy match_target, within match_tolerance.
+        match_target: percent on the select split; None where nothing was asked to match.
+        match_tolerance: points.
+        match_accuracy: percent on the select split, mean over match_seeds trainings; known also where it is not within
+            the tolerance, and the row not matched.
+        match_seeds: trainings.
+        column: title of the metric's column in tables; "" in rows of a schema before 5 and in published ones.
     """
 
     sweep: str
@@ -59,7 +71,7 @@ class ResultRow:
     metric: str
     value: float | None
     unit: str
-    larger_is: str  # "more useful", "more private", "less private", "more costly"
+    larger_is: str
     low: float | None = None
     high: float | None = None
     interval: str = ""
@@ -96,6 +108,7 @@ class ResultRow:
     match_accuracy: float | None = None
     match_seeds: int | None = None
     failure: str = ""
+    column: str = ""
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:

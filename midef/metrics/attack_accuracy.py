@@ -91,6 +91,7 @@ class _AttackAccuracy(Metric):
 class AttackAccuracyAt1(_AttackAccuracy):
     """Share of all reconstructions whose top label under the evaluator is the attacked one, percent."""
 
+    column: ClassVar[str] = "att@1 %"
     k: ClassVar[int] = 1
 
 
@@ -102,4 +103,5 @@ class AttackAccuracyAt5(_AttackAccuracy):
     Not GMI's original "Acc5", which asks whether one of 5 restarts succeeded.
     """
 
+    column: ClassVar[str] = "att@5 %"
     k: ClassVar[int] = 5

@@ -19,12 +19,23 @@ METRICS: Registry[Metric] = Registry("metric", "midef.metrics")
 class Evidence:
     """What one cell left behind, as arrays.
 
-    report_labels, report_predictions: [M], of the served target on the private report split.
-    labels, restarts, found: [N] of the reconstructions; evaluator_logits: [N, K]; features: [N, D] penultimate
-    features of the evaluator; private_features, private_labels: [P, D], [P] of the private images of the attacked
-    identities, those that the protocol's knn_reference names.
-    queries: asked of the target, inverter training included; attack_s, train_s: seconds of this attack and of training
-    this target. group_size, spread: of the protocol.
+    Args:
+        n_classes: K, classes of the target.
+        report_labels: [M], of the private report split.
+        report_predictions: [M], of the served target on it.
+        labels: [N], attacked identity of each reconstruction.
+        restarts: [N], which restart it comes from.
+        found: [N], whether the attack itself calls it found.
+        evaluator_logits: [N, K].
+        features: [N, D], penultimate features of the evaluator.
+        private_features: [P, D], of the private images of the attacked identities that the protocol's knn_reference
+            names.
+        private_labels: [P], their identities.
+        queries: asked of the target, inverter training included.
+        attack_s: seconds of this attack.
+        train_s: seconds of training this target.
+        group_size: of the protocol.
+        spread: of the protocol.
     """
 
     n_classes: int
@@ -60,7 +71,13 @@ class Measurement:
 
 
 def percent_of_hits(hits: np.ndarray, identities: np.ndarray, *, chance: float) -> Measurement:
-    """Success rate in percent with its interval over identities; hits, identities: [N], N >= 1; chance: in percent."""
+    """Success rate in percent with its interval over identities.
+
+    Args:
+        hits: [N], N >= 1, success 0/1 of each image.
+        identities: [N], whose image it is.
+        chance: rate of a blind guess, percent.
+    """
     low, high, kind = cluster_interval(hits, identities)
     return Measurement(
         value=100.0 * float(hits.mean()),
@@ -75,13 +92,23 @@ def percent_of_hits(hits: np.ndarray, identities: np.ndarray, *, chance: float) 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """Base of all metrics. unit; larger_is: what a larger value means; low, high: the range of possible values."""
+    """Base of all metrics.
+
+    Args:
+        unit: of the number; also decides how it is written: `percent`, `seconds`, `images` (a count) or any other.
+        larger_is: what a larger value means, `more useful`, `less private`, `more private` or `more costly`; also
+            decides where the column stands.
+        column: title of the column in tables and pages; "" for the registered name.
+        low: least possible value; None for no bound.
+        high: largest possible value; None for no bound.
+    """
 
     paper: ClassVar[str] = ""
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     unit: ClassVar[str]
     larger_is: ClassVar[str]
+    column: ClassVar[str] = ""
     low: ClassVar[float | None] = None
     high: ClassVar[float | None] = None
 
@@ -92,3 +119,8 @@ class Metric:
             TooFewSamples: rather than answering from too little.
         """
         raise NotImplementedError
+
+
+def column_title(metric: str) -> str:
+    """Title of a metric's column; "" for one that is not registered here."""
+    return METRICS.get(metric).column or metric if metric in METRICS.names() else ""

@@ -18,6 +18,7 @@ class AttackSeconds(Metric):
     paper: ClassVar[str] = "standard"
     unit: ClassVar[str] = "seconds"
     larger_is: ClassVar[str] = "more costly"
+    column: ClassVar[str] = "attack s"
     low: ClassVar[float | None] = 0.0
 
     @override
@@ -33,6 +34,7 @@ class TrainingSeconds(Metric):
     paper: ClassVar[str] = "standard"
     unit: ClassVar[str] = "seconds"
     larger_is: ClassVar[str] = "more costly"
+    column: ClassVar[str] = "train s"
     low: ClassVar[float | None] = 0.0
 
     @override

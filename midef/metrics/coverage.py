@@ -23,6 +23,7 @@ class Coverage(Metric):
     paper: ClassVar[str] = "Kahla et al., CVPR 2022, which counts identities without a find as failures"
     unit: ClassVar[str] = "percent"
     larger_is: ClassVar[str] = "less private"
+    column: ClassVar[str] = "found %"
     low: ClassVar[float | None] = 0.0
     high: ClassVar[float | None] = 100.0
 

@@ -42,6 +42,7 @@ class KnnDistance(Metric):
     paper: ClassVar[str] = "Zhang et al., CVPR 2020; protocol of KedMI"
     unit: ClassVar[str] = "squared feature distance"
     larger_is: ClassVar[str] = "more private"
+    column: ClassVar[str] = "KNN dist"
     low: ClassVar[float | None] = 0.0
 
     @override

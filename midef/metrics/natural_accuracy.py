@@ -19,6 +19,7 @@ class NaturalAccuracy(Metric):
     paper: ClassVar[str] = "standard"
     unit: ClassVar[str] = "percent"
     larger_is: ClassVar[str] = "more useful"
+    column: ClassVar[str] = "test acc %"
     low: ClassVar[float | None] = 0.0
     high: ClassVar[float | None] = 100.0
 

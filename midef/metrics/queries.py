@@ -18,6 +18,7 @@ class Queries(Metric):
     paper: ClassVar[str] = "standard"
     unit: ClassVar[str] = "images"
     larger_is: ClassVar[str] = "more costly"
+    column: ClassVar[str] = "queries"
     low: ClassVar[float | None] = 0.0
 
     @override

@@ -75,7 +75,12 @@ of theirs are not shown. The columns stand in every table, so that tables of dif
 
 def columns_of(rows: Iterable[ResultRow]) -> tuple[MetricColumn, ...]:
     """Columns of the metrics in `rows`, in the order of a table."""
-    return merged([STANDING])
+    titled = {
+        row.metric: MetricColumn(row.metric, row.column, row.unit, row.larger_is)
+        for row in rows
+        if row.column  # also where every value of it failed
+    }
+    return merged([STANDING, list(titled.values())])
 
 
 def merged(parts: Iterable[Sequence[MetricColumn]]) -> tuple[MetricColumn, ...]:

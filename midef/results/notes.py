@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from midef.core.statistics import UNSTABLE_BELOW_POINTS
+from midef.results.columns import STANDING, MetricColumn
 from midef.results.compare import ATTACK, NATURAL
 from midef.results.estimates import IntervalChoice
 from midef.results.published import REMARK_MARK, Published
-from midef.results.summary import SummaryRow, is_matched_setup
+from midef.results.summary import SummaryRow, columns_in, is_matched_setup
 
 FRONT_MARK = "●"
 NAMED_METRICS = 3  # a cell that was lost has a row per metric: beyond these they are counted
@@ -56,9 +57,22 @@ def facts(group: Sequence[SummaryRow], *, is_refused: bool) -> str:
             *(f"chance {chance:.2f} %" for chance in chances[:1]),
             *(f"evaluator {first.evaluator} {accuracy:.1f} %" for accuracy in evaluators[:1]),
             *([] if is_refused else [_runs(group)]),
+            *(f"{column.name} 100 % in every run" for column in full_everywhere(group)),
             *([_matched_to(group)] if is_matched_setup(group) else []),
         ]
     )
+
+
+def full_everywhere(group: Sequence[SummaryRow]) -> list[MetricColumn]:
+    """Percent metrics that are 100 in every run of the setup. They get a fact in place of a column, unless the column
+    stands in every table: whether a search ends with an answer says nothing where it always does."""
+    standing = {column.metric for column in STANDING}
+    full = []
+    for column in columns_in(group):
+        values = {value for row in group for _, value in row.estimate(column.metric).by_seed}
+        if column.is_percent and column.metric not in standing and values == {100.0}:
+            full.append(column)
+    return full
 
 
 def _runs(group: Iterable[SummaryRow]) -> str:

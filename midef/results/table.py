@@ -125,7 +125,10 @@ def _numbers(group: Sequence[SummaryRow], choice: IntervalChoice) -> list[_Colum
     is_matched = is_matched_setup(group)
     before: list[_Column] = []
     costs: list[_Column] = []
+    said_once = notes.full_everywhere(group)
     for metric in columns_in(group):
+        if metric in said_once:
+            continue
         (costs if metric.is_cost else before).append(_metric_column(metric, group, choice))
         if is_matched and metric.metric == NATURAL:
             before.append((TableColumn("matched", "matched"), [_matched_cell(row) for row in group]))

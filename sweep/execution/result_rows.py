@@ -12,7 +12,7 @@ from midef.core.failure import Failure
 from midef.core.match import Match
 from midef.core.rows import ResultRow
 from midef.core.setup import StandIn
-from midef.metrics import METRICS
+from midef.metrics import METRICS, column_title
 from midef.storage import Store
 from midef.sweep.spec.resolve import PlannedCell
 
@@ -39,7 +39,10 @@ def measured_rows(sweep_name: str, planned: PlannedCell, store: Store) -> list[R
         "queries": found["facts"]["queries"],
         "code_version": found["midef"],
     }
-    return [ResultRow(**_identity(sweep_name, planned), **shared, **entry) for entry in entries]
+    return [
+        ResultRow(**_identity(sweep_name, planned), **shared, **entry, column=column_title(entry["metric"]))
+        for entry in entries
+    ]
 
 
 def refused_rows(sweep_name: str, planned: PlannedCell) -> list[ResultRow]:
@@ -58,6 +61,7 @@ def lost_rows(
             value=None,
             unit=METRICS.get(name).unit,
             larger_is=METRICS.get(name).larger_is,
+            column=column_title(name),
             status=status,
             reason=failure.message,
             failure=failure.kind,

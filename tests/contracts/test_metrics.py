@@ -13,7 +13,7 @@ import pytest
 from typing_extensions import override
 
 from midef.core import Choice, ResultRow, SpecError, TooFewSamples
-from midef.metrics import METRICS, Evidence, Measurement, Metric
+from midef.metrics import METRICS, Evidence, Measurement, Metric, column_title
 from midef.stages.scores import measure
 
 NAMES = METRICS.names()
@@ -89,6 +89,18 @@ def test_a_choice_comes_back(name: str) -> None:
     choice = METRICS.choose(name)
     assert Choice.from_plain(json.loads(choice.keyed_json)) == choice
     assert METRICS.remake(choice) == METRICS.make(name)
+
+
+def test_every_metric_has_a_table_column_of_its_own() -> None:
+    titles = [column_title(name) for name in NAMES]
+    assert all(titles) and len(set(titles)) == len(titles)
+    assert all(0 < len(title) <= 12 for title in titles), "a heading is short: many columns stand side by side"
+
+
+def test_a_metric_that_says_no_column_is_titled_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(METRICS.get("coverage"), "column", "")
+    assert column_title("coverage") == "coverage"
+    assert column_title("of_a_package_that_is_not_here") == ""
 
 
 # ---------------------------------------------------------------- what it answers

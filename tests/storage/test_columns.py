@@ -199,7 +199,7 @@ ADDED_IN_3: dict[str, Any] = {"certainty": "", "stand_ins": "", "remark": ""}
 ADDED_IN_4: dict[str, Any] = {
     **{"matched": False, "match_target": None, "match_tolerance": None, "match_accuracy": None, "match_seeds": None},
 }
-ADDED_IN_5: dict[str, Any] = {"failure": ""}
+ADDED_IN_5: dict[str, Any] = {"failure": "", "column": ""}
 DEFAULTS = {
     1: ADDED_IN_2 | ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5,
     2: ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5,
@@ -234,6 +234,7 @@ def test_rows_of_an_older_schema_are_read_with_defaults_for_what_came_later(vers
         ["remark", "value"],
         ["match_target", "matched"],
         ["cell", "status", "reason", "failure"],
+        ["column", "metric"],
     ],
     ids="+".join,
 )

@@ -91,6 +91,7 @@ def test_a_lost_cell_has_every_metric_with_the_reason(
         assert row.value is None and row.cell == planned.cell.digest
         assert {name: getattr(row, name) for name in IDENTITY} == IDENTITY
         assert (row.unit, row.larger_is) == (METRICS.get(row.metric).unit, METRICS.get(row.metric).larger_is)
+        assert row.column == METRICS.get(row.metric).column
 
 
 MATCH = Match(target=88.2, tolerance=0.5, accuracy=88.4, seeds=3, is_matched=True)
