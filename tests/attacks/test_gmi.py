@@ -124,6 +124,7 @@ def test_pieces_give_the_same_as_sixty_at_once(
     assert torch.allclose(search(attack, target, inputs, 60), whole, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_more_iterations_make_the_target_surer(target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp) -> None:
     def confidence(iterations: int) -> float:
         attack = Gmi(iterations=iterations, prior=small_gan)
@@ -136,6 +137,7 @@ def test_more_iterations_make_the_target_surer(target: TargetModel, gan_inputs: 
     assert few < some < many and many > few + 0.05, (few, some, many)
 
 
+@pytest.mark.slow
 def test_the_critic_pulls_towards_what_it_finds_real(
     target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp
 ) -> None:

@@ -210,6 +210,7 @@ def test_every_part_changes_what_is_found(target: TargetModel, inputs_of: Callab
             assert not torch.allclose(found[i], found[j], atol=1e-4), (i, j)
 
 
+@pytest.mark.slow
 def test_the_search_raises_the_mean_logit_and_the_regulariser_keeps_the_features_near(
     target: TargetModel, networks: dict[str, nn.Module], inputs_of: Callable[[Attack], Inputs]
 ) -> None:

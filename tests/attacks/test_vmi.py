@@ -150,6 +150,7 @@ def test_with_wgan_gp_there_is_one_layer(target: TargetModel, small_gan: WganGp,
     assert torch.allclose(ends[0][1][0].tril(), wanted_triangle.tril(), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["flow", "gauss"])
 def test_more_steps_make_the_target_surer(family: str, target: TargetModel, style_inputs: Inputs) -> None:
     def confidence(iterations: int) -> float:

@@ -330,6 +330,7 @@ def test_rounding_keeps_the_predicted_class_of_trained_targets(trained: Training
 # --- trainings --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_subject
 def test_the_same_seed_gives_the_same_weights(name: str, trained: Trainings) -> None:
     place = network_of(name)
@@ -398,6 +399,7 @@ def test_a_defense_that_cannot_work_is_refused_before_training(
 PAIRS = [f"{WRITTEN.get(a, a)}+{WRITTEN.get(b, b)}" for a, b in combinations(DEFENDING[: -len(STACKS)], 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "reverse"),
     [("vgg16_tiny", False), ("resnet18_tiny", True), ("densenet121_tiny", False), ("densenet121_tiny", True)],

@@ -363,6 +363,7 @@ def test_beta_zero_is_plain_training_bit_for_bit(fit: Fit) -> None:
     assert not same(weights_of(on), weights_of(plain))
 
 
+@pytest.mark.slow
 def test_a_short_training_sets_the_trap(fit: Fit) -> None:
     kept: dict[str, Tensor] = {}
     _, done = fit(TrapMid(alpha=0.2, beta=0.5, step_size=0.05), epochs=8, batch_size=8, kept=kept, **ADAM)
@@ -381,6 +382,7 @@ def kill_after_one_epoch(said: dict[str, Any]) -> None:
     raise Killed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("written", "optimizer"),
     [("trap_mid+nls", "adam"), ("trap_mid(learn_triggers=false)+bido", "sgd")],

@@ -379,6 +379,7 @@ PUBLISH = """
 """
 
 
+@pytest.mark.slow
 def test_publishers_at_the_same_time_do_not_mix(store: Store) -> None:
     start = str(time.time() + 2)
     processes = [run_python(PUBLISH, store.uri, who, start) for who in ("x", "y")]

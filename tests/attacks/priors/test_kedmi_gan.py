@@ -95,6 +95,7 @@ def similar_images(n: int, px: int) -> Tensor:
     return (torch.rand(1, 3, px, px, generator=rng) + 0.02 * torch.randn(n, 3, px, px, generator=rng)).clamp(0, 1)
 
 
+@pytest.mark.slow
 def test_a_fresh_projection_finds_no_two_of_sixty_images_near() -> None:
     """That is why judging images one by one changes nothing: it leaves out a nearness of 0."""
     torch.manual_seed(0)
@@ -223,6 +224,7 @@ def test_training_repeats_with_its_seed_and_not_with_another(target: TargetModel
     assert torch.equal(weights(0), weights(0)) and not torch.equal(weights(0), weights(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_it_learns_where_its_images_are_bright(target: TargetModel, side: str) -> None:
     images = torch.full((8, 3, PX, PX), 25, dtype=torch.uint8)

@@ -107,6 +107,7 @@ def test_the_target_sees_what_range_says_and_the_discriminator_the_values_below_
     assert float(judged[1][:16].min()) >= 0, "real images"
 
 
+@pytest.mark.slow
 def test_it_draws_for_each_label_what_the_target_takes_for_it() -> None:
     """The public images say nothing here: each is labelled with both classes."""
 

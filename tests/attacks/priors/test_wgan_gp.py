@@ -65,6 +65,7 @@ def test_the_generator_steps_once_after_every_fifth_critic_step() -> None:
     assert not torch.equal(project(5), untouched) and torch.equal(project(9), project(5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_it_learns_where_its_images_are_bright(side: str) -> None:
     prior = WganGp(width=4, latent_dim=4, steps=100, batch_size=8, critic_steps=1, learning_rate=2e-3)

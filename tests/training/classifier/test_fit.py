@@ -38,6 +38,7 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 # --- learning ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_learns_the_identities(optimizer: str, fit: Fit, faces: Splits) -> None:
     rate = 0.05 if optimizer == "sgd" else 3e-3
