@@ -1,75 +1,28 @@
-"""The command line: exit codes, messages, and what each verb prints."""
+"""The command line: exit codes and messages that all verbs share."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from midef.attacks import ATTACKS
 from midef.core import Failure
-from midef.defenses import DEFENSES
 from midef.metrics import METRICS
 from midef.storage import Store
-from midef.sweep import library
 from midef.sweep.catalogue import read_spec
 from midef.sweep.cli.app import main
-from midef.sweep.cli.listing import LISTED
 from midef.sweep.execution import tune_run
 from midef.sweep.execution.result_rows import lost_rows
 from midef.sweep.spec.resolve import resolve
 
 Yaml = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def no_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing here may start Ray; stores are made in a folder of the test."""
-
-    def start(*args: Any, **given: Any) -> None:
-        raise AssertionError("Ray was started")
-
-    monkeypatch.setattr(tune_run, "_start_ray", start)
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def midef(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Runs a command here: exit code, standard output, standard error."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([str(a) for a in arguments])
-        return code, *capsys.readouterr()
-
-    return call
-
-
 Midef = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def small(spec: Callable[..., dict[str, Any]], write_yaml: Yaml) -> Path:
-    return write_yaml(spec(defenses=["none", "midre"]))
-
-
-@pytest.fixture
-def finished(small: Path, store: Store, publish_cell: Callable[..., None]) -> Path:
-    """A sweep all of whose cells are done."""
-    sweep = resolve(read_spec(small))
-    for planned in sweep.cells:
-        publish_cell(planned)
-    tune_run.prepare(sweep, store)
-    return small
-
-
-# --- exit codes -------------------------------------------------------------------------------------------------------
 
 
 def test_0_when_all_is_done(midef: Midef, finished: Path) -> None:
@@ -208,9 +161,6 @@ def test_damaged_scores_are_said_and_built_again(
     assert list(Path("store/artifacts/.damaged").iterdir())
 
 
-# --- verbs ------------------------------------------------------------------------------------------------------------
-
-
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--help"])
@@ -228,135 +178,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"midef {midef.__version__}\n"
 
 
-@pytest.mark.parametrize("what", LISTED)
-def test_lists(midef: Midef, what: str) -> None:
-    entries = json.loads(midef("list", what, "--json")[1])
-    first, last = ("source", "value") if what == "published" else ("name", "meaning")
-    assert entries and all(entry[first] and entry[last] for entry in entries)
-    text = midef("list", what)[1].splitlines()
-    assert [line.split()[0] for line in text] == [entry[first].split()[0] for entry in entries]
-    markdown = midef("list", what, "--markdown")[1].splitlines()
-    assert len(markdown) == len(entries) + 2
-    assert {line.count(" | ") for line in (markdown[0], *markdown[2:])} == {len(entries[0]) - 1}
-
-
-def test_lists_are_complete(midef: Midef) -> None:
-    found = {e["name"]: e for e in json.loads(midef("list", "defenses", "--json")[1])}
-    assert sorted(found) == DEFENSES.names()
-    assert "ls" in found["nls"]["combines with"] and "nls" not in found["midre"]["combines with"]
-    assert "celeba-64" in found["midre"]["presets"]
-    attacks = {e["name"]: e["access"] for e in json.loads(midef("list", "attacks", "--json")[1])}
-    assert sorted(attacks) == ATTACKS.names() and len(set(attacks.values())) == 3
-
-
-def test_status_counts_cells_and_artifacts(midef: Midef, finished: Path, store: Store) -> None:
-    planned = resolve(read_spec(finished)).cells[1]
-    store.results.write(planned.cell.digest, lost_rows("small", planned, Failure("bug", "it broke")))
-    code, out, _ = midef("status", "--store", "store")
-    assert code == 0
-    assert out.splitlines()[0].endswith(
-        "store: 2 cells, 1 evaluator, 1 prior, 2 reconstructions, 2 scores, 2 split, 2 target"
-    )
-    assert re.search(r"^[0-9a-f]{10}  small: 1 failed, 1 ok$", out, re.M)
-    assert "  failed: 1 cells (faces), bug: it broke\n  next: midef retry SWEEP --failed --filter error=TEXT, " in out
-    found = json.loads(midef("status", "--store", "store", "--json")[1])["sweeps"][0]
-    assert found["cells"] == {"ok": 1, "failed": 1} and found["driver"] is None
-    assert found["causes"] == [{"cells": 1, "example": "it broke", "setups": ["faces"]}]
-
-
-def test_status_counts_what_is_missing(midef: Midef, small: Path, store: Store) -> None:
-    tune_run.prepare(resolve(read_spec(small)), store)
-    assert "small: 2 missing" in midef("status", "--store", "store")[1]
-
-
-def test_tables(midef: Midef, finished: Path) -> None:
-    text = midef("table", "--store", "store")[1]
-    assert "test acc %" in text and "midre" in text
-    markdown = midef("table", "--store", "store", "--format", "md")[1]
-    assert re.search(r"^\|.*midre.*\|$", markdown, re.M) and "| ---" in markdown.replace("|---", "| ---").replace(
-        ":", ""
-    )
-    records = list(csv.DictReader(io.StringIO(midef("table", "--store", "store", "--format", "csv")[1])))
-    assert {record["defense"] for record in records} == {"none", "midre"}
-
-
-def test_the_table_of_a_sweep_that_is_not_there(midef: Midef, finished: Path) -> None:
-    code, _, err = midef("table", "--store", "store", "--sweep", "smal")
-    assert code == 2 and "this store has no sweep 'smal'; did you mean 'small'?" in err
-
-
-def test_the_table_of_an_empty_store(midef: Midef, store: Store) -> None:
-    assert midef("table", "--store", "store") == (0, "no results yet\n", "")
-
-
-def test_compact_keeps_every_row(midef: Midef, finished: Path, store: Store) -> None:
-    before = store.results.read()
-    code, out, _ = midef("compact", "--store", "store")
-    assert (code, out) == (0, f"2 result files -> 1, {2 * len(METRICS.names())} rows\n")
-    assert Store.open("store").results.read() == before
-    assert midef("run", finished, "--store", "store")[1].startswith("nothing to do: all 2 cells")
-
-
-def test_the_card_of_the_embedded_faces(midef: Midef) -> None:
-    code, out, _ = midef("datasets", "card", "synthetic_faces(identities=12)")
-    assert code == 0
-    for word in ("licence", "consent", "source", "identities", "images", "fingerprint computed from its parameters"):
-        assert re.search(rf"^{word}", out, re.M), word
-    assert re.search(r"^identities +12$", out, re.M)
-
-
-def test_the_card_of_own_images(midef: Midef, make_tree: Callable[..., Path]) -> None:
-    folder = make_tree("people", {"ada": 6, "bob": 7})
-    code, out, _ = midef("datasets", "card", f"image_folder(path={folder},licence=CC0,title=My people)")
-    assert code == 0 and out.startswith("My people\n")
-    assert re.search(r"^licence +CC0$", out, re.M) and re.search(r"^identities +2$", out, re.M)
-    assert re.search(r"^fingerprint +[0-9a-f]{64}$", out, re.M)
-
-
-@pytest.mark.parametrize(
-    ("dataset", "code", "expected"),
-    [
-        ("image_folder(path=nowhere)", 3, "no such file or folder"),
-        ("image_foldr", 2, "unknown dataset 'image_foldr'; did you mean 'image_folder'?"),
-        ("image_folder(pth=x)", 2, "dataset 'image_folder' has no parameter 'pth'; did you mean 'path'?"),
-    ],
-)
-def test_a_card_that_cannot_be_made(midef: Midef, dataset: str, code: int, expected: str) -> None:
-    found, _, err = midef("datasets", "card", dataset)
-    assert found == code and expected in err
-
-
-def test_the_doctor_finds_everything(midef: Midef, small: Path) -> None:
-    code, out, err = midef("doctor", small, "--store", "store")
-    assert (code, err) == (0, "")
-    assert re.search(r"^ok +torch \d", out, re.M) and re.search(r"^ok +free disk at store: \d+ GiB$", out, re.M)
-    assert "ok       sweep small: 2 cells, data sets found\n" in out
-    assert not Path("store").exists()
-
-
-def test_the_doctor_names_what_is_missing(
-    midef: Midef, spec: Callable[..., dict[str, Any]], write_yaml: Yaml, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import importlib.metadata as metadata
-
-    real = metadata.version
-
-    def version(name: str) -> str:
-        if name in ("ray", "plotly"):
-            raise metadata.PackageNotFoundError(name)
-        return real(name)
-
-    monkeypatch.setattr(metadata, "version", version)
-    path = write_yaml(spec({"private": {"name": "image_folder", "path": "nowhere"}}))
-    code, out, _ = midef("doctor", path)
-    assert code == 3
-    assert "missing  plotly; pip install plotly\n" in out and "missing  ray; pip install ray\n" in out
-    assert re.search(r"^missing +setups\[0\]\.private: image_folder: no such file or folder", out, re.M)
-
-
 def test_a_pipe_that_is_closed_is_no_error(finished: Path) -> None:
-    import subprocess
-    import sys
 
     root = Path(__file__).resolve().parents[3]
     command = f"{sys.executable} -m midef list attacks | true"
@@ -364,122 +186,22 @@ def test_a_pipe_that_is_closed_is_no_error(finished: Path) -> None:
     assert found.returncode == 0 and found.stderr == ""
 
 
-# --- accuracy matching ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plans are taken, nothing is built."""
-    monkeypatch.setattr(tune_run, "run_plan", lambda *args, **given: tune_run.Outcome(stopped="budget reached"))
-
-
 @pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        (["--target", "85"], "to 85 %, tolerance 0.5 points"),
-        (["--target", "88.5", "--tolerance", "1"], "to 88.5 %, tolerance 1 points"),
-        (["--target", "none - 2"], "to none minus 2 points"),
-        (["--target", "midre(area_high=0.8)"], "to the accuracy of midre(area_high=0.8)"),
-        (["--trainings", "5"], "area_high 0.1 to 0.8 (linear), on 1 networks and data sets, at most 5 trainings each"),
-        ([], "to none minus 1 points, tolerance 2 points"),
-    ],
-    ids=str,
+    "arguments",
+    [["--help"], ["plan"], ["status"], ["table"], ["dashboard", "build", "--out", "page"], ["list", "sweeps"]],
+    ids=" ".join,
 )
-def test_options_of_match_come_before_the_sweep(
-    midef: Midef, spec: Callable[..., dict[str, Any]], write_yaml: Yaml, nothing_runs: None, given: list[str], said: str
-) -> None:
-    written = {"target": "none - 1", "tolerance": 2.0} if not given else {}
-    path = write_yaml(spec(defenses=["none", "midre"], match=written))
-    code, out, _ = midef("match", path, *given, "--no-attack", "--store", "store")
-    assert code == 4 and said in out
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        (["--target", "midree - 2"], "match.target: unknown defense 'midree'; did you mean 'midre'?"),
-        (["--target", "none-2"], "(give a percentage, a defense, or `none - 2`)"),
-        (["--target", "101"], "a target accuracy is a percentage above 0 and at most 100, got 101"),
-        (["--tolerance", "0"], "match.tolerance: "),
-        (["--trainings", "2"], "match.trainings: "),
-        (["--set", "match.tolrance=1"], "match.tolrance: unknown field; did you mean 'tolerance'?"),
-    ],
-    ids=str,
-)
-def test_2_for_wrong_options_of_match(midef: Midef, small: Path, given: list[str], said: str) -> None:
-    code, out, err = midef("match", small, *given, "--store", "store")
-    assert (code, out) == (2, "") and said in err
-    assert not Path("store").exists(), "wrong options made a store"
-
-
-@pytest.mark.parametrize("block", [{"match": {"target": 85}}, {"front": {"defense": "midre"}}], ids=str)
-def test_2_for_a_sweep_to_match_that_is_run(
-    midef: Midef, spec: Callable[..., dict[str, Any]], write_yaml: Yaml, block: dict[str, Any]
-) -> None:
-    code, out, err = midef("run", write_yaml(spec(**block)), "--store", "store")
-    assert (code, out) == (2, "") and "is one for `midef match`" in err
-    assert not Path("store").exists()
-
-
-def test_the_plan_of_a_sweep_to_match_is_what_would_be_searched(
-    midef: Midef, spec: Callable[..., dict[str, Any]], write_yaml: Yaml
-) -> None:
-    path = write_yaml(spec(defenses=["none", "midre"], match={"target": "none - 2"}))
-    code, out, _ = midef("plan", path, "--store", "store")
-    assert code == 0 and "to none minus 2 points" in out
-    assert "  midre: area_high 0.1 to 0.8 (linear)" in out and "  none: as it is" in out and "at most 33 train" in out
-    assert not Path("store").exists()
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        (["--front", "midree"], "front.defense: unknown defense 'midree'; did you mean 'midre'?"),
-        (["--front", "none"], "front.defense: none has no strength to search: it changes nothing"),
-        (["--front", "midre", "--target", "85"], "is searched without a target: leave --target out"),
-        (["--front", "midre", "--set", "front={defense: nls, trials: 1}"], "front.trials: "),
-    ],
-    ids=str,
-)
-def test_2_for_a_front_that_cannot_be_searched(midef: Midef, small: Path, given: list[str], said: str) -> None:
-    code, out, err = midef("match", small, *given, "--store", "store")
-    assert (code, out) == (2, "") and said in err
-    assert not Path("store").exists(), "wrong options made a store"
-
-
-def test_the_plan_of_a_front_is_what_would_be_searched(
-    midef: Midef, spec: Callable[..., dict[str, Any]], write_yaml: Yaml
-) -> None:
-    code, out, _ = midef("plan", write_yaml(spec(front={"defense": "midre"})), "--store", "store")
-    assert code == 0 and "the front of midre over area_high 0.1 to 0.8 (linear), 24 strengths" in out
-    assert not Path("store").exists()
-
-
-def test_1_when_a_front_ended_early(
-    midef: Midef, spec: Callable[..., dict[str, Any]], write_yaml: Yaml, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A training is lost without a word about its strength; the rows of what was tried are all there."""
-
-    def run_plan(plan: Any, store: Store, options: Any, grow: Any = None) -> tune_run.Outcome:
-        nodes = [node for node in plan.nodes.values() if node.recipe.kind in ("target", "scores")]
-        for node in nodes:
-            grow(node, Failure("oom", "out of memory"))
-        return tune_run.Outcome()
-
-    monkeypatch.setattr(tune_run, "run_plan", run_plan)
-    monkeypatch.setattr(
-        library, "run_cells", lambda sweep, store, *args, **given: library.SweepResult(name=sweep.name, store=store)
+def test_verbs_that_only_read_load_neither_torch_nor_ray(finished: Path, arguments: list[str]) -> None:
+    """They answer in under a second; with torch it would be several."""
+    program = (
+        "import contextlib, sys\nfrom midef.sweep.cli import main\n"
+        "with contextlib.suppress(SystemExit):\n    main(sys.argv[1:])\n"
+        "print(sorted({'torch', 'ray', 'torchvision'} & set(sys.modules)))"
     )
-    code, out, _ = midef("match", write_yaml(spec(front={"defense": "midre"})), "--store", "store")
-    assert code == 1 and "ended early: out of memory" in out
-
-
-def test_a_front_goes_before_a_match_and_takes_its_ranges(
-    midef: Midef, spec: Callable[..., dict[str, Any]], write_yaml: Yaml, nothing_runs: None
-) -> None:
-    both = {"front": {"defense": "midre", "trials": 6}, "match": {"target": 85, "ranges": {"midre": {"high": 0.6}}}}
-    code, out, _ = midef("match", write_yaml(spec(**both)), "--store", "store")
-    assert code == 4 and "the front of midre over area_high 0.1 to 0.6 (linear), 6 strengths" in out
-    assert "85 %" not in out
-    code, out, _ = midef("match", write_yaml(spec(**both)), "--front", "nls", "--store", "store")
-    assert code == 4 and "the front of nls over alpha" in out and "6 strengths" in out
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env={**os.environ, "MIDEF_RESULTS": "store"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stderr, done.stdout.splitlines()[-1]) == ("", "[]")
