@@ -104,6 +104,12 @@ class AccessError(MidefError):
     """An attack asked the target for more than its access level allows."""
 
 
+class TrainingDiverged(MidefError):
+    """A loss became infinite or no number; says where, and what to lower."""
+
+    failure = "diverged"
+
+
 class TooFewSamples(MidefError):
     """A metric refuses to answer because it was given too little."""
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
-from midef.attacks import PRIORS
+from midef.attacks import PRIORS, AccessLevel, Prior
+from midef.attacks.priors.base import FitContext, PublicPrior, TargetedPrior
 from midef.attacks.target_handle import TargetHandle
 from midef.core.choice import Choice
 from midef.core.recipe import Inputs, Recipe
@@ -23,19 +25,33 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     """Write `<network>.safetensors` for each network of the prior."""
     prior = PRIORS.remake(Choice(recipe.component, recipe.params["params"], recipe.version))
     public = load_splits(inputs.path("public"))
-    handle, n_classes = None, 0
-    if prior.asks is not None:
-        target = recipe.inputs["target"]
-        folder_of_target = inputs.path("target")
-        n_classes = int(context.store.artifacts.meta(target.key)["facts"]["classes"])
-        model = load_target(target, folder_of_target, context, n_classes)
-        seed = derive_seed("inverter", recipe.key.digest)
-        handle = TargetHandle(model, defense_of(target), prior.asks, device=context.device, seed=seed)
-    torch.manual_seed(derive_seed("prior weights", recipe.params["params"]["seed"]))
-    networks = prior.networks(int(recipe.inputs["public"].params["resolution_px"]), n_classes)
-    facts = prior.fit(networks, public, handle, inputs=inputs, device=context.device, report=context.report)
+    fit_context = FitContext(inputs=inputs, device=context.device, report=context.report)
+    if isinstance(prior, TargetedPrior):
+        handle = _handle(recipe, inputs, context, prior.asks)
+        networks = _fresh_networks(prior, recipe, handle.n_classes)
+        facts = {**prior.fit(networks, public, handle, fit_context), "queries": handle.queries}
+    else:
+        assert isinstance(prior, PublicPrior), f"{recipe.component} is neither a PublicPrior nor a TargetedPrior"
+        networks = _fresh_networks(prior, recipe, 0)
+        facts = {**prior.fit(networks, public, fit_context), "queries": 0}
     for name, network in networks.items():
         save_file(
             {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, folder / f"{name}.safetensors"
         )
-    return {**facts, "queries": handle.queries if handle is not None else 0}
+    return facts
+
+
+def _handle(recipe: Recipe, inputs: Inputs, context: BuildContext, access: AccessLevel) -> TargetHandle:
+    """The target of this prior, with the access it needs."""
+    target = recipe.inputs["target"]
+    folder = inputs.path("target")
+    n_classes = int(context.store.artifacts.meta(target.key)["facts"]["classes"])
+    model = load_target(target, folder, context, n_classes)
+    seed = derive_seed("inverter", recipe.key.digest)
+    return TargetHandle(model, defense_of(target), access, device=context.device, seed=seed)
+
+
+def _fresh_networks(prior: Prior, recipe: Recipe, n_classes: int) -> dict[str, nn.Module]:
+    """The networks of the prior, with weights drawn from its seed."""
+    torch.manual_seed(derive_seed("prior weights", recipe.params["params"]["seed"]))
+    return prior.networks(int(recipe.inputs["public"].params["resolution_px"]), n_classes)

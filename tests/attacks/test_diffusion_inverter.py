@@ -21,7 +21,9 @@ from midef.attacks.target_handle import TargetHandle
 from midef.core import AccessError, Inputs, Recipe, derive_seed
 from midef.defenses import Defense
 from midef.models import ARCHITECTURES
-from midef.training.generative.diffusion import fit_denoiser
+from midef.training.generative.diffusion import DenoiserSettings, fit_denoiser
+from midef.training.generative.inverter import AnsweredImages
+from midef.training.generative.loop import TrainingRun
 
 CLASSES, PX = 4, 8
 SMALL = Diffusion(width=8, noise_steps=5, beta_first=0.01, beta_last=0.3)
@@ -130,10 +132,9 @@ def test_training_and_sampling_together_beat_the_mean_image(guidance: float) -> 
     prior = Diffusion(noise_steps=40, beta_last=0.2)
     torch.manual_seed(0)
     network = Affine()
-    fit_denoiser(
-        network, told, images, held_answers=told, held_images=images, betas=prior.betas(), drop_context=0.1,
-        epochs=100, batch_size=64, learning_rate=1e-2, seed=0, device="cpu",
-    )  # fmt: skip
+    pairs = AnsweredImages(answers=told, images=images, held_answers=told, held_images=images)
+    settings = DenoiserSettings(drop_context=0.1, epochs=100, batch_size=64, learning_rate=1e-2)
+    fit_denoiser(network, pairs, prior.betas(), settings, TrainingRun(seed=0))
     attack = DiffusionInverter(guidance=guidance, prior=prior)
     found = attack.draw(network, told[:16], RowStreams(range(16)), PX)  # type: ignore[arg-type]
     errors = (found - images[:16] / 255).square().mean(dim=(1, 2, 3))

@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from midef.attacks import ATTACKS, PRIORS, AccessLevel, Attack, Prior, Reconstructions
 from midef.attacks.base import Task
+from midef.attacks.priors.base import FitContext, PublicPrior, TargetedPrior
 from midef.attacks.target_handle import TargetHandle
 from midef.core import AccessError, Choice, Inputs, Recipe, SpecError, derive_seed
 from midef.datasets import Images, Splits
@@ -169,7 +170,12 @@ def fit(prior: Prior, handle: TargetHandle, stored: Callable[[Attack | Prior], I
     """Its networks, trained on random public images from what it requires with random weights."""
     torch.manual_seed(0)
     networks = prior.networks(RESOLUTION_PX, CLASSES)
-    prior.fit(networks, public_splits(), handle, inputs=stored(prior), device="cpu")
+    context = FitContext(inputs=stored(prior))
+    if isinstance(prior, TargetedPrior):
+        prior.fit(networks, public_splits(), handle, context)
+    else:
+        assert isinstance(prior, PublicPrior)
+        prior.fit(networks, public_splits(), context)
     return networks
 
 

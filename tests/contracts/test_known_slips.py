@@ -18,6 +18,7 @@ from midef.attacks.base import Task
 from midef.attacks.latent_search.l1_ball import nearest_in_l1_ball
 from midef.attacks.latent_search.streams import RowStreams
 from midef.attacks.latent_search.template import LatentSearch, Rows
+from midef.attacks.priors.base import FitContext, TargetedPrior
 from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, Recipe
 from midef.datasets import Images, Splits
@@ -97,13 +98,9 @@ def test_the_target_is_in_eval_mode_while_it_labels(name: str, tmp_path: Path) -
     before = {key: value.clone() for key, value in target.state_dict().items()}
     train, few = Images(noise_images(8), torch.full((8,), -1)), Images(noise_images(3, 1), torch.full((3,), -1))
     prior = PRIORS.make(name, SMALL[name])
-    prior.fit(
-        prior.networks(PX, CLASSES),
-        Splits(train, few, few, ()),
-        handle,
-        inputs=inputs_of(prior, tmp_path),
-        device="cpu",
-    )
+    assert isinstance(prior, TargetedPrior)
+    context = FitContext(inputs=inputs_of(prior, tmp_path))
+    prior.fit(prior.networks(PX, CLASSES), Splits(train, few, few, ()), handle, context)
     assert seen and not any(seen)
     assert all(torch.equal(value, before[key]) for key, value in target.state_dict().items())
 

@@ -1,8 +1,8 @@
-"""What every prior answers."""
+"""Base of the priors: what an attacker trains before attacking, with or without asking the target."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,6 +10,8 @@ from midef.attacks.access import AccessLevel
 from midef.attacks.base import SmallBudget, no_small_budget
 from midef.core.recipe import Inputs, Recipe
 from midef.core.registry import Registry
+from midef.core.seeds import derive_seed
+from midef.training.generative.loop import Report, TrainingRun
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,13 +23,43 @@ if TYPE_CHECKING:
 
 PRIORS: Registry[Prior] = Registry("prior", "midef.attacks.priors")
 
+Networks = Mapping[str, "nn.Module"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitContext:
+    """Where a prior is trained and who hears about it; nothing in here changes a result.
+
+    Args:
+        inputs: folders of the priors it starts from, by role.
+        report: called with the position of the training; None where nobody listens.
+    """
+
+    inputs: Inputs
+    device: str = "cpu"
+    report: Report | None = None
+
+    def run(self, seed: int, *network: str) -> TrainingRun:
+        """The training of a prior with this seed.
+
+        Args:
+            network: the name of one of several networks; its reports carry the name as `network`.
+        """
+        report = self.report
+        if report is not None and network:
+            report = _named(report, *network)
+        return TrainingRun(seed=derive_seed("prior", seed, *network), device=self.device, report=report)
+
+
+def _named(report: Report, network: str) -> Report:
+    return lambda position: report({"network": network, **position})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prior:
-    """Base of what an attacker trains on public data before attacking.
+    """What a `PublicPrior` and a `TargetedPrior` have in common; a prior is one of these two.
 
-    asks: the access it needs to the target while it is trained. None never asks: trained once for all targets; the
-    others have the target among their inputs, and their queries count as the attack's.
+    `asks` is the access it needs to the target while it is trained, None where it never asks.
     """
 
     paper: ClassVar[str] = ""
@@ -71,22 +103,6 @@ class Prior:
         """Its networks by name, with fresh weights."""
         raise NotImplementedError
 
-    def fit(
-        self,
-        networks: dict[str, nn.Module],
-        public: Splits,
-        handle: TargetHandle | None,
-        *,
-        inputs: Inputs,
-        device: str,
-        report: Callable[[dict[str, Any]], None] | None = None,
-    ) -> dict[str, Any]:
-        """Train the networks in place; returns facts to store (losses, steps).
-
-        handle: the target with the access `asks` names, None where that is None; inputs: folders of what it requires.
-        """
-        raise NotImplementedError
-
     def load(self, folder: Path, resolution_px: int, n_classes: int, device: str) -> dict[str, nn.Module]:
         """The trained networks, frozen and in eval mode."""
         from safetensors.torch import load_file
@@ -99,3 +115,34 @@ class Prior:
             freeze_(network)
             network.to(device)
         return networks
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublicPrior(Prior):
+    """Base of priors that never ask the target: trained once for all targets."""
+
+    def fit(self, networks: Networks, public: Splits, context: FitContext) -> dict[str, Any]:
+        """Train the networks in place.
+
+        Returns:
+            Facts to store, such as losses.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetedPrior(Prior):
+    """Base of priors that ask the target: trained once for each target, their queries count as the attack's."""
+
+    asks: ClassVar[AccessLevel]
+
+    def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:
+        """Train the networks in place.
+
+        Args:
+            handle: the target, with the access `asks`.
+
+        Returns:
+            Facts to store, such as losses.
+        """
+        raise NotImplementedError

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from midef.attacks.priors.base import PRIORS
+from midef.attacks.priors.base import PRIORS, FitContext, Networks
 from midef.attacks.priors.families.inversion import Inverter
 from midef.core.lazy import torch
-from midef.core.seeds import derive_seed
+from midef.training.generative.diffusion import DenoiserSettings, fit_denoiser
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
-    from midef.core.recipe import Inputs
     from midef.datasets import Splits
 
 
 @PRIORS.add("diffusion")
 @dataclass(frozen=True, kw_only=True)
-class Diffusion(Inverter):
+class Diffusion(Inverter, DenoiserSettings):
     """U-Net that predicts the noise in a public image, given the answer the target served for that image.
 
-    width: channels at full resolution, a multiple of 8; at 8 a group of the last norm is one channel, which takes the
-    mean colour from an image, so choose 16 or more. noise_steps: from image to noise; beta_first, beta_last: share of
-    the variance replaced in the first and in the last step, in (0, 1), rising linearly between. Fewer steps need a
-    larger beta_last: keep noise_steps * beta_last near 8, or the last step is not yet noise. drop_context: share of
-    answers set to zero in training, in (0, 1); this teaches the network the unconditional noise that guidance needs.
-    epochs, batch_size, learning_rate: of the training; answers, answer_noise, seed: see `Inverter`.
+    Args:
+        width: channels at full resolution, a multiple of 8; at 8 a group of the last norm is one channel, which takes
+            the mean colour from an image, so choose 16 or more.
+        noise_steps: from image to noise.
+        beta_first, beta_last: share of the variance replaced in the first and in the last step, in (0, 1), rising
+            linearly between. Fewer steps need a larger beta_last: keep noise_steps * beta_last near 8, or the last step
+            is not yet noise.
+        drop_context: share of answers set to zero in training, in (0, 1); this teaches the network the unconditional
+            noise that guidance needs.
+        answers, answer_noise, seed: see `Inverter`.
 
     Source: Ho et al., NeurIPS 2020 (DDPM); Ho and Salimans, 2022 (classifier-free guidance); the LPA data-poisoning
     paper, which inverts with such a model and gives only the guidance. Its values and words are those of a minimal
@@ -84,35 +87,9 @@ class Diffusion(Inverter):
         return {"denoiser": Denoiser(n_classes, resolution_px, self.width)}
 
     @override
-    def fit(
-        self,
-        networks: dict[str, nn.Module],
-        public: Splits,
-        handle: TargetHandle | None,
-        *,
-        inputs: Inputs,
-        device: str,
-        report: Callable[[dict[str, Any]], None] | None = None,
-    ) -> dict[str, Any]:
-        from midef.training.generative.diffusion import fit_denoiser
-
-        assert handle is not None, "an inverter is trained on answers of its target"
-        fitting = torch.cat([public.train.images, public.report.images])
-        return fit_denoiser(
-            networks["denoiser"],
-            self.ask(handle, fitting, part="fitting"),
-            fitting,
-            held_answers=self.ask(handle, public.select.images, part="held out"),
-            held_images=public.select.images,
-            betas=self.betas(),
-            drop_context=self.drop_context,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            seed=derive_seed("prior", self.seed),
-            device=device,
-            report=report,
-        )
+    def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:
+        pairs = self.answered(handle, public)
+        return fit_denoiser(networks["denoiser"], pairs, self.betas(), self, context.run(self.seed))
 
     def betas(self) -> Tensor:
         """[noise_steps] float64, rising linearly."""

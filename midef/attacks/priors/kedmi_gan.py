@@ -9,35 +9,36 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
-from midef.attacks.priors.base import PRIORS, Prior
+from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
 from midef.core.lazy import torch
-from midef.core.seeds import derive_seed
+from midef.training.generative.kedmi import KedmiSettings, fit_kedmi
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
-    from midef.core.recipe import Inputs
     from midef.datasets import Splits
-
-CHUNK = 512
-"""Public images the target labels at once. Changes memory and speed, not results."""
 
 
 @PRIORS.add("kedmi_gan")
 @dataclass(frozen=True, kw_only=True)
-class KedmiGan(Prior):
+class KedmiGan(TargetedPrior, KedmiSettings):
     """Generator and discriminator of one target, trained on public images that this target labels.
 
-    latent_dim: Z, >= 1; width: channels before the last layer of the generator and after the first of the
-    discriminator, >= 1 (64 in the papers); steps: discriminator steps, >= 1 (468 per epoch of 30,000 images);
-    batch_size: >= 1; learning_rate: of both, > 0; discriminator_steps: per generator step, >= 1; entropy_weight: of the
-    entropy of the classes seen in a drawn batch, >= 0, larger draws images of a surer class (it is a sum over the
-    batch, so it grows with batch_size).
-    label_mode: how the target labels; `eval` is a trained network's way, once for each public image; `train` asks again
-    in every step with batch statistics and dropout, as released codes do that never call `eval()`.
-    seed: of weights, batches and latents.
+    Args:
+        latent_dim: Z, >= 1.
+        width: channels before the last layer of the generator and after the first of the discriminator, >= 1 (64 in
+            the papers).
+        steps: discriminator steps, >= 1 (468 per epoch of 30,000 images).
+        batch_size: >= 1.
+        learning_rate: of both, > 0.
+        discriminator_steps: per generator step, >= 1.
+        entropy_weight: of the entropy of the classes seen in a drawn batch, >= 0, larger draws images of a surer class
+            (it is a sum over the batch, so it grows with batch_size).
+        label_mode: how the target labels; `eval` is a trained network's way, once for each public image; `train` asks
+            again in every step with batch statistics and dropout, as released codes do that never call `eval()`.
+        seed: of weights, batches and latents.
 
     Source: Chen et al., ICCV 2021 (KedMI) and released code, LOMMA's and BiDO's copies of it: Adam 2e-4, batch 64, 5
     discriminator steps, entropy weight 1e-4.
@@ -46,7 +47,7 @@ class KedmiGan(Prior):
     """
 
     paper: ClassVar[str] = "Chen et al., ICCV 2021 (KedMI)"
-    asks: ClassVar[AccessLevel | None] = AccessLevel.WHITE_BOX
+    asks: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "orig": {"steps": 120 * 468, "label_mode": "train"},
         "lomma": {"steps": 120 * 468, "label_mode": "train"},
@@ -96,41 +97,14 @@ class KedmiGan(Prior):
         }
 
     @override
-    def fit(
-        self,
-        networks: dict[str, nn.Module],
-        public: Splits,
-        handle: TargetHandle | None,
-        *,
-        inputs: Inputs,
-        device: str,
-        report: Callable[[dict[str, Any]], None] | None = None,
-    ) -> dict[str, Any]:
-        from midef.training.generative.kedmi import fit_kedmi
-
-        assert handle is not None, "KedMI's GAN learns from the answers of its target"
-        images = public.all_images
-        return fit_kedmi(
-            networks["generator"],
-            networks["discriminator"],
-            images,
-            self.soft_labels(handle, images),
-            latent_dim=self.latent_dim,
-            steps=self.steps,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            discriminator_steps=self.discriminator_steps,
-            entropy_weight=self.entropy_weight,
-            seed=derive_seed("prior", self.seed),
-            device=device,
-            report=report,
-        )
+    def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:
+        generator, discriminator = networks["generator"], networks["discriminator"]
+        labels = self.soft_labels(handle, public.all_images)
+        return fit_kedmi(generator, discriminator, public.all_images, labels, self, context.run(self.seed))
 
     def soft_labels(self, handle: TargetHandle, images: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """What answers with the target's probabilities [B, K], given positions in `images` and these images."""
+        """The target's probabilities [B, K], as a function of positions in `images` and of these images."""
         if self.label_mode == "train":
             return lambda index, batch: handle.run_in_train_mode(batch).float().softmax(dim=1)
-        with torch.no_grad():
-            parts = [handle.run(part.to(handle.device).float() / 255).logits for part in images.split(CHUNK)]
-        answers = torch.cat(parts).float().softmax(dim=1)
+        answers = torch.cat([seen.logits for seen in handle.in_chunks(handle.run, images)]).float().softmax(dim=1)
         return lambda index, batch: answers[index]

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
-from midef.attacks.priors.base import PRIORS, Prior
-from midef.attacks.priors.students import Family, StartWeights, missing_files, named, student_problems
+from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
+from midef.attacks.priors.families.classifiers import Family, StartWeights, family_problems, missing_files
 from midef.attacks.priors.t_acgan import TAcgan
 from midef.core.lazy import torch
-from midef.core.seeds import derive_seed
+from midef.training.generative.surrogates import SurrogateSettings, draw_labelled, fit_surrogate
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
     from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
-    from midef.core.recipe import Inputs, Recipe
+    from midef.core.recipe import Recipe
     from midef.datasets import Splits
 
 CHUNK = 512
@@ -29,18 +29,26 @@ CHUNK = 512
 
 @PRIORS.add("lokt_surrogates")
 @dataclass(frozen=True, kw_only=True)
-class LoktSurrogates(Prior):
+class LoktSurrogates(TargetedPrior, SurrogateSettings):
     """Draw images of every class with the GAN, let the target label them, and train classifiers on these labels.
 
     Networks: `surrogate0`, `surrogate1`, ... give logits [N, K] of images [N, 3, R, R] in [0, 1]. The target labels
     classes * latents_per_class images, half a million for 1000 classes.
 
-    family: `densenet` is 121, 161, 169 in this order, `efficientnet` is B0, B1, B2, `cnn_tiny` three small networks for
-    a CPU; count: how many of them, 1 to 3; weights: what the trunks start from, `imagenet` are torchvision's published
-    files, `none` is fresh; latents_per_class: >= 1, more labels the target more densely; steps: of each surrogate, >= 1
-    (200 times 117 in the paper); batch_size: >= 2; learning_rate: > 0, of the first step, falling along a cosine to 0;
-    momentum: of SGD, 0 to below 1; weight_decay: >= 0; jitter_p: share of changed images whose brightness and contrast
-    change, too, 0 to 1; seed: of latents, order, changes and fresh weights; gan: whose generator draws.
+    Args:
+        family: `densenet` is 121, 161, 169 in this order, `efficientnet` is B0, B1, B2, `cnn_tiny` three small networks
+            for a CPU.
+        count: how many of them, 1 to 3.
+        weights: what the trunks start from, `imagenet` are torchvision's published files, `none` is fresh.
+        latents_per_class: >= 1, more labels the target more densely.
+        steps: of each surrogate, >= 1 (200 times 117 in the paper).
+        batch_size: >= 2.
+        learning_rate: > 0, of the first step, falling along a cosine to 0.
+        momentum: of SGD, 0 to below 1.
+        weight_decay: >= 0.
+        jitter_p: share of changed images whose brightness and contrast change, too, 0 to 1.
+        seed: of latents, order, changes and fresh weights.
+        gan: whose generator draws.
 
     Source: Nguyen et al., NeurIPS 2023 (LOKT), released code at b7514172; half the loss is on images as they are, half
     on images cropped, jittered, mirrored and turned. The last weights are used.
@@ -51,7 +59,7 @@ class LoktSurrogates(Prior):
     paper: ClassVar[str] = "Nguyen et al., NeurIPS 2023 (LOKT, arXiv 2310.19342)"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {}}
     kind: ClassVar[str] = "surrogate"
-    asks: ClassVar[AccessLevel | None] = AccessLevel.LABELS
+    asks: ClassVar[AccessLevel] = AccessLevel.LABELS
 
     family: Family = "densenet"
     count: int = 3
@@ -94,7 +102,7 @@ class LoktSurrogates(Prior):
 
     @override
     def problems(self, resolution_px: int) -> list[str]:
-        return [*self.gan.problems(resolution_px), *student_problems(self.family, self.weights, resolution_px)]
+        return [*self.gan.problems(resolution_px), *family_problems(self.family, self.weights, resolution_px)]
 
     @override
     def lacking(self) -> list[str]:
@@ -111,51 +119,28 @@ class LoktSurrogates(Prior):
         return {f"surrogate{i}": build_student(self.family, i, resolution_px, n_classes) for i in range(self.count)}
 
     @override
-    def fit(
-        self,
-        networks: dict[str, nn.Module],
-        public: Splits,
-        handle: TargetHandle | None,
-        *,
-        inputs: Inputs,
-        device: str,
-        report: Callable[[dict[str, Any]], None] | None = None,
-    ) -> dict[str, Any]:
+    def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:
         from midef.attacks.priors.networks.students import start_from_
-        from midef.training.generative.lokt import draw_labelled, fit_surrogate
 
-        assert handle is not None, "surrogates learn the labels of their target"
         for i, network in enumerate(networks.values()):
             start_from_(network, self.family, i, self.weights)  # a missing file is found before the target is asked
         resolution_px = public.train.images.shape[-1]
+        gan = self.gan.load(context.inputs.path("gan"), resolution_px, handle.n_classes, context.device)
         images, labels, label_match = draw_labelled(
-            self.gan.load(inputs.path("gan"), resolution_px, handle.n_classes, device)["generator"],
+            gan["generator"],
             handle.labels,
             latent_dim=self.gan.latent_dim,
             n_classes=handle.n_classes,
             latents_per_class=self.latents_per_class,
             resolution_px=resolution_px,
             chunk=CHUNK,
-            seed=derive_seed("prior", self.seed),
-            device=device,
+            run=context.run(self.seed),
         )
         facts: dict[str, Any] = {"label_match": label_match}
         for name, network in networks.items():
-            found = fit_surrogate(
-                network,
-                images,
-                labels,
-                self.change,
-                steps=self.steps,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                momentum=self.momentum,
-                weight_decay=self.weight_decay,
-                seed=derive_seed("prior", self.seed, name),
-                device=device,
-                report=named(report, name),
-            )
-            facts |= {f"{name}_{fact}": value for fact, value in found.items()}
+            run = context.run(self.seed, name)
+            of_surrogate = fit_surrogate(network, images, labels, self.change, self, run)
+            facts |= {f"{name}_{fact}": value for fact, value in of_surrogate.items()}
         return facts
 
     def change(self, images: Tensor, rng: Generator) -> Tensor:

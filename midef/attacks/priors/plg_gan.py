@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
-from midef.attacks.priors.base import PRIORS, Prior
+from midef.attacks.latent_search.conditional import max_margin
+from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
 from midef.core.lazy import torch
-from midef.core.seeds import derive_seed
+from midef.training.generative.plg import PlgSettings, fit_plg, top_labelled
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
     from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
-    from midef.core.recipe import Inputs
     from midef.datasets import Splits
 
 
 @PRIORS.add("plg_gan")
 @dataclass(frozen=True, kw_only=True)
-class PlgGan(Prior):
+class PlgGan(TargetedPrior, PlgSettings):
     """Hinge GAN on the public images the target is surest of for each class, plus alpha max-margin through the target.
 
-    top: public images labelled with each class, those with its largest probabilities (one image may get many labels; a
-    smaller public set is labelled whole); alpha: weight of the target's loss on drawn images, >= 0, larger follows the
-    target more and the public images less; latent_dim: Z; width: channels of the last block of the generator and the
-    first of the discriminator (64 in the paper); steps: generator steps, each followed by critic_steps steps of the
-    discriminator; batch_size, learning_rate: of both networks' Adam.
-    range: the generator's tanh is trained towards pictures in [0, 1] but may go below 0. `clamp` shows the target the
-    picture, clipped to [0, 1]; `raw` shows it the values below 0 too, as released. The discriminator always sees them,
-    as only it can push a pixel back that the clip has cut off from the target.
-    seed: of this training.
+    Args:
+        latent_dim: Z.
+        width: channels of the last block of the generator and the first of the discriminator (64 in the paper).
+        steps: generator steps, each followed by critic_steps steps of the discriminator.
+        batch_size, learning_rate: of both networks' Adam.
+        top: public images labelled with each class, those with its largest probabilities (one image may get many
+            labels; a smaller public set is labelled whole).
+        alpha: weight of the target's loss on drawn images, >= 0, larger follows the target more and the public images
+            less.
+        range: the generator's tanh is trained towards pictures in [0, 1] but may go below 0. `clamp` shows the target
+            the picture, clipped to [0, 1]; `raw` shows it the values below 0 too, as released. The discriminator always
+            sees them, as only it can push a pixel back that the clip has cut off from the target.
 
     Source: Yuan et al., AAAI 2023, and released code: top 30, alpha 0.2, 30,000 steps of batch 64, 5 discriminator
     steps, Adam 2e-4 with betas (0, 0.9). The last step is kept.
@@ -43,7 +46,7 @@ class PlgGan(Prior):
     """
 
     paper: ClassVar[str] = "Yuan et al., AAAI 2023 (PLG-MI)"
-    asks: ClassVar[AccessLevel | None] = AccessLevel.WHITE_BOX
+    asks: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {"range": "raw"}}
 
     latent_dim: int = 128
@@ -92,49 +95,18 @@ class PlgGan(Prior):
         return drawn.clamp(0, 1) if self.range == "clamp" else drawn
 
     @override
-    def fit(
-        self,
-        networks: dict[str, nn.Module],
-        public: Splits,
-        handle: TargetHandle | None,
-        *,
-        inputs: Inputs,
-        device: str,
-        report: Callable[[dict[str, Any]], None] | None = None,
-    ) -> dict[str, Any]:
-        from midef.attacks.latent_search.conditional import max_margin
-        from midef.attacks.latent_search.views import VIEW_DRAWS, slightly_changed
-        from midef.training.generative.plg import fit_plg, top_labelled
-
-        assert handle is not None, "this GAN is trained on what its target sees"
+    def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:
         images = public.all_images
-        chosen, sureness = top_labelled(self._probabilities(handle, images), self.top)
+        logits = torch.cat([seen.logits for seen in handle.in_chunks(handle.run, images)])
+        chosen, sureness = top_labelled(logits.float().softmax(dim=1), self.top)
 
         def identity_loss(drawn: Tensor, labels: Tensor, rng: Generator) -> Tensor:
+            from midef.attacks.latent_search.views import VIEW_DRAWS, slightly_changed
+
             draws = torch.rand(len(drawn), VIEW_DRAWS, generator=rng, device=drawn.device)
             view = slightly_changed(self.shown(drawn), draws, jitter_p=0.5)
             return max_margin(handle.run(view).logits.float(), labels)
 
-        losses = fit_plg(
-            networks["generator"],
-            networks["discriminator"],
-            images,
-            chosen,
-            identity_loss,
-            latent_dim=self.latent_dim,
-            alpha=self.alpha,
-            steps=self.steps,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            critic_steps=self.critic_steps,
-            seed=derive_seed("prior", self.seed),
-            device=device,
-            report=report,
-        )
+        generator, discriminator = networks["generator"], networks["discriminator"]
+        losses = fit_plg(generator, discriminator, images, chosen, identity_loss, self, context.run(self.seed))
         return {**losses, "label_probability": float(sureness.mean())}
-
-    def _probabilities(self, handle: TargetHandle, images: Tensor) -> Tensor:
-        """The target's probabilities [N, K] of images [N, 3, H, W] uint8, in one pass."""
-        with torch.no_grad():
-            parts = [handle.run(part.to(handle.device).float() / 255).logits for part in images.split(512)]
-            return torch.softmax(torch.cat(parts).float(), dim=1)

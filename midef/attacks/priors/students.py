@@ -2,78 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
-from midef.attacks.priors.base import PRIORS, Prior
+from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
+from midef.attacks.priors.families.classifiers import Family, StartWeights, family_problems, missing_files
 from midef.core.lazy import torch
-from midef.core.seeds import derive_seed
+from midef.training.generative.distill import StudentSettings, fit_student
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
-    from midef.core.recipe import Inputs
     from midef.datasets import Splits
-
-CHUNK = 512
-"""Public images the target is shown at once. Changes memory and speed, not results."""
-
-Family = Literal["efficientnet", "densenet", "cnn_tiny"]
-StartWeights = Literal["none", "imagenet"]
-
-
-def student_problems(family: Family, weights: StartWeights, resolution_px: int) -> list[str]:
-    """Why students of this family cannot start so, or cannot see this resolution. Opens no file."""
-    problems = []
-    if family == "cnn_tiny" and weights == "imagenet":
-        problems.append("cnn_tiny has no imagenet weights; choose weights=none")
-    least_px = {"efficientnet": 32, "densenet": 32, "cnn_tiny": 8}[family]
-    if resolution_px < least_px:
-        problems.append(f"{family} needs at least {least_px} px, not {resolution_px}; choose family=cnn_tiny")
-    return problems
-
-
-def missing_files(family: Family, count: int, weights: StartWeights) -> list[str]:
-    """A sentence for each published file that these students start from and that is not here."""
-    if weights == "none" or family == "cnn_tiny":
-        return []
-    from midef.attacks.priors.networks.students import published_file
-    from midef.core.errors import DataError, PreflightError
-
-    said = []
-    for index in range(count):
-        try:
-            published_file(family, index)
-        except (PreflightError, DataError) as error:
-            said.append(str(error))
-    return said
-
-
-def named(report: Callable[[dict[str, Any]], None] | None, network: str) -> Callable[[dict[str, Any]], None] | None:
-    """A report that says which network it is about."""
-    return None if report is None else lambda fact: report({"network": network, **fact})
 
 
 @PRIORS.add("students")
 @dataclass(frozen=True, kw_only=True)
-class Students(Prior):
+class Students(TargetedPrior, StudentSettings):
     """Distil `count` students from the target's logits of public images, and measure the target's features there.
 
     Networks: `student0`, `student1`, ... draw logits [N, K] from images [N, 3, R, R] in [0, 1]; `statistics` holds
     `mean` and `std` [D] of the target's penultimate features. The target is asked once for each public image.
 
-    family: `efficientnet` is B0, B1, B2 in this order, `densenet` is 121, 161, 169, `cnn_tiny` three small networks for
-    a CPU; count: how many of them, 1 to 3; weights: what the trunks start from, `imagenet` are torchvision's published
-    files, `none` is fresh; temperature: > 0, of both softmaxes, larger weighs the wrong classes more; epochs: passes
-    over the public images, >= 1; batch_size: >= 2, an incomplete last batch is dropped; learning_rate: > 0, constant;
-    momentum: of SGD, 0 to below 1; weight_decay: >= 0; statistics_images: how many public images are measured, the
-    first ones, >= 1; seed: of the order of the images and of fresh weights.
+    Args:
+        family: `efficientnet` is B0, B1, B2 in this order, `densenet` is 121, 161, 169, `cnn_tiny` three small networks
+            for a CPU.
+        count: how many of them, 1 to 3.
+        weights: what the trunks start from, `imagenet` are torchvision's published files, `none` is fresh.
+        temperature: > 0, of both softmaxes, larger weighs the wrong classes more.
+        epochs: passes over the public images, >= 1.
+        batch_size: >= 2, an incomplete last batch is dropped.
+        learning_rate: > 0, constant.
+        momentum: of SGD, 0 to below 1.
+        weight_decay: >= 0.
+        statistics_images: how many public images are measured, the first ones, >= 1.
+        seed: of the order of the images and of fresh weights.
 
     Source: Nguyen et al., CVPR 2023 (LOMMA), released code at ed4b6b89. Its configuration says learning rate 0.01, but
     the checkpoints its attacks load were trained with 0.02: the reported numbers are theirs, so 0.02 is the default.
@@ -86,7 +55,7 @@ class Students(Prior):
     paper: ClassVar[str] = "Nguyen et al., CVPR 2023 (LOMMA, arXiv 2304.01669)"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"lomma": {}}
     kind: ClassVar[str] = "surrogate"
-    asks: ClassVar[AccessLevel | None] = AccessLevel.WHITE_BOX
+    asks: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
 
     family: Family = "efficientnet"
     count: int = 3
@@ -123,7 +92,7 @@ class Students(Prior):
 
     @override
     def problems(self, resolution_px: int) -> list[str]:
-        return student_problems(self.family, self.weights, resolution_px)
+        return family_problems(self.family, self.weights, resolution_px)
 
     @override
     def lacking(self) -> list[str]:
@@ -137,55 +106,28 @@ class Students(Prior):
         return {**{f"student{i}": student for i, student in enumerate(students)}, "statistics": FeatureStatistics()}
 
     @override
-    def fit(
-        self,
-        networks: dict[str, nn.Module],
-        public: Splits,
-        handle: TargetHandle | None,
-        *,
-        inputs: Inputs,
-        device: str,
-        report: Callable[[dict[str, Any]], None] | None = None,
-    ) -> dict[str, Any]:
+    def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:
         from midef.attacks.priors.networks.students import FeatureStatistics, start_from_
-        from midef.training.generative.distill import fit_student
 
-        assert handle is not None, "students learn from the answers of their target"
         students = {name: network for name, network in networks.items() if name != "statistics"}
         for i, student in enumerate(students.values()):
             start_from_(student, self.family, i, self.weights)  # a missing file is found before the target is asked
-        images = public.all_images
-        logits, features = self.ask(handle, images)
+        logits, features = self.ask(handle, public.all_images)
         statistics = networks["statistics"]
         assert isinstance(statistics, FeatureStatistics)
         statistics.measure_(features)
         facts: dict[str, Any] = {}
         for name, student in students.items():
-            found = fit_student(
-                student,
-                images,
-                logits,
-                temperature=self.temperature,
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                momentum=self.momentum,
-                weight_decay=self.weight_decay,
-                seed=derive_seed("prior", self.seed, name),
-                device=device,
-                report=named(report, name),
-            )
-            facts |= {f"{name}_{fact}": value for fact, value in found.items()}
+            of_student = fit_student(student, public.all_images, logits, self, context.run(self.seed, name))
+            facts |= {f"{name}_{fact}": value for fact, value in of_student.items()}
         return facts
 
     def ask(self, handle: TargetHandle, images: Tensor) -> tuple[Tensor, Tensor]:
         """The target's logits of images [N, 3, R, R] uint8, and its features of the first `statistics_images`."""
         logits, features, missing = [], [], self.statistics_images
-        with torch.no_grad():
-            for part in images.split(CHUNK):
-                seen = handle.run(part.to(handle.device).float() / 255)
-                logits.append(seen.logits.float())
-                if missing > 0:
-                    features.append(seen.features[:missing].float())
-                    missing -= len(part)
+        for seen in handle.in_chunks(handle.run, images):
+            logits.append(seen.logits.float())
+            if missing > 0:
+                features.append(seen.features[:missing].float())
+                missing -= len(seen.features)
         return torch.cat(logits), torch.cat(features)

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from midef.attacks.priors.base import PRIORS, Prior
-from midef.core.seeds import derive_seed
+from midef.attacks.priors.base import PRIORS, FitContext, Networks, PublicPrior
+from midef.training.generative.style_gan import StyleGanSettings, fit_style_gan
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
     from midef.attacks.base import SmallBudget
-    from midef.attacks.target_handle import TargetHandle
-    from midef.core.recipe import Inputs
     from midef.datasets import Splits
 
 
 @PRIORS.add("style_gan2")
 @dataclass(frozen=True, kw_only=True)
-class StyleGan2(Prior):
+class StyleGan2(PublicPrior, StyleGanSettings):
     """StyleGAN2 trained on public images with adaptive augmentation; the target is never asked.
 
-    latent_dim: Z, of latents and styles alike; mapping_layers: linear layers from one to the other, >= 1; channel_base,
-    channel_max: channels at r px are channel_base / r, at most channel_max; steps: one of each network; batch_size:
-    divisible by 4 makes full groups for the discriminator; learning_rate: Adam's; r1: weight of the discriminator's
-    slope at real images, >= 0; ada_target: mean sign of the scores of real images the augmentation is adapted to, in
-    (0, 1], 1 never augments; ada_images: images after which the augmentation's probability may have gone from 0 to 1;
-    ema_images: half-life of the average of the generator, which is what attacks draw from.
+    Args:
+        latent_dim: Z, of latents and styles alike.
+        mapping_layers: linear layers from one to the other, >= 1.
+        channel_base, channel_max: channels at r px are channel_base / r, at most channel_max.
+        steps: one of each network.
+        batch_size: divisible by 4 makes full groups for the discriminator.
+        learning_rate: Adam's.
+        r1: weight of the discriminator's slope at real images, >= 0.
+        ada_target: mean sign of the scores of real images the augmentation is adapted to, in (0, 1], 1 never augments.
+        ada_images: images after which the augmentation's probability may have gone from 0 to 1.
+        ema_images: half-life of the average of the generator, which is what attacks draw from.
 
     Source: Wang et al., NeurIPS 2021 (VMI), released options: 2,298,000 images after 1,169,000 of an earlier run, 64 in
     a batch. We differ: see `fit_style_gan` and `augmented` for what of StyleGAN2-ADA is left out.
@@ -84,18 +87,8 @@ class StyleGan2(Prior):
         }
 
     @override
-    def fit(
-        self,
-        networks: dict[str, nn.Module],
-        public: Splits,
-        handle: TargetHandle | None,
-        *,
-        inputs: Inputs,
-        device: str,
-        report: Callable[[dict[str, Any]], None] | None = None,
-    ) -> dict[str, Any]:
+    def fit(self, networks: Networks, public: Splits, context: FitContext) -> dict[str, Any]:
         from midef.attacks.priors.networks.style_gan2 import StyleGenerator
-        from midef.training.generative.style_gan import fit_style_gan
 
         def draw(generator: nn.Module, latents: Tensor, rng: Generator) -> Tensor:
             assert isinstance(generator, StyleGenerator)
@@ -107,17 +100,8 @@ class StyleGan2(Prior):
             generator,
             networks["discriminator"],
             public.all_images,
-            draw=draw,
-            layers=generator.num_ws,
-            latent_dim=self.latent_dim,
-            steps=self.steps,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            r1=self.r1,
-            ada_target=self.ada_target,
-            ada_images=self.ada_images,
-            ema_images=self.ema_images,
-            seed=derive_seed("prior", self.seed),
-            device=device,
-            report=report,
+            draw,
+            generator.num_ws,
+            self,
+            context.run(self.seed),
         )

@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
-from midef.attacks.priors.base import PRIORS, Prior
-from midef.core.seeds import derive_seed
+from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
+from midef.training.generative.t_acgan import TAcganSettings, fit_t_acgan
 
 if TYPE_CHECKING:
     from torch import nn
 
     from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
-    from midef.core.recipe import Inputs
     from midef.datasets import Splits
 
 
 @PRIORS.add("t_acgan")
 @dataclass(frozen=True, kw_only=True)
-class TAcgan(Prior):
+class TAcgan(TargetedPrior, TAcganSettings):
     """A conditional GAN on public images whose class head learns the hard labels the target gives to drawn images.
 
     Networks: `generator` draws images from latents and classes; `discriminator` judges realness and names the class.
     The target labels (iterations - warm_up) * discriminator_steps * batch_size drawn images: 12.16 million by default.
 
-    latent_dim: Z, >= 1; width: channels at full resolution, 64 in the paper, larger draws finer and costs more;
-    iterations: of one generator step each, >= 1; warm_up: iterations at the beginning without class terms and without
-    questions, 0 to below iterations; discriminator_steps: per iteration, >= 1; batch_size: >= 2; learning_rate: of both
-    networks, > 0; class_weight: of the class terms, > 0, larger ties images to classes more; sn_freeze_after_eval: the
-    released code puts the discriminator into eval mode at iteration 1000 and leaves it there, which stops the power
-    iteration of its spectral norms; True does the same; seed: of latents, classes, order and fresh weights.
+    Args:
+        latent_dim: Z, >= 1.
+        width: channels at full resolution, 64 in the paper, larger draws finer and costs more.
+        iterations: of one generator step each, >= 1.
+        warm_up: iterations at the beginning without class terms and without questions, 0 to below iterations.
+        discriminator_steps: per iteration, >= 1.
+        batch_size: >= 2.
+        learning_rate: of both networks, > 0.
+        class_weight: of the class terms, > 0, larger ties images to classes more.
+        sn_freeze_after_eval: the released code puts the discriminator into eval mode at iteration 1000 and leaves it
+            there, which stops the power iteration of its spectral norms; True does the same.
+        seed: of latents, classes, order and fresh weights.
 
     Source: Nguyen et al., NeurIPS 2023 (LOKT), released code at b7514172; class_weight 1.5 from its instructions, the
     code's default is 0.2. Presets are its public sets: warm-ups, and the iterations of the generators its attacks load
@@ -50,7 +55,7 @@ class TAcgan(Prior):
         "facescrub": {"warm_up": 3000, "iterations": 8000},
         "pubfig": {"warm_up": 6000, "iterations": 11_000},
     }
-    asks: ClassVar[AccessLevel | None] = AccessLevel.LABELS
+    asks: ClassVar[AccessLevel] = AccessLevel.LABELS
 
     latent_dim: int = 128
     width: int = 64
@@ -101,34 +106,7 @@ class TAcgan(Prior):
         }
 
     @override
-    def fit(
-        self,
-        networks: dict[str, nn.Module],
-        public: Splits,
-        handle: TargetHandle | None,
-        *,
-        inputs: Inputs,
-        device: str,
-        report: Callable[[dict[str, Any]], None] | None = None,
-    ) -> dict[str, Any]:
-        from midef.training.generative.lokt import fit_t_acgan
-
-        assert handle is not None, "its classes are the labels its target gives"
-        return fit_t_acgan(
-            networks["generator"],
-            networks["discriminator"],
-            public.all_images,
-            handle.labels,
-            latent_dim=self.latent_dim,
-            n_classes=handle.n_classes,
-            iterations=self.iterations,
-            warm_up=self.warm_up,
-            discriminator_steps=self.discriminator_steps,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            class_weight=self.class_weight,
-            sn_freeze_after_eval=self.sn_freeze_after_eval,
-            seed=derive_seed("prior", self.seed),
-            device=device,
-            report=report,
-        )
+    def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:
+        generator, discriminator = networks["generator"], networks["discriminator"]
+        run = context.run(self.seed)
+        return fit_t_acgan(generator, discriminator, public.all_images, handle.labels, handle.n_classes, self, run)

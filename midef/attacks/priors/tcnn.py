@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from midef.attacks.priors.base import PRIORS
+from midef.attacks.priors.base import PRIORS, FitContext, Networks
 from midef.attacks.priors.families.inversion import Inverter
-from midef.core.lazy import torch
-from midef.core.seeds import derive_seed
+from midef.training.generative.inverter import InverterSettings, fit_inverter, score_features
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
-    from midef.core.recipe import Inputs
     from midef.datasets import Splits
 
 
 @PRIORS.add("tcnn")
 @dataclass(frozen=True, kw_only=True)
-class Tcnn(Inverter):
+class Tcnn(Inverter, InverterSettings):
     """Transposed CNN trained on (served scores, public image) pairs of one target.
 
-    width: channels before the last layer (128 in the paper); blocks: transposed convolutions, 4, 5 or 6; None takes
-    what the resolution needs, 5 at 64 px (the paper's) and 4 at 32 px, see `TransposedCnn` for the others;
-    epochs, batch_size, learning_rate: of the training; top: how many of the largest scores are known, None all;
-    checkpoint: keep the `last` epoch, or the one with the smallest error on held-out public pairs;
-    answers, answer_noise, seed: see `Inverter`.
+    Args:
+        width: channels before the last layer (128 in the paper).
+        blocks: transposed convolutions, 4, 5 or 6; None takes what the resolution needs, 5 at 64 px (the paper's) and
+            4 at 32 px, see `TransposedCnn` for the others.
+        top: how many of the largest scores are known, None all.
+        checkpoint: keep the `last` epoch, or the one with the smallest error on held-out public pairs.
+        answers, answer_noise, seed: see `Inverter`.
 
     Source: Yang et al., CCS 2019, and released code: Adam 2e-4, betas (0.5, 0.999), amsgrad, batch 128, 100 epochs.
     Four and six blocks: the LPA data-poisoning paper, which does not say how they are built.
@@ -71,37 +71,11 @@ class Tcnn(Inverter):
         return {"inverter": TransposedCnn(n_classes, resolution_px, self.width, self.blocks)}
 
     @override
-    def fit(
-        self,
-        networks: dict[str, nn.Module],
-        public: Splits,
-        handle: TargetHandle | None,
-        *,
-        inputs: Inputs,
-        device: str,
-        report: Callable[[dict[str, Any]], None] | None = None,
-    ) -> dict[str, Any]:
-        from midef.training.generative.inverter import fit_inverter
-
-        assert handle is not None, "an inverter is trained on answers of its target"
-        fitting = torch.cat([public.train.images, public.report.images])
-        return fit_inverter(
-            networks["inverter"],
-            self.features(self.ask(handle, fitting, part="fitting")),
-            fitting,
-            held_answers=self.features(self.ask(handle, public.select.images, part="held out")),
-            held_images=public.select.images,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            checkpoint=self.checkpoint,
-            seed=derive_seed("prior", self.seed),
-            device=device,
-            report=report,
-        )
+    def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:
+        pairs = self.answered(handle, public)
+        pairs = replace(pairs, answers=self.features(pairs.answers), held_answers=self.features(pairs.held_answers))
+        return fit_inverter(networks["inverter"], pairs, self, context.run(self.seed))
 
     def features(self, answers: Tensor) -> Tensor:
         """What the network is fed [N, K] of answers [N, K]."""
-        from midef.training.generative.inverter import score_features
-
         return score_features(answers, top=self.top)

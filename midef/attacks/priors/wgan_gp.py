@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from midef.attacks.priors.base import PRIORS, Prior
-from midef.core.seeds import derive_seed
+from midef.attacks.priors.base import PRIORS, FitContext, Networks, PublicPrior
+from midef.training.generative.gan import GanSettings, fit_gan
 
 if TYPE_CHECKING:
     from torch import nn
 
     from midef.attacks.base import SmallBudget
-    from midef.attacks.target_handle import TargetHandle
-    from midef.core.recipe import Inputs
     from midef.datasets import Splits
 
 
 @PRIORS.add("wgan_gp")
 @dataclass(frozen=True, kw_only=True)
-class WganGp(Prior):
+class WganGp(PublicPrior, GanSettings):
     """Generator and critic trained on public images; the target is never asked.
 
-    latent_dim: Z; width: channels before the last layer (64 in the papers); steps: critic steps (468 per epoch of
-    30,000 images); critic_steps: critic steps per generator step; penalty: weight of the gradient penalty.
-    objective: `wasserstein` is the papers'; `non_saturating` trains the same two networks with the first GAN's losses,
-    which draw faces after hundreds of steps instead of tens of thousands: for small profiles only.
+    Args:
+        latent_dim: Z.
+        width: channels before the last layer (64 in the papers).
+        steps: critic steps (468 per epoch of 30,000 images).
+        critic_steps: critic steps per generator step.
+        penalty: weight of the gradient penalty.
+        objective: `wasserstein` is the papers'; `non_saturating` trains the same two networks with the first GAN's
+            losses, which draw faces after hundreds of steps instead of tens of thousands: for small profiles only.
 
     Source: Zhang et al., CVPR 2020 (GMI) and released code: Adam 2e-4, batch 64, 5 critic steps, penalty 10.
     """
@@ -74,30 +76,6 @@ class WganGp(Prior):
         return {"generator": generator, "critic": Critic(resolution_px, self.width)}
 
     @override
-    def fit(
-        self,
-        networks: dict[str, nn.Module],
-        public: Splits,
-        handle: TargetHandle | None,
-        *,
-        inputs: Inputs,
-        device: str,
-        report: Callable[[dict[str, Any]], None] | None = None,
-    ) -> dict[str, Any]:
-        from midef.training.generative.gan import fit_gan
-
-        return fit_gan(
-            networks["generator"],
-            networks["critic"],
-            public.all_images,
-            latent_dim=self.latent_dim,
-            steps=self.steps,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            critic_steps=self.critic_steps,
-            penalty=self.penalty,
-            objective=self.objective,
-            seed=derive_seed("prior", self.seed),
-            device=device,
-            report=report,
-        )
+    def fit(self, networks: Networks, public: Splits, context: FitContext) -> dict[str, Any]:
+        run = context.run(self.seed)
+        return fit_gan(networks["generator"], networks["critic"], public.all_images, self, run)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from midef.core.errors import MidefError, SpecError
+from midef.core.errors import SpecError, TrainingDiverged
 from midef.core.seeds import derive_seed
 from midef.datasets import Images
 from midef.datasets.files.augment import color_jitter, flip, resized_crop, shift
@@ -31,12 +31,6 @@ log = logging.getLogger(__name__)
 
 EVALUATED_AT_ONCE = 512
 """Images whose accuracy is taken together. Changes memory and speed, not results."""
-
-
-class TrainingDiverged(MidefError):
-    """The loss became NaN or infinite."""
-
-    failure = "diverged"
 
 
 @dataclass

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from midef.core.lazy import F, torch
+from midef.training.generative.loop import Losses, TrainingRun, descend, shuffled
 
-from midef.core.seeds import derive_seed
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentSettings:
+    """The fields of `Students` that the training of one student reads."""
+
+    temperature: float
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
 
 
 def distillation_loss(taught: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
@@ -29,19 +41,7 @@ def distillation_loss(taught: Tensor, teacher: Tensor, *, temperature: float) ->
 
 
 def fit_student(
-    student: nn.Module,
-    images: Tensor,
-    teacher: Tensor,
-    *,
-    temperature: float,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    momentum: float,
-    weight_decay: float,
-    seed: int,
-    device: str,
-    report: Callable[[dict[str, Any]], None] | None = None,
+    student: nn.Module, images: Tensor, teacher: Tensor, settings: StudentSettings, run: TrainingRun
 ) -> dict[str, float]:
     """Train in place on images [N, 3, H, W] uint8 and the teacher's logits of them [N, K], by SGD at a constant rate.
 
@@ -51,28 +51,27 @@ def fit_student(
         loss: the mean of the last epoch; agreement: its share of images where both name the same class, while the
         student was still learning (batch statistics).
     """
-    student.to(device).to(memory_format=torch.channels_last).train()
-    data, answers = images.to(device), teacher.to(device)
-    sgd = torch.optim.SGD(student.parameters(), lr=learning_rate, momentum=momentum, weight_decay=weight_decay)
-    size = min(batch_size, len(data))
-    steps = len(data) // size
-    loss_sum = torch.zeros((), device=device)
-    agreed = torch.zeros((), device=device)
-    with torch.random.fork_rng(devices=[] if device == "cpu" else [device]):
-        torch.manual_seed(derive_seed(seed, "noise"))  # for layers that draw: stochastic depth
-        for epoch in range(epochs):
-            rng = torch.Generator(device).manual_seed(derive_seed(seed, "distill", epoch))
-            order = torch.randperm(len(data), generator=rng, device=device)
-            loss_sum.zero_()
-            agreed.zero_()
-            for index in order[: steps * size].split(size):
-                taught = student(data[index].float() / 255)
-                loss = distillation_loss(taught, answers[index], temperature=temperature)
-                sgd.zero_grad(set_to_none=True)
-                loss.backward()
-                sgd.step()
-                loss_sum += loss.detach()
-                agreed += (taught.argmax(dim=1) == answers[index].argmax(dim=1)).float().mean()
-            if report is not None and (epoch + 1) % max(1, epochs // 20) == 0:
-                report({"epoch": epoch + 1, "epochs": epochs})
-    return {"loss": float(loss_sum) / steps, "agreement": float(agreed) / steps}
+    run.prepare_(student)
+    data, answers = images.to(run.device), teacher.to(run.device)
+    sgd = torch.optim.SGD(
+        student.parameters(),
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
+    size = min(settings.batch_size, len(data))
+    batches = len(data) // size
+
+    def epoch(number: int) -> Losses:
+        loss_sum, agreed = torch.zeros(2, device=run.device)
+        order = shuffled(len(data), run.stream("distill", number))
+        for index in order[: batches * size].split(size):
+            taught = student(data[index].float() / 255)
+            loss = distillation_loss(taught, answers[index], temperature=settings.temperature)
+            descend(sgd, loss)
+            loss_sum += loss.detach()
+            agreed += (taught.argmax(dim=1) == answers[index].argmax(dim=1)).float().mean()
+        return {"loss": loss_sum / batches, "agreement": agreed / batches}
+
+    with run.seeded_layers():
+        return run.epochs(settings.epochs, epoch)

@@ -1,22 +1,36 @@
-"""Training of generators on public images."""
+"""Training of WGAN-GP on public images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from midef.core.lazy import F, torch
+from midef.training.generative.loop import Losses, ShuffledPasses, TrainingRun, descend, frozen
 
-from midef.core.seeds import derive_seed
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanSettings:
+    """The fields of `WganGp` that its training reads."""
+
+    latent_dim: int
+    steps: int
+    batch_size: int
+    learning_rate: float
+    critic_steps: int
+    penalty: float
+    objective: Literal["wasserstein", "non_saturating"]
 
 
 def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
     """Mean of (|grad of the critic at mixed images|_2 - 1)^2, the norm over the flattened image.
 
     Args:
-        real, fake: [B, 3, H, W]; mix: [B, 1, 1, 1] in [0, 1], the share of the fake image.
+        real, fake: [B, 3, H, W].
+        mix: [B, 1, 1, 1] in [0, 1], the share of the fake image.
     """
     mixed = (real + mix * (fake - real)).requires_grad_(True)
     (slope,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
@@ -25,69 +39,47 @@ def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, mix: Tensor)
 
 
 def fit_gan(
-    generator: nn.Module,
-    critic: nn.Module,
-    images: Tensor,
-    *,
-    latent_dim: int,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    critic_steps: int,
-    penalty: float,
-    objective: str = "wasserstein",
-    seed: int,
-    device: str,
-    report: Callable[[dict[str, Any]], None] | None = None,
+    generator: nn.Module, critic: nn.Module, images: Tensor, settings: GanSettings, run: TrainingRun
 ) -> dict[str, float]:
-    """Train in place on images [N, 3, H, W] uint8. `steps` counts critic steps.
+    """Train both in place on images [N, 3, H, W] uint8 by Adam, betas (0.5, 0.999).
 
-    The generator takes one step after every `critic_steps` critic steps. Adam with betas (0.5, 0.999).
-    objective: `wasserstein`, WGAN with `penalty` times the gradient penalty; `non_saturating`, the logistic losses of
-    the first GAN, without a penalty.
+    A step is one of the critic; after every `critic_steps` of them the generator takes one. The objective `wasserstein`
+    is WGAN with `penalty` times the gradient penalty; `non_saturating` the logistic losses of the first GAN, without a
+    penalty.
 
     Returns:
         The mean critic and generator losses of the last tenth.
     """
-    generator.to(device).to(memory_format=torch.channels_last).train()
-    critic.to(device).to(memory_format=torch.channels_last).train()
-    data = images.to(device)
-    rng = torch.Generator(device).manual_seed(derive_seed(seed, "wgan_gp"))
-    adam_g = torch.optim.Adam(generator.parameters(), lr=learning_rate, betas=(0.5, 0.999))
-    adam_d = torch.optim.Adam(critic.parameters(), lr=learning_rate, betas=(0.5, 0.999))
-    tail = max(1, steps // 10)
-    critic_loss = torch.zeros((), device=device)
-    generator_loss = torch.zeros((), device=device)
-    order = torch.empty(0, dtype=torch.long, device=device)
-    for step in range(steps):
-        if len(order) < batch_size:
-            order = torch.cat([order, torch.randperm(len(data), generator=rng, device=device)])
-        index, order = order[:batch_size], order[batch_size:]
-        real = data[index].float() / 255
-        latents = torch.randn(len(real), latent_dim, generator=rng, device=device)
+    run.prepare_(generator, critic)
+    data = images.to(run.device)
+    rng = run.stream("wgan_gp")
+    passes = ShuffledPasses(len(data), min(settings.batch_size, len(data)), rng)
+    adam_g = torch.optim.Adam(generator.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
+    adam_d = torch.optim.Adam(critic.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
+    is_wasserstein = settings.objective == "wasserstein"
+
+    def draw(count: int) -> Tensor:
+        drawn: Tensor = generator(torch.randn(count, settings.latent_dim, generator=rng, device=run.device))
+        return drawn
+
+    def step(number: int) -> Losses:
+        real = data[passes.next()].float() / 255
         with torch.no_grad():
-            fake = generator(latents)
-        if objective == "wasserstein":
-            mix = torch.rand(len(real), 1, 1, 1, generator=rng, device=device)
-            loss_d = critic(fake).mean() - critic(real).mean() + penalty * gradient_penalty(critic, real, fake, mix)
+            fake = draw(len(real))
+        if is_wasserstein:
+            mix = torch.rand(len(real), 1, 1, 1, generator=rng, device=run.device)
+            loss_d = critic(fake).mean() - critic(real).mean()
+            loss_d = loss_d + settings.penalty * gradient_penalty(critic, real, fake, mix)
         else:
             loss_d = F.softplus(critic(fake)).mean() + F.softplus(-critic(real)).mean()
-        adam_d.zero_grad(set_to_none=True)
-        loss_d.backward()
-        adam_d.step()
-        if (step + 1) % critic_steps == 0:
-            latents = torch.randn(batch_size, latent_dim, generator=rng, device=device)
-            critic.requires_grad_(False)
-            scores = critic(generator(latents))
-            loss_g = -scores.mean() if objective == "wasserstein" else F.softplus(-scores).mean()
-            critic.requires_grad_(True)
-            adam_g.zero_grad(set_to_none=True)
-            loss_g.backward()
-            adam_g.step()
-            if step >= steps - tail:
-                generator_loss += loss_g.detach() * critic_steps / tail
-        if step >= steps - tail:
-            critic_loss += loss_d.detach() / tail
-        if report is not None and (step + 1) % max(1, steps // 20) == 0:
-            report({"step": step + 1, "steps": steps})
-    return {"critic_loss": float(critic_loss), "generator_loss": float(generator_loss)}
+        descend(adam_d, loss_d)
+        if (number + 1) % settings.critic_steps:
+            return {"critic_loss": loss_d, "generator_loss": torch.zeros_like(loss_d)}
+        with frozen(critic):
+            scores = critic(draw(settings.batch_size))
+        loss_g = -scores.mean() if is_wasserstein else F.softplus(-scores).mean()
+        descend(adam_g, loss_g)
+        # times the steps it stands for, so that its mean over all steps is that over the generator's
+        return {"critic_loss": loss_d, "generator_loss": loss_g * settings.critic_steps}
+
+    return run.steps(settings.steps, step)

@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from midef.core.lazy import F, torch
+from midef.training.generative.loop import Losses, TrainingRun, descend, shuffled
 
-from midef.core.seeds import derive_seed
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverterSettings:
+    """The fields of `Tcnn` that its training reads.
+
+    Args:
+        checkpoint: which epoch's weights the network ends with: the `last`, or the first with the smallest error on the
+            held-out pairs, which are public.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    checkpoint: Literal["last", "best_held_out"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsweredImages:
+    """Public images and what a target answered to them, to train on and to measure by.
+
+    Args:
+        answers: [N, K], as the network is fed.
+        images: [N, 3, H, W] uint8.
+        held_answers, held_images: the same of images that are not trained on.
+    """
+
+    answers: Tensor
+    images: Tensor
+    held_answers: Tensor
+    held_images: Tensor
 
 
 def score_features(scores: Tensor, *, top: int | None = None, shift: float = 50.0, floor: float = -1000.0) -> Tensor:
@@ -18,74 +49,64 @@ def score_features(scores: Tensor, *, top: int | None = None, shift: float = 50.
     The logarithm lets small differences between near-zero scores count. Source: Yang et al., CCS 2019, released code.
     """
     k = scores.shape[1] if top is None else min(top, scores.shape[1])
-    kept, index = scores.topk(k, dim=1)
-    values = kept.log().clamp(min=floor) + shift
+    largest, index = scores.topk(k, dim=1)
+    values = largest.log().clamp(min=floor) + shift
     values = values + torch.relu(-values.amin(dim=1, keepdim=True))
     return torch.zeros_like(scores).scatter(1, index, values)
 
 
 def fit_inverter(
-    network: nn.Module,
-    answers: Tensor,
-    images: Tensor,
-    *,
-    held_answers: Tensor,
-    held_images: Tensor,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    checkpoint: Literal["last", "best_held_out"] = "last",
-    seed: int,
-    device: str,
-    report: Callable[[dict[str, Any]], None] | None = None,
+    network: nn.Module, pairs: AnsweredImages, settings: InverterSettings, run: TrainingRun
 ) -> dict[str, float]:
-    """Train in place to draw images [N, 3, H, W] uint8 from features of the answers [N, K], by mean squared error.
+    """Train in place to draw images from features of the answers, by mean squared error.
 
     Adam, betas (0.5, 0.999), amsgrad. The released code keeps the epoch that is best on private images, which no
     attacker has.
 
-    Args:
-        checkpoint: which epoch's weights the network ends with: the `last`, or the first with the smallest error on the
-            held-out pairs, which are public.
-
     Returns:
         The error of these weights on the held-out pairs (where it chose the epoch, it flatters), and the 1-based epoch.
     """
-    network.to(device).train()
-    data, features = images.to(device), answers.to(device)
-    adam = torch.optim.Adam(network.parameters(), lr=learning_rate, betas=(0.5, 0.999), amsgrad=True)
-    smallest, kept, weights = float("inf"), epochs, None
-    for epoch in range(epochs):
-        rng = torch.Generator(device).manual_seed(derive_seed(seed, "inverter", epoch))
-        order = torch.randperm(len(data), generator=rng, device=device)
-        for index in order.split(batch_size):
+    network.to(run.device).train()
+    data, features = pairs.images.to(run.device), pairs.answers.to(run.device)
+    adam = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999), amsgrad=True)
+    best = _Best(float("inf"), settings.epochs, None)
+
+    def epoch(number: int) -> Losses:
+        nonlocal best
+        for index in shuffled(len(data), run.stream("inverter", number)).split(settings.batch_size):
             if len(index) < 2 <= len(data):
                 continue  # BatchNorm cannot train on one image
             loss = F.mse_loss(network(features[index]), data[index].float() / 255)
-            adam.zero_grad(set_to_none=True)
-            loss.backward()
-            adam.step()
-        if checkpoint == "best_held_out":
-            error = held_out_error(network, held_answers, held_images, device)
-            if error < smallest:
-                smallest, kept = error, epoch + 1
-                weights = {name: value.clone() for name, value in network.state_dict().items()}
-        if report is not None:
-            report({"epoch": epoch + 1, "epochs": epochs})
-    if weights is not None:
-        network.load_state_dict(weights)
+            descend(adam, loss)
+        if settings.checkpoint == "best_held_out":
+            error = held_out_error(network, pairs, run.device)
+            if error < best.error:
+                best = _Best(error, number + 1, {k: v.clone() for k, v in network.state_dict().items()})
+        return {"loss": loss}
+
+    run.epochs(settings.epochs, epoch)
+    if best.weights is not None:
+        network.load_state_dict(best.weights)
     network.eval()
-    return {"held_out_mse": held_out_error(network, held_answers, held_images, device), "kept_epoch": kept}
+    return {"held_out_mse": held_out_error(network, pairs, run.device), "kept_epoch": best.epoch}
 
 
-@torch.no_grad()
-def held_out_error(network: nn.Module, answers: Tensor, images: Tensor, device: str) -> float:
-    """Mean squared error over all pixels of images [N, 3, H, W] uint8; the network's mode is left as it was."""
+class _Best(NamedTuple):
+    """The weights a network ends with; without, those of the last epoch."""
+
+    error: float
+    epoch: int
+    weights: dict[str, Tensor] | None
+
+
+def held_out_error(network: nn.Module, pairs: AnsweredImages, device: str) -> float:
+    """Mean squared error over all pixels of the held-out images; the network's mode is left as it was."""
     was_training = network.training
     network.eval()
-    errors = [
-        F.mse_loss(network(a.to(device)), x.to(device).float() / 255, reduction="sum")
-        for a, x in zip(answers.split(256), images.split(256), strict=True)
-    ]
+    with torch.no_grad():
+        errors = [
+            F.mse_loss(network(a.to(device)), x.to(device).float() / 255, reduction="sum")
+            for a, x in zip(pairs.held_answers.split(256), pairs.held_images.split(256), strict=True)
+        ]
     network.train(was_training)
-    return float(sum(errors)) / images.numel()
+    return float(sum(errors)) / pairs.held_images.numel()

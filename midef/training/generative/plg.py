@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Generator, Tensor, nn
+from midef.core.lazy import torch
+from midef.training.generative.loop import Losses, ShuffledPasses, TrainingRun, descend, frozen
 
-from midef.core.seeds import derive_seed
+if TYPE_CHECKING:
+    from torch import Generator, Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlgSettings:
+    """The fields of `PlgGan` that its training reads."""
+
+    latent_dim: int
+    alpha: float
+    steps: int
+    batch_size: int
+    learning_rate: float
+    critic_steps: int
 
 
 def top_labelled(probabilities: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """For each class the n images with its largest probability, best first; of equals the earlier.
 
     Args:
-        probabilities: [N, K], of images; n: >= 1. With fewer than n images each class gets all N of them.
+        probabilities: [N, K], of images.
+        n: >= 1. With fewer than n images each class gets all N of them.
 
     Returns:
         Indices of images and their probabilities, [K, min(n, N)] each. An image may stand under several classes.
@@ -36,16 +51,8 @@ def fit_plg(
     images: Tensor,
     chosen: Tensor,
     identity_loss: Callable[[Tensor, Tensor, Generator], Tensor],
-    *,
-    latent_dim: int,
-    alpha: float,
-    steps: int,
-    batch_size: int,
-    learning_rate: float,
-    critic_steps: int,
-    seed: int,
-    device: str,
-    report: Callable[[dict[str, Any]], None] | None = None,
+    settings: PlgSettings,
+    run: TrainingRun,
 ) -> dict[str, float]:
     """Train G(z, y) and D(x, y) in place: minimise -D(G(z, y), y) + alpha * identity_loss, and D's hinge loss.
 
@@ -53,7 +60,8 @@ def fit_plg(
     ones get noise below one grey level of 8 bits. Adam with betas (0, 0.9).
 
     Args:
-        images: public, [N, 3, H, W] uint8; chosen: [K, n], rows of `images` that are labelled with each class.
+        images: public, [N, 3, H, W] uint8.
+        chosen: [K, n], rows of `images` that are labelled with each class.
         identity_loss: drawn images [B, 3, H, W] as the generator gives them, their labels [B] and a random stream ->
             [B], smaller when the target sees the label.
 
@@ -61,68 +69,61 @@ def fit_plg(
         Mean losses of the last tenth: `generator_loss` without the identity loss, `identity_loss` without alpha,
         `discriminator_loss`.
     """
-    generator.to(device).to(memory_format=torch.channels_last).train()
-    discriminator.to(device).to(memory_format=torch.channels_last).train()
-    rng = torch.Generator(device).manual_seed(derive_seed(seed, "plg"))
-    adam_g = torch.optim.Adam(generator.parameters(), lr=learning_rate, betas=(0.0, 0.9))
-    adam_d = torch.optim.Adam(discriminator.parameters(), lr=learning_rate, betas=(0.0, 0.9))
-    n_classes = len(chosen)
-    pairs = LabelledBatches(images.to(device), chosen.to(device), batch_size, rng)
+    run.prepare_(generator, discriminator)
+    rng = run.stream("plg")
+    adam_g = torch.optim.Adam(generator.parameters(), lr=settings.learning_rate, betas=(0.0, 0.9))
+    adam_d = torch.optim.Adam(discriminator.parameters(), lr=settings.learning_rate, betas=(0.0, 0.9))
+    pairs = LabelledBatches(images.to(run.device), chosen.to(run.device), settings.batch_size, rng)
 
-    def drawn() -> tuple[Tensor, Tensor]:
-        labels = torch.randint(n_classes, (batch_size,), generator=rng, device=device)
-        latents = torch.randn(batch_size, latent_dim, generator=rng, device=device)
+    def draw() -> tuple[Tensor, Tensor]:
+        labels = torch.randint(len(chosen), (settings.batch_size,), generator=rng, device=run.device)
+        latents = torch.randn(settings.batch_size, settings.latent_dim, generator=rng, device=run.device)
         return generator(latents, labels), labels
 
-    tail = max(1, steps // 10)
-    sums = torch.zeros(3, device=device)
-    for step in range(steps):
-        discriminator.requires_grad_(False)
-        fake, labels = drawn()
-        realness = -discriminator(fake, labels).mean()
+    def discriminator_step() -> Tensor:
+        real, real_labels = pairs.draw()
+        with torch.no_grad():
+            fake, labels = draw()
+        both = discriminator(torch.cat([real, fake]), torch.cat([real_labels, labels]))
+        loss = hinge_loss(both[: len(real)], both[len(real) :])
+        descend(adam_d, loss)
+        return loss.detach()
+
+    def step(number: int) -> Losses:
+        with frozen(discriminator):
+            fake, labels = draw()
+            realness = -discriminator(fake, labels).mean()
         identity = identity_loss(fake, labels, rng).mean()
-        discriminator.requires_grad_(True)
-        adam_g.zero_grad(set_to_none=True)
-        (realness + alpha * identity).backward()
-        adam_g.step()
-        losses_d = torch.zeros((), device=device)
-        for _ in range(critic_steps):
-            real, real_labels = pairs.draw()
-            with torch.no_grad():
-                fake, labels = drawn()
-            both = discriminator(torch.cat([real, fake]), torch.cat([real_labels, labels]))
-            loss_d = hinge_loss(both[: len(real)], both[len(real) :])
-            adam_d.zero_grad(set_to_none=True)
-            loss_d.backward()
-            adam_d.step()
-            losses_d += loss_d.detach() / critic_steps
-        if step >= steps - tail:
-            sums += torch.stack([realness.detach(), identity.detach(), losses_d]) / tail
-        if report is not None and (step + 1) % max(1, steps // 20) == 0:
-            report({"step": step + 1, "steps": steps})
-    return dict(zip(("generator_loss", "identity_loss", "discriminator_loss"), sums.tolist(), strict=True))
+        descend(adam_g, realness + settings.alpha * identity)
+        losses_d = [discriminator_step() / settings.critic_steps for _ in range(settings.critic_steps)]
+        return {
+            "generator_loss": realness,
+            "identity_loss": identity,
+            "discriminator_loss": torch.stack(losses_d).sum(),
+        }
+
+    return run.steps(settings.steps, step)
 
 
 class LabelledBatches:
     """Batches of (public image, pseudo label), each pair once before any comes again.
 
-    images: [N, 3, H, W] uint8; chosen: [K, n] rows of images; both and the random stream on one device.
+    Args:
+        images: [N, 3, H, W] uint8.
+        chosen: [K, n], rows of images labelled with each class.
+        rng: shuffles, and draws the noise; on the device of both.
     """
 
     def __init__(self, images: Tensor, chosen: Tensor, batch_size: int, rng: Generator) -> None:
-        self.images = images
-        self.rows = chosen.flatten()
-        self.labels = torch.arange(len(chosen), device=chosen.device).repeat_interleave(chosen.shape[1])
-        self.batch_size = batch_size
-        self.rng = rng
-        self._order = torch.empty(0, dtype=torch.long, device=images.device)
+        self._images = images
+        self._rows = chosen.flatten()
+        self._labels = torch.arange(len(chosen), device=chosen.device).repeat_interleave(chosen.shape[1])
+        self._passes = ShuffledPasses(len(self._rows), batch_size, rng)
+        self._rng = rng
 
     def draw(self) -> tuple[Tensor, Tensor]:
         """Images [B, 3, H, W] in [0, 1], with uniform noise of up to 1/256 added, and labels [B]."""
-        while len(self._order) < self.batch_size:
-            more = torch.randperm(len(self.rows), generator=self.rng, device=self.images.device)
-            self._order = torch.cat([self._order, more])
-        index, self._order = self._order[: self.batch_size], self._order[self.batch_size :]
-        real = self.images[self.rows[index]].float() / 255
-        noise = torch.rand(real.shape, generator=self.rng, device=real.device) / 256
-        return real + noise, self.labels[index]
+        index = self._passes.next()
+        real = self._images[self._rows[index]].float() / 255
+        noise = torch.rand(real.shape, generator=self._rng, device=real.device) / 256
+        return real + noise, self._labels[index]

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from midef.attacks import AccessLevel
+from midef.attacks.priors.base import FitContext
 from midef.attacks.priors.diffusion import Diffusion
 from midef.attacks.priors.networks.unet import Denoiser
 from midef.attacks.target_handle import TargetHandle
@@ -18,6 +19,7 @@ from midef.datasets import Images, Splits
 from midef.defenses import Defense
 from midef.nn.network import TargetModel, count_parameters
 from midef.training.generative.diffusion import kept_variance
+from midef.training.generative.inverter import AnsweredImages
 
 CLASSES, PX = 4, 8
 
@@ -147,22 +149,25 @@ def test_it_is_fitted_on_served_scores_as_they_are_and_every_image_is_a_query(mo
     target = TargetModel([("pixels", nn.Flatten())], nn.Linear(pixels, CLASSES), feature_dim=pixels, n_classes=CLASSES)
     public = Splits(part(10, 0), part(3, 1), part(4, 2), ())
     handle = TargetHandle(target, Defense(), AccessLevel.SCORES)
-    seen: dict[str, Any] = {}
+    seen: list[tuple[AnsweredImages, Tensor, object]] = []
 
-    def spy(network: nn.Module, answers: Tensor, images: Tensor, **given: Any) -> dict[str, float]:
-        seen.update(given, answers=answers, images=images)
+    def spy(
+        network: nn.Module, pairs: AnsweredImages, betas: Tensor, settings: object, run: object
+    ) -> dict[str, float]:
+        seen.append((pairs, betas, settings))
         return {}
 
-    monkeypatch.setattr("midef.training.generative.diffusion.fit_denoiser", spy)
+    monkeypatch.setattr("midef.attacks.priors.diffusion.fit_denoiser", spy)
     prior = Diffusion(width=8, noise_steps=7, drop_context=0.3, batch_size=5)
-    prior.fit({"denoiser": nn.Identity()}, public, handle, inputs=Inputs({}, Path), device="cpu")
+    prior.fit({"denoiser": nn.Identity()}, public, handle, FitContext(inputs=Inputs({}, Path)))
     assert handle.queries == 17
-    assert torch.equal(seen["images"], torch.cat([public.train.images, public.report.images]))
-    assert torch.equal(seen["held_images"], public.select.images), "held-out images are not fitted"
+    [(pairs, betas, settings)] = seen
+    assert torch.equal(pairs.images, torch.cat([public.train.images, public.report.images]))
+    assert torch.equal(pairs.held_images, public.select.images), "held-out images are not fitted"
     with torch.no_grad():
-        assert torch.allclose(seen["answers"], target(seen["images"].float() / 255).logits.softmax(1))
-        assert torch.allclose(seen["held_answers"], target(seen["held_images"].float() / 255).logits.softmax(1))
-    assert len(seen["betas"]) == 7 and seen["drop_context"] == 0.3 and seen["batch_size"] == 5
+        assert torch.allclose(pairs.answers, target(pairs.images.float() / 255).logits.softmax(1))
+        assert torch.allclose(pairs.held_answers, target(pairs.held_images.float() / 255).logits.softmax(1))
+    assert len(betas) == 7 and settings is prior
 
 
 @pytest.mark.parametrize(

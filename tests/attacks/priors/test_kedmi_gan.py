@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from midef.attacks import PRIORS, AccessLevel
+from midef.attacks.priors.base import FitContext
 from midef.attacks.priors.kedmi_gan import KedmiGan
 from midef.attacks.priors.networks.kedmi import MinibatchDiscriminator, nearness
 from midef.attacks.target_handle import TargetHandle
@@ -164,7 +165,7 @@ SMALL = KedmiGan(width=2, latent_dim=4, steps=5, batch_size=6, discriminator_ste
 def fitted(prior: KedmiGan, public: Splits, handle: TargetHandle) -> dict[str, nn.Module]:
     torch.manual_seed(0)
     networks = prior.networks(PX, CLASSES)
-    prior.fit(networks, public, handle, inputs=Inputs({}, lambda recipe: Path()), device="cpu")
+    prior.fit(networks, public, handle, FitContext(inputs=Inputs({}, lambda recipe: Path())))
     return networks
 
 
@@ -184,7 +185,7 @@ def test_it_asks_once_per_public_image_or_once_per_step(
 def test_labels_are_the_probabilities_of_the_images_asked_for(
     target: TargetModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("midef.attacks.priors.kedmi_gan.CHUNK", 4)
+    monkeypatch.setattr("midef.attacks.target_handle.CHUNK", 4)
     handle, images = TargetHandle(target, Defense(), AccessLevel.WHITE_BOX), part(10, 0).images
     index = torch.tensor([7, 0, 7, 3])
     batch = images[index].float() / 255
@@ -201,12 +202,12 @@ def test_the_labels_are_those_of_the_parts_in_their_order(target: TargetModel, m
     """What is trained on is train, select and report, and a label is looked up by the position in the same order."""
     seen: dict[str, Tensor] = {}
 
-    def spy(g: nn.Module, d: nn.Module, images: Tensor, labels: Callable[..., Tensor], **_: object) -> dict[str, float]:
+    def spy(g: nn.Module, d: nn.Module, images: Tensor, labels: Callable[..., Tensor], *_: object) -> dict[str, float]:
         everything = torch.arange(len(images))
         seen.update(images=images, labels=labels(everything, images.float() / 255))
         return {}
 
-    monkeypatch.setattr("midef.training.generative.kedmi.fit_kedmi", spy)
+    monkeypatch.setattr("midef.attacks.priors.kedmi_gan.fit_kedmi", spy)
     public = Splits(part(10, 0), part(3, 1), part(4, 2), ())
     fitted(SMALL, public, TargetHandle(target, Defense(), AccessLevel.WHITE_BOX))
     assert torch.equal(seen["images"], torch.cat([public.train.images, public.select.images, public.report.images]))

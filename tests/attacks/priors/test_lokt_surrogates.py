@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from midef.attacks import AccessLevel
+from midef.attacks.priors.base import FitContext
 from midef.attacks.priors.lokt_surrogates import LoktSurrogates
 from midef.attacks.priors.t_acgan import TAcgan
 from midef.attacks.target_handle import TargetHandle
@@ -18,6 +19,7 @@ from midef.core import Inputs, PreflightError, Recipe
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
 from midef.nn.network import TargetModel
+from midef.training.generative.loop import TrainingRun
 
 PX, CLASSES, EACH = 8, 3, 5
 PUBLIC, TARGET = Recipe("split", "synthetic_faces"), Recipe("target", "classifier")
@@ -80,15 +82,19 @@ def test_surrogates_learn_the_target_s_labels_of_the_gan_s_images(
     taught: list[tuple[Tensor, Tensor]] = []
     seeds: list[int] = []
 
-    def spy(network: nn.Module, images: Tensor, labels: Tensor, change: Any, **how: Any) -> dict[str, float]:
+    prior = LoktSurrogates(**SMALL)
+
+    def spy(
+        network: nn.Module, images: Tensor, labels: Tensor, change: Any, settings: Any, run: TrainingRun
+    ) -> dict[str, float]:
+        assert settings is prior
         taught.append((images, labels))
-        seeds.append(how["seed"])
+        seeds.append(run.seed)
         return {"loss": 0.0}
 
-    monkeypatch.setattr("midef.training.generative.lokt.fit_surrogate", spy)
-    prior = LoktSurrogates(**SMALL)
+    monkeypatch.setattr("midef.attacks.priors.lokt_surrogates.fit_surrogate", spy)
     handle = TargetHandle(target, Defense(), AccessLevel.LABELS)
-    facts = prior.fit(prior.networks(PX, CLASSES), public(), handle, inputs=inputs, device="cpu")
+    facts = prior.fit(prior.networks(PX, CLASSES), public(), handle, FitContext(inputs=inputs))
     assert handle.queries == CLASSES * EACH and len(taught) == 2 and len(set(seeds)) == 2
     for images, labels in taught:
         assert len(images.flatten(1).unique(dim=0)) == CLASSES * EACH, "drawn once each"
@@ -106,7 +112,7 @@ def test_every_surrogate_is_trained_and_says_so(target: TargetModel, inputs: Inp
     before = {name: network.get_parameter("head.weight").detach().clone() for name, network in networks.items()}
     told: list[dict[str, Any]] = []
     handle = TargetHandle(target, Defense(), AccessLevel.LABELS)
-    prior.fit(networks, public(), handle, inputs=inputs, device="cpu", report=told.append)
+    prior.fit(networks, public(), handle, FitContext(inputs=inputs, report=told.append))
     assert set(networks) == {"surrogate0", "surrogate1"} == {fact["network"] for fact in told}
     for name, weight in before.items():
         assert not torch.equal(networks[name].get_parameter("head.weight"), weight)
@@ -131,7 +137,7 @@ def test_a_missing_file_is_an_error_before_the_target_is_asked(
     prior = LoktSurrogates(**{**SMALL, "family": "densenet", "count": 1, "weights": "imagenet"})
     handle = TargetHandle(target, Defense(), AccessLevel.LABELS)
     with pytest.raises(PreflightError, match=r"no file densenet121\S+\.pth in"):
-        prior.fit(prior.networks(32, CLASSES), public(), handle, inputs=inputs, device="cpu")
+        prior.fit(prior.networks(32, CLASSES), public(), handle, FitContext(inputs=inputs))
     assert handle.queries == 0
 
 

@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
+from midef.attacks.priors.base import FitContext
 from midef.attacks.priors.networks.conditional import ConditionalGenerator, ProjectionDiscriminator
 from midef.attacks.priors.plg_gan import PlgGan
 from midef.attacks.target_handle import TargetHandle
@@ -20,7 +21,7 @@ from midef.core import Inputs
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
 from midef.nn.network import TargetModel
-from midef.training.generative import plg
+from midef.training.generative.plg import fit_plg
 
 PX, CLASSES = 8, 2
 SMALL: dict[str, Any] = {"latent_dim": 3, "width": 2, "steps": 2, "batch_size": 4, "critic_steps": 2, "top": 2}
@@ -65,19 +66,18 @@ def trained(prior: PlgGan, handle: TargetHandle | None = None, offset: float = 0
     networks = prior.networks(PX, CLASSES)
     networks["generator"].colour.bias.data += offset  # type: ignore[operator,union-attr]
     handle = Watching() if handle is None else handle
-    prior.fit(networks, public(), handle, inputs=Inputs({}, lambda recipe: Path()), device="cpu")
+    prior.fit(networks, public(), handle, FitContext(inputs=Inputs({}, lambda recipe: Path())))
     return networks
 
 
 def test_labels_all_public_images_by_one_pass_of_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
     labelled: list[Tensor] = []
-    fit_plg = plg.fit_plg
 
-    def spy(*given: Any, **named: Any) -> dict[str, float]:
+    def spy(*given: Any) -> dict[str, float]:
         labelled.append(given[3])
-        return fit_plg(*given, **named)
+        return fit_plg(*given)
 
-    monkeypatch.setattr(plg, "fit_plg", spy)
+    monkeypatch.setattr("midef.attacks.priors.plg_gan.fit_plg", spy)
     handle = Watching()
     trained(PlgGan(**SMALL), handle)
     assert labelled[0].tolist() == [[0, 5], [3, 1]], "the two darkest and the two brightest"
@@ -126,9 +126,8 @@ def test_it_draws_for_each_label_what_the_target_takes_for_it() -> None:
 
 def test_says_how_sure_the_target_is_of_the_labels() -> None:
     prior = PlgGan(**SMALL)
-    facts = prior.fit(
-        prior.networks(PX, CLASSES), public(), Watching(), inputs=Inputs({}, lambda recipe: Path()), device="cpu"
-    )
+    context = FitContext(inputs=Inputs({}, lambda recipe: Path()))
+    facts = prior.fit(prior.networks(PX, CLASSES), public(), Watching(), context)
     above = 10 * (torch.tensor([0.0, 40.0, 250.0, 210.0]) / 255 - 0.5)
     expected = torch.sigmoid(2 * above.abs()).mean()  # two logits, the one minus the other
     assert facts["label_probability"] == pytest.approx(float(expected), abs=1e-5)

@@ -15,14 +15,17 @@ from torchvision.models import get_model, get_model_weights
 from typing_extensions import override
 
 from midef.attacks import AccessLevel
+from midef.attacks.priors.base import FitContext
+from midef.attacks.priors.families.classifiers import family_problems
 from midef.attacks.priors.networks import students
 from midef.attacks.priors.networks.students import FeatureStatistics, TinyStudent, build_student, start_from_
-from midef.attacks.priors.students import Students, student_problems
+from midef.attacks.priors.students import Students
 from midef.attacks.target_handle import TargetHandle
 from midef.core import AccessError, DataError, Inputs, PreflightError, SpecError
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
 from midef.nn.network import TargetModel
+from midef.training.generative.loop import TrainingRun
 
 MACS = Path(__file__).parents[2] / "models" / "macs.py"
 count_macs: Callable[..., int] = run_path(str(MACS))["count_macs"]
@@ -173,20 +176,22 @@ NO_INPUTS = Inputs({}, lambda recipe: Path())
 def test_students_learn_the_logits_of_all_public_images_asked_once(
     measured: int, target: TargetModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("midef.attacks.priors.students.CHUNK", 4)
+    monkeypatch.setattr("midef.attacks.target_handle.CHUNK", 4)
     taught: list[tuple[Tensor, Tensor]] = []
     seeds: list[int] = []
 
-    def spy(student: nn.Module, images: Tensor, teacher: Tensor, **how: Any) -> dict[str, float]:
+    prior = Students(**TINY, statistics_images=measured)
+
+    def spy(student: nn.Module, images: Tensor, teacher: Tensor, settings: Any, run: TrainingRun) -> dict[str, float]:
+        assert settings is prior
         taught.append((images, teacher))
-        seeds.append(how["seed"])
+        seeds.append(run.seed)
         return {"loss": 0.0}
 
-    monkeypatch.setattr("midef.training.generative.distill.fit_student", spy)
-    prior = Students(**TINY, statistics_images=measured)
+    monkeypatch.setattr("midef.attacks.priors.students.fit_student", spy)
     handle = TargetHandle(target, Deaf(), AccessLevel.WHITE_BOX)
     networks = prior.networks(PX, CLASSES)
-    facts = prior.fit(networks, public(), handle, inputs=NO_INPUTS, device="cpu")
+    facts = prior.fit(networks, public(), handle, FitContext(inputs=NO_INPUTS))
     images = torch.cat([part.images for part in public().parts.values()])
     with torch.no_grad():
         answer = target.eval()(images.float() / 255)
@@ -207,7 +212,7 @@ def test_every_student_is_trained_and_says_so(target: TargetModel) -> None:
     before = {name: head_of(networks[name]).clone() for name in ("student0", "student1")}
     told: list[dict[str, Any]] = []
     handle = TargetHandle(target, Defense(), AccessLevel.WHITE_BOX)
-    prior.fit(networks, public(), handle, inputs=NO_INPUTS, device="cpu", report=told.append)
+    prior.fit(networks, public(), handle, FitContext(inputs=NO_INPUTS, report=told.append))
     for name, weight in before.items():
         assert not torch.equal(head_of(networks[name]), weight)
     assert [fact["network"] for fact in told] == ["student0", "student1"]
@@ -217,7 +222,7 @@ def test_labels_alone_teach_no_student(target: TargetModel) -> None:
     handle = TargetHandle(target, Defense(), AccessLevel.SCORES)
     prior = Students(**TINY)
     with pytest.raises(AccessError, match="asked for 'run'"):
-        prior.fit(prior.networks(PX, CLASSES), public(), handle, inputs=NO_INPUTS, device="cpu")
+        prior.fit(prior.networks(PX, CLASSES), public(), handle, FitContext(inputs=NO_INPUTS))
 
 
 # ---------------------------------------------------------------- published weights
@@ -230,7 +235,7 @@ def test_a_missing_file_is_an_error_before_the_target_is_asked(
     handle = TargetHandle(target, Defense(), AccessLevel.WHITE_BOX)
     prior = Students(count=1)
     with pytest.raises(PreflightError, match=r"no file efficientnet_b0\S+\.pth in .* or choose weights=none"):
-        prior.fit(prior.networks(32, CLASSES), public(), handle, inputs=NO_INPUTS, device="cpu")
+        prior.fit(prior.networks(32, CLASSES), public(), handle, FitContext(inputs=NO_INPUTS))
     assert handle.queries == 0
 
 
@@ -280,7 +285,7 @@ def test_tiny_students_have_no_published_weights() -> None:
     ],
 )
 def test_says_why_students_cannot_work(family: Any, weights: Any, resolution_px: int, said: list[str]) -> None:
-    assert student_problems(family, weights, resolution_px) == said
+    assert family_problems(family, weights, resolution_px) == said
     assert Students(family=family, weights=weights).problems(resolution_px) == said
 
 

@@ -12,10 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from midef.attacks import PRIORS
+from midef.attacks.priors.base import FitContext
 from midef.attacks.priors.networks.style_gan2 import StyleGenerator
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.core import Inputs, Recipe
 from midef.datasets import Images, Splits
+from midef.training.generative.loop import TrainingRun
 
 SMALL = StyleGan2(latent_dim=8, channel_base=64, channel_max=8, steps=2, batch_size=4)
 NOTHING = Inputs({}, lambda recipe: Path())
@@ -35,7 +37,7 @@ def public(px: int = 16, count: int = 24) -> Splits:
 def fitted(prior: StyleGan2, px: int = 16) -> tuple[StyleGenerator, dict[str, Any]]:
     torch.manual_seed(0)
     networks = prior.networks(px, 0)
-    facts = prior.fit(networks, public(px), None, inputs=NOTHING, device="cpu")
+    facts = prior.fit(networks, public(px), FitContext(inputs=NOTHING))
     generator = networks["generator"]
     assert isinstance(generator, StyleGenerator)
     return generator, facts
@@ -69,20 +71,19 @@ def test_default_is_the_published_recipe() -> None:
 
 
 def test_all_public_images_are_used_and_the_target_never(monkeypatch: pytest.MonkeyPatch) -> None:
-    from midef.training.generative import style_gan
-
     given: dict[str, Any] = {}
 
-    def spy(generator: Any, discriminator: Any, images: Tensor, **how: Any) -> dict[str, float]:
-        given.update(how, images=images)
+    def spy(
+        generator: Any, discriminator: Any, images: Tensor, draw: Any, layers: int, settings: Any, run: TrainingRun
+    ) -> dict[str, float]:
+        given.update(images=images, layers=layers, settings=settings, seed=run.seed)
         return {}
 
-    monkeypatch.setattr(style_gan, "fit_style_gan", spy)
+    monkeypatch.setattr("midef.attacks.priors.style_gan2.fit_style_gan", spy)
     prior = StyleGan2(latent_dim=8, channel_base=64, channel_max=8, seed=3, r1=0.5, ada_images=7, ema_images=9)
     fitted(prior)
     assert len(given["images"]) == 24 and given["layers"] == 6
-    for name in ("latent_dim", "steps", "batch_size", "learning_rate", "r1", "ada_target", "ada_images", "ema_images"):
-        assert given[name] == getattr(prior, name), name
+    assert given["settings"] is prior
     seed = given["seed"]
     fitted(StyleGan2(latent_dim=8, channel_base=64, channel_max=8, seed=4))
     assert given["seed"] != seed

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from typing_extensions import override
 
 from midef.attacks import PRIORS, AccessLevel
+from midef.attacks.priors.base import FitContext
 from midef.attacks.priors.t_acgan import TAcgan
 from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs
@@ -59,7 +60,7 @@ def test_the_target_labels_drawn_images_after_the_warm_up_and_no_public_ones(tar
     handle = TargetHandle(target, Defense(), AccessLevel.LABELS)
     prior = TAcgan(**SMALL)
     torch.manual_seed(0)
-    prior.fit(prior.networks(PX, CLASSES), public(), handle, inputs=NOTHING, device="cpu")
+    prior.fit(prior.networks(PX, CLASSES), public(), handle, FitContext(inputs=NOTHING))
     assert handle.queries == (3 - 1) * 2 * 4 and [len(images) for images in seen] == [4] * 4
     known = torch.cat([part.images for part in public().parts.values()]).float().flatten(1) / 255
     for images in seen:
@@ -72,7 +73,7 @@ def test_the_target_answers_through_its_defense(target: TargetModel) -> None:
     prior = TAcgan(**{**SMALL, "iterations": 15, "learning_rate": 2e-2})
     torch.manual_seed(0)
     networks = prior.networks(PX, CLASSES)
-    prior.fit(networks, public(), handle, inputs=NOTHING, device="cpu")
+    prior.fit(networks, public(), handle, FitContext(inputs=NOTHING))
     with torch.no_grad():
         drawn = networks["generator"](torch.randn(6, 4), torch.arange(6) % CLASSES)
         assert (networks["discriminator"](drawn)[1].argmax(dim=1) == CLASSES - 1).all()

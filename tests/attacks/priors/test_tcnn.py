@@ -11,13 +11,15 @@ from torch import Generator, Tensor, nn
 from typing_extensions import override
 
 from midef.attacks import AccessLevel
+from midef.attacks.priors.base import FitContext
 from midef.attacks.priors.tcnn import Tcnn
 from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
 from midef.nn.network import TargetModel
-from midef.training.generative.inverter import fit_inverter, score_features
+from midef.training.generative.inverter import AnsweredImages, InverterSettings, fit_inverter, score_features
+from midef.training.generative.loop import TrainingRun
 
 PX, CLASSES = 8, 4
 
@@ -82,20 +84,31 @@ def test_it_is_fitted_on_served_answers_and_every_image_is_a_query(
     ASKED.clear()
     public = Splits(part(10, 0), part(3, 1), part(4, 2), ())
     handle = TargetHandle(target, Half(), AccessLevel.SCORES)
-    seen: dict[str, Tensor] = {}
+    seen = spied(monkeypatch)
+    Tcnn(width=2, epochs=1).fit({"inverter": nn.Identity()}, public, handle, FitContext(inputs=Inputs({}, Path)))
+    assert handle.queries == sum(ASKED) == 17
+    [(pairs, _)] = seen
+    assert torch.equal(pairs.images, torch.cat([public.train.images, public.report.images]))
+    assert torch.equal(pairs.held_images, public.select.images), "held-out images are not fitted"
+    with torch.no_grad():
+        served = (target(pairs.images.float() / 255).logits.softmax(1) + 1 / CLASSES) / 2
+        held = (target(pairs.held_images.float() / 255).logits.softmax(1) + 1 / CLASSES) / 2
+    assert torch.allclose(pairs.answers, score_features(served), atol=1e-4)
+    assert torch.allclose(pairs.held_answers, score_features(held), atol=1e-4)
 
-    def spy(network: nn.Module, answers: Tensor, images: Tensor, **given: Tensor) -> dict[str, float]:
-        seen.update(answers=answers, images=images, held=given["held_images"])
+
+def spied(monkeypatch: pytest.MonkeyPatch) -> list[tuple[AnsweredImages, InverterSettings]]:
+    """What the training of an inverter is given; nothing is trained."""
+    seen: list[tuple[AnsweredImages, InverterSettings]] = []
+
+    def spy(
+        network: nn.Module, pairs: AnsweredImages, settings: InverterSettings, run: TrainingRun
+    ) -> dict[str, float]:
+        seen.append((pairs, settings))
         return {}
 
-    monkeypatch.setattr("midef.training.generative.inverter.fit_inverter", spy)
-    Tcnn(width=2, epochs=1).fit({"inverter": nn.Identity()}, public, handle, inputs=Inputs({}, Path), device="cpu")
-    assert handle.queries == sum(ASKED) == 17
-    assert torch.equal(seen["images"], torch.cat([public.train.images, public.report.images]))
-    assert torch.equal(seen["held"], public.select.images), "held-out images are not fitted"
-    with torch.no_grad():
-        served = (target(seen["images"].float() / 255).logits.softmax(1) + 1 / CLASSES) / 2
-    assert torch.allclose(seen["answers"], score_features(served), atol=1e-4)
+    monkeypatch.setattr("midef.attacks.priors.tcnn.fit_inverter", spy)
+    return seen
 
 
 def test_it_learns_to_draw_what_the_answers_tell() -> None:
@@ -105,19 +118,11 @@ def test_it_learns_to_draw_what_the_answers_tell() -> None:
     torch.manual_seed(0)
     network = Tcnn(width=4).networks(PX, 2)["inverter"]
 
+    pairs = AnsweredImages(answers=answers, images=images, held_answers=answers[:2], held_images=images[:2])
+
     def fit(epochs: int) -> float:
-        return fit_inverter(
-            network,
-            answers,
-            images,
-            held_answers=answers[:2],
-            held_images=images[:2],
-            epochs=epochs,
-            batch_size=8,
-            learning_rate=1e-2,
-            seed=0,
-            device="cpu",
-        )["held_out_mse"]
+        settings = InverterSettings(epochs=epochs, batch_size=8, learning_rate=1e-2, checkpoint="last")
+        return fit_inverter(network, pairs, settings, TrainingRun(seed=0))["held_out_mse"]
 
     between = (190 / 255 / 2) ** 2  # of an image that is the mean of both
     assert fit(15) < 0.2 * between
@@ -128,43 +133,28 @@ def test_the_reported_error_is_the_mean_over_pixels_of_held_out_images() -> None
     torch.manual_seed(0)
     network = Tcnn(width=2).networks(PX, 3)["inverter"]
     answers, held = torch.rand(300, 3), part(300, 4).images
-    found = fit_inverter(
-        network,
-        answers[:2],
-        held[:2],
-        held_answers=answers,
-        held_images=held,
-        epochs=1,
-        batch_size=2,
-        learning_rate=1e-9,
-        seed=0,
-        device="cpu",
-    )
+    pairs = AnsweredImages(answers=answers[:2], images=held[:2], held_answers=answers, held_images=held)
+    settings = InverterSettings(epochs=1, batch_size=2, learning_rate=1e-9, checkpoint="last")
+    found = fit_inverter(network, pairs, settings, TrainingRun(seed=0))
     with torch.no_grad():
         expected = float((network(answers) - held / 255).pow(2).mean())
     assert found["held_out_mse"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_its_fields_reach_the_network_and_the_training(target: TargetModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[str, object] = {}
-
-    def spy(network: nn.Module, answers: Tensor, images: Tensor, **given: object) -> dict[str, float]:
-        seen.update(given, answers=answers)
-        return {}
-
-    monkeypatch.setattr("midef.training.generative.inverter.fit_inverter", spy)
+    seen = spied(monkeypatch)
     prior = Tcnn(width=2, blocks=6, checkpoint="best_held_out", top=2, answers="softmax")
     networks = prior.networks(64, CLASSES)
     assert sum(isinstance(layer, nn.ConvTranspose2d) for layer in networks["inverter"].modules()) == 6
     handle = TargetHandle(target, Defense(), AccessLevel.SCORES)
     public = Splits(part(10, 0), part(3, 1), part(4, 2), ())
-    prior.fit(networks, public, handle, inputs=Inputs({}, Path), device="cpu")
-    assert seen["checkpoint"] == "best_held_out"
+    prior.fit(networks, public, handle, FitContext(inputs=Inputs({}, Path)))
+    [(pairs, settings)] = seen
+    assert settings is prior and settings.checkpoint == "best_held_out"
     with torch.no_grad():
         images = torch.cat([public.train.images, public.report.images])
         served = target(images.float() / 255).logits.softmax(1)
-    assert isinstance(seen["answers"], Tensor)
-    assert torch.allclose(seen["answers"], score_features(served.softmax(1), top=2), atol=1e-4), (
+    assert torch.allclose(pairs.answers, score_features(served.softmax(1), top=2), atol=1e-4), (
         "softmax comes before the logarithm and the cut"
     )
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from midef.attacks.priors.base import FitContext
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core import Inputs
 from midef.datasets import Images, Splits
@@ -47,7 +48,7 @@ def public(side: str) -> Splits:
 def trained(prior: WganGp, side: str = "left") -> dict[str, nn.Module]:
     torch.manual_seed(0)
     networks = prior.networks(16, 0)
-    prior.fit(networks, public(side), None, inputs=Inputs({}, Path), device="cpu")
+    prior.fit(networks, public(side), FitContext(inputs=Inputs({}, Path)))
     return networks
 
 

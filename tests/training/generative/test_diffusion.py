@@ -10,7 +10,16 @@ import torch
 from torch import Generator, Tensor, nn
 from typing_extensions import override
 
-from midef.training.generative.diffusion import fit_denoiser, guided, kept_variance, noised, step_back
+from midef.training.generative.diffusion import (
+    DenoiserSettings,
+    fit_denoiser,
+    guided,
+    kept_variance,
+    noised,
+    step_back,
+)
+from midef.training.generative.inverter import AnsweredImages
+from midef.training.generative.loop import Report, TrainingRun
 
 BETAS = torch.linspace(0.01, 0.3, 12, dtype=torch.float64)
 
@@ -93,12 +102,19 @@ def pairs(n: int) -> tuple[Tensor, Tensor]:
     return answers, (40 + 160 * answers[:, :1, None, None]).expand(-1, 3, 4, 4).to(torch.uint8)
 
 
-def fit(network: nn.Module, answers: Tensor, images: Tensor, **given: Any) -> dict[str, float]:
-    settings: dict[str, Any] = {
-        "held_answers": answers, "held_images": images, "betas": BETAS, "drop_context": 0.1, "epochs": 1,
-        "batch_size": 16, "learning_rate": 1e-2, "seed": 0, "device": "cpu",
-    }  # fmt: skip
-    return fit_denoiser(network, answers, images, **{**settings, **given})
+def fit(
+    network: nn.Module,
+    answers: Tensor,
+    images: Tensor,
+    *,
+    seed: int = 0,
+    report: Report | None = None,
+    **changed: Any,
+) -> dict[str, float]:
+    """What is trained on is also held out."""
+    pairs = AnsweredImages(answers=answers, images=images, held_answers=answers, held_images=images)
+    how = {"drop_context": 0.1, "epochs": 1, "batch_size": 16, "learning_rate": 1e-2, **changed}
+    return fit_denoiser(network, pairs, BETAS, DenoiserSettings(**how), TrainingRun(seed=seed, report=report))
 
 
 def test_training_reduces_the_loss_and_leaves_the_network_in_eval_mode() -> None:

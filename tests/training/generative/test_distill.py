@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,19 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from midef.core import derive_seed
-from midef.training.generative.distill import distillation_loss, fit_student
+from midef.training.generative.distill import StudentSettings, distillation_loss, fit_student
+from midef.training.generative.loop import TrainingRun
 
 CLASSES, PX = 4, 8
-HOW: dict[str, Any] = {
-    "temperature": 1.0,
-    "epochs": 3,
-    "batch_size": 8,
-    "learning_rate": 0.05,
-    "momentum": 0.9,
-    "weight_decay": 1e-2,
-    "seed": 3,
-    "device": "cpu",
-}
+SETTINGS = StudentSettings(temperature=1.0, epochs=3, batch_size=8, learning_rate=0.05, momentum=0.9, weight_decay=1e-2)
+RUN = TrainingRun(seed=3)
 
 
 def softmax(row: list[float], temperature: float) -> list[float]:
@@ -103,7 +96,7 @@ def test_answers_of_before_train_the_same_student_as_a_teacher_asked_in_each_ste
                 loss.backward()
                 sgd.step()
                 losses.append(loss.item())
-    found = fit_student(fitted, data, answers(data), **HOW)
+    found = fit_student(fitted, data, answers(data), SETTINGS, RUN)
     for mine, wanted in zip(fitted.state_dict().values(), by_hand.state_dict().values(), strict=True):
         assert torch.allclose(mine, wanted, atol=1e-5)
     assert not torch.allclose(kernels(fitted), kernels(student()), atol=1e-3)
@@ -112,8 +105,8 @@ def test_answers_of_before_train_the_same_student_as_a_teacher_asked_in_each_ste
 
 def test_it_learns_what_the_teacher_names() -> None:
     data = images(64)
-    few = fit_student(student(), data, answers(data), **{**HOW, "epochs": 1})
-    many = fit_student(student(), data, answers(data), **{**HOW, "epochs": 40})
+    few = fit_student(student(), data, answers(data), replace(SETTINGS, epochs=1), RUN)
+    many = fit_student(student(), data, answers(data), replace(SETTINGS, epochs=40), RUN)
     assert many["loss"] < 0.3 * few["loss"]
     assert few["agreement"] < 0.7 < 0.9 < many["agreement"] <= 1
 
@@ -123,7 +116,7 @@ def test_an_incomplete_batch_is_dropped_unless_it_is_the_only_one(count: int, si
     network, seen = student(), []
     network.register_forward_hook(lambda module, given, answer: seen.append(len(given[0])))
     data = images(count)
-    fit_student(network, data, answers(data), **{**HOW, "epochs": 1})
+    fit_student(network, data, answers(data), replace(SETTINGS, epochs=1), RUN)
     assert seen == sizes
 
 
@@ -134,9 +127,9 @@ def test_it_repeats_whatever_the_global_generator_does_and_leaves_it_alone() -> 
         network = student()
         torch.manual_seed(state)
         before = torch.get_rng_state()
-        fit_student(network, data, told, **HOW)
+        fit_student(network, data, told, SETTINGS, RUN)
         assert torch.equal(torch.get_rng_state(), before)
         found.append(kernels(network))
     other = student()
-    fit_student(other, data, told, **{**HOW, "seed": 4})
+    fit_student(other, data, told, SETTINGS, TrainingRun(seed=4))
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], kernels(other))

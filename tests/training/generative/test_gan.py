@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Literal
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from midef.training.generative.gan import fit_gan, gradient_penalty
+from midef.training.generative.gan import GanSettings, fit_gan, gradient_penalty
+from midef.training.generative.loop import TrainingRun
 
 
 class Linear(nn.Module):
@@ -61,16 +65,18 @@ def toy() -> tuple[nn.Module, nn.Module, Tensor]:
     return generator, critic, colour + noise
 
 
-HOW = {"latent_dim": 2, "batch_size": 16, "learning_rate": 2e-2, "critic_steps": 3, "penalty": 10.0, "device": "cpu"}
+SETTINGS = GanSettings(
+    latent_dim=2, steps=9, batch_size=16, learning_rate=2e-2, critic_steps=3, penalty=10.0, objective="wasserstein"
+)
 
 
 @pytest.mark.parametrize("objective", ["wasserstein", "non_saturating"])
-def test_the_generator_learns_the_colour_of_the_images(objective: str) -> None:
+def test_the_generator_learns_the_colour_of_the_images(objective: Literal["wasserstein", "non_saturating"]) -> None:
     generator, critic, images = toy()
     wanted = (images.float() / 255).mean(dim=(0, 2, 3))
     latents = torch.randn(200, 2)
     before = (generator(latents).mean(dim=(0, 2, 3)) - wanted).abs().max()
-    facts = fit_gan(generator, critic, images, steps=240, seed=0, objective=objective, **HOW)  # type: ignore[arg-type]
+    facts = fit_gan(generator, critic, images, replace(SETTINGS, steps=240, objective=objective), TrainingRun(seed=0))
     after = (generator(latents).mean(dim=(0, 2, 3)) - wanted).abs().max()
     assert after < 0.6 * before
     assert set(facts) == {"critic_loss", "generator_loss"}
@@ -82,7 +88,7 @@ def test_the_same_seed_gives_the_same_generator() -> None:
     found = []
     for seed in (0, 0, 1):
         generator, critic, images = toy()
-        fit_gan(generator, critic, images, steps=9, seed=seed, **HOW)  # type: ignore[arg-type]
+        fit_gan(generator, critic, images, SETTINGS, TrainingRun(seed=seed))
         found.append(generator[0].weight.detach().clone())
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
 
@@ -91,6 +97,6 @@ def test_the_same_seed_gives_the_same_generator() -> None:
 def test_the_generator_waits_for_the_critic(steps: int, moves: bool) -> None:
     generator, critic, images = toy()
     before, judged = generator[0].weight.detach().clone(), critic[1].weight.detach().clone()
-    fit_gan(generator, critic, images, steps=steps, seed=0, **HOW)  # type: ignore[arg-type]
+    fit_gan(generator, critic, images, replace(SETTINGS, steps=steps), TrainingRun(seed=0))
     assert torch.equal(generator[0].weight, before) == (not moves)
     assert not torch.equal(critic[1].weight, judged)

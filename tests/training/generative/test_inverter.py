@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from math import log
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from midef.training.generative.inverter import fit_inverter, score_features
+from midef.training.generative.inverter import AnsweredImages, InverterSettings, fit_inverter, score_features
+from midef.training.generative.loop import Report, TrainingRun
 
 
 @settings(deadline=None)
@@ -50,6 +52,18 @@ def toy() -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
     return network, answers, images
 
 
+def same(answers: torch.Tensor, images: torch.Tensor) -> AnsweredImages:
+    """What is trained on is also held out."""
+    return AnsweredImages(answers=answers, images=images, held_answers=answers, held_images=images)
+
+
+def fit(
+    network: nn.Module, pairs: AnsweredImages, *, seed: int = 0, report: Report | None = None, **changed: Any
+) -> dict[str, float]:
+    how = {"batch_size": 8, "learning_rate": 0.02, "checkpoint": "last", **changed}
+    return fit_inverter(network, pairs, InverterSettings(**how), TrainingRun(seed=seed, report=report))
+
+
 def error(network: nn.Module, answers: torch.Tensor, images: torch.Tensor) -> float:
     with torch.no_grad():
         return float((network.eval()(answers) - images / 255).square().mean())
@@ -60,10 +74,8 @@ def test_learns_to_draw_and_reports_the_held_out_error(batch_size: int) -> None:
     network, answers, images = toy()
     before = error(network, answers, images)
     said: list[dict[str, int]] = []
-    facts = fit_inverter(
-        network, answers, images, held_answers=answers[:5], held_images=images[:5],
-        epochs=40, batch_size=batch_size, learning_rate=0.02, seed=0, device="cpu", report=said.append,
-    )  # fmt: skip
+    pairs = AnsweredImages(answers=answers, images=images, held_answers=answers[:5], held_images=images[:5])
+    facts = fit(network, pairs, epochs=40, batch_size=batch_size, report=said.append)
     assert error(network, answers, images) < 0.2 * before
     assert facts["held_out_mse"] == pytest.approx(error(network, answers[:5], images[:5]), rel=1e-4)
     assert not network.training
@@ -74,10 +86,7 @@ def test_the_same_seed_gives_the_same_network() -> None:
     found = []
     for seed in (0, 0, 1):
         network, answers, images = toy()
-        fit_inverter(
-            network, answers, images, held_answers=answers, held_images=images,
-            epochs=2, batch_size=8, learning_rate=0.02, seed=seed, device="cpu",
-        )  # fmt: skip
+        fit(network, same(answers, images), epochs=2, seed=seed)
         found.append(network[0].weight.detach().clone())
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
 
@@ -95,10 +104,8 @@ def test_the_epoch_kept_is_the_one_asked_for(checkpoint: str) -> None:
         errors.append(error(network, answers, held))
         network.train()
 
-    facts = fit_inverter(
-        network, answers, images, held_answers=answers, held_images=held, epochs=12, batch_size=8, learning_rate=0.02,
-        checkpoint=checkpoint, seed=0, device="cpu", report=note,  # type: ignore[arg-type]
-    )  # fmt: skip
+    pairs = AnsweredImages(answers=answers, images=images, held_answers=answers, held_images=held)
+    facts = fit(network, pairs, epochs=12, checkpoint=checkpoint, report=note)
     kept = 11 if checkpoint == "last" else errors.index(min(errors))
     assert errors.index(min(errors)) < 8 < errors.index(max(errors)), "the toy must tell the two apart"
     assert facts["kept_epoch"] == kept + 1
@@ -112,10 +119,7 @@ def test_choosing_the_epoch_does_not_change_the_training() -> None:
     last = {}
     for checkpoint in ("last", "best_held_out"):
         network, answers, images = toy()
-        facts = fit_inverter(
-            network, answers, images, held_answers=answers, held_images=images, epochs=5, batch_size=8,
-            learning_rate=0.02, checkpoint=checkpoint, seed=0, device="cpu",
-        )  # fmt: skip
+        facts = fit(network, same(answers, images), epochs=5, checkpoint=checkpoint)
         assert facts["kept_epoch"] == 5, "trained and held-out pairs are the same here, so the last epoch is the best"
         last[checkpoint] = network.state_dict()
     assert all(torch.equal(value, last["best_held_out"][name]) for name, value in last["last"].items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from midef.training.generative import kedmi
-from midef.training.generative.kedmi import discriminator_loss, fit_kedmi, generator_loss, reality_loss
+from midef.training.generative.kedmi import KedmiSettings, discriminator_loss, fit_kedmi, generator_loss, reality_loss
+from midef.training.generative.loop import TrainingRun
 
 
 def made(shape: tuple[int, ...], frequency: float) -> Tensor:
@@ -87,15 +89,14 @@ def test_the_generator_is_paid_for_sure_classes_by_the_image_not_by_the_batch() 
 # ---------------------------------------------------------------- the loop
 
 SIDE = 4
-HOW: dict[str, Any] = {
-    "latent_dim": 2,
-    "batch_size": 16,
-    "learning_rate": 1e-2,
-    "discriminator_steps": 3,
-    "entropy_weight": 1e-4,
-    "seed": 0,
-    "device": "cpu",
-}
+SETTINGS = KedmiSettings(
+    latent_dim=2, steps=12, batch_size=16, learning_rate=1e-2, discriminator_steps=3, entropy_weight=1e-4
+)
+RUN = TrainingRun(seed=0)
+
+
+def lasting(steps: int) -> KedmiSettings:
+    return replace(SETTINGS, steps=steps)
 
 
 class ToyDiscriminator(nn.Module):
@@ -141,7 +142,7 @@ def test_labels_belong_to_the_images_and_the_three_streams_are_shuffled_apart() 
         asked.append(index.tolist())
         return uniform(index, batch)
 
-    fit_kedmi(generator, discriminator, images, answer, steps=12, **HOW)
+    fit_kedmi(generator, discriminator, images, answer, lasting(12), RUN)
     shown = [batch for groups, batch in discriminator.shown if groups == 3]
     labelled = [positions(batch[:16]) for batch in shown]
     unlabelled = [positions(batch[16:32]) for batch in shown]
@@ -155,7 +156,7 @@ def test_labels_belong_to_the_images_and_the_three_streams_are_shuffled_apart() 
 
 def test_a_batch_is_full_even_where_there_are_fewer_images() -> None:
     generator, discriminator, images = toy()
-    fit_kedmi(generator, discriminator, images[:5], uniform, steps=2, **HOW)
+    fit_kedmi(generator, discriminator, images[:5], uniform, lasting(2), RUN)
     assert [len(batch) for groups, batch in discriminator.shown if groups == 3] == [48, 48]
 
 
@@ -163,7 +164,7 @@ def test_a_batch_is_full_even_where_there_are_fewer_images() -> None:
 def test_the_generator_waits_for_the_discriminator(steps: int, moves: bool) -> None:
     generator, discriminator, images = toy()
     before, judged = generator[0].weight.detach().clone(), discriminator.head.weight.detach().clone()  # type: ignore[index]
-    fit_kedmi(generator, discriminator, images, uniform, steps=steps, **HOW)
+    fit_kedmi(generator, discriminator, images, uniform, lasting(steps), RUN)
     assert torch.equal(generator[0].weight, before) == (not moves)  # type: ignore[index]
     assert not torch.equal(discriminator.head.weight, judged)
     assert all(p.requires_grad for p in discriminator.parameters()), "the discriminator was left frozen"
@@ -177,7 +178,7 @@ def test_the_discriminator_learns_the_answers_and_the_generator_the_colour() -> 
     latents = torch.randn(200, 2)
     wanted = (images.float() / 255).mean(dim=(0, 2, 3))
     before = (generator(latents).mean(dim=(0, 2, 3)) - wanted).abs().max()
-    facts = fit_kedmi(generator, discriminator, images, lambda i, _: soft[i], steps=300, **HOW)
+    facts = fit_kedmi(generator, discriminator, images, lambda i, _: soft[i], lasting(300), RUN)
     with torch.no_grad():
         _, logits = discriminator(images.float() / 255)
         _, drawn = discriminator(generator(latents))
@@ -200,7 +201,7 @@ def test_it_ends_with_the_mean_losses_of_its_last_tenth(monkeypatch: pytest.Monk
         monkeypatch.setattr(kedmi, name, spy)
     generator, discriminator, images = toy()
     told: list[dict[str, Any]] = []
-    facts = fit_kedmi(generator, discriminator, images, uniform, steps=60, report=told.append, **HOW)
+    facts = fit_kedmi(generator, discriminator, images, uniform, lasting(60), TrainingRun(seed=0, report=told.append))
     assert facts["discriminator_loss"] == pytest.approx(sum(losses["discriminator_loss"][-6:]) / 6, rel=1e-5)
     assert facts["generator_loss"] == pytest.approx(sum(losses["generator_loss"][-2:]) / 2, rel=1e-5)
     assert len(told) == 20 and told[-1] == {"step": 60, "steps": 60}
@@ -211,6 +212,6 @@ def test_the_same_seed_gives_the_same_generator() -> None:
     for seed in (0, 0, 1):
         generator, discriminator, images = toy()
         torch.manual_seed(seed + len(found))  # nothing is drawn from the global generator
-        fit_kedmi(generator, discriminator, images, uniform, steps=9, **{**HOW, "seed": seed})
+        fit_kedmi(generator, discriminator, images, uniform, lasting(9), TrainingRun(seed=seed))
         found.append(generator[0].weight.detach().clone())  # type: ignore[index]
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])

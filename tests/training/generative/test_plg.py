@@ -11,7 +11,8 @@ from torch import Generator, Tensor, nn
 from typing_extensions import override
 
 from midef.core.seeds import derive_seed
-from midef.training.generative.plg import LabelledBatches, fit_plg, hinge_loss, top_labelled
+from midef.training.generative.loop import TrainingRun
+from midef.training.generative.plg import LabelledBatches, PlgSettings, fit_plg, hinge_loss, top_labelled
 
 CLASSES, PX = 2, 4
 
@@ -125,16 +126,19 @@ SMALL: dict[str, Any] = {
     "batch_size": 6,
     "learning_rate": 1e-2,
     "critic_steps": 2,
-    "seed": 3,
-    "device": "cpu",
 }
 
 
 def fitted(
-    identity: Callable[[Tensor, Tensor, Generator], Tensor] = darkness, **changed: Any
+    identity: Callable[[Tensor, Tensor, Generator], Tensor] = darkness,
+    *,
+    seed: int = 3,
+    report: Callable[[dict[str, Any]], None] | None = None,
+    **changed: Any,
 ) -> tuple[ToyGenerator, ToyDiscriminator, dict[str, float]]:
     generator, discriminator, images, chosen = toy()
-    facts = fit_plg(generator, discriminator, images, chosen, identity, **{**SMALL, **changed})
+    settings, run = PlgSettings(**{**SMALL, **changed}), TrainingRun(seed=seed, report=report)
+    facts = fit_plg(generator, discriminator, images, chosen, identity, settings, run)
     return generator, discriminator, facts
 
 

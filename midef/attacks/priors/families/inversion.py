@@ -1,4 +1,4 @@
-"""What the inversion networks share: they learn from answers of their target, which the attacker may change first."""
+"""Base of the inversion networks, which learn from answers of their target that the attacker may change first."""
 
 from __future__ import annotations
 
@@ -6,30 +6,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from midef.attacks.access import AccessLevel
-from midef.attacks.priors.base import PRIORS, Prior
+from midef.attacks.priors.base import PRIORS, TargetedPrior
 from midef.core.errors import AccessError
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
+from midef.training.generative.inverter import AnsweredImages
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from midef.attacks.base import Task
     from midef.attacks.target_handle import TargetHandle
+    from midef.datasets import Splits
 
 
 SMALLEST_ANSWER = 1e-7
-"""What noise leaves of a score at least."""
+"""Scores that noise makes smaller are set to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inverter(Prior):
+class Inverter(TargetedPrior):
     """Base of priors trained on (answer, public image) pairs of one target, to be fed answers for private images.
 
-    answers: what the attacker who expects a defense of the answers does to each of them, to those it trains on and to
-    those it observes alike: nothing (`as_served`), `noise`, or `softmax` once more, which brings all scores close
-    together; answer_noise: standard deviation of `noise`, > 0, larger hides more of what the defense wrote into the
-    small scores, and more of what they tell. seed: of the networks' start, the order of the pairs, and the noise.
+    Args:
+        answers: what the attacker who expects a defense of the answers does to each of them, to those it trains on and
+            to those it observes alike: nothing (`as_served`), `noise`, or `softmax` once more, which brings all scores
+            close together.
+        answer_noise: standard deviation of `noise`, > 0, larger hides more of what the defense wrote into the small
+            scores, and more of what they tell.
+        seed: of the networks' start, the order of the pairs, and the noise.
 
     The noise is normal, one draw for each answer (not one for each epoch); what falls below `SMALLEST_ANSWER` is set to
     it, as 0 would be minus infinity to a network that is fed logarithms, and the vector is divided by its sum, so it
@@ -40,7 +45,7 @@ class Inverter(Prior):
     """
 
     kind: ClassVar[str] = "inverter"
-    asks: ClassVar[AccessLevel | None] = AccessLevel.SCORES
+    asks: ClassVar[AccessLevel] = AccessLevel.SCORES
 
     answers: Literal["as_served", "noise", "softmax"] = "as_served"
     answer_noise: float = 1e-3
@@ -50,9 +55,23 @@ class Inverter(Prior):
         if self.answer_noise <= 0:
             raise ValueError(f"needs answer_noise > 0, got {self.answer_noise}; choose answers='as_served' for none")
 
+    def answered(self, handle: TargetHandle, public: Splits) -> AnsweredImages:
+        """Public images with the target's answers, as this attacker uses them; `select` is held out."""
+        fitting = torch.cat([public.train.images, public.report.images])
+        return AnsweredImages(
+            answers=self.ask(handle, fitting, part="fitting"),
+            images=fitting,
+            held_answers=self.ask(handle, public.select.images, part="held out"),
+            held_images=public.select.images,
+        )
+
     def ask(self, handle: TargetHandle, images: Tensor, *, part: str) -> Tensor:
-        """Answers [N, K] to images [N, 3, H, W] uint8, as this attacker uses them; `part` names their noise."""
-        served = torch.cat([handle.scores(few.to(handle.device).float() / 255).cpu() for few in images.split(512)])
+        """Answers [N, K] to images [N, 3, H, W] uint8, as this attacker uses them.
+
+        Args:
+            part: names the noise of these answers.
+        """
+        served = torch.cat([scores.cpu() for scores in handle.in_chunks(handle.scores, images)])
         rng = torch.Generator().manual_seed(derive_seed("answer noise", self.seed, part))
         return self._used(served, torch.randn(served.shape, generator=rng))
 

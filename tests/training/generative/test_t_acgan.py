@@ -1,4 +1,4 @@
-"""LOKT's two loops: losses by hand, who is asked when, what is learned from whom."""
+"""LOKT's GAN: losses by hand, who is asked when, what is learned from whom."""
 
 from __future__ import annotations
 
@@ -7,21 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from typing_extensions import override
 
-from midef.core import derive_seed
-from midef.training.generative import lokt
-from midef.training.generative.lokt import (
-    discriminator_loss,
-    draw_labelled,
-    fit_surrogate,
-    fit_t_acgan,
-    generator_loss,
-    surrogate_loss,
-)
+from midef.training.generative import t_acgan
+from midef.training.generative.loop import TrainingRun
+from midef.training.generative.t_acgan import TAcganSettings, discriminator_loss, fit_t_acgan, generator_loss
 
 CLASSES, PX, LATENT_DIM = 3, 4, 2
 
@@ -60,15 +52,6 @@ def test_the_discriminator_s_loss_equals_the_formula_by_loops() -> None:
     assert found.item() == pytest.approx(of_real + of_fake + 1.5 * of_class, rel=1e-5)
     warming = discriminator_loss(real, fake, classes, None, class_weight=1.5)
     assert warming.item() == pytest.approx(of_real + of_fake, rel=1e-5)
-
-
-def test_half_of_the_surrogate_s_loss_is_on_changed_images() -> None:
-    plain, changed = rows(5, CLASSES), rows(5, CLASSES, seed=1)
-    each = [
-        0.5 * cross_entropy(p, y) + 0.5 * cross_entropy(c, y)
-        for p, c, y in zip(plain.tolist(), changed.tolist(), LABELS.tolist(), strict=True)
-    ]
-    assert surrogate_loss(plain, changed, LABELS).item() == pytest.approx(sum(each) / 5, rel=1e-5)
 
 
 # ---------------------------------------------------------------- the GAN
@@ -115,10 +98,11 @@ def toy(seed: int = 0) -> tuple[ToyGenerator, ToyDiscriminator]:
     return ToyGenerator(), ToyDiscriminator()
 
 
-def train(generator: nn.Module, discriminator: nn.Module, ask: Any = brightest, **changed: Any) -> dict[str, float]:
-    how = {
+def train(
+    generator: nn.Module, discriminator: nn.Module, ask: Any = brightest, *, seed: int = 1, **changed: Any
+) -> dict[str, float]:
+    how: dict[str, Any] = {
         "latent_dim": LATENT_DIM,
-        "n_classes": CLASSES,
         "iterations": 4,
         "warm_up": 0,
         "discriminator_steps": 5,
@@ -126,10 +110,9 @@ def train(generator: nn.Module, discriminator: nn.Module, ask: Any = brightest, 
         "learning_rate": 2e-3,
         "class_weight": 1.5,
         "sn_freeze_after_eval": False,
-        "seed": 1,
-        "device": "cpu",
     }
-    return fit_t_acgan(generator, discriminator, PUBLIC, ask, **{**how, **changed})
+    settings = TAcganSettings(**{**how, **changed})
+    return fit_t_acgan(generator, discriminator, PUBLIC, ask, CLASSES, settings, TrainingRun(seed=seed))
 
 
 def test_the_classes_of_the_generator_become_those_of_the_target() -> None:
@@ -192,7 +175,7 @@ def test_an_iteration_is_one_step_of_the_generator_then_five_of_the_discriminato
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_the_released_code_s_frozen_spectral_norm_is_a_switch(frozen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lokt, "FROZEN_FROM", 2)
+    monkeypatch.setattr(t_acgan, "FROZEN_FROM", 2)
     _, discriminator = toy()
     modes: list[bool] = []
     discriminator.register_forward_hook(lambda module, given, answer: modes.append(module.training))
@@ -208,108 +191,4 @@ def test_the_gan_repeats_with_its_seed() -> None:
         torch.manual_seed(seed + 5)  # the global generator takes no part
         train(generator, discriminator, seed=seed)
         found.append(generator.colours.detach())
-    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
-
-
-# ---------------------------------------------------------------- the surrogates
-
-
-@pytest.mark.parametrize("chunk", [1, 5, 100])
-def test_every_class_is_drawn_alike_and_the_target_sees_the_kept_images(chunk: int) -> None:
-    generator, _ = toy()
-    generator(rows(64, LATENT_DIM), torch.arange(64) % CLASSES)  # statistics that eval mode uses
-    seen: list[Tensor] = []
-
-    def ask(images: Tensor) -> Tensor:
-        seen.append(images)
-        return brightest(images)
-
-    images, labels, label_match = draw_labelled(
-        generator,
-        ask,
-        latent_dim=LATENT_DIM,
-        n_classes=CLASSES,
-        latents_per_class=4,
-        resolution_px=PX,
-        chunk=chunk,
-        seed=3,
-        device="cpu",
-    )
-    rng = torch.Generator().manual_seed(derive_seed(3, "surrogate latents"))
-    wanted = torch.tensor([0] * 4 + [1] * 4 + [2] * 4)
-    with torch.no_grad():
-        drawn = generator.eval()(torch.randn(12, LATENT_DIM, generator=rng), wanted)
-    assert images.dtype == torch.uint8
-    assert torch.allclose(images.float() / 255, drawn.clamp(0, 1), atol=0.5 / 255 + 1e-6)
-    assert torch.equal(torch.cat(seen), images.float() / 255)
-    assert torch.equal(labels, brightest(images.float() / 255))
-    assert label_match == pytest.approx((labels == wanted).float().mean().item())
-
-
-def surrogate(seed: int = 0) -> nn.Sequential:
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, CLASSES))
-
-
-def kernels(network: nn.Sequential) -> Tensor:
-    return next(network.parameters()).detach()
-
-
-def noisy(images: Tensor, rng: torch.Generator) -> Tensor:
-    return images + 0.1 * torch.randn(images.shape, generator=rng)
-
-
-SURROGATE: dict[str, Any] = {
-    "steps": 6,
-    "batch_size": 16,
-    "learning_rate": 0.1,
-    "momentum": 0.9,
-    "weight_decay": 5e-4,
-    "seed": 2,
-    "device": "cpu",
-}
-
-
-def test_a_surrogate_is_trained_by_the_formula() -> None:
-    labels, by_hand, fitted = brightest(PUBLIC.float()), surrogate(), surrogate()
-    rng = torch.Generator().manual_seed(derive_seed(2, "surrogate"))
-    sgd = torch.optim.SGD(by_hand.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, T_max=6)
-    waiting: list[int] = []
-    for _ in range(6):
-        if len(waiting) < 16:
-            waiting += torch.randperm(40, generator=rng).tolist()
-        now, waiting = waiting[:16], waiting[16:]
-        shown = PUBLIC[now].float() / 255
-        plain = by_hand(shown)
-        changed = by_hand(noisy(shown, rng))
-        loss = 0.5 * F.cross_entropy(plain, labels[now]) + 0.5 * F.cross_entropy(changed, labels[now])
-        sgd.zero_grad()
-        loss.backward()
-        sgd.step()
-        cosine.step()
-    found = fit_surrogate(fitted, PUBLIC, labels, noisy, **SURROGATE)
-    for mine, wanted in zip(fitted.state_dict().values(), by_hand.state_dict().values(), strict=True):
-        assert torch.allclose(mine, wanted, atol=1e-5)
-    assert not torch.allclose(kernels(fitted), kernels(surrogate()), atol=1e-2)
-    assert found["loss"] == pytest.approx(loss.item(), rel=1e-4)
-
-
-def test_a_surrogate_learns_the_labels() -> None:
-    labels = brightest(PUBLIC.float())
-    few = fit_surrogate(surrogate(), PUBLIC, labels, noisy, **{**SURROGATE, "steps": 2})
-    many = fit_surrogate(surrogate(), PUBLIC, labels, noisy, **{**SURROGATE, "steps": 150})
-    assert few["agreement"] < 0.7 < 0.9 < many["agreement"] <= 1
-    assert many["loss"] < few["loss"] / 2
-
-
-def test_a_surrogate_repeats_with_its_seed() -> None:
-    labels, found = brightest(PUBLIC.float()), []
-    for seed in (0, 0, 1):
-        network = surrogate()
-        torch.manual_seed(seed + 5)
-        before = torch.get_rng_state()
-        fit_surrogate(network, PUBLIC, labels, noisy, **{**SURROGATE, "seed": seed})
-        assert torch.equal(torch.get_rng_state(), before)
-        found.append(kernels(network))
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])

@@ -1,0 +1,35 @@
+"""Families of classifiers an attacker trains in place of the target, and the published weights they may start from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Family = Literal["efficientnet", "densenet", "cnn_tiny"]
+StartWeights = Literal["none", "imagenet"]
+
+
+def family_problems(family: Family, weights: StartWeights, resolution_px: int) -> list[str]:
+    """Why networks of this family cannot start so, or cannot see this resolution. Opens no file."""
+    problems = []
+    if family == "cnn_tiny" and weights == "imagenet":
+        problems.append("cnn_tiny has no imagenet weights; choose weights=none")
+    least_px = {"efficientnet": 32, "densenet": 32, "cnn_tiny": 8}[family]
+    if resolution_px < least_px:
+        problems.append(f"{family} needs at least {least_px} px, not {resolution_px}; choose family=cnn_tiny")
+    return problems
+
+
+def missing_files(family: Family, count: int, weights: StartWeights) -> list[str]:
+    """A sentence for each published file that these networks start from and that is not here."""
+    if weights == "none" or family == "cnn_tiny":
+        return []
+    from midef.attacks.priors.networks.students import published_file
+    from midef.core.errors import DataError, PreflightError
+
+    problems = []
+    for index in range(count):
+        try:
+            published_file(family, index)
+        except (PreflightError, DataError) as error:
+            problems.append(str(error))
+    return problems

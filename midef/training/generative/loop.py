@@ -1,0 +1,138 @@
+"""The loop that trains every prior: steps, shuffled passes over public images, progress, mean losses, divergence.
+
+What a network changes is its step: a function of the step's number that moves the weights and returns its losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from midef.core.errors import TrainingDiverged
+from midef.core.lazy import torch
+from midef.core.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor, nn
+
+Report = Callable[[dict[str, Any]], None]
+Losses = Mapping[str, "Tensor"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """Seed, device and progress report of one training.
+
+    Args:
+        report: called at every twentieth of the training with its position; None where nobody listens.
+    """
+
+    seed: int
+    device: str = "cpu"
+    report: Report | None = None
+
+    def steps(self, count: int, step: Callable[[int], Losses]) -> dict[str, float]:
+        """Call step(0) to step(count - 1).
+
+        Returns:
+            The mean of each loss over the last tenth of the steps.
+
+        Raises:
+            TrainingDiverged: if a loss is not finite.
+        """
+        return self._loop(count, step, "step", averaged=max(1, count // 10))
+
+    def epochs(self, count: int, epoch: Callable[[int], Losses]) -> dict[str, float]:
+        """Call epoch(0) to epoch(count - 1).
+
+        Returns:
+            The losses of the last epoch.
+
+        Raises:
+            TrainingDiverged: if a loss is not finite.
+        """
+        return self._loop(count, epoch, "epoch", averaged=1)
+
+    def _loop(self, count: int, step: Callable[[int], Losses], unit: str, *, averaged: int) -> dict[str, float]:
+        means: dict[str, Tensor] = {}
+        for number in range(count):
+            losses = step(number)
+            if number >= count - averaged:
+                for name, loss in losses.items():
+                    means[name] = means.get(name, 0) + loss.detach() / averaged
+            if (number + 1) % max(1, count // 20) == 0:
+                where = f"{unit} {number + 1} of {count}"
+                _check_finite(losses, where)
+                if self.report is not None:
+                    self.report({unit: number + 1, f"{unit}s": count})
+        _check_finite(means, f"the last {unit}s")
+        return {name: float(mean) for name, mean in means.items()}
+
+    def stream(self, *purpose: str | int) -> Generator:
+        """Random numbers for one purpose, drawn on the device."""
+        return torch.Generator(self.device).manual_seed(derive_seed(self.seed, *purpose))
+
+    @contextmanager
+    def seeded_layers(self) -> Iterator[None]:
+        """Seed the global generator, for layers that draw while they compute (stochastic depth); restore it after."""
+        with torch.random.fork_rng(devices=[] if self.device == "cpu" else [self.device]):
+            torch.manual_seed(derive_seed(self.seed, "noise"))
+            yield
+
+    def prepare_(self, *networks: nn.Module) -> None:
+        """Put networks on the device, channels last, in train mode."""
+        for network in networks:
+            network.to(self.device).to(memory_format=torch.channels_last).train()
+
+
+class ShuffledPasses:
+    """Batches of positions from shuffled passes, one pass after the other; every batch is full.
+
+    Args:
+        count: positions in a pass.
+        rng: shuffles; positions are on its device.
+    """
+
+    def __init__(self, count: int, batch_size: int, rng: Generator) -> None:
+        self._count = count
+        self._batch_size = batch_size
+        self._rng = rng
+        self._waiting = torch.empty(0, dtype=torch.long, device=rng.device)
+
+    def next(self) -> Tensor:
+        """Positions [batch_size]."""
+        while len(self._waiting) < self._batch_size:
+            self._waiting = torch.cat([self._waiting, shuffled(self._count, self._rng)])
+        batch, self._waiting = self._waiting[: self._batch_size], self._waiting[self._batch_size :]
+        return batch
+
+
+def shuffled(count: int, rng: Generator) -> Tensor:
+    """The numbers 0 to count - 1 in random order."""
+    return torch.randperm(count, generator=rng, device=rng.device)
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down the gradient of this loss."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """What is computed inside passes gradients through the network, none to its weights."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
+
+
+def _check_finite(losses: Losses, where: str) -> None:
+    for name, loss in losses.items():
+        if not isfinite(value := float(loss.detach())):
+            raise TrainingDiverged(f"the {name.replace('_', ' ')} became {value} in {where}; lower learning_rate")

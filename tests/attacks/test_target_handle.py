@@ -1,0 +1,62 @@
+"""Questions about many 8-bit images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+from typing_extensions import override
+
+from midef.attacks import AccessLevel
+from midef.attacks.target_handle import TargetHandle
+from midef.core import AccessError
+from midef.defenses import Defense
+from midef.nn.network import TargetModel
+
+PX, CLASSES = 4, 3
+
+
+class Reversing(Defense):
+    @override
+    def post_process(self, probabilities: Tensor, rng: Generator) -> Tensor:
+        return probabilities.flip(1)
+
+
+def handle(access: AccessLevel = AccessLevel.WHITE_BOX) -> TargetHandle:
+    torch.manual_seed(0)
+    pixels = 3 * PX**2
+    model = TargetModel([("pixels", nn.Flatten())], nn.Linear(pixels, CLASSES), feature_dim=pixels, n_classes=CLASSES)
+    return TargetHandle(model, Reversing(), access)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randint(0, 256, (10, 3, PX, PX), generator=Generator().manual_seed(0), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("question", ["scores", "labels"])
+def test_answers_in_chunks_are_those_of_all_images_in_their_order(
+    question: str, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("midef.attacks.target_handle.CHUNK", 4)
+    target = handle()
+    ask: Callable[[Tensor], Tensor] = getattr(target, question)
+    answers = list(target.in_chunks(ask, images))
+    assert [len(answer) for answer in answers] == [4, 4, 2] and target.queries == 10
+    assert torch.allclose(torch.cat(answers), ask(images.float() / 255))
+
+
+def test_no_gradients_are_kept_and_the_callers_own_are_not_switched_off(images: Tensor) -> None:
+    target = handle()
+    for seen in target.in_chunks(target.run, images):
+        assert not seen.logits.requires_grad
+        assert torch.is_grad_enabled()
+
+
+def test_a_question_above_the_access_level_is_refused(images: Tensor) -> None:
+    target = handle(AccessLevel.LABELS)
+    with pytest.raises(AccessError, match="asked for 'scores'"):
+        list(target.in_chunks(target.scores, images))
+    assert target.queries == 0
