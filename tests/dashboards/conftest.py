@@ -195,7 +195,7 @@ def realistic(shared: tuple[Shelf, list[ResultRow]]) -> list[ResultRow]:
     return shared[1]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def row() -> Callable[..., ResultRow]:
     return a_row
 
@@ -335,17 +335,17 @@ def training() -> Callable[..., MatchTraining]:
     return a_training
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def outcome() -> Callable[..., MatchOutcome]:
     return an_outcome
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def report() -> Callable[..., MatchReport]:
     return a_report
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def matched_rows(shared: tuple[Shelf, list[ResultRow]]) -> list[ResultRow]:
     """The setup `faces32-gmi`, matched to 98.5 +- 0.5; only two of seven defenses are within."""
     asked: dict[str, Any] = {"match_target": 98.5, "match_tolerance": 0.5, "match_seeds": 2}

@@ -48,10 +48,22 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
+AS_NEW = """fragment => {
+    document.getElementById("setups").open = false;
+    document.getElementById("standins").open = true;
+    scrollTo(0, 0);
+    history.replaceState(null, "", fragment || "#");
+    dispatchEvent(new HashChangeEvent("hashchange"));
+    return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+}"""
+"""What a link does on a page that is open; folded parts, which no link names, as they are when it is loaded."""
+
+
 class Watched:
     """A page with everything it asked for and complained about."""
 
     def __init__(self, context: Any, index: Path) -> None:
+        self.is_loaded = False
         self.page, self.index = context.new_page(), index
         self.page.set_default_timeout(60_000)
         self.requests: list[str] = []
@@ -62,14 +74,24 @@ class Watched:
         self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
 
     def open(self, fragment: str = "") -> Any:
+        """The page as a link shows it. Loaded once: loading takes seconds, following a link does not."""
+        if not self.is_loaded:
+            return self.load(fragment)
+        self.page.mouse.move(1, 1)
+        self.page.evaluate(AS_NEW, fragment)
+        return self.page
+
+    def load(self, fragment: str = "") -> Any:
         self.page.goto("about:blank")
         self.page.goto(self.index.as_uri() + fragment)
         drawn = "#plot .main-svg, #noplot:not([hidden]), #empty:not([hidden])"
         self.page.wait_for_selector(drawn, state="attached")
+        self.is_loaded = True
         return self.page
 
     def check(self) -> None:
-        assert self.complaints == []
+        complaints, self.complaints = self.complaints, []
+        assert complaints == []
         assert self.requests
         assert [url for url in self.requests if not url.startswith(("file:", "about:", "data:", "blob:"))] == []
 
@@ -80,22 +102,38 @@ def context(browser: Any) -> Any:
 
 
 @pytest.fixture(scope="session")
+def open_page(context: Any) -> Callable[[Path], Watched]:
+    """The one page of a built folder, for all tests that only read it or follow its links."""
+    pages: dict[Path, Watched] = {}
+
+    def page_of(index: Path) -> Watched:
+        if index not in pages:
+            pages[index] = Watched(context, index)
+        return pages[index]
+
+    return page_of
+
+
+@pytest.fixture(scope="session")
 def realistic_index(shared: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shelf, rows = shared
     return build_page(rows, shelf.fetch, tmp_path_factory.mktemp("page"), store_name="store").index
 
 
 @pytest.fixture
-def show(
-    context: Any, shelf: Any, shared: Any, realistic_index: Path, tmp_path: Path
-) -> Iterator[Callable[..., Watched]]:
+def realistic_page(open_page: Callable[[Path], Watched], realistic_index: Path) -> Iterator[Watched]:
+    watched = open_page(realistic_index)
+    yield watched
+    watched.check()
+
+
+@pytest.fixture
+def show(context: Any, shelf: Any, tmp_path: Path) -> Iterator[Callable[..., Watched]]:
     """Builds the page of some rows and watches it; afterwards nothing may have left the disk or gone wrong."""
     opened: list[Watched] = []
 
     def build(rows: list[ResultRow], **options: Any) -> Watched:
-        index = realistic_index
-        if rows is not shared[1] or options:
-            index = build_page(rows, shelf.fetch, tmp_path / "page", store_name="store", **options).index
+        index = build_page(rows, shelf.fetch, tmp_path / "page", store_name="store", **options).index
         opened.append(Watched(context, index))
         return opened[-1]
 
@@ -113,8 +151,8 @@ def table_of(page: Any) -> list[list[tuple[str, str]]]:
     return [[(value, interval) for value, interval in row] for row in found]
 
 
-def test_numbers_on_the_page_are_those_of_the_tables(show: Any, realistic: list[ResultRow]) -> None:
-    watched = show(realistic)
+def test_numbers_on_the_page_are_those_of_the_tables(realistic_page: Watched, realistic: list[ResultRow]) -> None:
+    watched = realistic_page
     raw = {(r["setup"], r["defense"]): r for r in csv.DictReader(io.StringIO(csv_table(summarise(realistic))))}
     checked = 0
     for key, group in by_setup(summarise(realistic)).items():
@@ -148,8 +186,8 @@ def test_numbers_on_the_page_are_those_of_the_tables(show: Any, realistic: list[
     assert checked == 14
 
 
-def test_points_are_drawn_where_the_table_says(show: Any, realistic: list[ResultRow]) -> None:
-    page = show(realistic).open("#setup=faces32-gmi")
+def test_points_are_drawn_where_the_table_says(realistic_page: Watched) -> None:
+    page = realistic_page.open("#setup=faces32-gmi")
     points = "t => t.customdata).map(t => [t.customdata[0], t.x[0], t.y[0]]"
     drawn = page.evaluate(f"document.getElementById('plot').data.filter({points})")
     shown = table_of(page)
@@ -158,8 +196,8 @@ def test_points_are_drawn_where_the_table_says(show: Any, realistic: list[Result
         assert (f"{x:.1f}", f"{y:.1f}") == (shown[index][1][0], shown[index][2][0])
 
 
-def test_policy_is_present_and_nothing_can_be_shared(show: Any, realistic: list[ResultRow]) -> None:
-    page = show(realistic).open()
+def test_policy_is_present_and_nothing_can_be_shared(realistic_page: Watched) -> None:
+    page = realistic_page.open()
     assert page.get_attribute("meta[http-equiv=Content-Security-Policy]", "content") == POLICY
     page.hover("#plot .nsewdrag")
     titles = page.eval_on_selector_all("#plot .modebar-btn", "found => found.map(b => b.dataset.title ?? b.ariaLabel)")
@@ -181,8 +219,8 @@ def test_policy_is_present_and_nothing_can_be_shared(show: Any, realistic: list[
         ("#setup=faces32-gmi&sort=-attack_accuracy_at_1", "faces32-gmi", 0),
     ],
 )
-def test_deep_links(show: Any, realistic: list[ResultRow], fragment: str, setup: str, selected: int) -> None:
-    page = show(realistic).open(fragment)
+def test_deep_links(realistic_page: Watched, fragment: str, setup: str, selected: int) -> None:
+    page = realistic_page.open(fragment)
     assert page.input_value("#setup") == setup
     assert page.inner_text("#title").startswith(setup)
     assert len(page.query_selector_all("#table tr[aria-selected=true]")) == selected
@@ -191,8 +229,17 @@ def test_deep_links(show: Any, realistic: list[ResultRow], fragment: str, setup:
         assert values == sorted(values, reverse=True)
 
 
-def test_choosing_a_setup_changes_the_page_and_the_link(show: Any, realistic: list[ResultRow]) -> None:
-    page = show(realistic).open()
+@pytest.mark.parametrize("fragment", ["#&&==&%E0%A4%A", "#setup=faces32-gmi&defense=bido&sort=-attack_accuracy_at_1"])
+def test_a_link_is_read_when_the_page_is_loaded(realistic_page: Watched, fragment: str) -> None:
+    page = realistic_page.load(fragment)
+    is_broken = "%" in fragment
+    assert page.input_value("#setup") == ("faces32-brep-mi" if is_broken else "faces32-gmi")
+    assert len(page.query_selector_all("#table tr[aria-selected=true]")) == (0 if is_broken else 1)
+    assert page.locator("#table th[aria-sort=descending]").count() == (0 if is_broken else 1)
+
+
+def test_choosing_a_setup_changes_the_page_and_the_link(realistic_page: Watched) -> None:
+    page = realistic_page.open()
     page.select_option("#setup", "faces32-gmi")
     assert page.inner_text("#title").startswith("faces32-gmi")
     assert page.evaluate("location.hash") == "#setup=faces32-gmi"
@@ -200,8 +247,8 @@ def test_choosing_a_setup_changes_the_page_and_the_link(show: Any, realistic: li
     page.wait_for_selector("#plot .annotation-text >> text=nls(alpha=-0.05)")
 
 
-def test_selecting_a_row_rings_its_point_and_the_reverse(show: Any, realistic: list[ResultRow]) -> None:
-    page = show(realistic).open("#setup=faces32-gmi")
+def test_selecting_a_row_rings_its_point_and_the_reverse(realistic_page: Watched) -> None:
+    page = realistic_page.open("#setup=faces32-gmi")
     ring = "(() => { const t = document.getElementById('plot').data.at(-1); return [t.name, t.x[0], t.y[0]]; })()"
     row = page.locator("#table tbody tr", has_text="bido")
     row.click()
@@ -243,8 +290,8 @@ def test_selecting_a_row_rings_its_point_and_the_reverse(show: Any, realistic: l
     page.wait_for_selector("#hover", state="hidden")
 
 
-def test_sorting_keeps_absent_numbers_last(show: Any, realistic: list[ResultRow]) -> None:
-    page = show(realistic).open("#setup=faces32-brep-mi")
+def test_sorting_keeps_absent_numbers_last(realistic_page: Watched) -> None:
+    page = realistic_page.open("#setup=faces32-brep-mi")
     for _ in range(2):
         page.get_by_role("button", name="test acc %").click()
         values = [row[1][0] for row in table_of(page)]
@@ -253,8 +300,8 @@ def test_sorting_keeps_absent_numbers_last(show: Any, realistic: list[ResultRow]
     assert numbers == sorted(numbers, reverse=True)
 
 
-def test_failed_and_refused_cells_are_named_with_reasons(show: Any, realistic: list[ResultRow]) -> None:
-    page = show(realistic).open("#setup=faces32-brep-mi")
+def test_failed_and_refused_cells_are_named_with_reasons(realistic_page: Watched) -> None:
+    page = realistic_page.open("#setup=faces32-brep-mi")
     said = page.inner_text("#problems")
     assert "failed: tl_dmi, seeds 0, 1, natural_accuracy: out of memory while training" in said
     assert "refused: round(digits=1), seed 0" in said
@@ -262,8 +309,8 @@ def test_failed_and_refused_cells_are_named_with_reasons(show: Any, realistic: l
     assert "out of memory while training" in page.inner_text("#grid")
 
 
-def test_the_profile_is_stamped(show: Any, realistic: list[ResultRow]) -> None:
-    page = show(realistic).open()
+def test_the_profile_is_stamped(realistic_page: Watched) -> None:
+    page = realistic_page.open()
     assert page.inner_text("#stamp") == "smoke profile: stand-in data, not comparable with published numbers"
     assert page.is_hidden("#exposure")
 
@@ -280,8 +327,8 @@ def test_private_pictures_are_announced(show: Any, cell: Any) -> None:
     assert len(page.query_selector_all("#grid .face.private")) == 8
 
 
-def test_reconstructions_are_shown_with_their_verdicts(show: Any, realistic: list[ResultRow]) -> None:
-    page = show(realistic).open("#setup=faces32-gmi")
+def test_reconstructions_are_shown_with_their_verdicts(realistic_page: Watched) -> None:
+    page = realistic_page.open("#setup=faces32-gmi")
     assert len(page.query_selector_all("#grid tbody tr")) == 9  # eight defenses and the private row
     faces = page.eval_on_selector_all(
         "#grid .face:not(.private)",
@@ -348,8 +395,8 @@ def test_a_long_name_does_not_push_the_table_out(show: Any, cell: Any) -> None:
     assert long in page.inner_text("#table")
 
 
-def test_labels_in_the_plot_do_not_cover_each_other(show: Any, realistic: list[ResultRow]) -> None:
-    page = show(realistic).open("#setup=faces32-gmi")
+def test_labels_in_the_plot_do_not_cover_each_other(realistic_page: Watched) -> None:
+    page = realistic_page.open("#setup=faces32-gmi")
     boxes = page.eval_on_selector_all(
         "#plot .annotation-text",
         "found => found.map(t => [t.textContent, t.getBoundingClientRect()]).map(([name, b]) => "
@@ -372,11 +419,10 @@ def matrix_index(matrix: tuple[list[ResultRow], list[ResultRow]], tmp_path_facto
 
 
 @pytest.fixture
-def matrix_page(context: Any, matrix_index: Path) -> Iterator[Watched]:
-    watched = Watched(context, matrix_index)
+def matrix_page(open_page: Callable[[Path], Watched], matrix_index: Path) -> Iterator[Watched]:
+    watched = open_page(matrix_index)
     yield watched
     watched.check()
-    watched.page.close()
 
 
 def test_stand_ins_are_on_the_banner_and_in_a_table(matrix_page: Watched) -> None:
@@ -443,8 +489,8 @@ def test_published_values_are_in_the_table_the_plot_and_the_overlay(matrix_page:
         assert word in said
 
 
-def test_a_page_without_published_values_says_nothing_of_them(show: Any, realistic: list[ResultRow]) -> None:
-    page = show(realistic).open()
+def test_a_page_without_published_values_says_nothing_of_them(realistic_page: Watched) -> None:
+    page = realistic_page.open()
     assert page.is_hidden("#diamond") and page.is_hidden("#standins")
     assert "pub." not in page.inner_text("main")
 
@@ -453,7 +499,7 @@ def test_a_matrix_fits_the_window_and_loads_fast(matrix_page: Watched) -> None:
     times = []
     for _ in range(3):  # the quickest: a busy machine slows any of them
         start = time.perf_counter()
-        page = matrix_page.open("#setup=S02")
+        page = matrix_page.load("#setup=S02")
         times.append(time.perf_counter() - start)
         if times[-1] < 3:
             break
@@ -465,10 +511,22 @@ def test_a_matrix_fits_the_window_and_loads_fast(matrix_page: Watched) -> None:
     assert time.perf_counter() - start < 1
 
 
+@pytest.fixture(scope="session")
+def matched_index(
+    shared: Any,
+    matched_rows: list[ResultRow],
+    report: Callable[..., MatchReport],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    out = tmp_path_factory.mktemp("matched")
+    return build_page(matched_rows, shared[0].fetch, out, store_name="store", matching=report()).index
+
+
 @pytest.fixture
-def matched_page(show: Any, matched_rows: list[ResultRow], report: Callable[..., MatchReport]) -> Watched:
-    watched: Watched = show(matched_rows, matching=report())
-    return watched
+def matched_page(open_page: Callable[[Path], Watched], matched_index: Path) -> Iterator[Watched]:
+    watched = open_page(matched_index)
+    yield watched
+    watched.check()
 
 
 def states_of(page: Any) -> list[str]:
@@ -616,8 +674,8 @@ def test_markup_in_the_names_of_a_matching_is_text(matched_page: Watched) -> Non
     assert page.title() == "midef: privacy against utility"
 
 
-def test_a_page_without_a_report_has_no_section(show: Any, realistic: list[ResultRow]) -> None:
-    page = show(realistic).open("#match=bido&match_sort=-gap&match_only=unmatched")
+def test_a_page_without_a_report_has_no_section(realistic_page: Watched) -> None:
+    page = realistic_page.open("#match=bido&match_sort=-gap&match_only=unmatched")
     assert page.is_hidden("#matching") and page.is_hidden("#tomatching")
     assert page.is_hidden("#guide") and page.is_hidden("#hollow")
 
