@@ -13,6 +13,7 @@ import pytest
 from midef.core import ArtifactKey, MissingArtifact, ResultRow
 from midef.core.match import MatchOutcome, MatchReport, MatchTraining
 from midef.core.statistics import cluster_interval, wilson_interval
+from midef.dashboards.build import BuildReport, build_page
 
 # Test accuracy, attack accuracy@1, @5, KNN distance, cost; invented, in the range that the tiny profile gives.
 DEFENSES = {
@@ -189,6 +190,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shelf, list[Result
     return shelf, realistic_rows(shelf)
 
 
+@pytest.fixture(scope="session")
+def odd(shared: tuple[Shelf, list[ResultRow]]) -> list[ResultRow]:
+    """Setups `paper`, `all-failed`, `markup`, `long` and `crowd`."""
+    return odd_rows(shared[0])
+
+
 @pytest.fixture
 def realistic(shared: tuple[Shelf, list[ResultRow]]) -> list[ResultRow]:
     """Two setups, two seeds; in the second setup one cell failed, one was refused, and one seed is missing."""
@@ -257,6 +264,44 @@ def matrix_published() -> list[ResultRow]:
             a_publication("attack_accuracy_at_1", 43.53, setup=f"S{i + 1:02d}", defense="bido", remark="text: <43.3>"),
         )
     ]
+
+
+UGLY = "<img src=x onerror=\"document.title='hacked'\">&amp;<b>bold</b>"
+LONG = "a_defense_with_a_name_of_sixty_characters_and_no_break_in_it"
+
+
+def odd_rows(shelf: Shelf) -> list[ResultRow]:
+    """Setups that have nothing to do with each other: private data of the paper profile, no cell that succeeded, names
+    with markup, a long name, and a crowd of points."""
+    rows = a_cell(shelf, "none", 0, setup="paper", profile="paper", private="celeba")
+    for seed in (0, 1):
+        lost: dict[str, Any] = {"status": "failed", "reason": "no such data set", "setup": "all-failed", "seed": seed}
+        rows.append(a_row("natural_accuracy", None, **lost))
+    markup: dict[str, Any] = {"setup": "markup", "evaluator": "</script><script>alert(1)</script>"}
+    rows += a_cell(shelf, "none", 0, **markup)
+    rows += [replace(row, defense=UGLY) for row in a_cell(shelf, "bido", 0, **markup)]
+    rows += a_cell(shelf, "none", 0, setup="long")
+    rows += [replace(row, defense=LONG) for row in a_cell(shelf, "bido", 0, setup="long")]
+    crowd: dict[str, Any] = {"setup": "crowd"}
+    rows += [a_row("natural_accuracy", 95.0, **crowd), a_row("attack_accuracy_at_1", 99.0, **crowd)]
+    for i in range(14):
+        facts = {**crowd, "defense": f"<b>k</b>={i}", "defense_name": "bido", "defense_params": f"{i}"}
+        rows.append(a_row("natural_accuracy", 94.0 - 2 * i, **facts))
+        rows.append(a_row("attack_accuracy_at_1", 90.0 - 4 * i + (0 if i % 2 == 0 else 12), **facts))
+    return rows
+
+
+@pytest.fixture(scope="session")
+def matrix_report(
+    matrix: tuple[list[ResultRow], list[ResultRow]], tmp_path_factory: pytest.TempPathFactory
+) -> BuildReport:
+    """The built page of the matrix; not to be changed."""
+
+    def fetch(key: ArtifactKey) -> Path:
+        raise AssertionError(f"no pictures are stored, {key} was asked for")
+
+    rows, papers = matrix
+    return build_page(rows, fetch, tmp_path_factory.mktemp("matrix"), store_name="store", published=papers)
 
 
 @pytest.fixture

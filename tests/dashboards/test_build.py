@@ -232,11 +232,8 @@ def test_build_from_a_store(cell: Cell, shelf: Any, tmp_path: Path) -> None:
         build(str(tmp_path / "store"), tmp_path / "other", sweep="weekly")
 
 
-def test_a_matrix_names_its_stand_ins_certainty_and_refusals(
-    matrix: tuple[list[ResultRow], list[ResultRow]], shelf: Any, tmp_path: Path
-) -> None:
-    report = build_page(matrix[0], shelf.fetch, tmp_path, store_name="store", published=matrix[1])
-    setups = {s["name"]: s for s in page_of(report)["setups"]}
+def test_a_matrix_names_its_stand_ins_certainty_and_refusals(matrix_report: BuildReport) -> None:
+    setups = {s["name"]: s for s in page_of(matrix_report)["setups"]}
     assert len(setups) == 37
     assert (setups["S01"]["label"], setups["S37"]["label"]) == ("S01 (certain)", "S37 (inferred)")
     assert setups["S01"]["title"].startswith("S01 (certain): gmi")
@@ -254,7 +251,7 @@ def test_a_matrix_names_its_stand_ins_certainty_and_refusals(
     assert [c["key"] for c in refused["columns"]] == ["defense", "published"]
     assert refused["problems"] == ["refused: attack not registered: ppa (12 cells)"]
     assert refused["cells"] == [0, 0, 12, 0]
-    assert (tmp_path / "data.js").stat().st_size < 2 * 2**20
+    assert (matrix_report.index.parent / "data.js").stat().st_size < 2 * 2**20
 
 
 def test_published_numbers_of_the_store_are_shown(cell: Cell, publication: Any, tmp_path: Path) -> None:

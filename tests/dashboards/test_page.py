@@ -9,7 +9,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 
 from midef.core import ResultRow
 from midef.core.match import MatchReport
-from midef.dashboards.build import POLICY, build_page
+from midef.dashboards.build import POLICY, BuildReport, build_page
 from midef.results.export import csv_table
 from midef.results.render import text_table
 from midef.results.summary import by_setup, summarise
@@ -118,6 +117,18 @@ def open_page(context: Any) -> Callable[[Path], Watched]:
 def realistic_index(shared: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shelf, rows = shared
     return build_page(rows, shelf.fetch, tmp_path_factory.mktemp("page"), store_name="store").index
+
+
+@pytest.fixture(scope="session")
+def odd_index(shared: Any, odd: list[ResultRow], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_page(odd, shared[0].fetch, tmp_path_factory.mktemp("odd"), store_name="store").index
+
+
+@pytest.fixture
+def odd_page(open_page: Callable[[Path], Watched], odd_index: Path) -> Iterator[Watched]:
+    watched = open_page(odd_index)
+    yield watched
+    watched.check()
 
 
 @pytest.fixture
@@ -315,8 +326,8 @@ def test_the_profile_is_stamped(realistic_page: Watched) -> None:
     assert page.is_hidden("#exposure")
 
 
-def test_the_paper_profile_is_not_stamped_and_people_are_withheld(show: Any, cell: Any) -> None:
-    page = show(cell("none", profile="paper", private="celeba")).open()
+def test_the_paper_profile_is_not_stamped_and_people_are_withheld(odd_page: Watched) -> None:
+    page = odd_page.open("#setup=paper")
     assert page.is_hidden("#stamp")
     assert "withheld" in page.inner_text("#grid")
 
@@ -356,26 +367,20 @@ def test_an_empty_store_says_no_rows(show: Any) -> None:
     assert "sweep 'nightly'" in page.inner_text("#warnings")
 
 
-def test_a_setup_in_which_everything_failed(show: Any, row: Any, cell: Any) -> None:
-    rows = [
-        row("natural_accuracy", None, setup="all-failed", seed=s, status="failed", reason="no such data set")
-        for s in (0, 1)
-    ]
-    page = show(rows + cell("none")).open("#setup=all-failed")
+def test_a_setup_in_which_everything_failed(odd_page: Watched) -> None:
+    page = odd_page.open("#setup=all-failed")
     assert page.is_visible("#noplot") and page.is_hidden("#plot")
     assert "no rows" in page.inner_text("#noplot") and "no rows" in page.inner_text("#rule")
     assert "no such data set" in page.inner_text("#problems")
-    page.select_option("#setup", "faces32-gmi")
+    page.select_option("#setup", "long")
     page.wait_for_selector("#plot .main-svg")
     assert page.is_hidden("#noplot")
     page.select_option("#setup", "all-failed")
     assert page.is_hidden("#plot")
 
 
-def test_markup_in_names_is_shown_as_text(show: Any, cell: Any) -> None:
-    rows = cell("none") + [replace(r, defense=UGLY, setup="faces32-gmi", sweep="first-look") for r in cell("bido")]
-    rows = [replace(r, evaluator="</script><script>alert(1)</script>") for r in rows]
-    page = show(rows).open()
+def test_markup_in_names_is_shown_as_text(odd_page: Watched) -> None:
+    page = odd_page.open("#setup=markup")
     assert page.title() == "midef: privacy against utility"
     assert UGLY in page.inner_text("#table")
     assert "</script><script>alert(1)" in page.inner_text("#facts")
@@ -387,12 +392,10 @@ def test_markup_in_names_is_shown_as_text(show: Any, cell: Any) -> None:
     assert page.locator("#table tr[aria-selected=true]").count() == 1
 
 
-def test_a_long_name_does_not_push_the_table_out(show: Any, cell: Any) -> None:
-    long = "a_defense_with_a_name_of_sixty_characters_and_no_break_in_it"
-    assert len(long) == 60
-    page = show(cell("none") + [replace(r, defense=long) for r in cell("bido")]).open()
+def test_a_long_name_does_not_push_the_table_out(odd_page: Watched) -> None:
+    page = odd_page.open("#setup=long")
+    assert max(len(name) for (name, _), *_ in table_of(page)) == 60
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert long in page.inner_text("#table")
 
 
 def test_labels_in_the_plot_do_not_cover_each_other(realistic_page: Watched) -> None:
@@ -408,19 +411,9 @@ def test_labels_in_the_plot_do_not_cover_each_other(realistic_page: Watched) -> 
             assert min(r1, r2) <= max(l1, l2) + 1 or min(b1, b2) <= max(t1, t2) + 3, f"{one} covers {other}"
 
 
-@pytest.fixture(scope="session")
-def matrix_index(matrix: tuple[list[ResultRow], list[ResultRow]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rows, papers = matrix
-
-    def fetch(key: Any) -> Path:
-        raise AssertionError("no pictures are stored")
-
-    return build_page(rows, fetch, tmp_path_factory.mktemp("matrix"), store_name="store", published=papers).index
-
-
 @pytest.fixture
-def matrix_page(open_page: Callable[[Path], Watched], matrix_index: Path) -> Iterator[Watched]:
-    watched = open_page(matrix_index)
+def matrix_page(open_page: Callable[[Path], Watched], matrix_report: BuildReport) -> Iterator[Watched]:
+    watched = open_page(matrix_report.index)
     yield watched
     watched.check()
 
@@ -695,13 +688,8 @@ def test_hollow_points_are_explained(matched_page: Watched) -> None:
     assert soft == 5
 
 
-def test_a_selected_point_of_a_crowd_gets_its_name(show: Any, row: Any) -> None:
-    rows = [row("natural_accuracy", 95.0), row("attack_accuracy_at_1", 99.0)]
-    for i in range(14):
-        facts = {"defense": f"<b>k</b>={i}", "defense_name": "bido", "defense_params": f"{i}"}
-        rows.append(row("natural_accuracy", 94.0 - 2 * i, **facts))
-        rows.append(row("attack_accuracy_at_1", 90.0 - 4 * i + (0 if i % 2 == 0 else 12), **facts))
-    page = show(rows).open()
+def test_a_selected_point_of_a_crowd_gets_its_name(odd_page: Watched) -> None:
+    page = odd_page.open("#setup=crowd")
     names = "found => found.map(t => t.textContent)"
     before = page.eval_on_selector_all("#plot .annotation-text", names)
     assert "<b>k</b>=4" in before and "<b>k</b>=5" not in before
