@@ -4,8 +4,8 @@
 
 The curves are the gentle family of `matching.py`; every training, of whatever strength and seed, draws its own noise. A
 strength matches when the mean of its three trainings is within 0.5 points of the target; at most 90 trainings. Beside
-`sweep.strength_search.search`, which weighs further seeds against new strengths, the obvious rule: confirm a strength
-when its first training is within the tolerance, else try another.
+`midef.sweep.matching.search.search`, which weighs further seeds against new strengths, the obvious rule: confirm a
+strength when its first training is within the tolerance, else try another.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from matching import problems
 from midef.core.match import MatchTraining
 from midef.defenses.stack import choose_defense
 from midef.sweep.matching.bracketing.sampler import GAP, BracketingSampler
-from midef.sweep.matching.concurrent import Request, Wanted
-from midef.sweep.matching.search import Case, Found, search
+from midef.sweep.matching.case import Case, StrengthResult
+from midef.sweep.matching.concurrent import RequestedTraining, TrainingRequest
+from midef.sweep.matching.search import search
 from midef.sweep.matching.strengths import Strength
 from midef.sweep.spec.matching import MatchSpec
 
@@ -34,68 +35,74 @@ WRITTEN = choose_defense("midre")
 class Simulated(Case):
     """A case whose trainings are drawn from a curve over `area_high`."""
 
-    def request(self, choice: Any, strength: float | None, seeds: Any, phase: Any) -> Request:
-        return Request([Wanted(None, strength, seed, phase) for seed in seeds])  # type: ignore[arg-type]
+    def request(self, choice: Any, strength: float | None, seeds: Any, phase: Any) -> TrainingRequest:
+        return TrainingRequest([RequestedTraining(None, strength, seed, phase) for seed in seeds])  # type: ignore[arg-type]
 
     def study_name(self, target: float) -> str:
         return "simulated"
 
-    def found(self, target: float | None, choice: Any = None, **found: Any) -> Found:
-        return Found(found, choice)  # type: ignore[arg-type]
+    def result(self, target: float | None, state: Any, reason: str = "", **fields: Any) -> StrengthResult:
+        group = fields["group"]
+        strength = None if group is None else group.strength
+        return StrengthResult({"state": state, "strength": strength}, None)  # type: ignore[arg-type]
 
 
 class InMemory:
-    """Studies that nobody keeps."""
+    """Studies that are not stored."""
 
     def open(self, name: str, *, directions: Any, sampler: Any, about: Any = None) -> optuna.Study:
         return optuna.create_study(directions=directions, sampler=sampler)
 
 
-def place(strength: float, found: Strength) -> float:
-    return (strength - found.tuning.low) / (found.tuning.high - found.tuning.low)
+def place(strength: float, scale: Strength) -> float:
+    return (strength - scale.tuning.low) / (scale.tuning.high - scale.tuning.low)
 
 
 def ours(problem: Any, noise: float, rng: np.random.Generator) -> tuple[int, float | None]:
     """Trainings, and how far the noiseless accuracy of what was chosen is from the target; None without a match."""
-    found = Strength.of(WRITTEN)
-    assert found is not None
-    case = Simulated((), WRITTEN, found, SEEDS, MatchSpec(tolerance=TOLERANCE, trainings=CAP))
-    hunt = search(case, problem.target, InMemory(), [])  # type: ignore[arg-type]
-    request, count = next(hunt), 0
+    scale = Strength.of(WRITTEN)
+    assert scale is not None
+    case = Simulated((), WRITTEN, scale, SEEDS, MatchSpec(tolerance=TOLERANCE, trainings=CAP))
+    running = search(case, problem.target, InMemory(), [])  # type: ignore[arg-type]
+    request, count = next(running), 0
     try:
         while True:
             answers = []
-            for wanted in request.wanted:
-                accuracy = problem.accuracy(place(wanted.strength, found)) + noise * rng.standard_normal()
+            for requested in request.trainings:
+                accuracy = problem.accuracy(place(requested.strength, scale)) + noise * rng.standard_normal()
                 answers.append(
                     MatchTraining(
-                        strength=wanted.strength, seed=wanted.seed, accuracy=accuracy, phase=wanted.phase, target_key=""
+                        strength=requested.strength,
+                        seed=requested.seed,
+                        accuracy=accuracy,
+                        phase=requested.phase,
+                        target_key=f"{requested.strength}/{requested.seed}",
                     )
                 )
             count += len(answers)
-            request = hunt.send(answers)
+            request = running.send(answers)
     except StopIteration as end:
         said: dict[str, Any] = end.value.outcome
     if said["state"] != "matched":
         return count, None
-    return count, abs(problem.accuracy(place(said["strength"], found)) - problem.target)
+    return count, abs(problem.accuracy(place(said["strength"], scale)) - problem.target)
 
 
 def obvious(problem: Any, noise: float, rng: np.random.Generator) -> tuple[int, float | None]:
     """The same, confirming whatever strength has a first training within the tolerance."""
-    found = Strength.of(WRITTEN)
-    assert found is not None
-    study = optuna.create_study(sampler=BracketingSampler(tolerance=TOLERANCE, start=found.start, seed=0))
+    scale = Strength.of(WRITTEN)
+    assert scale is not None
+    study = optuna.create_study(sampler=BracketingSampler(tolerance=TOLERANCE, start=scale.start, seed=0))
     gaps: dict[float, list[float]] = defaultdict(list)
     count = 0
 
     def train(strength: float) -> float:
-        gap = problem.accuracy(place(strength, found)) + noise * rng.standard_normal() - problem.target
+        gap = problem.accuracy(place(strength, scale)) + noise * rng.standard_normal() - problem.target
         gaps[strength].append(gap)
         return float(gap)
 
-    distribution = found.distribution()
-    name = found.tuning.parameter
+    distribution = scale.distribution()
+    name = scale.tuning.parameter
     while count < CAP:
         trial = study.ask({name: distribution})
         strength = trial.params[name]
@@ -117,7 +124,7 @@ def obvious(problem: Any, noise: float, rng: np.random.Generator) -> tuple[int, 
                 )
             )
         if abs(fmean(gaps[strength][-3:])) <= TOLERANCE:
-            return count, abs(problem.accuracy(place(strength, found)) - problem.target)
+            return count, abs(problem.accuracy(place(strength, scale)) - problem.target)
     return count, None
 
 

@@ -264,12 +264,12 @@ def search_text(sweep: Sweep) -> str:
         SpecError: everything wrong with it.
     """
     if sweep.spec.front is not None:
-        from midef.sweep.matching.pareto_search import Asked
+        from midef.sweep.matching.pareto_search import ParetoTask
 
-        return Asked.of(sweep).text
-    from midef.sweep.matching.match_accuracy import asked_text
+        return ParetoTask.of(sweep).text
+    from midef.sweep.matching.match_text import describe_match
 
-    return asked_text(sweep)
+    return describe_match(sweep)
 
 
 def results_table(store: Store, sweep: str | None = None, style: TableStyle = "text") -> str:
@@ -343,7 +343,8 @@ def _search_matches(
 ) -> SweepResult:
     """Search the strengths, attacking each as it is decided; then run whatever the ordinary plan still lacks."""
     from midef.sweep.execution.tune_run import RunOptions, failure_text, run_plan
-    from midef.sweep.matching.match_accuracy import Matching, match_text, undecided
+    from midef.sweep.matching.match_accuracy import Matching, undecided
+    from midef.sweep.matching.match_text import match_text
     from midef.sweep.planning.plan import start_growing
     from midef.sweep.planning.selection import every_cell
 
@@ -371,15 +372,15 @@ def _search_front(
 ) -> SweepResult:
     """Search the front of one defense, then run whatever the ordinary plan lacks of every strength that was tried."""
     from midef.sweep.execution.tune_run import RunOptions, failure_text, run_plan
-    from midef.sweep.matching.pareto_search import FrontSearch, front_text
+    from midef.sweep.matching.pareto_search import ParetoSearch, pareto_text
     from midef.sweep.planning.plan import start_growing
     from midef.sweep.planning.selection import every_cell
 
-    front = FrontSearch(sweep, store)
+    front = ParetoSearch(sweep, store)
     growing = start_growing(sweep, front.begin(), store, front.grow)
     outcome = run_plan(growing, store, options or RunOptions(), grow=front.grow)
     say("")
-    say(front_text(front))
+    say(pareto_text(front))
     if outcome.failed:
         say(f"failed:\n{failure_text(outcome)}")
     reasons = [f"{setup}: {why}" for setup, why in front.failed.items()]

@@ -1,14 +1,13 @@
-"""Searches that decide from what was built what to build next, many at once.
+"""Runs strength searches concurrently; each is a generator that yields training requests.
 
-A search is a generator: it yields the artifacts it needs next, is sent what came of them, and returns what it found. So
-it reads as it is thought, and what is stored already costs it nothing.
+A search is sent the trainings it requested and returns its result. What is stored already is sent at once, at no cost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from midef.core.failure import Failure
 from midef.core.match import MatchTraining, Phase
@@ -19,8 +18,16 @@ from midef.sweep.spec.resolve import PlannedCell
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A training that a search waits for; cell: to be attacked and judged as well."""
+class RequestedTraining:
+    """One training that a search waits for.
+
+    Args:
+        target: recipe of the trained network.
+        strength: None for a defense without one.
+        seed: of the training.
+        phase: why it is requested.
+        cell: to be attacked and evaluated as well; the search then waits for its scores.
+    """
 
     target: Recipe
     strength: float | None
@@ -34,123 +41,135 @@ class Wanted:
         return self.target.key if self.cell is None else self.cell.recipes.scores.key
 
 
-def _never(known: Sequence[float]) -> bool:
+def _never(accuracies: Sequence[float]) -> bool:
     return False
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a search needs before it goes on.
+class TrainingRequest:
+    """Trainings that a search needs before it goes on.
 
-    is_vain: whether the accuracies known so far make the rest useless, whatever it turns out to be; the search is then
-    sent what is known, and what has not begun is not built.
+    Args:
+        trainings: all of them are sent back in this order.
+        is_futile: of the accuracies known so far, True if the others cannot change the answer; the search is then sent
+            the known ones, and those that have not begun are withdrawn.
     """
 
-    wanted: Sequence[Wanted]
-    is_vain: Callable[[Sequence[float]], bool] = _never
+    trainings: Sequence[RequestedTraining]
+    is_futile: Callable[[Sequence[float]], bool] = _never
 
 
-Hunt = Generator[Request, list[MatchTraining], Any]
+Result = TypeVar("Result")
+Search: TypeAlias = Generator[TrainingRequest, list[MatchTraining], Result]
 
 
-class LostTraining(Exception):
-    """A training failed for a reason that says nothing about its strength: raised in the search that asked for it."""
+class TrainingFailed(Exception):
+    """A training failed for a reason unrelated to its strength: raised in the search that requested it."""
 
 
 @dataclass
-class _Pending:
-    hunt: Hunt
-    request: Request
+class _Pending(Generic[Result]):
+    search: Search[Result]
+    request: TrainingRequest
 
 
-class Hunts:
+class ConcurrentSearches(Generic[Result]):
     """Runs searches side by side.
 
-    on_end(name, found): called when a search returned (or an exception: LostTraining); may start others.
+    Args:
+        store: where trainings are looked up.
+        on_end: called with the name of a search that ended and its result, or the `TrainingFailed` that ended it; may
+            start other searches.
     """
 
-    def __init__(self, store: Store, on_end: Callable[[str, Any], None]) -> None:
+    def __init__(self, store: Store, on_end: Callable[[str, Result | TrainingFailed], None]) -> None:
         self.store, self.on_end = store, on_end
-        self.pending: dict[str, _Pending] = {}
-        self.lost: dict[ArtifactKey, Failure] = {}
-        self.asked: set[ArtifactKey] = set()
-        """Artifacts that were not stored when a search asked for them."""
+        self.pending: dict[str, _Pending[Result]] = {}
+        self.failures: dict[ArtifactKey, Failure] = {}
+        self.requested: set[ArtifactKey] = set()
+        """Artifacts that were not stored when a search requested them."""
         self.built: set[ArtifactKey] = set()
         """Those of them that are stored now."""
         self._recipes: list[Recipe] = []
         self._cells: list[PlannedCell] = []
-        self._vain: list[ArtifactKey] = []
+        self._futile: list[ArtifactKey] = []
 
-    def start(self, name: str, hunt: Hunt) -> None:
+    def start(self, name: str, search: Search[Result]) -> None:
         """Begin a search and go as far as what is stored allows."""
-        self._advance(name, hunt, None)
+        self._advance(name, search, None)
 
     def more(self) -> More:
-        """What the searches ask for since this was last called."""
-        needed = {w.key for p in self.pending.values() for w in p.request.wanted}
-        found = More(self._recipes, self._cells, [key for key in self._vain if key not in needed])
-        self._recipes, self._cells, self._vain = [], [], []
-        return found
+        """What the searches requested since this was last called."""
+        needed = {training.key for p in self.pending.values() for training in p.request.trainings}
+        more = More(self._recipes, self._cells, [key for key in self._futile if key not in needed])
+        self._recipes, self._cells, self._futile = [], [], []
+        return more
 
-    def on_node(self, node: Node, lost: Failure | None) -> None:
-        """A node ended, `lost` says why if it is not stored: go on wherever a search waited for it."""
-        if lost is not None:
-            self.lost[node.key] = lost
-        elif node.key in self.asked:
+    def on_node(self, node: Node, failure: Failure | None) -> None:
+        """Go on with every search that waited for a node, which has ended.
+
+        Args:
+            node: the node.
+            failure: why its artifact is not stored; None if it is.
+        """
+        if failure is not None:
+            self.failures[node.key] = failure
+        elif node.key in self.requested:
             self.built.add(node.key)
         for name, pending in list(self.pending.items()):
-            if any(w.key == node.key for w in pending.request.wanted) and self._is_answered(pending.request):
+            request = pending.request
+            if any(training.key == node.key for training in request.trainings) and self._is_answered(request):
                 del self.pending[name]
-                self._advance(name, pending.hunt, pending.request)
+                self._advance(name, pending.search, request)
 
-    def _advance(self, name: str, hunt: Hunt, request: Request | None) -> None:
+    def _advance(self, name: str, search: Search[Result], request: TrainingRequest | None) -> None:
         try:
             while True:
-                request = next(hunt) if request is None else self._send(hunt, request)
+                request = next(search) if request is None else self._send(search, request)
                 if not self._is_answered(request):
                     break
         except StopIteration as end:
             self.on_end(name, end.value)
             return
-        except LostTraining as error:
+        except TrainingFailed as error:
             self.on_end(name, error)
             return
-        self.pending[name] = _Pending(hunt, request)
-        for wanted in request.wanted:
-            if self._answer(wanted) is not None:
+        self.pending[name] = _Pending(search, request)
+        for training in request.trainings:
+            if self._answer(training) is not None:
                 continue
-            self.asked.add(wanted.key)
-            if wanted.cell is None:
-                self._recipes.append(wanted.target)
+            self.requested.add(training.key)
+            if training.cell is None:
+                self._recipes.append(training.target)
             else:
-                self._cells.append(wanted.cell)
+                self._cells.append(training.cell)
 
-    def _send(self, hunt: Hunt, request: Request) -> Request:
-        """Send what came of a request; raise in the search what says nothing about a strength."""
+    def _send(self, search: Search[Result], request: TrainingRequest) -> TrainingRequest:
+        """Send the requested trainings; raise in the search a failure that says nothing about a strength."""
         answers = []
-        for wanted in request.wanted:
-            answer = self._answer(wanted)
+        for training in request.trainings:
+            answer = self._answer(training)
             if answer is None:
-                self._vain.append(wanted.key)
+                self._futile.append(training.key)
             elif answer.accuracy is None and answer.failure != "diverged":
-                return hunt.throw(LostTraining(answer.reason))
+                return search.throw(TrainingFailed(answer.reason))
             else:
                 answers.append(answer)
-        return hunt.send(answers)
+        return search.send(answers)
 
-    def _is_answered(self, request: Request) -> bool:
-        answers = [self._answer(wanted) for wanted in request.wanted]
-        known = [a for a in answers if a is not None]
-        return len(known) == len(answers) or request.is_vain([a.accuracy or 0.0 for a in known])
+    def _is_answered(self, request: TrainingRequest) -> bool:
+        answers = [self._answer(training) for training in request.trainings]
+        known = [answer for answer in answers if answer is not None]
+        return len(known) == len(answers) or request.is_futile([answer.accuracy or 0.0 for answer in known])
 
-    def _answer(self, wanted: Wanted) -> MatchTraining | None:
-        """What came of a training, None while nothing did."""
-        about: dict[str, Any] = {"strength": wanted.strength, "seed": wanted.seed, "phase": wanted.phase}
-        about["target_key"] = str(wanted.target.key)
-        if not self.store.artifacts.has(wanted.key):
-            lost = self.lost.get(wanted.key)
-            if lost is None:
+    def _answer(self, training: RequestedTraining) -> MatchTraining | None:
+        """Accuracy or failure of a training, None while there is neither."""
+        about: dict[str, Any] = {"strength": training.strength, "seed": training.seed, "phase": training.phase}
+        about["target_key"] = str(training.target.key)
+        if not self.store.artifacts.has(training.key):
+            failure = self.failures.get(training.key)
+            if failure is None:
                 return None
-            return MatchTraining(**about, accuracy=None, reason=lost.message, failure=lost.kind)
-        facts = self.store.artifacts.meta(wanted.target.key)["facts"]
+            return MatchTraining(**about, accuracy=None, reason=failure.message, failure=failure.kind)
+        facts = self.store.artifacts.meta(training.target.key)["facts"]
         return MatchTraining(**about, accuracy=float(facts["select_accuracy"]))

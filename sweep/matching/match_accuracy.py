@@ -1,17 +1,15 @@
 """Accuracy matching: brings every defense of a sweep to the same accuracy on the select split, then has it attacked.
 
-All searches run at once: `Matching` is what a growing plan asks for more (`grow`). A defense whose search ended is
-attacked while others are still searched. What was found is kept in the store as it is found.
+All searches run at once: `Matching.grow` adds to a growing plan. A defense whose search ended is attacked while others
+are still searched. Results are stored as searches end.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any
 
 from midef.core.canonical import digest
 from midef.core.choice import Choice
@@ -22,8 +20,9 @@ from midef.defenses.stack import choose_defense
 from midef.stages.recipes import NO_DEFENSE
 from midef.storage import Store
 from midef.storage.matches import write_match
-from midef.sweep.matching.concurrent import Hunts
-from midef.sweep.matching.search import Case, Found, as_written, search, so_far
+from midef.sweep.matching.case import Case, StrengthResult
+from midef.sweep.matching.concurrent import ConcurrentSearches, TrainingFailed
+from midef.sweep.matching.search import evaluate_as_written, partial_result, search
 from midef.sweep.matching.strengths import Strength, match_problems
 from midef.sweep.matching.studies import JOURNAL, Studies
 from midef.sweep.planning.plan import More, Node
@@ -34,8 +33,15 @@ _WRITTEN_EVERY_S = 5.0
 
 
 @dataclass
-class _Side:
-    """One network on one data set: what sets the target there, and everything that is brought to it."""
+class _TargetGroup:
+    """Defenses on one network and data set, which share a target accuracy.
+
+    Args:
+        reference: the defense that sets the target; None where the target is a number.
+        cases: all defenses.
+        target: percent; None until it is known.
+        known: accuracies of the reference, which differ in the seed alone.
+    """
 
     reference: Case | None
     cases: list[Case]
@@ -46,10 +52,14 @@ class _Side:
 class Matching:
     """Brings the defenses of a sweep to one accuracy.
 
-    with_attacks: hand what was found to the attacks; retry_failed: also cells that failed before.
+    Args:
+        sweep: whose defenses are matched.
+        store: where trainings and results are kept.
+        with_attacks: attack each defense once its search ends.
+        retry_failed: attack also cells that failed before.
 
     Raises:
-        SpecError: everything wrong with what is asked.
+        SpecError: everything wrong with the specification.
     """
 
     def __init__(self, sweep: Sweep, store: Store, *, with_attacks: bool = True, retry_failed: bool = False) -> None:
@@ -59,128 +69,130 @@ class Matching:
         self.spec = match_spec_of(sweep)
         self.seeds = seeds_of(sweep)
         self._states = store.results.cells()
-        self.sides = self._sides()
-        self.found: dict[str, Found] = {}
+        self.groups = self._groups()
+        self.results: dict[str, StrengthResult] = {}
+        """By the name of the search, of those that ended."""
         self.studies = Studies(store)
-        self.hunts = Hunts(store, self._on_end)
+        self.searches: ConcurrentSearches[StrengthResult] = ConcurrentSearches(store, self._on_end)
         self._cells: list[PlannedCell] = []
         self._written = 0.0
 
-    def _sides(self) -> dict[str, _Side]:
-        """Every network and data set of the sweep by its name, setups that differ in the attack alone as one."""
+    def _groups(self) -> dict[str, _TargetGroup]:
+        """Defenses by network and data set; setups that differ in the attack alone share a case."""
         cases: dict[str, dict[Choice, Case]] = {}
         for entry in self.sweep.entries:
             for written in entry.defenses:
                 if entry.refusal(written):
                     continue
                 case = Case((entry,), written, Strength.of(written, self.spec.ranges), self.seeds, self.spec)
-                known = cases.setdefault(case.side, {})
+                known = cases.setdefault(case.group_key, {})
                 earlier = known.get(written)
                 known[written] = case if earlier is None else replace(earlier, entries=(*earlier.entries, entry))
-        sides = {}
+        groups = {}
         for name, by_defense in cases.items():
-            found = list(by_defense.values())
+            members = list(by_defense.values())
             reference = None
             if self.spec.reference is not None:
-                reference = replace(found[0], written=choose_defense(self.spec.reference[0]), strength=None)
-            sides[name] = _Side(reference, found)
-        return sides
+                reference = replace(members[0], written=choose_defense(self.spec.reference[0]), strength=None)
+            groups[name] = _TargetGroup(reference, members)
+        return groups
 
     @property
     def digest(self) -> str:
-        """Names what is asked: the sweep, and what it is matched to."""
+        """Digest of the sweep and of the accuracy it is matched to."""
         return digest({"sweep": self.sweep.digest, "match": self.spec.model_dump()})
 
     def begin(self) -> More:
-        """What to build first: what sets the targets, and each defense at the strength a search would begin with."""
-        for name, side in self.sides.items():
-            if side.reference is None:
+        """What to build first: the references, and each defense at the strength a search would begin with."""
+        for name, group in self.groups.items():
+            if group.reference is None:
                 self._set_target(name, float(self.spec.target))
             else:
-                self.hunts.start(f"reference/{name}", as_written(side.reference, None))
+                self.searches.start(f"reference/{name}", evaluate_as_written(group.reference, None))
         first = [
             case.target(case.strength.at(case.strength.start), case.seeds[0])
-            for side in self.sides.values()
-            if side.target is None
-            for case in side.cases
-            if case.strength is not None and case.strength.start is not None and not _is_reference(case, side)
+            for group in self.groups.values()
+            if group.target is None
+            for case in group.cases
+            if case.strength is not None and case.strength.start is not None and not _is_reference(case, group)
         ]
         more = self._more()
         missing = [recipe for recipe in first if not self.store.artifacts.has(recipe.key)]
-        self.hunts.asked |= {recipe.key for recipe in missing}
+        self.searches.requested |= {recipe.key for recipe in missing}
         return replace(more, recipes=[*more.recipes, *missing])
 
-    def grow(self, node: Node, lost: Failure | None) -> More:
-        """Go on with every search that waited for this node; what is to be built next."""
-        before = len(self.found)
-        self.hunts.on_node(node, lost)
-        if len(self.found) > before or time.monotonic() - self._written > _WRITTEN_EVERY_S:
+    def grow(self, node: Node, failure: Failure | None) -> More:
+        """What to build next, after a node ended: every search that waited for it goes on."""
+        before = len(self.results)
+        self.searches.on_node(node, failure)
+        if len(self.results) > before or time.monotonic() - self._written > _WRITTEN_EVERY_S:
             self.write()
         return self._more()
 
     def _more(self) -> More:
-        more = self.hunts.more()
+        more = self.searches.more()
         cells, self._cells = self._cells, []
         return replace(more, cells=[*more.cells, *cells])
 
     def _set_target(self, name: str, target: float, known: Sequence[float] = ()) -> None:
-        side = self.sides[name]
-        side.target, side.known = target, (tuple(known),)
-        for i, case in enumerate(side.cases):
-            if case.strength is None or _is_reference(case, side):
-                hunt = as_written(case, target)
+        group = self.groups[name]
+        group.target, group.known = target, (tuple(known),)
+        for i, case in enumerate(group.cases):
+            if case.strength is None or _is_reference(case, group):
+                strength_search = evaluate_as_written(case, target)
             else:
-                hunt = search(case, target, self.studies, side.known)
-            self.hunts.start(f"case/{name}/{i}", hunt)
+                strength_search = search(case, target, self.studies, group.known)
+            self.searches.start(f"case/{name}/{i}", strength_search)
 
-    def _on_end(self, name: str, found: Any) -> None:
-        """A search ended: the target is known, or one defense is decided."""
+    def _on_end(self, name: str, result: StrengthResult | TrainingFailed) -> None:
+        """Take the result of a search: it sets a target, or decides one defense."""
         kind, _, rest = name.partition("/")
         if kind == "reference":
-            self._on_reference(rest, found)
+            self._on_reference(rest, result)
             return
-        side_name, _, number = rest.partition("/")
-        side = self.sides[side_name]
-        case = side.cases[int(number)]
-        if isinstance(found, Exception):
-            found = case.found(side.target, state="failed", reason=str(found))
-        self._decide(name, case, found)
+        group_name, _, number = rest.partition("/")
+        group = self.groups[group_name]
+        case = group.cases[int(number)]
+        if isinstance(result, TrainingFailed):
+            result = case.result(group.target, "failed", str(result))
+        self._decide(name, case, result)
 
-    def _on_reference(self, name: str, found: Any) -> None:
-        side = self.sides[name]
-        outcome = None if isinstance(found, Exception) else found.outcome
+    def _on_reference(self, name: str, result: StrengthResult | TrainingFailed) -> None:
+        group = self.groups[name]
+        outcome = None if isinstance(result, TrainingFailed) else result.outcome
         if outcome is None or outcome.state == "failed":
-            said = str(found) if outcome is None else outcome.reason
-            for i, case in enumerate(side.cases):
-                lost = case.found(None, state="failed", reason=f"{self.spec.target_text} is not known: {said}")
-                self._decide(f"case/{name}/{i}", case, lost)
+            reason = str(result) if outcome is None else outcome.reason
+            for i, case in enumerate(group.cases):
+                failed = case.result(None, "failed", f"{self.spec.target_text} is not known: {reason}")
+                self._decide(f"case/{name}/{i}", case, failed)
             return
-        assert self.spec.reference is not None
-        accuracies = [t.accuracy for t in outcome.trainings]
+        assert self.spec.reference is not None and outcome.accuracy is not None
+        accuracies = [t.accuracy for t in outcome.trainings if t.accuracy is not None]
         self._set_target(name, outcome.accuracy - self.spec.reference[1], accuracies)
 
-    def _decide(self, name: str, case: Case, found: Found) -> None:
-        if found.choice is not None:
-            found = replace(found, outcome=replace(found.outcome, report_accuracy=self._report_accuracy(case, found)))
-        self.found[name] = found
+    def _decide(self, name: str, case: Case, result: StrengthResult) -> None:
+        if result.choice is not None:
+            report_accuracy = self._report_accuracy(case, result)
+            result = replace(result, outcome=replace(result.outcome, report_accuracy=report_accuracy))
+        self.results[name] = result
         if self.with_attacks:
-            self._cells += [c for c in self._cells_of(case, found) if not c.refused and not self._failed_before(c)]
+            self._cells += [c for c in self._cells_of(case, result) if not c.refused and not self._failed_before(c)]
 
     def _failed_before(self, planned: PlannedCell) -> bool:
-        """Whether its rows say failed, and nobody asked to try such cells again."""
+        """True if its rows say failed, and failed cells are not to be tried again."""
         return not self.retry_failed and self._states.get(planned.cell.digest) == "failed"
 
-    def _report_accuracy(self, case: Case, found: Found) -> float | None:
-        """The only look at the report split: of the strength that was chosen, over the seeds that were trained."""
-        assert found.choice is not None
-        keys = [case.target(found.choice, seed).key for seed in found.outcome.seeds]
+    def _report_accuracy(self, case: Case, result: StrengthResult) -> float | None:
+        """Mean accuracy on the report split, which is looked at for the chosen strength alone."""
+        assert result.choice is not None
+        keys = [case.target(result.choice, seed).key for seed in result.outcome.seeds]
         facts = [self.store.artifacts.meta(key)["facts"] for key in keys]
         return fmean(float(f["report_accuracy"]) for f in facts) if facts else None
 
-    def _cells_of(self, case: Case, found: Found) -> list[PlannedCell]:
+    def _cells_of(self, case: Case, result: StrengthResult) -> list[PlannedCell]:
         """The cells of every setup that attacks this defense."""
-        outcome, refused = found.outcome, ""
-        choice = case.written if found.choice is None else found.choice
+        outcome, refused = result.outcome, ""
+        choice = case.written if result.choice is None else result.choice
         match = Match(
             target=None if outcome.target is None else round(outcome.target, 6),
             tolerance=self.spec.tolerance,
@@ -189,7 +201,7 @@ class Matching:
             is_matched=outcome.state == "matched",
         )
         skipped = self.spec.unmatched == "skip" and outcome.state not in ("matched", "failed")
-        if found.choice is None or (skipped and case.written != NO_DEFENSE):
+        if result.choice is None or (skipped and case.written != NO_DEFENSE):
             refused = f"not matched to {self.spec.target_text}: {outcome.reason}"
         return [
             entry.cell(choice, seed, refused=refused, match=match)
@@ -199,11 +211,11 @@ class Matching:
 
     @property
     def is_decided(self) -> bool:
-        """Whether every search ended."""
-        return len(self.found) == sum(len(side.cases) for side in self.sides.values())
+        """True once every search ended."""
+        return len(self.results) == sum(len(group.cases) for group in self.groups.values())
 
     def matched_sweep(self) -> Sweep:
-        """The sweep at the strengths that were found, for the ordinary plan; what cannot meet stays refused.
+        """The sweep at the chosen strengths, for the ordinary plan; refused defenses stay refused.
 
         Raises:
             ValueError: before every search ended.
@@ -212,9 +224,9 @@ class Matching:
             raise ValueError("some searches have not ended; run the matching again")
         cells: list[PlannedCell] = []
         of_setup: dict[str, dict[Choice, list[PlannedCell]]] = {}
-        for name, side in self.sides.items():
-            for i, case in enumerate(side.cases):
-                for cell in self._cells_of(case, self.found[f"case/{name}/{i}"]):
+        for name, group in self.groups.items():
+            for i, case in enumerate(group.cases):
+                for cell in self._cells_of(case, self.results[f"case/{name}/{i}"]):
                     of_setup.setdefault(cell.cell.setup.id, {}).setdefault(case.written, []).append(cell)
         for entry in self.sweep.entries:
             for written in entry.defenses:
@@ -226,42 +238,43 @@ class Matching:
         return replace(self.sweep, cells=tuple(cells))
 
     def report(self) -> MatchReport:
-        """What is known so far; a search that has not ended is undecided."""
+        """Results so far; a search that has not ended is undecided."""
         outcomes = []
-        for name, side in self.sides.items():
-            for i, case in enumerate(side.cases):
-                found = self.found.get(f"case/{name}/{i}")
-                if found is None and case.strength is not None and side.target is not None:
-                    found = so_far(case, side.target, self.studies)
-                elif found is None:
-                    found = case.found(side.target, state="undecided", reason="it is still being searched")
-                outcomes.append(found.outcome)
+        for name, group in self.groups.items():
+            for i, case in enumerate(group.cases):
+                result = self.results.get(f"case/{name}/{i}")
+                if result is None and case.strength is not None and group.target is not None:
+                    result = partial_result(case, group.target, self.studies)
+                elif result is None:
+                    result = case.result(group.target, "undecided", "it is still being searched")
+                outcomes.append(result.outcome)
         return MatchReport(
             sweep=self.sweep.name,
             digest=self.digest,
             profile=self.sweep.profile.name,
             outcomes=tuple(outcomes),
-            trained=len(self.hunts.built),
+            trained=len(self.searches.built),
             storage=JOURNAL,
             driver=self.sweep.digest,
         )
 
     def write(self) -> None:
-        """Keep what is known, for the dashboard and for `midef status`."""
+        """Store the report, for the dashboard and for `midef status`."""
         self._written = time.monotonic()
         write_match(self.store, self.report())
         self.studies.save()
 
 
 def match_spec_of(sweep: Sweep) -> MatchSpec:
-    """What the sweep is matched to; the default where it says nothing."""
+    """Accuracy-matching section of the specification; the default where it has none."""
     return sweep.spec.match or MatchSpec()
 
 
 def check(sweep: Sweep) -> None:
-    """
+    """Check the accuracy-matching section of a sweep.
+
     Raises:
-        SpecError: everything wrong with what a sweep is to be matched to.
+        SpecError: everything wrong with it.
     """
     spec = match_spec_of(sweep)
     problems = match_problems(spec, [d for e in sweep.entries for d in e.defenses], len(seeds_of(sweep)))
@@ -280,94 +293,19 @@ def check(sweep: Sweep) -> None:
 
 
 def seeds_of(sweep: Sweep) -> tuple[int, ...]:
-    """The seed that is searched with, then those that confirm it."""
+    """The seed that is searched with, then those that confirm a strength."""
     spec, seeds = match_spec_of(sweep), sweep.spec.seeds
     further = spec.confirm if spec.confirm is not None else [] if seeds[1:] else [seeds[0] + 1, seeds[0] + 2]
     return tuple(dict.fromkeys([*seeds, *further]))
 
 
-def _is_reference(case: Case, side: _Side) -> bool:
-    """Whether this defense, as it is written, has the target accuracy."""
-    if side.reference is None or case.written != side.reference.written:
+def _is_reference(case: Case, group: _TargetGroup) -> bool:
+    """True if this defense, as it is written, has the target accuracy."""
+    if group.reference is None or case.written != group.reference.written:
         return False
     return case.spec.reference is not None and case.spec.reference[1] == 0.0
 
 
-def match_text(report: MatchReport) -> str:
-    """Target, reached, error and trainings of every search, as a table."""
-    columns = (
-        "defense",
-        "network, data",
-        "state",
-        "chosen",
-        "target",
-        "reached",
-        "error",
-        "seeds' sd",
-        "report",
-        "trainings",
-    )
-    lines: list[Sequence[str]] = [columns]
-    for o in report.outcomes:
-        error = "-" if o.gap is None else f"{o.gap:+.2f}"
-        numbers = [_percent(o.target), _percent(o.accuracy), error, _percent(o.noise), _percent(o.report_accuracy)]
-        numbers.append(str(len(o.trainings)))
-        lines.append([o.defense, f"{o.architecture}, {o.private}", o.state, o.chosen or "-", *numbers])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    text = ["  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    keys = {t.target_key for o in report.outcomes for t in o.trainings}
-    states = Counter(o.state for o in report.outcomes)
-    counted = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    about = report.outcomes[0] if report.outcomes else None
-    head = "" if about is None else f"target: {about.target_text}, tolerance {about.tolerance:g} points, select split"
-    text = [head, *text] if head else text
-    text += [f"{counted}; {len(keys)} trainings, {report.trained} of them new in this run"]
-    text += [f"{o.defense}: {o.state}: {o.reason}" for o in report.outcomes if o.reason and o.state != "matched"]
-    return "\n".join(text)
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def asked_text(sweep: Sweep) -> str:
-    """What matching a sweep would search, and how many trainings that takes at most; looks at no store.
-
-    Raises:
-        SpecError: everything wrong with what is asked.
-    """
-    check(sweep)
-    spec, seeds = match_spec_of(sweep), seeds_of(sweep)
-    written = dict.fromkeys(d for e in sweep.entries for d in e.defenses)
-    lines = [
-        f"sweep {sweep.name}  profile {sweep.profile.name}: to {spec.target_text}, tolerance {spec.tolerance:g} points "
-        f"on the select split, mean over seeds {', '.join(map(str, seeds))}"
-    ]
-    most = 0
-    if spec.reference is not None and choose_defense(spec.reference[0]) not in written:
-        places = {Case((e,), NO_DEFENSE, None, seeds, spec).side for e in sweep.entries if not e.refused}
-        most += len(seeds) * len(places)
-        lines.append(f"  {spec.reference[0]}: for the target, {len(seeds)} trainings each on {len(places)} of them")
-    for choice in written:
-        found = Strength.of(choice, spec.ranges)
-        where = {
-            Case((e,), choice, found, seeds, spec).side: e.setup.target
-            for e in sweep.entries
-            if choice in e.defenses and not e.refusal(choice)
-        }
-        if not where:
-            lines.append(f"  {choice.label}: refused everywhere")
-            continue
-        what, each = "as it is", len(seeds)
-        if found is not None:
-            tuning, each = found.tuning, spec.trainings
-            what = f"{tuning.parameter} {tuning.low:g} to {tuning.high:g} ({tuning.scale})"
-        lines.append(f"  {choice.label}: {what}, on {len(where)} networks and data sets, at most {each} trainings each")
-        most += each * len(where)
-    lines.append(f"at most {most:,} trainings beside what they start from; mostly 5 to 15 for each that is searched")
-    return "\n".join(lines)
-
-
 def undecided(outcomes: Sequence[MatchOutcome]) -> list[MatchOutcome]:
-    """Outcomes that are no answer: the search failed, or ended before one."""
+    """Outcomes without an answer: the search failed, or was ended before it had one."""
     return [o for o in outcomes if o.state in ("failed", "undecided")]

@@ -1,15 +1,15 @@
-"""The whole front of one defense: accuracy up, attack accuracy down, over its strength.
+"""Searches the Pareto front of one defense: accuracy up, attack accuracy down, over its strength.
 
-Every trial is an ordinary cell: a target, attacked and judged. Of accuracies the search sees those on the select split
-alone. Every strength that was tried gets its rows, so that tables and the dashboard show all of them.
+Every trial is an ordinary cell: a target, attacked and evaluated. The search sees accuracies on the select split alone.
+Every strength that was tried gets its rows, so that tables and the dashboard show all of them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from midef.core.canonical import digest
 from midef.core.choice import Choice
@@ -19,9 +19,16 @@ from midef.core.match import MatchTraining
 from midef.core.seeds import derive_seed
 from midef.defenses.stack import choose_defense, remake_defense
 from midef.storage import Store
-from midef.sweep.matching.concurrent import Hunts, LostTraining, Request, Wanted
+from midef.sweep.matching.concurrent import (
+    ConcurrentSearches,
+    RequestedTraining,
+    Search,
+    TrainingFailed,
+    TrainingRequest,
+)
 from midef.sweep.matching.strengths import Strength, why_untuned
 from midef.sweep.matching.studies import JOURNAL, Studies, ask, quietly
+from midef.sweep.matching.trials import complete_trials
 from midef.sweep.planning.plan import More, Node
 from midef.sweep.spec.matching import FrontSpec
 from midef.sweep.spec.resolve import Entry, PlannedCell, Sweep
@@ -29,17 +36,23 @@ from midef.sweep.spec.resolve import Entry, PlannedCell, Sweep
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
 
 ATTACK_METRIC = "attack_accuracy_at_1"
 _WORST_ACCURACY, _WORST_ATTACK = 0.0, 100.0
 
 
 @dataclass(frozen=True)
-class Tried:
+class ParetoPoint:
     """One strength that was trained and attacked.
 
-    accuracy: percent on the select split; attack: percent. Where one of them could not be had, it has its worst value,
-    remark says why, and the strength is on no front.
+    Args:
+        choice: the defense at the strength.
+        strength: value of the parameter.
+        accuracy: percent on the select split; 0 if the training diverged.
+        attack: attack accuracy, percent; 100 if it was not measured.
+        remark: why one of them is missing; the strength is then not on the front.
+        on_front: no other point is at least as good in both and better in one.
     """
 
     choice: Choice
@@ -51,8 +64,16 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Whose front is searched, and where. refused: setup -> why the defense cannot meet it."""
+class ParetoTask:
+    """Defense whose front is searched, and the setups it is searched in.
+
+    Args:
+        sweep: the sweep.
+        spec: its section `front`.
+        strength: of the defense.
+        entries: setups to search in.
+        refused: why the defense is refused, by setup.
+    """
 
     sweep: Sweep
     spec: FrontSpec
@@ -61,8 +82,8 @@ class Asked:
     refused: dict[str, str]
 
     @classmethod
-    def of(cls, sweep: Sweep) -> Asked:
-        """Looks at no store.
+    def of(cls, sweep: Sweep) -> ParetoTask:
+        """The task of a sweep with a section `front`; looks at no store.
 
         Raises:
             SpecError: if the defense is unknown, has no strength, or cannot meet any setup.
@@ -85,7 +106,7 @@ class Asked:
 
     @property
     def text(self) -> str:
-        """What is searched, and where the defense is refused."""
+        """The search before it starts, and where the defense is refused."""
         tuning, written = self.strength.tuning, self.strength.written
         head = (
             f"sweep {self.sweep.name}  profile {self.sweep.profile.name}: the front of {written.label} over "
@@ -95,44 +116,64 @@ class Asked:
         return "\n".join([head, *(f"  {name}: refused: {why}" for name, why in self.refused.items())])
 
 
-class FrontSearch:
-    """Searches the front of one defense for every setup of a sweep.
+class ParetoSearch:
+    """Searches the Pareto front of one defense for every setup of a sweep.
 
-    tried: what was found, by setup, of the searches that ended. failed: why a search ended early, by setup; what it had
-    tried until then is kept, and the next run goes on from there.
+    Args:
+        sweep: with a section `front`.
+        store: where trainings and results are kept.
 
     Raises:
-        SpecError: what `Asked.of` says.
+        SpecError: as `ParetoTask.of`.
     """
 
     def __init__(self, sweep: Sweep, store: Store) -> None:
-        self.asked = Asked.of(sweep)
+        self.task = ParetoTask.of(sweep)
         self.sweep, self.store = sweep, store
-        self.spec, self.strength = self.asked.spec, self.asked.strength
+        self.spec, self.strength = self.task.spec, self.task.strength
         self.studies = Studies(store)
-        self.hunts = Hunts(store, self._on_end)
-        self.tried: dict[str, list[Tried]] = {}
+        self.searches: ConcurrentSearches[list[ParetoPoint]] = ConcurrentSearches(store, self._on_end)
+        self.points: dict[str, list[ParetoPoint]] = {}
+        """By setup, of the searches that ended."""
         self.failed: dict[str, str] = {}
-
-    def asked_text(self) -> str:
-        """What is searched."""
-        return self.asked.text
+        """Why a search ended early, by setup; its points are kept, and the next run goes on from there."""
 
     def begin(self) -> More:
         """What to build first."""
-        for entry in self.asked.entries:
-            self.hunts.start(entry.setup.id, self._search(entry))
-        return self.hunts.more()
+        for entry in self.task.entries:
+            self.searches.start(entry.setup.id, self._search(entry))
+        return self.searches.more()
 
-    def grow(self, node: Node, lost: Failure | None) -> More:
-        """Go on with every search that waited for this node; what is to be built next."""
-        self.hunts.on_node(node, lost)
+    def grow(self, node: Node, failure: Failure | None) -> More:
+        """What to build next, after a node ended: every search that waited for it goes on."""
+        self.searches.on_node(node, failure)
         self.studies.save()
-        return self.hunts.more()
+        return self.searches.more()
 
-    def _search(self, entry: Entry) -> Generator[Request, list[MatchTraining], list[Tried]]:
+    def _search(self, entry: Entry) -> Search[list[ParetoPoint]]:
         seed = self.sweep.spec.seeds[0]
         name = self.strength.tuning.parameter
+        study = self._open_study(entry, seed)
+        while len(done := complete_trials(study)) < self.spec.trials:
+            # Seeded by the number of told trials: a search that was killed proposes the same again.
+            study.sampler = self._sampler(derive_seed("front", seed, len(done)) % 2**32)
+            count = min(self.spec.together, self.spec.trials - len(done))
+            trials = [ask(study, {name: self.strength.distribution()}) for _ in range(count)]
+            values = [self.strength.rounded(trial.params[name]) for trial in trials]
+            requested = [self._requested(entry, value, seed) for value in values]
+            try:
+                trainings = yield TrainingRequest(requested)
+                points = [self._point(one, training) for one, training in zip(requested, trainings, strict=True)]
+            except TrainingFailed as error:
+                self.failed[entry.setup.id] = str(error)
+                break
+            for trial, point in zip(trials, points, strict=True):
+                trial.set_user_attr("strength", point.strength)
+                trial.set_user_attr("remark", point.remark)
+                study.tell(trial, [point.accuracy, point.attack])
+        return mark_front([self._told(trial) for trial in complete_trials(study)])
+
+    def _open_study(self, entry: Entry, seed: int) -> Study:
         study = self.studies.open(
             f"front of {self.strength.written.label} in {entry.setup.id} [{self._digest(entry)}]",
             directions=["maximize", "minimize"],
@@ -141,53 +182,36 @@ class FrontSearch:
         )
         with quietly():
             study.set_metric_names(["select_accuracy", ATTACK_METRIC])
-        while len(done := _complete(study)) < self.spec.trials:
-            # From what is known alone: a search that was killed proposes the same again.
-            study.sampler = self._sampler(derive_seed("front", seed, len(done)) % 2**32)
-            count = min(self.spec.together, self.spec.trials - len(done))
-            trials = [ask(study, {name: self.strength.distribution()}) for _ in range(count)]
-            values = [self.strength.rounded(trial.params[name]) for trial in trials]
-            wanted = [self._wanted(entry, value, seed) for value in values]
-            try:
-                answers = yield Request(wanted)
-                tried = [self._tried(one, answer) for one, answer in zip(wanted, answers, strict=True)]
-            except LostTraining as error:
-                self.failed[entry.setup.id] = str(error)
-                break
-            for trial, one in zip(trials, tried, strict=True):
-                trial.set_user_attr("strength", one.strength)
-                trial.set_user_attr("remark", one.remark)
-                study.tell(trial, [one.accuracy, one.attack])
-        return with_front([self._told(trial) for trial in _complete(study)])
+        return study
 
-    def _told(self, trial: Any) -> Tried:
-        """What a study knows of a strength."""
+    def _told(self, trial: FrozenTrial) -> ParetoPoint:
+        """The point that a trial was told."""
         (accuracy, attack), value = trial.values, trial.user_attrs["strength"]
-        return Tried(self.strength.at(value), value, accuracy, attack, trial.user_attrs.get("remark", ""))
+        return ParetoPoint(self.strength.at(value), value, accuracy, attack, trial.user_attrs.get("remark", ""))
 
-    def _wanted(self, entry: Entry, value: float, seed: int) -> Wanted:
+    def _requested(self, entry: Entry, value: float, seed: int) -> RequestedTraining:
         cell = entry.cell(self.strength.at(value), seed)
-        return Wanted(cell.recipes.target, value, seed, "search", cell)
+        return RequestedTraining(cell.recipes.target, value, seed, "search", cell)
 
-    def _tried(self, wanted: Wanted, answer: MatchTraining) -> Tried:
-        """What came of a strength.
+    def _point(self, requested: RequestedTraining, training: MatchTraining) -> ParetoPoint:
+        """The point of a training.
 
         Raises:
-            LostTraining: if what diverged was not its target, but the evaluator or a prior: that says nothing about it.
+            TrainingFailed: if the evaluator or a prior diverged, not the target: that says nothing about a strength.
         """
-        assert wanted.cell is not None and wanted.strength is not None
-        choice = wanted.cell.cell.defense
-        if answer.accuracy is None:
-            if wanted.target.key not in self.hunts.lost:
-                raise LostTraining(answer.reason)
-            return Tried(choice, wanted.strength, _WORST_ACCURACY, _WORST_ATTACK, answer.reason)
-        folder = self.store.artifacts.fetch(wanted.cell.recipes.scores.key)
+        assert requested.cell is not None and requested.strength is not None
+        choice, strength = requested.cell.cell.defense, requested.strength
+        if training.accuracy is None:
+            if requested.target.key not in self.searches.failures:
+                raise TrainingFailed(training.reason)
+            return ParetoPoint(choice, strength, _WORST_ACCURACY, _WORST_ATTACK, training.reason)
+        folder = self.store.artifacts.fetch(requested.cell.recipes.scores.key)
         entries = json.loads((folder / "measurements.json").read_text(encoding="utf-8"))
         measured = next((e for e in entries if e["metric"] == ATTACK_METRIC), {"value": None, "reason": "not measured"})
         if measured["value"] is None:
             remark = f"{ATTACK_METRIC}: {measured['reason']}"
-            return Tried(choice, wanted.strength, answer.accuracy, _WORST_ATTACK, remark)
-        return Tried(choice, wanted.strength, answer.accuracy, float(measured["value"]))
+            return ParetoPoint(choice, strength, training.accuracy, _WORST_ATTACK, remark)
+        return ParetoPoint(choice, strength, training.accuracy, float(measured["value"]))
 
     def _sampler(self, seed: int) -> BaseSampler:
         from optuna.samplers import NSGAIISampler, TPESampler
@@ -206,58 +230,53 @@ class FrontSearch:
             return TPESampler(seed=seed, n_startup_trials=min(5, self.spec.trials), constant_liar=True)
 
     def _digest(self, entry: Entry) -> str:
-        """Of the cell as written and the range: what makes it another search."""
+        """Digest of the cell as written, the range and the sampler: what makes it another search."""
         cell = entry.cell(self.strength.written, self.sweep.spec.seeds[0])
         return digest({"cell": cell.cell.digest, "tuning": self.strength.tuning, "sampler": self.spec.sampler})[:10]
 
-    def _on_end(self, name: str, found: Any) -> None:
-        self.tried[name] = found
+    def _on_end(self, name: str, result: list[ParetoPoint] | TrainingFailed) -> None:
+        assert not isinstance(result, TrainingFailed), "a search catches it"
+        self.points[name] = result
 
     def tried_sweep(self) -> Sweep:
         """Every strength that was tried, beside the other defenses of the sweep, for the ordinary plan."""
         cells: list[PlannedCell] = []
         for entry in self.sweep.entries:
-            tried = {t.choice: None for t in self.tried.get(entry.setup.id, [])}
+            tried = {point.choice: None for point in self.points.get(entry.setup.id, [])}
             for defense in dict.fromkeys([*entry.defenses, *tried]):
                 seeds = self.sweep.spec.seeds if defense in entry.defenses else self.sweep.spec.seeds[:1]
                 cells += [entry.cell(defense, seed, refused=entry.refusal(defense)) for seed in seeds]
         return replace(self.sweep, cells=tuple(cells))
 
 
-def _complete(study: Study) -> list[Any]:
-    import optuna
+def mark_front(points: Sequence[ParetoPoint]) -> list[ParetoPoint]:
+    """Each strength once, in the order they were tried, those that no other one dominates marked."""
+    once = list({point.choice: point for point in reversed(points)}.values())[::-1]
+    complete = [(point.accuracy, point.attack) for point in once if not point.remark]
 
-    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))  # type: ignore[no-any-return]
+    def is_dominated(point: ParetoPoint) -> bool:
+        here = (point.accuracy, point.attack)
+        return any(acc >= here[0] and att <= here[1] and (acc, att) != here for acc, att in complete)
 
-
-def with_front(tried: Sequence[Tried]) -> list[Tried]:
-    """Each strength once, in the order they were tried; those that no other one beats in both are on the front."""
-    once = list({one.choice: one for one in reversed(tried)}.values())[::-1]
-    sure = [(one.accuracy, one.attack) for one in once if not one.remark]
-
-    def is_beaten(one: Tried) -> bool:
-        here = (one.accuracy, one.attack)
-        return any(acc >= here[0] and att <= here[1] and (acc, att) != here for acc, att in sure)
-
-    return [replace(one, on_front=not one.remark and not is_beaten(one)) for one in once]
+    return [replace(point, on_front=not point.remark and not is_dominated(point)) for point in once]
 
 
-def front_text(front: FrontSearch) -> str:
-    """Every strength that was tried, in order, those on the front marked; which searches did not come to their end."""
+def pareto_text(search: ParetoSearch) -> str:
+    """Every strength that was tried, in order, those on the front marked; which searches ended early."""
     lines = []
-    for entry in front.asked.entries:
+    for entry in search.task.entries:
         setup = entry.setup.id
-        if setup not in front.tried:
+        if setup not in search.points:
             lines.append(f"{setup}: still being searched")
             continue
-        tried = front.tried[setup]
-        lines.append(f"{setup}: {sum(t.on_front for t in tried)} of {len(tried)} strengths on the front")
-        for t in sorted(tried, key=lambda t: t.strength):
-            mark = "●" if t.on_front else " "
-            remark = f"   {t.remark}" if t.remark else ""
-            lines.append(f"  {mark} {t.choice.label:<40} select acc {t.accuracy:6.2f}   att@1 {t.attack:6.2f}{remark}")
-        if setup in front.failed:
-            lines.append(f"  ended early: {front.failed[setup]}")
-    lines += [f"{setup}: refused: {why}" for setup, why in front.asked.refused.items()]
-    lines.append(f"studies: optuna-dashboard {front.store.location.shown}/{JOURNAL}")
+        points = search.points[setup]
+        lines.append(f"{setup}: {sum(p.on_front for p in points)} of {len(points)} strengths on the front")
+        for p in sorted(points, key=lambda p: p.strength):
+            mark = "●" if p.on_front else " "
+            remark = f"   {p.remark}" if p.remark else ""
+            lines.append(f"  {mark} {p.choice.label:<40} select acc {p.accuracy:6.2f}   att@1 {p.attack:6.2f}{remark}")
+        if setup in search.failed:
+            lines.append(f"  ended early: {search.failed[setup]}")
+    lines += [f"{setup}: refused: {why}" for setup, why in search.task.refused.items()]
+    lines.append(f"studies: optuna-dashboard {search.store.location.shown}/{JOURNAL}")
     return "\n".join(lines)

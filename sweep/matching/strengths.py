@@ -1,4 +1,4 @@
-"""The strength of a defense, as something to search."""
+"""Strength of a defense: its parameter, range and scale, and the defense at a value of it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ DIGITS = 4
 
 @dataclass(frozen=True)
 class Strength:
-    """What is searched of a defense: the strength its class declares; of a stack, that of its first member with one.
+    """Strength parameter of a defense, as its class declares it; of a stack, that of its first member with one.
 
-    written: the defense as a person wrote it, whose other parameters stay; those tied to the strength keep their ratio.
-    tuning: parameter, range, scale.
+    Args:
+        written: the defense as the specification has it. Its other parameters stay; those tied to the strength keep
+            their ratio.
+        tuning: parameter, range, scale.
+        member: index of the member of the stack.
     """
 
     written: Choice
@@ -37,7 +40,9 @@ class Strength:
     def of(cls, written: Choice, ranges: Mapping[str, RangeSpec] | None = None) -> Strength | None:
         """The strength of a defense, None where it has none.
 
-        ranges: other ends of the range, by the label of what is written, or by the name of what is searched of it.
+        Args:
+            written: the defense.
+            ranges: other ends of the range, by the label of the defense, or by the name of its member.
 
         Raises:
             SpecError: if an end is one the defense does not accept, or the range is empty.
@@ -48,29 +53,29 @@ class Strength:
                 continue
             name = type(part).registered_name  # type: ignore[attr-defined]
             label, known = DEFENSES.describe(part).label, ranges or {}
-            other = known.get(written.label) or known.get(label) or known.get(name)
-            own = {other: getattr(part, other) / value for other in tuning.tied if (value := _value(part, tuning)) > 0}
-            tuning = replace(tuning, tied={k: own.get(k) or times for k, times in tuning.tied.items()})
-            if other is not None:
-                low = tuning.low if other.low is None else other.low
-                high = tuning.high if other.high is None else other.high
-                try:
-                    tuning = replace(tuning, low=low, high=high)
-                except ValueError as error:
-                    raise SpecError(f"match.ranges.{name}: {error}") from None
-            found = cls(written, tuning, member)
-            for end in (tuning.low, tuning.high):
-                if found.is_whole and end != round(end):
-                    raise SpecError(f"match.ranges.{name}: {tuning.parameter} is a whole number, got {end:g}")
-                try:
-                    found.at(end)
-                except SpecError as error:
-                    hint = f"give other ends, as in match.ranges: {{{name}: {{low: ..., high: ...}}}}"
-                    raise SpecError(
-                        [f"match.ranges.{name}, end {end:g}: {p}; {hint}" for p in error.problems]
-                    ) from None
-            return found
+            tuning = _with_written_ratios(tuning, part)
+            limits = known.get(written.label) or known.get(label) or known.get(name)
+            if limits is not None:
+                tuning = _with_limits(tuning, limits, name)
+            strength = cls(written, tuning, member)
+            strength._check_ends(name)
+            return strength
         return None
+
+    def _check_ends(self, name: str) -> None:
+        """Check that the defense accepts both ends.
+
+        Raises:
+            SpecError: if it does not; names the defense.
+        """
+        for end in (self.tuning.low, self.tuning.high):
+            if self.is_whole and end != round(end):
+                raise SpecError(f"match.ranges.{name}: {self.tuning.parameter} is a whole number, got {end:g}")
+            try:
+                self.at(end)
+            except SpecError as error:
+                hint = f"give other ends, as in match.ranges: {{{name}: {{low: ..., high: ...}}}}"
+                raise SpecError([f"match.ranges.{name}, end {end:g}: {p}; {hint}" for p in error.problems]) from None
 
     @property
     def _part(self) -> Defense:
@@ -78,24 +83,26 @@ class Strength:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is counted: a rank."""
+        """True for integer strengths, such as a rank."""
         return isinstance(getattr(self._part, self.tuning.parameter), int)
 
     @property
     def start(self) -> float | None:
-        """The strength as written, where the range holds it."""
+        """The strength as written, None outside the range."""
         value = float(getattr(self._part, self.tuning.parameter))
         return value if self.tuning.low <= value <= self.tuning.high else None
 
     @property
     def falls(self) -> bool:
-        """Whether accuracy is expected to fall towards the high end."""
+        """True if accuracy is expected to fall towards the high end."""
         return self.tuning.larger_hides
 
     def at(self, strength: float, **beside: float) -> Choice:
         """The defense at a strength.
 
-        beside: second strengths, in place of what is tied to the first, which is rounded to 4 significant digits.
+        Args:
+            strength: value of the parameter.
+            beside: second strengths; by default they are tied to the first, rounded to 4 significant digits.
 
         Raises:
             SpecError: if the defense does not accept it.
@@ -118,11 +125,11 @@ class Strength:
         return min(max(value, self.tuning.low), self.tuning.high)
 
     def distribution(self) -> BaseDistribution:
-        """The strength as Optuna names it."""
+        """Range of the strength in Optuna's terms."""
         return self._distribution(self.tuning.low, self.tuning.high, whole=self.is_whole)
 
     def distributions_beside(self) -> dict[str, BaseDistribution]:
-        """The strength and those searched together with it."""
+        """Ranges of the strength and of those searched together with it."""
         second = {name: self._distribution(low, high) for name, (low, high) in self.tuning.beside.items()}
         return {self.tuning.parameter: self.distribution(), **second}
 
@@ -133,7 +140,7 @@ class Strength:
         return IntDistribution(int(low), int(high), log=log) if whole else FloatDistribution(low, high, log=log)
 
     def hiding(self, strength: float) -> float:
-        """Where a strength lies in its range, 0 to 1, on its own scale; 1 hides most."""
+        """Place of a strength in its range, 0 to 1, on its own scale; 1 hides most."""
         low, high, value = self.tuning.low, self.tuning.high, strength
         if self.tuning.scale == "log":
             low, high, value = math.log(low), math.log(high), math.log(value)
@@ -147,17 +154,35 @@ def why_untuned(defense: Defense) -> str:
     return "; ".join(reasons) if len(reasons) == len(defense.parts()) else ""
 
 
-def _value(defense: Defense, tuning: Tuning) -> float:
-    return float(getattr(defense, tuning.parameter))
+def _with_written_ratios(tuning: Tuning, part: Defense) -> Tuning:
+    """Tie parameters to the strength in the ratio in which the defense is written; 0 keeps the declared ratio."""
+    value = float(getattr(part, tuning.parameter))
+    ratios = {name: getattr(part, name) / value for name in tuning.tied} if value > 0 else {}
+    return replace(tuning, tied={name: ratios.get(name) or ratio for name, ratio in tuning.tied.items()})
+
+
+def _with_limits(tuning: Tuning, limits: RangeSpec, name: str) -> Tuning:
+    low = tuning.low if limits.low is None else limits.low
+    high = tuning.high if limits.high is None else limits.high
+    try:
+        return replace(tuning, low=low, high=high)
+    except ValueError as error:
+        raise SpecError(f"match.ranges.{name}: {error}") from None
 
 
 def significant(value: float) -> float:
-    """To 4 significant digits."""
+    """Round to 4 significant digits."""
     return float(f"{value:.{DIGITS}g}")
 
 
 def match_problems(match: MatchSpec, defenses: list[Choice], seeds: int) -> list[str]:
-    """Everything wrong with what is asked of these defenses; seeds: that the mean is taken over."""
+    """Everything wrong with an accuracy-matching section.
+
+    Args:
+        match: the section.
+        defenses: of the sweep.
+        seeds: number of seeds that the mean is taken over.
+    """
     problems: list[str] = []
     if match.trainings < seeds:
         problems.append(
@@ -168,20 +193,24 @@ def match_problems(match: MatchSpec, defenses: list[Choice], seeds: int) -> list
             choose_defense(match.reference[0])
         except SpecError as error:
             problems += [f"match.target: {p} (give a percentage, a defense, or `none - 2`)" for p in error.problems]
-    searched = set()
-    for written in defenses:
-        try:
-            found = Strength.of(written, match.ranges)
-        except SpecError as error:
-            problems += error.problems
-            continue
-        if found is not None:
-            searched |= {written.label, str(type(found._part).registered_name)}  # type: ignore[attr-defined]
-    known = [name for name in match.ranges if name in {word for d in defenses for word in (d.name, d.label)}]
-    for name in sorted(set(match.ranges) - searched - set(known)):
-        problems.append(f"match.ranges: {name!r} is no defense of this sweep; {did_you_mean(name, sorted(searched))}")
-    for name in sorted(set(known) - searched):
-        problems.append(f"match.ranges: {name} has no strength to search")
+    problems += _range_problems(match, defenses)
     if match.confirm is not None and len(set(match.confirm)) < len(match.confirm):
         problems.append(f"match.confirm: {match.confirm} holds a seed twice")
     return problems
+
+
+def _range_problems(match: MatchSpec, defenses: list[Choice]) -> list[str]:
+    problems: list[str] = []
+    searched = set()
+    for written in defenses:
+        try:
+            strength = Strength.of(written, match.ranges)
+        except SpecError as error:
+            problems += error.problems
+            continue
+        if strength is not None:
+            searched |= {written.label, str(type(strength._part).registered_name)}  # type: ignore[attr-defined]
+    listed = {name for name in match.ranges if name in {word for d in defenses for word in (d.name, d.label)}}
+    for name in sorted(set(match.ranges) - searched - listed):
+        problems.append(f"match.ranges: {name!r} is no defense of this sweep; {did_you_mean(name, sorted(searched))}")
+    return problems + [f"match.ranges: {name} has no strength to search" for name in sorted(listed - searched)]

@@ -1,4 +1,4 @@
-"""The Optuna studies of a store: one journal file, which `optuna-dashboard` opens."""
+"""Optuna studies of a store: one journal file, which `optuna-dashboard` opens."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from midef.storage.cache import cache_folder
 from midef.storage.location import process_lives, this_machine
 
 if TYPE_CHECKING:
-    from optuna import Study
+    from optuna import Study, Trial
+    from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
 JOURNAL = "studies/journal.log"
-"""Where the studies lie in a store."""
+"""Path of the studies in a store."""
 _DRIVER = "driver"
 
 
 class Studies:
-    """Opens studies of a store, and keeps them.
+    """Opens the studies of a store.
 
-    On an object store the journal is worked on in this machine's cache, by each process in its own copy: fetched at
-    first, put back by `save`. Of drivers that save to one store, the last one's studies stay; what they trained all do.
+    On an object store each process works on its own copy of the journal, in this machine's cache: fetched at first, put
+    back by `save`. Run one matching driver per object store; concurrent drivers overwrite each other's journal, though
+    not their trainings.
     """
 
     def __init__(self, store: Store) -> None:
@@ -48,11 +50,19 @@ class Studies:
         _drop_half_line(self.path)
         with quietly():
             self.storage = JournalStorage(JournalFileBackend(str(self.path)))
+        self._opened: dict[str, Study] = {}
 
     def open(
         self, name: str, *, directions: Sequence[str], sampler: BaseSampler, about: Mapping[str, Any] | None = None
     ) -> Study:
-        """The study of this name; made if it is not there. Trials whose driver died are told as failed."""
+        """Open the study of this name; made if it is not there. Trials whose driver died are told as failed.
+
+        Args:
+            name: of the study.
+            directions: of its objectives.
+            sampler: proposes the next trial.
+            about: user attributes to set.
+        """
         import optuna
 
         study = optuna.create_study(
@@ -64,25 +74,28 @@ class Studies:
         for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
             if not _is_alive(trial):
                 study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        self._opened[name] = study
         return study
 
     def look(self, name: str) -> Study | None:
-        """The study of this name as it is; None if there is none."""
+        """The study of this name as it is; None if there is none. One that was opened is not read again."""
         import optuna
 
+        if name in self._opened:
+            return self._opened[name]
         try:
             return optuna.load_study(study_name=name, storage=self.storage)
         except KeyError:
             return None
 
     def save(self) -> None:
-        """Put the journal back where it belongs; on a disk it is there already."""
+        """Put the journal back into an object store; on a disk it is there already."""
         if self.location.local is None and self.path.exists():
             self.location.put(JOURNAL, self.path.read_bytes())
 
 
 def _drop_half_line(path: Path) -> None:
-    """Drop the half line that a killed driver left at the end: with the next one appended, no line could be read."""
+    """Drop the half line that a killed driver left at the end; a line appended to it could not be read."""
     from optuna.storages.journal import JournalFileSymlinkLock
 
     if not path.exists() or path.read_bytes()[-1:] in (b"", b"\n"):
@@ -99,13 +112,13 @@ def _drop_half_line(path: Path) -> None:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without Optuna's remarks that a sampler is experimental."""
+    """Silence Optuna's warnings that a sampler is experimental."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def ask(study: Study, distributions: Mapping[str, Any]) -> Any:
+def ask(study: Study, distributions: Mapping[str, BaseDistribution]) -> Trial:
     """A new trial, marked with the process that runs it."""
     with quietly():
         trial = study.ask(dict(distributions))
@@ -114,6 +127,6 @@ def ask(study: Study, distributions: Mapping[str, Any]) -> Any:
 
 
 def _is_alive(trial: FrozenTrial) -> bool:
-    """Whether the driver that asked for a running trial may still be there; one on another machine may."""
+    """True if the driver that asked for a running trial may still run, as one on another machine may."""
     machine, pid = trial.user_attrs.get(_DRIVER, ("", 0))
     return bool(machine) and pid != os.getpid() and process_lives(machine, pid) is not False

@@ -1,4 +1,4 @@
-"""What a person writes about accuracy matching."""
+"""Accuracy-matching sections of the specification: `match` and `front`."""
 
 from __future__ import annotations
 
@@ -16,21 +16,30 @@ class _Strict(BaseModel):
 
 
 class RangeSpec(_Strict):
-    """Both ends of the strengths to search, in place of the defense's own; what is left out stays."""
+    """Ends of the strengths to search.
+
+    Args:
+        low: lower end; None is the defense's own.
+        high: upper end; None is the defense's own.
+    """
 
     low: float | None = None
     high: float | None = None
 
 
 class MatchSpec(_Strict):
-    """Which accuracy every defense is brought to, on the select split.
+    """Accuracy that every defense is brought to, on the select split.
 
-    target: percent; or a defense, whose accuracy it is (`none`, `midre(area_high=0.8)`); or a defense minus points
-    (`none - 2`, with a blank before the sign). tolerance: points. trainings: at most so many for each defense on each
-    network and data set, confirmations included. confirm: further seeds that the mean is taken over, beside the sweep's
-    (default: none; two where the sweep has one). ranges: other ends of the strengths, by the defense as written or by
-    its name.
-    unmatched: a defense that cannot reach the target is attacked at its `closest` strength and marked, or not (`skip`).
+    Args:
+        target: percent; or a defense, whose accuracy it is (`none`, `midre(area_high=0.8)`); or a defense minus points
+            (`none - 2`, with a blank before the sign).
+        tolerance: points.
+        trainings: most trainings of one defense on one network and data set, confirmations included.
+        confirm: further seeds that the mean is taken over, beside the sweep's (default: none; two where the sweep has
+            one).
+        ranges: other ends of the strengths, by the defense as written or by its name.
+        unmatched: a defense that cannot reach the target is attacked at its `closest` strength and marked, or not
+            attacked (`skip`).
     """
 
     target: float | str = "none"
@@ -43,7 +52,7 @@ class MatchSpec(_Strict):
     @field_validator("target", mode="before")
     @classmethod
     def _number(cls, target: Any) -> Any:
-        """A percentage that was written in quotes, or on the command line."""
+        """Read a percentage in quotes, or from the command line, as a number."""
         if isinstance(target, bool):
             raise ValueError("a target is a percentage or a defense; YAML reads yes, no, on and off as truth values")
         if isinstance(target, str):
@@ -56,7 +65,7 @@ class MatchSpec(_Strict):
     def _percent(cls, target: float | str) -> float | str:
         if isinstance(target, float) and not 0 < target <= 100:
             raise ValueError(f"a target accuracy is a percentage above 0 and at most 100, got {target:g}")
-        if isinstance(target, str) and (found := _MINUS.match(target)) and float(found["points"]) >= 100:
+        if isinstance(target, str) and (parts := _MINUS.match(target)) and float(parts["points"]) >= 100:
             raise ValueError(f"a target below that of a defense is less than 100 points below it, got {target!r}")
         return target
 
@@ -65,12 +74,12 @@ class MatchSpec(_Strict):
         """The defense whose accuracy is the target, and the points below it; None for a number."""
         if not isinstance(self.target, str):
             return None
-        found = _MINUS.match(self.target)
-        return (found["defense"].strip(), float(found["points"])) if found else (self.target.strip(), 0.0)
+        parts = _MINUS.match(self.target)
+        return (parts["defense"].strip(), float(parts["points"])) if parts else (self.target.strip(), 0.0)
 
     @property
     def target_text(self) -> str:
-        """As it is asked for: `88.5 %`, `the accuracy of none`, `none minus 2 points`."""
+        """The target in words: `88.5 %`, `the accuracy of none`, `none minus 2 points`."""
         if self.reference is None:
             return f"{self.target:g} %"
         defense, points = self.reference
@@ -78,13 +87,15 @@ class MatchSpec(_Strict):
 
 
 class FrontSpec(_Strict):
-    """The whole front of one defense: accuracy up, attack accuracy down, over its strength.
+    """Search of the Pareto front of one defense: accuracy up, attack accuracy down, over its strength.
 
-    Where a sweep says `front` and `match`, the front is searched and nothing is matched; of `match`, `ranges` still say
-    which strengths there are.
+    In a sweep with `front` and `match` the front is searched and nothing is matched; of `match`, `ranges` apply.
 
-    defense: as in a sweep; its other parameters are kept. trials: targets to train and attack. sampler: `nsga2`, or
-    `tpe`, which needs fewer trials. together: asked for at once; for `nsga2` the size of a generation.
+    Args:
+        defense: as in a sweep; its other parameters are kept.
+        trials: strengths to train and attack.
+        sampler: `nsga2`, or `tpe`, which needs fewer trials.
+        together: strengths trained at a time; for `nsga2` the size of a generation.
     """
 
     defense: str | dict[str, Any]

@@ -15,16 +15,14 @@ import pytest
 
 from midef.core import ArtifactKey, Failure, Recipe
 from midef.core.choice import Choice
-from midef.core.errors import SpecError
 from midef.core.match import MatchOutcome, MatchReport
 from midef.core.seeds import derive_seed
 from midef.defenses.stack import choose_defense, remake_defense
 from midef.storage import Store
 from midef.storage.matches import read_matches
 from midef.sweep.execution.result_rows import lost_rows
-from midef.sweep.matching.match_accuracy import Matching, asked_text, match_text, seeds_of
-from midef.sweep.matching.search import Group, seed_noise, within_reach
-from midef.sweep.matching.strengths import Strength, significant
+from midef.sweep.matching.match_accuracy import Matching, seeds_of
+from midef.sweep.matching.match_text import match_text
 from midef.sweep.matching.studies import JOURNAL
 from midef.sweep.planning.plan import Node, start_growing
 from midef.sweep.spec.load import parse_spec
@@ -276,9 +274,9 @@ def test_the_report_split_is_looked_at_for_the_chosen_strength_alone(
     monkeypatch.setattr(type(store.artifacts), "meta", meta)
     matching, _, found = matched(store)
     chosen = set()
-    for name, side in matching.sides.items():
-        for i, case in enumerate(side.cases):
-            one = matching.found[f"case/{name}/{i}"]
+    for name, group in matching.groups.items():
+        for i, case in enumerate(group.cases):
+            one = matching.results[f"case/{name}/{i}"]
             assert one.choice is not None
             chosen |= {case.target(one.choice, seed).key for seed in one.outcome.seeds}
     assert set(looked) == chosen and looked
@@ -442,43 +440,14 @@ def test_the_report_is_kept_while_it_is_searched(store: Store) -> None:
     json.dumps(matching.report().as_plain(), allow_nan=False)
 
 
-# --- what a person writes ---------------------------------------------------------------------------------------------
-
-
-def test_all_that_is_wrong_is_said_at_once() -> None:
-    wrong = {
-        "target": "middre - 2",
-        "ranges": {"midre": {"high": 1.7}, "nls": {"low": -0.001, "high": -0.2}, "none": {"low": 1.0}, "tls": {}},
-        "confirm": [1, 1],
-        "trainings": 3,
-    }
-    with pytest.raises(SpecError) as caught:
-        asked_text(sweep_of(match=wrong))
-    text = str(caught.value)
-    for part in ("match.target", "midre", "match.ranges.nls", "none has no strength", "'tls'", "a seed twice"):
-        assert part in text, part
-
-
-@pytest.mark.parametrize("wrong", [{"target": 0}, {"target": 101}, {"tolerance": 0}, {"trainings": 2}, {"tolrance": 1}])
-def test_wrong_numbers_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(SpecError, match=next(iter(wrong))):
-        parse_spec(spec(match=wrong))
-
-
-def test_what_is_asked_is_said_before_anything_starts() -> None:
-    text = asked_text(sweep_of(seeds=[0, 1]))
-    assert "none minus 2 points" in text and "area_high 0.1 to 0.8 (linear)" in text and "at most 30 trainings" in text
-    assert "seeds 0, 1" in text
-
-
-# --- pieces -----------------------------------------------------------------------------------------------------------
-
-
-def test_within_reach_is_what_no_accuracy_can_change() -> None:
-    assert within_reach([90.0], 2, 88.0, 0.5)
-    assert not within_reach([60.0], 1, 98.0, 0.5)  # the other would need 135 %
-    assert within_reach([96.0], 1, 98.0, 0.5)
-    assert not within_reach([80.0, 80.0], 1, 98.0, 0.5)
+def test_a_report_opens_no_study_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written every few seconds, and each open search has its study at hand."""
+    matching, trainer = Matching(sweep_of(), store), Trainer(store)
+    trainer.run(matching, at_most=8)
+    loaded: list[str] = []
+    monkeypatch.setattr(optuna, "load_study", lambda *, study_name, storage: loaded.append(study_name))
+    searched = [o for o in matching.report().outcomes if o.state == "undecided" and o.study]
+    assert searched and any(o.trainings for o in searched) and loaded == []
 
 
 def test_hopeless_confirmations_are_withdrawn(store: Store) -> None:
@@ -489,53 +458,3 @@ def test_hopeless_confirmations_are_withdrawn(store: Store) -> None:
     (outcome,) = matching.report().outcomes
     tried = {t.strength for t in outcome.trainings if t.seed == 1}
     assert tried and not any(t.seed == 2 and t.strength in tried for t in outcome.trainings)
-
-
-def test_seed_noise_is_the_pooled_deviation() -> None:
-    assert seed_noise([]) == pytest.approx(0.4)
-    assert seed_noise([[1.0], [5.0]]) == pytest.approx(0.4)
-    many = [[float(k % 5), float(k % 5) + 2.0] for k in range(1000)]  # sd of two values 2 apart: sqrt(2)
-    assert seed_noise(many) == pytest.approx(math.sqrt(2), rel=0.01)
-
-
-def test_groups_count_what_diverged_as_nothing() -> None:
-    group = Group(0.5)
-    assert group.missing([0, 1]) == [0, 1] and not group.diverged
-
-
-@pytest.mark.parametrize(
-    ("value", "short"), [(0.123456, 0.1235), (123456.0, 123500.0), (-0.00123456, -0.001235), (0.0, 0.0)]
-)
-def test_four_digits(value: float, short: float) -> None:
-    assert significant(value) == pytest.approx(short, rel=1e-12)
-
-
-def test_the_strength_of_a_stack_is_its_first_members(tmp_path: Path) -> None:
-    found = Strength.of(choose_defense("midre(place=fixed)+nls"))
-    assert found is not None and found.tuning.parameter == "area_high"
-    assert found.at(0.3).label == "midre(area_high=0.3,place=fixed)+nls"
-    assert found.hiding(0.1) == 0.0 and found.hiding(0.8) == 1.0
-
-
-def test_what_is_tied_keeps_the_ratio_that_was_written() -> None:
-    found = Strength.of(choose_defense("bido:celeba-resnet34"))
-    assert found is not None
-    made = remake_defense(found.at(0.2))
-    assert (made.lambda_x, made.lambda_y) == (0.2, 4.0)  # type: ignore[attr-defined]
-
-
-def test_a_range_can_be_given_for_one_of_two(store: Store) -> None:
-    ranges = {"bido(measure=coco)": {"high": 20.0}, "loft": {"low": 8}}
-    text = asked_text(sweep_of(defenses=["bido", "bido(measure=coco)", "loft"], match={"ranges": ranges}))
-    assert "lambda_x 0.005 to 0.5" in text and "lambda_x 0.5 to 20" in text and "rank 8 to 500" in text
-    with pytest.raises(SpecError, match="rank is a whole number"):
-        asked_text(sweep_of(match={"ranges": {"loft": {"low": 5.5}}}))
-    with pytest.raises(SpecError, match="give other ends"):
-        asked_text(sweep_of(defenses=["midre(area_low=0.3)"]))
-
-
-def test_a_coco_bido_is_searched_on_its_own_range() -> None:
-    found = Strength.of(choose_defense("bido(measure=coco)"))
-    assert found is not None and (found.tuning.low, found.tuning.high) == (0.5, 50.0)
-    made = remake_defense(found.at(5.0))
-    assert (made.lambda_x, made.lambda_y, made.measure) == (5.0, 50.0, "coco")  # type: ignore[attr-defined]

@@ -16,7 +16,14 @@ from midef.core.choice import Choice
 from midef.core.errors import SpecError
 from midef.defenses.stack import remake_defense
 from midef.storage import Store
-from midef.sweep.matching.pareto_search import ATTACK_METRIC, Asked, FrontSearch, Tried, front_text, with_front
+from midef.sweep.matching.pareto_search import (
+    ATTACK_METRIC,
+    ParetoPoint,
+    ParetoSearch,
+    ParetoTask,
+    mark_front,
+    pareto_text,
+)
 from midef.sweep.matching.studies import JOURNAL
 from midef.sweep.planning.plan import More, Node
 from midef.sweep.spec.load import parse_spec
@@ -62,7 +69,7 @@ class Trainer:
     built: list[ArtifactKey] = field(default_factory=list)
     lost: dict[ArtifactKey, str] = field(default_factory=dict)
 
-    def run(self, front: FrontSearch, *, at_most: int = 10_000) -> None:
+    def run(self, front: ParetoSearch, *, at_most: int = 10_000) -> None:
         """Build everything that is asked for; stop after so many artifacts, as a kill would."""
         waiting = list(front.begin().cells)
         while waiting:
@@ -105,13 +112,13 @@ def store(tmp_path: Path) -> Store:
     return Store.open(tmp_path / "store")
 
 
-def searched(store: Store, sweep: Sweep | None = None, **trainer: Any) -> FrontSearch:
-    front = FrontSearch(sweep or sweep_of(), store)
+def searched(store: Store, sweep: Sweep | None = None, **trainer: Any) -> ParetoSearch:
+    front = ParetoSearch(sweep or sweep_of(), store)
     Trainer(store, **trainer).run(front)
     return front
 
 
-def beaten(one: Tried, tried: list[Tried]) -> bool:
+def is_dominated(one: ParetoPoint, tried: list[ParetoPoint]) -> bool:
     """Slow and obvious: somebody is no worse in both and better in one."""
     for other in tried:
         no_worse = other.accuracy >= one.accuracy and other.attack <= one.attack
@@ -124,15 +131,15 @@ def beaten(one: Tried, tried: list[Tried]) -> bool:
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
 def test_a_front_to_its_end(store: Store, sampler: str) -> None:
     front = searched(store, sweep_of({"sampler": sampler, "trials": 14}))
-    tried = front.tried["faces"]
+    tried = front.points["faces"]
     assert len(tried) == 14 and front.failed == {}
     for one in tried:
         defense = remake_defense(one.choice)
         assert one.strength == defense.area_high  # type: ignore[attr-defined]
         assert (one.accuracy, one.attack, one.remark) == (accuracy_of(defense), attack_of(defense), "")
-        assert one.on_front is not beaten(one, tried), one
+        assert one.on_front is not is_dominated(one, tried), one
     assert 0 < sum(one.on_front for one in tried) < len(tried)
-    text = front_text(front)
+    text = pareto_text(front)
     assert text.count("●") == sum(one.on_front for one in tried)
     assert f"faces: {text.count('●')} of 14 strengths on the front" in text and text.endswith(JOURNAL)
 
@@ -142,7 +149,7 @@ def test_every_strength_is_handed_on_once_beside_the_other_defenses(store: Store
     seeds: dict[Choice, list[int]] = {}
     for planned in front.tried_sweep().cells:
         seeds.setdefault(planned.cell.defense, []).append(planned.cell.seed)
-    tried = {one.choice for one in front.tried["faces"]}
+    tried = {one.choice for one in front.points["faces"]}
     listed = {planned.cell.defense for planned in front.sweep.cells}
     assert len(tried) == 10 and len(listed) == 3 and set(seeds) == tried | listed
     assert all(found == ([4, 7] if choice in listed else [4]) for choice, found in seeds.items())
@@ -157,27 +164,27 @@ def test_a_kill_after_every_step_changes_nothing(store: Store, tmp_path: Path, s
     straight = searched(Store.open(tmp_path / "other"), sweep)
     built: list[ArtifactKey] = []
     for _ in range(100):
-        trainer, front = Trainer(store), FrontSearch(sweep, store)
+        trainer, front = Trainer(store), ParetoSearch(sweep, store)
         trainer.run(front, at_most=1)
         built += trainer.built
-        if front.tried:
+        if front.points:
             break
     assert max(Counter(built).values()) == 1
-    assert front.tried == straight.tried
+    assert front.points == straight.points
 
 
 def test_a_killed_front_with_unsaved_answers_tries_the_same_again(store: Store) -> None:
     """The journal is lost, what was built is not."""
     front = searched(store)
     (Path(store.uri.removeprefix("file://")) / JOURNAL).unlink()
-    again, trainer = FrontSearch(sweep_of(), store), Trainer(store)
+    again, trainer = ParetoSearch(sweep_of(), store), Trainer(store)
     trainer.run(again)
-    assert trainer.built == [] and again.tried == front.tried
+    assert trainer.built == [] and again.points == front.points
 
 
 def test_more_trials_go_on_from_those_there_are(store: Store) -> None:
-    first = searched(store, sweep_of({"trials": 6})).tried["faces"]
-    more = searched(store, sweep_of({"trials": 9})).tried["faces"]
+    first = searched(store, sweep_of({"trials": 6})).points["faces"]
+    more = searched(store, sweep_of({"trials": 9})).points["faces"]
     assert [one.strength for one in more[:6]] == [one.strength for one in first] and len(more) == 9
 
 
@@ -189,35 +196,35 @@ def test_generations_come_from_their_parents(store: Store) -> None:
         accuracy=lambda d: 90.0 - 50.0 * max(0.0, abs(d.area_high - 0.5) - 0.035) - 10 * d.area_high,
         attack=lambda d: 50.0 + 50.0 * max(0.0, abs(d.area_high - 0.5) - 0.035) - 10 * d.area_high,
     )
-    later = [one.strength for one in front.tried["faces"][20:]]
+    later = [one.strength for one in front.points["faces"][20:]]
     assert sum(0.45 < value < 0.55 for value in later) > 0.4 * len(later)
 
 
 def test_a_diverged_training_is_the_worst_and_ends_nothing(store: Store) -> None:
     front = searched(store, accuracy=lambda d: None if d.area_high > 0.5 else accuracy_of(d))
-    tried = front.tried["faces"]
+    tried = front.points["faces"]
     diverged = [one for one in tried if one.strength > 0.5]
     assert len(tried) == 10 and diverged and len(diverged) < 10 and front.failed == {}
     assert {(one.accuracy, one.attack, one.on_front, one.remark) for one in diverged} == {(0.0, 100.0, False, DIVERGED)}
-    assert front_text(front).count("TrainingDiverged") == len(diverged)
+    assert pareto_text(front).count("TrainingDiverged") == len(diverged)
 
 
 def test_where_everything_diverges_there_is_no_front(store: Store) -> None:
     front = searched(store, accuracy=lambda d: None)
-    assert [one.on_front for one in front.tried["faces"]] == [False] * 10
-    assert "faces: 0 of 10 strengths on the front" in front_text(front)
+    assert [one.on_front for one in front.points["faces"]] == [False] * 10
+    assert "faces: 0 of 10 strengths on the front" in pareto_text(front)
 
 
 def test_an_attack_that_could_not_be_measured_counts_as_100_and_is_said(store: Store) -> None:
     front = searched(store, attack=lambda d: None if d.area_high < 0.4 else attack_of(d))
-    unknown = [one for one in front.tried["faces"] if one.strength < 0.4]
+    unknown = [one for one in front.points["faces"] if one.strength < 0.4]
     assert unknown
     for one in unknown:
         assert (one.accuracy, one.attack) == (accuracy_of(remake_defense(one.choice)), 100.0)
         assert one.remark == "attack_accuracy_at_1: too few" and not one.on_front
-    assert front_text(front).count("attack_accuracy_at_1: too few") == len(unknown)
-    known = [one for one in front.tried["faces"] if not one.remark]
-    assert all(one.on_front is not beaten(one, known) for one in known)
+    assert pareto_text(front).count("attack_accuracy_at_1: too few") == len(unknown)
+    known = [one for one in front.points["faces"] if not one.remark]
+    assert all(one.on_front is not is_dominated(one, known) for one in known)
 
 
 TWO = [
@@ -240,16 +247,16 @@ def test_a_training_lost_for_another_reason_ends_the_search_of_its_setup_alone(s
 
     front = searched(store, sweep, broken=broken)
     assert front.failed == {"small": "the process died: it was killed, or its machine was lost"}
-    assert len(front.tried["faces"]) == 10 and len(front.tried["small"]) == 3  # the batch before
-    text = front_text(front)
+    assert len(front.points["faces"]) == 10 and len(front.points["small"]) == 3  # the batch before
+    text = pareto_text(front)
     assert "small: " in text and "  ended early: the process died" in text and text.count("ended early") == 1
     assert {c.cell.setup.id for c in front.tried_sweep().cells} == {"faces", "small"}
-    trainer, again = Trainer(store), FrontSearch(sweep, store)
+    trainer, again = Trainer(store), ParetoSearch(sweep, store)
     trainer.run(again)
-    assert again.failed == {} and len(again.tried["small"]) == 10
-    assert again.tried["small"][:3] == [
-        Tried(**{**vars(one), "on_front": now.on_front})
-        for one, now in zip(front.tried["small"], again.tried["small"][:3], strict=True)
+    assert again.failed == {} and len(again.points["small"]) == 10
+    assert again.points["small"][:3] == [
+        ParetoPoint(**{**vars(one), "on_front": now.on_front})
+        for one, now in zip(front.points["small"], again.points["small"][:3], strict=True)
     ]
     assert asked[4] in trainer.built, "the same strengths were to be tried again"
 
@@ -257,13 +264,13 @@ def test_a_training_lost_for_another_reason_ends_the_search_of_its_setup_alone(s
 def test_an_evaluator_that_diverged_says_nothing_about_a_strength(store: Store) -> None:
     why = "evaluator:99 failed: TrainingDiverged: the loss is nan in epoch 1"
     front = searched(store, broken=lambda recipe: why if recipe.kind == "evaluator" else "")
-    assert front.failed == {"faces": why} and front.tried["faces"] == []
+    assert front.failed == {"faces": why} and front.points["faces"] == []
 
 
 def test_what_is_still_searched_is_said(store: Store) -> None:
-    front = FrontSearch(sweep_of(), store)
+    front = ParetoSearch(sweep_of(), store)
     Trainer(store).run(front, at_most=7)
-    assert "faces: still being searched" in front_text(front)
+    assert "faces: still being searched" in pareto_text(front)
     assert [c.cell.defense.name for c in front.tried_sweep().cells] == ["none"]
 
 
@@ -271,23 +278,23 @@ def test_ranks_that_are_tried_twice_are_shown_once(store: Store) -> None:
     ranges = {"ranges": {"loft": {"low": 5, "high": 8}}}
     sweep = sweep_of({"defense": "loft", "trials": 12}, match=ranges)
     front = searched(store, sweep, accuracy=lambda d: 60.0 + getattr(d, "rank", 9), attack=lambda d: 30.0 + d.rank)
-    ranks = [one.choice.params["rank"] for one in front.tried["faces"]]
+    ranks = [one.choice.params["rank"] for one in front.points["faces"]]
     assert len(ranks) == len(set(ranks)) and set(ranks) <= {5, 6, 7, 8}
-    assert all(one.on_front for one in front.tried["faces"])
+    assert all(one.on_front for one in front.points["faces"])
 
 
-def test_with_front_keeps_the_order_and_equals() -> None:
+def test_mark_front_keeps_the_order_and_equals() -> None:
     points = [(80.0, 40.0), (70.0, 50.0), (80.0, 40.0), (90.0, 45.0), (90.0, 44.0), (60.0, 40.0)]
-    tried = [Tried(Choice("midre", {"area_high": i}), i, *point) for i, point in enumerate(points)]
-    assert [one.on_front for one in with_front(tried)] == [True, False, True, False, True, False]
-    assert [one.strength for one in with_front(tried)] == list(range(6))
-    assert with_front([]) == []
+    tried = [ParetoPoint(Choice("midre", {"area_high": i}), i, *point) for i, point in enumerate(points)]
+    assert [one.on_front for one in mark_front(tried)] == [True, False, True, False, True, False]
+    assert [one.strength for one in mark_front(tried)] == list(range(6))
+    assert mark_front([]) == []
 
 
 def test_what_could_not_be_had_beats_nothing() -> None:
-    known = Tried(Choice("midre", {"area_high": 0.2}), 0.2, 90.0, 100.0)
-    unknown = Tried(Choice("midre", {"area_high": 0.1}), 0.1, 95.0, 100.0, "attack_accuracy_at_1: too few")
-    assert [one.on_front for one in with_front([unknown, known])] == [False, True]
+    known = ParetoPoint(Choice("midre", {"area_high": 0.2}), 0.2, 90.0, 100.0)
+    unknown = ParetoPoint(Choice("midre", {"area_high": 0.1}), 0.1, 95.0, 100.0, "attack_accuracy_at_1: too few")
+    assert [one.on_front for one in mark_front([unknown, known])] == [False, True]
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -295,12 +302,12 @@ def test_what_could_not_be_had_beats_nothing() -> None:
 
 def test_a_defense_without_a_strength_is_refused() -> None:
     with pytest.raises(SpecError, match=r"^front\.defense: none has no strength to search: it changes nothing$"):
-        Asked.of(sweep_of({"defense": "none"}))
+        ParetoTask.of(sweep_of({"defense": "none"}))
 
 
 def test_an_unknown_defense_gets_the_nearest_name() -> None:
     with pytest.raises(SpecError, match=r"^front\.defense: unknown defense 'midree'; did you mean 'midre'\?"):
-        Asked.of(sweep_of({"defense": "midree"}))
+        ParetoTask.of(sweep_of({"defense": "midree"}))
 
 
 def test_refused_on_every_setup_is_an_error_with_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,7 +315,7 @@ def test_refused_on_every_setup_is_an_error_with_reasons(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Entry, "refusal", lambda entry, defense: f"not on {entry.setup.architecture.name}")
     with pytest.raises(SpecError) as caught:
-        Asked.of(sweep_of(setups=TWO))
+        ParetoTask.of(sweep_of(setups=TWO))
     assert caught.value.problems == [
         "front.defense: midre on faces: not on vgg16_tiny",
         "front.defense: midre on small: not on resnet18_tiny",
@@ -322,13 +329,13 @@ def test_refused_on_one_setup_it_is_searched_on_the_others_and_said(
 
     monkeypatch.setattr(Entry, "refusal", lambda entry, d: "not here" if entry.setup.id == "small" else "")
     front = searched(store, sweep_of({"trials": 3}, setups=TWO))
-    assert list(front.tried) == ["faces"]
-    assert "each of 1 setups" in front.asked_text() and "  small: refused: not here" in front.asked_text()
-    assert "small: refused: not here" in front_text(front)
+    assert list(front.points) == ["faces"]
+    assert "each of 1 setups" in front.task.text and "  small: refused: not here" in front.task.text
+    assert "small: refused: not here" in pareto_text(front)
 
 
 def test_what_is_asked_is_said_without_a_store() -> None:
-    text = Asked.of(sweep_of(match={"ranges": {"midre": {"high": 0.6}}})).text
+    text = ParetoTask.of(sweep_of(match={"ranges": {"midre": {"high": 0.6}}})).text
     assert text.startswith(
         "sweep curve  profile smoke: the front of midre over area_high 0.1 to 0.6 (linear), 10 stren"
     )
