@@ -1,4 +1,4 @@
-"""The words everyone uses. Imports neither torch nor Ray."""
+"""Shared vocabulary: keys, recipes, rows, seeds, errors. Imports neither torch nor Ray."""
 
 from midef.core.choice import Choice
 from midef.core.errors import (

@@ -1,4 +1,4 @@
-"""One spelling for equal values, so that equal recipes have equal keys."""
+"""Canonical JSON: equal values have equal text, so that equal recipes have equal keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=Fal
 
 
 class Plain(dict[str, Any]):
-    """A mapping that `plain` returned: plain throughout, so it is neither copied nor written out a second time.
+    """A mapping that `plain` returned, so that it is neither copied nor written out a second time.
 
     The recipes of a sweep share most of their parameters; read it, never change it.
     """
@@ -29,7 +29,7 @@ class Plain(dict[str, Any]):
 
     @property
     def json(self) -> str:
-        """`canonical_json` of it."""
+        """Its `canonical_json`."""
         try:
             return self._json
         except AttributeError:
@@ -76,7 +76,7 @@ def plain(value: Any) -> Any:
 
 
 def canonical_json(value: Any) -> str:
-    """The one JSON text of `value`: sorted keys, no spaces."""
+    """The canonical JSON text of `value`: sorted keys, no spaces."""
     return json_of_plain(plain(value))
 
 
@@ -102,5 +102,5 @@ def digest(value: Any) -> str:
 
 
 def sha256(text: str) -> str:
-    """64 hex digits."""
+    """sha256 of bytes or text, 64 hex digits."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What accuracy matching found: plain data that the store keeps and the dashboard draws."""
+"""Results of accuracy matching: plain data that the store keeps and the dashboard draws."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ Phase = Literal["reference", "search", "confirm"]
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """How near a cell's defense came to the accuracy it was matched to.
+    """Accuracy of a cell's defense, and the accuracy it was matched to.
 
-    target, accuracy: percent on the select split, accuracy as the mean over `seeds` trainings, None where unknown;
-    tolerance: points. is_matched: whether they differ by at most the tolerance, with every seed that was to confirm it.
+    Args:
+        target: percent on the select split, None where unknown.
+        tolerance: points.
+        accuracy: percent on the select split, mean over the seeds, None where unknown.
+        seeds: number of trainings.
+        is_matched: whether accuracy and target differ by at most the tolerance, with every confirming seed trained.
     """
 
     target: float | None
@@ -27,11 +31,16 @@ class Match:
 
 @dataclass(frozen=True, kw_only=True)
 class MatchTraining:
-    """One training that matching asked for.
+    """One training that matching requested.
 
-    strength: as the defense names it, None for a defense that has none; accuracy: percent on the select split, None of
-    a training that diverged or failed, as `reason` and `failure`, its kind, say; phase: why it was asked for;
-    target_key: its artifact.
+    Args:
+        strength: as the defense names it, None for a defense that has none.
+        seed: of the training.
+        accuracy: percent on the select split, None of a training that diverged or failed.
+        phase: why it was requested.
+        target_key: its artifact.
+        reason: why there is no accuracy.
+        failure: kind of the failure.
     """
 
     strength: float | None
@@ -45,17 +54,36 @@ class MatchTraining:
 
 @dataclass(frozen=True, kw_only=True)
 class MatchOutcome:
-    """What was found for one defense on one network and data set.
+    """Result of matching one defense on one network and data set.
 
-    defense: as written; parameter, low, high, scale: the strength that was searched, "" and None for a defense without;
-    larger_hides: which end protects more. target: percent on the select split; target_text: as it was asked for.
-    state: `matched`; `unreachable`, no strength of the range comes within the tolerance, `ends` tell how near both ends
-    come; `fixed`, a defense without a strength that is not within the tolerance as it is; `undecided`, the trainings
-    allowed were spent, or matching was interrupted; `failed`. reason: of any other state than `matched`.
-    chosen: the defense at the strength that is handed to the attacks (of an unreachable target the nearest one), ""
-    where there is none; accuracy: its mean over `seeds`; report_accuracy: the same on the report split, looked at for
-    the chosen strength alone. noise: standard deviation between seeds, points, over all that is known. setups: ids of
-    the setups that use it. study: its name among the Optuna studies.
+    Args:
+        defense: as written.
+        defense_name: its registered name.
+        architecture: of the target model.
+        private: its data set.
+        setups: ids of the setups that attack it.
+        target: percent on the select split.
+        target_text: the target as the specification gives it.
+        tolerance: points.
+        state: `matched`; `unreachable`, no strength of the range comes within the tolerance, `ends` tell how near both
+            ends come; `fixed`, a defense without a strength that is not within the tolerance as it is; `undecided`,
+            the trainings allowed were spent, or matching was interrupted; `failed`.
+        reason: of any other state than `matched`.
+        parameter: the strength that was searched, "" for a defense without.
+        low: lower end of its range.
+        high: upper end of its range.
+        scale: of its range.
+        larger_hides: whether the upper end protects more.
+        chosen: the defense at the strength that is attacked (the nearest one if the target is unreachable), ""
+            where there is none.
+        strength: of `chosen`.
+        accuracy: of `chosen`, mean over `seeds`.
+        report_accuracy: the same on the report split, looked at for the chosen strength alone.
+        noise: standard deviation between seeds, points, over all trainings.
+        seeds: trained at the chosen strength.
+        ends: trainings at both ends of the range.
+        trainings: all of them, in order.
+        study: name of the Optuna study.
     """
 
     defense: str
@@ -97,11 +125,16 @@ class MatchOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class MatchReport:
-    """Everything one matching found.
+    """Results of matching one sweep.
 
-    digest: of the sweep and of what it is matched to; driver: of the sweep alone, as its driver is known by. trained:
-    trainings the last run had to do, the others were stored already. storage: of the Optuna studies, relative to the
-    store.
+    Args:
+        sweep: its name.
+        digest: of the sweep and of what it is matched to.
+        profile: of the sweep.
+        outcomes: one for each defense on each network and data set.
+        trained: trainings of the last run; the others were stored already.
+        storage: path of the Optuna studies, relative to the store.
+        driver: digest of the sweep alone, which its driver is known by.
     """
 
     sweep: str

@@ -1,4 +1,4 @@
-"""How to build one stored thing, and the key that names it."""
+"""Recipes of stored artifacts, and the keys that name them."""
 
 from __future__ import annotations
 
@@ -38,12 +38,16 @@ class ArtifactKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to build one stored thing.
+    """How to build one stored artifact.
 
-    kind: one of `KINDS`; component: which builder of that kind (`wgan_gp`, `classifier`);
-    params: what changes the result, as JSON data; inputs: recipes it starts from, by role;
-    version: bumped when the maths of the builder changes.
     GPU count, paths, worker count and time never belong in here.
+
+    Args:
+        kind: one of `KINDS`.
+        component: which builder of that kind (`wgan_gp`, `classifier`).
+        params: what changes the result, as JSON data.
+        inputs: recipes it starts from, by role.
+        version: bumped when the maths of the builder changes.
     """
 
     kind: str

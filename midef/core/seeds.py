@@ -1,4 +1,4 @@
-"""Seeds derive from what they are for, never from the order things run in."""
+"""Seeds derived from what they are for, never from the order things run in."""
 
 from __future__ import annotations
 

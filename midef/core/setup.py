@@ -1,4 +1,4 @@
-"""Setup and Cell: what is measured, as plain data."""
+"""Setup and Cell: one measurement of the matrix, as plain data."""
 
 from __future__ import annotations
 

@@ -115,12 +115,15 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
 
 @dataclass(frozen=True)
 class Delta:
-    """Attack accuracy given up by the attacker for each point of accuracy given up by the user.
+    """Drop in attack accuracy for each point of accuracy lost.
 
-    value: larger is better, may be negative; None unless the verdict is "ok".
-    verdict: "OP" (outperforms: at least as accurate and attacked less), "NA" (at least as accurate, attacked as much).
-    attack_drop, utility_drop: percentage points, always shown beside the value.
-    is_unstable: the utility drop is smaller than half a point, so the value mostly shows noise.
+    Args:
+        value: larger is better, may be negative; None unless the verdict is "ok".
+        verdict: "ok"; "OP" (outperforms: at least as accurate and attacked less); "NA" (at least as accurate, attacked
+            as much).
+        attack_drop: percentage points, shown beside the value.
+        utility_drop: percentage points, shown beside the value.
+        is_unstable: the utility drop is smaller than half a point, so the value mostly shows noise.
     """
 
     value: float | None
@@ -147,7 +150,7 @@ def trade_off_delta(nodef_acc: float, nodef_attack: float, acc: float, attack: f
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> set[int]:
-    """Indices of the (natural accuracy, attack accuracy) points that no other point beats.
+    """Indices of the (natural accuracy, attack accuracy) points that no other point dominates.
 
     Natural accuracy is maximised, attack accuracy minimised. Every duplicate of a front point is on the front;
     a point with NaN never is.

@@ -1,4 +1,4 @@
-"""Keeps and finds artifacts, result rows and sweep manifests. Imports neither torch nor Ray."""
+"""Artifacts, result rows and sweep manifests. Imports neither torch nor Ray."""
 
 from midef.storage.artifacts import ArtifactStore
 from midef.storage.location import Location

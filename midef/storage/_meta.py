@@ -1,4 +1,4 @@
-"""The two documents of an artifact: `META.json`, which makes it exist, and `recipe.json`, which says what it is."""
+"""The two documents of an artifact: `META.json`, which makes it exist, and `recipe.json`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def describe(
     facts: Mapping[str, Any] | None,
     packages: Mapping[str, str] | None,
 ) -> dict[str, Any]:
-    """What META.json will say. `payload` is the folder of the payload inside the artifact's folder.
+    """Content of META.json. `payload` is the folder of the payload inside the artifact's folder.
 
     Raises:
         ValueError: for facts that are not JSON.

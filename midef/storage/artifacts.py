@@ -1,4 +1,4 @@
-"""Keeps artifacts: published whole or not at all, verified when loaded, set aside when damaged."""
+"""Stores artifacts: published whole or not at all, verified when loaded, set aside when damaged."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ArtifactStore:
         self.location = location
 
     def has(self, key: ArtifactKey) -> bool:
-        """Whether a complete artifact is stored; says nothing about damage."""
+        """True if a complete artifact is stored; says nothing about damage."""
         return self.location.exists(f"{_folder(key)}/{META}")
 
     def keys(self, kind: str | None = None) -> set[ArtifactKey]:
@@ -72,11 +72,17 @@ class ArtifactStore:
         facts: Mapping[str, Any] | None = None,
         packages: Mapping[str, str] | None = None,
     ) -> None:
-        """Store the payload files in `folder` (from `workspace`, used up by this) as the artifact of `recipe`.
+        """Store the payload files in `folder` as the artifact of `recipe`.
 
-        facts: any JSON data worth keeping (epochs, accuracy, device); packages: versions it was built with.
-        If the recipe is stored already, or somebody else publishes it meanwhile, theirs is kept and ours is dropped;
-        a damaged one has to be `set_aside` first.
+        If the recipe is stored already, or another process publishes it meanwhile, the stored one is kept and this one
+        is dropped; a damaged one has to be `set_aside` first.
+
+        Args:
+            recipe: how the payload was built.
+            folder: from `workspace`; its files are moved.
+            wall_s: seconds it took to build.
+            facts: any JSON data worth keeping (epochs, accuracy, device).
+            packages: versions it was built with.
 
         Raises:
             ValueError: for a payload that is empty or might execute code when loaded, or facts that are not JSON.
@@ -190,7 +196,7 @@ class ArtifactStore:
         return read_meta(key, content)
 
     def recipe(self, key: ArtifactKey) -> Recipe:
-        """How the artifact was built.
+        """Recipe of the artifact.
 
         Raises:
             MissingArtifact: if no complete artifact is stored.
@@ -225,7 +231,7 @@ class ArtifactStore:
             self.location.move(path, f"{target}/{path.removeprefix(root + '/')}")
 
     def sweep_tmp(self, older_than_s: float = DAY_S) -> int:
-        """Remove what dead runs left behind in a local store; returns how many things that were.
+        """Remove what dead runs left behind in a local store; returns the number of things removed.
 
         Choose `older_than_s` longer than a build on another machine may go without writing a file.
         """

@@ -1,4 +1,4 @@
-"""Where copies of an object store's artifacts live on this machine."""
+"""Local copies of an object store's artifacts."""
 
 from __future__ import annotations
 

@@ -32,12 +32,16 @@ _PARALLEL_REQUESTS = 16
 
 @dataclass(frozen=True)
 class Location:
-    """Where a store lives.
+    """Place of a store: a folder or an object store.
 
-    uri: what `open` takes to find the same place from another working directory or machine;
-    root: the same place as `filesystem` spells it; local: its folder, None for an object store.
     Every path given to a method is relative to the root and uses `/`. Files appear whole or not at all.
     Methods raise `StoreError` when the place cannot be used, `FileNotFoundError` when one file is not there.
+
+    Args:
+        uri: what `open` takes to find the same place from another working directory or machine.
+        filesystem: pyarrow's.
+        root: the same place as `filesystem` spells it.
+        local: its folder, None for an object store.
     """
 
     uri: str
@@ -248,7 +252,10 @@ class Location:
     def explained(self, doing: str, *, needs_bytes: int | None = None, fills: Path | None = None) -> Iterator[None]:
         """Turn an `OSError` into a `StoreError` that tells what to do; a full disk gets its own message.
 
-        fills: the folder that is written to, if that is not the store itself.
+        Args:
+            doing: what failed, as part of the message.
+            needs_bytes: space that it takes.
+            fills: the folder that is written to, if that is not the store itself.
         """
         try:
             yield
@@ -323,7 +330,7 @@ def _last_change(path: Path) -> float:
 
 @cache
 def this_machine() -> str:
-    """Names the processes that can see each other: this start of this machine, and its space of process numbers.
+    """Identifies the processes that see each other: this start of this machine and its process numbers.
 
     The host's name alone is not enough: containers share names, and their process numbers mean different processes.
     """
@@ -342,7 +349,7 @@ def _owner_lives(name: str) -> bool | None:
 
 
 def process_lives(machine: str, pid: int) -> bool | None:
-    """Whether a process of the machine that `this_machine` named so still runs; None if it is not this one."""
+    """True if a process of this machine still runs; None if `this_machine` named another one."""
     if machine != this_machine():
         return None
     try:

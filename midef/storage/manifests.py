@@ -1,4 +1,4 @@
-"""Keeps sweep manifests: every planned cell of a sweep, written before its first node starts."""
+"""Stores sweep manifests: every planned cell of a sweep, written before its first node starts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Value = str | int | float | None
 
 @dataclass(frozen=True)
 class Manifest:
-    """What was planned: one flat row per cell, and the specification as it was given."""
+    """Planned cells, one flat row each, and the specification as it was given."""
 
     rows: list[dict[str, Value]]
     spec_json: str

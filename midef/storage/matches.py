@@ -1,4 +1,4 @@
-"""Keeps what accuracy matching found: one JSON file per matched sweep."""
+"""Stores results of accuracy matching: one JSON file per matched sweep."""
 
 from __future__ import annotations
 
@@ -22,13 +22,17 @@ def write_match(store: Store, report: MatchReport) -> None:
 
 
 def read_matches(store: Store, sweep: str | None = None) -> list[MatchReport]:
-    """The stored reports, of the sweeps of this name where one is given, latest first.
+    """Stored reports, latest first.
+
+    Args:
+        store: to read from.
+        sweep: name of the sweeps; None for all.
 
     Raises:
         StoreError: for a file that is damaged.
         StoreSchemaError: for one that a newer midef wrote.
     """
-    found = []
+    reports = []
     for path in store.location.files(_ROOT):
         if not path.endswith(".json"):
             continue
@@ -43,5 +47,5 @@ def read_matches(store: Store, sweep: str | None = None) -> list[MatchReport]:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StoreError(f"{path} is damaged ({error!r}); run `midef match` again, no training is lost") from error
         if sweep in (None, report.sweep):
-            found.append((store.location.modified(path), report))
-    return [report for _, report in sorted(found, key=lambda pair: (-pair[0], pair[1].digest))]
+            reports.append((store.location.modified(path), report))
+    return [report for _, report in sorted(reports, key=lambda pair: (-pair[0], pair[1].digest))]

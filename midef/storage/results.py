@@ -1,4 +1,4 @@
-"""Keeps result rows: one Parquet file per cell, merged by `compact`."""
+"""Stores result rows: one Parquet file per cell, merged by `compact`."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class ResultStore:
         self.location.put(path, to_parquet(with_state(table, cell_digest, _worst(table)[cell_digest])))
 
     def has(self, cell_digest: str) -> bool:
-        """Whether readable rows of the cell are stored."""
+        """True if readable rows of the cell are stored."""
         path = _path(cell_digest)
 
         def is_stored(paths: list[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Opens a store: artifacts, results and sweeps under one root."""
+"""A store: artifacts, results and sweeps under one root."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STORE_JSON = "store.json"
 
 
 class Store:
-    """Everything one root holds. Pickles as its URI: a worker on another machine opens it again.
+    """Artifacts, results and sweeps of one root. Pickles as its URI: a worker on another machine opens it again.
 
     Paths inside are relative, so a store may be moved, copied, or synchronised between a disk and a bucket.
     """
