@@ -1,1 +1,1 @@
-"""Why defenses should work: what the layers of a trained target carry, and what no attack can get past its head."""
+"""Why defenses should work: information in the layers of a trained target, and the bound of its head."""

@@ -18,7 +18,14 @@ Loss = Callable[[Forward, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class UnitInformation:
-    """One unit of the network. parameters: how many weights; classifying, inverting: mean Fisher information."""
+    """Mean Fisher information of one unit of the network.
+
+    Args:
+        unit: its name.
+        parameters: number of weights.
+        classifying: for classification.
+        inverting: for inversion.
+    """
 
     unit: str
     parameters: int
@@ -91,7 +98,8 @@ def squared_gradients(
 ) -> dict[str, Tensor]:
     """E[(dL/dtheta)^2] over single images, for every weight; a mean of squares, not the square of a mean.
 
-    chunk: images whose gradients are held at once; changes memory, not the result.
+    Args:
+        chunk: images whose gradients are held at once; changes memory, not the result.
     """
     weights = {name: p.detach() for name, p in model.named_parameters()}
     buffers = dict(model.named_buffers())

@@ -1,4 +1,4 @@
-"""What no attack can recover past a head of low rank: LoFt's bound."""
+"""Ideal inversion error past a head of low rank: LoFt's bound."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from midef.core.errors import SpecError
 
 @dataclass(frozen=True)
 class RankError:
-    """rank: of the head; error: least expected squared error; share: of what is lost when nothing is seen, 0 to 1."""
+    """Least expected inversion error past a head.
+
+    Args:
+        rank: of the head.
+        error: least expected squared error.
+        share: of the error when nothing is seen, 0 to 1.
+    """
 
     rank: int
     error: float

@@ -1,4 +1,4 @@
-"""What every dataset answers: three splits of 8-bit images, a card, a fingerprint."""
+"""Interface of all datasets: three splits of 8-bit images, a card, a fingerprint."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ DATASETS: Registry[Dataset] = Registry("dataset", "midef.datasets")
 class Images:
     """Images and labels of one split.
 
-    images: [N, 3, H, W] uint8; labels: [N] int64, -1 where the set has no labels (public data).
+    Args:
+        images: [N, 3, H, W] uint8.
+        labels: [N] int64, -1 where the set has no labels (public data).
     """
 
     images: Tensor
@@ -37,7 +39,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Splits:
-    """train fits weights, select picks a checkpoint, report is what is reported: never the same images."""
+    """Train fits weights, select picks a checkpoint, report is what is reported: never the same images."""
 
     train: Images
     select: Images
@@ -62,7 +64,7 @@ class Splits:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a reader must know before using a dataset."""
+    """Facts to know before using a dataset."""
 
     title: str
     licence: str
@@ -88,7 +90,7 @@ class Dataset:
 
     @property
     def is_labelled(self) -> bool:
-        """Whether it can be private data (identities known). Public sets have no labels."""
+        """True if it can be private data (identities known). Public sets have no labels."""
         return True
 
     def fingerprint(self) -> str:
@@ -100,7 +102,7 @@ class Dataset:
         return ""
 
     def problems(self) -> list[str]:
-        """Why it cannot be read here (missing files, a class with one image), all of them, cheaply; no torch."""
+        """All reasons why it cannot be read here (missing files, a class with one image), cheaply; no torch."""
         return []
 
     def members(self) -> frozenset[str]:
@@ -113,7 +115,7 @@ class Dataset:
         return frozenset()
 
     def n_identities(self) -> int:
-        """How many labels there are; 0 for a set without labels."""
+        """Number of labels; 0 for a set without labels."""
         raise NotImplementedError
 
     def load(self, resolution_px: int) -> Splits:

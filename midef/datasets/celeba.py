@@ -47,22 +47,24 @@ class Celeba(ListedDataset):
 
     The private and the public set of one `split` share neither an image nor a person, whatever `identities` is.
 
-    root: folder that holds `identity_CelebA.txt` and `img_align_celeba/` or `img_align_celeba.zip`, there or in
-        `celeba/`, `Anno/` or `Img/`; it is never written to. Only the images that are used need be there.
-    role: `private` has labels; `public` has none.
-    split: `papers`: of the identities with 30 images or more the 1,000 with the lowest numbers are private, labels are
-        their ranks, a tenth of an identity's images (rounded up) is reported; public are images of identities with
-        numbers above 1,000 and fewer than 30 images. `vmi`: the 1,000 identities with the most images are private,
-        labels count upwards from the fewest; an identity's first 25 images are trained on and the others reported;
-        every other image is public.
-    crop: `papers`: 108 px, 55 from the top; `yang`: 108 px, 70 from the top; `vmi`: the centred 128 px.
-    grey: whether the three channels are made equal, by luma, after resizing.
-    identities: the labels below this number are used; 2 to 1,000, role private only.
-    public_images: so many are drawn by `seed`, role public only; None for what the papers use: 30,000 with split
-        `papers`, all with split `vmi`, and all of a `public_list`.
-    train_list, report_list: the published lists, lines `<file> <label>`, .jpg or .png; both or none, role private and
-        split `papers` only. They fix which images are reported; each label is checked against the rule above.
-    public_list: the published list, lines `<file>`, a second column is ignored; role public and split `papers` only.
+    Args:
+        root: folder that holds `identity_CelebA.txt` and `img_align_celeba/` or `img_align_celeba.zip`, there or in
+            `celeba/`, `Anno/` or `Img/`; it is never written to. Only the images that are used need be there.
+        role: `private` has labels; `public` has none.
+        split: `papers`: of the identities with 30 images or more the 1,000 with the lowest numbers are private, labels
+            are their ranks, a tenth of an identity's images (rounded up) is reported; public are images of identities
+            with numbers above 1,000 and fewer than 30 images. `vmi`: the 1,000 identities with the most images are
+            private, labels count upwards from the fewest; an identity's first 25 images are trained on and the others
+            reported; every other image is public.
+        crop: `papers`: 108 px, 55 from the top; `yang`: 108 px, 70 from the top; `vmi`: the centred 128 px.
+        grey: whether the three channels are made equal, by luma, after resizing.
+        identities: the labels below this number are used; 2 to 1,000, role private only.
+        public_images: so many are drawn by `seed`, role public only; None for what the papers use: 30,000 with split
+            `papers`, all with split `vmi`, and all of a `public_list`.
+        train_list, report_list: the published lists, lines `<file> <label>`, .jpg or .png; both or none, role private
+            and split `papers` only. They fix which images are reported; each label is checked against the rule above.
+        public_list: the published list, lines `<file>`, a second column is ignored; role public and split `papers`
+            only.
 
     Source: the split and crop files that GMI (Zhang et al., CVPR 2020) and its successors share; `vmi`: Wang et al.,
     NeurIPS 2021; `yang`: Yang et al., CCS 2019.
@@ -183,7 +185,7 @@ class Celeba(ListedDataset):
         return found
 
     def _look_up(self, wanted: frozenset[str]) -> dict[str, ImageFile]:
-        """The image files by number; of a .jpg and a .png the .jpg. Of a folder only what is wanted is looked at."""
+        """Image files by number; of a .jpg and a .png the .jpg. In a folder only the used files are looked up."""
         if self._place.is_dir():
             with os.scandir(self._place) as entries:
                 own = [e for e in entries if e.name.lower().endswith(SUFFIXES) and stem(e.name) in wanted]
@@ -278,7 +280,7 @@ class Celeba(ListedDataset):
         rank: Mapping[int, int],
         found: Arrangement,
     ) -> list[str]:
-        """The images of a list, checked against the annotations: their labels, or that nobody private is shown."""
+        """Images of a list, checked against the annotations: their labels, or that no private identity is shown."""
         where = f"{role} {whereabouts(getattr(self, role))}"
         numbers = [stem(name) for name, _ in entries]
         unknown = [name for (name, _), number in zip(entries, numbers, strict=True) if number not in identity_of]
@@ -317,7 +319,7 @@ class Celeba(ListedDataset):
         return identity_of
 
     def _find(self, names: Iterable[str]) -> Path:
-        """The first of these files or folders that is there.
+        """The first of these files or folders that exists.
 
         Raises:
             DataError: naming each path looked at.

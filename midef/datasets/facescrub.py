@@ -15,8 +15,9 @@ from midef.datasets.files.listed import IdentityFolders
 class Facescrub(IdentityFolders):
     """FaceScrub: 530 celebrities. LOKT and data poisoning take it as private data, others as public data for CelebA.
 
-    cropped: the centred 54 of 64 px, as where it is public data; then the files must be 64x64. Private images are
-        used whole.
+    Args:
+        cropped: the centred 54 of 64 px, as where it is public data; then the files must be 64x64. Private images are
+            used whole.
 
     Source: public use, with a list of 43,683 files: PLG-MI (Yuan et al., AAAI 2023) and its code; `lokt-private`:
     LOKT (Nguyen et al., NeurIPS 2023) and its code; `lpa-private`, `lpa-public`: the data-poisoning paper, 100 each.

@@ -24,8 +24,9 @@ CROP_PX, STORED_PX = 88, 128
 class FfhqThumbnails(ListedDataset):
     """FFHQ's 70,000 thumbnails, the centred 88 of 128 px: public data for CelebA and others.
 
-    path: the folder or zip of thumbnails128x128, in any nesting; a folder and its zip have equal keys.
-    max_images: at most so many, drawn by `seed`; >= 3; None for all that are there.
+    Args:
+        path: the folder or zip of thumbnails128x128, in any nesting; a folder and its zip have equal keys.
+        max_images: at most so many, drawn by `seed`; >= 3; None for all that are there.
 
     Source: the crop of PLG-MI (Yuan et al., AAAI 2023) and its successors, who use all 70,000.
     """

@@ -1,4 +1,4 @@
-"""Your own images: one folder per identity, or a heap of public images, in a folder or a zip."""
+"""The user's images in a folder or a zip: one folder per identity, or public images in any nesting."""
 
 from __future__ import annotations
 
@@ -42,17 +42,18 @@ class ImageFolder(Dataset):
     and resized with antialiased bilinear weights. One folder around everything, hidden files, `__MACOSX`, files that
     are no images and images beside the identity folders are ignored.
 
-    path: folder or zip, relative to the working directory; a folder and its zip have equal keys.
-    labelled: False for public data: labels are -1, no identities.
-    min_images: identities with fewer images are left out; without labels it has no meaning.
-    max_images: at most so many images of an identity (of the whole set without labels), drawn by `seed`; >= 3.
-    identities: the first so many in sorted order, after `min_images`; None for all.
-    train_list, report_list: text files of lines `path label`; the label may be missing, and is checked against the
-        identity's position among all sorted identity folders. Both or none; images in neither are not used.
-    select_fraction: part of an identity's images (with lists: of its train list) that picks checkpoints.
-    report_fraction: part of an identity's images that is reported; unused with lists.
-    crop: left, top, right, bottom in pixels of the files; stretched if it is no square.
-    title, licence, consent, source: for the card only.
+    Args:
+        path: folder or zip, relative to the working directory; a folder and its zip have equal keys.
+        labelled: False for public data: labels are -1, no identities.
+        min_images: identities with fewer images are left out; without labels it has no meaning.
+        max_images: at most so many images of an identity (of the whole set without labels), drawn by `seed`; >= 3.
+        identities: the first so many in sorted order, after `min_images`; None for all.
+        train_list, report_list: text files of lines `path label`; the label may be missing, and is checked against the
+            identity's position among all sorted identity folders. Both or none; images in neither are not used.
+        select_fraction: part of an identity's images (with lists: of its train list) that picks checkpoints.
+        report_fraction: part of an identity's images that is reported; unused with lists.
+        crop: left, top, right, bottom in pixels of the files; stretched if it is no square.
+        title, licence, consent, source: for the card only.
     """
 
     path: str = field(metadata=LOCATION)
@@ -121,7 +122,7 @@ class ImageFolder(Dataset):
 
     @override
     def load(self, resolution_px: int) -> Splits:
-        """The three splits; every image is read before anything is said about those that cannot be.
+        """The three splits; all images are read before an error names those that cannot be.
 
         Raises:
             DataError: with all problems, or all images that cannot be read (the first ten by name).
@@ -178,7 +179,7 @@ class ImageFolder(Dataset):
         return found
 
     def _arrange(self) -> Arrangement:
-        """Which image goes where, from names and sizes alone, with everything that stands in the way."""
+        """Images of each split, from names and sizes alone, and everything that prevents it."""
         found = Arrangement()
         lists = {role: self._read_list(role, found) for role in ("train_list", "report_list") if self.has_lists}
         try:

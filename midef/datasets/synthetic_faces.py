@@ -68,10 +68,13 @@ _HAIRS = ((0.12, 0.10, 0.09), (0.36, 0.23, 0.14), (0.62, 0.45, 0.24), (0.55, 0.5
 class SyntheticFaces(Dataset):
     """Faces drawn from a seed, any number of identities, any resolution, private and public identities disjoint.
 
-    population: `private` has labels, `public` has none and other identities. identities: how many; the first n are the
-    same whatever the number. train_images, select_images, report_images: per identity. difficulty: >= 0, amplitude of
-    pose, expression, light, exposure and noise; 0 leaves only colour to vary, 1 is the default.
-    seed: another seed gives other people.
+    Args:
+        population: `private` has labels, `public` has none and other identities.
+        identities: how many; the first n are the same whatever the number.
+        train_images, select_images, report_images: per identity.
+        difficulty: >= 0, amplitude of pose, expression, light, exposure and noise; 0 leaves only colour to vary, 1 is
+            the default.
+        seed: another seed gives other people.
     """
 
     paper: ClassVar[str] = "midef's own"
@@ -103,7 +106,7 @@ class SyntheticFaces(Dataset):
 
     @override
     def members(self) -> frozenset[str]:
-        """Whom it shows: private data and public data must not share people."""
+        """Identities that are shown: private and public data must not share people."""
         return frozenset(f"person {i} of {self.population}, seed {self.seed}" for i in range(self.identities))
 
     @override

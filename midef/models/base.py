@@ -1,4 +1,4 @@
-"""What every architecture answers, before and after it is built."""
+"""Interface of all architectures: facts before a network is built, and the network."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ ARCHITECTURES: Registry[Architecture] = Registry("architecture", "midef.models")
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a defense may ask about a network without building it.
+    """Facts about a network that a defense may use without building it.
 
-    blocks: names of the chain of blocks, input first; taps: the blocks whose outputs a regulariser looks at by default;
-    units: the finest pieces that can be frozen, input first: block names, or `block.part` where a block has parts;
-    skip_stages: blocks with skip connections, by stage; frozen: blocks whose weights do not train;
-    head_is_linear, head_has_batch_norm: of the head as a defense made it; weightless: blocks without weights;
-    pretrained: whether training starts from weights learned on other data.
+    Args:
+        blocks: names of the chain of blocks, input first.
+        taps: the blocks whose outputs a regulariser looks at by default.
+        units: the finest pieces that can be frozen, input first: block names, or `block.part` where a block has parts.
+        skip_stages: blocks with skip connections, by stage.
+        frozen: blocks whose weights do not train.
+        head_is_linear, head_has_batch_norm: of the head as a defense made it.
+        weightless: blocks without weights.
+        pretrained: whether training starts from weights learned on other data.
     """
 
     family: str
@@ -60,7 +64,7 @@ class Architecture:
         raise NotImplementedError
 
     def problems(self, resolution_px: int) -> list[str]:
-        """Why it cannot work at this resolution, or which weight file is missing."""
+        """Reasons why it cannot work at this resolution, or which weight file is missing."""
         return []
 
     def build(self, n_classes: int, resolution_px: int) -> TargetModel:

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 class _DenseNet(Architecture):
     """Blocks `stem`, `dense1`, `transition1` to `dense4`, `pool`; units: each dense layer, as `dense1.layer3`.
 
-    stem: `imagenet` is conv7 stride 2 and max-pool (224 px); `small` is conv3 stride 1 (32 to 64 px, where five halves
-    would leave one pixel); `strided` is conv3 stride 2; `auto` takes `small` below 128 px.
-
     Skips are the concatenations inside a dense block. Scaled by k, a layer sees all channels of the map made just
     before it and the first round(k * channels) of every older one; so does what follows the block. At k = 0 the last
     dense block gives `growth` features. Scaling cuts weights that are already there: kept channels keep theirs.
     Taps: stem, what follows each of the first three dense blocks, pooled vector.
+
+    Args:
+        stem: `imagenet` is conv7 stride 2 and max-pool (224 px); `small` is conv3 stride 1 (32 to 64 px, where five
+            halves would leave one pixel); `strided` is conv3 stride 2; `auto` takes `small` below 128 px.
 
     Source: Huang et al., CVPR 2017 (DenseNet-BC); sizes and fresh weights are torchvision's. Meaning of k after the
     released code of MI-RAD (RoLSS, SSF).

@@ -100,8 +100,9 @@ class YangCnn(Architecture):
     `hidden` (flatten, linear layer to 5 K, half of it dropped while training; no activation). Features are those 5 K
     values, so their number depends on the number of classes K. Every block is tapped.
 
-    blocks: 4 is the published network, for faces at 64 px; 3 is the one that LPA uses for digits and clothes.
-        Larger sees more of the image at once.
+    Args:
+        blocks: 4 is the published network, for faces at 64 px; 3 is the one that LPA uses for digits and clothes.
+            Larger sees more of the image at once.
 
     Source: Yang et al., CCS 2019 (github yziqi/adversarial-model-inversion); three blocks after the LPA data-poisoning
     paper, which gives no widths: we keep the first three.

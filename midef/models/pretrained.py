@@ -1,4 +1,4 @@
-"""Weights that others have published: where their files are expected, and what they are called in our networks.
+"""Published weights: where their files are expected, and their tensors under our names.
 
 A published file gives the trunk. The head is always new, and so are the blocks that only our networks have.
 Nothing is downloaded: a person puts the files into one folder, `weights_folder()`.
@@ -34,10 +34,12 @@ _COUNTER = "num_batches_tracked"  # older files lack it; only a batch norm witho
 class _Trunk:
     """A family's tensors in a published file.
 
-    named: our tensor below `blocks`, and the names of all blocks -> its name there.
-    own: blocks that no published file has, which start fresh.
-    head: beginnings of the names that are not part of the trunk. renamed: spelling of older files -> today's.
-    advice: beginning of our tensor's name -> what to do when its shape differs.
+    Args:
+        named: our tensor below `blocks`, and the names of all blocks -> its name there.
+        own: blocks that no published file has, which start fresh.
+        head: beginnings of the names that are not part of the trunk.
+        renamed: spelling of older files -> today's.
+        advice: beginning of our tensor's name -> what to do when its shape differs.
     """
 
     named: Callable[[str, tuple[str, ...]], str]
@@ -162,12 +164,12 @@ ours keep the normalisation of their `TargetModel` and are trained on with it.
 
 
 def known(weights: str, architecture: str) -> bool:
-    """Whether these weights are published for this architecture; False for tiny siblings."""
+    """True if these weights are published for this architecture; False for tiny siblings."""
     return architecture in WEIGHTS.get(weights, {})
 
 
 def weights_folder() -> Path:
-    """Where published files are looked for: `$MIDEF_WEIGHTS`, else `~/.cache/midef/weights`."""
+    """Folder of published files: `$MIDEF_WEIGHTS`, else `~/.cache/midef/weights`."""
     named = os.environ.get(FOLDER_VARIABLE)
     return Path(named) if named else Path.home() / ".cache" / "midef" / "weights"
 
@@ -195,7 +197,7 @@ def weight_file(weights: str, architecture: str, folder: Path) -> Path:
 
 
 def misfits(weights: str, architecture: Architecture, resolution_px: int) -> list[str]:
-    """Why these weights cannot start this network at this resolution; empty if they can. Opens no file."""
+    """Reasons why these weights cannot start this network at this resolution; opens no file."""
     name: str = architecture.registered_name  # type: ignore[attr-defined]
     if not known(weights, name):
         try:
@@ -246,7 +248,7 @@ def check_digest(path: Path, came: str, published_name: str) -> None:
 
 
 def read_backbone(weights: str, architecture: str, path: Path, model: TargetModel) -> dict[str, Tensor]:
-    """Everything `model.blocks.load_state_dict` asks for: the published trunk, our own blocks as they are in `model`.
+    """State for `model.blocks.load_state_dict`: the published trunk, our own blocks as they are in `model`.
 
     `model` is one of this architecture before any defense's surgery; it is not changed. Every tensor of its trunk must
     be in the file with its shape, and the file may hold nothing else but a head. `num_batches_tracked` may be missing.
@@ -332,7 +334,7 @@ def _expected(weights: str, architecture: str) -> tuple[tuple[str, ...], str]:
 
 
 def _published_url(torchvision_name: str) -> str:
-    """Where torchvision says its ImageNet weights are."""
+    """Address of torchvision's ImageNet weights."""
     from torchvision.models import get_model_weights
 
     return str(get_model_weights(torchvision_name)["IMAGENET1K_V1"].url)

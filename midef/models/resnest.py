@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 class _ResNeSt(Architecture):
     """Blocks `stem`, `layer1_0` to `layer4_n`, `pool`; taps: stem, stage ends, pooled vector.
 
-    stem: three 3x3 convolutions in every case, so the weights fit whichever is chosen. `imagenet` halves twice, by a
-    stride and a max-pool (224 px); `small` does not (32 to 64 px); `strided` halves once; `auto` takes `small` below
-    128 px.
+    Args:
+        stem: three 3x3 convolutions in every case, so the weights fit whichever is chosen. `imagenet` halves twice, by
+            a stride and a max-pool (224 px); `small` does not (32 to 64 px); `strided` halves once; `auto` takes
+            `small` below 128 px.
 
     Source: Zhang et al., CVPR workshops 2022, with one group and radix 2; blocks are timm's, and its weights of the
     same depth fit by name.

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class _ResNet(Architecture):
     """Blocks `stem`, `layer1_0` to `layer4_n`, `pool`; taps: stem, stage ends, pooled vector.
 
-    stem: `imagenet` is conv7 stride 2 and max-pool (224 px); `small` is conv3 stride 1 (32 to 64 px, where five halves
-    would leave one pixel); `strided` is conv3 stride 2; `auto` takes `small` below 128 px.
+    Args:
+        stem: `imagenet` is conv7 stride 2 and max-pool (224 px); `small` is conv3 stride 1 (32 to 64 px, where five
+            halves would leave one pixel); `strided` is conv3 stride 2; `auto` takes `small` below 128 px.
 
     Source: He et al., CVPR 2016; blocks are torchvision's. Taps after BiDO's ResNet-18 variant, stage ends only.
     """

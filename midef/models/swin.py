@@ -23,8 +23,9 @@ class _SwinV2(Architecture):
     Any multiple of the patch is a resolution: merging pads an odd side and attention pads its windows, with zeros that
     take part in the attention as torchvision has it. One network therefore works at several resolutions.
 
-    stochastic_depth: chance that the last block's F(x) is dropped for an image while training; it grows linearly from
-    0 at the first block. Where a shortcut is removed (k = 0) nothing is dropped.
+    Args:
+        stochastic_depth: chance that the last block's F(x) is dropped for an image while training; it grows linearly
+            from 0 at the first block. Where a shortcut is removed (k = 0) nothing is dropped.
 
     Source: Liu et al., CVPR 2022; pieces and their initial weights are torchvision's.
     """

@@ -24,8 +24,9 @@ class VitB16(Architecture):
     depth, and the features [B, D]. Every encoder block has the skips `attention` and `mlp`; they are one stage.
     The position embedding is learned, so a network works only at the resolution it was built for.
 
-    dropout: 0 to below 1; share of activations zeroed while training, in the stem, after attention and in the MLPs.
-        Larger regularises more; 0 as in torchvision, the paper trains on ImageNet-1k with 0.1.
+    Args:
+        dropout: 0 to below 1; share of activations zeroed while training, in the stem, after attention and in the MLPs.
+            Larger regularises more; 0 as in torchvision, the paper trains on ImageNet-1k with 0.1.
 
     Source: Dosovitskiy et al., ICLR 2021; pieces and their initial weights are torchvision's.
     We differ: the head starts with the random weights of any linear layer. torchvision starts it at zero, which gives

@@ -1,1 +1,1 @@
-"""What networks are made of: blocks whose skip connections can be scaled, stems, and the chain of named blocks."""
+"""Building blocks of networks: blocks with scalable skip connections, stems, the chain of named blocks."""

@@ -1,4 +1,4 @@
-"""What the IR bodies are made of."""
+"""Building blocks of the IR bodies."""
 
 from __future__ import annotations
 

@@ -89,7 +89,9 @@ def _sum(skip: Tensor, change: Tensor, k: float) -> Tensor:
 class MaxVitLayer(SkipBlock):
     """MBConv, attention in windows, attention on a grid; skips of the kinds `mbconv`, `attention` and `mlp`.
 
-    side: pixels per side of its output, a multiple of `partition`. drop: probability of stochastic depth.
+    Args:
+        side: pixels per side of its output, a multiple of `partition`.
+        drop: probability of stochastic depth.
     """
 
     def __init__(

@@ -14,9 +14,12 @@ from midef.nn.taps import CODE
 
 
 class Forward(NamedTuple):
-    """What one pass gives.
+    """Output of one pass.
 
-    logits: [B, K]; features: penultimate [B, D], the input of the head; taps: outputs of the blocks asked for, by name.
+    Args:
+        logits: [B, K].
+        features: penultimate [B, D], the input of the head.
+        taps: outputs of the blocks asked for, by name.
     """
 
     logits: Tensor
@@ -25,7 +28,7 @@ class Forward(NamedTuple):
 
 
 class CodeHead(nn.Module):
-    """A head with something inside that a defense or an attack may want to see: the tap `code`."""
+    """A head with an inner representation that a defense or an attack may read: the tap `code`."""
 
     def with_code(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [B, K] and the code [B, ...] of features [B, D]."""
@@ -45,7 +48,8 @@ class SkipBlock(nn.Module):
     def scale_skip(self, k: float, *, only: frozenset[str] = frozenset()) -> None:
         """Set k, 0 to 1; k = 1 computes exactly what the block computed before.
 
-        only: kinds of skips (of families with several: `mbconv`, `attention`, `mlp`); empty means all.
+        Args:
+            only: kinds of skips (of families with several: `mbconv`, `attention`, `mlp`); empty means all.
         """
         raise NotImplementedError
 
@@ -79,9 +83,11 @@ def plus_skip(out: Tensor, skip: Tensor, k: float) -> Tensor:
 class TargetModel(nn.Module):
     """A classifier as a chain of named blocks, so that taps, cuts and freezing mean the same for every family.
 
-    blocks: name -> module, in order; the last one must give features [B, D]. head: features to logits.
-    mean, std: normalisation of images in [0, 1]; the model normalises for itself.
-    parts: unit -> paths below `blocks` that hold its weights, for units that are smaller than a block.
+    Args:
+        blocks: name -> module, in order; the last one must give features [B, D].
+        head: features to logits.
+        mean, std: normalisation of images in [0, 1]; the model normalises for itself.
+        parts: unit -> paths below `blocks` that hold its weights, for units that are smaller than a block.
     """
 
     def __init__(

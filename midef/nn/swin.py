@@ -1,4 +1,4 @@
-"""What a Swin Transformer V2 is made of; weights and names inside the pieces are torchvision's."""
+"""Building blocks of Swin Transformer V2; weights and names inside the pieces are torchvision's."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ __all__ = ["PatchMergingV2", "SwinBlock", "patch_stem", "pool"]
 class SwinBlock(TransformerBlock):
     """Attention inside windows, then an MLP, each before its own LayerNorm: [B, H, W, C] to [B, H, W, C].
 
-    window, shift: side of a window and how far the windows are moved, in patches.
-    drop: chance that F(x) is dropped for an image while training.
+    Args:
+        window, shift: side of a window and how far the windows are moved, in patches.
+        drop: chance that F(x) is dropped for an image while training.
     """
 
     def __init__(self, width: int, heads: int, *, window: int, shift: int, drop: float) -> None:

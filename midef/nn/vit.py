@@ -1,4 +1,4 @@
-"""What a Vision Transformer is made of; weights and names inside the pieces are torchvision's."""
+"""Building blocks of the Vision Transformer; weights and names inside the pieces are torchvision's."""
 
 from __future__ import annotations
 

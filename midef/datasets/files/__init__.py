@@ -1,1 +1,1 @@
-"""How data sets read files: listings, formats, pixels, splits and augmentation."""
+"""File access of datasets: listings, formats, pixels, splits and augmentation."""

@@ -1,4 +1,4 @@
-"""Which image files make up a data set's splits, and their pixels."""
+"""Image files of a dataset's splits, and their pixels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ NAMED = 10  # so many names in an error
 
 @dataclass
 class Arrangement:
-    """Which image goes into which split. files: all that can change the splits; names: identities by label."""
+    """Images and labels of each split.
+
+    Args:
+        files: all that can change the splits.
+        names: identities by label.
+    """
 
     names: tuple[str, ...] = ()
     files: list[ImageFile] = field(default_factory=list)

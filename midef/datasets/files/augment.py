@@ -49,8 +49,11 @@ def resized_crop(
 ) -> Tensor:
     """Cut a random rectangle of a share of the area drawn from `scale` and resize it to the full image (bilinear).
 
-    ratio: width to height of the rectangle; p: probability per image, others stay. Larger rectangles than the image
-    are cut to fit.
+    Larger rectangles than the image are cut to fit.
+
+    Args:
+        ratio: width to height of the rectangle.
+        p: probability per image, others stay.
     """
     area, left, top, chosen = torch.rand(4, len(images), generator=rng, device=images.device)
     share = scale[0] + (scale[1] - scale[0]) * area
@@ -62,8 +65,13 @@ def resized_crop(
 def cropped(images: Tensor, share: Tensor, left: Tensor, top: Tensor, *, ratio: float = 1.0) -> Tensor:
     """Cut a rectangle of this share of the area of each image and resize it to the full image (bilinear).
 
-    share: [B], above 0; left, top: [B], where the rectangle lies, from 0 (at that edge) to 1 (at the other); ratio: as
-    above. Not clipped: bright pixels may come out a rounding above 1.
+    Not clipped: bright pixels may come out a rounding above 1.
+
+    Args:
+        share: [B], above 0.
+        left: [B], place of the rectangle, from 0 (at the left edge) to 1 (at the right).
+        top: [B], from 0 (at the upper edge) to 1 (at the lower).
+        ratio: width to height of the rectangle.
     """
     wide = (share * ratio).sqrt().clamp(max=1.0)
     high = (share / ratio).sqrt().clamp(max=1.0)
@@ -142,7 +150,11 @@ def _turn_hue(images: Tensor, turns: Tensor) -> Tensor:
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, *, kernel_px: int) -> Tensor:
-    """Blur each image with its own sigma [B] in pixels; the border is reflected. kernel_px: odd, at most 2 H - 1."""
+    """Blur each image with its own sigma [B] in pixels; the border is reflected.
+
+    Args:
+        kernel_px: odd, at most 2 H - 1.
+    """
     n, channels, height, width = images.shape
     half = kernel_px // 2
     offsets = torch.arange(-half, half + 1, device=images.device, dtype=images.dtype)

@@ -22,11 +22,12 @@ Drawn = dict[str, tuple[list[int], list[int]]]
 class ClassesDataset(Dataset):
     """Ten classes of images. Test images are the report split; of the others 10 % pick checkpoints.
 
-    root: the folder with the files; it is never written to.
-    classes: which of the ten are used; labels are positions in this list.
-    labelled: False for public data: labels are -1, no identities.
-    images_per_class: at most so many of each class from the training files and as many from the test files, drawn by
-        `seed`; >= 2.
+    Args:
+        root: the folder with the files; it is never written to.
+        classes: which of the ten are used; labels are positions in this list.
+        labelled: False for public data: labels are -1, no identities.
+        images_per_class: at most so many of each class from the training files and as many from the test files, drawn
+            by `seed`; >= 2.
     """
 
     words: ClassVar[tuple[str, ...]]

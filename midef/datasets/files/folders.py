@@ -20,8 +20,10 @@ Reader = Callable[["ImageFile"], bytes]
 class ImageFile(NamedTuple):
     """One image file.
 
-    name: path relative to the set, `/` between parts, without a top folder that holds everything;
-    place: where `reader` finds it; crc32: None where only reading the file can tell (plain folders).
+    Args:
+        name: path relative to the set, `/` between parts, without a top folder that holds everything.
+        place: where `reader` finds it.
+        crc32: None where only reading the file can tell (plain folders).
     """
 
     name: str
@@ -31,7 +33,7 @@ class ImageFile(NamedTuple):
 
 
 def whereabouts(path: str) -> Path:
-    """The absolute path a person meant; relative paths start at the working directory."""
+    """Absolute path of a path in a specification; relative paths start at the working directory."""
     return Path(path).expanduser().absolute()
 
 
@@ -58,7 +60,7 @@ def list_images(path: Path, *, levels: int) -> list[ImageFile]:
 
 @contextmanager
 def reader(path: Path) -> Iterator[Reader]:
-    """A function that returns the bytes of an `ImageFile` of this folder or zip."""
+    """Make a function that returns the bytes of an `ImageFile` of this folder or zip."""
     if path.is_dir():
         yield lambda file: (path / file.place).read_bytes()
     else:

@@ -36,11 +36,12 @@ Role = Literal["private", "public"]
 
 @dataclass(frozen=True, kw_only=True)
 class ListedDataset(Dataset):
-    """Base of the published sets of image files: a subclass says which file goes into which split, the rest is here.
+    """Base of the published sets of image files: a subclass says which file goes into which split.
 
-    select_fraction: part of an identity's training images that picks checkpoints; of public images, which nothing is
-        reported on, as many again are the report split. Above 0 and below 0.5.
-    seed: draws what the published rules leave open.
+    Args:
+        select_fraction: part of an identity's training images that picks checkpoints; of public images, which nothing
+            is reported on, as many again are the report split. Above 0 and below 0.5.
+        seed: draws what the published rules leave open.
     """
 
     facts: ClassVar[Card]
@@ -57,7 +58,7 @@ class ListedDataset(Dataset):
 
     @abstractmethod
     def _arrange(self) -> Arrangement:
-        """Which image goes where, with everything that stands in the way; reads no pixels."""
+        """Images of each split, and everything that prevents it; reads no pixels."""
 
     @property
     @abstractmethod
@@ -66,7 +67,7 @@ class ListedDataset(Dataset):
 
     @property
     def _box(self) -> Box | None:
-        """What is cut from each image; None for the largest centred square."""
+        """Crop of each image; None for the largest centred square."""
         return None
 
     @property
@@ -124,13 +125,13 @@ class ListedDataset(Dataset):
         return replace(self.facts, counts=counts, fingerprint=self._content_hash(found))
 
     def _content_hash(self, found: Arrangement) -> str:
-        """Of the used files and of every list or annotation that was read; equal for a folder and its zip."""
+        """Hash of the used files and of every list or annotation read; equal for a folder and its zip."""
         if self.reads_content:
             return content_hash(with_checksums(self._place, found.files), found.lists)
         return content_hash([file._replace(crc32=0) for file in found.files], found.lists)
 
     def _ready(self) -> Arrangement:
-        """The arrangement, if it can be used.
+        """The arrangement; raises if it cannot be used.
 
         Raises:
             DataError: with every problem.
@@ -186,13 +187,16 @@ class ListedDataset(Dataset):
 class IdentityFolders(ListedDataset):
     """Base of the sets with a folder for each identity, `<identity>/<file>`.
 
-    path: folder or zip, relative to the working directory; a folder and its zip have equal keys.
-    role: `private` has labels, positions among the identities used; `public` has none, and may lie flat in one folder
-        if `start` and `identities` are not given.
-    start, identities: the identities used, in sorted order: so many, from this position on; None for all that follow.
-    cropped: whether the published centre crop is applied; without it the largest centred square is taken.
-    public_list: text file of lines `path`, a second column is ignored; only for role public: the images that are used.
-    report_fraction: part of an identity's images that is reported; role private only.
+    Args:
+        path: folder or zip, relative to the working directory; a folder and its zip have equal keys.
+        role: `private` has labels, positions among the identities used; `public` has none, and may lie flat in one
+            folder if `start` and `identities` are not given.
+        start, identities: the identities used, in sorted order: so many, from this position on; None for all that
+            follow.
+        cropped: whether the published centre crop is applied; without it the largest centred square is taken.
+        public_list: text file of lines `path`, a second column is ignored; only for role public: the images that are
+            used.
+        report_fraction: part of an identity's images that is reported; role private only.
     """
 
     crop_px: ClassVar[int]

@@ -1,4 +1,4 @@
-"""From an image file's bytes to square 8-bit RGB.
+"""Square 8-bit RGB images from the bytes of an image file.
 
 Pillow resizes 8-bit images with integers, so that the result is the same on every machine; torch's float and its
 vectorised 8-bit kernels round differently from one processor to the next.
@@ -21,8 +21,9 @@ ORIENTATION = 0x0112  # Exif tag
 def decode(data: bytes, resolution_px: int, crop: Box | None = None) -> NDArray[np.uint8]:
     """The image as [3, resolution_px, resolution_px] uint8: turned as its camera says, grey repeated, alpha dropped.
 
-    crop: left, top, right, bottom in pixels of the file, stretched to a square if it is none;
-    without it the largest centred square is taken.
+    Args:
+        crop: left, top, right, bottom in pixels of the file, stretched to a square if it is none; without it the
+            largest centred square is taken.
 
     Raises:
         ValueError: if the crop reaches outside the image, or its pixels are floats.
