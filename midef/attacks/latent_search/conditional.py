@@ -1,4 +1,4 @@
-"""The search shared by PLG-MI and LOKT: latents of a class-conditional generator, two views, a max-margin loss."""
+"""Latent search of PLG-MI and LOKT: a class-conditional generator, two views, a max-margin loss."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ def max_margin(logits: Tensor, labels: Tensor) -> Tensor:
     Its slope stays -1 and +1 however sure the target is, where that of cross entropy vanishes.
     Source: Yuan et al., AAAI 2023 (PLG-MI), equation of the max-margin loss.
     """
-    own = logits.gather(1, labels[:, None]).squeeze(1)
+    of_label = logits.gather(1, labels[:, None]).squeeze(1)
     others = logits.masked_fill(F.one_hot(labels, logits.shape[1]).bool(), -torch.inf)
-    return others.amax(dim=1) - own
+    return others.amax(dim=1) - of_label
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConditionalSearch(LatentSearch):
     """Adam over latents of G(z, y), each step on two views of the image, drawn anew; the latents are not bounded.
 
-    What is seen in a view is judged by `max_margin`, averaged over those who see it. A subclass names its `priors` and,
-    where it is not the target who looks, `ask`.
+    The loss of a view is `max_margin`, averaged over the networks that see it. A subclass names its `priors` and, where
+    other networks than the target look, `ask`.
 
-    iterations: steps of the search; learning_rate: of Adam, > 0.
+    Args:
+        iterations: steps of the search.
+        learning_rate: of Adam, > 0.
 
     Source: Yuan et al., AAAI 2023 (PLG-MI), section on image reconstruction, and released code, which LOKT's copies.
     """

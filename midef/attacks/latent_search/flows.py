@@ -24,7 +24,7 @@ WARM_UP = 100
 
 
 class Family(Protocol):
-    """How a family of distributions is started and sampled."""
+    """A family of distributions: its start and its samples."""
 
     def start(self, seeds: Sequence[int], layers: int, device: str) -> list[Tensor]:
         """Parameters [N, L, ...] of distributions that are nearly standard normal; identity i from seeds[i] alone."""
@@ -43,7 +43,11 @@ def _log_ratio(sample: Tensor, noise: Tensor, log_volume: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Gauss:
-    """One Gaussian per identity and layer: a mean and a full lower triangle, from N(0, I) on. dim: D."""
+    """One Gaussian per identity and layer: a mean and a full lower triangle, from N(0, I) on.
+
+    Args:
+        dim: D.
+    """
 
     dim: int
 
@@ -89,7 +93,11 @@ class _Step(NamedTuple):
     last_bias: Tensor
 
     def push(self, half: Tensor, *, settle: bool = False) -> Tensor:
-        """What the first half of the channels [N, L, B, C / 2] adds to the second."""
+        """Shift of the second half of the channels, computed from the first [N, L, B, C / 2].
+
+        Args:
+            settle: set the norms inside from these values.
+        """
         hidden = half
         for weight, norm in ((self.first, self.first_norm), (self.second, self.second_norm)):
             hidden = hidden @ weight
@@ -116,8 +124,11 @@ class _Level(NamedTuple):
 class Flow:
     """Glow on vectors, one flow per identity and layer.
 
-    dim: D; levels: after each but the last, half of the channels leaves as a Gaussian given the other half; steps: per
-    level, each ActNorm, a permutation and additive coupling; hidden: width of the couplings' networks.
+    Args:
+        dim: D.
+        levels: after each but the last, half of the channels leaves as a Gaussian given the other half.
+        steps: per level, each ActNorm, a permutation and additive coupling.
+        hidden: width of the couplings' networks.
 
     Coupling and splits start at zero and ActNorm starts from `WARM_UP` vectors of N(0, I), so that a new flow is
     nearly standard normal (0.01 nat per coordinate). The permutations are the same for all identities and layers.
@@ -186,7 +197,8 @@ class Flow:
     def encode(self, parameters: Sequence[Tensor], sample: Tensor, *, settle: bool = False) -> tuple[Tensor, Tensor]:
         """The noise that samples [N, L, B, D] are made of, and their log-ratios: the inverse of `sample`.
 
-        settle: set every ActNorm from the samples on the way.
+        Args:
+            settle: set every ActNorm from the samples on the way.
         """
         levels, orders = self._levels(parameters), _orders(tuple(self.widths), self.steps, sample.device)
         values, left = sample, list[Tensor]()
@@ -209,7 +221,7 @@ class Flow:
         return noise, _log_ratio(sample, noise, log_volume)
 
     def _levels(self, parameters: Sequence[Tensor]) -> list[_Level]:
-        """The parameters by what they are for, in the order `start` lists them."""
+        """The parameters, grouped by level and step, in the order of `start`."""
         left = iter(parameters)
 
         def step() -> _Step:

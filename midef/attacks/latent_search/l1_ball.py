@@ -1,4 +1,4 @@
-"""The nearest point of an L1 ball, for searches that may not move far from where they began."""
+"""Projection onto an L1 ball, for searches that must stay near their start."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from torch import Tensor
 
 
 def nearest_in_l1_ball(values: Tensor, centre: Tensor, *, radius: float) -> Tensor:
-    """For each row of values [N, ...] the nearest point (L2) with |point - centre|_1 <= radius; radius > 0.
+    """For each row of values [N, ...] the nearest point (L2) with |point - centre|_1 <= radius.
+
+    Args:
+        radius: > 0.
 
     Rows inside stay as they are. The ball lies around `centre`, not around 0: a released code of the intermediate-layer
     attacks projects the values themselves, which pulls every feature towards 0.
@@ -19,8 +22,8 @@ def nearest_in_l1_ball(values: Tensor, centre: Tensor, *, radius: float) -> Tens
     falling = size.sort(dim=1, descending=True).values
     excess = falling.cumsum(dim=1) - radius
     rank = torch.arange(1, falling.shape[1] + 1, device=values.device)
-    kept = (falling * rank > excess).sum(dim=1, keepdim=True)
-    threshold = excess.gather(1, kept - 1) / kept
+    nonzero = (falling * rank > excess).sum(dim=1, keepdim=True)
+    threshold = excess.gather(1, nonzero - 1) / nonzero
     nearest = offset.sign() * (size - threshold).clamp(min=0)
     is_inside = size.sum(dim=1, keepdim=True) <= radius
     return centre + torch.where(is_inside, offset, nearest).view_as(values)

@@ -1,4 +1,4 @@
-"""What LOMMA changes in an attack of the GMI line: the identity loss, and which networks it is taken over."""
+"""LOMMA's identity loss, for attacks of the GMI line: logits of target and students, distance of features."""
 
 from __future__ import annotations
 
@@ -38,9 +38,12 @@ class Lomma(LatentSearch):
     dimensions of (features of the target - their mean on public images)^2. Minus a logit has no lower bound; the second
     term keeps the features where the target's usual ones are.
 
-    iterations: of the search, >= 1; logit_loss: -logit_y, or the cross entropy where False; ensemble: students take
-    part, or the target alone where False; feature_weight: of the second term, >= 0, larger keeps features nearer to
-    the public mean; students: the prior that trains students and measures features, needed by either part.
+    Args:
+        iterations: of the search, >= 1.
+        logit_loss: -logit_y, or the cross entropy where False.
+        ensemble: students take part, or the target alone where False.
+        feature_weight: of the second term, >= 0, larger keeps features nearer to the public mean.
+        students: the prior that trains students and measures features, needed by either part.
     """
 
     iterations: int = 2400
@@ -62,7 +65,7 @@ class Lomma(LatentSearch):
 
     @property
     def identity_scale(self) -> float:
-        """What the attack multiplies its identity loss by."""
+        """Factor of the identity loss in the attack it improves."""
         raise NotImplementedError
 
     @property
@@ -85,8 +88,8 @@ class Lomma(LatentSearch):
     def identity_loss(self, networks: Networks, seen: list[Forward], labels: Tensor) -> Tensor:
         loss = class_loss([one.logits for one in seen], labels, logit_loss=self.logit_loss)
         if self.feature_weight:
-            usual: Tensor = networks["statistics"].mean  # type: ignore[assignment]
-            loss = loss + self.feature_weight * feature_distance(seen[0].features, usual)
+            public_mean: Tensor = networks["statistics"].mean  # type: ignore[assignment]
+            loss = loss + self.feature_weight * feature_distance(seen[0].features, public_mean)
         return self.identity_scale * loss
 
 
@@ -94,7 +97,8 @@ def class_loss(logits: list[Tensor], labels: Tensor, *, logit_loss: bool) -> Ten
     """[N], the mean over networks of -logit_y, or of the cross entropy.
 
     Args:
-        logits: [N, K] of each network; labels: [N].
+        logits: [N, K] of each network.
+        labels: [N].
     """
     if logit_loss:
         each = [-one.float().gather(1, labels[:, None]).squeeze(1) for one in logits]
@@ -103,6 +107,6 @@ def class_loss(logits: list[Tensor], labels: Tensor, *, logit_loss: bool) -> Ten
     return sum(each[1:], each[0]) / len(each)
 
 
-def feature_distance(features: Tensor, usual: Tensor) -> Tensor:
-    """[N], the mean over dimensions of (features [N, D] - usual [D])^2."""
-    return (features.float() - usual).pow(2).mean(dim=1)
+def feature_distance(features: Tensor, public_mean: Tensor) -> Tensor:
+    """[N], the mean over dimensions of (features [N, D] - public_mean [D])^2."""
+    return (features.float() - public_mean).pow(2).mean(dim=1)

@@ -28,14 +28,19 @@ GPU_CHUNK = 2048
 """The same on a GPU, where it is halved as long as memory is short; the papers' 300 x 5 go at once."""
 
 memory_share: ContextVar[float] = ContextVar("memory_share", default=1.0)
-"""Of these numbers, how much is searched at once: 0.5 after memory ran out."""
+"""Share of these numbers that is searched together: 0.5 after memory ran out."""
 
 Networks = Mapping[str, "nn.Module"]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What is searched together: labels [N]; seeds of the rows; noise: a random stream for each row."""
+    """Rows that are searched together.
+
+    Args:
+        labels: [N].
+        noise: a random stream for each row.
+    """
 
     labels: Tensor
     seeds: Sequence[int]
@@ -50,10 +55,12 @@ class LatentSearch(Attack):
     `draw`, `views`, `ask`, `prior_loss`, `constrain_`, `final_latents`. A row is one reconstruction, or one identity
     where `per_identity` is set; its loss and its random numbers do not depend on the other rows.
 
-    iterations: steps of the search, >= 1; erase_low, erase_high: the adaptive attacker that knows MIDRE erases a square
-    of this share of the image, 0 <= low <= high < 1, from every image the target sees, anew in each step (0 erases
-    nothing); precision: `bfloat16` is autocast around networks, for GPUs; channels_last: how networks lie in memory,
-    which most processors like better. Both change roundings only.
+    Args:
+        iterations: steps of the search, >= 1.
+        erase_low, erase_high: the adaptive attacker that knows MIDRE erases a square of this share of the image, 0 <=
+            low <= high < 1, from every image the target sees, anew in each step (0 erases nothing).
+        precision: `bfloat16` is autocast around networks, for GPUs; changes roundings only.
+        channels_last: memory layout of the networks, faster on most processors; changes roundings only.
     """
 
     per_identity: ClassVar[bool] = False
@@ -72,7 +79,7 @@ class LatentSearch(Attack):
 
     @property
     def priors(self) -> Mapping[str, Prior]:
-        """What it loads, by role. The role `prior` holds the network `generator`."""
+        """The priors it loads, by role. The role `prior` holds the network `generator`."""
         raise NotImplementedError
 
     @override
@@ -91,7 +98,7 @@ class LatentSearch(Attack):
     # ------------------------------------------------------------ the open steps
 
     def start(self, networks: Networks, rows: Rows) -> list[Tensor]:
-        """What is optimised, each [N, ...]: here one latent per row, standard normal, from the row's own seed."""
+        """Initial values of the search, each [N, ...]: here one standard normal latent per row, from the row's seed."""
         from midef.attacks.priors.networks.dcgan import standard_latents
 
         latent_dim = networks["generator"].latent_dim
@@ -110,15 +117,15 @@ class LatentSearch(Attack):
         return images
 
     def views(self, images: Tensor, rows: Rows) -> list[Tensor]:
-        """What the target is shown for each image; the losses of several views are summed."""
+        """Views of the images that the target is shown; the losses of several views are summed."""
         return [images]
 
     def ask(self, handle: TargetHandle, networks: Networks, view: Tensor) -> list[Forward]:
-        """What is seen in a view: by the target, first, and by others where an attack has them."""
+        """Answers to a view: the target's first, then those of other networks where an attack has them."""
         return [handle.run(view)]
 
     def identity_loss(self, networks: Networks, seen: list[Forward], labels: Tensor) -> Tensor:
-        """[N], smaller when the identity is seen more surely."""
+        """[N], smaller the surer the networks are of the identity."""
         raise NotImplementedError
 
     def prior_loss(self, networks: Networks, images: Tensor) -> Tensor | None:
@@ -126,7 +133,7 @@ class LatentSearch(Attack):
         return None
 
     def constrain_(self, searched: list[Tensor]) -> None:
-        """Put what is optimised back where it may be, in place, after every step."""
+        """Project the searched values onto what is allowed, in place, after every step."""
 
     def final_latents(self, searched: list[Tensor], rows: Rows) -> Tensor:
         """Latents of the reconstructions; `rows` are those of the reconstructions, with streams of their own."""
@@ -135,7 +142,7 @@ class LatentSearch(Attack):
     # ------------------------------------------------------------ the loop
 
     def step_loss(self, handle: TargetHandle, networks: Networks, searched: list[Tensor], rows: Rows) -> Tensor:
-        """[N], what a step of the search descends."""
+        """Loss [N] of a step of the search."""
         return self._loss(handle, networks, self.draw(networks, self.latents(searched, rows), rows), rows)
 
     @override
@@ -148,29 +155,29 @@ class LatentSearch(Attack):
             network.to(memory_format=layout)
         handle.lay_out(layout)
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
-        owners = [(label, -1) for label in sorted({label for label, _ in pairs})] if self.per_identity else pairs
+        owners = sorted({self._owner(*pair) for pair in pairs}) if self.per_identity else pairs
         at_once = (CHUNK if task.device == "cpu" else GPU_CHUNK) * memory_share.get()
         chunk = max(1, int(at_once) // self.images_per_row)
         images: dict[tuple[int, int], Tensor] = {}
         done = 0
         while done < len(owners):
             part = owners[done : done + chunk]
-            asked = handle.queries
+            queries = handle.queries
             try:
-                found_here = self._search(handle, networks, part, pairs, task)
+                drawn = self._search(handle, networks, part, pairs, task)
             except torch.OutOfMemoryError:
                 if len(part) == 1:
                     raise
-                found_here = None  # out of the handler first: its traceback holds what takes the memory
-            if found_here is None:
+                drawn = None  # out of the handler first: its traceback holds what takes the memory
+            if drawn is None:
                 chunk = (len(part) + 1) // 2  # rows do not depend on their batch: begin this part again, in halves
-                handle.queries = asked
+                handle.queries = queries
                 torch.cuda.empty_cache()
                 continue
-            images |= found_here
+            images |= drawn
             done += len(part)
-        found = torch.stack([images[pair] for pair in pairs])
-        return Reconstructions(found, task.labels, task.restarts, torch.ones_like(task.labels).bool())
+        reconstructions = torch.stack([images[pair] for pair in pairs])
+        return Reconstructions(reconstructions, task.labels, task.restarts, torch.ones_like(task.labels).bool())
 
     def _search(
         self,
@@ -180,7 +187,7 @@ class LatentSearch(Attack):
         pairs: list[tuple[int, int]],
         task: Task,
     ) -> dict[tuple[int, int], Tensor]:
-        """Search the rows of these owners together; the images of their pairs."""
+        """Search the rows of these owners together; give the images of the pairs that belong to them."""
         rows = self._rows("latent", owners, task)
         searched = [tensor.detach().requires_grad_(True) for tensor in self.start(networks, rows)]
         optimizer = self.optimizer(searched)
@@ -191,17 +198,21 @@ class LatentSearch(Attack):
                 tensor.grad = slope
             optimizer.step()
             self.constrain_(searched)
-        mine = [(label, restart) for label, restart in pairs if (label, -1 if self.per_identity else restart) in owners]
         row_of = {owner: i for i, owner in enumerate(owners)}
-        found: dict[tuple[int, int], Tensor] = {}
-        while len(found) < len(mine):
-            part = mine[len(found) : len(found) + len(owners)]  # no more at once than were searched: memory
-            which = [row_of[label, -1 if self.per_identity else restart] for label, restart in part]
+        waiting = [pair for pair in pairs if self._owner(*pair) in row_of]
+        images: dict[tuple[int, int], Tensor] = {}
+        while waiting:
+            part, waiting = waiting[: len(owners)], waiting[len(owners) :]  # no more at once than were searched: memory
+            which = [row_of[self._owner(*pair)] for pair in part]
             final = self._rows("sample", part, task)
             with torch.no_grad(), self._autocast(task):
                 latents = self.final_latents([tensor.detach()[which] for tensor in searched], final)
-                found |= zip(part, self.draw(networks, latents, final).float().clamp(0, 1).cpu(), strict=True)
-        return found
+                images |= zip(part, self.draw(networks, latents, final).float().clamp(0, 1).cpu(), strict=True)
+        return images
+
+    def _owner(self, label: int, restart: int) -> tuple[int, int]:
+        """The row that a reconstruction is drawn from: its own, or the one of its identity."""
+        return label, -1 if self.per_identity else restart
 
     def _loss(self, handle: TargetHandle, networks: Networks, images: Tensor, rows: Rows) -> Tensor:
         loss = self.prior_loss(networks, images)

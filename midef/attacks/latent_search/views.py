@@ -1,4 +1,4 @@
-"""What an attacker shows the target in place of an image: differentiable changes, drawn for each row on its own."""
+"""Views: differentiable random changes of an image that is shown to the target, drawn for each row on its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from midef.defenses.midre import IMAGENET_MEAN
 def erased(images: Tensor, noise: RowStreams, *, area: tuple[float, float]) -> Tensor:
     """Images [N, 3, H, W] with one square each set to MIDRE's fill, ImageNet's mean colour; it passes no gradient.
 
-    area: range of the erased share; place and share are drawn as MIDRE draws them, for each image on its own.
+    Args:
+        area: range of the erased share; place and share are drawn as MIDRE draws them, for each image on its own.
+
     Source: MIDRE, TMLR 2025, the adaptive attack of its appendix. We differ: torchvision's transform erases the same
     place in all images of a batch; here an image does not depend on its batch.
     """
@@ -37,7 +39,9 @@ def slightly_changed(images: Tensor, draws: Tensor, *, jitter_p: float) -> Tenso
     are multiplied by 0.8 to 1.2, which also clips to [0, 1]; half the images are mirrored; the turn is up to 5 degrees
     either way. Gradients reach the images.
 
-    draws: [N, VIEW_DRAWS] from [0, 1); image i depends on row i alone.
+    Args:
+        draws: [N, VIEW_DRAWS] from [0, 1); image i depends on row i alone.
+        jitter_p: share of images whose brightness and contrast change.
 
     Source: Yuan et al., AAAI 2023 (PLG-MI), released code: RandomResizedCrop, ColorJitter, RandomHorizontalFlip and
     RandomRotation of kornia. We differ: crops lie between pixels too, brightness always comes before contrast, and

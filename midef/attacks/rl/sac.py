@@ -1,5 +1,4 @@
-"""Soft actor critics for one-step episodes, many agents at once: their weights are stacked, so that an update of all of
-them is a few `baddbmm`.
+"""Soft actor critic for one-step episodes, many agents at once: stacked weights make an update a few `baddbmm`.
 
 Shapes: A agents, B transitions, Z coordinates of a state and of an action, H hidden units.
 """
@@ -33,9 +32,13 @@ class Agents:
     would only enter the value of the state that follows, and the actor looks at the first critic: without them the
     actor takes exactly the same path (a test compares it with the complete algorithm).
 
-    seeds: of the initial weights, one for each agent; streams: random numbers of the same agents; noise:
-    `shared_scalar` is the released code's, one number for all coordinates and all transitions of a forward, `per_dim`
-    the usual one for each coordinate, which draws B * Z times the numbers.
+    Args:
+        seeds: of the initial weights, one for each agent.
+        streams: random numbers of the same agents.
+        dim: Z.
+        hidden: H.
+        noise: `shared_scalar` is the released code's, one number for all coordinates and all transitions of a forward,
+            `per_dim` the usual one for each coordinate, which draws B * Z times the numbers.
 
     Source: RLB-MI's released code, HanGyojin/RLB-MI@3a113bd2, on Haarnoja et al. 2018 (arXiv 1812.05905). As there: the
     log-probability is averaged over coordinates while the target entropy is -Z, so the temperature only falls; the
@@ -77,7 +80,8 @@ class Agents:
         """One step of critic, temperature and actor of every agent, in this order.
 
         Args:
-            pairs: states and the actions taken in them, side by side [A, B, 2Z]; rewards: [A, B].
+            pairs: states and the actions taken in them, side by side [A, B, 2Z].
+            rewards: [A, B].
         """
         dim = pairs.shape[-1] // 2
         errors = run(self.critic, pairs).squeeze(-1) - rewards
@@ -103,7 +107,7 @@ class Agents:
 
 
 class Replay:
-    """What A agents did and got, at most `capacity` transitions each; the oldest give way."""
+    """Replay memory of A agents, at most `capacity` transitions each; the oldest give way."""
 
     def __init__(self, agents: int, capacity: int, dim: int, device: str) -> None:
         self._pairs = torch.empty(agents, capacity, 2 * dim, device=device)
@@ -121,7 +125,10 @@ class Replay:
         self._added += 1
 
     def sample(self, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        """Transitions chosen by numbers from [0, 1) [A, B], with replacement.
+        """Random transitions, with replacement.
+
+        Args:
+            uniform: numbers from [0, 1) [A, B] that choose them.
 
         Returns:
             states and actions side by side [A, B, 2Z] and rewards [A, B].
@@ -135,7 +142,8 @@ class Replay:
 def run(layers: Sequence[Tensor], inputs: Tensor) -> Tensor:
     """The stacked networks, ReLU between layers: inputs [A, B, I] -> [A, B, O].
 
-    layers: weights [A, I, O] and biases [A, 1, O] in turn.
+    Args:
+        layers: weights [A, I, O] and biases [A, 1, O] in turn.
     """
     out = inputs
     for i in range(0, len(layers), 2):

@@ -50,13 +50,13 @@ class UpBlock(nn.Module):
     work.
     """
 
-    def __init__(self, n_classes: int, came: int, out: int) -> None:
+    def __init__(self, n_classes: int, c_in: int, c_out: int) -> None:
         super().__init__()
-        self.norm1 = ConditionalBatchNorm(n_classes, came)
-        self.conv1 = nn.Conv2d(came, out, 3, padding=1)
-        self.norm2 = ConditionalBatchNorm(n_classes, out)
-        self.conv2 = nn.Conv2d(out, out, 3, padding=1)
-        self.shortcut = nn.Conv2d(came, out, 1)
+        self.norm1 = ConditionalBatchNorm(n_classes, c_in)
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, padding=1)
+        self.norm2 = ConditionalBatchNorm(n_classes, c_out)
+        self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1)
+        self.shortcut = nn.Conv2d(c_in, c_out, 1)
 
     @override
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
@@ -93,8 +93,8 @@ class ConditionalGenerator(nn.Module):
         return torch.tanh(self.colour(F.relu(self.norm(x), inplace=True)))
 
 
-def _normed_conv(came: int, out: int, kernel_px: int, *, gain: float) -> nn.Module:
-    conv = nn.Conv2d(came, out, kernel_px, padding=kernel_px // 2)
+def _normed_conv(c_in: int, c_out: int, kernel_px: int, *, gain: float) -> nn.Module:
+    conv = nn.Conv2d(c_in, c_out, kernel_px, padding=kernel_px // 2)
     nn.init.xavier_uniform_(conv.weight, gain)
     return spectral_norm(conv)
 
@@ -102,18 +102,20 @@ def _normed_conv(came: int, out: int, kernel_px: int, *, gain: float) -> nn.Modu
 class DownBlock(nn.Module):
     """Residual block that halves the resolution: ReLU, conv3, ReLU, conv3, mean of 2 x 2, plus conv1 of that mean.
 
-    All convolutions are spectrally normalised. first: this block sees the image: no ReLU before its first convolution,
-    which widens at once. The papers' later blocks take conv1 before the mean; the two commute, at a quarter of the work
-    this way round.
+    All convolutions are spectrally normalised. The papers' later blocks take conv1 before the mean; the two commute, at
+    a quarter of the work this way round.
+
+    Args:
+        first: this block sees the image: no ReLU before its first convolution, which widens at once.
     """
 
-    def __init__(self, came: int, out: int, *, first: bool = False) -> None:
+    def __init__(self, c_in: int, c_out: int, *, first: bool = False) -> None:
         super().__init__()
-        between = out if first else came
+        between = c_out if first else c_in
         self.first = first
-        self.conv1 = _normed_conv(came, between, 3, gain=sqrt(2))
-        self.conv2 = _normed_conv(between, out, 3, gain=sqrt(2))
-        self.shortcut = _normed_conv(came, out, 1, gain=1.0)
+        self.conv1 = _normed_conv(c_in, between, 3, gain=sqrt(2))
+        self.conv2 = _normed_conv(between, c_out, 3, gain=sqrt(2))
+        self.shortcut = _normed_conv(c_in, c_out, 1, gain=1.0)
 
     @override
     def forward(self, x: Tensor) -> Tensor:

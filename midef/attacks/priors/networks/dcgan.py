@@ -12,7 +12,7 @@ from midef.core.errors import ShapeError
 
 
 def doublings(resolution_px: int) -> int:
-    """How often 4 px must be doubled to reach the resolution.
+    """Number of doublings from 4 px to the resolution.
 
     Raises:
         ShapeError: if it is not a power of two from 8 up.
@@ -41,10 +41,10 @@ class Generator(nn.Module):
         )
         layers: list[nn.Module] = []
         for i in range(ups - 1):
-            came, out = first >> i, first >> (i + 1)
+            c_in, c_out = first >> i, first >> (i + 1)
             layers += [
-                nn.ConvTranspose2d(came, out, 5, 2, 2, 1, bias=False),
-                nn.BatchNorm2d(out),
+                nn.ConvTranspose2d(c_in, c_out, 5, 2, 2, 1, bias=False),
+                nn.BatchNorm2d(c_out),
                 nn.ReLU(inplace=True),
             ]
         layers += [nn.ConvTranspose2d(width, 3, 5, 2, 2, 1), nn.Sigmoid()]
@@ -67,10 +67,10 @@ class Critic(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(3, width, 5, 2, 2), nn.LeakyReLU(0.2)]
         for i in range(doublings(resolution_px) - 1):
-            came = width << i
+            c_in = width << i
             layers += [
-                nn.Conv2d(came, 2 * came, 5, 2, 2),
-                nn.InstanceNorm2d(2 * came, affine=True),
+                nn.Conv2d(c_in, 2 * c_in, 5, 2, 2),
+                nn.InstanceNorm2d(2 * c_in, affine=True),
                 nn.LeakyReLU(0.2),
             ]
         layers.append(nn.Conv2d(width << (doublings(resolution_px) - 1), 1, 4))
@@ -86,9 +86,11 @@ class TransposedCnn(nn.Module):
     """The inversion network of Yang et al.: score vectors [B, K] -> images [B, 3, R, R] in [0, 1].
 
     Transposed convolutions k4, the first from 1 to 4 px, then each doubling, with BatchNorm and Tanh, the last Sigmoid.
-    blocks: how many, >= 2; None takes what the resolution needs, 5 at 64 px as in the paper. With fewer, doublings at
-    the start are left out and the first one's kernel grows to the larger map (4 at 64 px: k8, from 1 to 8 px). With
-    more, blocks k3 s1 p1 of `width` channels, BatchNorm and Tanh stand before the last.
+
+    Args:
+        blocks: how many, >= 2; None takes what the resolution needs, 5 at 64 px as in the paper. With fewer, doublings
+            at the start are left out and the first one's kernel grows to the larger map (4 at 64 px: k8, from 1 to
+            8 px). With more, blocks k3 s1 p1 of `width` channels, BatchNorm and Tanh stand before the last.
     """
 
     def __init__(self, n_classes: int, resolution_px: int, width: int, blocks: int | None = None) -> None:
@@ -96,18 +98,18 @@ class TransposedCnn(nn.Module):
         needed = doublings(resolution_px)
         ups = needed if blocks is None else min(needed, blocks - 1)
         more = 0 if blocks is None else max(0, blocks - 1 - needed)
-        came = width * 2 ** (ups - 1)
+        c_in = width * 2 ** (ups - 1)
         layers: list[nn.Module] = [
-            nn.ConvTranspose2d(n_classes, came, resolution_px >> ups),
-            nn.BatchNorm2d(came),
+            nn.ConvTranspose2d(n_classes, c_in, resolution_px >> ups),
+            nn.BatchNorm2d(c_in),
             nn.Tanh(),
         ]
         for _ in range(ups - 1):
-            layers += [nn.ConvTranspose2d(came, came // 2, 4, 2, 1), nn.BatchNorm2d(came // 2), nn.Tanh()]
-            came //= 2
+            layers += [nn.ConvTranspose2d(c_in, c_in // 2, 4, 2, 1), nn.BatchNorm2d(c_in // 2), nn.Tanh()]
+            c_in //= 2
         for _ in range(more):
-            layers += [nn.ConvTranspose2d(came, came, 3, 1, 1), nn.BatchNorm2d(came), nn.Tanh()]
-        layers += [nn.ConvTranspose2d(came, 3, 4, 2, 1), nn.Sigmoid()]
+            layers += [nn.ConvTranspose2d(c_in, c_in, 3, 1, 1), nn.BatchNorm2d(c_in), nn.Tanh()]
+        layers += [nn.ConvTranspose2d(c_in, 3, 4, 2, 1), nn.Sigmoid()]
         self.grow = nn.Sequential(*layers)
 
     @override

@@ -1,4 +1,4 @@
-"""The discriminator of KedMI, which looks at an image and at its neighbours in the batch."""
+"""KedMI's discriminator, which sees an image and its neighbours in the batch."""
 
 from __future__ import annotations
 
@@ -26,23 +26,27 @@ class MinibatchDiscriminator(nn.Module):
         super().__init__()
         downs = doublings(resolution_px)
         layers: list[nn.Module] = []
-        came = 3
+        c_in = 3
         for i in range(downs):
-            out = width << min(i, max(downs - 2, 0))
+            c_out = width << min(i, max(downs - 2, 0))
             kernel = 3 if i == downs - 1 else 5
             layers += [
-                nn.Conv2d(came, out, kernel, 2, kernel // 2),
-                nn.InstanceNorm2d(out, affine=True),
+                nn.Conv2d(c_in, c_out, kernel, 2, kernel // 2),
+                nn.InstanceNorm2d(c_out, affine=True),
                 nn.LeakyReLU(0.2),
             ]
-            came = out
+            c_in = c_out
         self.trunk = nn.Sequential(*layers)
-        self.projection = nn.Parameter(torch.randn(came * 16, KERNELS * KERNEL_DIMS))
-        self.head = nn.Linear(came * 16 + KERNELS, n_classes)
+        self.projection = nn.Parameter(torch.randn(c_in * 16, KERNELS * KERNEL_DIMS))
+        self.head = nn.Linear(c_in * 16 + KERNELS, n_classes)
 
     @override
     def forward(self, images: Tensor, groups: int = 1) -> tuple[Tensor, Tensor]:
-        """groups: the images are so many batches of equal size, one after the other, that do not see each other."""
+        """Features and logits of the images.
+
+        Args:
+            groups: the images are so many batches of equal size, one after the other, that do not see each other.
+        """
         features = self.trunk(images).flatten(1)
         if self.training:
             projected = (features @ self.projection).view(groups, len(images) // groups, KERNELS, KERNEL_DIMS)

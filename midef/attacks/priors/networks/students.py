@@ -68,13 +68,13 @@ class TinyStudent(nn.Module):
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        came = 3
-        for out in widths:
-            conv = nn.Conv2d(came, out, kernel_px, stride=2, padding=kernel_px // 2, bias=False)
-            layers += [conv, nn.BatchNorm2d(out), activation()]
-            came = out
+        c_in = 3
+        for c_out in widths:
+            conv = nn.Conv2d(c_in, c_out, kernel_px, stride=2, padding=kernel_px // 2, bias=False)
+            layers += [conv, nn.BatchNorm2d(c_out), activation()]
+            c_in = c_out
         self.features = nn.Sequential(*layers)
-        self.head = nn.Linear(came, n_classes)
+        self.head = nn.Linear(c_in, n_classes)
 
     @override
     def forward(self, images: Tensor) -> Tensor:

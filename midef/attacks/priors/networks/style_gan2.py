@@ -30,7 +30,7 @@ def _filter(like: Tensor, gain: float) -> Tensor:
 
 
 def filtered(images: Tensor, *, pad: int, gain: float = 1.0, stride: int = 1) -> Tensor:
-    """Low-pass filtered [B, C, H, W], with zeros around: H + 2 pad - 3 rows, each `stride`-th kept."""
+    """Low-pass filtered [B, C, H, W], with zeros around: H + 2 pad - 3 rows, of which each `stride`-th is given."""
     return F.conv2d(images, _filter(images, gain), stride=stride, padding=pad, groups=images.shape[1])
 
 
@@ -47,13 +47,14 @@ def _leaky(values: Tensor) -> Tensor:
 class EqualLinear(nn.Module):
     """A linear layer whose weights are stored with unit variance and scaled when used, so all learn equally fast.
 
-    rate: learning rate of this layer as a share of the optimiser's.
+    Args:
+        rate: learning rate of this layer as a share of the optimiser's.
     """
 
-    def __init__(self, came: int, out: int, *, bias: float = 0.0, rate: float = 1.0) -> None:
+    def __init__(self, c_in: int, c_out: int, *, bias: float = 0.0, rate: float = 1.0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out, came) / rate)
-        self.bias = nn.Parameter(torch.full((out,), bias / rate))
+        self.weight = nn.Parameter(torch.randn(c_out, c_in) / rate)
+        self.bias = nn.Parameter(torch.full((c_out,), bias / rate))
         self.rate = rate
 
     @override
@@ -62,12 +63,16 @@ class EqualLinear(nn.Module):
 
 
 class EqualConv(nn.Module):
-    """A convolution with the weight scaling of `EqualLinear`; `down` filters and halves the resolution."""
+    """A convolution with the weight scaling of `EqualLinear`.
 
-    def __init__(self, came: int, out: int, size: int, *, bias: bool = True, down: bool = False) -> None:
+    Args:
+        down: filters and halves the resolution.
+    """
+
+    def __init__(self, c_in: int, c_out: int, size: int, *, bias: bool = True, down: bool = False) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out, came, size, size))
-        self.bias = nn.Parameter(torch.zeros(out)) if bias else None
+        self.weight = nn.Parameter(torch.randn(c_out, c_in, size, size))
+        self.bias = nn.Parameter(torch.zeros(c_out)) if bias else None
         self.size, self.down = size, down
 
     @override
@@ -83,15 +88,17 @@ class EqualConv(nn.Module):
 class ModulatedConv(nn.Module):
     """A convolution whose input channels are scaled by a style [B, W] of each image.
 
-    demodulate: outputs are scaled back to the variance they had without a style; up: doubles the resolution.
+    Args:
+        demodulate: outputs are scaled back to the variance they had without a style.
+        up: doubles the resolution.
     """
 
     def __init__(
-        self, came: int, out: int, size: int, style_dim: int, *, demodulate: bool = True, up: bool = False
+        self, c_in: int, c_out: int, size: int, style_dim: int, *, demodulate: bool = True, up: bool = False
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(out, came, size, size))
-        self.affine = EqualLinear(style_dim, came, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(c_out, c_in, size, size))
+        self.affine = EqualLinear(style_dim, c_in, bias=1.0)
         self.size, self.demodulate, self.up = size, demodulate, up
 
     @override
@@ -114,10 +121,10 @@ class ModulatedConv(nn.Module):
 class StyledLayer(nn.Module):
     """Modulated convolution, noise on each pixel (the same for all channels), bias and leaky ReLU."""
 
-    def __init__(self, came: int, out: int, style_dim: int, resolution_px: int, *, up: bool = False) -> None:
+    def __init__(self, c_in: int, c_out: int, style_dim: int, resolution_px: int, *, up: bool = False) -> None:
         super().__init__()
-        self.conv = ModulatedConv(came, out, 3, style_dim, up=up)
-        self.bias = nn.Parameter(torch.zeros(out))
+        self.conv = ModulatedConv(c_in, c_out, 3, style_dim, up=up)
+        self.bias = nn.Parameter(torch.zeros(c_out))
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.register_buffer("noise", torch.randn(1, 1, resolution_px, resolution_px))
 
@@ -164,14 +171,18 @@ class StyleGenerator(nn.Module):
         self.mapping = Mapping(latent_dim, mapping_layers)
         self.constant = nn.Parameter(torch.randn(1, widths[0], 4, 4))
         layers = [StyledLayer(widths[0], widths[0], latent_dim, 4)]
-        for size, (came, out) in zip(sizes[1:], pairwise(widths), strict=True):
-            layers += [StyledLayer(came, out, latent_dim, size, up=True), StyledLayer(out, out, latent_dim, size)]
+        for size, (c_in, c_out) in zip(sizes[1:], pairwise(widths), strict=True):
+            layers += [StyledLayer(c_in, c_out, latent_dim, size, up=True), StyledLayer(c_out, c_out, latent_dim, size)]
         self.layers = nn.ModuleList(layers)
         self.to_rgb = nn.ModuleList(ModulatedConv(width, 3, 1, latent_dim, demodulate=False) for width in widths)
         self.rgb_bias = nn.Parameter(torch.zeros(len(sizes), 3))
 
     def synthesis(self, styles: Tensor, rng: Generator | None = None) -> Tensor:
-        """Images [B, 3, R, R], about [-1, 1], of styles [B, num_ws, Z]; with fresh noise where `rng` is given."""
+        """Images [B, 3, R, R], about [-1, 1], of styles [B, num_ws, Z].
+
+        Args:
+            rng: draws fresh noise; None takes the fixed one.
+        """
         style = styles.unbind(dim=1)
         hidden = self.constant.expand(len(styles), -1, -1, -1)
         image: Tensor | None = None
@@ -196,11 +207,11 @@ class StyleGenerator(nn.Module):
 class ResidualDown(nn.Module):
     """Two convolutions beside a 1x1 one, both halving the resolution; their sum keeps the variance."""
 
-    def __init__(self, came: int, out: int) -> None:
+    def __init__(self, c_in: int, c_out: int) -> None:
         super().__init__()
-        self.first = EqualConv(came, came, 3)
-        self.second = EqualConv(came, out, 3, down=True)
-        self.skip = EqualConv(came, out, 1, bias=False, down=True)
+        self.first = EqualConv(c_in, c_in, 3)
+        self.second = EqualConv(c_in, c_out, 3, down=True)
+        self.skip = EqualConv(c_in, c_out, 1, bias=False, down=True)
 
     @override
     def forward(self, images: Tensor) -> Tensor:
@@ -210,14 +221,14 @@ class ResidualDown(nn.Module):
 
 
 class StyleDiscriminator(nn.Module):
-    """Images [B, 3, R, R] in [-1, 1] to scores [B], larger is more real. Scores of a batch hang together, see below."""
+    """Images [B, 3, R, R] in [-1, 1] to scores [B], larger is more real; images of a group see each other."""
 
     def __init__(self, resolution_px: int, channel_base: int, channel_max: int) -> None:
         super().__init__()
         sizes = [resolution_px >> i for i in range(doublings(resolution_px) + 1)]
         widths = [channels_at(size, channel_base, channel_max) for size in sizes]
         self.from_rgb = EqualConv(3, widths[0], 1)
-        self.blocks = nn.Sequential(*(ResidualDown(came, out) for came, out in pairwise(widths)))
+        self.blocks = nn.Sequential(*(ResidualDown(c_in, c_out) for c_in, c_out in pairwise(widths)))
         self.last = EqualConv(widths[-1] + 1, widths[-1], 3)
         self.hidden = EqualLinear(widths[-1] * 16, widths[-1])
         self.score = EqualLinear(widths[-1], 1)

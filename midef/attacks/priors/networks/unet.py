@@ -12,7 +12,7 @@ from midef.attacks.priors.networks.dcgan import doublings
 
 
 class Encoded(NamedTuple):
-    """What the decoder is given of an image: its maps at three resolutions, and the pooled map grown back."""
+    """Maps of an image at three resolutions, and the pooled map grown back: input of the decoder."""
 
     full: Tensor
     half: Tensor
@@ -26,7 +26,9 @@ class Denoiser(nn.Module):
     Two halvings, a pooling over the whole map, and the way back; the share and the answer enter on the way back only:
     the answer multiplies the features, the share is added. So guidance, which asks twice about the same images with
     different answers, encodes them once (`encode`, `decode`). BatchNorm: in eval mode rows do not see each other.
-    width: channels at full resolution, a multiple of 8.
+
+    Args:
+        width: channels at full resolution, a multiple of 8.
     """
 
     def __init__(self, n_classes: int, resolution_px: int, width: int) -> None:
@@ -70,18 +72,18 @@ class Denoiser(nn.Module):
         return noise
 
 
-def _conv(came: int, out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(came, out, 3, 1, 1), nn.BatchNorm2d(out), nn.GELU())
+def _conv(c_in: int, c_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(c_in, c_out, 3, 1, 1), nn.BatchNorm2d(c_out), nn.GELU())
 
 
-def _block(came: int, out: int) -> nn.Sequential:
-    return nn.Sequential(_conv(came, out), _conv(out, out))
+def _block(c_in: int, c_out: int) -> nn.Sequential:
+    return nn.Sequential(_conv(c_in, c_out), _conv(c_out, c_out))
 
 
-def _up(came: int, out: int) -> nn.Sequential:
-    return nn.Sequential(nn.ConvTranspose2d(came, out, 2, 2), _block(out, out), _block(out, out))
+def _up(c_in: int, c_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.ConvTranspose2d(c_in, c_out, 2, 2), _block(c_out, c_out), _block(c_out, c_out))
 
 
-def _embedding(came: int, out: int) -> nn.Sequential:
-    """[B, came] -> [B, out, 1, 1]."""
-    return nn.Sequential(nn.Linear(came, out), nn.GELU(), nn.Linear(out, out), nn.Unflatten(1, (out, 1, 1)))
+def _embedding(c_in: int, c_out: int) -> nn.Sequential:
+    """[B, c_in] -> [B, c_out, 1, 1]."""
+    return nn.Sequential(nn.Linear(c_in, c_out), nn.GELU(), nn.Linear(c_out, c_out), nn.Unflatten(1, (c_out, 1, 1)))
