@@ -49,9 +49,9 @@ def test_answers_in_chunks_are_those_of_all_images_in_their_order(
 
 
 def test_no_gradients_are_kept_and_the_callers_own_are_not_switched_off(images: Tensor) -> None:
-    target = handle()
-    for seen in target.in_chunks(target.run, images):
-        assert not seen.logits.requires_grad
+    weight = torch.ones((), requires_grad=True)
+    for answer in handle().in_chunks(lambda part: part * weight, images):
+        assert not answer.requires_grad
         assert torch.is_grad_enabled()
 
 
