@@ -1,4 +1,4 @@
-"""Tells the driver that a node makes progress, and ends the process of one that does not.
+"""Heartbeats: a node's process tells the driver that it makes progress.
 
 A process that hangs looks alive from outside: its actor answers, its GPU is busy. So what counts is work: steps of
 optimizers, passes through networks, and processor time where no GPU is in play (a GPU that hangs keeps its process
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -50,11 +50,19 @@ def _count_work() -> None:
     _is_counted = True
 
 
-class Pulse:
-    """Writes a node's heartbeat while it works: `with Pulse(store, run, node, on_gpu=False):`.
+class Heartbeat:
+    """Writes a node's heartbeat while it works: `with Heartbeat(store, run, node, on_gpu=False):`.
 
     The first is written at once and says where the process is; another follows every `every_s` seconds in which
     something was done. Nothing is written by a process that hangs.
+
+    Args:
+        store: where the heartbeats of the run are.
+        run: name of the run.
+        node: digest of the node.
+        kind: of the node, for who reads the file.
+        on_gpu: the node works on a GPU, so that processor time is no progress.
+        every_s: seconds between two looks at what was done.
     """
 
     def __init__(
@@ -67,7 +75,7 @@ class Pulse:
         self.every_s = every_s
         self.beats = 0
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="midef-pulse", daemon=True)
+        self._thread = threading.Thread(target=self._beat, name="midef-heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         _count_work()
@@ -107,7 +115,7 @@ class Pulse:
         return time.process_time() - time.thread_time()
 
     @staticmethod
-    def _try(write: Any) -> None:
+    def _try(write: Callable[[], None]) -> None:
         try:
             write()
         except (MidefError, OSError) as error:  # a store that is gone stops the node itself, with a better message
@@ -130,56 +138,3 @@ def process_start(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
     except (OSError, ValueError, IndexError):
         return 0
-
-
-def end_process(pid: int, started: int) -> bool:
-    """Kill the process, if it is still the same; runs on its machine."""
-    if started and process_start(pid) != started:
-        return False
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-class Watch:
-    """The driver's side: which nodes have not made progress for too long.
-
-    Compares what a node said with what it said before, by this machine's clock, so that clocks need not agree.
-    """
-
-    def __init__(self, store: Store, run: str, *, hang_s: float) -> None:
-        self.record = RunRecord(store, run)
-        self.hang_s = hang_s
-        self.seen: dict[str, tuple[tuple[int, int], float]] = {}
-
-    def hanging(self) -> dict[str, dict[str, Any]]:
-        """Nodes, by digest, whose last progress is older than `hang_s`, with what they said then."""
-        now, found = time.monotonic(), {}
-        beats = self.record.beats()
-        for node, said in beats.items():
-            mark = (int(said.get("pid", 0)), int(said.get("beats", 0)))
-            before = self.seen.get(node)
-            if before is None or before[0] != mark:
-                self.seen[node] = (mark, now)
-            elif now - before[1] > self.hang_s:
-                found[node] = said
-                del self.seen[node]  # killed once; its successor is watched anew
-        for node in set(self.seen) - set(beats):
-            del self.seen[node]
-        return found
-
-    @staticmethod
-    def end(said: dict[str, Any]) -> bool:
-        """Kill the process of a node that hangs, on whatever machine it is; False if that could not be done."""
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        where = NodeAffinitySchedulingStrategy(node_id=said["ray_node"], soft=False)
-        kill = ray.remote(num_cpus=0, max_retries=0)(end_process).options(scheduling_strategy=where)
-        try:
-            return bool(ray.get(kill.remote(int(said["pid"]), int(said["started"])), timeout=15))
-        except Exception as error:  # noqa: BLE001  # its machine is gone, or does not answer: Ray will find out
-            log.warning("the process %s on %s could not be ended: %s", said["pid"], said["host"], error)
-            return False

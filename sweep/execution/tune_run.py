@@ -27,10 +27,12 @@ from midef.storage.cache import cache_folder
 from midef.storage.location import this_machine
 from midef.storage.published import write_published
 from midef.sweep.catalogue.published.rows import published_rows
-from midef.sweep.execution.heartbeat import BEAT_S, Watch
+from midef.sweep.execution.hang_watch import HangWatch
+from midef.sweep.execution.heartbeat import BEAT_S
 from midef.sweep.execution.progress import Progress, describe
 from midef.sweep.execution.result_rows import lost_rows, measured_rows, refused_rows
 from midef.sweep.execution.run_record import DRIVER_EVERY_S, DriverState, RunRecord, new_run, remove_dead
+from midef.sweep.execution.trial_config import TrialConfig
 from midef.sweep.planning.plan import Grow, More, Node, Plan, extend_plan, make_plan, stored_meanwhile
 from midef.sweep.planning.resources import DRIVER_MEMORY, gpus_of, node_resources, trains_on_ray
 from midef.sweep.planning.selection import CellFilter, every_cell
@@ -213,10 +215,9 @@ class _Run:
         self.train_storage = _train_storage(store)
         self.name = new_run(plan.sweep.digest)
         self.record = RunRecord(store, self.name)
-        self.watch = Watch(store, self.name, hang_s=options.hang_s)
-        self.by_digest = {node.key.digest: node for node in plan.nodes.values()}
+        self.hang_watch = HangWatch(self.record, hang_s=options.hang_s)
         self.since = time.time()
-        self._looked = self._written = time.monotonic()
+        self._written = time.monotonic()
         self.searcher = PlanSearcher(
             plan,
             self.config_of,
@@ -283,25 +284,21 @@ class _Run:
         return gpus_of(node.recipe.kind, self.profile) if self.gpus else 0.0
 
     def config_of(self, node: Node) -> dict[str, Any]:
-        return {
-            "run": self.name,
-            "node": str(node.key),
-            "kind": node.recipe.kind,
-            "recipe": node.recipe.as_plain(),
-            "store": self.store.uri,
-            "locations": {
-                r.key.digest: where
-                for r in node.recipe.walk()
-                if (where := self.plan.sweep.locations.get(r.key.digest))
-            },
-            "beat_s": min(BEAT_S, self.options.hang_s / 4),
-            "cpus": self.profile.cpus,
-            "train_workers": self.profile.workers_for(node.recipe.kind),
-            "train_storage": self.train_storage,
-            "retries": self.options.retries,
-            "cluster_gpus": self.gpus,
-            "gpu": self.needs(node.recipe.kind).get("GPU", 0.0),
-        }
+        kind, places = node.recipe.kind, self.plan.sweep.locations
+        return TrialConfig(
+            run=self.name,
+            node=node.key,
+            recipe=node.recipe,
+            store=self.store.uri,
+            locations={r.key.digest: where for r in node.recipe.walk() if (where := places.get(r.key.digest))},
+            cpus=self.profile.cpus,
+            gpu=self.needs(kind).get("GPU", 0.0),
+            cluster_gpus=self.gpus,
+            train_workers=self.profile.workers_for(kind),
+            train_storage=self.train_storage,
+            retries=self.options.retries,
+            beat_s=min(BEAT_S, self.options.hang_s / 4),
+        ).as_plain()
 
     def may_start(self, node: Node) -> bool:
         """Whether the node fits into the budget, beside what was spent and what was handed out.
@@ -383,7 +380,6 @@ class _Run:
                 _record_lost(self.plan, self.store, [planned], failure, self.outcome)
         if added:
             self.store.artifacts.check_space(_space_for(len(self.progress.waiting) + len(added)))
-        self.by_digest.update((node.key.digest, node) for node in added)
         self.progress.add(added)
         self.searcher.add(added)
         for key in self.searcher.withdraw(more.withdrawn):
@@ -425,23 +421,7 @@ class _Run:
             self.write_state("stopping" if self.outcome.stopped else "running")
             if not _ray_lives():
                 raise PreflightError(RAY_DIED)
-        if now - self._looked > min(BEAT_S, self.options.hang_s / 2):
-            self._looked = now
-            self.end_hanging()
-
-    def end_hanging(self) -> None:
-        """Kill the processes of nodes that make no progress; Tune then tries them again, `retries` times."""
-        hanging = self.watch.hanging()
-        for digest in self.watch.seen:
-            if digest in self.by_digest:
-                self.searcher.works_again(self.by_digest[digest].key)
-        for digest, said in hanging.items():
-            node = self.by_digest.get(digest)
-            if node is None or not self.watch.end(said):
-                continue
-            reason = f"it made no progress for {self.options.hang_s:.0f} s on {said['host']} and was ended"
-            self.searcher.explain(node.key, Failure("hung", reason))
-            self.progress.say(f"hangs: {describe(node)}: {reason}")
+        self.hang_watch.look(self.searcher, self.progress)
 
     def stop(self, why: str) -> None:
         """Begin nothing more; what runs finishes."""

@@ -17,7 +17,8 @@ from midef.core.failure import kind_of
 from midef.stages import BuildContext, build_recipe, ensure
 from midef.stages.target import load
 from midef.storage import Store
-from midef.sweep.execution.trial import fit_with_ray_train
+from midef.sweep.execution.ray_train import fit_with_ray_train
+from midef.sweep.execution.trial_config import TrialConfig
 from midef.sweep.execution.tune_run import Outcome, RunOptions, run_plan
 from midef.sweep.planning.plan import Node, make_plan
 from midef.sweep.planning.resources import DRIVER_MEMORY, node_resources, trains_on_ray
@@ -121,9 +122,11 @@ def test_the_reason_of_a_failed_training_is_told(monkeypatch: pytest.MonkeyPatch
         raise WorkerGroupError("both failed", failures)
 
     monkeypatch.setattr(TorchTrainer, "fit", fail)
-    config = {"train_workers": 2, "cluster_gpus": 0.0, "cpus": 1, "retries": 1, "train_storage": str(tmp_path)}
+    recipe = Recipe("target", "classifier", {})
+    about = {"run": "sweep-1", "node": recipe.key, "recipe": recipe, "store": str(tmp_path)}
+    config = TrialConfig(**about, train_workers=2, train_storage=str(tmp_path))
     with pytest.raises(MidefError, match="worker 1 of the training: OutOfMemoryError: tried to allocate") as caught:
-        fit_with_ray_train(Recipe("target", "classifier", {}), config)
+        fit_with_ray_train(recipe, config)
     assert kind_of(caught.value) == "oom"
 
 

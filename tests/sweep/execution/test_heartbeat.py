@@ -1,22 +1,18 @@
-"""Heartbeats: written while something is done, missed when nothing is, by this machine's clock."""
+"""Heartbeats: written while something is done, missed when nothing is."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from midef.storage import Store
-from midef.sweep.execution import heartbeat
-from midef.sweep.execution.heartbeat import Pulse, Watch, end_process, process_start
+from midef.sweep.execution.heartbeat import Heartbeat, process_start
 from midef.sweep.execution.run_record import RunRecord
 
 RUN, NODE = "sweep-1", "ab12"
@@ -36,7 +32,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
 
 
 def test_the_first_beat_says_where_the_process_is(store: Store) -> None:
-    with Pulse(store, RUN, NODE, on_gpu=False, every_s=60):
+    with Heartbeat(store, RUN, NODE, on_gpu=False, every_s=60):
         assert wait_for(lambda: beats(store) == 1)
         said = RunRecord(store, RUN).beats()[NODE]
         assert said["pid"] == os.getpid() and said["started"] == process_start(os.getpid()) > 0
@@ -52,7 +48,7 @@ def step() -> None:
 
 @pytest.mark.parametrize("work", [step, lambda: torch.nn.Linear(2, 2)(torch.ones(1, 2))], ids=["step", "pass"])
 def test_work_is_a_beat_on_a_gpu(store: Store, work: Callable[[], Any]) -> None:
-    with Pulse(store, RUN, NODE, on_gpu=True, every_s=0.05):
+    with Heartbeat(store, RUN, NODE, on_gpu=True, every_s=0.05):
         assert wait_for(lambda: beats(store) == 1)
         work()
         assert wait_for(lambda: beats(store) == 2)
@@ -62,7 +58,7 @@ def test_work_is_a_beat_on_a_gpu(store: Store, work: Callable[[], Any]) -> None:
 
 def test_a_busy_process_is_no_progress_on_a_gpu(store: Store) -> None:
     """A GPU that hangs keeps its process spinning."""
-    with Pulse(store, RUN, NODE, on_gpu=True, every_s=0.05):
+    with Heartbeat(store, RUN, NODE, on_gpu=True, every_s=0.05):
         wait_for(lambda: beats(store) == 1)
         deadline = time.monotonic() + 0.4
         while time.monotonic() < deadline:
@@ -71,7 +67,7 @@ def test_a_busy_process_is_no_progress_on_a_gpu(store: Store) -> None:
 
 
 def test_a_busy_process_is_progress_on_a_cpu_and_a_waiting_one_is_not(store: Store) -> None:
-    with Pulse(store, RUN, NODE, on_gpu=False, every_s=0.2):
+    with Heartbeat(store, RUN, NODE, on_gpu=False, every_s=0.2):
         wait_for(lambda: beats(store) == 1)
         time.sleep(0.7)
         seen = beats(store)
@@ -84,74 +80,6 @@ def test_a_store_that_is_gone_does_not_end_the_node(store: Store, monkeypatch: p
         raise OSError("stale file handle")
 
     monkeypatch.setattr(RunRecord, "beat", gone)
-    with Pulse(store, RUN, NODE, on_gpu=False, every_s=0.01):
+    with Heartbeat(store, RUN, NODE, on_gpu=False, every_s=0.01):
         time.sleep(0.05)
-    assert not [t for t in threading.enumerate() if t.name == "midef-pulse"]
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    now = [100.0]
-
-    class Clock:
-        monotonic = staticmethod(lambda: now[0])
-
-    monkeypatch.setattr(heartbeat, "time", Clock)
-
-    def forward(seconds: float) -> None:
-        now[0] += seconds
-
-    return forward
-
-
-def test_a_node_that_goes_on_is_never_named(store: Store, clock: Callable[[float], None]) -> None:
-    record, watch = RunRecord(store, RUN), Watch(store, RUN, hang_s=60)
-    for number in range(1, 6):
-        record.beat(NODE, {"pid": 7, "beats": number, "at": 0})
-        assert watch.hanging() == {}
-        clock(59)
-
-
-def test_a_node_without_progress_is_named_once(store: Store, clock: Callable[[float], None]) -> None:
-    record, watch = RunRecord(store, RUN), Watch(store, RUN, hang_s=60)
-    record.beat(NODE, {"pid": 7, "beats": 3})
-    assert watch.hanging() == {}
-    clock(59)
-    assert watch.hanging() == {}
-    clock(2)
-    assert watch.hanging() == {NODE: {"pid": 7, "beats": 3}}
-    assert watch.hanging() == {}
-
-
-def test_a_node_tried_again_is_watched_anew(store: Store, clock: Callable[[float], None]) -> None:
-    record, watch = RunRecord(store, RUN), Watch(store, RUN, hang_s=60)
-    record.beat(NODE, {"pid": 7, "beats": 1})
-    watch.hanging()
-    clock(50)
-    record.beat(NODE, {"pid": 8, "beats": 1})
-    assert watch.hanging() == {}
-    clock(50)
-    assert watch.hanging() == {}, "its first life does not count"
-
-
-def test_clocks_of_machines_need_not_agree(store: Store, clock: Callable[[float], None]) -> None:
-    record, watch = RunRecord(store, RUN), Watch(store, RUN, hang_s=60)
-    record.beat(NODE, {"pid": 7, "beats": 1, "at": 0.0})
-    assert watch.hanging() == {}
-    record.beat(NODE, {"pid": 7, "beats": 2, "at": 9e9})
-    assert watch.hanging() == {}
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_only_the_very_process_is_ended() -> None:
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    try:
-        started = process_start(sleeper.pid)
-        assert not end_process(sleeper.pid, started + 1), "another process has its number now"
-        assert sleeper.poll() is None
-        assert end_process(sleeper.pid, started)
-        assert sleeper.wait(10) == -9
-        assert not end_process(sleeper.pid, started)
-    finally:
-        sleeper.kill()
-        sleeper.wait()
+    assert not [t for t in threading.enumerate() if t.name == "midef-heartbeat"]
