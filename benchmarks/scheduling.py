@@ -66,7 +66,8 @@ def small_nodes(count: int) -> Any:
 
 def through_ray(count: int, folder: Path) -> dict[str, float]:
     from midef.storage import Store
-    from midef.sweep.execution.tune_run import RunOptions, run_plan
+    from midef.sweep.execution.outcome import RunOptions
+    from midef.sweep.execution.tune_run import run_plan
 
     plan, store = small_nodes(count), Store.open(folder / "store")
     with _Processors() as used:
@@ -106,7 +107,7 @@ def planning(count: int, folder: Path) -> dict[str, float]:
     """With a store that holds one cell's artifacts, so that timings are looked up."""
     from midef.core.recipe import Recipe
     from midef.storage import Store
-    from midef.sweep.execution.tune_run import prepare
+    from midef.sweep.execution.prepare import prepare
     from midef.sweep.spec.resolve import resolve
 
     first = next(planned for planned in resolve(many_cells(1)).cells if not planned.refused)  # imports, too

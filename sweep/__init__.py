@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from midef.sweep.library import SweepResult, load_spec, match, plan, run
 
 if TYPE_CHECKING:
-    from midef.sweep.execution.tune_run import RunOptions
+    from midef.sweep.execution.outcome import RunOptions
     from midef.sweep.spec.schema import SweepSpec
 
 __all__ = ["RunOptions", "SweepResult", "SweepSpec", "load_spec", "match", "plan", "run"]
@@ -19,7 +19,7 @@ __all__ = ["RunOptions", "SweepResult", "SweepSpec", "load_spec", "match", "plan
 def __getattr__(name: str) -> object:
     """`RunOptions` and `SweepSpec`, imported when they are asked for: their modules load pyarrow and pydantic."""
     if name == "RunOptions":
-        from midef.sweep.execution.tune_run import RunOptions
+        from midef.sweep.execution.outcome import RunOptions
 
         return RunOptions
     if name == "SweepSpec":

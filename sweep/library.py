@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from midef.core.match import MatchReport
     from midef.storage import Store
-    from midef.sweep.execution.tune_run import Outcome, RunOptions
+    from midef.sweep.execution.outcome import Outcome, RunOptions
     from midef.sweep.planning.plan import Plan
     from midef.sweep.planning.selection import CellFilter
     from midef.sweep.spec.resolve import Sweep
@@ -308,7 +308,9 @@ def run_cells(
     say: Say = _silent,
 ) -> SweepResult:
     """Run chosen cells of a resolved sweep; arguments as of `run`."""
-    from midef.sweep.execution.tune_run import Outcome, RunOptions, failure_text, prepare, run_plan
+    from midef.sweep.execution.outcome import Outcome, RunOptions, failure_text
+    from midef.sweep.execution.prepare import prepare
+    from midef.sweep.execution.tune_run import run_plan
     from midef.sweep.planning.plan_text import plan_text, refusals
 
     planned = prepare(sweep, store, retry_failed=retry_failed, chosen=chosen)
@@ -342,7 +344,8 @@ def _search_matches(
     sweep: Sweep, store: Store, options: RunOptions | None, *, attack: bool, retry_failed: bool, say: Say
 ) -> SweepResult:
     """Search the strengths, attacking each as it is decided; then run whatever the ordinary plan still lacks."""
-    from midef.sweep.execution.tune_run import RunOptions, failure_text, run_plan
+    from midef.sweep.execution.outcome import RunOptions, failure_text
+    from midef.sweep.execution.tune_run import run_plan
     from midef.sweep.matching.match_accuracy import Matching, undecided
     from midef.sweep.matching.match_text import match_text
     from midef.sweep.planning.plan import start_growing
@@ -371,7 +374,8 @@ def _search_front(
     sweep: Sweep, store: Store, options: RunOptions | None, *, retry_failed: bool, say: Say
 ) -> SweepResult:
     """Search the front of one defense, then run whatever the ordinary plan lacks of every strength that was tried."""
-    from midef.sweep.execution.tune_run import RunOptions, failure_text, run_plan
+    from midef.sweep.execution.outcome import RunOptions, failure_text
+    from midef.sweep.execution.tune_run import run_plan
     from midef.sweep.matching.pareto_search import ParetoSearch, pareto_text
     from midef.sweep.planning.plan import start_growing
     from midef.sweep.planning.selection import every_cell

@@ -14,7 +14,7 @@ from midef.sweep.library import DEFAULT_STORE, SweepResult, load_spec
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from midef.sweep.execution.tune_run import RunOptions
+    from midef.sweep.execution.outcome import RunOptions
     from midef.sweep.spec.resolve import Sweep
     from midef.sweep.spec.schema import SweepSpec
 
@@ -62,7 +62,7 @@ class RunArguments(SweepArguments):
 
     def options(self) -> RunOptions:
         """How the plan runs."""
-        from midef.sweep.execution.tune_run import RunOptions
+        from midef.sweep.execution.outcome import RunOptions
 
         return RunOptions(
             address=self.address,

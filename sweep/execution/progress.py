@@ -8,8 +8,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
-from typing_extensions import override
-
 from midef.core.recipe import ArtifactKey
 from midef.sweep.planning.plan import Node, Plan
 
@@ -18,7 +16,15 @@ EVERY_S = {True: 0.5, False: 20.0}
 
 
 class Progress:
-    """Counts nodes by state and prints done, running, waiting, failed and the time left."""
+    """Counts nodes by state and prints done, running, waiting, failed and the time left.
+
+    Args:
+        plan: its nodes wait.
+        slots: nodes that run at once as far as CPUs go.
+        gpus: there are.
+        gpu_of: GPUs that a node holds, by its kind.
+        stream: where the lines go; the terminal's error stream if None.
+    """
 
     def __init__(
         self,
@@ -29,7 +35,6 @@ class Progress:
         gpu_of: Mapping[str, float] | None = None,
         stream: TextIO | None = None,
     ) -> None:
-        """slots: nodes that run at once as far as CPUs go; gpus: there are; gpu_of: share a node takes, by kind."""
         self.stream = stream or sys.stderr
         self.slots = max(1.0, slots)
         self.gpus, self.gpu_of = gpus, gpu_of or {}
@@ -41,11 +46,6 @@ class Progress:
         self._printed = 0.0
         self._shown = ""
         self.on_terminal = self.stream.isatty()
-
-    @override
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles what its callbacks hold, and never reads it back. A notebook's stream cannot be pickled."""
-        return {**self.__dict__, "stream": None}
 
     def add(self, nodes: Iterable[Node]) -> None:
         """Nodes the plan did not have."""
@@ -81,6 +81,17 @@ class Progress:
         """Seconds since a node began; 0 while it waits."""
         found = self.running.get(node.key)
         return 0.0 if found is None else time.monotonic() - found[1]
+
+    def states(self) -> dict[str, int]:
+        """Nodes by state."""
+        counts = {"done": self.counts["done"], "failed": self.counts["failed"]}
+        return counts | {"running": len(self.running), "waiting": len(self.waiting)}
+
+    def at_work(self) -> list[list[Any]]:
+        """Nodes that run, in a few words each, with their seconds; the longest first."""
+        now = time.monotonic()
+        running = [[describe(node), round(now - since)] for node, since in self.running.values()]
+        return sorted(running, key=lambda pair: -pair[1])
 
     def line(self) -> str:
         """One line, no control codes."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import midef
 from midef.attacks import ATTACKS
 from midef.core.canonical import canonical_json
+from midef.core.errors import DamagedArtifact, MidefError, MissingArtifact, StoreError
 from midef.core.failure import Failure
 from midef.core.match import Match
 from midef.core.rows import ResultRow
 from midef.core.setup import StandIn
 from midef.metrics import METRICS, column_title
 from midef.storage import Store
+from midef.sweep.execution.outcome import Outcome
 from midef.sweep.spec.resolve import PlannedCell
 
 
@@ -69,6 +72,54 @@ def lost_rows(
         )
         for name in METRICS.names()
     ]
+
+
+class RowWriter:
+    """Writes the rows of cells while a plan runs.
+
+    Args:
+        sweep_name: stands in every row.
+        store: gains the rows.
+        outcome: counts the cells that were written, and gains what the store said where it cannot be written.
+    """
+
+    def __init__(self, sweep_name: str, store: Store, outcome: Outcome) -> None:
+        self.sweep_name, self.store, self.outcome = sweep_name, store, outcome
+
+    def write_measured(self, cells: Sequence[PlannedCell]) -> None:
+        """Rows of cells whose scores were just stored."""
+        for planned in cells:
+            try:
+                self._write_measured(planned)
+            except StoreError as error:
+                self.outcome.environment.append(str(error))
+
+    def write_lost(self, cells: Sequence[PlannedCell], failure: Failure) -> None:
+        """Rows of cells that failed."""
+        for planned in cells:
+            try:
+                self.store.results.write(planned.cell.digest, lost_rows(self.sweep_name, planned, failure))
+            except MidefError as error:
+                self.outcome.environment.append(str(error))
+
+    def write_without_work(self, planned: PlannedCell) -> bool:
+        """Write the rows of a cell that needs no work: it is refused, or its scores are stored. False if it does."""
+        if planned.refused:
+            self.store.results.write(planned.cell.digest, refused_rows(self.sweep_name, planned))
+            return True
+        scores = planned.recipes.scores.key
+        if not self.store.artifacts.has(scores):
+            return False
+        try:
+            self._write_measured(planned)
+        except (DamagedArtifact, MissingArtifact) as error:  # of the scores, or of what they judge
+            self.store.artifacts.set_aside(scores, str(error))
+            return False
+        return True
+
+    def _write_measured(self, planned: PlannedCell) -> None:
+        self.store.results.write(planned.cell.digest, measured_rows(self.sweep_name, planned, self.store))
+        self.outcome.rows += 1
 
 
 def _identity(sweep_name: str, planned: PlannedCell) -> dict[str, Any]:

@@ -10,16 +10,23 @@ Never the truth about results: a folder of a run that ended badly may be deleted
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from midef.core.errors import StoreError
 from midef.storage import Store
-from midef.storage.location import process_lives
+from midef.storage.location import process_lives, this_machine
+
+if TYPE_CHECKING:
+    from midef.sweep.execution.progress import Progress
+    from midef.sweep.planning.plan import Plan
 
 ROOT = "runs"
 STOPPED = "stopped"
@@ -33,9 +40,18 @@ DRIVER_EVERY_S = 5.0
 class DriverState:
     """What the driver of a run said last.
 
-    machine: what `this_machine` calls it; at, since: seconds since the epoch; state: running, stopping, finished,
-    interrupted, budget reached or failed; counts: nodes done, running, waiting and failed; running: what is at work,
-    with its seconds; eta_s: None where some kind of work was never timed; gpu_hours: spent by this run.
+    Args:
+        run: its name.
+        sweep, digest, profile: of the sweep.
+        host, machine, pid: where it runs; machine is what `this_machine` calls it.
+        since, at: when it began and when it said this, in seconds since the epoch.
+        state: running, stopping, finished, interrupted, budget reached or failed.
+        address: of the cluster, "" for a Ray started here.
+        counts: nodes done, running, waiting and failed.
+        running: what is at work, with its seconds.
+        eta_s: None where some kind of work was never timed.
+        last: the node that ended last.
+        gpu_hours: spent by this run.
     """
 
     run: str
@@ -113,6 +129,45 @@ class RunRecord:
         return f"{ROOT}/{self.run}/nodes/{node}.json"
 
 
+class DriverReport:
+    """Writes what the driver of a run is doing, for `midef status`.
+
+    Args:
+        record: of the run.
+        plan: what it builds.
+        progress: how far it is.
+        address: of the cluster, "" for a Ray started here.
+    """
+
+    def __init__(self, record: RunRecord, plan: Plan, progress: Progress, *, address: str) -> None:
+        self.record, self.plan, self.progress, self.address = record, plan, progress, address
+        self.since = time.time()
+
+    def write(self, state: str, gpu_hours: float) -> None:
+        """Say in which state the driver is; a store that is full ends the run where results are written, not here."""
+        sweep, progress = self.plan.sweep, self.progress
+        said = DriverState(
+            run=self.record.run,
+            sweep=sweep.name,
+            digest=sweep.digest,
+            profile=sweep.profile.name,
+            host=socket.gethostname(),
+            machine=this_machine(),
+            pid=os.getpid(),
+            since=self.since,
+            at=time.time(),
+            state=state,
+            address=self.address,
+            counts=progress.states(),
+            running=progress.at_work(),
+            eta_s=progress.eta_s(),
+            last=progress.last,
+            gpu_hours=gpu_hours,
+        )
+        with suppress(StoreError):
+            self.record.write(said)
+
+
 def drivers(store: Store) -> list[DriverState]:
     """What every run in the store said last, latest first."""
     found = []
@@ -133,7 +188,10 @@ def new_run(digest: str) -> str:
 def remove_dead(store: Store, digest: str, scratch: Path | None = None) -> int:
     """Remove what runs of this sweep left behind whose driver is dead; returns how many there were.
 
-    scratch: where Tune keeps a folder of its own for each run.
+    Args:
+        store: where they left it.
+        digest: of the sweep.
+        scratch: where Tune keeps a folder of its own for each run.
     """
     paths = store.location.files(ROOT)
     named = {run for path in paths if (run := path.split("/")[1]).startswith(_prefix(digest))}

@@ -191,6 +191,11 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
                 blocked += self.dependants[other]
 
     @override
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher and never reads it back. What its listeners hold may be large, or not picklable."""
+        return {}
+
+    @override
     def save(self, checkpoint_path: str) -> None:
         """Nothing to keep: planning again finds what is stored."""
 

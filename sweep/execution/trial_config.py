@@ -10,10 +10,17 @@ from midef.core.recipe import ArtifactKey, Recipe
 from midef.stages import BuildContext
 from midef.storage import Store
 from midef.storage.cache import cache_folder
+from midef.sweep.execution.cleanup import train_storage_of
 from midef.sweep.execution.heartbeat import BEAT_S, Heartbeat
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ray.tune import PlacementGroupFactory
+
+    from midef.sweep.execution.outcome import RunOptions
+    from midef.sweep.execution.ray_start import Cluster
+    from midef.sweep.planning.plan import Node, Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,3 +93,47 @@ class TrialConfig:
         """Heartbeat of the process that does the node's work."""
         store, node = Store.open(self.store, create=False), self.node
         return Heartbeat(store, self.run, node.digest, kind=node.kind, on_gpu=self.uses_gpu, every_s=self.beat_s)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Resources of a trial, from the kind of its node.
+
+    Tune pickles this with the function of the trials and unpickles both for every node: it holds nothing but the table.
+
+    Args:
+        needs: resources by kind of node, as Ray names them.
+    """
+
+    needs: Mapping[str, Mapping[str, float]]
+
+    def __call__(self, config: Mapping[str, Any]) -> PlacementGroupFactory:
+        from ray.tune import PlacementGroupFactory
+
+        return PlacementGroupFactory([dict(self.needs[config["kind"]])])
+
+
+def trial_configs(
+    run: str, plan: Plan, store: Store, options: RunOptions, cluster: Cluster, placement: Placement
+) -> Callable[[Node], dict[str, Any]]:
+    """Makes the configuration of a node's trial, as plain data."""
+    profile, places = plan.sweep.profile, plan.sweep.locations
+    storage = train_storage_of(store)
+
+    def config_of(node: Node) -> dict[str, Any]:
+        return TrialConfig(
+            run=run,
+            node=node.key,
+            recipe=node.recipe,
+            store=store.uri,
+            locations={r.key.digest: where for r in node.recipe.walk() if (where := places.get(r.key.digest))},
+            cpus=profile.cpus,
+            gpu=placement.needs[node.key.kind].get("GPU", 0.0),
+            cluster_gpus=cluster.gpus,
+            train_workers=profile.workers_for(node.key.kind),
+            train_storage=storage,
+            retries=options.retries,
+            beat_s=min(BEAT_S, options.hang_s / 4),
+        ).as_plain()
+
+    return config_of

@@ -14,7 +14,8 @@ import pytest
 from midef.core import ArtifactKey, Failure
 from midef.metrics import METRICS
 from midef.storage import Store
-from midef.sweep.execution.tune_run import Outcome, RunOptions, run_plan
+from midef.sweep.execution.outcome import Outcome, RunOptions
+from midef.sweep.execution.tune_run import run_plan
 from midef.sweep.planning.plan import More, Node, Plan, extend_plan, make_plan
 from midef.sweep.spec.load import parse_spec
 from midef.sweep.spec.resolve import PlannedCell, resolve

@@ -17,9 +17,10 @@ from midef.core.failure import kind_of
 from midef.stages import BuildContext, build_recipe, ensure
 from midef.stages.target import load
 from midef.storage import Store
+from midef.sweep.execution.outcome import Outcome, RunOptions
 from midef.sweep.execution.ray_train import fit_with_ray_train
 from midef.sweep.execution.trial_config import TrialConfig
-from midef.sweep.execution.tune_run import Outcome, RunOptions, run_plan
+from midef.sweep.execution.tune_run import run_plan
 from midef.sweep.planning.plan import Node, make_plan
 from midef.sweep.planning.resources import DRIVER_MEMORY, node_resources, trains_on_ray
 from midef.sweep.spec import profiles

@@ -12,6 +12,7 @@ from midef.storage import Store
 from midef.sweep.catalogue import read_spec
 from midef.sweep.cli.app import main
 from midef.sweep.execution import tune_run
+from midef.sweep.execution.prepare import prepare
 from midef.sweep.spec.resolve import resolve
 
 Yaml = Callable[..., Path]
@@ -24,7 +25,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def start(*args: Any, **given: Any) -> None:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr(tune_run, "_start_ray", start)
+    monkeypatch.setattr(tune_run, "start_ray", start)
     monkeypatch.chdir(tmp_path)
 
 
@@ -51,5 +52,5 @@ def finished(small: Path, store: Store, publish_cell: Callable[..., None]) -> Pa
     sweep = resolve(read_spec(small))
     for planned in sweep.cells:
         publish_cell(planned)
-    tune_run.prepare(sweep, store)
+    prepare(sweep, store)
     return small

@@ -18,6 +18,7 @@ from midef.storage import Store
 from midef.sweep.catalogue import read_spec
 from midef.sweep.cli.app import main
 from midef.sweep.execution import tune_run
+from midef.sweep.execution.outcome import Outcome
 from midef.sweep.execution.result_rows import lost_rows
 from midef.sweep.spec.resolve import resolve
 
@@ -150,9 +151,9 @@ def test_damaged_scores_are_said_and_built_again(
     (store.artifacts.fetch(planned.recipes.scores.key) / "measurements.json").write_text("[]")
     wanted: list[Any] = []
 
-    def build(plan: Any, *args: Any) -> tune_run.Outcome:
+    def build(plan: Any, *args: Any) -> Outcome:
         wanted.extend(plan.nodes)
-        return tune_run.Outcome()
+        return Outcome()
 
     monkeypatch.setattr(tune_run, "run_plan", build)
     midef("run", small, "--store", "store")

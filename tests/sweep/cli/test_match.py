@@ -12,6 +12,7 @@ from midef.core import Failure
 from midef.storage import Store
 from midef.sweep import library
 from midef.sweep.execution import tune_run
+from midef.sweep.execution.outcome import Outcome
 
 Yaml = Callable[..., Path]
 Midef = Callable[..., tuple[int, str, str]]
@@ -20,7 +21,7 @@ Midef = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans are taken, nothing is built."""
-    monkeypatch.setattr(tune_run, "run_plan", lambda *args, **given: tune_run.Outcome(stopped="budget reached"))
+    monkeypatch.setattr(tune_run, "run_plan", lambda *args, **given: Outcome(stopped="budget reached"))
 
 
 @pytest.mark.parametrize(
@@ -110,11 +111,11 @@ def test_1_when_a_front_ended_early(
 ) -> None:
     """A training is lost without a word about its strength; the rows of what was tried are all there."""
 
-    def run_plan(plan: Any, store: Store, options: Any, grow: Any = None) -> tune_run.Outcome:
+    def run_plan(plan: Any, store: Store, options: Any, grow: Any = None) -> Outcome:
         nodes = [node for node in plan.nodes.values() if node.recipe.kind in ("target", "scores")]
         for node in nodes:
             grow(node, Failure("oom", "out of memory"))
-        return tune_run.Outcome()
+        return Outcome()
 
     monkeypatch.setattr(tune_run, "run_plan", run_plan)
     monkeypatch.setattr(

@@ -10,7 +10,7 @@ from pathlib import Path
 from midef.core import Failure
 from midef.storage import Store
 from midef.sweep.catalogue import read_spec
-from midef.sweep.execution import tune_run
+from midef.sweep.execution.prepare import prepare
 from midef.sweep.execution.result_rows import lost_rows
 from midef.sweep.spec.resolve import resolve
 
@@ -33,5 +33,5 @@ def test_status_counts_cells_and_artifacts(midef: Midef, finished: Path, store: 
 
 
 def test_status_counts_what_is_missing(midef: Midef, small: Path, store: Store) -> None:
-    tune_run.prepare(resolve(read_spec(small)), store)
+    prepare(resolve(read_spec(small)), store)
     assert "small: 2 missing" in midef("status", "--store", "store")[1]

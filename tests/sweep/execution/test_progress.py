@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
-import pickle
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,13 +171,15 @@ def test_blocked_nodes_do_not_flood_the_log(plan: Plan) -> None:
     assert stream.getvalue() == "" and shown.counts["failed"] == 1
 
 
-def test_tune_can_pickle_it_whatever_the_stream(plan: Plan) -> None:
-    """A file of ours stands for the stream of a notebook, which cannot be pickled either."""
-    with Path(os.devnull).open("w") as stream:
-        shown = Progress(plan, slots=2, stream=stream)
-        with pytest.raises(TypeError, match="cannot pickle"):
-            pickle.dumps(stream)
-        assert len(pickle.loads(pickle.dumps(shown)).waiting) == len(plan.nodes)  # noqa: S301  # our own bytes
+def test_nodes_are_told_by_state_and_what_runs_with_its_seconds(plan: Plan, clock: Callable[[float], None]) -> None:
+    shown = Progress(plan, slots=2, stream=io.StringIO())
+    shown.started(nodes(plan, "split")[0])
+    clock(90.0)
+    shown.started(nodes(plan, "prior")[0])
+    clock(5.4)
+    shown.lost(nodes(plan, "scores")[0], "failed", "it broke")
+    assert shown.at_work() == [["split synthetic_faces", 95], ["prior wgan_gp", 5]]
+    assert shown.states() == {"done": 0, "failed": 1, "running": 2, "waiting": len(plan.nodes) - 3}
 
 
 def test_nodes_are_described_in_words(sweep_of: Callable[..., Sweep]) -> None:

@@ -6,18 +6,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from midef.core import Recipe
 from midef.storage import Store
 from midef.storage.location import this_machine
-from midef.sweep.execution import tune_run
 from midef.sweep.execution.run_record import DriverState, RunRecord, new_run, remove_dead
-from midef.sweep.spec.resolve import Sweep
 
 DIGEST = "ab" * 32
 
@@ -74,17 +70,3 @@ def test_a_run_without_a_driver_has_ended(store: Store) -> None:
     for run in (orphan, other):
         RunRecord(store, run).beat("ef", {"pid": 1})
     assert remove_dead(store, DIGEST) == 1 and left(store) == {other}
-
-
-def test_a_checkpoint_is_removed_once_its_training_is_stored(
-    sweep_of: Callable[..., Sweep], store: Store, publish: Callable[..., None]
-) -> None:
-    """A process killed between storing a target and forgetting its checkpoint never comes back to it."""
-    walked: list[Recipe] = list(sweep_of().cells[0].recipes.scores.walk())
-    target, evaluator = (next(r for r in walked if r.kind == kind) for kind in ("target", "evaluator"))
-    for recipe in (target, evaluator):
-        store.location.put(f"checkpoints/{recipe.key.digest}/state.pt", b"weights")
-    publish(target)
-    tune_run._forget_finished_checkpoints(store)
-    assert store.location.local is not None
-    assert [p.name for p in (store.location.local / "checkpoints").glob("[!.]*")] == [evaluator.key.digest]

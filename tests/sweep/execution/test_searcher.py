@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ray import cloudpickle
 
 from midef.core import Failure, Recipe
 from midef.sweep.execution.searcher import PlanSearcher
@@ -228,6 +231,17 @@ def test_called_as_tune_calls_it() -> None:
 def test_a_sweep_is_never_resumed_from_ray_s_own_state() -> None:
     with pytest.raises(NotImplementedError, match="resumed by planning again"):
         Driver(graph_of({0: set()})).searcher.restore(checkpoint_path="anywhere")
+
+
+def test_what_tune_pickles_of_it_holds_none_of_its_listeners() -> None:
+    """Such as the stream of a notebook, or the lock of a caller, which cannot be pickled."""
+    lock = threading.Lock()
+    config_of = partial(lambda node, held: {}, held=lock)
+    with pytest.raises(TypeError, match="cannot pickle"):
+        cloudpickle.dumps(config_of)
+    plan = graph_of({i: set() for i in range(200)})
+    searcher = PlanSearcher(plan, config_of, on_done=lambda *args: None, on_lost=lambda *args: None)
+    assert len(cloudpickle.dumps(searcher)) < 1_000
 
 
 # --- stopping ---------------------------------------------------------------------------------------------------------

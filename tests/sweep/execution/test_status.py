@@ -14,7 +14,7 @@ from midef.core import Failure
 from midef.core.match import MatchOutcome, MatchReport, MatchTraining
 from midef.storage import Store
 from midef.storage.matches import write_match
-from midef.sweep.execution import tune_run
+from midef.sweep.execution.prepare import prepare
 from midef.sweep.execution.result_rows import lost_rows, measured_rows
 from midef.sweep.execution.run_record import DriverState, RunRecord, drivers, remove_dead
 from midef.sweep.execution.status import read_status, status_text
@@ -24,7 +24,7 @@ from midef.sweep.spec.resolve import Sweep
 @pytest.fixture
 def sweep(sweep_of: Callable[..., Sweep], store: Store) -> Sweep:
     made = sweep_of(defenses=["none", "midre", "bido", "nls"], seeds=[0, 1])
-    tune_run.prepare(made, store)
+    prepare(made, store)
     return made
 
 

@@ -1,0 +1,166 @@
+"""What the driver does when something happens to a node."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from midef.core.errors import PreflightError, StoreError
+from midef.core.failure import Failure
+from midef.core.recipe import ArtifactKey
+from midef.storage import Store
+from midef.sweep.execution.budget import Budget
+from midef.sweep.execution.growth import Growth
+from midef.sweep.execution.hang_watch import HangWatch
+from midef.sweep.execution.outcome import Outcome, RunOptions
+from midef.sweep.execution.progress import Progress
+from midef.sweep.execution.ray_start import RAY_DIED, ray_lives
+from midef.sweep.execution.result_rows import RowWriter
+from midef.sweep.execution.run_record import DRIVER_EVERY_S, DriverReport, RunRecord
+from midef.sweep.execution.searcher import Lost, PlanSearcher
+from midef.sweep.planning.plan import Grow, Node, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Listener:
+    """Hears of every node that begins, ends or is lost, and passes it on.
+
+    Args:
+        plan: what is built.
+        store: where.
+        options: of the run.
+        outcome: what becomes of it, written here.
+        progress: counts nodes and prints the line.
+        budget: what of it was spent.
+        record: of this run, in the store.
+        config_of: configuration of the trial that builds a node.
+        grow: asked what to build next; None where the plan does not grow.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        options: RunOptions,
+        outcome: Outcome,
+        *,
+        progress: Progress,
+        budget: Budget,
+        record: RunRecord,
+        config_of: Callable[[Node], dict[str, Any]],
+        grow: Grow | None,
+    ) -> None:
+        self.plan, self.outcome = plan, outcome
+        self.progress, self.budget, self.record = progress, budget, record
+        self.report = DriverReport(record, plan, progress, address=options.address)
+        self.rows = RowWriter(plan.sweep.name, store, outcome)
+        self.hang_watch = HangWatch(record, hang_s=options.hang_s)
+        self.searcher = PlanSearcher(
+            plan,
+            config_of,
+            may_start=self.may_start,
+            is_stored=lambda node: store.artifacts.has(node.key),
+            on_done=self.on_done,
+            on_lost=self.on_lost,
+            grows=grow is not None,
+        )
+        self.growth = Growth(
+            grow, plan=plan, store=store, searcher=self.searcher, progress=progress, rows=self.rows, outcome=outcome,
+            begin_nothing_more=self.begin_nothing_more,
+        )  # fmt: skip
+        self._written = time.monotonic()
+
+    def may_start(self, node: Node) -> bool:
+        """Whether the node fits into the budget; the first that does not is told."""
+        handed_out = [self.plan.nodes[key] for key in self.searcher.running.values()]
+        if self.budget.allows(node, handed_out):
+            return True
+        if not self.outcome.stopped:
+            self.outcome.stopped = "budget reached"
+            spent = self.budget.promised(handed_out)
+            self.progress.say(f"budget reached: {spent:.2f} of {self.budget.limit:g} GPU-hours are spent or promised")
+        return False
+
+    def on_done(self, node: Node, result: dict[str, Any]) -> None:
+        """A node is built: write the rows it completes, and ask what comes next."""
+        self.progress.done(node, result.get("seconds"))
+        for warning in result.get("warnings") or ():
+            self.progress.say(f"warning: {warning}")
+        self.outcome.built += 1
+        self.budget.spend(node, float(result.get("seconds") or 0.0))
+        self.rows.write_measured(node.cells)
+        self.growth.ask(node, None)
+
+    def on_lost(self, node: Node, state: Lost, failure: Failure) -> None:
+        """A node failed, or is blocked by one that failed.
+
+        Where the machine failed and not the cell, nothing is recorded: the next run tries again.
+        """
+        self.budget.spend(node, self.progress.seconds_of(node))
+        if state == "failed" and not ray_lives():
+            self.outcome.environment = self.outcome.environment or [RAY_DIED]
+        self.progress.lost(node, state, failure.message)
+        if failure.kind == "store" or self.outcome.environment:
+            self.outcome.environment = self.outcome.environment or [failure.message]
+            return
+        if state == "failed":
+            self.outcome.count_failed(failure)
+        else:
+            self.outcome.blocked += 1
+        self.rows.write_lost(node.cells, failure)
+        self.growth.ask(node, failure)
+
+    def on_step(self, trials: Sequence[Any]) -> None:
+        """Tune calls this many times a second.
+
+        Raises:
+            PreflightError: if Ray lost the machine of this driver: it begins nothing more, and Tune waits for ever.
+        """
+        for trial in trials:
+            if trial.status == "RUNNING":
+                self.progress.started(self.plan.nodes[ArtifactKey.parse(trial.config["node"])])
+        self.progress.tick()
+        now = time.monotonic()
+        if now - self._written > DRIVER_EVERY_S:
+            self._written = now
+            self.report.write("stopping" if self.outcome.stopped else "running", self.budget.spent)
+            if not ray_lives():
+                raise PreflightError(RAY_DIED)
+        self.hang_watch.look(self.searcher, self.progress)
+
+    def stop(self, why: str) -> None:
+        """Begin nothing more; what runs finishes."""
+        if self.outcome.stopped:
+            return
+        self.outcome.stopped = why
+        self.begin_nothing_more()
+        again = "; interrupt again to end them too" if why == "interrupted" else ""
+        self.progress.say(f"{why}: {len(self.progress.running)} running pieces finish, nothing new begins{again}")
+
+    def begin_nothing_more(self) -> None:
+        """What was handed out and has not begun does not begin either."""
+        self.searcher.stop()
+        with suppress(StoreError):
+            self.record.ask_to_stop()
+
+
+def callback_of(listener: Listener) -> Any:
+    """Tune's callback that calls the listener at every step."""
+    from ray import tune
+
+    class Ticker(tune.Callback):  # type: ignore[misc]
+        def on_step_end(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:
+            listener.on_step(trials)
+
+        @override
+        def __getstate__(self) -> dict[str, Any]:
+            """Tune pickles its callbacks and never reads them back."""
+            return {}
+
+    return Ticker()

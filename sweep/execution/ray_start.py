@@ -1,0 +1,187 @@
+"""Starting or joining Ray, and what the cluster has."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import midef
+from midef.core.errors import PreflightError
+from midef.core.recipe import KINDS
+from midef.sweep.execution.outcome import RunOptions
+from midef.sweep.planning.resources import DRIVER_MEMORY, node_resources
+from midef.sweep.spec.profiles import Profile
+
+log = logging.getLogger(__name__)
+
+RAY_DIED = (
+    "Ray's process on this machine (raylet) died, mostly because memory ran out; what is finished is stored, the same "
+    "command goes on from there"
+)
+_STARTS = 5
+_START_TIMED_OUT = "timed out during startup"
+
+
+def quiet(verbose: bool) -> None:
+    """Settings Ray reads from the environment, before it is imported."""
+    defaults = {
+        "TUNE_MAX_PENDING_TRIALS_PG": "16",  # a waiting GPU node must not hold back CPU nodes
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",  # our own line instead of Tune's
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    if not verbose:
+        os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+        warnings.filterwarnings("ignore", module=r"ray\..*")
+        for name in ("ray", "ray.tune", "ray.train"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def start_ray(options: RunOptions, *, with_dashboard: bool) -> None:
+    """Join the running cluster, or start a Ray of our own; either way ship this very code to the workers."""
+    import ray
+
+    shared: dict[str, Any] = {
+        "runtime_env": {
+            "py_modules": [str(Path(midef.__file__).parent)],
+            # A target may wait long for its workers while other nodes hold the GPUs: waiting is no failure.
+            "env_vars": {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(7 * 86_400)},
+        },
+        "log_to_driver": options.verbose,
+        "logging_level": logging.INFO if options.verbose else logging.ERROR,
+    }
+    if options.joins_cluster:
+        try:
+            ray.init(address=options.address or None, **shared)
+        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            where = options.address or os.environ["RAY_ADDRESS"]
+            raise PreflightError(
+                f"no Ray cluster answers at {where!r} ({error}); start it, check its token (RAY_AUTH_MODE and "
+                "~/.ray/auth_token), or leave --address and RAY_ADDRESS out"
+            ) from error
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    own: dict[str, Any] = {
+        "num_cpus": options.cpus or cores,
+        "num_gpus": options.gpus,
+        "include_dashboard": with_dashboard,
+        "object_store_memory": 150 * 2**20,  # nodes exchange files through the store, next to nothing through Ray
+    }
+    for tries_left in reversed(range(_STARTS)):
+        try:
+            _start_own_ray(own, shared)
+            return
+        except Exception as error:  # Ray has no class of its own for this
+            if _START_TIMED_OUT not in str(error):
+                raise
+            ray.shutdown()
+            if not tries_left:
+                raise PreflightError(
+                    f"Ray could not be started in {_STARTS} tries of 30 s each: this machine is too busy, or Ray's "
+                    "processes die (see the logs under /tmp/ray/session_latest/logs); try again when it is quieter"
+                ) from error
+            log.warning("Ray's start timed out, as on a busy machine; trying again")
+
+
+def _start_own_ray(own: dict[str, Any], shared: dict[str, Any]) -> None:
+    import ray
+
+    # Not address="auto": it also finds the private Ray of another sweep on this machine, and dies with it.
+    try:
+        ray.init(**own, **shared)
+    except ValueError:  # `ray start` left a cluster here; it has resources of its own
+        try:
+            ray.init(**shared)
+        except ConnectionError:
+            ray.init(address="local", **own, **shared)
+
+
+def ray_lives() -> bool:
+    """Whether Ray still counts the machine of this driver among its own; it needs some seconds to see a death."""
+    import ray
+
+    if not ray.is_initialized():
+        return True  # none to lose
+    here = ray.get_runtime_context().get_node_id()
+    return any(node["Alive"] for node in ray.nodes() if node["NodeID"] == here)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the cluster has for a run.
+
+    Args:
+        cpus: of all machines.
+        gpus: there are, or can be.
+        memory: bytes that Ray counts.
+    """
+
+    cpus: float
+    gpus: float
+    memory: float
+
+    @classmethod
+    def now(cls, options: RunOptions) -> Cluster:
+        """The cluster that Ray is connected to."""
+        import ray
+
+        has = ray.cluster_resources()
+        gpus = max(has.get("GPU", 0.0), float(options.gpus or 0))
+        return cls(has.get("CPU", 1.0), gpus, has.get("memory", 0.0))
+
+    def check(self, profile: Profile, options: RunOptions) -> None:
+        """Warn of a cluster without the GPUs that the profile would use.
+
+        Raises:
+            PreflightError: if a training asks for more processes than can ever run at once.
+        """
+        problems = []
+        for kind in ("target", "evaluator"):
+            workers = profile.workers_for(kind)
+            have, what = (
+                (self.gpus, "GPUs") if self.gpus else (self.cpus // max(1, profile.cpus), "processes of its size")
+            )
+            if workers > have:
+                problems.append(
+                    f"a training of kind {kind} takes {workers} processes, the cluster has room for {have:g} {what}; "
+                    "lower train_workers, or add machines"
+                )
+        if problems:
+            raise PreflightError(problems)
+        if profile.gpus and not self.gpus and options.joins_cluster:
+            log.warning(
+                "the cluster has no GPU now, so everything will run on CPUs; where machines with GPUs join later, say "
+                "how many GPUs there can be: --gpus N, or $MIDEF_GPUS"
+            )
+
+    def needs(self, profile: Profile) -> dict[str, dict[str, float]]:
+        """Resources of a node by its kind, as Ray names them.
+
+        A node that only drives a training takes its part of the memory, so that not more run than have workers. It must
+        fit on one machine, or it waits for ever; a machine that was lost comes back with other numbers.
+        """
+        widest = max(1, *(profile.workers_for(kind) for kind in ("target", "evaluator")))
+        abreast = max(1, int((self.gpus or self.cpus) // widest))
+        driver_memory = max(DRIVER_MEMORY, min(self.memory // abreast, 0.8 * _largest_memory()))
+        return {
+            kind: node_resources(kind, profile, cluster_gpus=self.gpus, driver_memory=driver_memory) for kind in KINDS
+        }
+
+
+def _largest_memory() -> float:
+    """Bytes that Ray counts on the machine that has most."""
+    import ray
+
+    nodes = ray.nodes() if ray.is_initialized() else []
+    return max((node["Resources"].get("memory", 0.0) for node in nodes if node["Alive"]), default=0.0)
