@@ -28,7 +28,12 @@ GLOO, NCCL = "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"
 
 @dataclass(frozen=True)
 class Finding:
-    """ok: whether this is as it should be; text: what was found, and what to do if it is not."""
+    """One answer of the check.
+
+    Args:
+        ok: whether this is as it should be.
+        text: what was seen, and what to do if it is not as it should be.
+    """
 
     ok: bool
     text: str
@@ -38,12 +43,19 @@ class Finding:
 class NodeReport:
     """What one node said.
 
-    name: how it is called in findings; ip: as Ray knows it; versions: of what must be the same everywhere;
-    gpus: seen by torch; gpus_of_ray: counted by Ray; token: whether its Ray asks for a token;
-    named_interfaces: what the variables say, None if unset; interfaces: what it has;
-    folders: variable -> its folder and the names in it, None where there is no such folder;
-    clock_s: least and most seconds by which its clock can be ahead of the asking one;
-    store_problem: why it cannot use the store, "" if it can; unseen: names of nodes whose files there it does not see.
+    Args:
+        name: how it is called in findings.
+        ip: as Ray knows it.
+        versions: of what must be the same everywhere.
+        gpus: seen by torch.
+        gpus_of_ray: counted by Ray.
+        token: whether its Ray asks for a token.
+        named_interfaces: what the variables say, None if unset.
+        interfaces: what it has.
+        folders: variable -> its folder and the names in it, None where there is no such folder.
+        clock_s: least and most seconds by which its clock can be ahead of the asking one.
+        store_problem: why it cannot use the store, "" if it can.
+        unseen: names of nodes whose files in the store it does not see.
     """
 
     name: str
@@ -63,10 +75,11 @@ class NodeReport:
 def check_cluster(store: str, *, address: str = "", expected_nodes: int | None = None) -> list[Finding]:
     """Look at every alive node of the cluster, without taking a CPU from what runs there.
 
-    store: as of `--store`; made if it is not there; each node writes a small file, reads those of all others, and
-    deletes its own.
-    address: of the cluster; "" takes RAY_ADDRESS, or the one that runs on this machine.
-    expected_nodes: how many there should be, the head included; None accepts any number.
+    Args:
+        store: as of `--store`; made if it is not there; each node writes a small file, reads those of all others, and
+            deletes its own.
+        address: of the cluster; "" takes RAY_ADDRESS, or the one that runs on this machine.
+        expected_nodes: how many there should be, the head included; None accepts any number.
 
     Raises:
         PreflightError: if no cluster answers, or it refuses this machine's token.
@@ -88,7 +101,14 @@ def check_cluster(store: str, *, address: str = "", expected_nodes: int | None =
 def judge(
     reports: Sequence[NodeReport], lost: Mapping[str, str], store: str, expected_nodes: int | None = None
 ) -> list[Finding]:
-    """What the reports mean. lost: nodes that gave none, with the reason."""
+    """What the reports mean.
+
+    Args:
+        reports: one for each node that answers.
+        lost: nodes that gave none, with the reason.
+        store: how the store is called in findings.
+        expected_nodes: how many there should be; None accepts any number.
+    """
     found = [Finding(False, f"{name} does not answer: {reason}") for name, reason in lost.items()]
     count = len(reports)
     nodes = f"{count} {'node answers' if count == 1 else 'nodes answer'}: {_names(reports)}"

@@ -62,7 +62,12 @@ class Progress:
             self.running[node.key] = (node, time.monotonic())
 
     def done(self, node: Node, seconds: float | None = None) -> None:
-        """seconds: what the node says it took; else since it was seen to start."""
+        """A node is built.
+
+        Args:
+            node: was running, or was never seen to start.
+            seconds: what the node says it took; None counts since it was seen to start.
+        """
         self.started(node)
         _, since = self.running.pop(node.key)
         took = time.monotonic() - since if seconds is None else seconds

@@ -58,7 +58,11 @@ def fit_with_ray_train(recipe: Recipe, config: TrialConfig) -> None:
 
 
 def train_worker(config: dict[str, Any]) -> None:
-    """One process of a Ray Train run; config: a `TrialConfig` as plain data."""
+    """One process of a Ray Train run.
+
+    Args:
+        config: a `TrialConfig` as plain data.
+    """
     import ray.train
     import torch
 

@@ -29,7 +29,7 @@ def test_status_counts_cells_and_artifacts(midef: Midef, finished: Path, store: 
     assert "  failed: 1 cells (faces), bug: it broke\n  next: midef retry SWEEP --failed --filter error=TEXT, " in out
     found = json.loads(midef("status", "--store", "store", "--json")[1])["sweeps"][0]
     assert found["cells"] == {"ok": 1, "failed": 1} and found["driver"] is None
-    assert found["causes"] == [{"cells": 1, "example": "it broke", "setups": ["faces"]}]
+    assert found["causes"] == [{"cells": 1, "example": "it broke", "setups": ["faces"], "failure": "bug"}]
 
 
 def test_status_counts_what_is_missing(midef: Midef, small: Path, store: Store) -> None:
