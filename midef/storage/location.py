@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
-import socket
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +20,7 @@ from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 from typing_extensions import override
 
 from midef.core.errors import StoreError
+from midef.storage.processes import process_lives, this_machine
 
 SCHEMES = ("file", "s3", "gs", "gcs")
 PRIVATE = ".tmp"
@@ -171,10 +169,10 @@ class Location:
         if self.local is not None:
             return sorted(self._walk(self.local / folder))
         with self.explained(f"list {folder}"):
-            found = self.filesystem.get_file_info(
+            entries = self.filesystem.get_file_info(
                 FileSelector(self._full(folder), allow_not_found=True, recursive=True)
             )
-        paths = (info.path.removeprefix(self.root + "/") for info in found if info.type == FileType.File)
+        paths = (info.path.removeprefix(self.root + "/") for info in entries if info.type == FileType.File)
         return sorted(p for p in paths if not any(part.startswith(".") for part in p.split("/")))
 
     def _walk(self, folder: Path) -> Iterator[str]:
@@ -287,12 +285,13 @@ class Location:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether the error means that no space is left. Libraries written in Rust or C++ only say so in their text."""
+    """True if the error means that no space is left. Libraries in Rust or C++ only say so in their text."""
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)
 
 
 def readable(size_bytes: int) -> str:
-    """
+    """A size in bytes for people.
+
     >>> readable(0), readable(999), readable(1_500_000), readable(73_000_000_000)
     ('0 B', '999 B', '1.5 MB', '73.0 GB')
     """
@@ -328,34 +327,7 @@ def _last_change(path: Path) -> float:
     return newest
 
 
-@cache
-def this_machine() -> str:
-    """Identifies the processes that see each other: this start of this machine and its process numbers.
-
-    The host's name alone is not enough: containers share names, and their process numbers mean different processes.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        space = Path("/proc/self/ns/pid").stat().st_ino
-    except OSError:  # not Linux
-        boot, space = "", 0
-    return f"{socket.gethostname()}.{hashlib.sha256(f'{boot} {space}'.encode()).hexdigest()[:8]}"
-
-
 def _owner_lives(name: str) -> bool | None:
-    """Whether the process that made a private thing still runs; None if it was none of this machine."""
+    """True if the process that made a private file still runs; None if it ran on another machine."""
     machine, _, pid = name.rpartition("-")[0].rpartition("-")
     return process_lives(machine, int(pid)) if pid.isdigit() else None
-
-
-def process_lives(machine: str, pid: int) -> bool | None:
-    """True if a process of this machine still runs; None if `this_machine` named another one."""
-    if machine != this_machine():
-        return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from midef.core.errors import StoreError
 from midef.storage import Store
-from midef.storage.location import process_lives, this_machine
+from midef.storage.processes import process_lives, this_machine
 
 if TYPE_CHECKING:
     from midef.sweep.execution.progress import Progress

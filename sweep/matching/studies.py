@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from midef.storage import Store
 from midef.storage.cache import cache_folder
-from midef.storage.location import process_lives, this_machine
+from midef.storage.processes import process_lives, this_machine
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

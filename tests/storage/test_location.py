@@ -12,7 +12,8 @@ import pytest
 
 from midef.core import StoreError
 from midef.storage import Store
-from midef.storage.location import is_full, this_machine
+from midef.storage.location import is_full
+from midef.storage.processes import this_machine
 
 
 def test_files_lists_everything_but_private_things(store: Store) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from midef.storage import Store
-from midef.storage.location import this_machine
+from midef.storage.processes import this_machine
 from midef.sweep.execution.run_record import DriverState, RunRecord, new_run, remove_dead
 
 DIGEST = "ab" * 32

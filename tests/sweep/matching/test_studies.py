@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 
 from midef.storage import Store
 from midef.storage.cache import cache_folder
-from midef.storage.location import this_machine
+from midef.storage.processes import this_machine
 from midef.sweep.matching.studies import JOURNAL, Studies, ask
 
 ONE = {"x": FloatDistribution(0.0, 1.0)}
