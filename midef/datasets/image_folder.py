@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from midef.datasets.files.folders import (
     whereabouts,
     with_checksums,
 )
+from midef.datasets.files.listed import read_list
 from midef.datasets.files.pixels import Box
 from midef.datasets.files.split import cut, share, shuffled
 
@@ -127,18 +127,18 @@ class ImageFolder(Dataset):
         Raises:
             DataError: with all problems, or all images that cannot be read (the first ten by name).
         """
-        found = self._ready()
+        arrangement = self._ready()
         content: dict[str, set[str]] = {}
         failures: list[str] = []
         parts = {}
         for split in SPLITS:
-            files = [file for file, _ in found.splits[split]]
+            files = [file for file, _ in arrangement.splits[split]]
             pixels, content[split], failed = read_images(self._root, files, resolution_px, self.crop)
-            labels = torch.tensor([label for _, label in found.splits[split]], dtype=torch.int64)
+            labels = torch.tensor([label for _, label in arrangement.splits[split]], dtype=torch.int64)
             parts[split] = Images(torch.from_numpy(pixels), labels)
             failures += failed
         if failures:
-            raise DataError(self._unreadable(failures, sum(map(len, found.splits.values()))))
+            raise DataError(self._unreadable(failures, sum(map(len, arrangement.splits.values()))))
         shared = content["report"] & (content["train"] | content["select"])
         if shared and self.labelled:
             log.warning(
@@ -146,101 +146,110 @@ class ImageFolder(Dataset):
                 "remove the copies, they flatter the reported accuracy",
                 self._root, len(shared), len(parts["report"]),
             )  # fmt: skip
-        return Splits(**parts, class_names=found.names)
+        return Splits(**parts, class_names=arrangement.names)
 
     @override
     def card(self) -> Card:
-        found = self._ready()
+        arrangement = self._ready()
         return Card(
             title=self.title or self._root.stem,
             licence=self.licence,
             consent=self.consent,
             source=self.source,
-            counts={"identities": len(found.names), **{split: len(found.splits[split]) for split in SPLITS}},
-            fingerprint=self._content_hash(found),
+            counts={
+                "identities": len(arrangement.names),
+                **{split: len(arrangement.splits[split]) for split in SPLITS},
+            },
+            fingerprint=self._content_hash(arrangement),
         )
 
-    def _content_hash(self, found: Arrangement) -> str:
-        return content_hash(with_checksums(self._root, found.files), found.lists)
+    def _content_hash(self, arrangement: Arrangement) -> str:
+        return content_hash(with_checksums(self._root, arrangement.files), arrangement.lists)
 
     @property
     def _root(self) -> Path:
         return whereabouts(self.path)
 
     def _ready(self) -> Arrangement:
-        """The arrangement, if it can be used.
+        """The arrangement; raises if it cannot be used.
 
         Raises:
             DataError: with every problem.
         """
-        found = self._arrange()
-        if found.problems:
-            raise DataError("\n".join(f"image_folder: {problem}" for problem in found.problems))
-        return found
+        arrangement = self._arrange()
+        if arrangement.problems:
+            raise DataError("\n".join(f"image_folder: {problem}" for problem in arrangement.problems))
+        return arrangement
 
     def _arrange(self) -> Arrangement:
         """Images of each split, from names and sizes alone, and everything that prevents it."""
-        found = Arrangement()
-        lists = {role: self._read_list(role, found) for role in ("train_list", "report_list") if self.has_lists}
+        arrangement = Arrangement()
+        lists = {role: self._read_list(role, arrangement) for role in ("train_list", "report_list") if self.has_lists}
         try:
             files = list_images(self._root, levels=2 if self.labelled else 1)
         except DataError as error:
-            found.problems.append(str(error))
-            return found
+            arrangement.problems.append(str(error))
+            return arrangement
         if not files:
-            found.problems.append(f"no images in {self._root}; looked for JPEG, PNG, PGM, PPM, WebP and BMP files")
-            return found
+            arrangement.problems.append(
+                f"no images in {self._root}; looked for JPEG, PNG, PGM, PPM, WebP and BMP files"
+            )
+            return arrangement
 
         groups: dict[str, list[ImageFile]] = {}
         for file in files:
             identity, slash, _ = file.name.partition("/")
             if slash or not self.labelled:
                 groups.setdefault(identity if self.labelled else "", []).append(file)
-        kept = self._keep(groups, found)
-        listed = self._match_lists(lists, files, sorted(groups), found)
+        identities = self._keep(groups, arrangement)
+        listed = self._match_lists(lists, files, sorted(groups), arrangement)
 
         too_few = []
-        for label, (name, own) in enumerate(kept.items()):
+        for label, (name, images) in enumerate(identities.items()):
             if self.has_lists:
-                train, report = ([f for f in own if f.name in listed[role]] for role in ("train_list", "report_list"))
-                own = train + report
+                train, report = (
+                    [f for f in images if f.name in listed[role]] for role in ("train_list", "report_list")
+                )
+                images = train + report
                 if not train or not report:
                     too_few.append(f"{name or 'the set'} ({len(train)} in train_list, {len(report)} in report_list)")
                     continue
                 parts = self._split_listed(name, train, report)
             else:
-                if len(own) < NEEDED:
-                    too_few.append(f"{name or 'the set'} ({len(own)})")
+                if len(images) < NEEDED:
+                    too_few.append(f"{name or 'the set'} ({len(images)})")
                     continue
-                drawn = shuffled(own, self.seed, name)[: self.max_images]
+                drawn = shuffled(images, self.seed, name)[: self.max_images]
                 parts = cut(drawn, self.select_fraction, self.report_fraction)
-            found.files += own
+            arrangement.files += images
             for split, part in zip(SPLITS, parts, strict=True):
                 in_order = sorted(part, key=lambda f: f.name)
-                found.splits[split] += [(file, label if self.labelled else -1) for file in in_order]
+                arrangement.splits[split] += [(file, label if self.labelled else -1) for file in in_order]
 
-        if too_few and len(found.lists) == len(lists):  # else the missing list is the problem
+        if too_few and len(arrangement.lists) == len(lists):  # else the missing list is the problem
             need = "an image in each list" if self.has_lists else f"{NEEDED} images, one for each split"
             cure = "raise min_images to leave them out, or add images" if self.labelled else "add images"
-            found.problems.append(f"too few images in {self._root}, {need} needed: {few(too_few, NAMED)}; {cure}")
-        elif self.has_lists and kept and not found.splits["select"] and not found.problems:
-            found.problems.append(f"train_list {self.train_list} leaves no image to pick checkpoints; list at least 3")
-        found.names = tuple(kept) if self.labelled else ()
-        return found
+            arrangement.problems.append(f"too few images in {self._root}, {need} needed: {few(too_few, NAMED)}; {cure}")
+        elif self.has_lists and identities and not arrangement.splits["select"] and not arrangement.problems:
+            arrangement.problems.append(
+                f"train_list {self.train_list} leaves no image to pick checkpoints; list at least 3"
+            )
+        arrangement.names = tuple(identities) if self.labelled else ()
+        return arrangement
 
-    def _keep(self, groups: Mapping[str, list[ImageFile]], found: Arrangement) -> dict[str, list[ImageFile]]:
+    def _keep(self, groups: Mapping[str, list[ImageFile]], arrangement: Arrangement) -> dict[str, list[ImageFile]]:
         """The identities that are used, sorted."""
         if not self.labelled:
             return dict(groups)
         enough = {name: groups[name] for name in sorted(groups) if len(groups[name]) >= self.min_images}
         if len(groups) < 2:
-            found.problems.append(
+            arrangement.problems.append(
                 f"{len(groups)} identity folder in {self._root}, at least 2 needed, laid out <identity>/<file>; "
                 "for public images without identities say labelled=False"
             )
         elif len(enough) < (self.identities or 2):
             largest = max(map(len, groups.values()))
-            found.problems.append(
+            arrangement.problems.append(
                 f"{len(enough)} of the {len(groups)} identities in {self._root} have min_images={self.min_images} "
                 f"images or more (the largest has {largest}), {self.identities or 'at least 2'} needed; "
                 f"lower min_images{' or identities' if self.identities else ''}, or add images"
@@ -260,31 +269,16 @@ class ImageFolder(Dataset):
         n_select = share(len(train), self.select_fraction, leave=1) if len(train) >= NEEDED else 0
         return train[n_select:], train[:n_select], report
 
-    def _read_list(self, role: str, found: Arrangement) -> list[tuple[str, int | None]]:
-        """Path and label (None where not given) of each line."""
-        path = whereabouts(getattr(self, role))
-        try:
-            content = path.read_bytes()
-            lines = [line.strip() for line in content.decode().splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            why = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-            found.problems.append(f"{role} {path} cannot be read: {why}; give a text file of lines 'path label'")
-            return []
-        found.lists[role] = content
-        entries: list[tuple[str, int | None]] = []
-        for line in filter(None, lines):
-            match = re.fullmatch(r"(?P<name>.+?)(?:\s+(?P<label>-?\d+))?", line)
-            assert match is not None  # any line that is not blank matches
-            name = match["name"].replace("\\", "/").removeprefix("./")
-            entries.append((name, int(match["label"]) if match["label"] else None))
-        return entries
+    def _read_list(self, role: str, arrangement: Arrangement) -> list[tuple[str, int | None]]:
+        lines_are = "of lines 'path label'"
+        return read_list(getattr(self, role), role, arrangement, lines_are=lines_are, may_be_empty=True)
 
     def _match_lists(
         self,
         lists: Mapping[str, list[tuple[str, int | None]]],
         files: Sequence[ImageFile],
         identities: Sequence[str],
-        found: Arrangement,
+        arrangement: Arrangement,
     ) -> dict[str, set[str]]:
         """The names of the listed images, checked against the files and the labels."""
         by_name = {file.place: file.name for file in files} | {file.name: file.name for file in files}
@@ -294,7 +288,7 @@ class ImageFolder(Dataset):
             where = f"{role} {whereabouts(getattr(self, role))}"
             missing = [name for name, _ in entries if name not in by_name]
             if missing:
-                found.problems.append(f"{where} names images that are not in {self._root}: {few(missing)}")
+                arrangement.problems.append(f"{where} names images that are not in {self._root}: {few(missing)}")
             known = [(by_name[name], label) for name, label in entries if name in by_name]
             wrong = [
                 f"{name} has label {label}, expected {position.get(name.partition('/')[0])}"
@@ -302,11 +296,11 @@ class ImageFolder(Dataset):
                 if self.labelled and label is not None and label != position.get(name.partition("/")[0])
             ]
             if wrong:
-                found.problems.append(f"{where} disagrees with the sorted identity folders: {few(wrong)}")
+                arrangement.problems.append(f"{where} disagrees with the sorted identity folders: {few(wrong)}")
             listed[role] = {name for name, _ in known}
         both = sorted(set.intersection(*listed.values())) if listed else []
         if both:
-            found.problems.append(f"images are in train_list and in report_list: {few(both)}; keep each in one")
+            arrangement.problems.append(f"images are in train_list and in report_list: {few(both)}; keep each in one")
         return listed
 
     def _unreadable(self, failures: Sequence[str], total: int) -> str:

@@ -336,10 +336,24 @@ def image_size(data: bytes) -> tuple[int, int]:
         return opened.size
 
 
-def read_list(path: str, role: str, found: Arrangement) -> list[tuple[str, int | None]]:
+def read_list(
+    path: str,
+    role: str,
+    arrangement: Arrangement,
+    *,
+    lines_are: str = "with an image on each line",
+    may_be_empty: bool = False,
+) -> list[tuple[str, int | None]]:
     """Name and label (None where not given) of each line; the content is kept for the fingerprint.
 
     A list that cannot be read is a problem, and empty.
+
+    Args:
+        path: of the text file.
+        role: field that names it.
+        arrangement: gets the content and the problems.
+        lines_are: what the file holds, as part of the advice.
+        may_be_empty: an empty list is no problem.
     """
     place = whereabouts(path)
     try:
@@ -347,17 +361,17 @@ def read_list(path: str, role: str, found: Arrangement) -> list[tuple[str, int |
         lines = [line.strip() for line in content.decode().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         why = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        found.problems.append(f"{role} {place} cannot be read: {why}; give a text file with an image on each line")
+        arrangement.problems.append(f"{role} {place} cannot be read: {why}; give a text file {lines_are}")
         return []
-    found.lists[role] = content
+    arrangement.lists[role] = content
     entries: list[tuple[str, int | None]] = []
     for line in filter(None, lines):
         match = re.fullmatch(r"(?P<name>.+?)(?:\s+(?P<label>-?\d+))?", line)
         assert match is not None  # any line that is not blank matches
         name = match["name"].replace("\\", "/").removeprefix("./")
         entries.append((name, int(match["label"]) if match["label"] else None))
-    if not entries:
-        found.problems.append(f"{role} {place} is empty; give a text file with an image on each line")
+    if not entries and not may_be_empty:
+        arrangement.problems.append(f"{role} {place} is empty; give a text file {lines_are}")
     return entries
 
 
