@@ -158,7 +158,7 @@ def test_more_steps_make_the_target_surer(family: str, target: TargetModel, styl
             family=family,  # type: ignore[arg-type]
             iterations=iterations,
             batch=4,
-            learning_rate=0.003 if family == "flow" else 0.1,
+            learning_rate=0.002 if family == "flow" else 0.1,
             levels=2,
             flow_steps=2,
             hidden=8,

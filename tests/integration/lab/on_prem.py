@@ -36,6 +36,8 @@ CHECKS = (
 """Every line this prints, in order."""
 SUBMIT = "ray submit cluster.yaml sweep/full_matrix.py"
 LITTLE = "--num-cpus=1 --object-store-memory=80000000"
+LEAVE = "RAY_gcs_rpc_server_reconnect_timeout_s=10"
+"""A worker that lost its head waits a minute for it to come back, then ends."""
 PATIENCE_S = 600.0
 """For any one command: what hangs is a failure, and a slow machine is none."""
 
@@ -172,7 +174,7 @@ def edited(text: str, shared: Path) -> str:
         (r"(?<=venv=)\S+", sys.prefix),
         (r"(?=\n +END\n)", f'\n    export MIDEF_SWEEP="{shared}/sweep.yaml"'),
         (r"ray start --head", rf"\g<0> {LITTLE}"),
-        (r"ray start --address=\S+", rf"\g<0> {LITTLE}"),
+        (r"ray start --address=\S+", rf"{LEAVE} \g<0> {LITTLE}"),
     ):
         text, count = re.subn(old, new, text)
         if count != 1:
