@@ -17,12 +17,12 @@ from midef.core.match import Match
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """Which identities are attacked, how often, and how the images are judged. The defaults are the papers' 300 x 5.
+    """Which identities are attacked, how often, and how the images are evaluated. The defaults are the papers' 300 x 5.
 
     Args:
         identities: labels 0 to identities - 1 are attacked.
         images_per_identity: reconstructions per identity, from independent restarts.
-        evaluator_resolution_px: reconstructions are resized to this before they are judged.
+        evaluator_resolution_px: reconstructions are resized to this before they are evaluated.
         resize: `pil_uint8`, 8-bit through Pillow's bilinear filter (the papers' low2high), or `float`, bilinear on
             tensors.
         counted: `all` reconstructions, or per identity the `best_by_target`, the restart the target gives the highest
@@ -55,8 +55,8 @@ class Protocol:
                 raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
 
     @property
-    def judging(self) -> dict[str, Any]:
-        """The part that decides how reconstructions are judged, not which are made; JSON data."""
+    def scoring(self) -> dict[str, Any]:
+        """Fields that decide how reconstructions are evaluated, not which are made; JSON data."""
         return {name: getattr(self, name) for name in ("resize", "counted", "group_size", "spread", "knn_reference")}
 
 
@@ -142,7 +142,7 @@ class Setup:
         return as_json
 
     @property
-    def judge(self) -> str:
+    def evaluator_text(self) -> str:
         """The evaluator as shown: the architecture and the published weights it started from."""
         return self.evaluator.label + (
             "" if self.evaluator_weights is None else f", from {self.evaluator_weights.name}"

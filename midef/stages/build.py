@@ -35,11 +35,17 @@ _BUILDERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class BuildContext:
-    """Where and how things are built; nothing in here changes a result.
+    """Where and how artifacts are built; nothing in here changes a result.
 
-    store; device: `cpu`, `cuda`, `cuda:1`; locations: digest of a split recipe -> fields that say where its files lie;
-    report: called with progress of a training; checkpoints: where a long training keeps what a kill must not lose.
-    memory_share: of what is usually worked on at a time, above 0 to 1; 0.5 halves micro-batches after memory ran out.
+    Args:
+        device: `cpu`, `cuda`, `cuda:1`.
+        locations: digest of a split recipe, or of published weights -> fields that say where its files lie.
+        report: called with progress of a training.
+        checkpoints: folder where a long training keeps its resumable state; None keeps none.
+        memory_share: of what is usually worked on at a time, above 0 to 1; 0.5 halves micro-batches after memory ran
+            out.
+        fit: builds and publishes the recipe of a target or evaluator that several processes train, instead of the
+            stage.
     """
 
     store: Store
@@ -49,7 +55,6 @@ class BuildContext:
     checkpoints: Path | None = None
     memory_share: float = 1.0
     fit: Callable[[Recipe, BuildContext], None] | None = None
-    """Where targets and evaluators train with several processes: builds and publishes this recipe instead of us."""
 
 
 class Builder(Protocol):

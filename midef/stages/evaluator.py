@@ -1,4 +1,4 @@
-"""Stage: train the independent judge. A target without a defense, on private data, with another architecture."""
+"""Stage: train the evaluator. A target without a defense, on private data, with another architecture."""
 
 from midef.stages.target import build, load
 

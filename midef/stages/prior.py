@@ -17,7 +17,7 @@ from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
 from midef.stages.build import BuildContext
 from midef.stages.split import load as load_splits
-from midef.stages.target import defense_of
+from midef.stages.target import TargetSpec
 from midef.stages.target import load as load_target
 
 
@@ -46,9 +46,10 @@ def _handle(recipe: Recipe, inputs: Inputs, context: BuildContext, access: Acces
     target = recipe.inputs["target"]
     folder = inputs.path("target")
     n_classes = int(context.store.artifacts.meta(target.key)["facts"]["classes"])
-    model = load_target(target, folder, context, n_classes)
+    spec = TargetSpec.of(target)
+    model = load_target(spec, folder, context, n_classes)
     seed = derive_seed("inverter", recipe.key.digest)
-    return TargetHandle(model, defense_of(target), access, device=context.device, seed=seed)
+    return TargetHandle(model, spec.defense, access, device=context.device, seed=seed)
 
 
 def _fresh_networks(prior: Prior, recipe: Recipe, n_classes: int) -> dict[str, nn.Module]:

@@ -65,8 +65,10 @@ def target_recipe(
 ) -> Recipe:
     """A classifier trained on private data under a defense, with whatever the defense starts from.
 
-    pretraining: labelled images its backbone learns first, undefended, once for all defenses and seeds;
-    pretraining_training: how; None as the target itself. published: weights its backbone starts from instead.
+    Args:
+        pretraining: labelled images its backbone learns first, undefended, once for all defenses and seeds.
+        pretraining_training: how the backbone learns them; None as the target itself.
+        published: weights its backbone starts from instead.
     """
     params: dict[str, Any] = {
         "architecture": _keyed(architecture),
@@ -100,7 +102,11 @@ def target_recipe(
 def evaluator_recipe(
     private: Recipe, architecture: Choice, training: TrainingRecipe, *, published: Recipe | None = None
 ) -> Recipe:
-    """The independent judge: one for all targets, defenses and seeds. published: weights its backbone starts from."""
+    """The evaluator: one for all targets, defenses and seeds.
+
+    Args:
+        published: weights its backbone starts from.
+    """
     params = {"architecture": architecture.keyed, "training": training, "seed": 0}
     inputs = {"private": private} if published is None else {"private": private, BACKBONE: published}
     return Recipe("evaluator", "classifier", params, inputs, TRAINING_VERSION)
@@ -126,17 +132,17 @@ def recipes_for_cell(
     """Every recipe of one cell. Equal recipes of different cells are the same artifact."""
     private = split_recipe(setup.private, setup.resolution_px)
     public = split_recipe(setup.public, setup.resolution_px)
-    judged = private
+    evaluated = private
     if setup.protocol.evaluator_resolution_px != setup.resolution_px:
-        judged = split_recipe(setup.private, setup.protocol.evaluator_resolution_px)
+        evaluated = split_recipe(setup.private, setup.protocol.evaluator_resolution_px)
     pretraining = None if setup.pretraining is None else split_recipe(setup.pretraining, setup.resolution_px)
     published = None
     if setup.weights is not None:
         published = published_recipe(setup.weights, setup.architecture, setup.resolution_px)
-    judges_start = None
+    evaluator_weights = None
     if setup.evaluator_weights is not None:
         px = setup.protocol.evaluator_resolution_px
-        judges_start = published_recipe(setup.evaluator_weights, setup.evaluator, px)
+        evaluator_weights = published_recipe(setup.evaluator_weights, setup.evaluator, px)
     target = target_recipe(
         private,
         setup.architecture,
@@ -147,8 +153,8 @@ def recipes_for_cell(
         pretraining_training=pretraining_training,
         published=published,
     )
-    evaluator = evaluator_recipe(judged, setup.evaluator, evaluator_training, published=judges_start)
-    found = Recipe(
+    evaluator = evaluator_recipe(evaluated, setup.evaluator, evaluator_training, published=evaluator_weights)
+    reconstructions = Recipe(
         "reconstructions",
         setup.attack.name,
         {
@@ -157,41 +163,47 @@ def recipes_for_cell(
             "images_per_identity": setup.protocol.images_per_identity,
             "seed": seed,
         },
-        {"target": target, "private": private, **_beginnings(setup.attack, public).of(target)},
+        {"target": target, "private": private, **_requirements(setup.attack, public).of(target)},
         ATTACK_VERSION,
     )
     names = METRICS.names() if metrics is None else sorted(metrics)
     scores = Recipe(
         "scores",
         "metrics",
-        _judging(setup.protocol, tuple(names)),
-        {"reconstructions": found, "target": target, "evaluator": evaluator, "private": private, "judged": judged},
+        _scoring(setup.protocol, tuple(names)),
+        {
+            "reconstructions": reconstructions,
+            "target": target,
+            "evaluator": evaluator,
+            "private": private,
+            "judged": evaluated,
+        },
         SCORES_VERSION,
     )
-    return CellRecipes(private, public, target, evaluator, found, scores)
+    return CellRecipes(private, public, target, evaluator, reconstructions, scores)
 
 
-class _Beginnings:
-    """What an attack starts from, given public data: asked once where no target is among it."""
+class _Requirements:
+    """Recipes an attack starts from, given public data: asked once where no target is among them."""
 
     def __init__(self, attack: Attack, public: Recipe) -> None:
         self.attack, self.public = attack, public
-        self.known: Mapping[str, Recipe] | None = None
+        self._of_any_target: Mapping[str, Recipe] | None = None
         self.asks_target = False
 
     def of(self, target: Recipe) -> Mapping[str, Recipe]:
-        if self.known is not None:
-            return self.known
-        found = self.attack.requires(target=target, public=self.public)
-        self.asks_target = self.asks_target or target in each_once(found.values())
+        if self._of_any_target is not None:
+            return self._of_any_target
+        required = self.attack.requires(target=target, public=self.public)
+        self.asks_target = self.asks_target or target in each_once(required.values())
         if not self.asks_target:
-            self.known = found
-        return found
+            self._of_any_target = required
+        return required
 
 
 @lru_cache(_FEW)
-def _beginnings(attack: Choice, public: Recipe) -> _Beginnings:
-    return _Beginnings(ATTACKS.remake(attack), public)
+def _requirements(attack: Choice, public: Recipe) -> _Requirements:
+    return _Requirements(ATTACKS.remake(attack), public)
 
 
 @lru_cache(_FEW)
@@ -205,8 +217,8 @@ def _keyed(choice: Choice) -> Any:
 
 
 @lru_cache(_FEW)
-def _judging(protocol: Protocol, metrics: tuple[str, ...]) -> Any:
-    return plain({"metrics": {name: METRICS.version(name) for name in metrics}, "protocol": protocol.judging})
+def _scoring(protocol: Protocol, metrics: tuple[str, ...]) -> Any:
+    return plain({"metrics": {name: METRICS.version(name) for name in metrics}, "protocol": protocol.scoring})
 
 
 def place_dataset(choice: Choice) -> tuple[Choice, dict[str, Any]]:

@@ -94,7 +94,7 @@ def _fisher(plain: PlannedCell, store: Store) -> tuple[list[Row], Figure]:
     from midef.analysis.fisher import fisher_by_unit
     from midef.dashboards.figures.analysis import fisher_figure
     from midef.stages.split import load as load_splits
-    from midef.stages.target import facts_of
+    from midef.stages.target import TargetSpec
 
     splits = load_splits(_stored(plain.recipes.private, store))
     model = _target(plain.recipes.target, store, len(splits.class_names))
@@ -104,7 +104,7 @@ def _fisher(plain: PlannedCell, store: Store) -> tuple[list[Row], Figure]:
     chosen = torch.linspace(0, len(report) - 1, min(len(report), _LIMIT)).long()
     rows = fisher_by_unit(
         model,
-        facts_of(plain.recipes.target).units,
+        TargetSpec.of(plain.recipes.target).facts.units,
         images=report.images[chosen].float() / 255,
         labels=report.labels[chosen],
         reconstructions=found[:_LIMIT].float() / 255,
@@ -161,9 +161,9 @@ def _features(model: TargetModel, images: Tensor) -> Tensor:
 
 def _target(recipe: Recipe, store: Store, classes: int) -> TargetModel:
     from midef.stages import BuildContext
-    from midef.stages.target import load
+    from midef.stages.target import TargetSpec, load
 
-    return load(recipe, _stored(recipe, store), BuildContext(store=store), classes)
+    return load(TargetSpec.of(recipe), _stored(recipe, store), BuildContext(store=store), classes)
 
 
 def _stored(recipe: Recipe, store: Store) -> Path:

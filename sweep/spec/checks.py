@@ -106,15 +106,15 @@ def check_networks(
     architecture: Choice, evaluator: Choice, resolution_px: int, protocol: Protocol, place: str, problems: Problems
 ) -> None:
     """Target and evaluator take images of their resolution and are not of one family."""
-    target, judge = ARCHITECTURES.remake(architecture), ARCHITECTURES.remake(evaluator)
-    # The papers judge IR targets at 64 px by an IR body at 112 px: another resolution, other weights, other features.
-    if target.family == judge.family and protocol.evaluator_resolution_px == resolution_px:
+    target, other = ARCHITECTURES.remake(architecture), ARCHITECTURES.remake(evaluator)
+    # Papers evaluate IR targets at 64 px by an IR body at 112 px: another resolution, other weights, other features.
+    if target.family == other.family and protocol.evaluator_resolution_px == resolution_px:
         problems.append(
             f"{place}: the evaluator {evaluator.label} is of the target's family ({target.family}); an attack that "
             "overfits one network fools its sibling too: choose an evaluator of another family"
         )
     problems += [f"{place}.architecture: {p}" for p in target.problems(resolution_px)]
-    problems += [f"{place}.evaluator: {p}" for p in judge.problems(protocol.evaluator_resolution_px)]
+    problems += [f"{place}.evaluator: {p}" for p in other.problems(protocol.evaluator_resolution_px)]
 
 
 def check_ids(setups: Sequence[Setup], problems: Problems) -> None:

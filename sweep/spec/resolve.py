@@ -354,11 +354,11 @@ class _Row:
         self, architecture: Choice | None, evaluator: Choice | None, protocol: Protocol
     ) -> tuple[Choice | None, Choice | None]:
         """Published weights that target and evaluator start from, the networks checked against each other."""
-        place, judging_px = self.place, protocol.evaluator_resolution_px
+        place, evaluator_px = self.place, protocol.evaluator_resolution_px
         if architecture is not None and evaluator is not None:
             checks.check_networks(architecture, evaluator, self.resolution_px, protocol, place, self.problems)
         weights, evaluator_weights = self.item.weights, self.item.evaluator_weights
         return (
             self.reader.weights(weights, architecture, self.resolution_px, f"{place}.weights"),
-            self.reader.weights(evaluator_weights, evaluator, judging_px, f"{place}.evaluator_weights"),
+            self.reader.weights(evaluator_weights, evaluator, evaluator_px, f"{place}.evaluator_weights"),
         )

@@ -104,10 +104,11 @@ class Trainings:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(stage, "accuracy", spy)
             folder = ensure(recipe, context)
-        model = stage.load(recipe, folder, context, CLASSES)
+        spec = stage.TargetSpec.of(recipe)
+        model = stage.load(spec, folder, context, CLASSES)
         assert not model.training
         logits = answers(model, self.images)
-        probabilities = stage.defense_of(recipe).post_process(torch.softmax(logits, 1), torch.Generator())
+        probabilities = spec.defense.post_process(torch.softmax(logits, 1), torch.Generator())
         return Trained(recipe, load_file(folder / "model.safetensors"), probabilities, seen[-1], logits)
 
 
@@ -423,7 +424,7 @@ def test_every_pair_is_refused_with_a_reason_or_trains(architecture: str, revers
             continue
         recipe = target_recipe(PRIVATE, network, chosen, TRAINING, seed=SEED)
         torch.manual_seed(0)
-        model = stage.structure(recipe, Inputs({}, nothing_stored), CLASSES)
+        model = stage.structure(stage.TargetSpec.of(recipe), Inputs({}, nothing_stored), CLASSES)
         training = vars(TrainingRecipe(epochs=1, batch_size=16))
         training = TrainingRecipe.make({**training, **defense.training_overrides(training), "epochs": 1})
         try:

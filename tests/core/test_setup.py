@@ -73,7 +73,7 @@ def test_a_protocol_knows_the_ways_of_judging(name: str) -> None:
 
 
 def test_what_is_judged_does_not_name_what_is_made() -> None:
-    assert set(Protocol().judging) == {"resize", "counted", "group_size", "spread", "knn_reference"}
+    assert set(Protocol().scoring) == {"resize", "counted", "group_size", "spread", "knn_reference"}
 
 
 STAND_INS = (

@@ -15,7 +15,7 @@ import torch
 from midef.core import MidefError, Recipe
 from midef.core.failure import kind_of
 from midef.stages import BuildContext, build_recipe, ensure
-from midef.stages.target import load
+from midef.stages.target import TargetSpec, load
 from midef.storage import Store
 from midef.sweep.execution.outcome import Outcome, RunOptions
 from midef.sweep.execution.ray_train import fit_with_ray_train
@@ -89,7 +89,7 @@ def test_it_is_published_like_any_other(trained: Trained) -> None:
 
 def test_it_loads_and_answers(trained: Trained) -> None:
     context = BuildContext(store=trained.shared)
-    model = load(trained.recipe, trained.shared.artifacts.fetch(trained.recipe.key), context, CLASSES)
+    model = load(TargetSpec.of(trained.recipe), trained.shared.artifacts.fetch(trained.recipe.key), context, CLASSES)
     with torch.no_grad():
         logits = model(torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))).logits
     assert logits.shape == (2, CLASSES) and torch.isfinite(logits).all()

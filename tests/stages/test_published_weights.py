@@ -13,7 +13,7 @@ from torchvision.models import vgg16_bn
 from midef.core import Choice, DataError, Inputs, PreflightError
 from midef.models import ARCHITECTURES, pretrained
 from midef.stages import BuildContext, ensure, place_weights, published_recipe
-from midef.stages.target import starting_network
+from midef.stages.target import TargetSpec, starting_network
 from midef.storage import Store
 
 PlanCell = Callable[..., Any]
@@ -53,7 +53,7 @@ def test_every_target_starts_from_the_published_trunk_and_a_head_of_its_own(
         target = planned(folder, plan, seed).target
         inputs = Inputs(target.inputs, lambda needed: ensure(needed, context))
         torch.manual_seed(seed)
-        model = starting_network(target, inputs, context, 8)
+        model = starting_network(TargetSpec.of(target), inputs, context, 8)
         assert torch.equal(model.blocks.get_parameter("block1.0.weight"), published["features.0.weight"])
         assert torch.equal(model.blocks.get_parameter("block5.6.weight"), published["features.40.weight"])
         heads.append(model.head.weight)

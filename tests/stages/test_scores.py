@@ -14,8 +14,9 @@ from PIL import Image
 
 from midef.core import Inputs
 from midef.metrics import Evidence
-from midef.stages.scores import best_restarts, build, judge_images, low_to_high, measure
+from midef.stages.scores import best_restarts, build, evaluate_images, low_to_high, measure
 from midef.stages.split import load as load_splits
+from midef.stages.target import TargetSpec
 from midef.stages.target import load as load_target
 
 
@@ -36,12 +37,12 @@ def test_low_to_high_leaves_images_of_the_right_size_alone() -> None:
 
 
 def evaluator_of(cell: Any) -> Any:
-    return load_target(cell.recipes.evaluator, cell.folder("evaluator"), cell.context, 8)
+    return load_target(TargetSpec.of(cell.recipes.evaluator), cell.folder("evaluator"), cell.context, 8)
 
 
 def test_the_evaluators_accuracy_is_stored(cell: Any) -> None:
     report = load_splits(cell.folder("evaluator").parents[1] / "split" / judged_digest(cell)).report
-    logits, _ = judge_images(evaluator_of(cell), report.images, "cpu")
+    logits, _ = evaluate_images(evaluator_of(cell), report.images, "cpu")
     expected = 100 * float((logits.argmax(1) == report.labels.numpy()).mean())
     assert cell.facts("scores")["evaluator_accuracy"] == pytest.approx(expected)
     assert cell.facts("evaluator")["report_accuracy"] == pytest.approx(expected)
@@ -68,7 +69,7 @@ def test_hits_are_stored_per_image_and_add_up(cell: Any) -> None:
         assert measured[f"attack_accuracy_at_{k}"]["n"] == 18
     with np.load(cell.folder("reconstructions") / "images.npz", allow_pickle=False) as stored:
         seen = low_to_high(torch.from_numpy(stored["images"]), 40)
-    logits, _ = judge_images(evaluator_of(cell), seen, "cpu")
+    logits, _ = evaluate_images(evaluator_of(cell), seen, "cpu")
     assert (logits.argmax(1) == hits["labels"]).tolist() == hits["hit_at_1"].tolist()
 
 
@@ -112,7 +113,7 @@ def test_best_of_several_is_another_number_than_the_mean_and_says_so(cell: Any, 
     assert measured["attack_accuracy_at_1"]["spread"] is None
     with np.load(cell.folder("reconstructions") / "images.npz", allow_pickle=False) as stored:
         images, labels, restarts = stored["images"], stored["labels"], stored["restarts"]
-    target = load_target(cell.recipes.target, cell.folder("target"), cell.context, 8)
+    target = load_target(TargetSpec.of(cell.recipes.target), cell.folder("target"), cell.context, 8)
     with torch.no_grad():
         own = target(torch.from_numpy(images).float() / 255).logits.softmax(1).numpy()[np.arange(18), labels]
     with np.load(tmp_path / "per_image.npz", allow_pickle=False) as stored:

@@ -24,7 +24,7 @@ from midef.models import ARCHITECTURES
 from midef.nn.network import Forward, TargetModel
 from midef.stages import BuildContext, ensure
 from midef.stages.recipes import split_recipe, target_recipe
-from midef.stages.target import load, starting_network
+from midef.stages.target import TargetSpec, load, starting_network
 from midef.storage import Store
 from midef.training import TrainingRecipe
 
@@ -109,7 +109,7 @@ def test_a_backbone_gives_its_blocks_and_keeps_its_head(context: BuildContext) -
     backbone = load_file(ensure(recipe.inputs["backbone"], context) / "model.safetensors")
     assert backbone["head.weight"].shape[0] == 9
     inputs = Inputs(recipe.inputs, lambda needed: ensure(needed, context))
-    network = starting_network(recipe, inputs, context, 6).state_dict()
+    network = starting_network(TargetSpec.of(recipe), inputs, context, 6).state_dict()
     assert network["head.weight"].shape[0] == 6
     assert all(torch.equal(v, backbone[k]) for k, v in network.items() if k.startswith("blocks."))
     facts = context.store.artifacts.meta(ensure(recipe, context) and recipe.key)["facts"]
@@ -130,12 +130,12 @@ def test_a_second_phase_starts_from_the_first_ones_network_and_head(context: Bui
     earlier = load_file(ensure(first, context) / "model.safetensors")
     assert {k for k in earlier if k.startswith("head")} == {"head.0.weight", "head.0.bias"}
     inputs = Inputs(recipe.inputs, lambda needed: ensure(needed, context))
-    start = starting_network(recipe, inputs, context, 6).state_dict()
+    start = starting_network(TargetSpec.of(recipe), inputs, context, 6).state_dict()
     assert torch.equal(start["head.0.0.weight"], earlier["head.0.weight"])
     assert all(torch.equal(v, earlier[k]) for k, v in start.items() if k.startswith("blocks."))
     folder = ensure(recipe, context)
     images = torch.rand(2, 3, 32, 32)
-    loaded = load(recipe, folder, context, 6)
+    loaded = load(TargetSpec.of(recipe), folder, context, 6)
     assert torch.equal(loaded.head[0][0].weight, load_file(folder / "model.safetensors")["head.0.0.weight"])
     assert loaded(images).logits.shape == (2, 6)
 
@@ -154,7 +154,7 @@ def test_loading_needs_no_other_artifact(context: BuildContext) -> None:
     recipe = target("doubling")
     folder = ensure(recipe, context)
     alone = BuildContext(store=Store.open(folder.parents[3] / "empty"))
-    assert load(recipe, folder, alone, 6)(torch.rand(1, 3, 32, 32)).logits.shape == (1, 6)
+    assert load(TargetSpec.of(recipe), folder, alone, 6)(torch.rand(1, 3, 32, 32)).logits.shape == (1, 6)
 
 
 def test_the_defense_of_a_target_is_part_of_its_name() -> None:
