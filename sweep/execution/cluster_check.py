@@ -109,17 +109,17 @@ def judge(
         store: how the store is called in findings.
         expected_nodes: how many there should be; None accepts any number.
     """
-    found = [Finding(False, f"{name} does not answer: {reason}") for name, reason in lost.items()]
+    findings = [Finding(False, f"{name} does not answer: {reason}") for name, reason in lost.items()]
     count = len(reports)
     nodes = f"{count} {'node answers' if count == 1 else 'nodes answer'}: {_names(reports)}"
     if expected_nodes is not None and count != expected_nodes:
         nodes = f"{nodes}; {expected_nodes} are expected, `ray status` and the log of `ray up` say more"
-        found.append(Finding(False, nodes))
+        findings.append(Finding(False, nodes))
     else:
-        found.append(Finding(count > 0, nodes))
+        findings.append(Finding(count > 0, nodes))
     if not reports:
-        return found
-    for findings in (
+        return findings
+    for more in (
         _judge_versions(reports),
         _judge_token(reports),
         _judge_gpus(reports),
@@ -128,8 +128,8 @@ def judge(
         _judge_folders(reports),
         _judge_clocks(reports),
     ):
-        found += findings
-    return found
+        findings += more
+    return findings
 
 
 def _judge_versions(reports: Sequence[NodeReport]) -> list[Finding]:
@@ -139,7 +139,7 @@ def _judge_versions(reports: Sequence[NodeReport]) -> list[Finding]:
         by_node = {r.name: r.versions.get(package, "missing") for r in reports}
         if len(set(by_node.values())) > 1:
             odd.append(Finding(False, f"{package} is {_by_value(by_node)}; install the same on every node"))
-    same = ", ".join(f"{package} {found}" for package, found in reports[0].versions.items())
+    same = ", ".join(f"{package} {version}" for package, version in reports[0].versions.items())
     return odd or [Finding(True, f"versions on every node: {same}")]
 
 
@@ -167,48 +167,49 @@ def _judge_network(reports: Sequence[NodeReport]) -> list[Finding]:
         return []
     route = "which no other node reaches; give it a default route, or `ray start --node-ip-address`"
     lonely = [r for r in reports if r.ip.startswith("127.") or r.ip == "::1"]
-    found = [Finding(False, f"{r.name} is known as {r.ip}, {route}") for r in lonely]
+    findings = [Finding(False, f"{r.name} is known as {r.ip}, {route}") for r in lonely]
     for variable in (GLOO, *((NCCL,) if any(r.gpus_of_ray for r in reports) else ())):
         if unset := [r for r in reports if not r.named_interfaces.get(variable)]:
             risk = "trainings that span nodes may not connect; set it to the interface between the nodes"
-            found.append(Finding(False, f"{variable} is not set on {_names(unset)}: {risk}"))
+            findings.append(Finding(False, f"{variable} is not set on {_names(unset)}: {risk}"))
         for r in reports:
             named = r.named_interfaces.get(variable)
             if named and not _is_there(named, r.interfaces, exact=variable == GLOO):
-                found.append(Finding(False, f"{variable}={named} on {r.name}, which has {', '.join(r.interfaces)}"))
+                findings.append(Finding(False, f"{variable}={named} on {r.name}, which has {', '.join(r.interfaces)}"))
     chosen = sorted({r.named_interfaces.get(GLOO) or "" for r in reports})
-    return found or [Finding(True, f"interface between the nodes: {', '.join(chosen)}")]
+    return findings or [Finding(True, f"interface between the nodes: {', '.join(chosen)}")]
 
 
 def _is_there(named: str, interfaces: Iterable[str], *, exact: bool) -> bool:
     """NCCL takes prefixes unless the value starts with `=`, and names to avoid after `^`; gloo takes names."""
     if not exact and named.startswith("^"):
         return True
-    wanted = named.removeprefix("=").split(",") if not exact else named.split(",")
+    names = named.removeprefix("=").split(",") if not exact else named.split(",")
     exact = exact or named.startswith("=")
-    return any(name == w or (not exact and name.startswith(w)) for name in interfaces for w in wanted if w)
+    return any(name == w or (not exact and name.startswith(w)) for name in interfaces for w in names if w)
 
 
 def _judge_store(reports: Sequence[NodeReport], store: str) -> list[Finding]:
-    found = [Finding(False, f"{r.name} cannot use the store: {r.store_problem}") for r in reports if r.store_problem]
+    findings = [Finding(False, f"{r.name} cannot use the store: {r.store_problem}") for r in reports if r.store_problem]
     for r in reports:
         if r.unseen:
             same = "is it the same folder on both? Mount one NFS folder everywhere, or use s3:// or gs://"
-            found.append(Finding(False, f"{r.name} does not see in {store} what {', '.join(r.unseen)} wrote; {same}"))
-    return found or [Finding(True, f"store {store}: written and read from every node")]
+            text = f"{r.name} does not see in {store} what {', '.join(r.unseen)} wrote; {same}"
+            findings.append(Finding(False, text))
+    return findings or [Finding(True, f"store {store}: written and read from every node")]
 
 
 def _judge_folders(reports: Sequence[NodeReport]) -> list[Finding]:
-    found = []
+    findings = []
     for variable in reports[0].folders:
         listings = {r.folders[variable][1] for r in reports}
         paths = _by_value({r.name: r.folders[variable][0] for r in reports})
         if len(listings) > 1:
             shown = _by_value({r.name: _listing(r.folders[variable][1]) for r in reports})
-            found.append(Finding(False, f"{variable} ({paths}) holds {shown}; nodes must see the same"))
+            findings.append(Finding(False, f"{variable} ({paths}) holds {shown}; nodes must see the same"))
         else:
-            found.append(Finding(True, f"{variable} ({paths}): {_listing(listings.pop())}"))
-    return found
+            findings.append(Finding(True, f"{variable} ({paths}): {_listing(listings.pop())}"))
+    return findings
 
 
 def _listing(names: tuple[str, ...] | None) -> str:

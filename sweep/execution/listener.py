@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ray.tune import Callback
 from typing_extensions import override
 
 from midef.core.errors import PreflightError, StoreError
@@ -150,17 +151,17 @@ class Listener:
             self.record.ask_to_stop()
 
 
-def callback_of(listener: Listener) -> Any:
+class Ticker(Callback):  # type: ignore[misc]
     """Tune's callback that calls the listener at every step."""
-    from ray import tune
 
-    class Ticker(tune.Callback):  # type: ignore[misc]
-        def on_step_end(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:
-            listener.on_step(trials)
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
 
-        @override
-        def __getstate__(self) -> dict[str, Any]:
-            """Tune pickles its callbacks and never reads them back."""
-            return {}
+    @override
+    def on_step_end(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:
+        self.listener.on_step(trials)
 
-    return Ticker()
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks and never reads them back. What the listener holds may not be picklable."""
+        return {}

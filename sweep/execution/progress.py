@@ -84,8 +84,8 @@ class Progress:
 
     def seconds_of(self, node: Node) -> float:
         """Seconds since a node began; 0 while it waits."""
-        found = self.running.get(node.key)
-        return 0.0 if found is None else time.monotonic() - found[1]
+        running = self.running.get(node.key)
+        return 0.0 if running is None else time.monotonic() - running[1]
 
     def states(self) -> dict[str, int]:
         """Nodes by state."""
@@ -119,17 +119,17 @@ class Progress:
         now = time.monotonic()
         left = on_gpus = 0.0
         for node in self.waiting.values():
-            own = self._expected(node)
-            if own is None:
+            expected_s = self._expected(node)
+            if expected_s is None:
                 return None
-            left += own
-            on_gpus += own * self.gpu_of.get(node.recipe.kind, 0.0)
+            left += expected_s
+            on_gpus += expected_s * self.gpu_of.get(node.recipe.kind, 0.0)
         longest = 0.0
         for node, since in self.running.values():
-            own = self._expected(node)
-            if own is None:
+            expected_s = self._expected(node)
+            if expected_s is None:
                 return None
-            rest = max(0.0, own - (now - since))
+            rest = max(0.0, expected_s - (now - since))
             left, longest = left + rest, max(longest, rest)
             on_gpus += rest * self.gpu_of.get(node.recipe.kind, 0.0)
         return max(left / self.slots, on_gpus / self.gpus if self.gpus else 0.0, longest)

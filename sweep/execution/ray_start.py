@@ -72,7 +72,7 @@ def start_ray(options: RunOptions, *, with_dashboard: bool) -> None:
             ) from error
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    own: dict[str, Any] = {
+    local: dict[str, Any] = {
         "num_cpus": options.cpus or cores,
         "num_gpus": options.gpus,
         "include_dashboard": with_dashboard,
@@ -80,7 +80,7 @@ def start_ray(options: RunOptions, *, with_dashboard: bool) -> None:
     }
     for tries_left in reversed(range(_STARTS)):
         try:
-            _start_own_ray(own, shared)
+            _start_local_ray(local, shared)
             return
         except Exception as error:  # Ray has no class of its own for this
             if _START_TIMED_OUT not in str(error):
@@ -94,17 +94,17 @@ def start_ray(options: RunOptions, *, with_dashboard: bool) -> None:
             log.warning("Ray's start timed out, as on a busy machine; trying again")
 
 
-def _start_own_ray(own: dict[str, Any], shared: dict[str, Any]) -> None:
+def _start_local_ray(local: dict[str, Any], shared: dict[str, Any]) -> None:
     import ray
 
     # Not address="auto": it also finds the private Ray of another sweep on this machine, and dies with it.
     try:
-        ray.init(**own, **shared)
+        ray.init(**local, **shared)
     except ValueError:  # `ray start` left a cluster here; it has resources of its own
         try:
             ray.init(**shared)
         except ConnectionError:
-            ray.init(address="local", **own, **shared)
+            ray.init(address="local", **local, **shared)
 
 
 def ray_lives() -> bool:

@@ -30,17 +30,17 @@ def measured_rows(sweep_name: str, planned: PlannedCell, store: Store) -> list[R
     folder = store.artifacts.fetch(recipes.scores.key)
     entries = json.loads((folder / "measurements.json").read_text(encoding="utf-8"))
     judged = store.artifacts.meta(recipes.scores.key)["facts"]
-    found = store.artifacts.meta(recipes.reconstructions.key)
+    attacked = store.artifacts.meta(recipes.reconstructions.key)
     shared: dict[str, Any] = {
         "evaluator_accuracy": judged["evaluator_accuracy"],
         "target_key": str(recipes.target.key),
         "reconstructions_key": str(recipes.reconstructions.key),
         "scores_key": str(recipes.scores.key),
-        "device": found["facts"]["device"],
-        "wall_s": found["wall_s"],
-        "peak_memory_mb": found["facts"]["peak_memory_mb"],
-        "queries": found["facts"]["queries"],
-        "code_version": found["midef"],
+        "device": attacked["facts"]["device"],
+        "wall_s": attacked["wall_s"],
+        "peak_memory_mb": attacked["facts"]["peak_memory_mb"],
+        "queries": attacked["facts"]["queries"],
+        "code_version": attacked["midef"],
     }
     return [
         ResultRow(**_identity(sweep_name, planned), **shared, **entry, column=column_title(entry["metric"]))

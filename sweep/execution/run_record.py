@@ -108,14 +108,14 @@ class RunRecord:
 
     def beats(self) -> dict[str, dict[str, Any]]:
         """What each node at work said last, by digest."""
-        found = {}
+        beats = {}
         for path in self.location.files(f"{ROOT}/{self.run}/nodes"):
             try:
                 said = json.loads(self.location.get(path))
             except (FileNotFoundError, ValueError):
                 continue  # it ended, or this is no file of ours
-            found[path.rpartition("/")[2].removesuffix(".json")] = said
-        return found
+            beats[path.rpartition("/")[2].removesuffix(".json")] = said
+        return beats
 
     def remove(self) -> None:
         """Everything of this run."""
@@ -170,14 +170,14 @@ class DriverReport:
 
 def drivers(store: Store) -> list[DriverState]:
     """What every run in the store said last, latest first."""
-    found = []
+    states = []
     for path in store.location.files(ROOT):
         if path.endswith("/driver.json"):
             try:
-                found.append(DriverState(**json.loads(store.location.get(path))))
+                states.append(DriverState(**json.loads(store.location.get(path))))
             except (FileNotFoundError, ValueError, TypeError, StoreError):
                 continue  # gone meanwhile, or written by another version
-    return sorted(found, key=lambda state: -state.at)
+    return sorted(states, key=lambda state: -state.at)
 
 
 def new_run(digest: str) -> str:

@@ -105,9 +105,9 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
 
     def withdraw(self, keys: Sequence[ArtifactKey]) -> list[ArtifactKey]:
         """Leave out what has not been handed out and nothing else waits for; returns what was."""
-        found = [key for key in keys if key in self.waiting and not self.dependants[key] & self.waiting]
-        self.waiting.difference_update(found)
-        return found
+        withdrawn = [key for key in keys if key in self.waiting and not self.dependants[key] & self.waiting]
+        self.waiting.difference_update(withdrawn)
+        return withdrawn
 
     def explain(self, key: ArtifactKey, failure: Failure) -> None:
         """Why the process of this node is about to die: known to who killed it only."""

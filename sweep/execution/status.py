@@ -145,7 +145,7 @@ def read_status(store: Store) -> Status:
 
 def _matches(store: Store, last: Mapping[str, DriverState]) -> list[MatchStatus]:
     """What is known of matched sweeps; nothing where a report is damaged, which the next matching writes again."""
-    found = []
+    matches = []
     try:
         reports = read_matches(store)
     except StoreError:
@@ -154,8 +154,8 @@ def _matches(store: Store, last: Mapping[str, DriverState]) -> list[MatchStatus]
         trainings = {t.target_key for outcome in report.outcomes for t in outcome.trainings}
         states: Counter[str] = Counter(outcome.state for outcome in report.outcomes)
         driver = last.get(report.driver)
-        found.append(MatchStatus(report.sweep, report.digest, dict(states), len(trainings), driver))
-    return found
+        matches.append(MatchStatus(report.sweep, report.digest, dict(states), len(trainings), driver))
+    return matches
 
 
 def status_text(status: Status) -> str:

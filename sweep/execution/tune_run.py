@@ -100,7 +100,7 @@ def _tuner(plan: Plan, store: Store, options: RunOptions, listener: Listener, pl
     """Tune, with one trial for each node that the searcher hands out."""
     from ray import tune
 
-    from midef.sweep.execution.listener import callback_of
+    from midef.sweep.execution.listener import Ticker
     from midef.sweep.execution.trial import run_node
 
     grows = listener.searcher.grows
@@ -118,7 +118,7 @@ def _tuner(plan: Plan, store: Store, options: RunOptions, listener: Listener, pl
             name=listener.record.run,
             storage_path=str(scratch_of(store)),
             verbose=1 if options.verbose else 0,
-            callbacks=[callback_of(listener)],
+            callbacks=[Ticker(listener)],
             failure_config=tune.FailureConfig(max_failures=options.retries),
         ),
     )

@@ -17,11 +17,11 @@ def node_resources(
     """
     if trains_on_ray(kind, profile):
         return {"memory": float(int(driver_memory))}
-    wanted: dict[str, float] = {"CPU": float(profile.cpus)}
+    resources: dict[str, float] = {"CPU": float(profile.cpus)}
     share = profile.gpus.get(kind, 0.0)
     if share and cluster_gpus:
-        wanted["GPU"] = share
-    return wanted
+        resources["GPU"] = share
+    return resources
 
 
 def gpus_of(kind: str, profile: Profile) -> float:

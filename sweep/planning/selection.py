@@ -51,9 +51,9 @@ def choose_cells(sweep: Sweep, only: Sequence[str]) -> CellFilter:
     Raises:
         SpecError: every unknown key, and every value that no cell of the sweep has.
     """
-    wanted = _parse(only, _WORDS)
+    by_key = _parse(only, _WORDS)
     problems = []
-    for key, values in wanted.items():
+    for key, values in by_key.items():
         known = sorted(set().union(*(_WORDS[key](c) for c in sweep.cells)))
         problems += [
             f"{key}={value} matches no cell of sweep {sweep.name}; {did_you_mean(value, known)}"
@@ -63,7 +63,7 @@ def choose_cells(sweep: Sweep, only: Sequence[str]) -> CellFilter:
     if problems:
         raise SpecError(problems)
     return lambda c: all(
-        any(fnmatchcase(word, value) for word in _WORDS[key](c) for value in values) for key, values in wanted.items()
+        any(fnmatchcase(word, value) for word in _WORDS[key](c) for value in values) for key, values in by_key.items()
     )
 
 
@@ -97,7 +97,7 @@ def _is_cause(text: str, state: CellState) -> bool:
 
 
 def _parse(texts: Sequence[str], known: Mapping[str, object]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
+    values: dict[str, list[str]] = defaultdict(list)
     problems = []
     for text in texts:
         key, equals, value = text.partition("=")
@@ -106,10 +106,10 @@ def _parse(texts: Sequence[str], known: Mapping[str, object]) -> dict[str, list[
         elif key not in known:
             problems.append(f"{text!r}: unknown key {key!r}; {did_you_mean(key, known)}")
         else:
-            found[key].append(value)
+            values[key].append(value)
     if problems:
         raise SpecError(problems)
-    return found
+    return values
 
 
 def signature(reason: str) -> str:

@@ -24,6 +24,7 @@ class FakeTune:
     fails: dict[str, str] = field(default_factory=dict)
     built: list[ArtifactKey] = field(default_factory=list)
     trainable: Any = None
+    pickled: Any = None
     interrupt_after: int = -1
     seconds: float = 0.0
 
@@ -62,6 +63,7 @@ def tune(publish: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> FakeT
         def __init__(self, trainable: Any, *, tune_config: Any, run_config: Any) -> None:
             assert tune_config.reuse_actors and run_config.failure_config.max_failures == 1
             fake.trainable, self.searcher = trainable, tune_config.search_alg
+            fake.pickled = (trainable, tune_config, run_config)
 
         def fit(self) -> None:
             fake.fit(self.searcher)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,11 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from midef.core import Failure, Recipe
 from midef.storage import Store
 from midef.sweep.execution import hang_watch
 from midef.sweep.execution.hang_watch import HangWatch, end_process
 from midef.sweep.execution.heartbeat import process_start
+from midef.sweep.execution.progress import Progress
 from midef.sweep.execution.run_record import RunRecord
+from midef.sweep.execution.searcher import PlanSearcher
+from midef.sweep.planning.plan import Node, Plan
 
 RUN, NODE = "sweep-1", "ab12"
 
@@ -73,6 +78,33 @@ def test_clocks_of_machines_need_not_agree(store: Store, clock: Callable[[float]
     assert watch.hanging() == {}
     record.beat(NODE, {"pid": 7, "beats": 2, "at": 9e9})
     assert watch.hanging() == {}
+
+
+def test_a_node_that_hangs_is_ended_once_and_explained_until_it_works_again(
+    store: Store, clock: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(HangWatch, "end", staticmethod(lambda said: ended.append(said["pid"]) or True))
+    recipe = Recipe("target", "made_up", {"defense": {"name": "midre"}, "seed": 0})
+    plan = Plan(None, {recipe.key: Node(recipe, frozenset())}, [], [], [], [])  # type: ignore[arg-type]
+    searcher = PlanSearcher(plan, lambda node: {}, on_done=lambda *args: None, on_lost=lambda *args: None)
+    assert searcher.suggest("trial1") == {}
+    stream, record = io.StringIO(), RunRecord(store, RUN)
+    watch, progress = HangWatch(record, hang_s=60), Progress(plan, slots=1, stream=stream)
+
+    def look(pid: int, beats: int) -> None:
+        record.beat(recipe.key.digest, {"pid": pid, "beats": beats, "host": "w1"})
+        record.beat("of another run", {"pid": 9, "beats": 1, "host": "w1"})
+        clock(61)
+        watch.look(searcher, progress)
+
+    look(7, 1)
+    look(7, 1)
+    assert ended == [7] and "hangs: target midre seed 0: it made no progress for 60 s on w1" in stream.getvalue()
+    failure = searcher.explained[recipe.key]
+    assert failure == Failure("hung", "it made no progress for 60 s on w1 and was ended")
+    look(8, 1)
+    assert ended == [7] and not searcher.explained, "it was tried again, and works"
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from midef.core import PreflightError, StoreError
+from midef.core import Failure, PreflightError, StoreError
 from midef.storage import Store
 from midef.sweep.execution import tune_run
 from midef.sweep.execution.outcome import RunOptions, failure_text
 from midef.sweep.execution.prepare import prepare
 from midef.sweep.execution.tune_run import run_plan
-from midef.sweep.planning.plan import Plan
+from midef.sweep.planning.plan import More, Node, Plan
 
 SweepOf = Callable[..., Any]
 States = Callable[[Plan], dict[str, str]]
@@ -31,6 +32,23 @@ def test_what_tune_unpickles_for_every_node_is_small(sweep_of: SweepOf, store: S
         "split": [{"CPU": 1.0}],
         "scores": [{"CPU": 1.0}],
     }
+
+
+def test_what_tune_pickles_at_its_start_holds_nothing_of_the_run(
+    sweep_of: SweepOf, store: Store, tune: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What asks for more may hold a lock, and the stream of a notebook is no file."""
+    from ray import cloudpickle
+
+    lock = threading.Lock()
+
+    def grow(node: Node, failure: Failure | None) -> More:
+        assert not lock.locked()
+        return More()
+
+    plan = prepare(sweep_of(seeds=list(range(20))), store)
+    run_plan(plan, store, RunOptions(), grow)
+    assert len(cloudpickle.dumps(tune.pickled)) < 10_000
 
 
 def test_every_cell_gets_its_rows(sweep_of: SweepOf, store: Store, tune: Any, states: States) -> None:
