@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -114,7 +115,7 @@ def load_spec(source: SpecSource, overrides: Sequence[str] = (), *, private: str
     elif isinstance(source, SweepSpec) and not overrides:
         spec = source
     else:
-        data = source.model_dump(exclude_unset=True) if isinstance(source, SweepSpec) else dict(source)
+        data = source.model_dump(exclude_unset=True) if isinstance(source, SweepSpec) else deepcopy(dict(source))
         for text in overrides:
             override(data, text)
         spec = parse_spec(data)
