@@ -8,7 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from midef.sweep.library import SweepResult, load_spec, match, plan, run
+from midef.sweep.library import load_spec, match, plan, run
+from midef.sweep.result import SweepResult
 
 if TYPE_CHECKING:
     from midef.sweep.execution.outcome import RunOptions

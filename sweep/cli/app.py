@@ -23,7 +23,7 @@ import midef.sweep.cli.run as run
 import midef.sweep.cli.status as status
 import midef.sweep.cli.table as table
 from midef.core.errors import MidefError
-from midef.sweep.library import EXIT_INTERRUPTED, EXIT_OK
+from midef.sweep.result import EXIT_INTERRUPTED, EXIT_OK
 
 
 class Verb(Protocol):

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 
 from midef.sweep.cli.options import add_store_argument, parsed, say
-from midef.sweep.library import EXIT_OK
+from midef.sweep.result import EXIT_OK
 
 HELP = "merge the result files of a store into one"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from midef.sweep.cli.options import add_store_argument, build_dashboard, parsed
-from midef.sweep.library import EXIT_OK
+from midef.sweep.result import EXIT_OK
 
 HELP = "build the static dashboard"
 

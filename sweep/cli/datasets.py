@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from midef.core.errors import PreflightError
 from midef.sweep.cli.options import parsed, say
-from midef.sweep.library import EXIT_OK
+from midef.sweep.result import EXIT_OK
 
 HELP = "licence, consent, counts and fingerprint of a data set"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import midef
 from midef.core.errors import PreflightError
 from midef.sweep.cli.options import SweepArguments, add_store_argument, add_sweep_arguments, parsed, say
-from midef.sweep.library import EXIT_OK
+from midef.sweep.result import EXIT_OK
 
 HELP = "check this machine, and the data of a sweep"
 CHECKED = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 from midef.sweep.cli.options import parsed, say
-from midef.sweep.library import EXIT_OK
+from midef.sweep.result import EXIT_OK
 
 if TYPE_CHECKING:
     from midef.attacks import Attack, Prior

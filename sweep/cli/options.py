@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from midef.sweep.library import DEFAULT_STORE, SweepResult, load_spec
+from midef.sweep.library import DEFAULT_STORE, load_spec
+from midef.sweep.result import SweepResult
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

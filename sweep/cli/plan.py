@@ -16,7 +16,8 @@ from midef.sweep.cli.options import (
     parsed,
     say,
 )
-from midef.sweep.library import EXIT_OK, is_matched, plan_cells, search_text
+from midef.sweep.library import is_matched, plan_cells, search_text
+from midef.sweep.result import EXIT_OK
 
 if TYPE_CHECKING:
     from midef.sweep.planning.plan import Plan

@@ -13,7 +13,8 @@ from midef.sweep.cli.options import (
     parsed,
     say,
 )
-from midef.sweep.library import EXIT_OK, run_cells, unmatched
+from midef.sweep.library import run_cells, unmatched
+from midef.sweep.result import EXIT_OK
 
 HELP = "run cells that failed again"
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 from midef.sweep.cli.options import add_store_argument, parsed, say
-from midef.sweep.library import EXIT_OK
+from midef.sweep.result import EXIT_OK
 
 HELP = "what a store holds and what a sweep still lacks; reads the store only"
 _WATCH_S = 10.0

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 
 from midef.sweep.cli.options import add_store_argument, parsed, say
-from midef.sweep.library import EXIT_OK, TableStyle, results_table
+from midef.sweep.result import EXIT_OK, TableStyle, results_table
 
 HELP = "the results as a table"
 

@@ -22,7 +22,8 @@ from midef.core import ResultRow, SpecError, StoreError
 from midef.metrics import METRICS
 from midef.storage import Store
 from midef.sweep.execution import tune_run
-from midef.sweep.library import BUDGET_REACHED
+from midef.sweep.execution.outcome import Outcome
+from midef.sweep.result import BUDGET_REACHED
 from midef.sweep.spec.resolve import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,7 +112,7 @@ def test_a_metric_that_failed_is_a_failed_cell(
 def test_a_run_that_stopped_says_so_and_what_is_missing(
     data: dict[str, Any], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outcome = tune_run.Outcome(stopped=BUDGET_REACHED, built=3, gpu_hours=0.5)
+    outcome = Outcome(stopped=BUDGET_REACHED, built=3, gpu_hours=0.5)
     monkeypatch.setattr(tune_run, "run_plan", lambda *args, **given: outcome)
     result = midef.sweep.run(data, store)
     assert (result.stopped, result.exit_code, result.cells) == ("budget reached", 4, {"missing": 2})
