@@ -1,4 +1,4 @@
-"""Stage: train what an attacker prepares on public data: generators, students, inversion networks."""
+"""Stage: train a prior on public data: generators, students, inversion networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What attackers train beforehand: generators and inversion networks. Loads no torch."""
+"""Priors: generators, surrogates and inversion networks trained before an attack. Loads no torch."""
 
 from midef.attacks.priors.base import PRIORS, Prior
 

@@ -59,7 +59,8 @@ def _named(report: Report, network: str) -> Report:
 class Prior:
     """What a `PublicPrior` and a `TargetedPrior` have in common; a prior is one of these two.
 
-    `asks` is the access it needs to the target while it is trained, None where it never asks.
+    `asks` is the access it needs to the target while it is trained, None where it never asks. A prior also inherits the
+    settings of its training, whose fields have no defaults, and gives them; so its training is handed the prior itself.
     """
 
     paper: ClassVar[str] = ""

@@ -1,4 +1,4 @@
-"""The inversion-specific GAN of KedMI: its discriminator knows what the target answers."""
+"""The inversion-specific GAN of KedMI, whose discriminator also learns the answers of the target."""
 
 from __future__ import annotations
 
@@ -99,8 +99,9 @@ class KedmiGan(TargetedPrior, KedmiSettings):
     @override
     def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:
         generator, discriminator = networks["generator"], networks["discriminator"]
-        labels = self.soft_labels(handle, public.all_images)
-        return fit_kedmi(generator, discriminator, public.all_images, labels, self, context.run(self.seed))
+        images = public.all_images
+        labels = self.soft_labels(handle, images)
+        return fit_kedmi(generator, discriminator, images, labels, self, context.run(self.seed))
 
     def soft_labels(self, handle: TargetHandle, images: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         """The target's probabilities [B, K], as a function of positions in `images` and of these images."""

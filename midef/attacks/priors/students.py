@@ -112,13 +112,14 @@ class Students(TargetedPrior, StudentSettings):
         students = {name: network for name, network in networks.items() if name != "statistics"}
         for i, student in enumerate(students.values()):
             start_from_(student, self.family, i, self.weights)  # a missing file is found before the target is asked
-        logits, features = self.ask(handle, public.all_images)
+        images = public.all_images
+        logits, features = self.ask(handle, images)
         statistics = networks["statistics"]
         assert isinstance(statistics, FeatureStatistics)
         statistics.measure_(features)
         facts: dict[str, Any] = {}
         for name, student in students.items():
-            of_student = fit_student(student, public.all_images, logits, self, context.run(self.seed, name))
+            of_student = fit_student(student, images, logits, self, context.run(self.seed, name))
             facts |= {f"{name}_{fact}": value for fact, value in of_student.items()}
         return facts
 

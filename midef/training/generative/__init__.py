@@ -1,1 +1,1 @@
-"""Training of generative priors and of the networks attackers teach."""
+"""Training of priors: one loop, and the steps of each network."""

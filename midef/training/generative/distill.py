@@ -1,4 +1,4 @@
-"""Training of students on what a teacher answered."""
+"""Distillation: training of students on the answers of a teacher."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What several priors share."""
+"""Bases and plumbing of several priors."""
