@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from midef.core import ArtifactKey, StoreError
+from midef.dashboards.page_data import Grid, Strip
 from midef.results.summary import SummaryRow
 
 IDENTITIES = 8
@@ -16,35 +16,100 @@ LARGEST_PX = 112
 GENERATED = "synthetic_faces"
 
 Fetch = Callable[[ArtifactKey], Path]
+Arrays = dict[str, Any]
 
-
-@dataclass(frozen=True)
-class Strip:
-    """One row of the grid. file: one picture of all identities side by side, relative to the page, or "" with a reason.
-
-    marks, by identity: "hit" or "miss" under the evaluator, "unknown" without scores, "private", "absent".
-    """
-
-    title: str
-    file: str = ""
-    marks: tuple[str, ...] = ()
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """labels: the identities, in column order; private: the exemplars, or why they are not shown."""
-
-    labels: tuple[int, ...] = ()
-    rule: str = ""
-    private: Strip | None = None
-    strips: tuple[Strip, ...] = ()
-    warnings: tuple[str, ...] = field(default=())
+_UNREADABLE = (StoreError, OSError, KeyError, ValueError, zipfile.BadZipFile)
 
 
 def is_generated(private: str) -> bool:
     """Whether the private data set, given by its label, shows nobody: its faces are drawn by a program."""
     return private.partition("(")[0].partition(":")[0] == GENERATED
+
+
+class _Source(NamedTuple):
+    """Stored reconstructions of a defense, images apart: they are read when they are drawn.
+
+    Args:
+        row: its summary.
+        seed: whose reconstructions are shown.
+        images_key: of the reconstructions.
+        scores_key: of their scores, "" without.
+        names: labels and restarts of the images; None if there are none.
+        reason: why there are none.
+    """
+
+    row: SummaryRow
+    seed: int = 0
+    images_key: str = ""
+    scores_key: str = ""
+    names: Arrays | None = None
+    reason: str = ""
+
+
+class _Writer:
+    """Writes the pictures of one setup to a folder, and collects what cannot be read.
+
+    Args:
+        fetch: gives the folder of a stored artifact.
+        out: folder of the page.
+        prefix: of the file names.
+    """
+
+    def __init__(self, fetch: Fetch, out: Path, prefix: str) -> None:
+        self.fetch, self.out, self.prefix = fetch, out, prefix
+        self.warnings: list[str] = []
+
+    def warn(self, row: SummaryRow, problem: str) -> None:
+        self.warnings.append(f"{row.setup}, {row.defense}: {problem}")
+
+    def source(self, row: SummaryRow, seed: int) -> _Source:
+        """Reconstructions of a seed, or of the first there is."""
+        stored = next((one for one in row.stored if one[0] == seed), row.stored[0] if row.stored else None)
+        if stored is None:
+            return _Source(row, reason=row.problems[0].reason if row.problems else "no reconstructions are stored")
+        try:
+            return _Source(row, *stored, _read(self.fetch, stored[1], "images.npz", ("labels", "restarts")))
+        except _UNREADABLE as error:
+            self.warn(row, f"reconstructions cannot be read: {error}")
+            return _Source(row, *stored, reason=f"cannot be read: {error}")
+
+    def strip(self, number: int, source: _Source, labels: Sequence[int], seed: int) -> Strip:
+        """Row of the grid of one defense."""
+        row, names = source.row, source.names
+        if names is None:
+            return Strip(row.defense, reason=source.reason)
+        hits, problem = _hits(self.fetch, source.scores_key, names)
+        if problem:
+            self.warn(row, problem)
+        picks = [_first_restart(names, label) for label in labels]
+        marks = ("absent" if p is None else "unknown" if hits is None else "hit" if hits[p] else "miss" for p in picks)
+        file = f"img/{self.prefix}-{number:02d}.webp"
+        try:
+            # One defense at a time: at 224 px the images of a setup do not fit in memory together.
+            images = _read(self.fetch, source.images_key, "images.npz", ("images",))["images"]
+            _write_strip([None if p is None else images[p] for p in picks], self.out / file)
+        except (*_UNREADABLE, IndexError) as error:
+            self.warn(row, f"reconstructions cannot be read: {error}")
+            return Strip(row.defense, reason=f"cannot be read: {error}")
+        title = row.defense if source.seed == seed else f"{row.defense} (seed {source.seed})"
+        return Strip(title, file, tuple(marks))
+
+    def private_strip(self, scores_keys: Sequence[str], labels: Sequence[int], setup: str) -> Strip:
+        """Row of the grid with private exemplars of the identities."""
+        problem = "no scores are stored, so there are no private exemplars"
+        for key in scores_keys:
+            try:
+                exemplars = _read(self.fetch, key, "exemplars.npz", ("images", "labels"))
+            except _UNREADABLE as error:
+                problem = f"private exemplars cannot be read: {error}"
+                continue
+            by_label = {int(label): i for i, label in reversed(list(enumerate(exemplars["labels"])))}
+            picks = [by_label.get(label) for label in labels]
+            file = f"img/{self.prefix}-private.webp"
+            _write_strip([None if p is None else exemplars["images"][p] for p in picks], self.out / file)
+            return Strip("private", file, tuple("absent" if p is None else "private" for p in picks))
+        self.warnings.append(f"{setup}: {problem}")
+        return Strip("private", reason=problem)
 
 
 def write_grid(
@@ -54,66 +119,39 @@ def write_grid(
     prefix: str,
     *,
     with_private_exemplars: bool = False,
-) -> Grid:
-    """Write the pictures of one setup to `out`/img and say what they show.
+) -> tuple[Grid, list[str]]:
+    """Write the pictures of one setup to `out`/img.
 
-    Private exemplars are not even read unless they are generated or `with_private_exemplars` is set.
     A picture that cannot be read is a strip with a reason.
+
+    Args:
+        group: summary rows of the setup.
+        fetch: gives the folder of a stored artifact.
+        out: folder of the page.
+        prefix: of the file names.
+        with_private_exemplars: show private images of people; unless they are generated, they are not even read
+            without.
+
+    Returns:
+        What the pictures show, and warnings about what could not be read.
     """
     import numpy as np
 
-    warnings: list[str] = []
-    seed = _common_seed(group)
-    sources = [_source(row, seed) for row in group]
-    found: list[dict[str, Any] | str] = []  # labels and restarts, or why there are none
-    for row, source in zip(group, sources, strict=True):
-        if source is None:
-            found.append(row.problems[0].reason if row.problems else "no reconstructions are stored")
-            continue
-        try:
-            found.append(_read(fetch, source[1], "images.npz", ("labels", "restarts")))
-        except _UNREADABLE as error:
-            found.append(f"cannot be read: {error}")
-            warnings.append(f"{row.setup}, {row.defense}: reconstructions cannot be read: {error}")
-    attacked = {int(label) for names in found if not isinstance(names, str) for label in np.unique(names["labels"])}
+    writer, seed = _Writer(fetch, out, prefix), _common_seed(group)
+    sources = [writer.source(row, seed) for row in group]
+    attacked = {int(label) for one in sources if one.names is not None for label in np.unique(one.names["labels"])}
     labels = tuple(sorted(attacked)[:IDENTITIES])
-    strips = []
-    for i, (row, source, names) in enumerate(zip(group, sources, found, strict=True)):
-        if source is None or isinstance(names, str):
-            strips.append(Strip(row.defense, reason=str(names)))
-            continue
-        its_seed, images_key, scores_key = source
-        hits, problem = _hits(fetch, scores_key, names)
-        if problem:
-            warnings.append(f"{row.setup}, {row.defense}: {problem}")
-        picks = [_first_restart(names, label) for label in labels]
-        marks = ["absent" if p is None else "unknown" if hits is None else "hit" if hits[p] else "miss" for p in picks]
-        file = f"img/{prefix}-{i:02d}.webp"
-        try:
-            # One defense at a time: at 224 px the images of a setup do not fit in memory together.
-            images = _read(fetch, images_key, "images.npz", ("images",))["images"]
-            _write_strip([None if p is None else images[p] for p in picks], out / file)
-        except (*_UNREADABLE, IndexError) as error:
-            strips.append(Strip(row.defense, reason=f"cannot be read: {error}"))
-            warnings.append(f"{row.setup}, {row.defense}: reconstructions cannot be read: {error}")
-            continue
-        title = row.defense if its_seed == seed else f"{row.defense} (seed {its_seed})"
-        strips.append(Strip(title, file, tuple(marks)))
-    allowed = with_private_exemplars or all(is_generated(row.private) for row in group)
+    strips = tuple(writer.strip(i, source, labels, seed) for i, source in enumerate(sources))
     private: Strip | None = None
-    if labels and not allowed:
+    if labels and not (with_private_exemplars or all(is_generated(row.private) for row in group)):
         private = Strip("private", reason="withheld: pictures of people; build with private exemplars to show them")
     elif labels:
-        private, problem = _private_strip(fetch, [s[2] for s in sources if s and s[2]], labels, out, prefix)
-        warnings += [f"{group[0].setup}: {problem}"] if problem else []
+        private = writer.private_strip([one.scores_key for one in sources if one.scores_key], labels, group[0].setup)
     rule = (
         f"the first {len(labels)} attacked identities by label, the first restart of each, seed {seed}; "
         "the same for every defense"
     )
-    return Grid(labels, rule if labels else "", private, tuple(strips), tuple(warnings))
-
-
-_UNREADABLE = (StoreError, OSError, KeyError, ValueError, zipfile.BadZipFile)
+    return Grid(labels, rule if labels else "", private, strips), writer.warnings
 
 
 def _common_seed(group: Sequence[SummaryRow]) -> int:
@@ -124,21 +162,17 @@ def _common_seed(group: Sequence[SummaryRow]) -> int:
     return min(set.intersection(*seeds) or set.union(*seeds))
 
 
-def _source(row: SummaryRow, seed: int) -> tuple[int, str, str] | None:
-    return next((s for s in row.stored if s[0] == seed), row.stored[0] if row.stored else None)
-
-
-def _read(fetch: Fetch, key: str, file: str, names: Sequence[str]) -> dict[str, Any]:
+def _read(fetch: Fetch, key: str, file: str, names: Sequence[str]) -> Arrays:
     import numpy as np
 
     with np.load(fetch(ArtifactKey.parse(key)) / file, allow_pickle=False) as arrays:
-        found = {name: arrays[name] for name in names}
-    if len({len(a) for a in found.values()}) != 1:
+        columns = {name: arrays[name] for name in names}
+    if len({len(a) for a in columns.values()}) != 1:
         raise ValueError(f"{file} holds arrays of different length")
-    return found
+    return columns
 
 
-def _hits(fetch: Fetch, scores_key: str, images: dict[str, Any]) -> tuple[Any, str]:
+def _hits(fetch: Fetch, scores_key: str, images: Arrays) -> tuple[Any, str]:
     """Success @1 of each reconstruction, or None and why not."""
     import numpy as np
 
@@ -153,34 +187,15 @@ def _hits(fetch: Fetch, scores_key: str, images: dict[str, Any]) -> tuple[Any, s
     return scores["hit_at_1"], ""
 
 
-def _first_restart(images: dict[str, Any], label: int) -> int | None:
+def _first_restart(images: Arrays, label: int) -> int | None:
     import numpy as np
 
-    mine = np.flatnonzero(images["labels"] == label)
-    return int(mine[np.argmin(images["restarts"][mine])]) if mine.size else None
-
-
-def _private_strip(
-    fetch: Fetch, scores_keys: list[str], labels: tuple[int, ...], out: Path, prefix: str
-) -> tuple[Strip | None, str]:
-    problem = "no scores are stored, so there are no private exemplars"
-    for key in scores_keys:
-        try:
-            exemplars = _read(fetch, key, "exemplars.npz", ("images", "labels"))
-        except _UNREADABLE as error:
-            problem = f"private exemplars cannot be read: {error}"
-            continue
-        by_label = {int(label): i for i, label in reversed(list(enumerate(exemplars["labels"])))}
-        picks = [by_label.get(label) for label in labels]
-        file = f"img/{prefix}-private.webp"
-        _write_strip([None if p is None else exemplars["images"][p] for p in picks], out / file)
-        marks = tuple("absent" if p is None else "private" for p in picks)
-        return Strip("private", file, marks), ""
-    return Strip("private", reason=problem), problem
+    of_label = np.flatnonzero(images["labels"] == label)
+    return int(of_label[np.argmin(images["restarts"][of_label])]) if of_label.size else None
 
 
 def _write_strip(images: Sequence[Any], path: Path) -> None:
-    """uint8 [3, H, W] images side by side; a missing one is white. Above `LARGEST_PX` they are reduced."""
+    """Write uint8 [3, H, W] images side by side; a missing one is white. Above `LARGEST_PX` they are reduced."""
     import numpy as np
     from PIL import Image
 

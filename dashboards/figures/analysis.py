@@ -1,7 +1,4 @@
-"""Figures of the two analyses, from plain numbers.
-
-stamp: what a figure says of results that are not at the published size, such as the profile and its stand-ins.
-"""
+"""Figures of the two analyses, from plain numbers."""
 
 from __future__ import annotations
 
@@ -11,15 +8,18 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from midef.dashboards.figures.trade_off import COLOURS, FONT, GREY, INK
+from midef.dashboards.figures.style import COLOURS, FONT, GREY, INK
 
-STAMP_LETTERS = 130  # that fit beside each other above a figure
+STAMP_LETTERS = 130  # fit beside each other above a figure
 
 
 def fisher_figure(rows: Sequence[Mapping[str, Any]], title: str, stamp: str = "") -> Any:
     """Bars per unit: its share of the summed mean Fisher information, for classifying and for being inverted.
 
-    rows: `unit`, `classifying`, `inverting`, input side first.
+    Args:
+        rows: `unit`, `classifying`, `inverting`, input side first.
+        title: of the figure.
+        stamp: what the figure says of results that are not at the published size, such as profile and stand-ins.
     """
     import plotly.graph_objects as go
 
@@ -40,7 +40,11 @@ def rank_figure(
 ) -> Any:
     """The ideal inversion error against the rank of the head, as a share of the features' variance.
 
-    curve: `rank`, `share` of the undefended head cut to each rank; heads: `defense`, `rank`, `share` of real heads.
+    Args:
+        curve: `rank`, `share` of the undefended head cut to each rank.
+        heads: `defense`, `rank`, `share` of real heads.
+        title: of the figure.
+        stamp: as in `fisher_figure`.
     """
     import plotly.graph_objects as go
 

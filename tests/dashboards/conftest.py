@@ -192,7 +192,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shelf, list[Result
 
 @pytest.fixture(scope="session")
 def odd(shared: tuple[Shelf, list[ResultRow]]) -> list[ResultRow]:
-    """Setups `paper`, `all-failed`, `markup`, `long` and `crowd`."""
+    """Setups `paper`, `all-failed`, `markup`, `long`, `crowd` and `wide`."""
     return odd_rows(shared[0])
 
 
@@ -272,7 +272,7 @@ LONG = "a_defense_with_a_name_of_sixty_characters_and_no_break_in_it"
 
 def odd_rows(shelf: Shelf) -> list[ResultRow]:
     """Setups that have nothing to do with each other: private data of the paper profile, no cell that succeeded, names
-    with markup, a long name, and a crowd of points."""
+    with markup, a long name, a crowd of points, and every column there is."""
     rows = a_cell(shelf, "none", 0, setup="paper", profile="paper", private="celeba")
     for seed in (0, 1):
         lost: dict[str, Any] = {"status": "failed", "reason": "no such data set", "setup": "all-failed", "seed": seed}
@@ -288,6 +288,14 @@ def odd_rows(shelf: Shelf) -> list[ResultRow]:
         facts = {**crowd, "defense": f"<b>k</b>={i}", "defense_name": "bido", "defense_params": f"{i}"}
         rows.append(a_row("natural_accuracy", 94.0 - 2 * i, **facts))
         rows.append(a_row("attack_accuracy_at_1", 90.0 - 4 * i + (0 if i % 2 == 0 else 12), **facts))
+    for defense in ("none", "bido", "stack(midre, nls)"):
+        wide = a_cell(shelf, defense, 0, setup="wide")
+        more = {"coverage": ("found %", "percent", "less private"), "train_s": ("train s", "seconds", "more costly")}
+        for metric, (column, unit, larger_is) in more.items():
+            about = {"metric": metric, "value": 98.7, "low": None, "high": None, "unit": unit}
+            wide.append(replace(wide[0], **about, larger_is=larger_is, column=column))
+        asked = {"match_target": 96.0, "match_tolerance": 0.5, "match_accuracy": 95.2, "match_seeds": 3}
+        rows += [replace(row, **asked) for row in wide]
     return rows
 
 
@@ -304,7 +312,7 @@ def matrix_report(
     return build_page(rows, fetch, tmp_path_factory.mktemp("matrix"), store_name="store", published=papers)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def publication() -> Callable[..., ResultRow]:
     return a_publication
 

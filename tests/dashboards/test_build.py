@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,20 @@ from PIL import Image
 
 from midef.core import ArtifactKey, DamagedArtifact, Recipe, ResultRow, SpecError, StoreError
 from midef.core.match import MatchReport
-from midef.dashboards.build import POLICY, BuildReport, build, build_page
+from midef.dashboards.build import PAGE, POLICY, SCRIPTS, BuildReport, build, build_page
+from midef.dashboards.page_data import (
+    Column,
+    Grid,
+    Header,
+    LinkNames,
+    Match,
+    Matching,
+    Page,
+    Row,
+    Setup,
+    Spark,
+    Strip,
+)
 from midef.storage import Store
 from midef.storage.matches import write_match
 from midef.storage.published import write_published
@@ -250,7 +264,7 @@ def test_a_matrix_names_its_stand_ins_certainty_and_refusals(matrix_report: Buil
     assert refused["figure"] is None
     assert [c["key"] for c in refused["columns"]] == ["defense", "published"]
     assert refused["problems"] == ["refused: attack not registered: ppa (12 cells)"]
-    assert refused["cells"] == [0, 0, 12, 0]
+    assert refused["counts"] == [0, 0, 12, 0]
     assert (matrix_report.index.parent / "data.js").stat().st_size < 2 * 2**20
 
 
@@ -265,7 +279,7 @@ def test_published_numbers_of_the_store_are_shown(cell: Cell, publication: Any, 
     write_published(store, papers)
     (setup,) = page_of(build(str(tmp_path / "store"), tmp_path / "page"))["setups"]
     assert setup["columns"][-1]["key"] == "published"
-    assert setup["rows"][0]["cells"][-1] == ["pub. 86.90 / 78.47", "± 4.60 †", 78.47]
+    assert setup["rows"][0]["cells"][-1] == {"text": "pub. 86.90 / 78.47", "interval": "± 4.60 †", "number": 78.47}
     assert ["published attack accuracy@1", "78.47 ± 4.60 %, not measured here"] in setup["rows"][0]["details"]
     assert ["source", "Table B.2"] in setup["rows"][0]["details"]
     assert ["remark", "the text says 78.1"] in setup["rows"][0]["details"]
@@ -326,8 +340,8 @@ def test_the_overlay_of_a_matched_row_says_how_near_it_is(
 ) -> None:
     (setup,) = page_of(build_page(matched_rows, shared[0].fetch, tmp_path, store_name="store"))["setups"]
     rows = {row["defense"]: row for row in setup["rows"]}
-    assert setup["matched"] is True
-    assert [d for d, row in rows.items() if not row["unmatched"]] == [
+    assert setup["is_matched"] is True
+    assert [d for d, row in rows.items() if not row["is_unmatched"]] == [
         "none",
         "midre(area_high=0.4)",
         "nls(alpha=-0.05)",
@@ -337,6 +351,34 @@ def test_the_overlay_of_a_matched_row_says_how_near_it_is(
     assert said[at + 1] == ["", "95.20 % on the select split, mean of 2 seeds; target 98.50 ± 0.5"]
     assert ["matched", "yes"] in rows["nls(alpha=-0.05)"]["details"]
     assert not [name for name, _ in rows["none"]["details"] if name == "matched"]
+
+
+def test_a_metric_nobody_here_knows_is_in_the_table_and_the_overlay(row: Any, shelf: Any, tmp_path: Path) -> None:
+    new = row("mutual_information", 1.23456, column="leak nats", unit="nats", larger_is="less private")
+    report = build_page([row("natural_accuracy", 90.0), new], shelf.fetch, tmp_path, store_name="store")
+    (setup,) = page_of(report)["setups"]
+    (at,) = [i for i, column in enumerate(setup["columns"]) if column["header"] == "leak nats"]
+    assert setup["columns"][at] == {
+        **{"key": "mutual_information", "header": "leak nats", "is_plain": True, "is_text": False}
+    }
+    assert setup["rows"][0]["cells"][at] == {"text": "1.23", "interval": "", "number": 1.23456}
+    assert ["leak nats", "1.235 nats"] in setup["rows"][0]["details"]
+
+
+def test_the_scripts_read_only_what_the_schema_has(shared: Any, tmp_path: Path) -> None:
+    """A field that was renamed on one side only would be undefined on the page."""
+    build_page(shared[1], shared[0].fetch, tmp_path, store_name="store")
+    code = "\n".join((PAGE / f"{name}.js").read_text() for name in SCRIPTS)
+    classes = (Page, Header, Setup, Row, Column, Grid, Strip, Matching, Match, Spark, LinkNames)
+    schema = {field.name for one in classes for field in fields(one)}
+    for variable, one in (("s", Setup), ("row", (Row, Match)), ("strip", Strip), ("grid", Grid), ("PAGE", Page),
+                          ("MATCHING", Matching), ("names", LinkNames), ("h", Header)):  # fmt: skip
+        known = {field.name for each in (one if isinstance(one, tuple) else (one,)) for field in fields(each)}
+        read = set(re.findall(rf"(?<![\w.]){variable}\.(\w+)", code)) - {"length"}
+        assert read and read <= known, variable
+    unread = {name for name in schema if not re.search(rf"\b{name}\b", code)}
+    assert unread == set(), "nothing is written that no script reads"
+    assert {path.stem for path in PAGE.glob("*.js")} == set(SCRIPTS)
 
 
 def test_a_store_that_is_not_there(tmp_path: Path) -> None:

@@ -120,8 +120,10 @@ def realistic_index(shared: Any, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="session")
-def odd_index(shared: Any, odd: list[ResultRow], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_page(odd, shared[0].fetch, tmp_path_factory.mktemp("odd"), store_name="store").index
+def odd_index(shared: Any, odd: list[ResultRow], publication: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    papers = [publication(metric, 86.9, setup="wide") for metric in ("natural_accuracy", "attack_accuracy_at_1")]
+    out = tmp_path_factory.mktemp("odd")
+    return build_page(odd, shared[0].fetch, out, store_name="store", published=papers).index
 
 
 @pytest.fixture
@@ -396,6 +398,17 @@ def test_a_long_name_does_not_push_the_table_out(odd_page: Watched) -> None:
     page = odd_page.open("#setup=long")
     assert max(len(name) for (name, _), *_ in table_of(page)) == 60
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_table_with_every_column_fits_the_window(odd_page: Watched) -> None:
+    page = odd_page.open("#setup=wide")
+    headers = page.eval_on_selector_all("#table th button", "found => found.map(b => b.textContent)")
+    assert headers == [
+        *("defense", "test acc %", "matched", "att@1 %", "att@5 %", "found %", "KNN dist", "att drop", "queries"),
+        *("train s", "attack s", "ok/failed", "published"),
+    ]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("#plot").bounding_box()["width"] >= 420
 
 
 def test_labels_in_the_plot_do_not_cover_each_other(realistic_page: Watched) -> None:

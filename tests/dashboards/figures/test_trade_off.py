@@ -14,15 +14,9 @@ from hypothesis import strategies as st
 
 from midef.core import ResultRow
 from midef.dashboards.figures.labels import Box, place_labels
-from midef.dashboards.figures.trade_off import (
-    COLOURS,
-    GREY,
-    HEIGHT_PX,
-    LONGEST_LEADER_PX,
-    MARGIN_PX,
-    assign_colours,
-    draw,
-)
+from midef.dashboards.figures.point_names import LONGEST_LEADER_PX
+from midef.dashboards.figures.style import COLOURS, GREY
+from midef.dashboards.figures.trade_off import HEIGHT_PX, MARGIN_PX, assign_colours, draw
 from midef.results.published import published_of
 from midef.results.summary import by_setup, summarise
 

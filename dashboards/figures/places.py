@@ -1,0 +1,127 @@
+"""What the trade-off plot of a setup shows, and where: numbers only, nothing is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from midef.results.estimates import Interval
+from midef.results.published import Published
+from midef.results.summary import SummaryRow, interval_choice, is_matched_setup
+
+LONGEST_LABEL = 28
+
+Point = tuple[float, float]  # natural accuracy, attack accuracy @1
+
+
+@dataclass(frozen=True)
+class Place:
+    """One defense in the plot.
+
+    Args:
+        index: of its row in the setup.
+        row: its summary.
+        point: means over seeds.
+        seeds: point of each seed.
+        natural: interval of the natural accuracy.
+        attack: interval of the attack accuracy.
+    """
+
+    index: int
+    row: SummaryRow
+    point: Point
+    seeds: tuple[Point, ...]
+    natural: Interval | None
+    attack: Interval | None
+
+
+@dataclass(frozen=True)
+class Places:
+    """Everything that has a place in the plot of a setup.
+
+    Args:
+        ours: defenses with both accuracies.
+        published: (index of the row in the setup, published point), of defenses with both numbers.
+        fronts: points of each front from left to right, one front per matched target.
+        targets: (target, tolerance) of the matched defenses, each once.
+        chance: attack accuracy of a blind guess, percent.
+        x_range: (left, right).
+        y_range: (bottom, top); bottom > top, because less attack accuracy is better and better is up.
+    """
+
+    ours: tuple[Place, ...]
+    published: tuple[tuple[int, Point], ...]
+    fronts: tuple[tuple[Point, ...], ...]
+    targets: tuple[tuple[float, float], ...]
+    chance: float | None
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+
+
+def places_of(group: Sequence[SummaryRow], published: Mapping[str, Published]) -> Places | None:
+    """Places of the rows of one setup; None if no row has both accuracies."""
+    choice = interval_choice(group)
+    ours = tuple(
+        Place(
+            i,
+            row,
+            (row.natural_accuracy.mean, row.attack_accuracy_at_1.mean),
+            tuple(_per_seed(row)),
+            row.natural_accuracy.interval(choice),
+            row.attack_accuracy_at_1.interval(choice),
+        )
+        for i, row in enumerate(group)
+        if row.natural_accuracy.mean is not None and row.attack_accuracy_at_1.mean is not None
+    )
+    if not ours:
+        return None
+    theirs = tuple(
+        (i, (one.natural_accuracy, one.attack_accuracy_at_1))
+        for i, row in enumerate(group)
+        if (one := published.get(row.defense)) is not None
+        and one.natural_accuracy is not None
+        and one.attack_accuracy_at_1 is not None
+    )
+    chance = next((row.chance for row in group if row.chance is not None), None)
+    targets = sorted({(row.match_target, row.match_tolerance or 0.0) for row in group if row.match_target is not None})
+    xs = [x for _, (x, _) in theirs] + [target + side for target, width in targets for side in (-width, width)]
+    ys = [y for _, (_, y) in theirs] + ([chance] if chance is not None else [])
+    x_range, y_range = _ranges(ours, xs, ys)
+    return Places(ours, theirs, _fronts(ours), tuple(targets), chance, x_range, y_range)
+
+
+def label(row: SummaryRow) -> str:
+    """The name of a row as it is written beside its point; markup in it is text."""
+    text = "undefended" if row.is_undefended else row.defense
+    return escape(text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…", quote=False)
+
+
+def is_unmatched(row: SummaryRow, group: Iterable[SummaryRow]) -> bool:
+    """Whether a defense is not at the accuracy that those of its setup were matched to."""
+    return not row.is_undefended and not row.is_matched and is_matched_setup(group)
+
+
+def _per_seed(row: SummaryRow) -> list[Point]:
+    attack = dict(row.attack_accuracy_at_1.by_seed)
+    return [(x, attack[seed]) for seed, x in row.natural_accuracy.by_seed if seed in attack]
+
+
+def _fronts(ours: Iterable[Place]) -> tuple[tuple[Point, ...], ...]:
+    by_target: dict[float | None, list[Point]] = {}
+    for place in ours:
+        if place.row.is_on_front:
+            by_target.setdefault(place.row.match_target, []).append(place.point)
+    return tuple(tuple(sorted(front)) for front in by_target.values())
+
+
+def _ranges(
+    ours: Iterable[Place], more_x: Sequence[float], more_y: Sequence[float]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Both axes, wide enough for points, seeds, intervals and `more_x`, `more_y`, with some air around."""
+    xs, ys = list(more_x), list(more_y)
+    for place in ours:
+        for values, at, span in ((xs, 0, place.natural), (ys, 1, place.attack)):
+            values += [place.point[at], *(seed[at] for seed in place.seeds), *([span.low, span.high] if span else [])]
+    wide, high = max(max(xs) - min(xs), 2.0), max(max(ys) - min(ys), 4.0)
+    return (min(xs) - 0.09 * wide, max(xs) + 0.06 * wide), (max(ys) + 0.07 * high, min(ys) - 0.05 * high)

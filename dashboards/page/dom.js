@@ -1,0 +1,15 @@
+// Making elements. All text reaches the page through textContent: names come from a store and may hold anything.
+
+const PAGE = window.MIDEF || { header: {}, warnings: [], setups: [], matching: null, link: {} };
+const MATCHING = PAGE.matching || { columns: [], rows: [], targets: [] };
+
+const $ = (id) => document.getElementById(id);
+
+const make = (tag, text, className) => {
+  const node = document.createElement(tag);
+  if (text !== undefined && text !== null) node.textContent = text;
+  if (className) node.className = className;
+  return node;
+};
+
+const fill = (node, children) => node.replaceChildren(...children);

@@ -1,0 +1,105 @@
+// Accuracy matching: its table with a sparkline per defense, and two figures of the selected one.
+
+function drawMatching() {
+  const isThere = !!PAGE.matching;
+  $("matching").hidden = $("tomatching").hidden = !isThere;
+  if (!isThere) return;
+  $("tomatching").textContent = "accuracy matching";
+  fill($("matchtargets"), MATCHING.targets.map((t) => make("li", t)));
+  $("matchcounts").textContent = `profile ${MATCHING.profile} · ${MATCHING.counts}`;
+  $("matchcommand").hidden = !MATCHING.command;
+  $("matchcommand").querySelector("code").textContent = MATCHING.command;
+  const choices = MATCHING.rows.map((row, index) => {
+    const option = make("option", `${row.id} – ${row.state}`);
+    option.value = index;
+    return option;
+  });
+  const none = make("option", "choose a row");
+  none.value = "";
+  fill($("matchrow"), [none, ...choices]);
+  drawMatchTable();
+  drawMatchDetail();
+}
+
+function drawMatchTable() {
+  const { columns, rows } = MATCHING;
+  $("unmatched").checked = state.unmatched;
+  fill($("matchtable").tHead, [heading(columns, state.matchOrder, drawMatchTable)]);
+  const shown = sorted(rows, columns, state.matchOrder).filter(({ row }) => !state.unmatched || row.state !== "matched");
+  fill($("matchtable").tBodies[0], shown.map(({ row, index }) => {
+    const tr = selectable(make("tr"), index, index === state.match, selectMatch);
+    tr.dataset.state = row.state;
+    if (row.setups.length) tr.title = `setups: ${row.setups.join(", ")}`;
+    row.cells.forEach((cell, i) => {
+      const td = valueCell(columns[i], cell);
+      if (columns[i].key === "history") fill(td, [sparkline(row.spark)]);
+      tr.append(td);
+    });
+    return tr;
+  }));
+  if (!shown.length) {
+    const tr = make("tr"), td = make("td", rows.length ? "no rows: all are matched" : "no rows: nothing was to be matched");
+    td.colSpan = columns.length;
+    tr.append(td);
+    fill($("matchtable").tBodies[0], [tr]);
+  }
+}
+
+function sparkline({ top, tolerance, points }) {
+  const wide = 132, high = 24, pad = 3;
+  const svg = (tag, attributes) => {
+    const node = document.createElementNS($("svg").namespaceURI, tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    return node;
+  };
+  const px = (i) => pad + (points.length > 1 ? (i * (wide - 2 * pad)) / (points.length - 1) : 0);
+  const py = (gap) => high - pad - (Math.min(gap, top) / top) * (high - 2 * pad);
+  const known = points.map(([gap, isOpen], i) => ({ gap, isOpen, i })).filter(({ gap }) => gap !== null);
+  const words = points.map(([gap]) => (gap === null ? "–" : gap.toFixed(2))).join(", ");
+  const picture = svg("svg", { class: "spark", width: wide, height: high, role: "img", "aria-label": `gaps: ${words || "none"}` });
+  const band = py(Math.min(tolerance, top));
+  picture.append(svg("rect", { class: "band", x: 0, width: wide, y: band, height: high - pad - band }));
+  const line = known.filter(({ isOpen }) => !isOpen).map(({ gap, i }) => `${px(i)},${py(gap)}`).join(" ");
+  picture.append(svg("polyline", { class: "gaps", points: line }));
+  for (const { gap, isOpen, i } of known) {
+    picture.append(svg("circle", { class: isOpen ? "confirm" : "search", cx: px(i), cy: py(gap), r: 2 }));
+  }
+  points.forEach(([gap], i) => {
+    if (gap === null) picture.append(svg("line", { class: "lost", x1: px(i), x2: px(i), y1: high - 5, y2: high }));
+  });
+  return picture;
+}
+
+function selectMatch(index) {
+  state.match = state.match === index ? null : index;
+  writeHash();
+  for (const tr of $("matchtable").tBodies[0].rows) tr.setAttribute("aria-selected", +tr.dataset.index === state.match);
+  drawMatchDetail();
+  if (state.match !== null) $("matchdetail").scrollIntoView({ block: "nearest" });
+}
+
+function drawMatchDetail() {
+  const row = state.match === null ? null : MATCHING.rows[state.match];
+  hideHover();
+  $("matchrow").value = row ? state.match : "";
+  $("matchdetail").hidden = !row;
+  if (!row) return;
+  $("matchdetail").querySelector("h3").textContent = `${row.id}: ${row.state}`;
+  $("matchwhy").textContent = [row.reason, row.chosen && `attacked as ${row.chosen}`].filter(Boolean).join(" · ");
+  for (const [name, absent] of [["history", "no trainings to compare with a target"], ["curve", "no strength was searched"]]) {
+    const plot = $(name), none = $("no" + name), figure = row[name];
+    none.hidden = !!figure;
+    none.textContent = absent;
+    plot.hidden = !figure;
+    if (!figure) { Plotly.purge(plot); continue; }
+    drawFigure(plot, figure, (index, event) => showHover(row.id, row.trainings[index], event));
+  }
+}
+
+$("unmatched").addEventListener("change", (e) => {
+  state.unmatched = e.target.checked;
+  writeHash();
+  drawMatchTable();
+});
+$("matchrow").addEventListener("change", (e) => selectMatch(e.target.value === "" ? state.match : +e.target.value));
+$("tomatching").addEventListener("click", () => $("matching").scrollIntoView());

@@ -1,0 +1,43 @@
+// The reconstructions of a setup, a row per defense.
+
+function drawGrid() {
+  const s = state.setup, grid = s.grid, n = grid.labels.length;
+  $("rule").textContent = n
+    ? `Shown: ${grid.rule}. Solid frame and ✓: the evaluator recognises the identity; dashed and ✗: it does not.`
+    : "no rows: no reconstructions are stored for this setup";
+  const head = make("tr");
+  head.append(make("th"), ...grid.labels.map((label) => make("th", `id ${label}`)));
+  fill($("grid").tHead, n ? [head] : []);
+  const strips = n ? (grid.private ? [grid.private] : []).concat(grid.strips) : [];
+  fill($("grid").tBodies[0], strips.map((strip) => {
+    const tr = make("tr"), th = make("th", strip.title);
+    th.scope = "row";
+    if (strip === grid.private) th.append(make("small", "training images"));
+    const row = s.rows[grid.strips.indexOf(strip)];
+    if (row && row.y !== null) th.append(make("small", `att@1 ${row.y.toFixed(1)} %`));
+    tr.append(th);
+    if (!strip.file) {
+      const td = make("td", strip.reason, "why");
+      td.colSpan = n;
+      tr.append(td);
+      return tr;
+    }
+    strip.marks.forEach((mark, i) => {
+      const td = make("td");
+      if (mark === "absent") { td.textContent = "–"; tr.append(td); return; }
+      const face = make("div", undefined, "face " + mark);
+      face.setAttribute("role", "img");
+      const verdict = { hit: "recognised", miss: "not recognised", unknown: "not judged", private: "private image" }[mark];
+      face.setAttribute("aria-label", `${strip.title}, identity ${grid.labels[i]}: ${verdict}`);
+      face.title = face.getAttribute("aria-label");
+      face.style.backgroundImage = `url("${strip.file}")`;
+      face.style.backgroundSize = `${100 * n}% 100%`;
+      face.style.backgroundPosition = `${n > 1 ? (100 * i) / (n - 1) : 0}% 0`;
+      const sign = { hit: "✓", miss: "✗", unknown: "?" }[mark];
+      if (sign) face.append(make("b", sign));
+      td.append(face);
+      tr.append(td);
+    });
+    return tr;
+  }));
+}

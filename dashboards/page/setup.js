@@ -1,0 +1,61 @@
+// A setup: what it is, and the table of its defenses.
+
+function drawSetup() {
+  const s = state.setup;
+  $("empty").hidden = !!s;
+  $("view").hidden = !s;
+  if (!s) return;
+  $("setup").value = s.name;
+  $("stamp").hidden = !s.stamp;
+  $("stamp").textContent = s.stamp;
+  $("title").textContent = s.title;
+  $("facts").textContent = s.facts;
+  $("refused").hidden = !s.refused;
+  $("refused").textContent = s.refused && `refused: ${s.refused}`;
+  $("standins").hidden = !s.stand_ins.length;
+  fill($("standins").querySelector("tbody"), s.stand_ins.map(([here, there]) => {
+    const tr = make("tr"), td = make("td", here);
+    if (!there) td.colSpan = 2;
+    tr.append(td, ...(there ? [make("td", there)] : []));
+    return tr;
+  }));
+  for (const tr of $("setups").querySelectorAll("tbody tr")) tr.setAttribute("aria-current", tr.dataset.name === s.name);
+  $("diamond").hidden = !s.has_published;
+  $("hollow").hidden = $("guide").hidden = !(s.is_matched && s.figure);
+  $("legend").textContent = s.legend;
+  fill($("footnotes"), s.footnotes.map((t) => make("li", t)));
+  $("problems").hidden = !s.problems.length;
+  fill($("problems").querySelector("ul"), s.problems.map((t) => make("li", t)));
+  drawTable();
+  drawPlot();
+  drawGrid();
+}
+
+function drawTable() {
+  const s = state.setup;
+  fill($("table").tHead, [heading(s.columns, state.order, drawTable)]);
+  fill($("table").tBodies[0], sorted(s.rows, s.columns, state.order).map(({ row, index }) => {
+    const tr = selectable(make("tr"), index, index === state.row, select);
+    tr.classList.toggle("front", row.is_on_front);
+    tr.classList.toggle("unmatched", row.is_unmatched);
+    row.cells.forEach((cell, i) => {
+      const column = s.columns[i], td = valueCell(column, cell);
+      if (i === 0 && row.is_on_front) {
+        const mark = make("span", "●", "mark");
+        mark.title = "on the front";
+        mark.style.color = row.colour || "#222";
+        td.prepend(mark);
+      }
+      if (column.key === "seeds" && row.has_problem) td.classList.add("bad");
+      tr.append(td);
+    });
+    return tr;
+  }));
+}
+
+$("setup").addEventListener("change", (e) => {
+  state.setup = PAGE.setups.find((s) => s.name === e.target.value) || state.setup;
+  state.row = null;
+  writeHash();
+  drawSetup();
+});

@@ -1,0 +1,282 @@
+"""What the page is told: the schema of `data.js`.
+
+The scripts of `page/` read these fields by name; `script` writes them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from midef.results.table import TableCell
+
+Figure = dict[str, Any]
+"""JSON of a plotly figure."""
+Details = tuple[tuple[str, str], ...]
+"""(name, text) of each line of an overlay; a line without a name goes on with the one above."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkNames:
+    """Names of what a link to the page says behind its `#`.
+
+    Args:
+        setup: `name` of a setup.
+        defense: label of the selected row.
+        sort: `key` of the column the table is sorted by, with a minus for largest first.
+        match: `id` of the selected row of the matching.
+        match_sort: as `sort`, of the matching's table.
+        match_only: `unmatched` to list only those that are not matched.
+    """
+
+    setup: str = "setup"
+    defense: str = "defense"
+    sort: str = "sort"
+    match: str = "match"
+    match_sort: str = "match_sort"
+    match_only: str = "match_only"
+
+
+LINK_NAMES = LinkNames()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """Where the numbers of the page come from; ok to missing count cells."""
+
+    sweep: str
+    profile: str
+    built: str
+    store: str
+    code: str
+    ok: int
+    failed: int
+    refused: int
+    missing: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """Column of a table.
+
+    Args:
+        key: unique in its table.
+        header: as shown.
+        is_plain: not bold in a row of the front.
+        is_text: words, to the left.
+    """
+
+    key: str
+    header: str
+    is_plain: bool = False
+    is_text: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Defense in a setup.
+
+    Args:
+        defense: its label.
+        label: as written beside its point; markup in it is text.
+        colour: of its mark, if it is on the front.
+        x: natural accuracy.
+        y: attack accuracy @1.
+        is_on_front: no other defense beats it.
+        is_unmatched: not at the accuracy that others were matched to.
+        has_problem: a cell failed or was refused.
+        cells: by column.
+        details: of the overlay.
+    """
+
+    defense: str
+    label: str
+    colour: str | None
+    x: float | None
+    y: float | None
+    is_on_front: bool
+    is_unmatched: bool
+    has_problem: bool
+    cells: tuple[TableCell, ...]
+    details: Details
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One row of the reconstructions.
+
+    Args:
+        title: defense, or `private`.
+        file: one picture of all identities side by side, relative to the page; "" with a reason.
+        marks: by identity, `hit` or `miss` under the evaluator, `unknown` without scores, `private`, `absent`.
+        reason: why there is no picture.
+    """
+
+    title: str
+    file: str = ""
+    marks: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Reconstructions of a setup.
+
+    Args:
+        labels: the identities, in column order.
+        rule: how they were chosen.
+        private: the exemplars, or why they are not shown.
+        strips: by row of the setup.
+    """
+
+    labels: tuple[int, ...] = ()
+    rule: str = ""
+    private: Strip | None = None
+    strips: tuple[Strip, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """One setup: its table, figure and reconstructions.
+
+    Args:
+        name: short and unique, for links.
+        label: name with certainty.
+        what: attack, target, data and size, for the list of setups.
+        counts: cells that are ok, failed, refused and missing.
+        refused: why all cells were; "" if not all were.
+        stand_ins: (what is here, what is published); the second is "" for a remark that names no pair.
+        title: of the section.
+        facts: below the title.
+        legend: what the intervals are.
+        stamp: what the banner says of results that are not at the published size.
+        has_published: published numbers stand beside ours.
+        is_matched: defenses were asked to match an accuracy.
+        columns: of the table.
+        rows: of the table.
+        footnotes: below the table, legends first.
+        problems: failed, refused and missing cells.
+        figure: the trade-off plot, if there is anything to draw.
+        grid: the reconstructions.
+    """
+
+    name: str
+    label: str
+    what: tuple[str, ...]
+    counts: tuple[int, int, int, int]
+    refused: str
+    stand_ins: tuple[tuple[str, str], ...]
+    title: str
+    facts: str
+    legend: str
+    stamp: str
+    has_published: bool
+    is_matched: bool
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    footnotes: tuple[str, ...]
+    problems: tuple[str, ...]
+    figure: Figure | None
+    grid: Grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spark:
+    """Gaps of a matching by training, as a line of a table's height.
+
+    Args:
+        top: gap that is drawn at the top; so is what lies above.
+        tolerance: gap within which an accuracy is matched.
+        points: gap or None, and whether it is a confirmation, by training.
+    """
+
+    top: float
+    tolerance: float
+    points: tuple[tuple[float | None, bool], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """Row of the matching: a defense on a network and data set.
+
+    Args:
+        id: unique, for links and headings.
+        state: as in `MatchOutcome`.
+        setups: ids of the setups that use it.
+        reason: of any other state than `matched`.
+        chosen: the defense as it is attacked, "" where there is none.
+        cells: by column.
+        spark: gaps by training.
+        trainings: overlay of each training.
+        history: figure of the gap by training.
+        curve: figure of the accuracy by strength.
+    """
+
+    id: str
+    state: str
+    setups: tuple[str, ...]
+    reason: str
+    chosen: str
+    cells: tuple[TableCell, ...]
+    spark: Spark
+    trainings: tuple[Details, ...]
+    history: Figure | None
+    curve: Figure | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matching:
+    """Everything one accuracy matching did.
+
+    Args:
+        sweep: name of its sweep.
+        profile: of its sweep.
+        targets: a line per target.
+        counts: trainings and states in words.
+        command: opens Optuna's own dashboard; "" without studies.
+        columns: of the table.
+        rows: of the table.
+    """
+
+    sweep: str
+    profile: str
+    targets: tuple[str, ...]
+    counts: str
+    command: str
+    columns: tuple[Column, ...]
+    rows: tuple[Match, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """The whole page.
+
+    Args:
+        header: where the numbers come from.
+        warnings: what the page lacks, and why.
+        exposes_private: private training images of people are shown.
+        setups: in the order of the list.
+        matching: None if nothing was matched.
+        link: names in links.
+    """
+
+    header: Header
+    warnings: tuple[str, ...]
+    exposes_private: bool
+    setups: tuple[Setup, ...]
+    matching: Matching | None
+    link: LinkNames = LINK_NAMES
+
+
+def script(page: Page) -> str:
+    """`data.js`: the page as JSON that is also safe inside a script element."""
+    text = json.dumps(page, default=_plain, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return f"window.MIDEF = {text};\n"
+
+
+def _plain(value: object) -> dict[str, Any]:
+    if not is_dataclass(value) or isinstance(value, type):
+        raise TypeError(f"the page holds dataclasses and JSON, got {type(value).__name__}")
+    return {field.name: getattr(value, field.name) for field in fields(value)}

@@ -1,0 +1,186 @@
+"""One setup as the page shows it: table, plot, and the overlay of each defense."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from midef.core.rows import ResultRow
+from midef.core.setup import StandIn
+from midef.dashboards.figures.places import is_unmatched, label
+from midef.dashboards.figures.trade_off import draw
+from midef.dashboards.page_data import Column, Details, Grid, Row, Setup
+from midef.dashboards.reconstructions import is_generated
+from midef.results.columns import MetricColumn
+from midef.results.compare import COMPARED, NATURAL, TradeOff
+from midef.results.published import Published, published_of
+from midef.results.summary import SummaryRow, is_matched_setup
+from midef.results.table import Table, TableCell, TableColumn, setup_table
+
+FINAL_PROFILE = "paper"
+
+Lines = list[tuple[str, str]]
+
+
+def setup_data(
+    name: str,
+    group: Sequence[SummaryRow],
+    grid: Grid,
+    colours: Mapping[str, str],
+    published: Sequence[ResultRow] = (),
+) -> Setup:
+    """What the page shows of the rows of one setup.
+
+    Args:
+        name: of the setup in links.
+        group: its summary rows.
+        grid: its reconstructions.
+        colours: of defenses on a front, by label.
+        published: rows of any setups.
+    """
+    first, table = group[0], setup_table(group, published)
+    theirs = published_of(first.setup, published, [row.defense for row in group])
+    stamp, short_stamp = _stamps(first, table)
+    figure = draw(group, colours, stamp=short_stamp, published=theirs)
+    stand_ins = dict.fromkeys(stand_in for row in group for stand_in in StandIn.read(row.stand_ins))
+    return Setup(
+        name=name,
+        label=f"{name} ({first.certainty})" if first.certainty else name,
+        what=(first.attack, first.architecture, f"{first.private} from {first.public}", f"{first.resolution_px} px"),
+        counts=(
+            *(sum(row.ok for row in group), sum(row.failed for row in group)),
+            *(sum(row.refused for row in group), sum(row.missing for row in group)),
+        ),
+        refused=table.refused,
+        stand_ins=tuple((one.by, one.published) for one in stand_ins),
+        title=table.title,
+        facts=table.facts,
+        legend=table.interval_legend,
+        stamp=stamp,
+        has_published=bool(theirs),
+        is_matched=is_matched_setup(group),
+        columns=tuple(map(_column, table.columns)),
+        rows=tuple(
+            _row(row, cells, colours, theirs.get(row.defense), is_unmatched=is_unmatched(row, group))
+            for row, cells in zip(group, table.cells, strict=True)
+        ),
+        footnotes=(*table.legends, *table.footnotes),
+        problems=table.problems,
+        figure=None if figure is None else json.loads(figure.to_json()),
+        grid=grid,
+    )
+
+
+def _stamps(first: SummaryRow, table: Table) -> tuple[str, str]:
+    """What the banner of a setup and its figure say; both empty for results at the published size."""
+    if table.stand_ins:
+        return (
+            f"{first.profile} profile, not comparable with published numbers; stands in: {table.stand_ins}",
+            f"{first.profile} profile with stand-ins, not the published setup",
+        )
+    if first.profile == FINAL_PROFILE:
+        return "", ""
+    data = "stand-in data" if is_generated(first.private) else "reduced data, models or budget"
+    return (
+        f"{first.profile} profile: {data}, not comparable with published numbers",
+        f"{first.profile} profile, {data}",
+    )
+
+
+def _column(column: TableColumn) -> Column:
+    """Bold in a row of the front: who it is, and what it reaches."""
+    is_plain = column.kind == "number" or column.key == "published"
+    return Column(key=column.key, header=column.header, is_plain=is_plain, is_text=column.kind == "words")
+
+
+def _row(
+    row: SummaryRow,
+    cells: tuple[TableCell, ...],
+    colours: Mapping[str, str],
+    published: Published | None,
+    *,
+    is_unmatched: bool,
+) -> Row:
+    return Row(
+        defense=row.defense,
+        label=label(row),
+        colour=colours.get(row.defense) if row.is_on_front else None,
+        x=row.natural_accuracy.mean,
+        y=row.attack_accuracy_at_1.mean,
+        is_on_front=row.is_on_front,
+        is_unmatched=is_unmatched,
+        has_problem=row.failed + row.refused > 0,
+        cells=cells,
+        details=_details(row, published),
+    )
+
+
+def _details(row: SummaryRow, published: Published | None) -> Details:
+    """Every number of a row with what it is, for the overlay."""
+    lines: Lines = []
+    for column in row.columns:
+        lines += _metric_details(row, column)
+        if column.metric == NATURAL:
+            lines += _match_details(row)
+    delta = "reference" if row.is_undefended else f"{row.trade_off.text} {row.trade_off.changes}".strip()
+    lines += [("Delta", delta), *_trade_off_details(row.trade_off, is_reference=row.is_undefended)]
+    if published is not None:
+        lines += _published_details(published)
+    lines.append(("runs", f"{row.ok} ok, {row.failed} failed, {row.refused} refused, {row.missing} missing"))
+    return tuple(lines)
+
+
+def _metric_details(row: SummaryRow, column: MetricColumn) -> Lines:
+    estimate = row.estimate(column.metric)
+    mean = estimate.mean
+    if mean is None:
+        return []
+    if not column.is_percent:
+        return [(column.name, f"{mean:{',.4g' if mean < 1000 else ',.0f'}} {column.unit}")]
+    lines = [(column.name, f"{mean:.2f} %")]
+    spans = (estimate.within_run, estimate.over_seeds)
+    lines += [("", f"[{span.low:.1f}, {span.high:.1f}] {span.kind}") for span in spans if span]
+    if estimate.seeds > 1:
+        lines.append(("", "seeds " + ", ".join(f"{seed}: {value:.1f}" for seed, value in estimate.by_seed)))
+    return lines
+
+
+def _match_details(row: SummaryRow) -> Lines:
+    if row.match_target is None:
+        return []
+    reached = "–" if row.match_accuracy is None else f"{row.match_accuracy:.2f} %"
+    seeds = f", mean of {row.match_seeds} seed{'' if row.match_seeds == 1 else 's'}" if row.match_seeds else ""
+    tolerance = "" if row.match_tolerance is None else f" ± {row.match_tolerance:g}"
+    return [
+        ("matched", "yes" if row.is_matched else "no"),
+        ("", f"{reached} on the select split{seeds}; target {row.match_target:.2f}{tolerance}"),
+    ]
+
+
+def _trade_off_details(trade_off: TradeOff, *, is_reference: bool) -> Lines:
+    if trade_off.utility_drop is None or trade_off.attack_drop is None:
+        return [("", trade_off.reason)] if trade_off.reason and not is_reference else []
+    span = trade_off.utility_drop_interval
+    interval = f" [{span.low:.1f}, {span.high:.1f}] {span.kind}" if span else ""
+    return [
+        ("", f"accuracy lost {trade_off.utility_drop:.1f} points{interval}"),
+        ("", f"attack accuracy lost {trade_off.attack_drop:.1f} points"),
+    ]
+
+
+def _published_details(published: Published) -> Lines:
+    natural, attack = COMPARED.values()
+    spread = f" ± {published.spread:.2f}" if published.spread is not None else ""
+    lines: Lines = []
+    if published.natural_accuracy is not None:
+        lines.append((f"published {natural}", f"{published.natural_accuracy:.2f} %, not measured here"))
+    if published.attack_accuracy_at_1 is not None:
+        lines.append((f"published {attack}", f"{published.attack_accuracy_at_1:.2f}{spread} %, not measured here"))
+    if spread and published.spread_kind:
+        lines.append(("", f"±: {published.spread_kind}"))
+    for name, texts in (
+        *(("source", published.sources), ("remark", published.remarks)),
+        ("also published", published.others),
+    ):
+        lines += [(name, text) for text in texts]
+    return lines
