@@ -24,9 +24,9 @@ def top_k_hits(logits: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
 
     if logits.ndim != 2 or len(logits) != len(labels):
         raise ShapeError(f"needs logits [N, K] and N labels, got {logits.shape} and {labels.shape}")
-    own = logits[np.arange(len(labels)), labels]
+    of_label = logits[np.arange(len(labels)), labels]
     # how many others are not smaller: ties and NaN count against the hit, so constant or broken logits never succeed
-    ahead = (~(logits < own[:, None])).sum(axis=1) - 1
+    ahead = (~(logits < of_label[:, None])).sum(axis=1) - 1
     hits: np.ndarray = ahead < k
     return hits
 
@@ -40,7 +40,11 @@ def spread_of_hits(
     per restart. None where there is nothing to compare: one restart, or one group. `variance` is of fractions, 0 to 1.
 
     Args:
-        hits: success 0/1 of each image [N]; labels, restarts: [N].
+        hits: success 0/1 of each image [N].
+        labels: its identity [N].
+        restarts: which restart it comes from [N].
+        kind: `groups`, `variance`, `population` or `restarts`.
+        group_size: identities in a group.
 
     Source: released code of KedMI, PLG-MI and MIBench, which print three different numbers behind the same sign.
     """
@@ -48,14 +52,14 @@ def spread_of_hits(
 
     identities = np.unique(labels)
     size = len(identities) if kind == "population" else group_size
-    group = np.searchsorted(identities, labels) // size
-    groups = [group == g for g in np.unique(group)]
+    numbers = np.searchsorted(identities, labels) // size
+    groups = [numbers == number for number in np.unique(numbers)]
     if kind == "groups":
-        means = [hits[own].mean() for own in groups]
+        means = [hits[group].mean() for group in groups]
         return None if len(means) < 2 else 100.0 * float(np.std(means, ddof=1))
     if min(np.unique(labels, return_counts=True)[1]) < 2:
         return None  # also where the best restart of each identity was kept: those are different ones
-    accuracies = [[hits[own & (restarts == r)].mean() for r in np.unique(restarts[own])] for own in groups]
+    accuracies = [[hits[g & (restarts == r)].mean() for r in np.unique(restarts[g])] for g in groups]
     if kind == "variance":
         return float(np.mean([np.var(of_group, ddof=1) for of_group in accuracies]))
     ddof = 0 if kind == "population" else 1
@@ -79,11 +83,11 @@ class _AttackAccuracy(Metric):
         if evidence.n_classes <= self.k:
             raise NotApplicable(f"attack accuracy@{self.k} needs more than {self.k} classes, got {evidence.n_classes}")
         hits = top_k_hits(evidence.evaluator_logits, evidence.labels, self.k)
-        found = percent_of_hits(hits, evidence.labels, chance=100.0 * self.k / evidence.n_classes)
+        measured = percent_of_hits(hits, evidence.labels, chance=100.0 * self.k / evidence.n_classes)
         spread = spread_of_hits(
             hits, evidence.labels, evidence.restarts, kind=evidence.spread, group_size=evidence.group_size
         )
-        return found if spread is None else replace(found, spread=spread, spread_kind=evidence.spread)
+        return measured if spread is None else replace(measured, spread=spread, spread_kind=evidence.spread)
 
 
 @METRICS.add("attack_accuracy_at_1")

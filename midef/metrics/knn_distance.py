@@ -14,18 +14,30 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def nearest_squared(found: np.ndarray, private: np.ndarray) -> np.ndarray:
-    """Squared distance from each row of found [N, D] to its nearest row of private [M, D], in float64 [N].
+def nearest_squared(reconstructions: np.ndarray, private: np.ndarray) -> np.ndarray:
+    """Squared distance from each reconstruction to its nearest private image.
+
+    Args:
+        reconstructions: features of reconstructions [N, D].
+        private: features of private images [M, D], M >= 1.
+
+    Returns:
+        [N], float64.
 
     Raises:
         ShapeError: if D differs or M is 0.
     """
     import numpy as np
 
-    if found.ndim != 2 or private.ndim != 2 or found.shape[1] != private.shape[1] or not len(private):
-        raise ShapeError(f"needs [N, D] and [M, D] with M >= 1, got {found.shape} and {private.shape}")
-    found, private = found.astype(np.float64), private.astype(np.float64)
-    nearest: np.ndarray = np.stack([((private - row) ** 2).sum(axis=1).min() for row in found])
+    if (
+        reconstructions.ndim != 2
+        or private.ndim != 2
+        or reconstructions.shape[1] != private.shape[1]
+        or not len(private)
+    ):
+        raise ShapeError(f"needs [N, D] and [M, D] with M >= 1, got {reconstructions.shape} and {private.shape}")
+    reconstructions, private = reconstructions.astype(np.float64), private.astype(np.float64)
+    nearest: np.ndarray = np.stack([((private - row) ** 2).sum(axis=1).min() for row in reconstructions])
     return nearest
 
 
@@ -53,10 +65,10 @@ class KnnDistance(Metric):
             raise TooFewSamples("KNN distance needs at least 1 reconstruction, got 0")
         distances = np.empty(len(evidence.labels))
         for label in np.unique(evidence.labels):
-            own = evidence.private_features[evidence.private_labels == label]
-            if not len(own):
+            private = evidence.private_features[evidence.private_labels == label]
+            if not len(private):
                 raise TooFewSamples(f"KNN distance needs a private training image of identity {label}, got none")
             rows = evidence.labels == label
-            distances[rows] = nearest_squared(evidence.features[rows], own)
+            distances[rows] = nearest_squared(evidence.features[rows], private)
         groups = len(np.unique(evidence.labels))
         return Measurement(value=float(distances.mean()), n=len(distances), groups=groups)
