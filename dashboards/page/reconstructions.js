@@ -5,6 +5,7 @@ function drawGrid() {
   $("rule").textContent = n
     ? `Shown: ${grid.rule}. Solid frame and ✓: the evaluator recognises the identity; dashed and ✗: it does not.`
     : "no rows: no reconstructions are stored for this setup";
+  const attack = s.columns.findIndex((c) => c.key === "attack_accuracy_at_1");
   const head = make("tr");
   head.append(make("th"), ...grid.labels.map((label) => make("th", `id ${label}`)));
   fill($("grid").tHead, n ? [head] : []);
@@ -14,7 +15,7 @@ function drawGrid() {
     th.scope = "row";
     if (strip === grid.private) th.append(make("small", "training images"));
     const row = s.rows[grid.strips.indexOf(strip)];
-    if (row && row.y !== null) th.append(make("small", `att@1 ${row.y.toFixed(1)} %`));
+    if (row && row.y !== null) th.append(make("small", `att@1 ${row.cells[attack].text} %`));
     tr.append(th);
     if (!strip.file) {
       const td = make("td", strip.reason, "why");

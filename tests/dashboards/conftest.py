@@ -295,7 +295,9 @@ def odd_rows(shelf: Shelf) -> list[ResultRow]:
             about = {"metric": metric, "value": 98.7, "low": None, "high": None, "unit": unit}
             wide.append(replace(wide[0], **about, larger_is=larger_is, column=column))
         asked = {"match_target": 96.0, "match_tolerance": 0.5, "match_accuracy": 95.2, "match_seeds": 3}
-        rows += [replace(row, **asked) for row in wide]
+        # 31.25 is 31.2 here and 31.3 in a browser, which rounds halves up.
+        values = {"attack_accuracy_at_1": 31.25}
+        rows += [replace(row, **asked, value=values.get(row.metric, row.value)) for row in wide]
     return rows
 
 

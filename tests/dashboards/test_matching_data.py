@@ -40,7 +40,7 @@ def test_the_table_has_a_row_per_outcome(report: Report) -> None:
     undecided = cells(page.rows[3])
     assert undecided["parameter"][1] == "2 to 64, log; 2 hides most"
     assert [undecided[key][0] for key in ("strength", "accuracy", "gap", "report_accuracy")] == ["–"] * 4
-    assert cells(page.rows[4]).trainings == ["0", "", 0]
+    assert cells(page.rows[4])["trainings"] == ["0", "", 0]
 
 
 def test_the_header_counts_and_says_the_target_as_it_was_asked_for(report: Report) -> None:
@@ -75,7 +75,7 @@ def test_a_store_with_a_blank_in_its_name_is_quoted_and_no_studies_are_no_comman
 def test_an_unreachable_target_says_both_ends(report: Report, outcome: Outcome, training: Training) -> None:
     row = matching_data(report(), "results").rows[1]
     ends = "at area_high 0.1: 91.2 %, at 0.8: 89.7 %"
-    assert row.reason == cells(row).state[1] == f"no strength is near enough: {ends}"
+    assert row.reason == cells(row)["state"][1] == f"no strength is near enough: {ends}"
     said = outcome(parameter="k", state="unreachable", reason="too weak: at k 1: 91.0 %", ends=(training(1, 91.0),))
     assert matching_data(report(outcomes=(said,)), "r").rows[0].reason == "too weak: at k 1: 91.0 %", "not twice"
     several = (training(1, 90.0), training(1, 91.0, seed=1), training(2, None, reason="diverged"))

@@ -362,6 +362,13 @@ def test_reconstructions_are_shown_with_their_verdicts(realistic_page: Watched) 
     assert sizes == [[256, 32]] * 9
 
 
+def test_reconstructions_and_table_say_the_same_attack_accuracy(odd_page: Watched) -> None:
+    page = odd_page.open("#setup=wide")
+    texts = page.eval_on_selector_all("#grid tbody th small", "found => found.map(t => t.textContent)")
+    assert texts == ["training images", *["att@1 31.2 %"] * 3]
+    assert {row[3][0] for row in table_of(page)} == {"31.2"}
+
+
 def test_an_empty_store_says_no_rows(show: Any) -> None:
     page = show([], warnings=["no rows of sweep 'nightly' in this store; it holds: first-look"]).open()
     assert page.is_visible("#empty") and page.is_hidden("#view")
