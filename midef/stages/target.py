@@ -26,7 +26,8 @@ from midef.stages.build import BuildContext, checkpoint_home
 from midef.stages.recipes import BACKBONE, NO_DEFENSE, PUBLISHED
 from midef.stages.split import load as load_splits
 from midef.training import TrainingRecipe
-from midef.training.classifier.fit import EVALUATED_AT_ONCE, accuracy, fit_classifier
+from midef.training.classifier.evaluate import EVALUATED_AT_ONCE, accuracy
+from midef.training.classifier.fit import fit_classifier
 from midef.training.data_parallel import World
 
 WEIGHTS, TRAINING_STATE = "model.safetensors", "companion.safetensors"

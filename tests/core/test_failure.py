@@ -8,9 +8,8 @@ from ray import cloudpickle
 from ray import exceptions as of_ray
 
 from midef.core import Failure, errors
-from midef.core.errors import FAILURE_KINDS, FailureKind, MidefError
+from midef.core.errors import FAILURE_KINDS, FailureKind, MidefError, TrainingDiverged
 from midef.core.failure import kind_of
-from midef.training.classifier.fit import TrainingDiverged
 
 KINDS: dict[FailureKind, list[BaseException]] = {
     "oom": [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), of_ray.OutOfMemoryError("the node ran out")],

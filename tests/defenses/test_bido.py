@@ -30,7 +30,7 @@ from midef.defenses.bido import (
 from midef.models import ARCHITECTURES
 from midef.nn.network import Forward
 from midef.nn.taps import CODE
-from midef.training.classifier.fit import _batches
+from midef.training.classifier.batches import batches_of
 
 Matrix = npt.NDArray[np.float64]
 MEASURES: list[Callable[[Tensor, Tensor], Tensor]] = [normalised_hsic, coco]
@@ -274,7 +274,7 @@ def test_half_precision_activations_are_judged_in_single() -> None:
 
 def test_balanced_batches_hold_four_images_of_sixteen_identities() -> None:
     labels = torch.arange(40).repeat_interleave(20)
-    batches = _batches(labels, 64, Bido().images_per_identity, torch.Generator().manual_seed(0))
+    batches = batches_of(labels, 64, Bido().images_per_identity, torch.Generator().manual_seed(0))
     assert len(batches) == 800 // 64
     for batch in batches:
         assert len(batch.unique()) == 64

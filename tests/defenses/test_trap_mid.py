@@ -24,7 +24,8 @@ from midef.models import ARCHITECTURES
 from midef.nn.network import Forward, TargetModel
 from midef.training import TrainingRecipe
 from midef.training.checkpoint import Checkpointer
-from midef.training.classifier.fit import FitReport, _optimizer, fit_classifier
+from midef.training.classifier.descent import make_optimizer
+from midef.training.classifier.fit import FitReport, fit_classifier
 
 CLASSES, RESOLUTION_PX, BATCH = 8, 32, 16
 BRITTLE = {"crop_p": 0.0, "flip_p": 0.0, "rotate_p": 0.0}  # no augmentation
@@ -59,7 +60,7 @@ def training_state(
         epochs=1,
         device="cpu",
         seed=seed,
-        optimizer=lambda parameters: _optimizer(parameters, training),
+        optimizer=lambda parameters: make_optimizer(parameters, training),
     )
     found = defense.training_state(model, facts)
     assert isinstance(found, TrapTrainingState)

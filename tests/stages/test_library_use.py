@@ -13,7 +13,8 @@ from midef.models import ARCHITECTURES
 from midef.stages import BuildContext, ensure, recipes_for_cell
 from midef.storage import Store
 from midef.training import TrainingRecipe
-from midef.training.classifier.fit import accuracy, fit_classifier
+from midef.training.classifier.evaluate import accuracy
+from midef.training.classifier.fit import fit_classifier
 
 PEOPLE = "synthetic_faces(identities=8,train_images=6,select_images=1,report_images=2)"
 

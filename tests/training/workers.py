@@ -126,11 +126,11 @@ def norm_of(name: str, world: World) -> dict[str, Tensor | None]:
 def main(rank: int, out: Path) -> None:
     torch.set_num_threads(1)
     splits = DATASETS.make("synthetic_faces", {"identities": 8, "train_images": 5}).load(32)
-    plainly = fit._augment
+    plainly = fit.augment
     for size in (1, 2, 3):
         if rank < size:
             train_all(splits, rank, size, out)
-            fit._augment = plainly
+            fit.augment = plainly
 
 
 def train_all(splits: Splits, rank: int, size: int, out: Path) -> None:
@@ -139,10 +139,10 @@ def train_all(splits: Splits, rank: int, size: int, out: Path) -> None:
         dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
     world = World.current()
     found: dict[str, Any] = {"norms": {name: norm_of(name, world) for name in NORMS}}
-    plainly = fit._augment
+    plainly = fit.augment
     if size < 3:
         found["half"] = train(splits, "bido", seed=rank, double=False, precision="bfloat16")
-    fit._augment = lambda images, *given: plainly(images, *given).double()
+    fit.augment = lambda images, *given: plainly(images, *given).double()
     setattr(fit, "Checkpointer", partial(Checkpointer, every_s=0.0))  # noqa: B010
     # other initial weights in each worker: those of the first one count
     names = DEFENSES if size < 3 else FOR_THREE

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from midef.core.errors import TrainingDiverged
 from midef.datasets import Images, Splits
 from midef.defenses import DEFENSES, Batch, Defense
 from midef.defenses.stack import choose_defense, remake_defense
@@ -21,7 +22,9 @@ from midef.nn.network import Forward, TargetModel
 from midef.training import TrainingRecipe
 from midef.training.checkpoint import Checkpointer
 from midef.training.classifier import fit as training
-from midef.training.classifier.fit import FitReport, TrainingDiverged, _augment, _batches, accuracy
+from midef.training.classifier.batches import augment, batches_of
+from midef.training.classifier.evaluate import accuracy
+from midef.training.classifier.fit import FitReport
 
 Fit = Callable[..., tuple[TargetModel, FitReport]]
 Network = Callable[[int], TargetModel]
@@ -59,14 +62,14 @@ def test_gradients_are_clipped_after_backward_and_before_the_step(fit: Fit, netw
 
 def test_the_optimizer_follows_the_schedule(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     rates: list[float] = []
-    make = training._optimizer
+    make = training.make_optimizer
 
     def spied(parameters: Any, recipe: TrainingRecipe) -> torch.optim.Optimizer:
         optimizer = make(parameters, recipe)
         optimizer.register_step_pre_hook(lambda o, *_: rates.append(o.param_groups[0]["lr"]))
         return optimizer
 
-    monkeypatch.setattr(training, "_optimizer", spied)
+    monkeypatch.setattr(training, "make_optimizer", spied)
     fit(epochs=2, batch_size=16, schedule="multistep", milestones=(0.5, 0.75), gamma=0.1, learning_rate=0.02)
     assert rates == pytest.approx([0.02] * 4 + [0.002] * 2 + [0.0002] * 2)
 
@@ -273,30 +276,30 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def test_an_epoch_shows_every_image_once_but_for_the_last_incomplete_batch() -> None:
-    batches = _batches(torch.zeros(70), 16, 0, seeded())
+    batches = batches_of(torch.zeros(70), 16, 0, seeded())
     assert [len(batch) for batch in batches] == [16] * 4
     assert len(torch.cat(batches).unique()) == 64
-    (only,) = _batches(torch.zeros(7), 16, 0, seeded())
+    (only,) = batches_of(torch.zeros(7), 16, 0, seeded())
     assert sorted(only.tolist()) == list(range(7))
-    assert not torch.equal(_batches(torch.zeros(70), 16, 0, seeded(1))[0], batches[0])
+    assert not torch.equal(batches_of(torch.zeros(70), 16, 0, seeded(1))[0], batches[0])
 
 
 def test_balanced_batches_with_few_images_repeat_them() -> None:
     labels = torch.tensor([0] * 9 + [1] * 2 + [2] * 9)
-    (batch, *_) = _batches(labels, 12, 4, seeded())
+    (batch, *_) = batches_of(labels, 12, 4, seeded())
     assert torch.bincount(labels[batch]).tolist() == [4, 4, 4]
     assert len(batch[labels[batch] == 1].unique()) == 2
 
 
 def test_balanced_batches_with_few_identities_take_them_all() -> None:
     labels = torch.arange(5).repeat_interleave(20)
-    batches = _batches(labels, 64, 4, seeded())
+    batches = batches_of(labels, 64, 4, seeded())
     assert len(batches) == 1 and torch.bincount(labels[batches[0]]).tolist() == [4] * 5
 
 
 def test_balanced_batches_go_through_all_identities_before_they_repeat() -> None:
     labels = torch.arange(32).repeat_interleave(8)
-    first, second = (set(labels[b].tolist()) for b in _batches(labels, 64, 4, seeded())[:2])
+    first, second = (set(labels[b].tolist()) for b in batches_of(labels, 64, 4, seeded())[:2])
     assert len(first) == len(second) == 16 and not first & second
 
 
@@ -310,18 +313,18 @@ def test_augmentation_keeps_shape_and_range_and_treats_each_image_on_its_own(
 ) -> None:
     one = torch.rand(1, 3, 12, 10, generator=seeded())
     images = one.expand(300, -1, -1, -1)
-    found = _augment(images, TrainingRecipe(**recipe), seeded(1))
+    found = augment(images, TrainingRecipe(**recipe), seeded(1))
     assert found.shape == images.shape and found.dtype == torch.float32
     assert found.min() >= one.min() and found.max() <= one.max()
     assert len({tuple(image.flatten().tolist()) for image in found}) == kinds
-    assert torch.equal(_augment(images, TrainingRecipe(**recipe), seeded(1)), found)
+    assert torch.equal(augment(images, TrainingRecipe(**recipe), seeded(1)), found)
 
 
 def test_flip_mirrors_columns_with_its_probability() -> None:
     images = torch.rand(1000, 3, 4, 5, generator=seeded())
-    assert torch.equal(_augment(images, TrainingRecipe(flip=1.0), seeded()), images.flip(3))
-    assert torch.equal(_augment(images, TrainingRecipe(flip=0.0), seeded()), images)
-    some = _augment(images, TrainingRecipe(flip=0.3), seeded())
+    assert torch.equal(augment(images, TrainingRecipe(flip=1.0), seeded()), images.flip(3))
+    assert torch.equal(augment(images, TrainingRecipe(flip=0.0), seeded()), images)
+    some = augment(images, TrainingRecipe(flip=0.3), seeded())
     mirrored = (some == images.flip(3)).flatten(1).all(dim=1)
     assert torch.equal(some[~mirrored], images[~mirrored])
     assert float(mirrored.float().mean()) == pytest.approx(0.3, abs=0.05)
@@ -330,7 +333,7 @@ def test_flip_mirrors_columns_with_its_probability() -> None:
 def test_a_shift_moves_the_image_and_repeats_its_edge() -> None:
     rows, columns = torch.meshgrid(torch.arange(9.0), torch.arange(7.0), indexing="ij")
     images = torch.stack([rows, columns, rows]).expand(200, -1, -1, -1)
-    found = _augment(images, TrainingRecipe(flip=0.0, jitter_px=2), seeded())
+    found = augment(images, TrainingRecipe(flip=0.0, jitter_px=2), seeded())
     shifts = set()
     for image in found:
         down, right = int(image[0, 4, 3]) - 4, int(image[1, 4, 3]) - 3

@@ -23,7 +23,8 @@ from midef.nn.network import Forward, TargetModel
 from midef.training import TrainingRecipe
 from midef.training.checkpoint import Checkpointer
 from midef.training.classifier import fit as training
-from midef.training.classifier.fit import fit_classifier, loss_of
+from midef.training.classifier.descent import loss_of
+from midef.training.classifier.fit import fit_classifier
 from midef.training.data_parallel import World
 
 Fit = Callable[..., Any]

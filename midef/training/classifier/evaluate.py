@@ -1,0 +1,40 @@
+"""Accuracy of a classifier."""
+
+from __future__ import annotations
+
+import torch
+
+from midef.datasets import Images
+from midef.nn.network import TargetModel
+from midef.training.data_parallel import World, summed
+
+EVALUATED_AT_ONCE = 512
+"""Images whose accuracy is computed at a time. Changes memory and speed, not results."""
+
+
+@torch.no_grad()
+def accuracy(
+    model: TargetModel,
+    part: Images,
+    *,
+    device: str,
+    batch_size: int = EVALUATED_AT_ONCE,
+    world: World | None = None,
+) -> float:
+    """Top-1 accuracy of the logits, in percent; leaves the model in eval mode.
+
+    Args:
+        batch_size: images at a time; changes memory and speed, not results.
+        world: workers that all call this, each for its share of the images; all get the same number.
+    """
+    world = world or World()
+    model.eval()
+    hits = 0
+    mine = torch.arange(len(part)).tensor_split(world.size)[world.rank]
+    first, end = (int(mine[0]), int(mine[-1]) + 1) if len(mine) else (0, 0)
+    for start in range(first, end, batch_size):
+        stop = min(start + batch_size, end)
+        images = part.images[start:stop].to(device).float() / 255
+        predicted = model(images).logits.argmax(dim=1).cpu()
+        hits += int((predicted == part.labels[start:stop]).sum())
+    return 100.0 * summed(hits, device, world) / max(1, len(part))
