@@ -45,8 +45,10 @@ class Found:
 class Checkpointer:
     """Writes `state.pt` (read back with `weights_only=True`) by rename, at most every `every_s` seconds.
 
-    folder: on this machine, named after the artifact; home: an object store that gets a copy, so that another machine
-    can go on where this one died: `checkpoints/<name of the folder>/state.pt`.
+    Args:
+        folder: on this machine, named after the artifact.
+        home: an object store that gets a copy, so that another machine can go on where this one died:
+            `checkpoints/<name of the folder>/state.pt`.
     """
 
     def __init__(self, folder: Path, *, every_s: float = 60.0, home: Location | None = None) -> None:

@@ -26,7 +26,7 @@ _BYTES_AT_ONCE = 2**26
 
 @dataclass(frozen=True)
 class World:
-    """This process among those that train together."""
+    """Rank of this process, and the number of processes of a data-parallel training."""
 
     rank: int = 0
     size: int = 1
@@ -44,10 +44,12 @@ class World:
 
 @dataclass(frozen=True)
 class Part:
-    """What goes through the network at once.
+    """Images of a batch that go through the network at once. Without positions, the whole batch as it is.
 
-    mine: positions in the batch that this worker passes through; all_workers: those of all workers, in their order;
-    sizes: how many each worker has. None for both positions means the whole batch, as it is.
+    Args:
+        mine: positions in the batch that this worker passes through.
+        all_workers: positions of all workers, in the order of their ranks.
+        sizes: how many each worker has.
     """
 
     mine: Tensor | None
@@ -58,7 +60,7 @@ class Part:
         return batch.images if self.mine is None else batch.images[self.mine]
 
     def of(self, batch: Batch) -> Batch:
-        """What all workers together pass through."""
+        """The part of the batch that all workers pass through."""
         if self.all_workers is None:
             return batch
         given = {field.name: getattr(batch, field.name) for field in fields(batch)}

@@ -1,4 +1,4 @@
-"""How a classifier is trained, as data."""
+"""Training recipe of a classifier, as data; published recipes by name."""
 
 from __future__ import annotations
 
@@ -15,16 +15,25 @@ from midef.core.errors import SpecError, did_you_mean
 class TrainingRecipe:
     """Everything about a training that changes its result, apart from data, architecture, defense and seed.
 
-    optimizer: `sgd` (momentum, Nesterov if asked), `adam` or `adamw`. schedule: `constant`; `multistep`, learning rate
-    times `gamma` at each milestone; `cosine` to 0 after a linear warm-up. milestones, warmup: fractions of training.
-    crop_scale: range of the area share of a random square crop that is resized to full size; None crops nothing;
-    color_jitter: largest change of brightness, contrast, saturation and hue; flip: probability of a horizontal flip;
-    jitter_px: largest random shift in pixels; in this order.
-    checkpoint: `last` epoch, or `best_select`, the epoch with the best accuracy on the select split (never the reported
-    one; many published works pick by test accuracy). precision: `bfloat16` is autocast, on GPUs.
-
     Defaults are the CelebA-64 VGG16 recipe of the TL-DMI paper (no schedule). Other published recipes are `RECIPES`;
-    as plain data, `preset` names one of them and the other fields change it.
+    as plain data, `preset` names one of them and the other fields change it. Images are cropped, colour-jittered,
+    flipped and shifted in this order.
+
+    Args:
+        optimizer: `sgd` with momentum (Nesterov's if `nesterov`), `adam` or `adamw`.
+        betas: of Adam and AdamW.
+        schedule: `constant`; `multistep`, learning rate times `gamma` at each milestone; `cosine` to 0 after a linear
+            warm-up.
+        milestones: fractions of training.
+        warmup: fraction of training.
+        clip_norm: largest norm of the gradient; 0 does not clip.
+        crop_scale: range of the area share of a random square crop that is resized to full size; None crops nothing.
+        color_jitter: largest change of brightness, contrast, saturation and hue.
+        flip: probability of a horizontal flip.
+        jitter_px: largest random shift in pixels.
+        checkpoint: `last` epoch, or `best_select`, the epoch with the best accuracy on the select split (never the
+            reported one; many published works pick by test accuracy).
+        precision: `bfloat16` is autocast, on GPUs.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(allow_inf_nan=False)
