@@ -26,6 +26,7 @@ LAYERS = {
     "midef.metrics": 7,
     "midef.stages": 8,
     "midef.analysis": 9,
+    "midef.testing": 9,
     "midef.sweep.spec": 10,
     "midef.sweep.catalogue": 11,
     "midef.sweep.planning": 11,

@@ -57,8 +57,12 @@ def no_small_budget(cls: type, kind: str) -> SpecError:
 class Reconstructions:
     """What an attack found.
 
-    images: [N, 3, H, W] in [0, 1]; labels: [N] identities attacked; restarts: [N] 0-based; found: [N] bool, False where
-    the attack gave up (the image is then its best guess, and it is judged like any other).
+    Args:
+        images: [N, 3, H, W] in [0, 1].
+        labels: [N] identities attacked.
+        restarts: [N] 0-based.
+        found: [N] bool, False where the attack gave up (the image is then its best guess, and it is judged like any
+            other).
     """
 
     images: Tensor
@@ -71,8 +75,11 @@ class Reconstructions:
 class Task:
     """What the attacker is asked for.
 
-    labels, restarts: [N], one image for each pair; observed: [N, K] answers the attacker saw for private images of
-    these identities, where the attack needs them (`needs_observed_scores`); seed: of this attack run.
+    Args:
+        labels, restarts: [N], one image for each pair.
+        observed: [N, K] answers the attacker saw for private images of these identities, where the attack needs
+            them (`needs_observed_scores`).
+        seed: of this attack run.
     """
 
     labels: Tensor
@@ -89,6 +96,9 @@ class Attack:
 
     Networks are frozen and in eval mode. Each reconstruction has its own random stream, from (seed, identity, restart),
     so results do not depend on how identities are batched; unless the target draws noise to answer (MID).
+
+    Args:
+        draws: whether, with the same priors, another seed gives other images.
     """
 
     paper: ClassVar[str] = ""
@@ -96,6 +106,7 @@ class Attack:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     access: ClassVar[AccessLevel]
     needs_observed_scores: ClassVar[bool] = False
+    draws: ClassVar[bool] = True
 
     @classmethod
     def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
@@ -113,6 +124,10 @@ class Attack:
     def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:
         """Recipes of what it starts from, by role. What depends on the target has `target` among its inputs."""
         raise NotImplementedError
+
+    def queries(self, *, reconstructions: int, identities: int) -> int | None:
+        """Images that `reconstruct` shows the target for so many; None where only the search itself can tell."""
+        return None
 
     def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
         """One image for each (label, restart) of the task."""

@@ -39,12 +39,18 @@ Pool = Callable[[], "Iterator[tuple[Tensor, Tensor]]"]
 class BrepMi(Attack):
     """Move a latent away from where the label changes, on spheres that grow as long as nearly all of them is inside.
 
-    patience: iterations without a larger radius before an identity is done; sphere_points: directions per iteration;
-    radius: of the first sphere; growth: of the radius; inside_share: more than this mean of the signs (+1 inside, -1
-    outside) grows it, 0.75 of 32 needs 29 inside; largest_step: bound on the step (radius / 3 below it);
-    clamp: bound on each latent coordinate; pool_batches: batches of 256 random latents searched for a start;
-    redraws: rejected moves in a row before the iteration counts anyway. targets: `given` attacks the identities asked
-    for; `first_seen`, as many, but those whose label random latents get first, the authors' default: easier ones.
+    Args:
+        patience: iterations without a larger radius before an identity is done.
+        sphere_points: directions per iteration.
+        radius: of the first sphere.
+        growth: of the radius.
+        inside_share: more than this mean of the signs (+1 inside, -1 outside) grows it, 0.75 of 32 needs 29 inside.
+        largest_step: bound on the step (radius / 3 below it).
+        clamp: bound on each latent coordinate.
+        pool_batches: batches of 256 random latents searched for a start.
+        redraws: rejected moves in a row before the iteration counts anyway.
+        targets: `given` attacks the identities asked for; `first_seen`, as many, but those whose label random
+            latents get first, the authors' default: easier ones.
 
     The result is the latent at the last growth of the radius. An identity no random latent falls into, or whose radius
     never grew, is returned with `found` False and its start (or a random image): see the metric `coverage`.
@@ -78,7 +84,11 @@ class BrepMi(Attack):
     @override
     @classmethod
     def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
-        return {"patience": 20, "pool_batches": 100, "prior": WganGp.small(budget)}
+        return {
+            "patience": min(20, budget.search),
+            "pool_batches": min(100, budget.search),
+            "prior": WganGp.small(budget),
+        }
 
     def __post_init__(self) -> None:
         if min(self.patience, self.sphere_points, self.pool_batches, self.redraws) < 1:

@@ -31,9 +31,10 @@ CHUNK = 128
 class DiffusionInverter(Attack):
     """Draw an image for each answer the attacker observed, from the diffusion model trained on this target's answers.
 
-    guidance: w >= 0, 0 draws from the model as it was trained; larger follows the answer more closely, at the price of
-    variety, and costs a second pass of the decoder in each step. The published values are 0, 0.5 and 2; the prior is
-    the same for all.
+    Args:
+        guidance: w >= 0, 0 draws from the model as it was trained; larger follows the answer more closely, at the
+            price of variety, and costs a second pass of the decoder in each step. The published values are 0, 0.5
+            and 2; the prior is the same for all.
 
     Restart r of an identity is its r-th image of the report split, as for `inversion_model`, with noise of its own.
 
@@ -65,6 +66,10 @@ class DiffusionInverter(Attack):
     @override
     def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:
         return {"inverter": self.prior.recipe(public=public, target=target)}
+
+    @override
+    def queries(self, *, reconstructions: int, identities: int) -> int:
+        return 0
 
     @override
     def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:

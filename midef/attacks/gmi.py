@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 class Gmi(LatentSearch):
     """Minimise -D(G(z)) + identity_weight * CE(T(G(z)), y) over z by Nesterov's gradient, z clamped to [-1, 1].
 
-    iterations: of the search; learning_rate, momentum: of the optimiser; identity_weight: of the cross entropy;
-    clamp: bound on each latent coordinate after a step (the first forward sees the unclamped start);
-    batch_equivalent: the papers average both terms over a batch of 60, which divides each latent's gradient by 60.
-    We divide by this constant whatever the batch, so results do not depend on it.
+    Args:
+        iterations: of the search.
+        learning_rate, momentum: of the optimiser.
+        identity_weight: of the cross entropy.
+        clamp: bound on each latent coordinate after a step (the first forward sees the unclamped start).
+        batch_equivalent: the papers average both terms over a batch of 60, which divides each latent's gradient by
+            60. We divide by this constant whatever the batch, so results do not depend on it.
 
     Source: Zhang et al., CVPR 2020; released code and KedMI's, LOMMA's and BiDO's copies of it. All restarts are kept
     (the original keeps the best of 5 by target score, `protocol.counted: best_by_target`; every later paper averages).

@@ -35,6 +35,7 @@ class InversionModel(Attack):
     paper: ClassVar[str] = "Yang et al., CCS 2019 (arXiv 1902.08552)"
     access: ClassVar[AccessLevel] = AccessLevel.SCORES
     needs_observed_scores: ClassVar[bool] = True
+    draws: ClassVar[bool] = False
 
     prior: Tcnn = field(default_factory=Tcnn, metadata={"shown": False})
 
@@ -50,6 +51,10 @@ class InversionModel(Attack):
     @override
     def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:
         return {"inverter": self.prior.recipe(public=public, target=target)}
+
+    @override
+    def queries(self, *, reconstructions: int, identities: int) -> int:
+        return 0
 
     @override
     def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:

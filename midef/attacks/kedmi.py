@@ -32,9 +32,12 @@ class Kedmi(LatentSearch):
     One Gaussian (mean and log variance, searched by Adam) per identity, whatever the number of restarts; each step
     draws one latent from it, and each restart is one latent drawn from the last one.
 
-    iterations: of the search, >= 1; learning_rate: of Adam, > 0; identity_weight: of the cross entropy, >= 0; logvar0:
-    log variance at the start, 1 or 0 in the papers, larger begins with more varied images; clamp_before_generator:
-    latents are clamped to [-1, 1] before they are drawn, in the search and at the end.
+    Args:
+        iterations: of the search, >= 1.
+        learning_rate: of Adam, > 0.
+        identity_weight: of the cross entropy, >= 0.
+        logvar0: log variance at the start, 1 or 0 in the papers, larger begins with more varied images.
+        clamp_before_generator: latents are clamped to [-1, 1] before they are drawn, in the search and at the end.
 
     Presets: `kedmi` is the released recovery script, `orig` the default of its search function and PLG-MI's baseline,
     `bido` BiDO's script, `lomma` and `tldmi` these papers' baselines. All released GANs were labelled in train mode, so

@@ -29,9 +29,12 @@ class Lokt(ConditionalSearch):
 
     The search asks the target nothing; all questions are those of its priors, the GAN and the surrogates.
 
-    iterations: steps of the search, >= 1; learning_rate: of Adam, > 0; surrogate: who looks, `ensemble` averages the
-    loss over all surrogates, `discriminator` is the class head of the GAN's discriminator alone, which needs no further
-    training and no further questions; surrogates: the prior that trains them, and holds the GAN.
+    Args:
+        iterations: steps of the search, >= 1.
+        learning_rate: of Adam, > 0.
+        surrogate: who looks, `ensemble` averages the loss over all surrogates, `discriminator` is the class head of
+            the GAN's discriminator alone, which needs no further training and no further questions.
+        surrogates: the prior that trains them, and holds the GAN.
 
     Source: Nguyen et al., NeurIPS 2023 (LOKT), released code at b7514172, with PLG-MI as its white-box attack. All
     restarts are kept. We differ: images are clamped to [0, 1] before anybody sees them.
@@ -54,6 +57,10 @@ class Lokt(ConditionalSearch):
     def priors(self) -> Mapping[str, Prior]:
         gan: dict[str, Prior] = {"prior": self.surrogates.gan}
         return gan if self.surrogate == "discriminator" else {**gan, "surrogates": self.surrogates}
+
+    @override
+    def queries(self, *, reconstructions: int, identities: int) -> int:
+        return 0
 
     @override
     def ask(self, handle: TargetHandle, networks: Networks, view: Tensor) -> list[Forward]:

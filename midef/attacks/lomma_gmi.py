@@ -19,8 +19,10 @@ from midef.attacks.latent_search.lomma import PRESETS, Lomma
 class LommaGmi(Lomma, Gmi):
     """GMI's search with LOMMA's identity loss in place of the cross entropy.
 
-    iterations, learning_rate, momentum, identity_weight, clamp, batch_equivalent, prior: as in `Gmi`; both terms of
-    LOMMA's loss are divided by the batch, too. logit_loss, ensemble, feature_weight, students: as in `Lomma`.
+    Args:
+        iterations, learning_rate, momentum, identity_weight, clamp, prior: as in `Gmi`.
+        batch_equivalent: as in `Gmi`; both terms of LOMMA's loss are divided by the batch, too.
+        logit_loss, ensemble, feature_weight, students: as in `Lomma`.
 
     Source: Nguyen et al., CVPR 2023 (LOMMA), released code at ed4b6b89. It writes that it draws the features to stay
     near to from a Gaussian, and then overwrites them by the mean: we follow what it computes.

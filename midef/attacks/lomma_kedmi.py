@@ -19,8 +19,10 @@ from midef.attacks.latent_search.lomma import PRESETS, Lomma
 class LommaKedmi(Lomma, Kedmi):
     """KedMI's search with LOMMA's identity loss in place of the cross entropy, of latents clamped to [-1, 1].
 
-    iterations, learning_rate, identity_weight, logvar0, prior: as in `Kedmi`; clamp_before_generator: as in `Kedmi`,
-    here the default. logit_loss, ensemble, feature_weight, students: as in `Lomma`.
+    Args:
+        iterations, learning_rate, identity_weight, logvar0, prior: as in `Kedmi`.
+        clamp_before_generator: as in `Kedmi`, here the default.
+        logit_loss, ensemble, feature_weight, students: as in `Lomma`.
 
     Source: Nguyen et al., CVPR 2023 (LOMMA), released code at ed4b6b89, whose `clipz` is set for every attack on KedMI.
     """

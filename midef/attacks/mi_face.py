@@ -30,14 +30,19 @@ class MiFace(Attack):
 
     A sanity baseline: class templates from shallow models, noise from deep ones.
 
-    iterations: most steps, >= 1; window: steps without progress before it ends, that is, the cost is no smaller than
-    each of the last `window` ones; threshold: 0 to 1, see below; learning_rate: of the descent; start_noise: 0 to 1,
-    pixels start uniform in [0, start_noise], drawn for each reconstruction (0 is the papers' black image, from which
-    all restarts give the same).
-    compat: `paper` ends a row when p_y >= threshold or when there is no progress, and returns its iterate of least
-    cost. `art` repeats the Adversarial Robustness Toolbox, whose condition is inverted: a row goes on only while the
-    cost is <= threshold or there is no progress, and its last iterate is returned. From a start cost above the
-    threshold it ends after one step, so with many classes `art` needs threshold = 1, with which it uses up its steps.
+    Args:
+        iterations: most steps, >= 1.
+        window: steps without progress before it ends, that is, the cost is no smaller than each of the last
+            `window` ones.
+        threshold: 0 to 1, see below.
+        learning_rate: of the descent.
+        start_noise: 0 to 1, pixels start uniform in [0, start_noise], drawn for each reconstruction (0 is the
+            papers' black image, from which all restarts give the same).
+        compat: `paper` ends a row when p_y >= threshold or when there is no progress, and returns its iterate of
+            least cost. `art` repeats the Adversarial Robustness Toolbox, whose condition is inverted: a row goes on
+            only while the cost is <= threshold or there is no progress, and its last iterate is returned. From a
+            start cost above the threshold it ends after one step, so with many classes `art` needs threshold = 1,
+            with which it uses up its steps.
 
     `found` is False where the target labels the result as somebody else. The descent sees the model itself, not the
     answers a defense serves.

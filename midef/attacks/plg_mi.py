@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 class PlgMi(ConditionalSearch):
     """Minimise the max-margin loss of two augmented views of G(z, y) over z by Adam.
 
-    prior: its GAN; `prior.range` is also what the search shows the target. `ConditionalSearch` explains the rest.
+    Args:
+        prior: its GAN; `prior.range` is also what the search shows the target. `ConditionalSearch` explains the
+            rest.
 
     Source: Yuan et al., AAAI 2023, and released code; 5 restarts, all of them counted.
     We differ: their scripts stretch each image from its least to its largest value before it is judged; we clip to

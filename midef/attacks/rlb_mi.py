@@ -39,11 +39,16 @@ class RlbMi(Attack):
     0, and -128.9 and less where the target sees somebody else. After its update it draws one more latent, and this
     image is kept if p_y is no smaller than that of the image kept before.
 
-    episodes: >= 1, the number of updates is about the same; batch_size: transitions of an update; replay: most
-    transitions remembered; start_after: updates begin when more transitions than this are remembered; learning_rate: of
-    actor, critic and temperature; hidden: units of each of their two hidden layers; score_weight, margin_weight: >= 0,
-    weights of the reward; noise: `shared_scalar` explores with one random number for all coordinates, as the released
-    code does by what is likely a slip, `per_dim` with one for each (many more numbers: slow for many agents).
+    Args:
+        episodes: >= 1, the number of updates is about the same.
+        batch_size: transitions of an update.
+        replay: most transitions remembered.
+        start_after: updates begin when more transitions than this are remembered.
+        learning_rate: of actor, critic and temperature.
+        hidden: units of each of their two hidden layers.
+        score_weight, margin_weight: >= 0, weights of the reward.
+        noise: `shared_scalar` explores with one random number for all coordinates, as the released code does by
+            what is likely a slip, `per_dim` with one for each (many more numbers: slow for many agents).
 
     An image costs two queries per episode, 80,000 at 40,000 episodes. `found` is False where the target labels the kept
     image as somebody else.
@@ -77,9 +82,9 @@ class RlbMi(Attack):
     def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
         return {  # with so few episodes agents must explore every dimension for itself, and learn ten times as fast
             "episodes": 2 * budget.search,
-            "batch_size": 64,
-            "hidden": 64,
-            "start_after": 64,
+            "batch_size": 2 * budget.batch_size,
+            "hidden": 4 * budget.width,
+            "start_after": min(64, budget.search),
             "learning_rate": 5e-3,
             "noise": "per_dim",
             "prior": WganGp.small(budget),
@@ -100,6 +105,10 @@ class RlbMi(Attack):
     @override
     def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:
         return {"prior": self.prior.recipe(public=public, target=target)}
+
+    @override
+    def queries(self, *, reconstructions: int, identities: int) -> int:
+        return 2 * self.episodes * reconstructions
 
     @override
     def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:

@@ -33,11 +33,15 @@ class Vmi(LatentSearch):
     A reconstruction is a sample of its identity's distribution. With StyleGAN2, each of its layers (10 at 64 px) has a
     latent and a distribution of its own, and KL is their mean; with WGAN-GP there is one.
 
-    prior: `StyleGan2`, or `WganGp` in place of the paper's DCGAN; given as a mapping, it is the one that has all the
-    fields named, StyleGAN2 if both have. family: `flow`, Glow on vectors; `gauss`, a Gaussian with full covariance,
-    far cheaper ("VMI-Gauss": not the published attack). levels, flow_steps, hidden: of the flow, see `Flow`; larger is
-    more flexible and slower. kl_weight: >= 0, larger stays closer to what the prior knows. batch: samples of each
-    identity in a step, over which both expectations are taken. learning_rate, momentum: of plain SGD.
+    Args:
+        prior: `StyleGan2`, or `WganGp` in place of the paper's DCGAN; given as a mapping, it is the one that has
+            all the fields named, StyleGAN2 if both have.
+        family: `flow`, Glow on vectors; `gauss`, a Gaussian with full covariance, far cheaper ("VMI-Gauss": not the
+            published attack).
+        levels, flow_steps, hidden: of the flow, see `Flow`; larger is more flexible and slower.
+        kl_weight: >= 0, larger stays closer to what the prior knows.
+        batch: samples of each identity in a step, over which both expectations are taken.
+        learning_rate, momentum: of plain SGD.
 
     Source: Wang et al., NeurIPS 2021, and released code; `orig` is 20 epochs of 157 steps, `bido` and `tldmi` are 32 of
     10, without their early stopping on the evaluation model, which an attacker does not have. We differ: all identities
@@ -82,7 +86,7 @@ class Vmi(LatentSearch):
     def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
         return {
             "iterations": budget.search // 2,
-            "batch": 8,
+            "batch": budget.batch_size // 4,
             "learning_rate": 1e-3,
             "levels": 2,
             "flow_steps": 4,

@@ -38,9 +38,12 @@ PHASE_ONE = "phase_one"
 class Batch:
     """One training batch.
 
-    images: [B, 3, H, W] float32 in [0, 1]; labels: [B] int64; indices: [B] positions in the train split, the same in
-    every epoch, for defenses that remember an image. mixed_labels [B] int64 and mixed_share [B] in [0, 1]: the labels
-    of what was mixed into each image and its share of the pixels; None where nothing is mixed.
+    Args:
+        images: [B, 3, H, W] float32 in [0, 1].
+        labels: [B] int64.
+        indices: [B] positions in the train split, the same in every epoch, for defenses that remember an image.
+        mixed_labels: [B] int64, of what was mixed into each image; None where nothing is mixed.
+        mixed_share: [B] in [0, 1], its share of the pixels.
     """
 
     images: Tensor
@@ -57,10 +60,14 @@ class Batch:
 class Tuning:
     """What accuracy matching may search: one strength of a defense.
 
-    parameter: its field; low, high: both ends of the range; larger_hides: whether the larger end protects more;
-    scale: how steps of equal effect are spaced; tied: other fields, as multiples of the parameter (a ray). beside:
-    fields with ranges of their own, on the same scale, searched together with the parameter where the ray does not
-    reach; their larger end keeps more accuracy where larger_hides.
+    Args:
+        parameter: its field.
+        low, high: both ends of the range.
+        larger_hides: whether the larger end protects more.
+        scale: how steps of equal effect are spaced.
+        tied: other fields, as multiples of the parameter (a ray).
+        beside: fields with ranges of their own, on the same scale, searched together with the parameter where the
+            ray does not reach; their larger end keeps more accuracy where larger_hides.
     """
 
     parameter: str
@@ -96,20 +103,25 @@ class Defense:
     """Base of all defenses: a frozen dataclass that overrides only what its paper changes.
 
     Hooks get `progress`, the fraction of training done (0 to below 1), so that a short run still runs the method.
-    Learnable parts live in the model, so they are saved with it; what only the training
-    needs lives in a `TrainingState`.
+    Learnable parts live in the model, so they are saved with it; what only the training needs lives in a
+    `TrainingState`.
 
-    tuning: the strength that accuracy matching searches; None where there is none. couples_images: whether the loss
-    of an image depends on the others of its batch, so that it has no gradient of its own (DP-SGD needs one).
-    scales_skips: whether it changes skip connections, which one defense of a stack may. prepares_last: whether its
-    surgery must see that of all others. has_phase_one: whether it always starts from a network that private images
-    have trained; needs_unseen: why it means nothing on such a network, "" if it does.
+    Args:
+        small: parameters it needs to act on a small fresh network in a short training, where its defaults do not.
+        tuning: the strength that accuracy matching searches, or why there is none.
+        couples_images: whether the loss of an image depends on the others of its batch, so that it has no gradient
+            of its own (DP-SGD needs one).
+        scales_skips: whether it changes skip connections, which one defense of a stack may.
+        prepares_last: whether its surgery must see that of all others.
+        has_phase_one: whether it always starts from a network that private images have trained.
+        needs_unseen: why it means nothing on such a network, "" if it does.
     """
 
     paper: ClassVar[str] = ""
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     acts_on: ClassVar[str] = ""
+    small: ClassVar[Mapping[str, Any]] = {}
     tuning: ClassVar[Tuning | NotTuned] = NotTuned("it declares none")
     couples_images: ClassVar[bool] = False
     scales_skips: ClassVar[bool] = False
@@ -142,7 +154,8 @@ class Defense:
     def taps(self, facts: ModelFacts) -> tuple[str, ...]:
         """Blocks whose outputs `criterion` and `penalties` want to see (`CODE` is what the head computes inside).
 
-        facts: of the network as the others of its stack prepare it.
+        Args:
+            facts: of the network as the others of its stack prepare it.
         """
         return ()
 
@@ -160,7 +173,8 @@ class Defense:
     def problems(self, facts: ModelFacts) -> list[str]:
         """Why it cannot work on this architecture; each a sentence with what to do.
 
-        facts: of the network as the others of its stack prepare it.
+        Args:
+            facts: of the network as the others of its stack prepare it.
         """
         return []
 

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 class Bido(Defense):
     """Make hidden layers depend less on the image and more on the label: CE + sum_j lx dep(Z_j, X) - ly dep(Z_j, Y).
 
-    lambda_x: weight of the dependence on the image, >= 0, larger hides more; lambda_y: weight of the dependence on the
-    label, >= 0, larger keeps more accuracy. sigma: bandwidth in units of sqrt(dimension), > 0; 0 takes the median
-    heuristic for every kernel, exp(-D / (2 s^2)) with s^2 the median of the squared distances D in the batch.
-    measure: `hsic`, normalised, 0 to B - 1, or `coco`, 0 to 1, whose strengths for VGG16 are 100 times HSIC's.
-    label_kernel: `linear`, `gaussian` (with sigma) or `imq`, 1 / sqrt(1 + D), of one-hot labels.
+    Args:
+        lambda_x: weight of the dependence on the image, >= 0, larger hides more.
+        lambda_y: weight of the dependence on the label, >= 0, larger keeps more accuracy.
+        sigma: bandwidth in units of sqrt(dimension), > 0; 0 takes the median heuristic for every kernel, exp(-D /
+            (2 s^2)) with s^2 the median of the squared distances D in the batch.
+        measure: `hsic`, normalised, 0 to B - 1, or `coco`, 0 to 1, whose strengths for VGG16 are 100 times HSIC's.
+        label_kernel: `linear`, `gaussian` (with sigma) or `imq`, 1 / sqrt(1 + D), of one-hot labels.
 
     Only blocks that train are looked at, as when TL-DMI and BiDO are combined. Batches hold four images of each drawn
     identity: with a plain sampler and many identities the label kernel is nearly diagonal and its term is meaningless.

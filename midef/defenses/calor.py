@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 class Calor(Defense):
     """Fine-tune a trained low-rank target for a few epochs with the loss alpha p^gamma ln p, p of the true class.
 
-    gamma: > 0; the loss is smallest at p = exp(-1 / gamma), so training stops short of full confidence (0.7788 for 4,
-    0.8825 for 8) and an attacker who maximises p moves past the private images; smaller hides more. alpha: > 0, scale
-    of the loss and its gradient. rank, activation, init, pre_bn, from_scratch: the head and its training, phase one,
-    as in `loft`; rank 0 is off. epochs, learning_rate, batch_size: of the fine-tuning (SGD with momentum 0.9, rate
-    times 0.1 after 60 % and 80 %, flips only, last epoch kept), whatever the setup's training is. The loss has almost
-    no gradient where p is small, so it never trains from fresh weights.
+    Args:
+        gamma: > 0; the loss is smallest at p = exp(-1 / gamma), so training stops short of full confidence (0.7788
+            for 4, 0.8825 for 8) and an attacker who maximises p moves past the private images; smaller hides more.
+        alpha: > 0, scale of the loss and its gradient.
+        rank, activation, init, pre_bn, from_scratch: the head and its training, phase one, as in `loft`; rank 0 is
+            off.
+        epochs, learning_rate, batch_size: of the fine-tuning (SGD with momentum 0.9, rate times 0.1 after 60 % and
+            80 %, flips only, last epoch kept), whatever the setup's training is.
+
+    The loss has almost no gradient where p is small, so it never trains from fresh weights.
 
     Presets are the released runs (FaceScrub at 224 px): rank 50 on a pre-trained backbone, 40 without; `-fast` is the
     second tag, with a hundred times the rate (that it had the pre-trained backbone is our guess).
@@ -42,6 +46,7 @@ class Calor(Defense):
 
     paper: ClassVar[str] = "CALoR, confidence adaptation and low-rank compression (arXiv 2410.05814v1)"
     acts_on: ClassVar[str] = "classification head, then loss"
+    small: ClassVar[Mapping[str, Any]] = {"learning_rate": 0.01}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "facescrub-resnet152-pretrained": {"rank": 50, "init": "random", "pre_bn": True, "from_scratch": True},
         "facescrub-resnet152-pretrained-fast": {

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 class CutMix(Defense):
     """Paste one box of each image's partner in the batch into it, and train on both labels by their share of pixels.
 
-    alpha: kept share of the image before clipping is Beta(alpha, alpha), >= 0; 1 is uniform, larger keeps it closer to
-    one half; 0 is off. p: probability of mixing a batch, in [0, 1]; larger mixes more often. Share, box and the order
-    of the partners are drawn once per batch; the box is centred anywhere and clipped, and the label's share counts the
-    pixels really pasted. The loss is (1 - s) CE(label) + s CE(partner's label).
+    Args:
+        alpha: kept share of the image before clipping is Beta(alpha, alpha), >= 0; 1 is uniform, larger keeps it
+            closer to one half; 0 is off.
+        p: probability of mixing a batch, in [0, 1]; larger mixes more often.
+
+    Share, box and the order of the partners are drawn once per batch; the box is centred anywhere and clipped, and the
+    label's share counts the pixels really pasted. The loss is (1 - s) CE(label) + s CE(partner's label).
 
     Source: Yun et al., "CutMix", ICCV 2019. As a baseline of MIDRE, TMLR 2025 (table 4), which gives no parameters:
     Beta(1, 1) on every batch is the ImageNet setting of CutMix.

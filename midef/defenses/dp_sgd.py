@@ -30,10 +30,13 @@ _NO_SAMPLES = frozenset({"vit", "swin", "maxvit"})
 class DpSgd(Defense):
     """Step with (sum_i g_i min(1, C / |g_i|) + N(0, (sigma C)^2)) / B, g_i the gradient of one image of the batch.
 
-    noise_multiplier: sigma, >= 0, larger hides more. max_grad_norm: C, > 0, length an image's gradient is cut to,
-    smaller hides more; 0, with noise_multiplier 0, is off. delta: of the reported (epsilon, delta), 0 to below 1; 0
-    means 1 / number of training images. batch_norm: `refuse` networks with batch norm, whose images see each other, or
-    make every one a `group` norm (scale and shift are kept, running statistics are lost).
+    Args:
+        noise_multiplier: sigma, >= 0, larger hides more.
+        max_grad_norm: C, > 0, length an image's gradient is cut to, smaller hides more; 0, with noise_multiplier 0,
+            is off.
+        delta: of the reported (epsilon, delta), 0 to below 1; 0 means 1 / number of training images.
+        batch_norm: `refuse` networks with batch norm, whose images see each other, or make every one a `group` norm
+            (scale and shift are kept, running statistics are lost).
 
     Batches are Poisson samples with B images on average, and no image is skipped or seen exactly once in an epoch. The
     recorded epsilon (Opacus' RDP accountant, add or remove one image) speaks of this training alone: a backbone or a
@@ -53,6 +56,7 @@ class DpSgd(Defense):
 
     paper: ClassVar[str] = "Abadi et al., CCS 2016 (arXiv 1607.00133)"
     acts_on: ClassVar[str] = "gradients"
+    small: ClassVar[Mapping[str, Any]] = {"batch_norm": "group"}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"mibench": {"noise_multiplier": 0.01}}
     prepares_last: ClassVar[bool] = True
     needs_unseen: ClassVar[str] = "phase one trains on the same images without noise, so that no epsilon would hold"

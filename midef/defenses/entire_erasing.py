@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 class EntireErasing(Defense):
     """Leave out whole images: what erasing a part of each is compared with, at equal erased area over the training.
 
-    share: of the images of each identity that an epoch leaves out, drawn anew each epoch, in [0, 1); rounded to whole
-    images (a half to the even number), and one image of each identity always stays. epochs_share: of the recipe's
-    epochs that are trained, in (0, 1]. Leaving out more hides more, in theory; the paper finds next to nothing.
+    Args:
+        share: of the images of each identity that an epoch leaves out, drawn anew each epoch, in [0, 1); rounded to
+            whole images (a half to the even number), and one image of each identity always stays.
+        epochs_share: of the recipe's epochs that are trained, in (0, 1].
+
+    Leaving out more hides more, in theory; the paper finds next to nothing.
 
     Source: MIDRE, TMLR 2025, where EE has two definitions: share 0.1 to 0.5 in table 1 (ResNet18), 90 to 50 of 100
     epochs in table C.13 (MaxViT).

@@ -21,10 +21,13 @@ _REFERENCE_PX = 224
 class GaussianBlur(Defense):
     """Blur every training image, in every iteration, by a Gaussian of random width.
 
-    sigma_low, sigma_high: range of the width, drawn per image, 0 < low <= high, both 0 for off; larger hides more.
-    kernel_px: side of the kernel that cuts the Gaussian off, odd, 3 to 223. All three are pixels of an image of 224 px
-    and scale with its side, so that a face is blurred alike at any resolution; the kernel becomes the nearest odd
-    number, at least 3: 7 at 64 px.
+    Args:
+        sigma_low, sigma_high: range of the width, drawn per image, 0 < low <= high, both 0 for off; larger hides
+            more.
+        kernel_px: side of the kernel that cuts the Gaussian off, odd, 3 to 223.
+
+    All three are pixels of an image of 224 px and scale with its side, so that a face is blurred alike at any
+    resolution; the kernel becomes the nearest odd number, at least 3: 7 at 64 px.
 
     Source: a baseline of MIDRE, TMLR 2025 (table 4), which gives no parameters; ours are common in contrastive
     learning at 224 px.

@@ -21,12 +21,18 @@ if TYPE_CHECKING:
 class LoFt(Defense):
     """Replace the head by W2 act(W1 h + b1) + b2 with an inner width far below the features', and train on.
 
-    rank: inner width, >= 1, smaller hides more; 0 keeps the head (off). activation: between the two layers.
-    init: `svd` starts from the truncated singular value decomposition of the trained head, `random` from fresh layers.
-    pre_bn: a BatchNorm1d in front of W1 (released code yes, paper silent). from_scratch: start from the network as the
-    setup gives it instead of from the undefended target of the same seed (phase one): right for a pre-trained backbone,
-    the paper's first way to train; on fresh weights tanh saturates early. The k values after the activation are the
-    tap `code`; white-box attackers see the features in front of the head unless they ask for it.
+    Args:
+        rank: inner width, >= 1, smaller hides more; 0 keeps the head (off).
+        activation: between the two layers.
+        init: `svd` starts from the truncated singular value decomposition of the trained head, `random` from fresh
+            layers.
+        pre_bn: a BatchNorm1d in front of W1 (released code yes, paper silent).
+        from_scratch: start from the network as the setup gives it instead of from the undefended target of the same
+            seed (phase one): right for a pre-trained backbone, the paper's first way to train; on fresh weights
+            tanh saturates early.
+
+    The k values after the activation are the tap `code`; white-box attackers see the features in front of the head
+    unless they ask for it.
 
     Presets are the released checkpoints (FaceScrub at 224 px): rank 50 on a pre-trained backbone, 40 and 35 without.
 

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 class LabelSmoothing(Defense):
     """Cross entropy with the target vector `(1 - a) onehot + a / K` from the first epoch on.
 
-    alpha: smoothing factor, 0 <= alpha < 1; larger helps the attacker (Struppek et al.), 0 is cross entropy. It is
-    here as the contrast to `nls`, which owns the factors below 0.
+    Args:
+        alpha: smoothing factor, 0 <= alpha < 1; larger helps the attacker (Struppek et al.), 0 is cross entropy.
+
+    It is here as the contrast to `nls`, which owns the factors below 0.
 
     Source: Szegedy et al., "Rethinking the Inception Architecture", CVPR 2016, section 7; as a contrast in Struppek,
     Hintersdorf, Kersting, "Be Careful What You Smooth For", ICLR 2024.

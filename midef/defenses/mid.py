@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 class Mid(Defense):
     """Classify a sample of N(mu(h), sigma(h)^2) instead of the features h, and add weight * KL to N(0, 1).
 
-    weight: >= 0, larger hides more; 0 keeps the sampling head, which costs accuracy by itself. KL is summed over the
-    dimensions of the bottleneck, half as many as the features', so weights do not carry over between architectures.
-    eval_sample: the served model samples too, as the released code does, so accuracy and white-box gradients are
-    noisy; False serves the logits of mu. bottleneck: False keeps the linear head (off) and needs weight 0.
+    Args:
+        weight: >= 0, larger hides more; 0 keeps the sampling head, which costs accuracy by itself. KL is summed
+            over the dimensions of the bottleneck, half as many as the features', so weights do not carry over
+            between architectures.
+        eval_sample: the served model samples too, as the released code does, so accuracy and white-box gradients
+            are noisy; False serves the logits of mu.
+        bottleneck: False keeps the linear head (off) and needs weight 0.
 
     The head takes the place of VGG16's last BatchNorm1d too. The preset `mibench` and those for ResNet-152 are the
     strengths of third parties: a public benchmark and the LoFt authors' scripts.

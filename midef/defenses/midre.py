@@ -29,21 +29,24 @@ _FIXED_AREA = {"area_low": 0.2, "area_high": 0.2}
 class Midre(Defense):
     """Erase one square from every training image in every iteration.
 
-    area_low, area_high: range of the erased share of the image, 0 <= low <= high < 1; larger hides more, 0 erases
-    nothing. sampler: `valid_corner` draws the area, then a corner among those where the square fits (released code:
-    mean area 0.25 for (0.1, 0.4), 0.45 for (0.1, 0.8)); `reject_joint` draws corner and area together and draws again
-    until the square fits (paper text: 0.22 and 0.29).
-
-    place: `random` draws area and place anew in every iteration; `fixed` (the paper's FE) once per image, for all
-    epochs and seeds, by a hash of its position in the train split; in final coordinates, so not mirrored with the
-    image. patches: number of squares, >= 1, each with an area from the range divided by it, drawn and placed on its
-    own; they may overlap, so together they erase that share or less. ratio: width to height of a patch, > 0.
-
-    fill: `mean` (ImageNet's mean colour), `zero` and `one` are constants; `random` is U(0, 1), one draw per image and
-    channel in every iteration, shared by all its patches; `inpaint` is Telea's fast marching (OpenCV, 8 bits, radius
-    3 px; slow: on the CPU, image by image). fill_space: where a fill value counts, `pixel` or `normalised`, which is
-    where the released 224-px code writes it, after Normalize(0.5, 0.5): v becomes 0.5 + 0.5 v in pixels, the mean a
-    light grey, zero a middle grey, random U(0.5, 1). Inpainting has no fill value and ignores it.
+    Args:
+        area_low, area_high: range of the erased share of the image, 0 <= low <= high < 1; larger hides more, 0
+            erases nothing.
+        sampler: `valid_corner` draws the area, then a corner among those where the square fits (released code: mean
+            area 0.25 for (0.1, 0.4), 0.45 for (0.1, 0.8)); `reject_joint` draws corner and area together and draws
+            again until the square fits (paper text: 0.22 and 0.29).
+        place: `random` draws area and place anew in every iteration; `fixed` (the paper's FE) once per image, for
+            all epochs and seeds, by a hash of its position in the train split; in final coordinates, so not
+            mirrored with the image.
+        patches: number of squares, >= 1, each with an area from the range divided by it, drawn and placed on its
+            own; they may overlap, so together they erase that share or less.
+        ratio: width to height of a patch, > 0.
+        fill: `mean` (ImageNet's mean colour), `zero` and `one` are constants; `random` is U(0, 1), one draw per
+            image and channel in every iteration, shared by all its patches; `inpaint` is Telea's fast marching
+            (OpenCV, 8 bits, radius 3 px; slow: on the CPU, image by image).
+        fill_space: where a fill value counts, `pixel` or `normalised`, which is where the released 224-px code
+            writes it, after Normalize(0.5, 0.5): v becomes 0.5 + 0.5 v in pixels, the mean a light grey, zero a
+            middle grey, random U(0.5, 1). Inpainting has no fill value and ignores it.
 
     Source: MIDRE, arXiv 2409.01062, TMLR 2025, section 4 and the ablations of its appendix; released configs use
     torchvision's RandomErasing with ratio (1, 1). Code and text disagree on the sampler; we follow the code.

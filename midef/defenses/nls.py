@@ -24,11 +24,14 @@ _LOFT_RAMP = {"ramp_from": 0.4, "ramp_to": 0.6, "continuous": True}
 class NegativeLabelSmoothing(Defense):
     """Cross entropy with the target vector `(1 - a) onehot + a / K`, a below 0 and ramped in over training.
 
-    alpha: smoothing factor at the end of training, <= 0; further below hides more, 0 is cross entropy (factors above 0
-    are `ls`). ramp_from, ramp_to: fractions of training between which a grows from 0; before, the loss is cross
-    entropy; with a < 0 from the start training diverges. continuous: whether the ramp reaches alpha at ramp_to; False
-    is the released schedule, which divides by all epochs left after `ramp_from`: it ends at
-    alpha * (ramp_to - ramp_from) / (1 - ramp_from), half of alpha by default, and then jumps to alpha.
+    Args:
+        alpha: smoothing factor at the end of training, <= 0; further below hides more, 0 is cross entropy (factors
+            above 0 are `ls`).
+        ramp_from, ramp_to: fractions of training between which a grows from 0; before, the loss is cross entropy;
+            with a < 0 from the start training diverges.
+        continuous: whether the ramp reaches alpha at ramp_to; False is the released schedule, which divides by all
+            epochs left after `ramp_from`: it ends at alpha * (ramp_to - ramp_from) / (1 - ramp_from), half of alpha
+            by default, and then jumps to alpha.
 
     The presets for ResNet-152 are the strengths of a third party, the LoFt authors' scripts, with the ramp of their
     re-implementation: 50 epochs of cross entropy, 25 of a ramp that reaches alpha, 50 at alpha. The one for MNIST has

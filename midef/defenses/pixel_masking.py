@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class PixelMasking(Defense):
     """Replace a random share of the pixels of every training image, in every iteration, by uniform noise.
 
-    share_low, share_high: range of that share, drawn per image, 0 <= low <= high <= 1; larger hides more, 0 masks
-    nothing. A pixel is masked in all three channels at once, each with its own value from U(0, 1).
+    Args:
+        share_low, share_high: range of that share, drawn per image, 0 <= low <= high <= 1; larger hides more, 0
+            masks nothing. A pixel is masked in all three channels at once, each with its own value from U(0, 1).
 
     Source: MIDRE, TMLR 2025, ablation "a random 10 to 60 % of pixels replaced by random values"; its results are in a
     figure only.

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class RandomCrop(Defense):
     """Cut a random square out of every training image, in every iteration, and resize it to the full image.
 
-    scale_low: the square's share of the area is drawn from (scale_low, 1), in (0, 1]; smaller hides more, 1 crops
-    nothing. It acts on what the recipe's own, milder crop left.
+    Args:
+        scale_low: the square's share of the area is drawn from (scale_low, 1), in (0, 1]; smaller hides more, 1
+            crops nothing. It acts on what the recipe's own, milder crop left.
 
     Source: a baseline of MIDRE, TMLR 2025 (table 4), which gives no parameters; 0.3 is ours, well below the 0.85 that
     its recipe crops anyway.

@@ -25,11 +25,14 @@ class Rolss(Defense):
     A pre-trained backbone is loaded with its skips, then loses them. A DenseNet's last block no longer concatenates:
     every layer sees only what the layer before it made, and so does the head.
 
-    stages: the stages that lose their skips, from 1, or from -1 for the last; the published vector [1, 1, 1, 0] is -1.
-    More stages hide more; none is off. only: kinds of skips that go, where there are several (MaxViT: `mbconv`,
-    `attention`, `mlp`; ViT and Swin: `attention`, `mlp`); empty means all. legacy_layer3_split: as in the released
-    ResNet code, the last fifth of layer3's blocks lose their skips too, although its stage vector keeps them;
-    published RoLSS numbers of ResNets probably include it (preset `facescrub-resnet-released`).
+    Args:
+        stages: the stages that lose their skips, from 1, or from -1 for the last; the published vector [1, 1, 1, 0]
+            is -1. More stages hide more; none is off.
+        only: kinds of skips that go, where there are several (MaxViT: `mbconv`, `attention`, `mlp`; ViT and Swin:
+            `attention`, `mlp`); empty means all.
+        legacy_layer3_split: as in the released ResNet code, the last fifth of layer3's blocks lose their skips too,
+            although its stage vector keeps them; published RoLSS numbers of ResNets probably include it (preset
+            `facescrub-resnet-released`).
 
     Source: Koh, Ho et al., "On the Vulnerability of Skip Connections to Model Inversion Attacks", ECCV 2024, and its
     released code. Its `split` of 0.8 is read as: block i of n goes if i >= int(0.8 n).

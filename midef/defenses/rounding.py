@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class Rounding(Defense):
     """Serve probabilities rounded to `decimals` digits and scaled to sum to 1. Training does not change.
 
-    decimals: 0 to 7, smaller hides more; None changes nothing. The predicted class never changes: where rounding makes
-    a tie or leaves only zeros, the class that was first keeps a lead of one last digit.
+    Args:
+        decimals: 0 to 7, smaller hides more; None changes nothing. The predicted class never changes: where
+            rounding makes a tie or leaves only zeros, the class that was first keeps a lead of one last digit.
 
     Source: Fredrikson, Jha, Ristenpart, CCS 2015, section 6 (rounding of confidence values).
     We differ: they do not say what happens to ties and to the sum.

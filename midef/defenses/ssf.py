@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 class Ssf(Defense):
     """Weaken the skip connections of the last stage: out = F(x) + k S(x).
 
-    k: scale of the skips, above 0 to 1; smaller hides more, 1 is off, 0 would be `rolss`. In a DenseNet the first
-    round(k * channels) channels of every older map stay in the concatenation. stages: the stages that are scaled, from
-    1, or from -1 for the last.
+    Args:
+        k: scale of the skips, above 0 to 1; smaller hides more, 1 is off, 0 would be `rolss`. In a DenseNet the
+            first round(k * channels) channels of every older map stay in the concatenation.
+        stages: the stages that are scaled, from 1, or from -1 for the last.
 
     Presets come from the released scripts: checkpoint names there carry the published accuracies (ResNet-101 and
     DenseNet-169, the latter trained from fresh weights) or name other k that were tried.

@@ -28,12 +28,15 @@ class TlDmi(Defense):
     from the same backbone. Units are those of the architecture (`block4.conv1` of VGG16, `layer3_1` of a ResNet). The
     head always trains.
 
-    cut: name of the last frozen unit; later cuts hide more. share: used without a cut, 0 to 1: the first
-    round(share * number of units) are frozen; larger hides more, 0 freezes none (off), 1 leaves only the head.
-    freeze_bn_stats: also hold the running statistics of frozen batch norms. Without it, as published, only gradients
-    are off and these statistics still absorb private data. fresh: allow freezing weights that were never trained, as
-    the paper's ResNet-34 does. stem_trains: the first unit trains although later ones do not; the released IR152 and
-    FaceNet64 do so because a flag is misspelt (1,920 weights).
+    Args:
+        cut: name of the last frozen unit; later cuts hide more.
+        share: used without a cut, 0 to 1: the first round(share * number of units) are frozen; larger hides more, 0
+            freezes none (off), 1 leaves only the head.
+        freeze_bn_stats: also hold the running statistics of frozen batch norms. Without it, as published, only
+            gradients are off and these statistics still absorb private data.
+        fresh: allow freezing weights that were never trained, as the paper's ResNet-34 does.
+        stem_trains: the first unit trains although later ones do not; the released IR152 and FaceNet64 do so
+            because a flag is misspelt (1,920 weights).
 
     Presets are cuts that give the published numbers of trainable weights. Those of VGG16, IR152 and FaceNet64 are
     those of the released code; those of ResNet-18, MaxViT and ResNeSt-101 are inferred from the number alone. The
@@ -46,6 +49,7 @@ class TlDmi(Defense):
 
     paper: ClassVar[str] = "Ho et al., CVPR 2024 (arXiv 2405.05588)"
     acts_on: ClassVar[str] = "which layers learn private data"
+    small: ClassVar[Mapping[str, Any]] = {"fresh": True}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "celeba-vgg16": {"cut": "block4.conv1"},
         "celeba-vgg16-15.0m": {"cut": "block3.conv3"},

@@ -23,16 +23,22 @@ class TrapMid(Defense):
     Each class c has a trigger T_c, an image that learns to make x' look clean to a discriminator and be classified as
     c. Every c is drawn equally often in an epoch, whatever y is.
 
-    alpha: share of the trigger in x', 0 <= alpha < 1; larger is easier to learn and easier to see, 0 leaves x' = x with
-    a wrong label. beta: weight of the trapped images, 0 <= beta < 1; larger hides more, 0 is plain training (off).
-    learn_triggers: False keeps the triggers as drawn and needs no discriminator. trigger_init: `uniform` in [0, 1], or
-    `gaussian` around mid-grey (mean and deviation 0.5, clipped to [0, 1]). trigger_step: `sign` moves each pixel by
-    step_size, `gradient` by step_size times the slope; then triggers are clipped to [0, 1]. step_size: > 0.
+    Args:
+        alpha: share of the trigger in x', 0 <= alpha < 1; larger is easier to learn and easier to see, 0 leaves x'
+            = x with a wrong label.
+        beta: weight of the trapped images, 0 <= beta < 1; larger hides more, 0 is plain training (off).
+        learn_triggers: False keeps the triggers as drawn and needs no discriminator.
+        trigger_init: `uniform` in [0, 1], or `gaussian` around mid-grey (mean and deviation 0.5, clipped to [0,
+            1]).
+        trigger_step: `sign` moves each pixel by step_size, `gradient` by step_size times the slope; then triggers
+            are clipped to [0, 1].
+        step_size: > 0.
+        crop_low, crop_p: smallest share of the area of a square crop resized to full size, and its probability.
+        flip_p: probability of a mirror image.
+        degrees, rotate_p: largest rotation, 0 to 180, and its probability.
 
-    aug, drawn anew for clean and for trapped images, after the recipe's own augmentation; without it the trap is
-    brittle and the defense fails. crop_low, crop_p: smallest share of the area of a square crop resized to full size,
-    and its probability; flip_p: probability of a mirror image; degrees, rotate_p: largest rotation, 0 to 180, and its
-    probability.
+    `aug`, the fields from crop_low on, is drawn anew for clean and for trapped images, after the recipe's own
+    augmentation; without it the trap is brittle and the defense fails.
 
     Preset `facescrub-resnet152` is what LoFt's authors ran as a competitor, not the paper's own setting. With NLS the
     paper trains by Adam (1e-3, batches of 128, 100 epochs, steps at 75 and 90); NLS then acts on clean images only.

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 class Tts(Defense):
     """Take the undefended target (phase one), scale the skip connections of its last stage and train on (phase two).
 
-    k: scale of the skips in phase two, 0 to 1; smaller hides more, 0 removes them, 1 is off and skips phase two.
-    epochs_share: above 0; epochs of phase two as a share of the recipe's, at least one. learning_rate_factor: above 0;
-    learning rate of phase two as a share of the recipe's; the schedule starts anew.
+    Args:
+        k: scale of the skips in phase two, 0 to 1; smaller hides more, 0 removes them, 1 is off and skips phase
+            two.
+        epochs_share: above 0; epochs of phase two as a share of the recipe's, at least one.
+        learning_rate_factor: above 0; learning rate of phase two as a share of the recipe's; the schedule starts
+            anew.
 
     Source: Koh, Ho et al., "On the Vulnerability of Skip Connections to Model Inversion Attacks", ECCV 2024.
     We differ: neither paper nor released code gives the length and the learning rate of phase two, so both are our

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
@@ -41,6 +41,8 @@ class ConditionalSearch(LatentSearch):
     Source: Yuan et al., AAAI 2023 (PLG-MI), section on image reconstruction, and released code, which LOKT's copies.
     """
 
+    n_views: ClassVar[int] = 2
+
     iterations: int = 600
     learning_rate: float = 0.1
 
@@ -63,7 +65,7 @@ class ConditionalSearch(LatentSearch):
     def views(self, images: Tensor, rows: Rows) -> list[Tensor]:
         from midef.attacks.latent_search.views import VIEW_DRAWS, slightly_changed
 
-        return [slightly_changed(images, rows.noise.uniform(VIEW_DRAWS), jitter_p=1.0) for _ in range(2)]
+        return [slightly_changed(images, rows.noise.uniform(VIEW_DRAWS), jitter_p=1.0) for _ in range(self.n_views)]
 
     @override
     def identity_loss(self, networks: Networks, seen: list[Forward], labels: Tensor) -> Tensor:

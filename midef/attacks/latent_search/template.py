@@ -64,6 +64,7 @@ class LatentSearch(Attack):
     """
 
     per_identity: ClassVar[bool] = False
+    n_views: ClassVar[int] = 1
 
     iterations: int
     erase_low: float = 0.0
@@ -89,6 +90,11 @@ class LatentSearch(Attack):
     @override
     def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:
         return {role: prior.recipe(public=public, target=target) for role, prior in self.priors.items()}
+
+    @override
+    def queries(self, *, reconstructions: int, identities: int) -> int | None:
+        rows = identities if self.per_identity else reconstructions
+        return self.iterations * self.n_views * self.images_per_row * rows
 
     @property
     def images_per_row(self) -> int:

@@ -61,7 +61,7 @@ class Diffusion(Inverter, DenoiserSettings):
     def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
         return {  # fewer steps need larger betas, so that the last one still ends in noise
             "width": max(8, budget.width),
-            "noise_steps": 50,
+            "noise_steps": min(50, budget.steps),
             "beta_last": 0.16,
             "epochs": max(2, 3 * budget.epochs // 20),
             "batch_size": 2 * budget.batch_size,

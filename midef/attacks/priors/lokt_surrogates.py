@@ -80,8 +80,8 @@ class LoktSurrogates(TargetedPrior, SurrogateSettings):
         return {
             "family": "cnn_tiny",
             "weights": "none",
-            "latents_per_class": 50,
-            "steps": budget.steps // 2,
+            "latents_per_class": min(50, budget.steps),
+            "steps": max(1, budget.steps // 2),
             "batch_size": 2 * budget.batch_size,
             "learning_rate": 0.1,
             "gan": TAcgan.small(budget),

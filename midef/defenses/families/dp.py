@@ -44,8 +44,9 @@ class HollowOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus is not typed
 class DPTrainingState(TrainingState):
     """Clips the gradient of each image, adds noise, and counts what the steps cost.
 
-    delta: of the (epsilon, delta) that is reported; 0 means 1 / number of images. noise_multiplier, max_grad_norm: as
-    in `dp_sgd`.
+    Args:
+        delta: of the (epsilon, delta) that is reported; 0 means 1 / number of images.
+        noise_multiplier, max_grad_norm: as in `dp_sgd`.
 
     Raises:
         SpecError: if a batch norm or a layer without per-image gradients is left in the network.

@@ -17,7 +17,10 @@ class VibHead(CodeHead):
     """MID's bottleneck: features [B, D] to a Gaussian of k = D // 2 dimensions, a sample of it to the logits.
 
     The code is the statistics [B, 2k] of the Gaussian, for `gaussian_of`. Samples are drawn from torch's global
-    generator. eval_sample: sample in eval mode too; otherwise the logits of eval mode are those of the mean.
+    generator.
+
+    Args:
+        eval_sample: sample in eval mode too; otherwise the logits of eval mode are those of the mean.
     """
 
     def __init__(self, features: int, n_classes: int, *, eval_sample: bool) -> None:

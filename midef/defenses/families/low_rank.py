@@ -19,7 +19,12 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 class LowRankHead(CodeHead):
     """W2 act(W1 norm(h) + b1) + b2: features [B, D] through a code [B, k] to logits [B, K].
 
-    narrow: W1, b1; wide: W2, b2; pre_bn: in front of W1, None for none. The code is what comes out of `activation`.
+    Args:
+        narrow: W1, b1.
+        wide: W2, b2.
+        pre_bn: in front of W1, None for none.
+
+    The code is what comes out of `activation`.
     """
 
     def __init__(
@@ -49,7 +54,8 @@ class LowRankHead(CodeHead):
 def make_low_rank(full: nn.Linear, *, rank: int, activation: str, svd: bool, pre_bn: bool) -> LowRankHead:
     """A head for the features and classes of `full`, at most as wide as its full rank.
 
-    svd: start from the truncated decomposition of `full`; otherwise from fresh layers, as PyTorch draws them.
+    Args:
+        svd: start from the truncated decomposition of `full`; otherwise from fresh layers, as PyTorch draws them.
     """
     rank = min(rank, full.in_features, full.out_features)
     narrow, wide = nn.Linear(full.in_features, rank), nn.Linear(rank, full.out_features)

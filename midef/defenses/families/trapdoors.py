@@ -118,7 +118,8 @@ class TrapTrainingState(TrainingState):
     def move_triggers(self, model: TargetModel, images: Tensor, labels: Tensor, rng: Generator) -> Tensor:
         """One step of the triggers of `labels` down L_T = BCE(D(x'), clean) + CE(f(aug x'), c); returns L_T before it.
 
-        model: in eval mode, which also keeps its batch statistics; its `.grad` stays as it is.
+        Args:
+            model: in eval mode, which also keeps its batch statistics; its `.grad` stays as it is.
         """
         triggers = self.triggers.detach().requires_grad_()
         trapped = blend(images, triggers[labels], alpha=self.defense.alpha)
@@ -169,7 +170,9 @@ class TrapTrainingState(TrainingState):
     def success(self, run: Callable[[Tensor], Forward], images: Tensor, *, batch_size: int = 512) -> float:
         """Percent of trapped images, not augmented, that are classified as their trap label; 100 / K is chance.
 
-        images: [N, 3, H, W] uint8; each is probed with evenly spaced classes, the next image with the next ones.
+        Args:
+            images: [N, 3, H, W] uint8; each is probed with evenly spaced classes, the next image with the next
+                ones.
         """
         classes = len(self.triggers)
         probed = min(PROBED_CLASSES, classes)

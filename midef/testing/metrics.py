@@ -1,0 +1,138 @@
+"""The suite of metrics, on random evidence."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from typing_extensions import override
+
+from midef.core import Registry, ResultRow, TooFewSamples
+from midef.metrics import METRICS, Evidence
+from midef.stages.scores import measure
+from midef.testing.suite import Contract
+
+DIRECTIONS = ("more useful", "more private", "less private", "more costly")
+
+
+def evidence(seed: int = 0, *, classes: int = 8, n: int = 24, n_report: int = 30, dim: int = 5) -> Evidence:
+    """What a cell could have left behind, at random."""
+    rng = np.random.default_rng(seed)
+    attacked = np.arange(n) % classes
+    return Evidence(
+        n_classes=classes,
+        report_labels=rng.integers(0, classes, n_report),
+        report_predictions=rng.integers(0, classes, n_report),
+        labels=attacked,
+        restarts=np.arange(n) // classes,
+        found=rng.random(n) < 0.5,
+        evaluator_logits=rng.standard_normal((n, classes)).astype(np.float32),
+        features=rng.standard_normal((n, dim)).astype(np.float32),
+        private_features=rng.standard_normal((3 * classes, dim)).astype(np.float32),
+        private_labels=np.arange(3 * classes) % classes,
+        queries=int(rng.integers(0, 10**6)),
+        attack_s=float(rng.random()),
+        train_s=float(rng.random()),
+    )
+
+
+def without(*what: str) -> Evidence:
+    """Evidence without reconstructions, or without images of the report split."""
+    left, none = evidence(), np.empty(0, dtype=np.int64)
+    if "report" in what:
+        left = replace(left, report_labels=none, report_predictions=none)
+    if "reconstructions" in what:
+        left = replace(
+            left,
+            labels=none,
+            restarts=none,
+            found=none.astype(bool),
+            evaluator_logits=left.evaluator_logits[:0],
+            features=left.features[:0],
+        )
+    return left
+
+
+class MetricContract(Contract):
+    """What every metric answers."""
+
+    registry: ClassVar[Registry[Any]] = METRICS
+
+    @classmethod
+    @override
+    def cases(cls) -> Mapping[str, Sequence[Any]]:
+        return {**super().cases(), "seed": range(5)}
+
+    def test_declares_unit_direction_range_and_source(self, name: str) -> None:
+        metric = METRICS.make(name)
+        assert metric.unit and metric.larger_is in DIRECTIONS
+        assert metric.low is None or metric.high is None or metric.low < metric.high
+        assert metric.paper and "." in (type(metric).__doc__ or "")
+        if metric.unit == "percent":
+            assert (metric.low, metric.high) == (0.0, 100.0)
+
+    def test_stays_in_its_range_with_its_interval_around_it(self, name: str, seed: int) -> None:
+        metric = METRICS.make(name)
+        answer = metric.measure(evidence(seed, n=8 * (seed + 1)))
+        low = -math.inf if metric.low is None else metric.low
+        high = math.inf if metric.high is None else metric.high
+        assert low <= answer.value <= high and math.isfinite(answer.value)
+        if answer.low is not None:
+            assert answer.high is not None and answer.interval
+            assert low <= answer.low <= answer.value <= answer.high <= high
+        assert type(answer.value) is float
+
+    def test_repeats_and_leaves_the_evidence_alone(self, name: str) -> None:
+        given = evidence(3)
+        before = {f.name: np.array(getattr(given, f.name)) for f in fields(given)}
+        assert METRICS.make(name).measure(given) == METRICS.make(name).measure(given)
+        assert all(np.array_equal(getattr(given, key), value) for key, value in before.items())
+
+    def test_the_order_of_the_images_does_not_matter(self, name: str) -> None:
+        given = evidence(4)
+        order = np.random.default_rng(0).permutation(len(given.labels))
+        per_image = ("labels", "restarts", "evaluator_logits", "features")
+        shuffled = replace(given, **{key: getattr(given, key)[order] for key in per_image})
+        first, second = (METRICS.make(name).measure(e) for e in (given, shuffled))
+        assert first.value == pytest.approx(second.value, rel=1e-12)
+        assert (first.n, first.groups, first.chance) == (second.n, second.groups, second.chance)
+
+    def test_refuses_to_answer_from_nothing_unless_it_counts(self, name: str) -> None:
+        """What costs is counted, not estimated: there are never too few."""
+        metric, nothing = METRICS.make(name), without("report", "reconstructions")
+        if metric.larger_is == "more costly":
+            assert math.isfinite(metric.measure(nothing).value)
+            return
+        with pytest.raises(TooFewSamples, match=r"needs at least \d+ .*, got 0"):
+            metric.measure(nothing)
+
+    def test_refuses_only_for_want_of_what_it_reads(self, name: str) -> None:
+        answered = 0
+        for what in ("report", "reconstructions"):
+            try:
+                assert math.isfinite(METRICS.make(name).measure(without(what)).value)
+                answered += 1
+            except TooFewSamples as error:
+                assert re.search(r"needs at least \d+ .*, got 0", str(error))
+        assert answered >= 1, "a metric reads the report split or the reconstructions"
+
+    def test_a_refusal_is_a_failed_entry_with_a_reason_and_no_value(self, name: str) -> None:
+        if METRICS.get(name).larger_is == "more costly":
+            return
+        counted = next(cls.registered_name for cls in METRICS if cls.larger_is == "more costly")  # type: ignore[attr-defined]
+        failed, fine = measure([name, counted], without("report", "reconstructions"))
+        assert (failed["metric"], failed["status"], failed["value"]) == (name, "failed", None)
+        assert failed["reason"].startswith("TooFewSamples: ")
+        assert (failed["unit"], failed["larger_is"]) == (METRICS.get(name).unit, METRICS.get(name).larger_is)
+        assert fine["status"] == "ok" and fine["reason"] == "", "the others are measured all the same"
+
+    def test_its_entry_is_json_and_fits_a_result_row(self, name: str) -> None:
+        (entry,) = json.loads(json.dumps(measure([name], evidence()), allow_nan=False))
+        assert set(entry) <= {f.name for f in fields(ResultRow)}
+        assert entry["metric"] == name and entry["status"] == "ok" and entry["value"] is not None
