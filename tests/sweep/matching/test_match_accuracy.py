@@ -130,14 +130,14 @@ def matched(store: Store, **more: Any) -> tuple[Matching, Trainer, dict[str, Mat
 
 
 def test_every_defense_is_brought_within_the_tolerance(store: Store) -> None:
-    matching, _, found = matched(store)
+    matching, _, outcomes = matched(store)
     target = sum(CURVES["none"](None, seed) or 0.0 for seed in (0, 1, 2)) / 3 - 2.0
-    assert {name: o.state for name, o in found.items()} == {
+    assert {name: o.state for name, o in outcomes.items()} == {
         "none": "fixed",
         **dict.fromkeys(("midre", "nls", "bido", "loft"), "matched"),
     }
     for name in ("midre", "nls", "bido", "loft"):
-        outcome = found[name]
+        outcome = outcomes[name]
         assert outcome.target == pytest.approx(target)
         assert outcome.gap is not None and abs(outcome.gap) <= 0.5, name
         truth = [CURVES[name](remake_defense(choice_of(outcome)), seed) for seed in outcome.seeds]
@@ -170,8 +170,8 @@ def test_the_seeds_of_the_sweep_confirm_it_and_further_ones_where_it_has_one() -
 
 
 def test_out_of_reach_is_a_result_with_both_ends(store: Store) -> None:
-    _, _, found = matched(store, defenses=["none", "ls"])
-    outcome = found["ls"]
+    _, _, outcomes = matched(store, defenses=["none", "ls"])
+    outcome = outcomes["ls"]
     assert outcome.state == "unreachable"
     assert [t.strength for t in outcome.ends][:2] == [0.01, 0.5]
     assert "93.01 % at 0.01" in outcome.reason and "93.50 % at 0.5" in outcome.reason
@@ -179,24 +179,24 @@ def test_out_of_reach_is_a_result_with_both_ends(store: Store) -> None:
 
 
 def test_a_training_that_diverges_is_too_strong(store: Store) -> None:
-    _, _, found = matched(store, defenses=["mid"], match={"target": 89.0})
-    assert found["mid"].state == "matched"
-    diverged = [t for t in found["mid"].trainings if t.accuracy is None]
+    _, _, outcomes = matched(store, defenses=["mid"], match={"target": 89.0})
+    assert outcomes["mid"].state == "matched"
+    diverged = [t for t in outcomes["mid"].trainings if t.accuracy is None]
     assert all("TrainingDiverged" in t.reason and t.strength is not None and t.strength > 0.05 for t in diverged)
 
 
 def test_a_defense_without_a_strength_is_taken_as_it_is(store: Store) -> None:
     setup = {"id": "faces", "attack": "gmi", "architecture": "resnet18_tiny", "evaluator": "vgg16_tiny"}
-    _, _, found = matched(store, defenses=["none", "tts"], match={"target": "none"}, setups=[setup])
-    assert found["none"].state == "matched" and found["none"].gap == 0.0
-    assert found["tts"].state == "fixed" and "below the target" in found["tts"].reason
-    assert found["tts"].chosen == "tts"
+    _, _, outcomes = matched(store, defenses=["none", "tts"], match={"target": "none"}, setups=[setup])
+    assert outcomes["none"].state == "matched" and outcomes["none"].gap == 0.0
+    assert outcomes["tts"].state == "fixed" and "below the target" in outcomes["tts"].reason
+    assert outcomes["tts"].chosen == "tts"
 
 
 def test_a_kill_costs_only_what_was_running(store: Store) -> None:
     """However often it is killed, no training is done twice and the answer is the same."""
     straight = Store.open(Path(store.uri.removeprefix("file://")) / "other")
-    _, once, wanted = matched(straight)
+    _, once, outcomes = matched(straight)
     built: list[ArtifactKey] = []
     for _ in range(200):
         trainer = Trainer(store)
@@ -207,24 +207,24 @@ def test_a_kill_costs_only_what_was_running(store: Store) -> None:
             break
     assert matching.is_decided
     assert max(Counter(built).values()) == 1
-    assert by_defense(matching.report()) == wanted
+    assert by_defense(matching.report()) == outcomes
     assert set(built) == set(once.built)
 
 
 def test_what_is_stored_costs_nothing(store: Store) -> None:
     """The journal is lost, the trainings are not: the search takes the same way again, for free."""
-    _, _, found = matched(store)
+    _, _, outcomes = matched(store)
     journal = Path(store.uri.removeprefix("file://")) / JOURNAL
     journal.unlink()
     matching, again = Matching(sweep_of(), store), Trainer(store)
     again.run(matching)
-    assert again.built == [] and by_defense(matching.report()) == found
+    assert again.built == [] and by_defense(matching.report()) == outcomes
     assert matching.report().trained == 0
 
 
 def test_setups_that_differ_in_the_attack_share_the_search(store: Store) -> None:
-    matching, _, found = matched(store, setups=[{"id": "faces", "attack": ["gmi", "kedmi"]}])
-    assert all(len(o.setups) == 2 for o in found.values())
+    matching, _, outcomes = matched(store, setups=[{"id": "faces", "attack": ["gmi", "kedmi"]}])
+    assert all(len(o.setups) == 2 for o in outcomes.values())
     cells = matching.matched_sweep().cells
     assert Counter(c.cell.setup.attack.name for c in cells) == {"gmi": 5, "kedmi": 5}
     of = {(c.cell.setup.attack.name, c.cell.defense.name): c.recipes.target.key for c in cells}
@@ -232,16 +232,16 @@ def test_setups_that_differ_in_the_attack_share_the_search(store: Store) -> None
 
 
 def test_the_cells_that_are_handed_on(store: Store) -> None:
-    matching, _, found = matched(store, defenses=["none", "midre", "ls"], seeds=[0, 1])
+    matching, _, outcomes = matched(store, defenses=["none", "midre", "ls"], seeds=[0, 1])
     cells = {(c.cell.defense.name, c.cell.seed): c for c in matching.matched_sweep().cells}
     assert sorted(cells) == [("ls", 0), ("ls", 1), ("midre", 0), ("midre", 1), ("none", 0), ("none", 1)]
     midre, ls = cells["midre", 0].cell.match, cells["ls", 0].cell.match
     assert midre is not None and midre.is_matched and midre.seeds == 2
-    assert midre.accuracy == pytest.approx(found["midre"].accuracy) and midre.target == pytest.approx(
-        found["none"].target
+    assert midre.accuracy == pytest.approx(outcomes["midre"].accuracy) and midre.target == pytest.approx(
+        outcomes["none"].target
     )
     assert ls is not None and not ls.is_matched
-    assert cells["midre", 0].cell.defense.label == found["midre"].chosen
+    assert cells["midre", 0].cell.defense.label == outcomes["midre"].chosen
     assert store.artifacts.has(cells["midre", 1].recipes.target.key)  # trained while it was confirmed
 
 
@@ -266,13 +266,13 @@ def test_the_report_split_is_looked_at_for_the_chosen_strength_alone(
             return super().__getitem__(name)
 
     def meta(self: Any, key: ArtifactKey) -> dict[str, Any]:
-        found = dict(real(self, key))
-        facts = Facts(found["facts"])
+        content = dict(real(self, key))
+        facts = Facts(content["facts"])
         facts.key = key
-        return {**found, "facts": facts}
+        return {**content, "facts": facts}
 
     monkeypatch.setattr(type(store.artifacts), "meta", meta)
-    matching, _, found = matched(store)
+    matching, _, outcomes = matched(store)
     chosen = set()
     for name, group in matching.groups.items():
         for i, case in enumerate(group.cases):
@@ -280,7 +280,7 @@ def test_the_report_split_is_looked_at_for_the_chosen_strength_alone(
             assert one.choice is not None
             chosen |= {case.target(one.choice, seed).key for seed in one.outcome.seeds}
     assert set(looked) == chosen and looked
-    assert found["midre"].report_accuracy == pytest.approx((found["midre"].accuracy or 0) - 1.0)
+    assert outcomes["midre"].report_accuracy == pytest.approx((outcomes["midre"].accuracy or 0) - 1.0)
 
 
 def test_lost_for_another_reason_is_a_failure_of_that_defense_alone(store: Store) -> None:
@@ -292,9 +292,9 @@ def test_lost_for_another_reason_is_a_failure_of_that_defense_alone(store: Store
 
     matching = Matching(sweep_of(), store)
     Flaky(store).run(matching)
-    found = by_defense(matching.report())
-    assert found["bido"].state == "failed" and "the process died" in found["bido"].reason
-    assert [found[n].state for n in ("midre", "nls", "loft")] == ["matched"] * 3
+    outcomes = by_defense(matching.report())
+    assert outcomes["bido"].state == "failed" and "the process died" in outcomes["bido"].reason
+    assert [outcomes[n].state for n in ("midre", "nls", "loft")] == ["matched"] * 3
     refused = {c.cell.defense.name: c.refused for c in matching.matched_sweep().cells}
     assert "the process died" in refused["bido"] and refused["midre"] == ""
     again = Matching(sweep_of(), store)
@@ -309,9 +309,9 @@ def test_no_target_without_its_reference(store: Store) -> None:
 
     matching = Matching(sweep_of(), store)
     Flaky(store).run(matching)
-    found = by_defense(matching.report())
-    assert {o.state for o in found.values()} == {"failed"}
-    assert "none minus 2 points is not known: out of memory" in found["midre"].reason
+    outcomes = by_defense(matching.report())
+    assert {o.state for o in outcomes.values()} == {"failed"}
+    assert "none minus 2 points is not known: out of memory" in outcomes["midre"].reason
 
 
 def test_a_defense_that_only_diverges_has_nothing_to_hand_on(store: Store) -> None:
@@ -319,9 +319,9 @@ def test_a_defense_that_only_diverges_has_nothing_to_hand_on(store: Store) -> No
     for _ in range(2):  # the second time everything is in the journal
         matching = Matching(sweep_of(defenses=["none", "midre", "mid"]), store)
         Trainer(store, curves).run(matching)
-        found = by_defense(matching.report())
-        assert found["mid"].state == "unreachable" and "every training diverged" in found["mid"].reason
-        assert found["mid"].chosen == "" and found["midre"].state == "matched"
+        outcomes = by_defense(matching.report())
+        assert outcomes["mid"].state == "unreachable" and "every training diverged" in outcomes["mid"].reason
+        assert outcomes["mid"].chosen == "" and outcomes["midre"].state == "matched"
         refused = {c.cell.defense.name: c.refused for c in matching.matched_sweep().cells}
         assert "diverged" in refused["mid"] and refused["midre"] == ""
 
@@ -336,10 +336,10 @@ def test_what_diverged_is_never_the_nearest(store: Store) -> None:
 
 
 def test_the_defense_that_sets_a_lower_target_is_searched_itself(store: Store) -> None:
-    _, _, found = matched(store, defenses=["none", "midre"], match={"target": "midre - 2"})
-    assert found["midre"].state == "matched" and found["midre"].chosen != "midre"
-    _, _, found = matched(store, defenses=["none", "midre"], match={"target": "midre"})
-    assert found["midre"].state == "matched" and found["midre"].chosen == "midre" and found["midre"].gap == 0.0
+    _, _, outcomes = matched(store, defenses=["none", "midre"], match={"target": "midre - 2"})
+    assert outcomes["midre"].state == "matched" and outcomes["midre"].chosen != "midre"
+    _, _, outcomes = matched(store, defenses=["none", "midre"], match={"target": "midre"})
+    assert outcomes["midre"].state == "matched" and outcomes["midre"].chosen == "midre" and outcomes["midre"].gap == 0.0
 
 
 def test_what_another_driver_stored_meanwhile_counts_as_ended(store: Store) -> None:
@@ -417,23 +417,23 @@ def test_a_pair_is_searched_where_the_ray_does_not_reach(store: Store) -> None:
 
 
 def test_the_studies_open_as_optuna_s_own(store: Store) -> None:
-    _, _, found = matched(store)
+    _, _, outcomes = matched(store)
     path = Path(store.uri.removeprefix("file://")) / JOURNAL
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
     names = {s.study_name for s in optuna.get_all_study_summaries(storage)}
-    assert {found[n].study for n in ("midre", "nls", "bido", "loft")} == names
-    study = optuna.load_study(study_name=found["midre"].study, storage=storage)
+    assert {outcomes[n].study for n in ("midre", "nls", "bido", "loft")} == names
+    study = optuna.load_study(study_name=outcomes["midre"].study, storage=storage)
     assert study.best_value == pytest.approx(min(abs(t.user_attrs["gap"]) for t in study.trials))
-    assert len(study.trials) == len(found["midre"].trainings)
+    assert len(study.trials) == len(outcomes["midre"].trainings)
 
 
 def test_the_report_is_kept_while_it_is_searched(store: Store) -> None:
     matching, trainer = Matching(sweep_of(), store), Trainer(store)
     trainer.run(matching, at_most=6)
     matching.write()
-    (kept,) = read_matches(store)
-    assert {o.state for o in kept.outcomes} >= {"undecided"} and kept == matching.report()
-    assert "still being searched" in match_text(kept)
+    (stored,) = read_matches(store)
+    assert {o.state for o in stored.outcomes} >= {"undecided"} and stored == matching.report()
+    assert "still being searched" in match_text(stored)
     trainer.run(matching := Matching(sweep_of(), store))
     matching.write()
     assert {o.state for o in read_matches(store)[0].outcomes} == {"matched", "fixed"}

@@ -16,21 +16,21 @@ def test_four_digits(value: float, short: float) -> None:
 
 
 def test_the_strength_of_a_stack_is_its_first_members() -> None:
-    found = Strength.of(choose_defense("midre(place=fixed)+nls"))
-    assert found is not None and found.tuning.parameter == "area_high"
-    assert found.at(0.3).label == "midre(area_high=0.3,place=fixed)+nls"
-    assert found.hiding(0.1) == 0.0 and found.hiding(0.8) == 1.0
+    strength = Strength.of(choose_defense("midre(place=fixed)+nls"))
+    assert strength is not None and strength.tuning.parameter == "area_high"
+    assert strength.at(0.3).label == "midre(area_high=0.3,place=fixed)+nls"
+    assert strength.hiding(0.1) == 0.0 and strength.hiding(0.8) == 1.0
 
 
 def test_what_is_tied_keeps_the_ratio_that_was_written() -> None:
-    found = Strength.of(choose_defense("bido:celeba-resnet34"))
-    assert found is not None
-    made = remake_defense(found.at(0.2))
+    strength = Strength.of(choose_defense("bido:celeba-resnet34"))
+    assert strength is not None
+    made = remake_defense(strength.at(0.2))
     assert (made.lambda_x, made.lambda_y) == (0.2, 4.0)  # type: ignore[attr-defined]
 
 
 def test_a_coco_bido_is_searched_on_its_own_range() -> None:
-    found = Strength.of(choose_defense("bido(measure=coco)"))
-    assert found is not None and (found.tuning.low, found.tuning.high) == (0.5, 50.0)
-    made = remake_defense(found.at(5.0))
+    strength = Strength.of(choose_defense("bido(measure=coco)"))
+    assert strength is not None and (strength.tuning.low, strength.tuning.high) == (0.5, 50.0)
+    made = remake_defense(strength.at(5.0))
     assert (made.lambda_x, made.lambda_y, made.measure) == (5.0, 50.0, "coco")  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What a person writes about accuracy matching: how it is read, and what is said about what is wrong."""
+"""Accuracy-matching sections of a specification: how they are read, and the errors about them."""
 
 from __future__ import annotations
 

@@ -81,9 +81,9 @@ def test_seeds_of_one_strength_are_averaged_and_other_trials_ignored() -> None:
             )
         )
     study.add_trial(told(FloatDistribution(0.001, 100.0, log=True), 50.0, -9.0))  # outside the range
-    found = evaluations(study.trials, "strength", LOG)
-    assert [(e.strength, e.gap, e.count, e.latest) for e in found] == [(0.1, -2.0, 1, 2), (1.0, 4.0, 2, 1)]
-    assert [e.at for e in found] == pytest.approx([1 / 3, 2 / 3])
+    averaged = evaluations(study.trials, "strength", LOG)
+    assert [(e.strength, e.gap, e.count, e.latest) for e in averaged] == [(0.1, -2.0, 1, 2), (1.0, 4.0, 2, 1)]
+    assert [e.at for e in averaged] == pytest.approx([1 / 3, 2 / 3])
     assert evaluations(study.trials, "another", LOG) == []
 
 
