@@ -161,8 +161,15 @@ def test_both_networks_come_back_from_storage_frozen(stored: Callable[[dict[str,
     prior = PlgGan(**SMALL)
     networks = trained(prior)
     loaded = prior.load(stored(networks), PX, CLASSES, "cpu")
+    for name, network in loaded.items():
+        weights = network.state_dict()
+        assert weights.keys() == networks[name].state_dict().keys()
+        assert all(torch.equal(weights[key], value) for key, value in networks[name].state_dict().items())
     latents, labels = torch.randn(4, 3), torch.tensor([0, 1, 1, 0])
-    generator, judge = networks["generator"].eval(), networks["discriminator"].eval()
+    # training leaves them channels last, and answers are equal to the last bit in one memory layout only
+    generator, judge = (
+        networks[name].to(memory_format=torch.contiguous_format).eval() for name in ("generator", "discriminator")
+    )
     images = generator(latents, labels)
     assert torch.equal(loaded["generator"](latents, labels), images)
     assert torch.equal(loaded["discriminator"](images, labels), judge(images, labels))

@@ -1,0 +1,182 @@
+"""Faults that somebody might make in a refactoring, and the tests that must notice each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One text of one file replaced.
+
+    Args:
+        name: what goes wrong.
+        file: from the top of the repository; `old` occurs in it exactly once.
+        tests: arguments of pytest, separated by spaces; at least one of these tests must fail.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+    def apply(self, tree: Path) -> str:
+        """Write the fault into a copy of the repository and return the text that was there.
+
+        Raises:
+            ValueError: if `old` does not occur exactly once, so that the fault has to follow the code.
+        """
+        path = tree / self.file
+        if not path.exists():
+            raise ValueError(f"{self.file} does not exist")
+        text = path.read_text(encoding="utf-8")
+        if (count := text.count(self.old)) != 1:
+            raise ValueError(f"{self.file} holds {self.old!r} {count} times")
+        path.write_text(text.replace(self.old, self.new), encoding="utf-8")
+        return text
+
+
+FAULTS = (
+    Fault(
+        "a wrong rate in a recipe",
+        "midef/training/recipe.py",
+        '"tl-dmi-vgg16": {"learning_rate": 0.02,',
+        '"tl-dmi-vgg16": {"learning_rate": 0.2,',
+        "tests/training/test_recipe.py",
+    ),
+    Fault(
+        "a milestone reached one step late",
+        "midef/training/recipe.py",
+        "sum(progress >= m for m in self.milestones)",
+        "sum(progress > m for m in self.milestones)",
+        "tests/training/test_recipe.py",
+    ),
+    Fault(
+        "a transposed ratio: utility over attack",
+        "midef/core/statistics.py",
+        "Delta(attack_drop / utility_drop,",
+        "Delta(utility_drop / attack_drop,",
+        "tests/core/test_statistics.py midef/core/statistics.py",
+    ),
+    Fault(
+        "a transposed ratio: height for width of a patch",
+        "midef/defenses/families/erasing.py",
+        "height = (pixels / ratio).sqrt()",
+        "height = (pixels * ratio).sqrt()",
+        "tests/defenses/test_midre.py",
+    ),
+    Fault(
+        "a front that holds points as bad as another",
+        "midef/core/statistics.py",
+        "attack < last[1] or",
+        "attack <= last[1] or",
+        "tests/core/test_statistics.py midef/core/statistics.py",
+    ),
+    Fault(
+        "an interval one-sided instead of two-sided",
+        "midef/core/statistics.py",
+        "z = float(ndtri((1 + level) / 2))",
+        "z = float(ndtri(level))",
+        "tests/core/test_statistics.py",
+    ),
+    Fault(
+        "a dropped penalty: BiDO without its labels",
+        "midef/defenses/bido.py",
+        "-self.lambda_y * on_labels[j]",
+        "-0 * on_labels[j]",
+        "tests/defenses/test_bido.py",
+    ),
+    Fault(
+        "a dropped penalty: a stack that asks its first member only",
+        "midef/defenses/stack.py",
+        "        for part in self.members:\n            for name, value in part.penalties",
+        "        for part in self.members[:1]:\n            for name, value in part.penalties",
+        "tests/defenses/test_stack.py",
+    ),
+    Fault(
+        "an off-by-one in a split: one image in two of them",
+        "midef/datasets/files/split.py",
+        "items[report + select :]",
+        "items[report + select - 1 :]",
+        "midef/datasets/files/split.py tests/datasets/test_image_folder.py",
+    ),
+    Fault(
+        "labels of CutMix with their shares swapped",
+        "midef/defenses/cutmix.py",
+        "(1 - other_share) * own + other_share * other",
+        "other_share * own + (1 - other_share) * other",
+        "tests/defenses/test_cutmix.py",
+    ),
+    Fault(
+        "smoothing with the sign of its second term changed",
+        "midef/defenses/nls.py",
+        "own - alpha * log_p.mean(dim=1)",
+        "own + alpha * log_p.mean(dim=1)",
+        "tests/defenses/test_nls.py",
+    ),
+    Fault(
+        "an answer that may tie after rounding",
+        "midef/defenses/rounding.py",
+        "others + 1)",
+        "others)",
+        "tests/defenses/test_rounding.py",
+    ),
+    Fault(
+        "a divergence twice as large",
+        "midef/defenses/mid.py",
+        "kl: Tensor = 0.5 * (",
+        "kl: Tensor = (",
+        "tests/defenses/test_mid.py",
+    ),
+    Fault(
+        "a gradient penalty around a slope of zero",
+        "midef/training/generative/gan.py",
+        ".norm(dim=1) - 1).pow(2).mean()",
+        ".norm(dim=1)).pow(2).mean()",
+        "tests/training/generative/test_gan.py -k penalty",
+    ),
+    Fault(
+        "the checkpoint with the lowest accuracy kept",
+        "midef/training/classifier/fit.py",
+        "done.select_accuracy[-1] >= max(done.select_accuracy)",
+        "done.select_accuracy[-1] <= min(done.select_accuracy)",
+        "tests/training/classifier/test_fit.py -k kept_epoch",
+    ),
+    Fault(
+        "an off-by-one in the rank of a hit",
+        "midef/metrics/attack_accuracy.py",
+        "hits: np.ndarray = ahead < k",
+        "hits: np.ndarray = ahead <= k",
+        "tests/metrics/test_attack_accuracy.py",
+    ),
+    Fault(
+        "the mean distance instead of the nearest",
+        "midef/metrics/knn_distance.py",
+        ".sum(axis=1).min()",
+        ".sum(axis=1).mean()",
+        "tests/metrics/test_knn_distance.py",
+    ),
+    Fault(
+        "black-box answers that bypass the defense",
+        "midef/attacks/target_handle.py",
+        "return self._defense.post_process(torch.softmax(self._model(images).logits.float(), dim=1), self._rng)",
+        "return torch.softmax(self._model(images).logits.float(), dim=1)",
+        "tests/contracts/test_attacks.py::test_sees_post_process_exactly_below_white_box[brep_mi]",
+    ),
+    Fault(
+        "GMI without the bound on its latents",
+        "midef/attacks/gmi.py",
+        "searched[0].clamp_(-self.clamp, self.clamp)",
+        "pass",
+        "tests/attacks/test_gmi.py -k clamp",
+    ),
+    Fault(
+        "the shortest remaining path first",
+        "sweep/execution/searcher.py",
+        "-node.remaining_s, node.key.digest",
+        "node.remaining_s, node.key.digest",
+        "tests/sweep/execution/test_searcher.py -k longest",
+    ),
+)
