@@ -23,7 +23,6 @@ from midef.nn.network import Forward, TargetModel
 from midef.training import TrainingRecipe
 from midef.training.checkpoint import Checkpointer
 from midef.training.classifier import fit as training
-from midef.training.classifier.descent import loss_of
 from midef.training.classifier.fit import fit_classifier
 from midef.training.data_parallel import World
 
@@ -165,18 +164,6 @@ def test_an_epoch_can_leave_images_out(fit: Fit) -> None:
 
     fit(defense=Watched(), epochs=1, batch_size=8)
     assert sorted(seen) == list(range(0, 64, 2)), "positions are those of the whole split"
-
-
-def test_loss_of_adds_penalties_to_the_criterion() -> None:
-    @dataclass(frozen=True, kw_only=True)
-    class Priced(Defense):
-        @override
-        def penalties(self, forward: Forward, batch: Batch, progress: float) -> dict[str, Tensor]:
-            return {"one": torch.tensor(1.0), "half": torch.tensor(0.5)}
-
-    batch = Batch(torch.zeros(2, 3, 4, 4), torch.tensor([0, 1]), torch.arange(2))
-    forward = Forward(torch.zeros(2, 2), torch.zeros(2, 2), {})
-    assert loss_of(Priced(), forward, batch, 0.0).item() == pytest.approx(float(torch.tensor(2.0).log()) + 1.5)
 
 
 def test_a_step_of_its_own_is_not_worked_through_in_parts(faces: Splits, network: Callable[[int], TargetModel]) -> None:

@@ -1,20 +1,24 @@
-"""Batches that are worked through in parts to save memory."""
+"""The loss under a defense, and batches that are worked through in parts to save memory."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from midef.datasets import Splits
+from midef.defenses import Batch, Defense
 from midef.defenses.stack import choose_defense, remake_defense
 from midef.models import ARCHITECTURES
-from midef.nn.network import TargetModel
+from midef.nn.network import Forward, TargetModel
 from midef.training import TrainingRecipe
+from midef.training.classifier.descent import loss_of
 from midef.training.classifier.fit import fit_classifier
 
 # Plain gradient descent with rate 1 and no decay: the change of a weight is minus its gradient.
@@ -77,3 +81,15 @@ def test_the_network_sees_half_a_batch(faces: Splits, monkeypatch: pytest.Monkey
     step(faces, 2)
     assert sizes[:2] == [32, 31]
     assert set(sizes[2:-1]) == {3}
+
+
+def test_loss_of_adds_penalties_to_the_criterion() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Priced(Defense):
+        @override
+        def penalties(self, forward: Forward, batch: Batch, progress: float) -> dict[str, Tensor]:
+            return {"one": torch.tensor(1.0), "half": torch.tensor(0.5)}
+
+    batch = Batch(torch.zeros(2, 3, 4, 4), torch.tensor([0, 1]), torch.arange(2))
+    forward = Forward(torch.zeros(2, 2), torch.zeros(2, 2), {})
+    assert loss_of(Priced(), forward, batch, 0.0).item() == pytest.approx(float(torch.tensor(2.0).log()) + 1.5)
