@@ -80,6 +80,7 @@ class RunArguments(SweepArguments):
         if result.cells is not None:
             say("")
             say(result.table())
+        # A matching that stopped is shown as far as it came; a stopped search of a front has nothing on the page yet.
         if self.dashboard and (result.cells is not None or result.matching is not None):
             build_dashboard(self.store, self.out, result.name)
         if result.stopped:
