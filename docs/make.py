@@ -1,0 +1,158 @@
+"""Writes the pages that are made from the code: the method pages and the command line's page.
+
+`python docs/make.py` writes them; `python docs/make.py --check` says which differ, and exits 1 if any does.
+"""
+
+# ruff: noqa: E501  # sentences of the pages
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+NOTE = "<!-- Made by `python docs/make.py`; edit that, or the component's own file. -->"
+METHODS = {
+    "defenses": (
+        "Defenses",
+        "One file each in `midef/defenses/`. A defense is written `midre`, `midre(area_high=0.8)`, `bido:celeba-vgg16` (a preset), or "
+        "several at once, `tl_dmi+bido`. A preset carries the name of the paper's setting whose numbers it holds. `tuned by` is the "
+        "strength that [accuracy matching](accuracy_matching.md) searches.",
+    ),
+    "attacks": (
+        "Attacks",
+        "One file each in `midef/attacks/`. `trained before` names the [priors](priors.md) an attack starts from: one that never asks the "
+        "target is trained once for all targets, the others once per target, and a sweep builds each once. A preset is the paper's whole "
+        "setting, priors included.",
+    ),
+    "priors": ("Priors", "What attackers train beforehand on public data. One file each in `midef/attacks/priors/`."),
+    "metrics": (
+        "Metrics",
+        "One file each in `midef/metrics/`. A result row is one metric of one cell; a metric that could not be measured is a row with "
+        "the status `failed` and the reason.",
+    ),
+    "datasets": (
+        "Data sets",
+        "One file each in `midef/datasets/`. Published sets are looked for in `$MIDEF_DATA`, each in a folder of its name; "
+        "`midef doctor` says what is missing, `midef datasets card NAME` gives licence, consent, counts and fingerprint.",
+    ),
+    "architectures": (
+        "Architectures",
+        "One family per file in `midef/models/`. `_tiny` siblings have the same block structure at a size for two cores.",
+    ),
+}
+
+AFTER = """## Exit codes
+
+| code | meaning |
+| --- | --- |
+| 0 | done |
+| 1 | some cells failed; their rows say why ([failures.md](failures.md)) |
+| 2 | wrong usage or specification |
+| 3 | something is missing here: data, weights, disk, a Ray cluster, a newer midef for this store |
+| 4 | the budget is reached; the same command goes on |
+| 130 | interrupted; what is finished is stored, the same command goes on |
+
+## Environment variables
+
+| variable | |
+| --- | --- |
+| `MIDEF_RESULTS` | the store, where `--store` is not given (`./midef-store`) |
+| `MIDEF_DATA` | published data sets, each in a folder of its name (`~/.cache/midef/data`) |
+| `MIDEF_WEIGHTS` | published weights (`~/.cache/midef/weights`) |
+| `MIDEF_GPUS` | GPUs there can be, where machines join a cluster as needed (`--gpus`) |
+| `MIDEF_SWEEP`, `MIDEF_PROFILE` | what `sweep/full_matrix.py` runs if nothing is named (`matrix37`, in its own profile); `sweep/match_accuracy.py`: `smoke` |
+| `RAY_ADDRESS`, `RAY_AUTH_MODE` | Ray's own; with an address midef joins that cluster, else it starts a local Ray |
+"""
+
+
+def printed(*arguments: str) -> str:
+    """What `midef ARGUMENTS` prints."""
+    from midef.sweep.cli import main
+
+    heard = io.StringIO()
+    with contextlib.redirect_stdout(heard):
+        code = main(arguments)
+    assert code == 0, f"midef {' '.join(arguments)} ended with {code}"
+    return heard.getvalue()
+
+
+def command_line() -> str:
+    """Every verb with its options, from the parser; then exit codes and environment variables."""
+    from midef.sweep.cli.app import make_parser
+
+    parser = make_parser()
+    (verbs,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    about = {action.dest: action.help or "" for action in verbs._choices_actions}
+    lines = ["`midef VERB [options]`, or `python -m midef VERB [options]`.", "", "| verb | |", "| --- | --- |"]
+    lines += [f"| [`{name}`](#midef-{name}) | {cell(text)} |" for name, text in about.items()]
+    for name, verb in verbs.choices.items():
+        lines += [
+            "",
+            f"## midef {name}",
+            "",
+            f"{about[name][:1].upper()}{about[name][1:]}.",
+            "",
+            "| option | |",
+            "| --- | --- |",
+        ]
+        lines += [f"| {cell(written(a))} | {cell(explained(a))} |" for a in verb._actions if a.dest != "help"]
+    return "\n".join([*lines, "", AFTER])
+
+
+def written(action: argparse.Action) -> str:
+    """An option or argument as one types it."""
+    value = "" if action.nargs == 0 else str(action.metavar or "")
+    if not value and action.nargs != 0:
+        value = "\\|".join(map(str, action.choices)) if action.choices else action.dest.upper()
+    if not action.option_strings:
+        return f"`{value}`" if action.required else f"`[{value}]`"
+    return f"`{', '.join(action.option_strings)}{' ' if value else ''}{value}`"
+
+
+def explained(action: argparse.Action) -> str:
+    """Its help, and the default where the help does not name one."""
+    text = action.help or ""
+    plain = isinstance(action.default, str | int | float | Path) and not isinstance(action.default, bool)
+    if plain and str(action.default) and "default" not in text:
+        text += f" (default {action.default})"
+    return text
+
+
+def cell(text: str) -> str:
+    """Text for a cell of a Markdown table."""
+    return " ".join(text.split()).replace(" | ", " \\| ")
+
+
+def pages() -> dict[str, str]:
+    """Text of every generated page, by file name."""
+    made = {
+        f"{what}.md": f"# {title}\n\n{NOTE}\n\n{text}\n\n{printed('list', what, '--markdown')}"
+        for what, (title, text) in METHODS.items()
+    }
+    return made | {"cli.md": f"# The command line\n\n{NOTE}\n\n{command_line()}"}
+
+
+def main() -> int:
+    """Write the pages, or check them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page differs")
+    check = parser.parse_args().check
+    for name in [name for name in os.environ if name.startswith("MIDEF_")]:
+        del os.environ[name]  # defaults are those of a fresh machine
+    stale = [
+        name for name, text in pages().items() if not (HERE / name).exists() or (HERE / name).read_text("utf-8") != text
+    ]
+    for name in stale:
+        if not check:
+            (HERE / name).write_text(pages()[name], "utf-8")
+        sys.stdout.write(f"{'differs' if check else 'written'}: docs/{name}\n")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
