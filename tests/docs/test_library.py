@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_the_cell_without_ray(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
     section = text.split("## One cell, without Ray")[1].split("```python\n")[1].split("```")[0]
