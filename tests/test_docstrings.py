@@ -11,11 +11,8 @@ from typing import TypeAlias
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTED = (
-    *(f"midef/{room}" for room in ("analysis", "core", "datasets", "metrics", "models", "nn", "results", "storage")),
-    *(f"sweep/{room}" for room in ("catalogue", "cli", "matching", "planning", "spec")),
-)
-"""Rooms that keep the rule."""
+DOCUMENTED = ("midef", "sweep", "dashboards")
+"""Folders that keep the rule: all that is shipped. The links inside `midef` are not followed."""
 
 Definition: TypeAlias = ast.ClassDef | ast.FunctionDef
 SECTION = re.compile(r"(Args|Returns|Raises|Yields|Source|We differ|Example|Note)s?:")
