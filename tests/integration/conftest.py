@@ -1,10 +1,27 @@
-"""A sweep small enough to run end to end on real Ray in seconds."""
+"""A sweep small enough to run end to end on real Ray in seconds, and a Ray that commands join."""
 
 from __future__ import annotations
 
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+SERVER = """
+import sys
+import ray
+
+ray.init(num_cpus=1, include_dashboard=False, object_store_memory=150 * 2**20, log_to_driver=False)
+print("address", ray.get_runtime_context().gcs_address, flush=True)
+sys.stdin.read()
+"""
 
 MICRO: dict[str, Any] = {
     "name": "micro",
@@ -40,3 +57,36 @@ MICRO: dict[str, Any] = {
 def micro() -> dict[str, Any]:
     """The specification as plain data; copy it, never change it."""
     return MICRO
+
+
+@pytest.fixture(scope="session")
+def environment() -> Iterator[dict[str, str]]:
+    """The environment of a command that starts a Ray of its own, whatever other Ray runs on this machine."""
+    folder = tempfile.mkdtemp(prefix="midef-ray.", dir="/tmp")  # short: sockets lie below it
+    yield {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {
+        "OMP_NUM_THREADS": "1",
+        "RAY_worker_niceness": "0",  # Ray's own 15 starves its workers beside other tests
+        "RAY_TMPDIR": folder,  # in its own, Ray finds the cluster that somebody else started last
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+    }
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def joining(environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The environment of runs that join one Ray of one CPU: those that do not examine how Ray starts and ends."""
+    environment = {**environment, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdin is not None and server.stdout is not None
+    try:
+        for line in server.stdout:
+            if line.startswith("address "):
+                yield {**environment, "RAY_ADDRESS": line.split()[1]}
+                break
+        else:
+            raise RuntimeError("Ray did not start")
+    finally:
+        server.stdin.close()
+        server.wait(60)

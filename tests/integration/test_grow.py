@@ -26,12 +26,13 @@ Named = Callable[[str], PlannedCell]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def calm_ray() -> Iterator[None]:
+def shared_ray(joining: dict[str, str]) -> Iterator[None]:
+    """Runs of this process join the Ray of the session."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("RAY_")]:
             patch.delenv(name)
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("RAY_worker_niceness", "0")  # Ray's own 15 starves its workers beside other tests
+        for name, value in joining.items():
+            patch.setenv(name, value)
         yield
 
 
@@ -94,7 +95,7 @@ class Grown:
 def grown(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any], cell: Named) -> Grown:
     store = Store.open(tmp_path_factory.mktemp("grow") / "store")
     plan, chain = first_target(micro, store), Chain(store, cell, length=3)
-    return Grown(store, chain, plan, run_plan(plan, store, RunOptions(cpus=2), chain))
+    return Grown(store, chain, plan, run_plan(plan, store, RunOptions(), chain))
 
 
 def test_each_target_follows_from_the_accuracies_before_it(grown: Grown, cell: Named) -> None:
@@ -132,7 +133,7 @@ def test_what_goes_wrong_in_growing_ends_the_run_and_keeps_what_is_built(
         raise mistake
 
     with pytest.raises(KeyError) as caught:
-        run_plan(plan, store, RunOptions(cpus=2), grow)
+        run_plan(plan, store, RunOptions(), grow)
     assert caught.value is mistake
     assert store.artifacts.keys() == plan.nodes.keys() and len(plan.nodes) == 1
     assert "nothing new begins, 0 running pieces finish: KeyError: 'accuracy'" in capfd.readouterr().err

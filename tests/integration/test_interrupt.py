@@ -21,13 +21,6 @@ from midef.storage import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
-ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {
-    "OMP_NUM_THREADS": "1",
-    "RAY_worker_niceness": "0",  # Ray's own 15 starves its workers beside other tests
-    "PYTHONPATH": str(ROOT),
-}
-
 
 @dataclass
 class Run:
@@ -38,12 +31,12 @@ class Run:
     log: Path
 
     @classmethod
-    def start(cls, folder: Path, name: str, *options: str) -> Run:
+    def start(cls, folder: Path, name: str, env: dict[str, str], *options: str) -> Run:
         log = folder / f"{name}.log"
         with log.open("w") as stream:
             process = subprocess.Popen(
-                [sys.executable, "-m", "midef", "run", "micro.yaml", "--store", "store", "--cpus", "1", *options],
-                cwd=folder, stdout=stream, stderr=stream, env=ENVIRONMENT, start_new_session=True, text=True,
+                [sys.executable, "-m", "midef", "run", "micro.yaml", "--store", "store", *options],
+                cwd=folder, stdout=stream, stderr=stream, env=env, start_new_session=True, text=True,
             )  # fmt: skip
         return cls(folder, process, log)
 
@@ -97,13 +90,18 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any]) -> Iterator[Story]:
+def story(
+    tmp_path_factory: pytest.TempPathFactory,
+    micro: dict[str, Any],
+    environment: dict[str, str],
+    joining: dict[str, str],
+) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("interrupt")
     data = copy.deepcopy(micro)
     data["training"] = {"epochs": 60, "batch_size": 16}
     (folder / "micro.yaml").write_text(yaml.safe_dump(data))
 
-    run = Run.start(folder, "once")
+    run = Run.start(folder, "once", environment, "--cpus", "1")
     run.wait_for(lambda: beats(folder, "target"), "target at work")
     run.interrupt()
     once = run.end(), run.text
@@ -111,10 +109,10 @@ def story(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any]) -> It
     stored = sorted(key.kind for key in store.artifacts.keys())  # noqa: SIM118  # a method
     status = subprocess.run(
         [sys.executable, "-m", "midef", "status", "--store", "store"],
-        cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=True,
+        cwd=folder, env=environment, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
 
-    run = Run.start(folder, "twice")
+    run = Run.start(folder, "twice", environment, "--cpus", "1")
     run.wait_for(lambda: beats(folder, "target"), "target at work")
     run.interrupt()
     run.wait_for(lambda: "interrupt again" in run.text, "the first signal heard")
@@ -122,7 +120,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any]) -> It
     run.interrupt()
     twice = run.end(), run.text, time.monotonic() - start
 
-    run = Run.start(folder, "hung", "--hang-after", "4")
+    run = Run.start(folder, "hung", joining, "--hang-after", "4")
     (said, *_) = run.wait_for(lambda: beats(folder, "target"), "target at work")
     os.kill(said["pid"], signal.SIGSTOP)
     hung = run.end(), run.text

@@ -33,14 +33,6 @@ from midef.sweep.spec.resolve import resolve
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
-ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {
-    "OMP_NUM_THREADS": "1",
-    "RAY_worker_niceness": "0",  # Ray's own 15 starves its workers beside other tests
-    "PYTHONPATH": str(ROOT),
-    # Ray calls a machine dead that missed five looks, 3 s apart; here we wait for that.
-    "RAY_health_check_period_ms": "500",
-}
 SEED = 48
 Victim = Literal["driver", "raylet", "node", "writer"]
 VICTIMS: dict[Victim, int] = {"driver": 4, "raylet": 3, "node": 8, "writer": 5}
@@ -92,12 +84,12 @@ class Run:
     log: Path
 
     @classmethod
-    def start(cls, folder: Path, log: str, *options: str) -> Run:
+    def start(cls, folder: Path, log: str, env: dict[str, str], *options: str) -> Run:
         path = folder / f"{log}.log"
         with path.open("w") as stream:
             process = subprocess.Popen(
                 [sys.executable, "-m", "midef", "run", "sweep.yaml", "--store", "store", *options],
-                cwd=folder, stdout=stream, stderr=stream, env=ENVIRONMENT, start_new_session=True,
+                cwd=folder, stdout=stream, stderr=stream, env=env, start_new_session=True,
             )  # fmt: skip
         return cls(folder, process, path)
 
@@ -253,7 +245,13 @@ def write_sweep(folder: Path, micro: dict[str, Any], **changes: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any]) -> Story:
+def watchful(environment: dict[str, str]) -> dict[str, str]:
+    """Ray calls a machine dead that missed five looks, 3 s apart; here we wait for that."""
+    return {**environment, "RAY_health_check_period_ms": "500"}
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any], watchful: dict[str, str]) -> Story:
     folder = tmp_path_factory.mktemp("kills")
     write_sweep(folder, micro, defenses=["none", "midre", "nls", "loft"], seeds=[0, 1, 2])
     rng = random.Random(SEED)
@@ -264,7 +262,8 @@ def story(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any]) -> St
     try:
         for victim in (*victims, None):
             if run is None or run.process.poll() is not None:
-                run, runs = Run.start(folder, f"run-{runs}", "--cpus", "1", "--retries", "100"), runs + 1
+                run = Run.start(folder, f"run-{runs}", watchful, "--cpus", "1", "--retries", "100")
+                runs += 1
             if victim is not None:
                 kill(run, victim, rng.uniform(0, LONGEST_WAIT_S), story)
         assert run is not None
@@ -341,10 +340,10 @@ class Pair:
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any]) -> Iterator[Pair]:
+def pair(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any], watchful: dict[str, str]) -> Iterator[Pair]:
     folder, sealed = tmp_path_factory.mktemp("pair"), dict[str, Seal]()
     write_sweep(folder, micro)
-    runs = [Run.start(folder, name, "--cpus", "1") for name in ("one", "two")]
+    runs = [Run.start(folder, name, watchful, "--cpus", "1") for name in ("one", "two")]
     try:
         deadline = time.monotonic() + PATIENCE_S
         while any(run.process.poll() is None for run in runs) and time.monotonic() < deadline:
@@ -354,7 +353,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any]) -> Ite
     finally:
         for run in runs:
             run.end()
-    third = Run.start(folder, "three")
+    third = Run.start(folder, "three", watchful)
     yield Pair(Stored(folder), ends, (third.wait(PATIENCE_S), third.text), sealed)
 
 

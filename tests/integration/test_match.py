@@ -26,13 +26,7 @@ from midef.sweep.matching.studies import JOURNAL
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
-ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {
-    "OMP_NUM_THREADS": "1",
-    "RAY_worker_niceness": "0",  # Ray's own 15 starves its workers beside other tests
-    "PYTHONPATH": str(ROOT),
-}
-COMMAND = [sys.executable, "-m", "midef", "match", "micro.yaml", "--store", "store", "--cpus", "2"]
+COMMAND = [sys.executable, "-m", "midef", "match", "micro.yaml", "--store", "store"]
 
 
 @dataclass(frozen=True)
@@ -60,10 +54,11 @@ def written(folder: Path) -> dict[ArtifactKey, int]:
     return {ArtifactKey("target", p.parent.name): p.stat().st_mtime_ns for p in paths}
 
 
-def kill_in_the_middle(folder: Path, targets: int) -> dict[ArtifactKey, int]:
+def kill_in_the_middle(folder: Path, targets: int, env: dict[str, str]) -> dict[ArtifactKey, int]:
     """Start matching, and kill -9 its driver and all it started once so many targets are stored."""
     with (folder / "killed.log").open("w") as log:
-        driver = subprocess.Popen(COMMAND, cwd=folder, stdout=log, stderr=log, env=ENVIRONMENT, start_new_session=True)
+        command = [*COMMAND, "--cpus", "2"]
+        driver = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=env, start_new_session=True)
         deadline = time.monotonic() + 300
         while len(written(folder)) < targets:
             assert driver.poll() is None, f"it ended by itself:\n{(folder / 'killed.log').read_text()}"
@@ -77,14 +72,17 @@ def kill_in_the_middle(folder: Path, targets: int) -> dict[ArtifactKey, int]:
     return written(folder)
 
 
-def match(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *options], capture_output=True, text=True, cwd=folder, timeout=600, env=ENVIRONMENT
-    )
+def match(folder: Path, env: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *options], capture_output=True, text=True, cwd=folder, timeout=600, env=env)
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any]) -> Iterator[Story]:
+def story(
+    tmp_path_factory: pytest.TempPathFactory,
+    micro: dict[str, Any],
+    environment: dict[str, str],
+    joining: dict[str, str],
+) -> Iterator[Story]:
     data = copy.deepcopy(micro)
     data["defenses"] = ["none", "midre", "ls"]
     data["setups"][0]["private"]["select_images"] = 4
@@ -92,8 +90,8 @@ def story(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any]) -> It
     data["match"] = {"target": "none - 3", "tolerance": 2.5, "confirm": [1], "trainings": 9}
     folder = tmp_path_factory.mktemp("match")
     (folder / "micro.yaml").write_text(yaml.safe_dump(data))
-    before = kill_in_the_middle(folder, targets=3)
-    yield Story(folder, before, match(folder), match(folder, "--dashboard", "--out", "page"))
+    before = kill_in_the_middle(folder, targets=3, env=environment)
+    yield Story(folder, before, match(folder, joining), match(folder, joining, "--dashboard", "--out", "page"))
 
 
 def test_no_training_is_done_twice(story: Story) -> None:

@@ -60,7 +60,9 @@ def only_targets(sweep: Sweep, store: Store) -> Any:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any]) -> Iterator[Trained]:
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any], environment: dict[str, str]
+) -> Iterator[Trained]:
     data = copy.deepcopy(micro)
     data |= {"profile": "two_workers", "defenses": ["midre"]}
     data["training"] = {"epochs": 4, "batch_size": 16, "learning_rate": 0.01}
@@ -68,8 +70,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any]) -> 
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("RAY_")]:
             patch.delenv(name)
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("RAY_worker_niceness", "0")  # Ray's own 15 starves its workers beside other tests
+        for name, value in environment.items():
+            patch.setenv(name, value)
         patch.setitem(profiles.PROFILES, "two_workers", replace(profiles.SMOKE, name="two_workers", train_workers=2))
         sweep = resolve(parse_spec(data))
         shared, alone = Store.open(folder / "shared"), Store.open(folder / "alone")

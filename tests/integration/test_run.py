@@ -27,12 +27,7 @@ from midef.storage import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
-ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "midef"]
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {
-    "OMP_NUM_THREADS": "1",
-    "RAY_worker_niceness": "0",  # Ray's own 15 starves its workers beside other tests
-}
 
 
 @dataclass(frozen=True)
@@ -45,17 +40,10 @@ class Ended:
     seconds: float
 
 
-def midef(*arguments: str, cwd: Path) -> Ended:
+def midef(*arguments: str, cwd: Path, env: dict[str, str]) -> Ended:
     start = time.monotonic()
-    found = subprocess.run(
-        [*PROGRAM, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=600,
-        env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)},
-    )
-    return Ended(found.returncode, found.stdout, found.stderr, time.monotonic() - start)
+    done = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, cwd=cwd, timeout=600, env=env)
+    return Ended(done.returncode, done.stdout, done.stderr, time.monotonic() - start)
 
 
 @dataclass(frozen=True)
@@ -87,7 +75,7 @@ def finish_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def kill_once_a_target_is_stored(folder: Path) -> dict[ArtifactKey, float]:
+def kill_once_a_target_is_stored(folder: Path, env: dict[str, str]) -> dict[ArtifactKey, float]:
     """Start the sweep, kill -9 its driver as soon as a target is stored; what was finished by then, and when."""
     log = (folder / "killed.log").open("w")
     driver = subprocess.Popen(
@@ -95,7 +83,7 @@ def kill_once_a_target_is_stored(folder: Path) -> dict[ArtifactKey, float]:
         cwd=folder,
         stdout=log,
         stderr=log,
-        env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+        env=env,
         start_new_session=True,
     )
     try:
@@ -114,12 +102,14 @@ def kill_once_a_target_is_stored(folder: Path) -> dict[ArtifactKey, float]:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any]) -> Iterator[Story]:
+def story(
+    tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any], environment: dict[str, str]
+) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("run")
     (folder / "micro.yaml").write_text(yaml.safe_dump(micro))
-    finished = kill_once_a_target_is_stored(folder)
-    resumed = midef("run", "micro.yaml", "--store", "store", "--cpus", "2", cwd=folder)
-    again = midef("run", "micro.yaml", "--store", "store", cwd=folder)
+    finished = kill_once_a_target_is_stored(folder, environment)
+    resumed = midef("run", "micro.yaml", "--store", "store", "--cpus", "2", cwd=folder, env=environment)
+    again = midef("run", "micro.yaml", "--store", "store", cwd=folder, env=environment)
     yield Story(folder, finished, resumed, again)
 
 
@@ -179,23 +169,23 @@ def test_a_third_time_there_is_nothing_to_do(story: Story) -> None:
     assert story.again.seconds < 15
 
 
-def test_nothing_to_do_starts_no_ray(story: Story) -> None:
+def test_nothing_to_do_starts_no_ray(story: Story, environment: dict[str, str]) -> None:
     program = (
         "import sys\nfrom midef.sweep.cli import main\ncode = main(sys.argv[1:])\n"
         "print(code, 'ray' in sys.modules, 'torch' in sys.modules)"
     )
     found = subprocess.run(
         [sys.executable, "-c", program, "run", "micro.yaml", "--store", "store"],
-        capture_output=True, text=True, cwd=story.folder, env={**ENVIRONMENT, "PYTHONPATH": str(ROOT)}, timeout=60,
+        capture_output=True, text=True, cwd=story.folder, env=environment, timeout=60,
     )  # fmt: skip
     assert found.stdout.splitlines()[-1] == "0 False False", found.stderr
 
 
-def test_a_moved_store_is_the_same_store(story: Story, tmp_path: Path) -> None:
+def test_a_moved_store_is_the_same_store(story: Story, environment: dict[str, str], tmp_path: Path) -> None:
     import shutil
 
     shutil.copytree(story.folder / "store", tmp_path / "elsewhere")
-    found = midef("run", str(story.folder / "micro.yaml"), "--store", "elsewhere", cwd=tmp_path)
+    found = midef("run", str(story.folder / "micro.yaml"), "--store", "elsewhere", cwd=tmp_path, env=environment)
     assert found.code == 0 and found.out.startswith("nothing to do")
 
 
@@ -224,7 +214,7 @@ def row_files(folder: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def failing(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any]) -> Failing:
+def failing(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any], joining: dict[str, str]) -> Failing:
     folder = tmp_path_factory.mktemp("failing")
     rng = np.random.default_rng(0)
     for who in ("ada", "bob", "cyd"):
@@ -238,11 +228,11 @@ def failing(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any]) -> 
     own = {**faces, "id": "own", "private": {"name": "image_folder", "path": "people"}, "protocol": {"identities": 3}}
     data = {**micro, "setups": [faces, own], "defenses": ["none", DIVERGES]}
     (folder / "failing.yaml").write_text(yaml.safe_dump(data))
-    command = ("run", "failing.yaml", "--store", "store", "--cpus", "2")
-    first = midef(*command, cwd=folder)
+    command = ("run", "failing.yaml", "--store", "store")
+    first = midef(*command, cwd=folder, env=joining)
     before = row_files(folder)
-    again = midef(*command, cwd=folder)
-    retried = midef(*command, "--retry-failed", cwd=folder)
+    again = midef(*command, cwd=folder, env=joining)
+    retried = midef(*command, "--retry-failed", cwd=folder, env=joining)
     return Failing(folder, first, again, retried, (before, row_files(folder)))
 
 
@@ -298,11 +288,11 @@ def test_failed_cells_are_tried_again_when_asked(failing: Failing) -> None:
     assert len(rewritten) == 3 and not rewritten & done
 
 
-def test_the_status_names_the_reasons(failing: Failing) -> None:
-    found = midef("status", "--store", "store", "--json", cwd=failing.folder)
+def test_the_status_names_the_reasons(failing: Failing, environment: dict[str, str]) -> None:
+    found = midef("status", "--store", "store", "--json", cwd=failing.folder, env=environment)
     status = json.loads(found.out)
     assert status["sweeps"][0]["cells"] == {"ok": 1, "failed": 3}
     causes = status["sweeps"][0]["causes"]
     assert [cause["cells"] for cause in causes] == [2, 1] and "TrainingDiverged" in causes[1]["example"]
-    text = midef("status", "--store", "store", cwd=failing.folder).out
+    text = midef("status", "--store", "store", cwd=failing.folder, env=environment).out
     assert "next: midef retry SWEEP --failed" in text

@@ -7,7 +7,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -215,9 +216,10 @@ finally:
 
 
 @pytest.fixture(scope="module")
-def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bool], str]:
+def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, bool], str]]:
     """The store, the findings, and the last words of one who has another token; Ray pretends the second has a GPU."""
     folder = tmp_path_factory.mktemp("cluster")
+    short = tempfile.TemporaryDirectory(prefix="midef-ray.", dir="/tmp", ignore_cleanup_errors=True)
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "GLOO_", "NCCL_", "MIDEF_"))}
     environment = {
         **clean,
@@ -225,6 +227,7 @@ def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": "a" * 64,
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_TMPDIR": short.name,  # in its own, other starts of Ray on this machine would find this cluster
         "GLOO_SOCKET_IFNAME": "lo",
     }
     command = [sys.executable, "-c", PROGRAM, str(folder / "store")]
@@ -234,7 +237,8 @@ def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
             break
     assert done.returncode == 0, done.stderr[-3000:]
     findings, refused = [json.loads(line) for line in done.stdout.strip().splitlines()[-2:]]
-    return folder / "store", {f["text"]: f["ok"] for f in findings}, refused
+    yield folder / "store", {f["text"]: f["ok"] for f in findings}, refused
+    short.cleanup()
 
 
 @pytest.fixture
