@@ -8,8 +8,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import os
 import sys
 from pathlib import Path
@@ -70,17 +68,6 @@ AFTER = """## Exit codes
 """
 
 
-def printed(*arguments: str) -> str:
-    """What `midef ARGUMENTS` prints."""
-    from midef.sweep.cli import main
-
-    heard = io.StringIO()
-    with contextlib.redirect_stdout(heard):
-        code = main(arguments)
-    assert code == 0, f"midef {' '.join(arguments)} ended with {code}"
-    return heard.getvalue()
-
-
 def command_line() -> str:
     """Every verb with its options, from the parser; then exit codes and environment variables."""
     from midef.sweep.cli.app import make_parser
@@ -129,9 +116,11 @@ def cell(text: str) -> str:
 
 
 def pages() -> dict[str, str]:
-    """Text of every generated page, by file name."""
+    """Text of every generated page, by file name; what packages of others add has no place in them."""
+    from midef.sweep.cli.listing import list_entries, markdown
+
     made = {
-        f"{what}.md": f"# {title}\n\n{NOTE}\n\n{text}\n\n{printed('list', what, '--markdown')}"
+        f"{what}.md": f"# {title}\n\n{NOTE}\n\n{text}\n\n{markdown(list_entries(what, packages=False))}\n"
         for what, (title, text) in METHODS.items()
     }
     return made | {"cli.md": f"# The command line\n\n{NOTE}\n\n{command_line()}"}

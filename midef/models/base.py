@@ -52,12 +52,18 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """Base of all architectures: a frozen dataclass that builds a `TargetModel`."""
+    """Base of all architectures: a frozen dataclass that builds a `TargetModel`.
+
+    Args:
+        family: what it shares with its siblings of other depths.
+        is_small: it has fewer than two million weights, so that tests run it; others are only counted.
+    """
 
     paper: ClassVar[str] = ""
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     family: ClassVar[str] = ""
+    is_small: ClassVar[bool] = False
 
     def facts(self) -> ModelFacts:
         """Names of blocks and taps, without building anything."""

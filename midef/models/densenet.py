@@ -130,6 +130,7 @@ class DenseNet201(_DenseNet):
 class DenseNet121Tiny(_DenseNet):
     """DenseNet-121's chain with 13 dense layers of growth 12 in place of 58 of 32, and a stem that halves once."""
 
+    is_small: ClassVar[bool] = True
     stem: Literal["auto", "imagenet", "small", "strided"] = "strided"
     growth: ClassVar[int] = 12
     first: ClassVar[int] = 24

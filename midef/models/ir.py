@@ -117,6 +117,7 @@ class FaceNet112(_IR):
 class IR152Tiny(_IR):
     """IR152 with seven units, a quarter of the channels and 128 features."""
 
+    is_small: ClassVar[bool] = True
     depths: ClassVar[tuple[int, ...]] = (1, 2, 3, 1)
     widths: ClassVar[tuple[int, ...]] = (16, 32, 64, 128)
     feature_dim: ClassVar[int] = 128
@@ -127,6 +128,7 @@ class IR152Tiny(_IR):
 class FaceNet64Tiny(_IR):
     """FaceNet64 with six units, a quarter of the channels and 128 features."""
 
+    is_small: ClassVar[bool] = True
     depths: ClassVar[tuple[int, ...]] = (1, 2, 2, 1)
     widths: ClassVar[tuple[int, ...]] = (16, 32, 64, 128)
     feature_dim: ClassVar[int] = 128

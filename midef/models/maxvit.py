@@ -115,6 +115,7 @@ class MaxVitTTiny(MaxVitT):
     follow the last tens of batches, not the last hundreds: a short run has no more.
     """
 
+    is_small: ClassVar[bool] = True
     first: ClassVar[int] = 16
     widths: ClassVar[tuple[int, ...]] = (16, 32, 48, 64)
     depths: ClassVar[tuple[int, ...]] = (1, 1, 1, 1)

@@ -29,6 +29,7 @@ class _MnistCnn(Architecture):
     the three kernels, so nothing is gained or lost but 2 x 49 weights per channel of the first block.
     """
 
+    is_small: ClassVar[bool] = True
     paper: ClassVar[str] = "Zhang et al., CVPR 2020 (GMI)"
     family: ClassVar[str] = "cnn"
     convs: ClassVar[tuple[tuple[int, int, int], ...]]

@@ -98,6 +98,7 @@ class ResNeSt101(_ResNeSt):
 class ResNeSt101Tiny(_ResNeSt):
     """ResNeSt with two blocks per stage, an eighth of the channels and a stem that halves once."""
 
+    is_small: ClassVar[bool] = True
     stem: Literal["auto", "imagenet", "small", "strided"] = "strided"
     depths: ClassVar[tuple[int, ...]] = (2, 2, 2, 2)
     widths: ClassVar[tuple[int, ...]] = (8, 16, 32, 64)

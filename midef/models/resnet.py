@@ -120,5 +120,6 @@ class ResNet152(_ResNet):
 class ResNet18Tiny(_ResNet):
     """ResNet-18 with a quarter of the channels and a stem that halves once: a sixteenth of the work per layer."""
 
+    is_small: ClassVar[bool] = True
     stem: Literal["auto", "imagenet", "small", "strided"] = "strided"
     widths: ClassVar[tuple[int, ...]] = (16, 32, 64, 128)

@@ -73,5 +73,6 @@ class ResNet34Vmi(Architecture):
 class ResNet34VmiTiny(ResNet34Vmi):
     """ResNet34Vmi on a ResNet-18 with a quarter of the channels and a stem that halves once; 32 features."""
 
+    is_small: ClassVar[bool] = True
     trunk: ClassVar[Architecture] = ResNet18Tiny()
     feature_dim: ClassVar[int] = 32

@@ -122,6 +122,7 @@ class SwinV2TTiny(_SwinV2):
     windows, and only where there are several windows to shift: at 32 px that is the first stage alone.
     """
 
+    is_small: ClassVar[bool] = True
     window: ClassVar[int] = 4
     width: ClassVar[int] = 24
     depths: ClassVar[tuple[int, ...]] = (2, 1, 1, 1)

@@ -82,5 +82,6 @@ class Vgg16Tiny(Vgg16):
     The names are VGG16's, so every defense's surgery still applies.
     """
 
+    is_small: ClassVar[bool] = True
     convs: ClassVar[tuple[int, ...]] = (1, 1, 1, 1, 1)
     divide_width: ClassVar[int] = 4

@@ -85,6 +85,7 @@ class VitB16Tiny(VitB16):
     569,416 parameters at 64 px with 1,000 classes; 4 heads of 24 channels. Taps, skips and `dropout` as in ViT-B/16.
     """
 
+    is_small: ClassVar[bool] = True
     patch: ClassVar[int] = 8
     depth: ClassVar[int] = 4
     heads: ClassVar[int] = 4

@@ -50,24 +50,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print one line per entry."""
     options = parsed(ListArguments, args)
-    entries = _entries(options.what)
+    entries = list_entries(options.what)
     if options.json:
         say(json.dumps(entries, indent=1))
         return EXIT_OK
-    columns = list(entries[0])
     if options.markdown:
-        say("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
-        for entry in entries:
-            say("| " + " | ".join(value.replace("|", "\\|") for value in entry.values()) + " |")
+        say(markdown(entries))
         return EXIT_OK
+    columns = list(entries[0])
     widths = {c: max(len(c), *(len(e[c]) for e in entries)) for c in columns[:-1]}
     for entry in entries:
         say("  ".join([*(entry[c].ljust(widths[c]) for c in columns[:-1]), entry[columns[-1]]]))
     return EXIT_OK
 
 
-def _entries(what: str) -> list[Entry]:
-    """What is registered, by column; every entry has the same columns."""
+def markdown(entries: list[Entry]) -> str:
+    """The entries as a table."""
+    rows = [[value.replace("|", "\\|") for value in entry.values()] for entry in entries]
+    head, *body = ["| " + " | ".join(row) + " |" for row in (list(entries[0]), *rows)]
+    return "\n".join([head, "|" + " --- |" * len(entries[0]), *body])
+
+
+def list_entries(what: str, *, packages: bool = True) -> list[Entry]:
+    """What is registered, by column; every entry has the same columns.
+
+    Args:
+        what: one of LISTED.
+        packages: whether components that packages of others add are listed.
+    """
     from midef.attacks import ATTACKS, PRIORS
     from midef.datasets import DATASETS
     from midef.defenses import DEFENSES
@@ -79,17 +89,17 @@ def _entries(what: str) -> list[Entry]:
 
     match what:
         case "defenses":
-            return _components(DEFENSES, _defense_columns)
+            return _components(DEFENSES, packages, lambda cls: _defense_columns(cls, packages))
         case "attacks":
-            return _components(ATTACKS, _attack_columns)
+            return _components(ATTACKS, packages, _attack_columns)
         case "priors":
-            return _components(PRIORS, lambda cls: {"presets": _presets(cls)})
+            return _components(PRIORS, packages, lambda cls: {"presets": _presets(cls)})
         case "datasets":
-            return _components(DATASETS)
+            return _components(DATASETS, packages)
         case "architectures":
-            return _components(ARCHITECTURES)
+            return _components(ARCHITECTURES, packages)
         case "metrics":
-            return _components(METRICS, lambda cls: {"unit": cls.unit, "larger is": cls.larger_is})
+            return _components(METRICS, packages, lambda cls: {"unit": cls.unit, "larger is": cls.larger_is})
         case "profiles":
             return [{"name": p.name, "meaning": p.about} for p in PROFILES.values()]
         case "sweeps":
@@ -98,14 +108,21 @@ def _entries(what: str) -> list[Entry]:
             return [_published_entry(row) for row in published_rows()]
 
 
-def _components(registry: Registry[C], columns: Callable[[type[C]], Entry] = lambda cls: {}) -> list[Entry]:
+def _names(registry: Registry[Any], packages: bool) -> list[str]:
+    return [name for name in registry.names() if packages or registry.origin(name) is None]
+
+
+def _components(
+    registry: Registry[C], packages: bool, columns: Callable[[type[C]], Entry] = lambda cls: {}
+) -> list[Entry]:
     """One entry per registered class: name, paper, the columns of its kind, and what it is.
 
     Where packages of others have added some, a column says which package each comes from.
     """
     entries = []
-    others_take_part = any(registry.origin(name) for name in registry.names())
-    for name in registry.names():
+    names = _names(registry, packages)
+    others_take_part = any(registry.origin(name) for name in names)
+    for name in names:
         cls = registry.get(name)
         meaning = (cls.__doc__ or "").strip().splitlines()[0]
         where = {"package": str(registry.origin(name) or "midef")} if others_take_part else {}
@@ -113,11 +130,11 @@ def _components(registry: Registry[C], columns: Callable[[type[C]], Entry] = lam
     return entries
 
 
-def _defense_columns(cls: type[Defense]) -> Entry:
+def _defense_columns(cls: type[Defense], packages: bool) -> Entry:
     return {
         "acts on": cls.acts_on,
         "presets": _presets(cls),
-        "combines with": _combines_with(cls),
+        "combines with": _combines_with(cls, packages),
         "tuned by": _tuned_by(cls),
     }
 
@@ -169,11 +186,11 @@ def _trained_before(component: Attack | Prior) -> str:
     return "; ".join(priors) or "-"
 
 
-def _combines_with(defense: type[Defense]) -> str:
+def _combines_with(defense: type[Defense], packages: bool) -> str:
     """Which defenses can stand in one stack with it, as a short sentence."""
     from midef.defenses import DEFENSES
 
-    others = {name: DEFENSES.get(name) for name in DEFENSES.names() if DEFENSES.get(name) is not defense}
+    others = {name: DEFENSES.get(name) for name in _names(DEFENSES, packages) if DEFENSES.get(name) is not defense}
     barred = [name for name, cls in others.items() if defense.clash_with(cls) or cls.clash_with(defense)]
     if defense.acts_on == "nothing":
         return "-"

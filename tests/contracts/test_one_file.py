@@ -21,7 +21,6 @@ PLACES = {
     "sweep/spec/profiles.py": "stand-ins: what a small profile puts in the place of a published network or data set",
     "sweep/spec/datasets.py": "a path alone is read as a folder of images",
     "midef/models/pretrained.py": "a published weight file names the network it holds",
-    "tests/contracts/test_models.py": "small networks by name, which a test there compares with their counted weights",
 }
 """Where names may be keys, and why."""
 HOMONYMS = {

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from midef.testing import AttackContract, DatasetContract, DefenseContract, MetricContract, PriorContract
+from midef.testing import (
+    ArchitectureContract,
+    AttackContract,
+    DatasetContract,
+    DefenseContract,
+    MetricContract,
+    PriorContract,
+)
 
 STRIPES = {"identities": 4, "train_images": 3, "select_images": 1, "report_images": 2}
 
@@ -33,3 +40,7 @@ class TestDataset(DatasetContract):
         "labelled": ("stripes", STRIPES),
         "unlabelled": ("stripes", {**STRIPES, "labelled": False}),
     }
+
+
+class TestArchitecture(ArchitectureContract):
+    names = ("shallow_cnn",)

@@ -18,6 +18,7 @@ FOLDERS = {
     "pixel_gaussian": "midef/attacks/priors",
     "confidence": "midef/metrics",
     "stripes": "midef/datasets",
+    "shallow_cnn": "midef/models",
 }
 
 

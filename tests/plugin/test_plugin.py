@@ -30,6 +30,7 @@ ADDED = {
     "priors": "pixel_gaussian",
     "metrics": "confidence",
     "datasets": "stripes",
+    "architectures": "shallow_cnn",
 }
 OWN = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "MIDEF_", "RAY_"))}
 ENVIRONMENT = {**OWN, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
@@ -40,6 +41,7 @@ SPEC: dict[str, Any] = {
         {
             "id": "stripes",
             "attack": {"name": "lucky_draw", "tries": 3, "prior": {"steps": 4, "width": 8}},
+            "architecture": "shallow_cnn",
             "private": {"name": "stripes", "identities": 6, **FEW},
             "public": {"name": "stripes", "identities": 12, "labelled": False, "seed": 1, **FEW},
             "protocol": {"identities": 3, "images_per_identity": 2},
@@ -103,6 +105,11 @@ def test_the_list_marks_what_the_package_adds(kind: str, python: Path, tmp_path:
 
 
 @pytest.mark.slow
+def test_pages_made_where_it_is_installed_hold_what_is_of_midef_only(python: Path, tmp_path: Path) -> None:
+    run(python, ROOT / "docs" / "make.py", "--check", cwd=tmp_path)
+
+
+@pytest.mark.slow
 def test_its_components_pass_the_suites(python: Path, tmp_path: Path) -> None:
     shutil.copy(PACKAGE / "suites.py", tmp_path / "test_suites.py")
     out = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", tmp_path, cwd=tmp_path)
@@ -115,6 +122,7 @@ def test_recipes_hold_package_and_version_where_its_components_take_part(recipes
     version = "1 of midef-extras 0.1.0"
     assert {r.params["component_version"] for r in by_key if r.kind == "split"} == {version}
     assert {r.params["attack"]["version"] for r in by_key if r.kind == "reconstructions"} == {version}
+    assert {r.params["architecture"]["version"] for r in by_key if r.kind == "target"} == {version}
     defenses = [r.params["defense"] for r in by_key if r.kind == "target"]
     assert sorted((d["name"], d["version"]) for d in defenses) == [("none", 1), ("temperature", version)]
     metrics = recipes[0].params["metrics"]
