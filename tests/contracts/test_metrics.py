@@ -10,10 +10,11 @@ from typing import ClassVar
 import pytest
 from typing_extensions import override
 
+from midef.core import TooFewSamples
 from midef.metrics import METRICS, Evidence, Measurement, Metric, column_title
 from midef.stages.scores import measure
 from midef.testing import MetricContract
-from midef.testing.metrics import evidence
+from midef.testing.metrics import evidence, without
 
 
 class TestMetrics(MetricContract):
@@ -47,6 +48,25 @@ def test_a_number_that_is_none_is_a_failed_entry(value: float, monkeypatch: pyte
     (entry,) = measure(["broken"], evidence())
     assert (entry["status"], entry["value"]) == ("failed", None)
     assert str(value) in entry["reason"]
+
+
+REFUSALS = [
+    ("attack_accuracy_at_1", "reconstructions", "attack accuracy needs at least 1 reconstruction, got 0"),
+    ("attack_accuracy_at_5", "reconstructions", "attack accuracy needs at least 1 reconstruction, got 0"),
+    ("coverage", "reconstructions", "coverage needs at least 1 reconstruction, got 0"),
+    ("knn_distance", "reconstructions", "KNN distance needs at least 1 reconstruction, got 0"),
+    ("natural_accuracy", "report", "natural accuracy needs at least 1 image in the report split, got 0"),
+]
+"""A metric, what is taken away, and what it says then."""
+
+
+@pytest.mark.parametrize(("name", "what", "message"), REFUSALS, ids=[name for name, _, _ in REFUSALS])
+def test_a_refusal_says_exactly_what_is_lacking(name: str, what: str, message: str) -> None:
+    with pytest.raises(TooFewSamples) as caught:
+        METRICS.make(name).measure(without(what))
+    assert str(caught.value) == message
+    failed, fine = measure([name, "queries"], without(what))
+    assert failed["reason"] == f"TooFewSamples: {message}" and fine["status"] == "ok"
 
 
 # ---------------------------------------------------------------- what must hold for any input
