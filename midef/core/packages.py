@@ -44,6 +44,11 @@ def package_of(module: str) -> Package | None:
     return _packages().get(module.partition(".")[0])
 
 
+def component_packages() -> list[Package]:
+    """Installed packages of others that add components, by name."""
+    return sorted(set(_packages().values()), key=str)
+
+
 @cache
 def _packages() -> Mapping[str, Package]:
     """Packages by the top-level package of what their entry points name."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import midef
 from midef.core.errors import PreflightError, StoreError
+from midef.core.packages import component_packages
 from midef.models.pretrained import weights_folder
 from midef.storage import Location
 from midef.sweep.spec.datasets import data_folder
@@ -46,7 +47,7 @@ class NodeReport:
     Args:
         name: how it is called in findings.
         ip: as Ray knows it.
-        versions: of what must be the same everywhere.
+        versions: of what must be the same everywhere, packages that add components included.
         gpus: seen by torch.
         gpus_of_ray: counted by Ray.
         token: whether its Ray asks for a token.
@@ -382,6 +383,7 @@ def report(store: Location, probe: str) -> NodeReport:
             "midef": midef.__version__,
             "torch": torch.__version__,
             "ray": version("ray"),
+            **{package.name: package.version for package in component_packages()},
         },
         gpus=torch.cuda.device_count(),
         token=is_token_auth_enabled(),

@@ -77,6 +77,13 @@ def test_a_package_adds_components_marked_with_it(tools: Registry[Tool], install
     assert tools.remake(tools.choose("plane(teeth=4)")).teeth == 4  # type: ignore[attr-defined]
 
 
+def test_packages_with_components_are_known_by_name_and_version(install: Callable[..., None]) -> None:
+    before = packages.component_packages()
+    install(PLAIN.format(name="plane", cls="Plane"), points=f"a = {OTHER}\nb = {OTHER}")
+    added = [package for package in packages.component_packages() if package not in before]
+    assert added == [packages.Package("midef-tools", "0.2")]
+
+
 def test_another_version_of_the_package_is_another_key(tools: Registry[Tool], install: Callable[..., None]) -> None:
     install(PLAIN.format(name="plane", cls="Plane"))
     choice = tools.choose("plane")

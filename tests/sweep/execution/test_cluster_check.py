@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 
 from midef.core.errors import PreflightError
+from midef.core.packages import Package
 from midef.storage import Location
+from midef.sweep.execution import cluster_check
 from midef.sweep.execution.cluster_check import (
     Finding,
     NodeReport,
@@ -76,6 +78,10 @@ def test_nothing_is_wrong_with_two_equal_nodes() -> None:
             "torch is 2.15.0 on head, w1 and 2.14.1 on w2; install the same",
         ),
         ({"versions": {"python": "3.12.3"}}, "ray is 2.60.0 on head, w1 and missing on w2"),
+        (
+            {"versions": {**VERSIONS, "midef-extras": "0.1.0"}},
+            "midef-extras is missing on head, w1 and 0.1.0 on w2; install the same on every node",
+        ),
         ({"token": False}, "no token authentication on w2: whoever reaches Ray's ports there can run code"),
         ({"gpus": 0}, "w2: torch sees 0 GPUs, Ray counts 1; look at nvidia-smi"),
         ({"gpus": 4}, "w2: torch sees 4 GPUs, Ray counts 1"),
@@ -171,6 +177,12 @@ def test_a_node_reports_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     delete_file(store, "probe-1")
     delete_file(store, "never written")
     assert [p for p in (tmp_path / "store").rglob("*") if p.is_file()] == []
+
+
+def test_a_node_reports_packages_that_add_components(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_check, "component_packages", lambda: [Package("midef-extras", "0.1.0")])
+    versions = report(Location.open(tmp_path / "store"), "probe").versions
+    assert list(versions) == [*VERSIONS, "midef-extras"] and versions["midef-extras"] == "0.1.0"
 
 
 def test_a_store_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
