@@ -5,7 +5,7 @@
 #   sbatch cluster/slurm.sh [SWEEP] [options of midef run]        from the root of the checkout
 #
 # The same command again goes on from the store, also after the time limit. Ctrl-C for a job: scancel --signal=INT
-# --batch JOBID ends after the pieces that run now. One job per store at a time is enough; two only do work twice.
+# --batch JOBID ends after the nodes of the plan that run now. One job per store at a time is enough; two only do work twice.
 #SBATCH --job-name=midef
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1

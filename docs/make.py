@@ -62,7 +62,7 @@ AFTER = """## Exit codes
 | `MIDEF_RESULTS` | the store, where `--store` is not given (`./midef-store`) |
 | `MIDEF_DATA` | published data sets, each in a folder of its name (`~/.cache/midef/data`) |
 | `MIDEF_WEIGHTS` | published weights (`~/.cache/midef/weights`) |
-| `MIDEF_GPUS` | GPUs there can be, where machines join a cluster as needed (`--gpus`) |
+| `MIDEF_GPUS` | most GPUs a growing cluster can have (`--gpus`) |
 | `MIDEF_SWEEP`, `MIDEF_PROFILE` | what `sweep/full_matrix.py` runs if nothing is named (`matrix37`, in its own profile); `sweep/match_accuracy.py`: `smoke` |
 | `RAY_ADDRESS`, `RAY_AUTH_MODE` | Ray's own; with an address midef joins that cluster, else it starts a local Ray |
 """

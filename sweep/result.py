@@ -1,4 +1,4 @@
-"""What a call that runs a sweep gives back."""
+"""Result of running or matching a sweep."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUDGET_REACHED = "budget reached"
 
 @dataclass(frozen=True, kw_only=True)
 class SweepResult:
-    """What came of a call that runs a sweep.
+    """Result of `run` or `match`.
 
     Args:
         name: of the sweep.
@@ -28,8 +28,8 @@ class SweepResult:
         cells: how many of the cells that were asked for are `ok`, `failed`, `refused` or `missing` (not reached yet).
             None if a search ended before its cells were attacked.
         built: artifacts this call built; 0 if all were stored.
-        failed: reason -> pieces of work that failed for it in this call.
-        blocked: pieces of work that waited for one that failed.
+        failed: reason -> nodes that failed for it in this call.
+        blocked: nodes that waited for one that failed.
         undecided: strength searches that ended without an answer, each with the reason.
         stopped: `budget reached` or `interrupted` if it ended early; the same call goes on from there.
         gpu_hours: spent by this call.
@@ -49,7 +49,7 @@ class SweepResult:
 
     @property
     def exit_code(self) -> int:
-        """What the command line ends with: 0 ok, 1 with failures, 4 budget reached, 130 interrupted."""
+        """Exit code of the command line: 0 ok, 1 with failures, 4 budget reached, 130 interrupted."""
         if self.stopped:
             return EXIT_BUDGET if self.stopped == BUDGET_REACHED else EXIT_INTERRUPTED
         is_lacking = any(count for state, count in (self.cells or {}).items() if state not in ("ok", "refused"))
@@ -57,7 +57,7 @@ class SweepResult:
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything that was asked for is measured or refused."""
+        """True if every cell is measured or refused, and every search decided."""
         return self.exit_code == EXIT_OK
 
     def rows(self) -> pd.DataFrame:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from midef.storage import Store
     from midef.sweep.spec.resolve import PlannedCell, Sweep
 
-HELP = "why defenses work: Fisher information by layer, or the head's rank"
+HELP = "analyse why defenses work: Fisher information by layer, or the rank of the head"
 Kind: TypeAlias = Literal["fisher", "rank"]
 Row: TypeAlias = dict[str, float | str]
 _LIMIT = 256
@@ -38,9 +38,9 @@ class AnalyseArguments(SweepArguments):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell the parser of this verb its options."""
+    """Add the options of this verb to its parser."""
     add_store_argument(parser)
-    parser.add_argument("kind", choices=("fisher", "rank"))
+    parser.add_argument("kind", choices=("fisher", "rank"), help="analysis")
     add_sweep_arguments(parser)
     parser.add_argument("--out", type=Path, help="HTML file of the figure (default KIND.html)")
 
@@ -99,7 +99,7 @@ def _fisher(plain: PlannedCell, store: Store) -> tuple[list[Row], Figure]:
     splits = load_splits(_stored(plain.recipes.private, store))
     model = _target(plain.recipes.target, store, len(splits.class_names))
     with np.load(_stored(plain.recipes.reconstructions, store) / "images.npz", allow_pickle=False) as stored:
-        found, labels = torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
+        reconstructions, labels = torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
     report = splits.report
     chosen = torch.linspace(0, len(report) - 1, min(len(report), _LIMIT)).long()
     rows = fisher_by_unit(
@@ -107,7 +107,7 @@ def _fisher(plain: PlannedCell, store: Store) -> tuple[list[Row], Figure]:
         TargetSpec.of(plain.recipes.target).facts.units,
         images=report.images[chosen].float() / 255,
         labels=report.labels[chosen],
-        reconstructions=found[:_LIMIT].float() / 255,
+        reconstructions=reconstructions[:_LIMIT].float() / 255,
         reconstructed=labels[:_LIMIT],
         private=splits.train.images.float() / 255,
         private_labels=splits.train.labels,

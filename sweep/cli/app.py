@@ -32,7 +32,7 @@ class Verb(Protocol):
     HELP: str
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Tell the parser of this verb its options."""
+        """Add the options of this verb to its parser."""
 
     def run(self, args: argparse.Namespace) -> int:
         """Do it and return the exit code."""

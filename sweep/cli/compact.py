@@ -19,7 +19,7 @@ class CompactArguments:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell the parser of this verb its options."""
+    """Add the options of this verb to its parser."""
     add_store_argument(parser)
 
 

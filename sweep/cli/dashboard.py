@@ -23,11 +23,11 @@ class DashboardArguments:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell the parser of this verb its options."""
+    """Add the options of this verb to its parser."""
     add_store_argument(parser)
-    parser.add_argument("action", choices=("build",))
+    parser.add_argument("action", choices=("build",), help="the only action")
     parser.add_argument("--sweep", help="a sweep of this store (default: the latest)")
-    parser.add_argument("--out", type=Path, default=Path("midef-dashboard"))
+    parser.add_argument("--out", type=Path, default=Path("midef-dashboard"), help="folder of the dashboard")
     parser.add_argument("--with-private-exemplars", action="store_true", help="show private training images")
 
 

@@ -9,7 +9,7 @@ from midef.core.errors import PreflightError
 from midef.sweep.cli.options import parsed, say
 from midef.sweep.result import EXIT_OK
 
-HELP = "licence, consent, counts and fingerprint of a data set"
+HELP = "show licence, consent, counts and fingerprint of a data set"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +20,8 @@ class DatasetsArguments:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell the parser of this verb its options."""
-    parser.add_argument("action", choices=("card",))
+    """Add the options of this verb to its parser."""
+    parser.add_argument("action", choices=("card",), help="the only action")
     parser.add_argument("dataset", help="as in a sweep: synthetic_faces, or image_folder(path=faces.zip)")
 
 

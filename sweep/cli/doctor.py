@@ -35,12 +35,12 @@ class DoctorArguments(SweepArguments):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell the parser of this verb its options."""
+    """Add the options of this verb to its parser."""
     add_sweep_arguments(parser)
     add_store_argument(parser)
     parser.add_argument("--cluster", action="store_true", help="check every node of the running Ray cluster instead")
-    parser.add_argument("--address", default="", help="of the cluster (default: the one found here)")
-    parser.add_argument("--nodes", type=int, help="how many nodes there should be")
+    parser.add_argument("--address", default="", help="of the cluster (default: the one on this machine)")
+    parser.add_argument("--nodes", type=int, help="expected number of nodes")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Entry: TypeAlias = dict[str, str]
 C = TypeVar("C", bound="_Described")
 
-HELP = "what is registered"
+HELP = "list components, profiles, named sweeps or published numbers"
 LISTED = ("defenses", "attacks", "priors", "datasets", "architectures", "metrics", "profiles", "sweeps", "published")
 
 
@@ -41,10 +41,10 @@ class ListArguments:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell the parser of this verb its options."""
-    parser.add_argument("what", choices=LISTED)
-    parser.add_argument("--markdown", action="store_true")
-    parser.add_argument("--json", action="store_true")
+    """Add the options of this verb to its parser."""
+    parser.add_argument("what", choices=LISTED, help="what to list")
+    parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,7 +72,7 @@ def markdown(entries: list[Entry]) -> str:
 
 
 def list_entries(what: str, *, packages: bool = True) -> list[Entry]:
-    """What is registered, by column; every entry has the same columns.
+    """Entries of a list, by column; all have the same columns.
 
     Args:
         what: one of LISTED.

@@ -33,15 +33,15 @@ class MatchArguments(RunArguments):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell the parser of this verb its options."""
+    """Add the options of this verb to its parser."""
     add_sweep_arguments(parser)
     add_store_argument(parser)
     parser.add_argument("--target", help="percent, a defense, or `none - 2` (default: the sweep's, else none)")
-    parser.add_argument("--tolerance", type=float, help="points (default: the sweep's, else 0.5)")
-    parser.add_argument("--trainings", type=positive, help="at most, for each defense (default: the sweep's, else 30)")
+    parser.add_argument("--tolerance", type=float, help="percentage points (default: the sweep's, else 0.5)")
+    parser.add_argument("--trainings", type=positive, help="at most, of each defense (default: the sweep's, else 30)")
     parser.add_argument("--retry-failed", action="store_true", help=RETRY)
-    parser.add_argument("--no-attack", action="store_true", help="search only")
-    parser.add_argument("--front", metavar="DEFENSE", help="instead: accuracy and attack accuracy over its strength")
+    parser.add_argument("--no-attack", action="store_true", help="search the strengths without attacking")
+    parser.add_argument("--front", metavar="DEFENSE", help="search the Pareto front of this defense instead")
     add_run_arguments(parser)
 
 

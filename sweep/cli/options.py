@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     T = TypeVar("T", bound=DataclassInstance)
 
-RETRY = "try cells that failed before again"
+RETRY = "include cells that failed before"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepArguments:
-    """Which sweep, with what changed; the options of `add_sweep_arguments`."""
+    """A sweep and the changes to it; the options of `add_sweep_arguments`."""
 
     config: str
     set: list[str]
@@ -62,7 +62,7 @@ class RunArguments(SweepArguments):
     verbose: bool
 
     def options(self) -> RunOptions:
-        """How the plan runs."""
+        """Options of the run."""
         from midef.sweep.execution.outcome import RunOptions
 
         return RunOptions(
@@ -112,52 +112,70 @@ def build_dashboard(store: str, out: Path, sweep: str | None, *, with_private_ex
 
 
 def add_store_argument(parser: argparse.ArgumentParser) -> None:
-    """`--store`."""
+    """Add `--store`."""
     default = os.environ.get("MIDEF_RESULTS", DEFAULT_STORE)
     parser.add_argument("--store", default=default, help=f"folder or s3:// URI (default {default})")
 
 
 def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which sweep, and what of it is changed here."""
-    parser.add_argument("config", nargs="?", default="smoke", help="a YAML file or a named sweep (smoke)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override: seeds=[0,1,2]")
+    """Add the options that name a sweep and change it."""
+    parser.add_argument("config", nargs="?", default="smoke", help="a YAML file or the name of a sweep (default smoke)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a field: seeds=[0,1,2] (repeatable)",
+    )
     parser.add_argument("--profile", help="budget and stand-ins: smoke, mini, small, paper (default: the sweep's)")
     for role in ("private", "public"):
         parser.add_argument(
             f"--{role}",
             metavar="DATA",
-            help=f"{role} images of every setup: a folder or archive, or as in a sweep: image_folder(path=faces.zip)",
+            help=f"{role} images of every setup: a folder, an archive, or as image_folder(path=faces.zip)",
         )
 
 
 def add_cell_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which cells of the sweep."""
+    """Add the options that choose cells."""
     parser.add_argument("--retry-failed", action="store_true", help=RETRY)
     parser.add_argument(
-        "--only", action="append", default=[], metavar="KEY=VALUE", help="cells to do: defense=midre (repeatable)"
+        "--only",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="only these cells: defense=midre (repeatable)",
     )
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where and how a plan runs, and what is built at its end."""
-    parser.add_argument("--address", default="", help="a running Ray cluster (default: one found here, or started)")
+    """Add the options of a run: cluster, resources, budget, dashboard."""
+    parser.add_argument(
+        "--address", default="", help="of a running Ray cluster (default: one found here, else a new one)"
+    )
     parser.add_argument("--cpus", type=positive, help="CPUs of a Ray started here (default: all)")
     parser.add_argument(
         "--gpus",
         type=_count,
         default=_gpus_expected(),
-        help="GPUs there can be, where machines join a cluster as needed (default $MIDEF_GPUS, else those there are)",
+        help="of a Ray started here, or the most a growing cluster can have (default $MIDEF_GPUS, else those present)",
     )
     parser.add_argument(
-        "--retries", type=_count, default=1, help="more tries of a piece whose process died (default 1)"
+        "--retries", type=_count, default=1, help="further tries of a node whose process died (default 1)"
     )
-    parser.add_argument("--max-gpu-hours", type=_hours, help="begin nothing that goes beyond; the run can be resumed")
     parser.add_argument(
-        "--hang-after", type=positive, default=1800, metavar="S", help="end a piece without progress (default 1800)"
+        "--max-gpu-hours", type=_hours, metavar="H", help="start no work beyond this budget; the same command resumes"
+    )
+    parser.add_argument(
+        "--hang-after",
+        type=positive,
+        default=1800,
+        metavar="S",
+        help="end a node that makes no progress for S seconds (default 1800)",
     )
     parser.add_argument("--dashboard", action="store_true", help="build the dashboard at the end")
     parser.add_argument("--out", type=Path, default=Path("midef-dashboard"), help="folder of the dashboard")
-    parser.add_argument("--verbose", action="store_true", help="let Ray and the stages speak")
+    parser.add_argument("--verbose", action="store_true", help="show the logs of Ray and of the stages")
 
 
 def positive(text: str) -> int:

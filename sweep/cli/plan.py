@@ -22,7 +22,7 @@ from midef.sweep.result import EXIT_OK
 if TYPE_CHECKING:
     from midef.sweep.planning.plan import Plan
 
-HELP = "count what a sweep needs, what is stored and what it will cost"
+HELP = "count what a sweep needs, what is stored, and what the rest will cost"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +37,11 @@ class PlanArguments(SweepArguments):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell the parser of this verb its options."""
+    """Add the options of this verb to its parser."""
     add_sweep_arguments(parser)
     add_store_argument(parser)
-    parser.add_argument("--expand", action="store_true", help="one line per cell")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--expand", action="store_true", help="print one line per cell as well")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     add_cell_arguments(parser)
 
 

@@ -16,7 +16,7 @@ from midef.sweep.cli.options import (
 from midef.sweep.library import run_cells, unmatched
 from midef.sweep.result import EXIT_OK
 
-HELP = "run cells that failed again"
+HELP = "run failed cells again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,16 +27,18 @@ class RetryArguments(RunArguments):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell the parser of this verb its options."""
+    """Add the options of this verb to its parser."""
     add_sweep_arguments(parser)
     add_store_argument(parser)
-    parser.add_argument("--failed", action="store_true", required=True, help="cells whose stored result is a failure")
+    parser.add_argument(
+        "--failed", action="store_true", required=True, help="required: cells whose stored result is a failure"
+    )
     parser.add_argument(
         "--filter",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="of these: error=oom, error=TEXT, defense=midre (repeatable)",
+        help="only those with error=oom, error=TEXT or defense=midre (repeatable)",
     )
     add_run_arguments(parser)
 

@@ -16,11 +16,11 @@ from midef.sweep.cli.options import (
     say,
 )
 
-HELP = "run a sweep; what is stored is not done again"
+HELP = "run a sweep; stored work is not repeated"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunCommandArguments(RunArguments):
+class RunVerbArguments(RunArguments):
     """The options of `midef run`."""
 
     retry_failed: bool
@@ -28,7 +28,7 @@ class RunCommandArguments(RunArguments):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell the parser of this verb its options."""
+    """Add the options of this verb to its parser."""
     add_sweep_arguments(parser)
     add_store_argument(parser)
     add_cell_arguments(parser)
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the sweep, then print its table."""
-    options = parsed(RunCommandArguments, args)
+    options = parsed(RunVerbArguments, args)
     result = library.run(
         options.spec(),
         options.store,

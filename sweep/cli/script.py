@@ -1,4 +1,4 @@
-"""What the entry scripts `full_matrix.py` and `match_accuracy.py` do: one verb, with its sweep from the environment."""
+"""Shared body of the entry scripts `full_matrix.py` and `match_accuracy.py`: one verb with a default sweep."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from midef.sweep.cli.options import add_store_argument, parsed, say
 from midef.sweep.result import EXIT_OK
 
-HELP = "what a store holds and what a sweep still lacks; reads the store only"
+HELP = "show what a store holds, what its sweeps lack, and what is running"
 _WATCH_S = 10.0
 
 
@@ -24,10 +24,10 @@ class StatusArguments:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell the parser of this verb its options."""
+    """Add the options of this verb to its parser."""
     add_store_argument(parser)
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--watch", action="store_true", help="say it again every 10 s while a driver runs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--watch", action="store_true", help="print it again every 10 s while a sweep is running")
 
 
 def run(args: argparse.Namespace) -> int:

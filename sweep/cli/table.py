@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from midef.sweep.cli.options import add_store_argument, parsed, say
 from midef.sweep.result import EXIT_OK, TableStyle, results_table
 
-HELP = "the results as a table"
+HELP = "print the results as a table"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +21,10 @@ class TableArguments:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Tell the parser of this verb its options."""
+    """Add the options of this verb to its parser."""
     add_store_argument(parser)
     parser.add_argument("--sweep", help="a sweep of this store (default: the latest)")
-    parser.add_argument("--format", choices=("text", "md", "csv"), default="text")
+    parser.add_argument("--format", choices=("text", "md", "csv"), default="text", help="of the table (default text)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -57,7 +57,9 @@ class Growth:
             self.error = error
             self.begin_nothing_more()
             running = len(self.progress.running)
-            self.progress.say(f"nothing new begins, {running} running pieces finish: {type(error).__name__}: {error}")
+            self.progress.say(
+                f"no further node starts, {running} running nodes finish: {type(error).__name__}: {error}"
+            )
 
     def _add(self, more: More) -> None:
         """What the plan gains. Rows are written now of cells whose scores are stored, or were lost in this run."""

@@ -142,7 +142,7 @@ class Listener:
         self.outcome.stopped = why
         self.begin_nothing_more()
         again = "; interrupt again to end them too" if why == "interrupted" else ""
-        self.progress.say(f"{why}: {len(self.progress.running)} running pieces finish, nothing new begins{again}")
+        self.progress.say(f"{why}: {len(self.progress.running)} running nodes finish, no further node starts{again}")
 
     def begin_nothing_more(self) -> None:
         """What was handed out and has not begun does not begin either."""

@@ -68,5 +68,5 @@ def failure_text(outcome: Outcome) -> str:
     """Reasons with counts, most frequent first."""
     lines = [f"  {count} x {reason}" for reason, count in sorted(outcome.failed.items(), key=lambda i: -i[1])]
     if outcome.blocked:
-        lines.append(f"  {outcome.blocked} pieces were blocked by these")
+        lines.append(f"  {outcome.blocked} nodes were blocked by these")
     return "\n".join(lines)

@@ -18,7 +18,7 @@ from midef.sweep.planning.selection import signature
 
 RETRY = "midef retry SWEEP --failed --filter error=TEXT"
 _SHOWN = 5
-"""Causes of failure, and running pieces, that are written out."""
+"""Causes of failure and running nodes that are listed."""
 _ONE_CAUSE = frozenset({"oom", "hung", "died"})
 """Kinds of failure that have one cause, whatever their reasons say; of others each reason is a cause."""
 
@@ -203,11 +203,11 @@ def _driver_lines(driver: DriverState | None) -> list[str]:
     spent = f"  {driver.gpu_hours:.2f} GPU-hours" if driver.gpu_hours else ""
     if driver.is_alive:
         head = f"{driver.state} on {driver.host} for {took}  {counts}  ETA {duration(driver.eta_s)}{spent}"
-        pieces = [f"  at work: {what} ({duration(seconds)})" for what, seconds in driver.running[:_SHOWN]]
+        at_work = [f"  at work: {what} ({duration(seconds)})" for what, seconds in driver.running[:_SHOWN]]
         if len(driver.running) > _SHOWN:
-            pieces.append(f"  and {len(driver.running) - _SHOWN} more")
+            at_work.append(f"  and {len(driver.running) - _SHOWN} more")
         last = [f"  last: {driver.last}"] if driver.last else []
-        return [head, *pieces, *last]
+        return [head, *at_work, *last]
     if driver.state in ("running", "stopping"):
         return [f"its driver on {driver.host} was last heard {heard} ago, after {took}: it is gone; {counts}{spent}"]
     return [f"{driver.state} on {driver.host} after {took}, {heard} ago; {counts}{spent}"]

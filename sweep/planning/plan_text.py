@@ -41,7 +41,7 @@ def plan_text(plan: Plan) -> str:
     lines.append((last + (f"   {_cost_text(whole)}" if plan.nodes else "")).rstrip())
     if plan.nodes:
         known = f"{_range(whole.hours)} hours of work" if whole.unknown < len(plan.nodes) else ""
-        missing = f"{whole.unknown} pieces without a timing yet, in no sum" if whole.unknown else ""
+        missing = f"{whole.unknown} artifacts without a timing" if whole.unknown else ""
         lines += ["", f"to build {len(plan.nodes):,} artifacts: " + " + ".join(filter(None, (known, missing)))]
     elif plan.is_empty:
         lines += ["", "nothing to do"]

@@ -136,4 +136,4 @@ def test_what_goes_wrong_in_growing_ends_the_run_and_keeps_what_is_built(
         run_plan(plan, store, RunOptions(), grow)
     assert caught.value is mistake
     assert store.artifacts.keys() == plan.nodes.keys() and len(plan.nodes) == 1
-    assert "nothing new begins, 0 running pieces finish: KeyError: 'accuracy'" in capfd.readouterr().err
+    assert "no further node starts, 0 running nodes finish: KeyError: 'accuracy'" in capfd.readouterr().err

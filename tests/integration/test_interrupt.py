@@ -130,7 +130,7 @@ def story(
 def test_one_interrupt_lets_what_runs_finish(story: Story) -> None:
     code, text = story.once
     assert code == 130, text
-    assert "interrupted: 1 running pieces finish, nothing new begins; interrupt again to end them too" in text
+    assert "interrupted: 1 running nodes finish, no further node starts; interrupt again to end them too" in text
     assert "target" in story.stored, "the target that was training is stored"
     assert story.stored.count("target") == 1 and "scores" not in story.stored
     assert text.rstrip().endswith("midef: interrupted; what is finished is stored, the same command goes on from there")

@@ -238,7 +238,7 @@ def failing(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any], joi
 
 def test_failures_end_with_exit_code_1(failing: Failing) -> None:
     assert failing.first.code == 1, failing.first.err
-    assert "\nfailed:\n" in failing.first.out and "pieces were blocked by these" in failing.first.out
+    assert "\nfailed:\n" in failing.first.out and "nodes were blocked by these" in failing.first.out
 
 
 def test_what_could_be_measured_is(failing: Failing) -> None:

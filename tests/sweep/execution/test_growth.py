@@ -149,7 +149,7 @@ def test_a_mistake_in_growing_is_raised_when_what_ran_has_finished(
         run_plan(plan, store, RunOptions(), grow)
     assert caught.value is mistake and "target" in {key.kind for key in tune.built}
     assert len(tune.built) < len(plan.nodes)
-    assert "nothing new begins, 0 running pieces finish: ZeroDivisionError: no accuracy" in capsys.readouterr().err
+    assert "no further node starts, 0 running nodes finish: ZeroDivisionError: no accuracy" in capsys.readouterr().err
 
 
 def test_too_little_space_for_what_is_added_ends_the_run(

@@ -66,7 +66,7 @@ def test_a_failed_target_costs_its_own_cells_only(sweep_of: SweepOf, store: Stor
     assert states(plan) == {"none": "ok", "midre": "failed"}
     assert outcome.failed == {"TrainingDiverged: the loss became nan": 1}
     assert outcome.blocked == 4, "two attacks and what judges them"
-    assert failure_text(outcome) == ("  1 x TrainingDiverged: the loss became nan\n  4 pieces were blocked by these")
+    assert failure_text(outcome) == ("  1 x TrainingDiverged: the loss became nan\n  4 nodes were blocked by these")
     reasons = {(row.reason, row.failure) for row in store.results.read() if row.status == "failed"}
     ((reason, failure),) = reasons
     assert reason.startswith("target/") and failure == "diverged"

@@ -31,7 +31,7 @@ def test_timings_of_stored_work_are_used(sweep_of: SweepOf, store: Store, publis
     text = plan_text(plan)
     assert re.search(r"^target .* 0\.003 / 0\.008 / 0\.139 +- +3 stored on cpu test$", text, re.M)
     assert re.search(r"^prior .* unknown +- +no timing yet$", text, re.M)
-    assert f"0.003 / 0.008 / 0.139 hours of work + {len(plan.nodes) - 1} pieces without a timing yet" in text
+    assert f"0.003 / 0.008 / 0.139 hours of work + {len(plan.nodes) - 1} artifacts without a timing" in text
 
 
 def test_gpu_hours_come_from_timings_on_gpus_alone(
