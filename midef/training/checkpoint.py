@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Found:
-    """Resumable state as read.
+class SavedState:
+    """Resumable state of a training, as read.
 
     Args:
         epoch: the next one to train.
@@ -103,18 +103,18 @@ class Checkpointer:
                 error,
             )
 
-    def load(self, device: str, world: World | None = None) -> Found | None:
+    def load(self, device: str, world: World | None = None) -> SavedState | None:
         """The state kept last; None if there is none or it cannot be read (it is then started anew, with a warning).
 
         Of a state here and one at home, the one that is further in the training: clocks of machines differ. Where
-        several processes train, all call this, and all get what the first one found.
+        several processes train, all call this, and all get the state of the first one.
         """
         world = world or World()
         newest, content = None, b""
-        for where, kept in self._everywhere() if world.rank == 0 else ():
-            found = _read(kept, device, where)
-            if found is not None and (newest is None or found.epoch > newest.epoch):
-                newest, content = found, kept
+        for where, candidate in self._everywhere() if world.rank == 0 else ():
+            state = _read(candidate, device, where)
+            if state is not None and (newest is None or state.epoch > newest.epoch):
+                newest, content = state, candidate
         if world.size == 1:
             return newest
         content = from_first(content, device, world)
@@ -132,8 +132,8 @@ class Checkpointer:
 
     def clear(self) -> None:
         """Remove what was kept, once the training is published."""
-        for kept in (self.path, *self.folder.glob(".state-*.pt")):
-            kept.unlink(missing_ok=True)
+        for file in (self.path, *self.folder.glob(".state-*.pt")):
+            file.unlink(missing_ok=True)
         with suppress(OSError):  # not there, or another driver trains the same and keeps its state in it
             self.folder.rmdir()
         if self.home is not None:
@@ -143,11 +143,11 @@ class Checkpointer:
                 log.warning("the checkpoint %s is left behind: %s", self.path_at_home, error)
 
 
-def _read(content: bytes, device: str, where: str) -> Found | None:
+def _read(content: bytes, device: str, where: str) -> SavedState | None:
     try:
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
         report = json.loads(state["report"])
-        return Found(state["epoch"], state["model"], state["optimizer"], state["best"], report, state["companion"])
+        return SavedState(state["epoch"], state["model"], state["optimizer"], state["best"], report, state["companion"])
     except (RuntimeError, OSError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         log.warning("the checkpoint %s cannot be read (%s); training starts from the beginning", where, reason)

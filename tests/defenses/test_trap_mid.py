@@ -180,11 +180,14 @@ def test_the_discriminator_starts_as_the_target_with_one_logit() -> None:
 def test_the_optimizer_of_the_discriminator_holds_its_own_parameters() -> None:
     model = network()
     traps = training_state(TrapMid(), model, optimizer="adam", learning_rate=0.3, weight_decay=0.2)
-    assert traps.discriminator is not None and traps.judge is not None
-    held = {p.data_ptr() for group in traps.judge.param_groups for p in group["params"]}
+    assert traps.discriminator is not None and traps.discriminator_optimizer is not None
+    held = {p.data_ptr() for group in traps.discriminator_optimizer.param_groups for p in group["params"]}
     assert held == {p.data_ptr() for p in traps.discriminator.parameters() if p.requires_grad}
     assert not held & {p.data_ptr() for p in model.parameters()}
-    assert isinstance(traps.judge, torch.optim.Adam) and traps.judge.param_groups[0]["weight_decay"] == 0.2
+    assert (
+        isinstance(traps.discriminator_optimizer, torch.optim.Adam)
+        and traps.discriminator_optimizer.param_groups[0]["weight_decay"] == 0.2
+    )
 
 
 def test_the_discriminator_learns_to_tell_trapped_images() -> None:
@@ -194,7 +197,7 @@ def test_the_discriminator_learns_to_tell_trapped_images() -> None:
     losses = [float(traps.teach_discriminator(batch.images, labels)) for _ in range(25)]
     assert losses[-1] < 0.1 * losses[0]
     assert torch.equal(traps.triggers, triggers)
-    clean, trapped = traps.judged(batch.images, traps.trap(batch.images, labels))
+    clean, trapped = traps.cleanness(batch.images, traps.trap(batch.images, labels))
     assert (clean > 0).all() and (trapped < 0).all()
 
 
@@ -207,7 +210,7 @@ def test_the_discriminator_follows_the_rate_of_the_target() -> None:
         followed.load_state_dict(followed.state_dict())  # as after a resume: other groups, same optimizer
         followed.param_groups[0]["lr"] = rate
         traps.before_step(model, batch_of(), 0.0, seeded())
-        assert traps.judge is not None and traps.judge.param_groups[0]["lr"] == rate
+        assert traps.discriminator_optimizer is not None and traps.discriminator_optimizer.param_groups[0]["lr"] == rate
 
 
 # --- the triggers -----------------------------------------------------------------------------------------------------

@@ -31,8 +31,8 @@ PROBED_CLASSES = 8
 class TrapTrainingState(TrainingState):
     """Trains triggers and discriminator before each step, and sends the trapped images along.
 
-    triggers: [K, 3, H, W] in [0, 1]; discriminator: the network as it starts, with one logit, above 0 for clean; None
-    where triggers do not learn. judge: its optimizer, the recipe's, at the rate of the network's.
+    `triggers` are [K, 3, H, W] in [0, 1]. `discriminator` is the network as it starts, with one logit, above 0 for
+    clean; `discriminator_optimizer` the recipe's, at the rate of the network's; None where triggers do not learn.
     """
 
     def __init__(self, defense: TrapMid, model: TargetModel, facts: TrainingFacts) -> None:
@@ -42,10 +42,12 @@ class TrapTrainingState(TrainingState):
         shape = (model.n_classes, 3, facts.resolution_px, facts.resolution_px)
         self.triggers = drawn_triggers(shape, gaussian=defense.trigger_init == "gaussian", rng=rng).to(facts.device)
         self.discriminator: TargetModel | None = None
-        self.judge: Optimizer | None = None
+        self.discriminator_optimizer: Optimizer | None = None
         if defense.learn_triggers:
             self.discriminator = discriminator_of(model, rng).to(facts.device)
-            self.judge = facts.optimizer([p for p in self.discriminator.parameters() if p.requires_grad])
+            self.discriminator_optimizer = facts.optimizer(
+                [p for p in self.discriminator.parameters() if p.requires_grad]
+            )
         self._followed: Optimizer | None = None
         self._steps = 1
         self._labels = torch.empty(0, dtype=torch.long)
@@ -92,7 +94,7 @@ class TrapTrainingState(TrainingState):
         images = flip(images, rng, p=chosen.flip_p)
         return rotate(images, rng, degrees=chosen.degrees, p=chosen.rotate_p)
 
-    def judged(self, clean: Tensor, trapped: Tensor) -> tuple[Tensor, Tensor]:
+    def cleanness(self, clean: Tensor, trapped: Tensor) -> tuple[Tensor, Tensor]:
         """The discriminator's logits of both, [B] each, from one pass in train mode.
 
         On each half alone batch norm would hide, or give away, which half it is; the running statistics lag behind a
@@ -104,15 +106,15 @@ class TrapTrainingState(TrainingState):
 
     def teach_discriminator(self, images: Tensor, labels: Tensor) -> Tensor:
         """One step on telling clean images from trapped ones; returns the loss before it."""
-        assert self.judge is not None
+        assert self.discriminator_optimizer is not None
         if self._followed is not None:
-            for group in self.judge.param_groups:
+            for group in self.discriminator_optimizer.param_groups:
                 group["lr"] = self._followed.param_groups[0]["lr"]
-        clean, trapped = self.judged(images, self.trap(images, labels))
+        clean, trapped = self.cleanness(images, self.trap(images, labels))
         loss = (binary_cross_entropy(clean, is_clean=True) + binary_cross_entropy(trapped, is_clean=False)) / 2
-        self.judge.zero_grad(set_to_none=True)
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self.judge.step()
+        self.discriminator_optimizer.step()
         return loss.detach()
 
     def move_triggers(self, model: TargetModel, images: Tensor, labels: Tensor, rng: Generator) -> Tensor:
@@ -123,7 +125,7 @@ class TrapTrainingState(TrainingState):
         """
         triggers = self.triggers.detach().requires_grad_()
         trapped = blend(images, triggers[labels], alpha=self.defense.alpha)
-        unseen = binary_cross_entropy(self.judged(images, trapped)[1], is_clean=True)
+        unseen = binary_cross_entropy(self.cleanness(images, trapped)[1], is_clean=True)
         caught = F.cross_entropy(model(self.augment(trapped, rng)).logits.float(), labels)
         (slope,) = torch.autograd.grad(unseen + caught, triggers)
         direction = slope.sign() if self.defense.trigger_step == "sign" else slope
@@ -142,17 +144,21 @@ class TrapTrainingState(TrainingState):
     @override
     def state_dict(self) -> dict[str, Any]:
         always = {"triggers": self.triggers, "best": self._best}
-        if self.discriminator is None or self.judge is None:
+        if self.discriminator is None or self.discriminator_optimizer is None:
             return always
-        return {**always, "discriminator": self.discriminator.state_dict(), "judge": self.judge.state_dict()}
+        return {
+            **always,
+            "discriminator": self.discriminator.state_dict(),
+            "judge": self.discriminator_optimizer.state_dict(),
+        }
 
     @override
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.triggers.copy_(state["triggers"])
         self._best = state["best"]
-        if self.discriminator is not None and self.judge is not None:
+        if self.discriminator is not None and self.discriminator_optimizer is not None:
             self.discriminator.load_state_dict(state["discriminator"])
-            self.judge.load_state_dict(state["judge"])
+            self.discriminator_optimizer.load_state_dict(state["judge"])
 
     @override
     def stored_tensors(self) -> dict[str, Tensor]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from midef.core.errors import SpecError, TrainingDiverged
 from midef.core.seeds import derive_seed
@@ -87,8 +88,6 @@ def fit_classifier(
     """
     world = World.current()
     model.to(device)
-    images, labels = train.images.to(device), train.labels.to(device)
-    taps = defense.taps(facts)
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimizer = make_optimizer(trainable, recipe)
     state = _training_state(
@@ -97,70 +96,49 @@ def fit_classifier(
     optimizer = state.optimizer(optimizer)
     done = FitReport()
     best: dict[str, Tensor] | None = None
-    keeper = None
-    if checkpoint_folder is not None:
-        keeper = Checkpointer(checkpoint_folder, home=checkpoint_home)
+    checkpointer = None if checkpoint_folder is None else Checkpointer(checkpoint_folder, home=checkpoint_home)
     start = 0
-    if keeper is not None and (found := keeper.load(device, world)) is not None:
-        start, best = found.epoch, found.best
-        model.load_state_dict(found.model)
-        optimizer.load_state_dict(found.optimizer)
-        state.load_state_dict(found.training_state)
-        done = FitReport(**{**found.report, "resumed_at": start})
+    if checkpointer is not None and (saved := checkpointer.load(device, world)) is not None:
+        start, best = saved.epoch, saved.best
+        model.load_state_dict(saved.model)
+        optimizer.load_state_dict(saved.optimizer)
+        state.load_state_dict(saved.training_state)
+        done = FitReport(**{**saved.report, "resumed_at": start})
     at_once = max(1, EVALUATED_AT_ONCE // micro_batches)
     with norms_over_all(model, world):
         descend = Descent(
             run=model if world.size == 1 else nn.parallel.DistributedDataParallel(model),
             defense=defense,
-            taps=taps,
+            taps=defense.taps(facts),
             world=world,
             micro_batches=micro_batches,
             device=device,
             precision=recipe.precision,
         )
+        training = _Training(
+            model=model,
+            labels=train.labels,
+            data=Images(train.images.to(device), train.labels.to(device)),
+            recipe=recipe,
+            state=state,
+            optimizer=optimizer,
+            trainable=trainable,
+            descend=descend,
+            seed=seed,
+        )
         if micro_batches > 1:
             warn_of_micro_batches(model.train(), defense, micro_batches)
         for epoch in range(start, recipe.epochs):
-            model.train()
-            order_rng = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
-            rng = torch.Generator(device).manual_seed(
-                derive_seed(seed, "augment", epoch, 0)
-            )  # the same for all workers
-            torch.manual_seed(
-                derive_seed(seed, "noise", epoch, world.rank) % 2**63
-            )  # dropout and other layers that draw
-            batches = batches_of_epoch(train.labels, recipe, defense, state, order_rng)
-            total = torch.zeros((), device=device)
-            for step, picked in enumerate(batches):
-                progress = (epoch + step / len(batches)) / recipe.epochs
-                for group in optimizer.param_groups:
-                    group["lr"] = recipe.rate_at(progress)
-                index = picked.to(device)
-                batch = Batch(augment(images[index].float() / 255, recipe, rng), labels[index], index)
-                batch = defense.transform_batch(batch, progress, rng)
-                batch, auxiliary = state.before_step(model, batch, progress, rng)
-                optimizer.zero_grad(set_to_none=True)
-                loss = descend(batch, auxiliary, progress)
-                if recipe.clip_norm:
-                    nn.utils.clip_grad_norm_(trainable, recipe.clip_norm)
-                optimizer.step()
-                total += loss
-            mean_loss = float(total) / len(batches)  # the only wait for the device in an epoch
-            if not torch.isfinite(torch.tensor(mean_loss)):
-                raise TrainingDiverged(
-                    f"the loss became {mean_loss} in epoch {epoch + 1} of {recipe.epochs}; lower learning_rate "
-                    f"(now {recipe.learning_rate:g}), set clip_norm, or weaken the defense"
-                )
-            done.loss.append(mean_loss)
+            done.loss.append(training.epoch(epoch))
             done.select_accuracy.append(accuracy(model, select, device=device, batch_size=at_once, world=world))
             if recipe.checkpoint == "best_select" and done.select_accuracy[-1] >= max(done.select_accuracy):
                 best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
                 done.kept_epoch = epoch
                 state.mark_best()
-            if keeper is not None and world.rank == 0 and epoch + 1 < recipe.epochs:
-                keeper.save(epoch + 1, model, optimizer, best, asdict(done), state.state_dict())
+            if checkpointer is not None and world.rank == 0 and epoch + 1 < recipe.epochs:
+                checkpointer.save(epoch + 1, model, optimizer, best, asdict(done), state.state_dict())
             if report is not None:
-                last = {"loss": mean_loss, "select_accuracy": done.select_accuracy[-1]}
+                last = {"loss": done.loss[-1], "select_accuracy": done.select_accuracy[-1]}
                 report({"epoch": epoch + 1, "epochs": recipe.epochs, **last})
     if best is not None:
         model.load_state_dict(best)
@@ -172,6 +150,68 @@ def fit_classifier(
     if kept is not None:
         kept |= state.stored_tensors()
     return done
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Training:
+    """Trains a network epoch by epoch.
+
+    Args:
+        labels: [N] of the train split, in memory of the CPU, where batches are drawn.
+        data: the train split on the device.
+        state: of the defense.
+        optimizer: steps the network.
+        trainable: weights whose gradient is clipped.
+        descend: adds the gradient of a batch.
+    """
+
+    model: TargetModel
+    labels: Tensor
+    data: Images
+    recipe: TrainingRecipe
+    state: TrainingState
+    optimizer: torch.optim.Optimizer
+    trainable: list[nn.Parameter]
+    descend: Descent
+    seed: int
+
+    def epoch(self, number: int) -> float:
+        """Train for one epoch, counted from 0; returns the mean loss of its batches.
+
+        Raises:
+            TrainingDiverged: if the loss is not finite.
+        """
+        recipe, device, rank = self.recipe, self.descend.device, self.descend.world.rank
+        self.model.train()
+        order_rng = torch.Generator().manual_seed(derive_seed(self.seed, "order", number))
+        rng = torch.Generator(device).manual_seed(derive_seed(self.seed, "augment", number, 0))  # alike in all workers
+        torch.manual_seed(derive_seed(self.seed, "noise", number, rank) % 2**63)  # dropout and other layers that draw
+        batches = batches_of_epoch(self.labels, recipe, self.descend.defense, self.state, order_rng)
+        total = torch.zeros((), device=device)
+        for step, positions in enumerate(batches):
+            total += self._step(positions.to(device), (number + step / len(batches)) / recipe.epochs, rng)
+        mean_loss = float(total) / len(batches)  # the only wait for the device in an epoch
+        if not isfinite(mean_loss):
+            raise TrainingDiverged(
+                f"the loss became {mean_loss} in epoch {number + 1} of {recipe.epochs}; lower learning_rate "
+                f"(now {recipe.learning_rate:g}), set clip_norm, or weaken the defense"
+            )
+        return mean_loss
+
+    def _step(self, positions: Tensor, progress: float, rng: Generator) -> Tensor:
+        """Train on the images at these positions; returns their loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.rate_at(progress)
+        images = augment(self.data.images[positions].float() / 255, self.recipe, rng)
+        batch = Batch(images, self.data.labels[positions], positions)
+        batch = self.descend.defense.transform_batch(batch, progress, rng)
+        batch, auxiliary = self.state.before_step(self.model, batch, progress, rng)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.descend(batch, auxiliary, progress)
+        if self.recipe.clip_norm:
+            nn.utils.clip_grad_norm_(self.trainable, self.recipe.clip_norm)
+        self.optimizer.step()
+        return loss
 
 
 def _training_state(
@@ -195,15 +235,15 @@ def _training_state(
         seed=seed,
         optimizer=lambda parameters: make_optimizer(parameters, recipe),
     )
-    found = defense.training_state(model, facts)
-    if found is not None and world.size > 1:
+    state = defense.training_state(model, facts)
+    if state is not None and world.size > 1:
         raise SpecError(
             f"this defense keeps state beside the network and trains in one process, not {world.size}; "
             "set train_workers of the profile to 0 or 1"
         )
-    if found is not None and micro_batches > 1:
+    if state is not None and micro_batches > 1:
         raise SpecError(
             "this defense has a training step of its own, which cannot be worked through in parts to save memory; "
             f"lower batch_size of the training (now {recipe.batch_size})"
         )
-    return TrainingState() if found is None else found
+    return TrainingState() if state is None else state
