@@ -1,1 +1,1 @@
-"""Reads stored rows, draws. Imports `midef.core` and `midef.storage` only: no torch, no Ray."""
+"""Static page of stored results. Of midef it imports `core`, `storage` and `results` only: no torch, no Ray."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import time
@@ -38,7 +37,7 @@ POLICY = (
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What was built.
+    """Result of a build.
 
     Args:
         index: the page to open.
@@ -165,16 +164,15 @@ def _setups(
     names = _names(groups)
     setups, problems = [], []
     for number, (key, group) in enumerate(groups.items()):
-        grid, unread = write_grid(
-            group, fetch, out, f"{number:02d}", with_private_exemplars=with_private_exemplars
-        )  # fmt: skip
+        prefix = f"{number:02d}"
+        grid, unread = write_grid(group, fetch, out, prefix, with_private_exemplars=with_private_exemplars)
         problems += unread
         setups.append(setup_data(names[key], group, grid, colours, published))
     return setups, problems
 
 
 def _reports(store: Store) -> tuple[list[MatchReport], tuple[str, ...]]:
-    """What accuracy matching found, latest first, and a warning where it cannot be read."""
+    """Reports of accuracy matching, latest first, and a warning where they cannot be read."""
     from midef.storage.matches import read_matches
 
     try:
@@ -197,7 +195,7 @@ def _matching(
 
 def _planned(store: Store) -> list[str]:
     """The names of the sweeps that were planned, latest first."""
-    return [json.loads(store.sweeps.read_manifest(digest).spec_json)["name"] for digest, _ in store.sweeps.sweeps()]
+    return [store.sweeps.read_manifest(digest).sweep for digest, _ in store.sweeps.sweeps()]
 
 
 def _unfinished(store: Store, stored: Sequence[ResultRow], rows: Sequence[ResultRow]) -> int | None:

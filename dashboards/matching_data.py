@@ -162,7 +162,7 @@ def _spark(outcome: MatchOutcome) -> Spark:
 
 
 def _details(outcome: MatchOutcome, index: int) -> Details:
-    """What the overlay says of a training."""
+    """Overlay of a training."""
     training = outcome.trainings[index]
     lines = [("training", f"{index + 1} of {len(outcome.trainings)}, {PHASES[training.phase]}")]
     if training.strength is not None:

@@ -1,4 +1,4 @@
-"""What the page is told: the schema of `data.js`.
+"""Data of the page: the schema of `data.js`.
 
 The scripts of `page/` read these fields by name; `script` writes them.
 """
@@ -43,7 +43,7 @@ LINK_NAMES = LinkNames()
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """Where the numbers of the page come from; ok to missing count cells."""
+    """Origin of the page's numbers; ok to missing count cells."""
 
     sweep: str
     profile: str

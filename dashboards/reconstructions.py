@@ -22,7 +22,7 @@ _UNREADABLE = (StoreError, OSError, KeyError, ValueError, zipfile.BadZipFile)
 
 
 def is_generated(private: str) -> bool:
-    """Whether the private data set, given by its label, shows nobody: its faces are drawn by a program."""
+    """True if the private data set, given by its label, shows nobody: its faces are drawn by a program."""
     return private.partition("(")[0].partition(":")[0] == GENERATED
 
 

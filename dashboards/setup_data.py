@@ -29,7 +29,7 @@ def setup_data(
     colours: Mapping[str, str],
     published: Sequence[ResultRow] = (),
 ) -> Setup:
-    """What the page shows of the rows of one setup.
+    """Data of one setup for the page.
 
     Args:
         name: of the setup in links.
@@ -72,7 +72,7 @@ def setup_data(
 
 
 def _stamps(first: SummaryRow, table: Table) -> tuple[str, str]:
-    """What the banner of a setup and its figure say; both empty for results at the published size."""
+    """Stamps of the banner of a setup and of its figure; both empty for results at the published size."""
     if table.stand_ins:
         return (
             f"{first.profile} profile, not comparable with published numbers; stands in: {table.stand_ins}",

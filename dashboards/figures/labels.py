@@ -1,4 +1,4 @@
-"""Where to write the names of points so that they cover neither each other nor the points."""
+"""Places for the names of points that cover neither each other nor the points."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def place_labels(
 
 
 def _crossed(x: float, y: float, dx: float, dy: float, taken: Sequence[Box]) -> int:
-    """How often, at ten points, the line from a label to its own point runs over something that must stay legible."""
+    """Number of points, of ten, where the line from a label to its point runs over what must stay legible."""
     steps = [(x + dx * i / 10, y + dy * i / 10) for i in range(1, 11)]
     solid = [b for b in taken if b.weight >= 3 and not (b.left <= x <= b.right and b.top <= y <= b.bottom)]
     return sum(b.left <= px <= b.right and b.top <= py <= b.bottom for px, py in steps for b in solid)

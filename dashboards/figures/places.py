@@ -1,4 +1,4 @@
-"""What the trade-off plot of a setup shows, and where: numbers only, nothing is drawn."""
+"""Points, fronts and ranges of the trade-off plot of a setup: numbers only, nothing is drawn."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def label(row: SummaryRow) -> str:
 
 
 def is_unmatched(row: SummaryRow, group: Iterable[SummaryRow]) -> bool:
-    """Whether a defense is not at the accuracy that those of its setup were matched to."""
+    """True if a defense is not at the accuracy that those of its setup were matched to."""
     return not row.is_undefended and not row.is_matched and is_matched_setup(group)
 
 

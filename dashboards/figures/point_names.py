@@ -67,7 +67,7 @@ def name_notes(
 
 
 def _obstacles(places: Places, pixels: _Pixels) -> list[Box]:
-    """What names should not cover. A point is worst, then seed dots, then interval lines, then reference lines."""
+    """Boxes that names should not cover: points above all, then seed dots, interval lines, reference lines."""
     wide, high = pixels.wide, pixels.high
     boxes = [Box.around(pixels.x(p.point[0]), pixels.y(p.point[1]), 16, 16, weight=6) for p in places.ours]
     boxes += [Box.around(pixels.x(x), pixels.y(y), 12, 12, weight=4) for _, (x, y) in places.published]

@@ -187,7 +187,7 @@ def _shapes(places: Places) -> list[dict[str, Any]]:
 
 
 def _target_notes(places: Places) -> list[dict[str, Any]]:
-    """What the bands are, above the plot and as near to each as the words fit."""
+    """Words of the bands, above the plot and as near to each as they fit."""
     left, right = places.x_range
     notes = []
     for target, tolerance in places.targets:

@@ -66,12 +66,12 @@ def fisher_by_unit(
     classifying = squared_gradients(model, images, labels, loss=cross_entropy)
     goals = torch.stack([centroids[int(k)] for k in reconstructed])
     inverting = squared_gradients(model, reconstructions, goals, loss=distance)
-    found = []
+    information = []
     for unit in units:
         members = {id(p) for module in model.unit(unit) for p in module.parameters()}
         names = [name for name, p in model.named_parameters() if id(p) in members]
         count = sum(classifying[name].numel() for name in names)
-        found.append(
+        information.append(
             UnitInformation(
                 unit,
                 count,
@@ -79,7 +79,7 @@ def fisher_by_unit(
                 sum(float(inverting[n].sum()) for n in names) / max(count, 1),
             )
         )
-    return [f for f in found if f.parameters]
+    return [f for f in information if f.parameters]
 
 
 def cross_entropy(forward: Forward, label: Tensor) -> Tensor:
@@ -89,8 +89,8 @@ def cross_entropy(forward: Forward, label: Tensor) -> Tensor:
 
 def distance(forward: Forward, goal: Tensor) -> Tensor:
     """Euclidean distance of one image's features [1, D] to a goal [D]."""
-    found: Tensor = torch.linalg.vector_norm(forward.features[0] - goal)
-    return found
+    length: Tensor = torch.linalg.vector_norm(forward.features[0] - goal)
+    return length
 
 
 def squared_gradients(

@@ -41,8 +41,8 @@ def ideal_inversion_error(weight: Tensor, covariance: Tensor, *, noise: float = 
     Source: the linear-Gaussian argument of the LoFt paper; the posterior covariance is standard.
     """
     if weight.ndim != 2 or covariance.shape != (weight.shape[1],) * 2 or noise < 0:
-        came = f"{tuple(weight.shape)}, {tuple(covariance.shape)}, {noise}"
-        raise SpecError(f"needs weight [K, D], covariance [D, D] and noise >= 0; got {came}")
+        given = f"{tuple(weight.shape)}, {tuple(covariance.shape)}, {noise}"
+        raise SpecError(f"needs weight [K, D], covariance [D, D] and noise >= 0; got {given}")
     weight, covariance = weight.double(), covariance.double()
     values, vectors = torch.linalg.eigh(covariance)
     root = vectors * values.clamp(min=0).sqrt()  # S = root root^T
@@ -66,13 +66,13 @@ def error_against_rank(weight: Tensor, covariance: Tensor, ranks: Iterable[int])
     """
     left, size, right = torch.linalg.svd(weight.double(), full_matrices=False)
     whole = float(covariance.double().trace())
-    found = []
+    errors = []
     for rank in ranks:
         if not 0 <= rank <= len(size):
             raise SpecError(f"a head of shape {tuple(weight.shape)} has ranks 0 to {len(size)}; got {rank}")
         error = ideal_inversion_error((left[:, :rank] * size[:rank]) @ right[:rank], covariance)
-        found.append(RankError(rank, error, error / whole if whole else 0.0))
-    return found
+        errors.append(RankError(rank, error, error / whole if whole else 0.0))
+    return errors
 
 
 def feature_covariance(features: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What an attacker may ask of the target."""
+"""Access levels of attackers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every attack declares: its access level, the recipes it needs, and how it reconstructs."""
+"""Base of the attacks: access level, required recipes, reconstruction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ATTACKS: Registry[Attack] = Registry("attack", "midef.attacks", beside=("target_
 
 @dataclass(frozen=True, kw_only=True)
 class SmallBudget:
-    """How much work one attack does in a small profile. Attacks and priors turn it into their parameters by `small`.
+    """Work of one attack in a small profile. Attacks and priors turn it into their parameters by `small`.
 
     Args:
         search: steps of a latent search, or rounds that ask the target about as often.
@@ -55,14 +55,13 @@ def no_small_budget(cls: type, kind: str) -> SpecError:
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """What an attack found.
+    """Result of an attack.
 
     Args:
         images: [N, 3, H, W] in [0, 1].
         labels: [N] identities attacked.
         restarts: [N] 0-based.
-        found: [N] bool, False where the attack gave up (the image is then its best guess, and it is judged like any
-            other).
+        found: [N] bool, False where the attack gave up (the image is then its best guess, evaluated like any other).
     """
 
     images: Tensor
@@ -73,7 +72,7 @@ class Reconstructions:
 
 @dataclass(frozen=True)
 class Task:
-    """What the attacker is asked for.
+    """Images that an attack has to reconstruct.
 
     Args:
         labels, restarts: [N], one image for each pair.

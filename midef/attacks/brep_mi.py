@@ -59,7 +59,7 @@ class BrepMi(Attack):
     (the preset `mibench` takes the threshold only); we follow the authors. We differ: several restarts are independent
     starts; all identities run in one batch, each with its own random stream; the loss query the code makes for its log
     is left out; `redraws` and `LARGEST_RADIUS` guard loops the code leaves endless; an identity whose radius never
-    grew is judged by its start, where the code counts a failure.
+    grew is evaluated by its start, where the code counts a failure.
     """
 
     paper: ClassVar[str] = "Kahla et al., CVPR 2022 (arXiv 2203.06580)"
@@ -138,11 +138,11 @@ class BrepMi(Attack):
 
     def first_seen(self, pool: Pool, n_classes: int, task: Task) -> Tensor:
         """Every label [K], in the order in which random latents get it; labels never got stand last."""
-        wanted = int(task.labels.max()) + 1
+        count = int(task.labels.max()) + 1
         order: dict[int, None] = {}
         for _, labels in pool():
             order |= dict.fromkeys(labels.tolist())
-            if len(order) >= wanted:
+            if len(order) >= count:
                 break
         return torch.tensor([*order, *(label for label in range(n_classes) if label not in order)])
 
@@ -155,7 +155,7 @@ class BrepMi(Attack):
         from midef.attacks.priors.networks.dcgan import standard_latents
 
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
-        wanted = {pair: row for row, pair in enumerate(pairs)}
+        row_of = {pair: row for row, pair in enumerate(pairs)}
         # the guess where no start is found has a stream of its own: the pool must not depend on how many are attacked
         guesses = standard_latents(
             [derive_seed("brep_guess", task.seed, *pair) for pair in pairs], self.prior.latent_dim
@@ -165,7 +165,7 @@ class BrepMi(Attack):
         hits: dict[int, int] = {}
         for drawn, labels in pool():
             for latent, label in zip(drawn, labels.tolist(), strict=True):
-                row = wanted.get((label, hits.get(label, 0)))
+                row = row_of.get((label, hits.get(label, 0)))
                 hits[label] = hits.get(label, 0) + 1
                 if row is not None:
                     latents[row] = latent
@@ -192,20 +192,20 @@ class BrepMi(Attack):
         active = started.clone()
         while bool(active.any()):
             rows = torch.nonzero(active).squeeze(1)
-            own = labels[rows]
+            row_labels = labels[rows]
             old = radius[rows]
             directions = torch.stack(
                 [sphere_points(streams[i], self.sphere_points, latents.shape[1]) for i in rows.tolist()]
             )
             offsets = directions * old[:, None, None]
             answers = ask((current[rows][:, None] + offsets).flatten(0, 1)).view(len(rows), -1)
-            signs = torch.where(answers == own[:, None], 1.0, -1.0)
+            signs = torch.where(answers == row_labels[:, None], 1.0, -1.0)
             grows = signs.mean(dim=1) > self.inside_share
             new = torch.where(grows, old * self.growth, old)
             push = repulsion(signs, offsets, new)
             step = (old / 3).clamp(max=self.largest_step)
             moved = (current[rows] + step[:, None] * push).clamp(-self.clamp, self.clamp)
-            stays = ask(moved) == own
+            stays = ask(moved) == row_labels
             radius[rows] = new
             current[rows] = torch.where(stays[:, None], moved, current[rows])
             record = stays & grows

@@ -115,14 +115,14 @@ class MiFace(Attack):
             logits = handle.run(current).logits.float()
             sureness = logits.softmax(dim=1).gather(1, labels[rows, None]).squeeze(1)
             seen = sureness.detach()
-            kept = seen > surest[rows] if self.compat == "paper" else torch.ones_like(rows, dtype=torch.bool)
-            surest[rows] = torch.where(kept, seen, surest[rows])
-            best[rows[kept]] = current.detach()[kept]
-            found[rows[kept]] = (logits.argmax(dim=1) == labels[rows])[kept]
+            improved = seen > surest[rows] if self.compat == "paper" else torch.ones_like(rows, dtype=torch.bool)
+            surest[rows] = torch.where(improved, seen, surest[rows])
+            best[rows[improved]] = current.detach()[improved]
+            found[rows[improved]] = (logits.argmax(dim=1) == labels[rows])[improved]
             if step == self.iterations:
                 break
-            going = torch.ones_like(kept)
-            if step:  # the start is never judged: every row takes one step
+            going = torch.ones_like(improved)
+            if step:  # the start ends no row: every row takes one step
                 going = self.goes_on(seen, recent[rows])
                 recent[rows, (step - 1) % self.window] = seen
             (rise,) = torch.autograd.grad(sureness.sum(), current)

@@ -159,20 +159,20 @@ class RlbMi(Attack):
                 asked.append(actions)
             images, answers = _ask(handle, generator, torch.cat(asked))
             tests, scores = answers[:rows], answers[rows:]
-            own = tests.gather(1, labels[:, None]).squeeze(1)
-            surer = own >= surest
-            surest = torch.where(surer, own, surest)
+            of_label = tests.gather(1, labels[:, None]).squeeze(1)
+            surer = of_label >= surest
+            surest = torch.where(surer, of_label, surest)
             best = torch.where(surer[:, None, None, None], images[:rows], best)
             found = torch.where(surer, tests.argmax(dim=1) == labels, found)
-        lost = ~torch.isfinite(own)  # an agent whose networks diverged; what it found before would hide it
+        lost = ~torch.isfinite(of_label)  # an agent whose networks diverged; what it found before would hide it
         return torch.where(lost[:, None, None, None], torch.nan, best), found
 
     def reward(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """What an agent is paid [A] for the served scores [A, K] of its image; larger is better, 0 the most."""
-        own = scores.gather(1, labels[:, None])
+        """Reward of each agent [A] for the served scores [A, K] of its image; larger is better, 0 the most."""
+        of_label = scores.gather(1, labels[:, None])
         others = scores.scatter(1, labels[:, None], 0.0).amax(dim=1, keepdim=True)
-        margin = (own - others).clamp(min=SMALLEST_MARGIN)
-        paid = self.score_weight * own.clamp(min=SMALLEST_SCORE).log() + self.margin_weight * margin.log()
+        margin = (of_label - others).clamp(min=SMALLEST_MARGIN)
+        paid = self.score_weight * of_label.clamp(min=SMALLEST_SCORE).log() + self.margin_weight * margin.log()
         return paid.squeeze(1)
 
 

@@ -102,5 +102,5 @@ def digest(value: Any) -> str:
 
 
 def sha256(text: str) -> str:
-    """sha256 of bytes or text, 64 hex digits."""
+    """sha256 of a text in UTF-8, 64 hex digits."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -36,7 +36,7 @@ class Choice:
 
     @property
     def keyed(self) -> dict[str, Any]:
-        """What enters a recipe."""
+        """Name, parameters and version, as they enter a recipe."""
         return {"name": self.name, "params": self.params, "version": self.version}
 
     @cached_property

@@ -18,7 +18,7 @@ _QUOTES = "\"'"
 
 
 class GrammarError(ValueError):
-    """What cannot be read, and where.
+    """A text that cannot be read, and where.
 
     Args:
         at: character, counted from 1.
@@ -38,7 +38,7 @@ class Call:
 
 
 def read_call(text: str) -> Call:
-    """What one component's text says; values are text, lists, mappings and None.
+    """Read one component; values are text, lists, mappings and None.
 
     Raises:
         GrammarError: names the character.
@@ -69,7 +69,7 @@ def split_parts(text: str) -> list[str]:
 
 
 def write_call(name: str, params: Mapping[str, Any]) -> str:
-    """What `read_call` reads back. Numbers as short as they can be read back equal."""
+    """Write one component as `read_call` reads it back, numbers as short as they stay equal."""
     return f"{name}({','.join(f'{key}={_written(value)}' for key, value in params.items())})" if params else name
 
 

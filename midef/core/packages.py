@@ -74,8 +74,8 @@ def load_packages() -> None:
         except Exception as error:
             _loaded.discard(point.value)
             what = f"package {package_of(point.module) or point.module}, entry point {point.name} = {point.value}"
-            said = str(error) if isinstance(error, PreflightError) else f"{type(error).__name__}: {error}"
-            raise PreflightError(f"{what}, cannot be loaded: {said}; mend the package or uninstall it") from error
+            reason = str(error) if isinstance(error, PreflightError) else f"{type(error).__name__}: {error}"
+            raise PreflightError(f"{what}, cannot be loaded: {reason}; mend the package or uninstall it") from error
 
 
 def versioned(number: int, module: str) -> int | str:

@@ -38,7 +38,7 @@ class ArtifactKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to build one stored artifact.
+    """Recipe of one stored artifact.
 
     GPU count, paths, worker count and time never belong in here.
 
@@ -109,18 +109,18 @@ class Recipe:
 
 def each_once(recipes: Iterable[Recipe]) -> Iterable[Recipe]:
     """The recipes and everything they need, inputs first, each once; what many share is looked at once."""
-    found: dict[ArtifactKey, Recipe] = {}
+    by_key: dict[ArtifactKey, Recipe] = {}
 
     def visit(recipe: Recipe) -> None:
-        if recipe.key in found:
+        if recipe.key in by_key:
             return
         for role in sorted(recipe.inputs):
             visit(recipe.inputs[role])
-        found[recipe.key] = recipe
+        by_key[recipe.key] = recipe
 
     for recipe in recipes:
         visit(recipe)
-    return found.values()
+    return by_key.values()
 
 
 class Inputs:

@@ -19,7 +19,7 @@ from midef.core.packages import Package, lacking, load_packages, package_of, ver
 
 
 class Component(Protocol):
-    """What the registry asks of a component class: a frozen dataclass with these class facts."""
+    """Component class as the registry needs it: a frozen dataclass with these class facts."""
 
     paper: ClassVar[str]
     registered_name: ClassVar[str]
@@ -118,14 +118,14 @@ class Registry(Generic[T]):
         except ValidationError as error:
             for item in error.errors():
                 where = ".".join(str(part) for part in item["loc"])
-                came = f", got {item['input']!r}" if item["loc"] else ""
+                given_value = f", got {item['input']!r}" if item["loc"] else ""
                 message = item["msg"].removeprefix("Value error, ")
-                problems.append(f"{self.kind} {name!r}{', ' + where if where else ''}: {message}{came}")
+                problems.append(f"{self.kind} {name!r}{', ' + where if where else ''}: {message}{given_value}")
         if problems:
             raise SpecError(problems)
         return made  # type: ignore[no-any-return]
 
-    def choose(self, wanted: str | Mapping[str, Any]) -> Choice:
+    def choose(self, written: str | Mapping[str, Any]) -> Choice:
         """A `Choice` from what a person writes.
 
         Accepts `"midre"`, `"midre:paper-224"` (a preset), `"midre(area_high=0.8)"`, or
@@ -134,7 +134,7 @@ class Registry(Generic[T]):
         Raises:
             SpecError: for an unknown name, preset or parameter, or a wrong value.
         """
-        name, preset, params = self.parse(wanted)
+        name, preset, params = self.parse(written)
         cls = self.get(name)
         presets: Mapping[str, Mapping[str, Any]] = getattr(cls, "presets", {})
         if preset is not None:
@@ -184,24 +184,24 @@ class Registry(Generic[T]):
             )
         return self.make(choice.name, choice.params)
 
-    def parse(self, wanted: str | Mapping[str, Any]) -> tuple[str, str | None, dict[str, Any]]:
+    def parse(self, written: str | Mapping[str, Any]) -> tuple[str, str | None, dict[str, Any]]:
         """Name, preset and parameters of what a person wrote, unchecked.
 
         Raises:
             SpecError: if it cannot be read.
         """
-        if isinstance(wanted, Mapping):
-            given = dict(wanted)
+        if isinstance(written, Mapping):
+            given = dict(written)
             if not isinstance(given.get("name"), str):
-                raise SpecError(f"a {self.kind} needs a 'name'; got {dict(wanted)!r}")
+                raise SpecError(f"a {self.kind} needs a 'name'; got {dict(written)!r}")
             name, preset = given.pop("name"), given.pop("preset", None)
             if ":" in name:
                 name, _, preset = name.partition(":")
             return name, preset, given
         try:
-            call = read_call(wanted)
+            call = read_call(written)
         except GrammarError as error:
-            raise SpecError(f"cannot read {self.kind} {wanted!r}, {error}") from error
+            raise SpecError(f"cannot read {self.kind} {written!r}, {error}") from error
         return call.name, call.preset, dict(call.params)
 
 

@@ -17,7 +17,7 @@ from midef.core.match import Match
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """Which identities are attacked, how often, and how the images are evaluated. The defaults are the papers' 300 x 5.
+    """Attacked identities, images of each, and how these are evaluated. The defaults are the papers' 300 x 5.
 
     Args:
         identities: labels 0 to identities - 1 are attacked.

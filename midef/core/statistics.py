@@ -86,12 +86,12 @@ def cluster_interval(
         low, high = wilson_interval(float(successes.sum() / counts.sum()) * n, n, level)
         return low, high, f"{percent} Wilson over identities"
     rng = np.random.default_rng(seed)
-    found = np.empty(resamples)
+    resampled = np.empty(resamples)
     step = max(1, 2_000_000 // n)  # bounds the memory of one block of draws
     for start in range(0, resamples, step):
         drawn = rng.integers(0, n, (min(step, resamples - start), n))
-        found[start : start + len(drawn)] = successes[drawn].sum(1) / counts[drawn].sum(1)
-    low, high = (float(q) for q in np.quantile(found, [(1 - level) / 2, (1 + level) / 2]))
+        resampled[start : start + len(drawn)] = successes[drawn].sum(1) / counts[drawn].sum(1)
+    low, high = (float(q) for q in np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2]))
     return low, high, f"{percent} bootstrap over identities"
 
 

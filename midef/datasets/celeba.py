@@ -130,12 +130,12 @@ class Celeba(ListedDataset):
     @override
     def members(self) -> frozenset[str]:
         """Numbers of the used images and people: whatever the format, an image of CelebA is known by its file name."""
-        found = Arrangement()
-        chosen = self._choose(found)
-        if found.problems:
-            raise DataError("\n".join(self._prefixed(found.problems)))
+        arrangement = Arrangement()
+        chosen = self._choose(arrangement)
+        if arrangement.problems:
+            raise DataError("\n".join(self._prefixed(arrangement.problems)))
         numbers = [number for part in chosen.values() for number, _ in part]
-        identity_of = self._read_identities(found)
+        identity_of = self._read_identities(arrangement)
         people = {f"celeba person:{identity_of[number]}" for number in numbers}
         return frozenset(f"celeba:{number}" for number in numbers) | people
 
@@ -150,9 +150,9 @@ class Celeba(ListedDataset):
     @property
     @override
     def _place(self) -> Path:
-        found = self._find(IMAGES)
-        again = found / found.name  # some unpack the archive into a folder of its own name
-        return again if again.is_dir() else found
+        place = self._find(IMAGES)
+        again = place / place.name  # some unpack the archive into a folder of its own name
+        return again if again.is_dir() else place
 
     @property
     @override
@@ -166,72 +166,74 @@ class Celeba(ListedDataset):
 
     @override
     def _arrange(self) -> Arrangement:
-        found = Arrangement()
-        chosen = self._choose(found)
+        arrangement = Arrangement()
+        chosen = self._choose(arrangement)
         wanted = [number for part in chosen.values() for number, _ in part]
         try:
             by_number = self._look_up(frozenset(wanted))
         except DataError as error:
-            found.problems.append(str(error))
-            return found
+            arrangement.problems.append(str(error))
+            return arrangement
         if missing := sorted(number for number in wanted if number not in by_number):
-            found.problems.append(
+            arrangement.problems.append(
                 f"{len(missing)} of the {len(wanted)} images used are not in {self._place}: {few(missing)}; {FETCH}"
             )
-        if found.problems or not wanted:
-            return found
-        found.splits = {split: [(by_number[number], label) for number, label in part] for split, part in chosen.items()}
-        found.files = [by_number[number] for number in wanted]
-        return found
+        if arrangement.problems or not wanted:
+            return arrangement
+        arrangement.splits = {
+            split: [(by_number[number], label) for number, label in part] for split, part in chosen.items()
+        }
+        arrangement.files = [by_number[number] for number in wanted]
+        return arrangement
 
     def _look_up(self, wanted: frozenset[str]) -> dict[str, ImageFile]:
         """Image files by number; of a .jpg and a .png the .jpg. In a folder only the used files are looked up."""
         if self._place.is_dir():
             with os.scandir(self._place) as entries:
-                own = [e for e in entries if e.name.lower().endswith(SUFFIXES) and stem(e.name) in wanted]
-            files: Sequence[ImageFile] = sorted(ImageFile(e.name, e.name, e.stat().st_size) for e in own)
+                used = [e for e in entries if e.name.lower().endswith(SUFFIXES) and stem(e.name) in wanted]
+            files: Sequence[ImageFile] = sorted(ImageFile(e.name, e.name, e.stat().st_size) for e in used)
         else:
             files = list_archive(self._place, levels=1)
         return {stem(file.name): file for file in reversed(files)}
 
-    def _choose(self, found: Arrangement) -> dict[str, list[tuple[str, int]]]:
+    def _choose(self, arrangement: Arrangement) -> dict[str, list[tuple[str, int]]]:
         """The number (file name without suffix) and label of each image of each split, from lists and annotations."""
-        identity_of = self._read_identities(found)
+        identity_of = self._read_identities(arrangement)
         lists = {
-            role: read_list(getattr(self, role), role, found)
+            role: read_list(getattr(self, role), role, arrangement)
             for role in ("train_list", "report_list", "public_list")
             if getattr(self, role)
         }
-        if found.problems:
+        if arrangement.problems:
             return {}
         private = private_identities(identity_of, self.split)
         rank = {identity: label for label, identity in enumerate(private)}
-        listed = {role: self._match(role, entries, identity_of, rank, found) for role, entries in lists.items()}
+        listed = {role: self._match(role, entries, identity_of, rank, arrangement) for role, entries in lists.items()}
         if both := sorted(set(listed.get("train_list", ())) & set(listed.get("report_list", ()))):
-            found.problems.append(f"{len(both)} images are in train_list and in report_list: {few(both)}")
-        if found.problems:
+            arrangement.problems.append(f"{len(both)} images are in train_list and in report_list: {few(both)}")
+        if arrangement.problems:
             return {}
         if not self.is_labelled:
-            return self._choose_public(listed.get("public_list"), identity_of, found)
+            return self._choose_public(listed.get("public_list"), identity_of, arrangement)
         if len(private) < self.identities:
-            found.problems.append(
+            arrangement.problems.append(
                 f"{len(private)} identities in {self._find((IDENTITIES,))} can be private, {self.identities} needed; "
                 f"lower identities, or fetch the whole file: {FETCH}"
             )
-        found.names = tuple(str(identity) for identity in private[: self.identities])
-        return self._choose_private(listed, identity_of, found)
+        arrangement.names = tuple(str(identity) for identity in private[: self.identities])
+        return self._choose_private(listed, identity_of, arrangement)
 
     def _choose_private(
-        self, listed: Mapping[str, list[str]], identity_of: Mapping[str, int], found: Arrangement
+        self, listed: Mapping[str, list[str]], identity_of: Mapping[str, int], arrangement: Arrangement
     ) -> dict[str, list[tuple[str, int]]]:
-        own: dict[int, list[str]] = {int(name): [] for name in found.names}
+        images_of: dict[int, list[str]] = {int(name): [] for name in arrangement.names}
         for number, identity in identity_of.items():
-            if identity in own:
-                own[identity].append(number)
+            if identity in images_of:
+                images_of[identity].append(number)
         train_list, report_list = (set(listed.get(role, ())) for role in ("train_list", "report_list"))
         chosen: dict[str, list[tuple[str, int]]] = {split: [] for split in SPLITS}
         too_few = []
-        for label, (identity, images) in enumerate(own.items()):
+        for label, (identity, images) in enumerate(images_of.items()):
             if listed:
                 train, report = [s for s in images if s in train_list], [s for s in images if s in report_list]
             elif self.split == "vmi":
@@ -249,21 +251,21 @@ class Celeba(ListedDataset):
                 chosen[split] += [(number, label) for number in sorted(part)]
         if too_few:
             where = "in train_list and report_list" if listed else "to train on and to report"
-            found.problems.append(f"too few images {where}, 2 and 1 of each identity needed: {few(too_few)}")
+            arrangement.problems.append(f"too few images {where}, 2 and 1 of each identity needed: {few(too_few)}")
         return chosen
 
     def _choose_public(
         self,
         listed: Sequence[str] | None,
         identity_of: Mapping[str, int],
-        found: Arrangement,
+        arrangement: Arrangement,
     ) -> dict[str, list[tuple[str, int]]]:
         eligible = public_images(identity_of, self.split) if listed is None else listed
         wanted = self.public_images
         if wanted is None:
             wanted = PUBLIC if self.split == "papers" and listed is None else len(eligible)
         if len(eligible) < max(wanted, len(SPLITS)):
-            found.problems.append(
+            arrangement.problems.append(
                 f"{len(eligible)} images can be public, {max(wanted, len(SPLITS))} needed; lower public_images, or "
                 f"fetch the whole {IDENTITIES}: {FETCH}"
             )
@@ -278,14 +280,16 @@ class Celeba(ListedDataset):
         entries: Sequence[tuple[str, int | None]],
         identity_of: Mapping[str, int],
         rank: Mapping[int, int],
-        found: Arrangement,
+        arrangement: Arrangement,
     ) -> list[str]:
         """Images of a list, checked against the annotations: their labels, or that no private identity is shown."""
         where = f"{role} {whereabouts(getattr(self, role))}"
         numbers = [stem(name) for name, _ in entries]
         unknown = [name for (name, _), number in zip(entries, numbers, strict=True) if number not in identity_of]
         if unknown:
-            found.problems.append(f"{where} names {len(unknown)} images {IDENTITIES} does not know: {few(unknown)}")
+            arrangement.problems.append(
+                f"{where} names {len(unknown)} images {IDENTITIES} does not know: {few(unknown)}"
+            )
         wrong = []
         for number, (name, label) in zip(numbers, entries, strict=True):
             expected = rank.get(identity_of.get(number, -1))
@@ -295,25 +299,25 @@ class Celeba(ListedDataset):
             elif number in identity_of and label != expected:
                 wrong.append(f"{name} has label {label}, expected {expected} of identity {identity_of[number]}")
         if wrong:
-            found.problems.append(f"{where} disagrees with {IDENTITIES} in {len(wrong)} lines: {few(wrong)}")
+            arrangement.problems.append(f"{where} disagrees with {IDENTITIES} in {len(wrong)} lines: {few(wrong)}")
         return sorted(set(numbers))
 
-    def _read_identities(self, found: Arrangement) -> dict[str, int]:
+    def _read_identities(self, arrangement: Arrangement) -> dict[str, int]:
         """The identity of each image, by the number in its file name, in the order of the file."""
         try:
             path = self._find((IDENTITIES,))
             content = path.read_bytes()
         except (OSError, DataError) as error:
-            found.problems.append(str(error))
+            arrangement.problems.append(str(error))
             return {}
-        found.lists[IDENTITIES] = content
+        arrangement.lists[IDENTITIES] = content
         identity_of: dict[str, int] = {}
         for at, line in enumerate(content.decode(errors="replace").splitlines(), 1):
             words = line.split()
             if not words:
                 continue
             if len(words) != 2 or not words[1].isdecimal():
-                found.problems.append(f"{path} line {at} is {line[:60]!r}, '<file> <identity>' expected; {FETCH}")
+                arrangement.problems.append(f"{path} line {at} is {line[:60]!r}, '<file> <identity>' expected; {FETCH}")
                 return {}
             identity_of[stem(words[0])] = int(words[1])
         return identity_of

@@ -33,12 +33,13 @@ RECORD = 1 + 3 * SIDE_PX * SIDE_PX  # the class, then the red, green and blue pl
 class Cifar10(ClassesDataset):
     """Ten classes of 32x32 colour images. The test batch is the report split; of the others 10 % pick checkpoints.
 
-    root: the folder that holds `cifar-10-batches-bin/`, or the .bin files themselves; it is never written to. The
-        python version of the set is refused: it consists of pickles, which run whatever code is in them.
-    classes: which of the ten are used; labels are positions in this list.
-    labelled: False for public data: labels are -1, no identities.
-    images_per_class: at most so many of each class from the training batches and as many from the test batch, drawn by
-        `seed`; >= 2.
+    Args:
+        root: the folder that holds `cifar-10-batches-bin/`, or the .bin files themselves; it is never written to. The
+            python version of the set is refused: it consists of pickles, which run whatever code is in them.
+        classes: which of the ten are used; labels are positions in this list.
+        labelled: False for public data: labels are -1, no identities.
+        images_per_class: at most so many of each class from the training batches and as many from the test batch,
+            drawn by `seed`; >= 2.
 
     Source: the data-poisoning paper (LPA) inverts CIFAR-10 classifiers with the data split in halves.
     We differ: it does not say which classes make a half; `halves-private` are 0 to 4, as in its other sets. Nor do we
@@ -104,8 +105,8 @@ class Cifar10(ClassesDataset):
         records = self._records()
         parts = {}
         for split, (indices, labels) in self.drawn().items():
-            own = records["report" if split == "report" else "train"][indices]
-            pixels = own[:, 1:].reshape(-1, 3, SIDE_PX, SIDE_PX)
+            rows = records["report" if split == "report" else "train"][indices]
+            pixels = rows[:, 1:].reshape(-1, 3, SIDE_PX, SIDE_PX)
             parts[split] = Images(_resized(pixels, resolution_px), torch.tensor(labels, dtype=torch.int64))
         return Splits(**parts, class_names=self.names)
 
@@ -122,11 +123,11 @@ class Cifar10(ClassesDataset):
         """[N, 3073] of the training and the test files."""
         import numpy as np
 
-        found = {}
+        records = {}
         for part, names in FILES.items():
             content = b"".join((self._folder / name).read_bytes() for name in names)
-            found[part] = np.frombuffer(content, np.uint8).reshape(-1, RECORD)
-        return found
+            records[part] = np.frombuffer(content, np.uint8).reshape(-1, RECORD)
+        return records
 
     @override
     def file_labels(self) -> Mapping[str, Sequence[int]]:

@@ -78,7 +78,7 @@ class FfhqThumbnails(ListedDataset):
 
     @override
     def _arrange(self) -> Arrangement:
-        found = Arrangement()
-        if files := self._list(found):
-            self._put_public(shuffled(files, self.seed, "images")[: self.max_images], found)
-        return found
+        arrangement = Arrangement()
+        if files := self._list(arrangement):
+            self._put_public(shuffled(files, self.seed, "images")[: self.max_images], arrangement)
+        return arrangement

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
@@ -26,9 +25,6 @@ from midef.datasets.files.folders import (
 from midef.datasets.files.listed import read_list
 from midef.datasets.files.pixels import Box
 from midef.datasets.files.split import cut, share, shuffled
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,10 @@ from midef.datasets.files.listed import IdentityFolders
 @DATASETS.add("pubfig83")
 @dataclass(frozen=True, kw_only=True)
 class Pubfig83(IdentityFolders):
-    """PubFig83: 100 px images of 83 public figures; 50 of them are private in LOKT, whose judge knows all 83.
+    """PubFig83: 100 px images of 83 public figures; 50 of them are private in LOKT, whose evaluator knows all 83.
 
-    cropped: the centred 67 of 100 px; then the files must be 100x100.
+    Args:
+        cropped: the centred 67 of 100 px; then the files must be 100x100.
 
     Source: LOKT (Nguyen et al., NeurIPS 2023) and its code.
     We differ: which 50 they took is taken to be the first in sorted order, and the splits are drawn by `seed`.

@@ -148,7 +148,7 @@ class SyntheticFaces(Dataset):
         return torch.cat(images)
 
     def _nuisance(self, identity: int, split: str, count: int, resolution_px: int) -> dict[str, np.ndarray]:
-        """What changes from image to image, drawn from a seed of this identity and split alone."""
+        """Nuisances by name, each [count, ...], drawn from a seed of this identity and split alone."""
         import numpy as np
 
         rng = np.random.default_rng(derive_seed("synthetic_faces", self.seed, self.population, identity, split))

@@ -58,12 +58,12 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """What accuracy matching may search: one strength of a defense.
+    """Strength of a defense that accuracy matching may search.
 
     Args:
         parameter: its field.
         low, high: both ends of the range.
-        larger_hides: whether the larger end protects more.
+        larger_hides: True if the larger end protects more.
         scale: how steps of equal effect are spaced.
         tied: other fields, as multiples of the parameter (a ray).
         beside: fields with ranges of their own, on the same scale, searched together with the parameter where the
@@ -211,7 +211,7 @@ class Defense:
         return {}
 
     def post_process(self, probabilities: Tensor, rng: Generator) -> Tensor:
-        """What the served model answers: [B, K] -> [B, K], rows sum to 1. White-box attackers never see it."""
+        """Served probabilities [B, K] of the network's [B, K]; rows sum to 1. White-box attackers never see them."""
         return probabilities
 
     def off(self) -> Self:

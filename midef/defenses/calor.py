@@ -76,8 +76,8 @@ class Calor(Defense):
         if self.gamma <= 0 or self.alpha <= 0:
             raise ValueError(f"needs gamma, alpha > 0, got {self.gamma}, {self.alpha}")
         if self.epochs < 1 or self.batch_size < 2 or self.learning_rate <= 0:
-            came = f"{self.epochs}, {self.batch_size}, {self.learning_rate}"
-            raise ValueError(f"needs epochs >= 1, batch_size >= 2, learning_rate > 0, got {came}")
+            given = f"{self.epochs}, {self.batch_size}, {self.learning_rate}"
+            raise ValueError(f"needs epochs >= 1, batch_size >= 2, learning_rate > 0, got {given}")
         self.phase_one()  # refuses what `loft` refuses
 
     def phase_one(self) -> LoFt:

@@ -95,6 +95,6 @@ def pasted_box(kept: Tensor, down: Tensor, right: Tensor, shape: tuple[int, int]
 
 def mixed_cross_entropy(logits: Tensor, labels: Tensor, *, other_labels: Tensor, other_share: Tensor) -> Tensor:
     """Mean of (1 - s) CE(label) + s CE(other label): logits [B, K], labels [B], shares s [B]."""
-    own = F.cross_entropy(logits, labels, reduction="none")
-    other = F.cross_entropy(logits, other_labels, reduction="none")
-    return torch.mean((1 - other_share) * own + other_share * other)
+    of_label = F.cross_entropy(logits, labels, reduction="none")
+    of_other = F.cross_entropy(logits, other_labels, reduction="none")
+    return torch.mean((1 - other_share) * of_label + other_share * of_other)

@@ -69,8 +69,8 @@ class DpSgd(Defense):
 
     def __post_init__(self) -> None:
         if self.noise_multiplier < 0 or self.max_grad_norm < 0 or not 0 <= self.delta < 1:
-            came = f"{self.noise_multiplier}, {self.max_grad_norm}, {self.delta}"
-            raise ValueError(f"needs noise_multiplier, max_grad_norm >= 0 and delta in [0, 1), got {came}")
+            given = f"{self.noise_multiplier}, {self.max_grad_norm}, {self.delta}"
+            raise ValueError(f"needs noise_multiplier, max_grad_norm >= 0 and delta in [0, 1), got {given}")
         if self.noise_multiplier and not self.max_grad_norm:
             raise ValueError("max_grad_norm=0 leaves the noise without a scale; set it above 0, or both to 0 (off)")
 
@@ -86,20 +86,20 @@ class DpSgd(Defense):
     def problems(self, facts: ModelFacts) -> list[str]:
         if not self._is_on:
             return []
-        found = []
+        problems = []
         if facts.family in _NO_SAMPLES:
-            found.append(
+            problems.append(
                 "dp_sgd needs the gradient of each image, and Opacus has none for the attention layers of this family "
                 f"({facts.family}); use a convolutional architecture"
             )
         if facts.head_has_batch_norm:
-            found.append("dp_sgd meets the batch norm in the head another defense makes; set pre_bn=false there")
+            problems.append("dp_sgd meets the batch norm in the head another defense makes; set pre_bn=false there")
         if facts.has_batch_norm and self.batch_norm == "refuse":
-            found.append(
+            problems.append(
                 "dp_sgd cannot bound what one image does where batch norm mixes the images of a batch; "
                 "use dp_sgd(batch_norm=group) or an architecture without batch norm"
             )
-        return found
+        return problems
 
     @override
     def training_overrides(self, training: Mapping[str, Any]) -> Mapping[str, Any]:

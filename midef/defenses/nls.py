@@ -66,8 +66,8 @@ class NegativeLabelSmoothing(Defense):
         if not self.alpha <= 0:
             raise ValueError(f"needs alpha <= 0, got {self.alpha}; factors above 0 help the attacker and are `ls`")
         if not 0 <= self.ramp_from <= self.ramp_to <= 1 or self.ramp_from == 1:
-            came = f"{self.ramp_from}, {self.ramp_to}"
-            raise ValueError(f"needs 0 <= ramp_from <= ramp_to <= 1 and ramp_from < 1; got {came}")
+            given = f"{self.ramp_from}, {self.ramp_to}"
+            raise ValueError(f"needs 0 <= ramp_from <= ramp_to <= 1 and ramp_from < 1; got {given}")
 
     def alpha_at(self, progress: float, *, step: float = 0.0) -> float:
         """The factor at this fraction of training. `step` is one epoch's share, to read the released schedule."""
@@ -96,5 +96,5 @@ def smoothed_cross_entropy(logits: Tensor, labels: Tensor, *, alpha: float) -> T
     if alpha == 0:
         return F.cross_entropy(logits, labels)
     log_p = F.log_softmax(logits, dim=1)
-    own = -log_p.gather(1, labels[:, None]).squeeze(1)
-    return torch.mean((1 - alpha) * own - alpha * log_p.mean(dim=1))
+    of_label = -log_p.gather(1, labels[:, None]).squeeze(1)
+    return torch.mean((1 - alpha) * of_label - alpha * log_p.mean(dim=1))

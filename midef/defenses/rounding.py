@@ -47,8 +47,8 @@ class Rounding(Defense):
         top = probabilities.argmax(dim=1, keepdim=True)
         rounded = torch.round(probabilities * grid)
         others = rounded.scatter(1, top, -1.0).amax(dim=1, keepdim=True)
-        own = torch.maximum(rounded.gather(1, top), others + 1)
-        rounded = rounded.scatter(1, top, own)
+        lead = torch.maximum(rounded.gather(1, top), others + 1)
+        rounded = rounded.scatter(1, top, lead)
         return rounded / rounded.sum(dim=1, keepdim=True)
 
     @override

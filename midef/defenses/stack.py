@@ -66,21 +66,21 @@ class Stack(Defense):
             facts = part.facts_after(facts)
         return facts
 
-    def _facts_for(self, wanted: Defense, facts: ModelFacts) -> ModelFacts:
+    def _facts_for(self, part: Defense, facts: ModelFacts) -> ModelFacts:
         """The facts as every other part leaves them."""
-        for part in self.members:
-            if part is not wanted:
-                facts = part.facts_after(facts)
+        for other in self.members:
+            if other is not part:
+                facts = other.facts_after(facts)
         return facts
 
     @override
     def taps(self, facts: ModelFacts) -> tuple[str, ...]:
-        wanted = {tap for part in self.members for tap in part.taps(self._facts_for(part, facts))}
-        return tuple(name for name in (*facts.blocks, CODE) if name in wanted)
+        tapped = {tap for part in self.members for tap in part.taps(self._facts_for(part, facts))}
+        return tuple(name for name in (*facts.blocks, CODE) if name in tapped)
 
     @override
     def requires(self, undefended: Recipe) -> Mapping[str, Recipe]:
-        """What its parts require; a first phase is trained under the other parts."""
+        """Recipes that its parts require; a first phase is trained under the other parts."""
         others = [part for part in self.members if not part.starts_from_private]
         united: dict[str, Recipe] = {}
         for part in self.members:
@@ -120,17 +120,17 @@ class Stack(Defense):
 
     @override
     def training_state(self, model: TargetModel, facts: TrainingFacts) -> TrainingState | None:
-        found = (part.training_state(model, facts) for part in self.members)
-        return next((one for one in found if one is not None), None)
+        states = (part.training_state(model, facts) for part in self.members)
+        return next((one for one in states if one is not None), None)
 
     @override
     def images_of_epoch(self, labels: Tensor, rng: Generator) -> Tensor | None:
-        kept: Tensor | None = None
+        selected: Tensor | None = None
         for part in self.members:
-            chosen = part.images_of_epoch(labels if kept is None else labels[kept], rng)
+            chosen = part.images_of_epoch(labels if selected is None else labels[selected], rng)
             if chosen is not None:
-                kept = chosen if kept is None else kept[chosen]
-        return kept
+                selected = chosen if selected is None else selected[chosen]
+        return selected
 
     @override
     def transform_batch(self, batch: Batch, progress: float, rng: Generator) -> Batch:
@@ -175,7 +175,7 @@ def name_of(defense: Defense) -> str:
     return getattr(type(defense), "registered_name", STACK)
 
 
-def choose_defense(wanted: str | Mapping[str, Any]) -> Choice:
+def choose_defense(written: str | Mapping[str, Any]) -> Choice:
     """A `Choice` from what a person writes: one defense, or several joined by `+` (`midre(area_high=0.4)+nls`).
 
     As a mapping, several are `{"stack": [one, another]}`.
@@ -183,17 +183,17 @@ def choose_defense(wanted: str | Mapping[str, Any]) -> Choice:
     Raises:
         SpecError: for anything wrong with any part, and for parts that clash.
     """
-    if isinstance(wanted, str):
+    if isinstance(written, str):
         try:
-            parts: Any = split_parts(wanted)
+            parts: Any = split_parts(written)
         except GrammarError as error:
-            raise SpecError(f"cannot read defense {wanted!r}, {error}") from error
-    elif STACK not in wanted:
-        parts = [wanted]
+            raise SpecError(f"cannot read defense {written!r}, {error}") from error
+    elif STACK not in written:
+        parts = [written]
     else:
-        parts = wanted[STACK]
-        if not isinstance(parts, list | tuple) or not parts or len(wanted) > 1:
-            raise SpecError(f"a stack is written {{'stack': [...]}}, a list of at least one defense; got {wanted!r}")
+        parts = written[STACK]
+        if not isinstance(parts, list | tuple) or not parts or len(written) > 1:
+            raise SpecError(f"a stack is written {{'stack': [...]}}, a list of at least one defense; got {written!r}")
     problems: list[str] = []
     chosen: list[Choice] = []
     for part in parts:

@@ -49,8 +49,8 @@ class Tts(Defense):
         if not 0 <= self.k <= 1:
             raise ValueError(f"needs 0 <= k <= 1, got {self.k}")
         if self.epochs_share <= 0 or self.learning_rate_factor <= 0:
-            came = f"{self.epochs_share} and {self.learning_rate_factor}"
-            raise ValueError(f"needs epochs_share and learning_rate_factor > 0, got {came}")
+            given = f"{self.epochs_share} and {self.learning_rate_factor}"
+            raise ValueError(f"needs epochs_share and learning_rate_factor > 0, got {given}")
 
     @override
     def requires(self, undefended: Recipe) -> Mapping[str, Recipe]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def top_k_hits(logits: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
-    """Whether the label is among the k largest logits [N]. A tie at the border, or NaN, counts as a miss.
+    """True where the label is among the k largest logits [N]. A tie at the border, or NaN, counts as a miss.
 
     Raises:
         ShapeError: if logits are not [N, K] with N labels.
@@ -34,7 +34,7 @@ def top_k_hits(logits: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
 def spread_of_hits(
     hits: np.ndarray, labels: np.ndarray, restarts: np.ndarray, *, kind: str, group_size: int
 ) -> float | None:
-    """How far attack accuracy in percent varies, in one of the ways of `Protocol.spread`.
+    """Spread of the attack accuracy in percent, in one of the ways of `Protocol.spread`.
 
     Groups are `group_size` identities in ascending order, as the papers' codes process them; their images are averaged
     per restart. None where there is nothing to compare: one restart, or one group. `variance` is of fractions, 0 to 1.

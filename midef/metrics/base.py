@@ -1,4 +1,4 @@
-"""What every metric declares, and the evidence it reads."""
+"""Base of the metrics, and the evidence they read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ METRICS: Registry[Metric] = Registry("metric", "midef.metrics")
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What one cell left behind, as arrays.
+    """Results of one cell, as arrays.
 
     Args:
         n_classes: K, classes of the target.

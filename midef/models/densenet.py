@@ -74,18 +74,18 @@ class _DenseNet(Architecture):
     def build(self, n_classes: int, resolution_px: int) -> TargetModel:
         from midef.nn import dense
 
-        came = self.first
-        blocks: list[tuple[str, nn.Module]] = [("stem", conv_stem(stem_at(self.stem, resolution_px), came))]
+        channels = self.first
+        blocks: list[tuple[str, nn.Module]] = [("stem", conv_stem(stem_at(self.stem, resolution_px), channels))]
         for stage, depth in enumerate(self.depths, 1):
-            blocks.append((f"dense{stage}", dense.DenseBlock(came, self.growth, depth)))
-            came += depth * self.growth
+            blocks.append((f"dense{stage}", dense.DenseBlock(channels, self.growth, depth)))
+            channels += depth * self.growth
             if stage < len(self.depths):
-                blocks.append((f"transition{stage}", dense.Transition(came, came // 2)))
-                came //= 2
-        blocks.append(("pool", dense.Pool(came)))
-        head = nn.Linear(came, n_classes)
+                blocks.append((f"transition{stage}", dense.Transition(channels, channels // 2)))
+                channels //= 2
+        blocks.append(("pool", dense.Pool(channels)))
+        head = nn.Linear(channels, n_classes)
         layers = {unit: (unit,) for unit in self.facts().units if "." in unit}
-        model = dense.DenseNet(blocks, head, feature_dim=came, n_classes=n_classes, mean=0.5, std=0.5, parts=layers)
+        model = dense.DenseNet(blocks, head, feature_dim=channels, n_classes=n_classes, mean=0.5, std=0.5, parts=layers)
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)

@@ -55,13 +55,13 @@ class _IR(Architecture):
         from midef.nn import ir
         from midef.nn.network import TargetModel
 
-        came = self.widths[0]
-        blocks: list[tuple[str, nn.Module]] = [("stem", ir.make_stem(came))]
+        channels = self.widths[0]
+        blocks: list[tuple[str, nn.Module]] = [("stem", ir.make_stem(channels))]
         for stage, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True), 1):
             for i in range(depth):
-                blocks.append((f"layer{stage}_{i}", ir.IRUnit(came, width, stride=2 if i == 0 else 1)))
-                came = width
-        blocks.append(("output", ir.make_output(came, resolution_px // 16, self.feature_dim)))
+                blocks.append((f"layer{stage}_{i}", ir.IRUnit(channels, width, stride=2 if i == 0 else 1)))
+                channels = width
+        blocks.append(("output", ir.make_output(channels, resolution_px // 16, self.feature_dim)))
         head = nn.Linear(self.feature_dim, n_classes)
         model = TargetModel(blocks, head, feature_dim=self.feature_dim, n_classes=n_classes)
         for module in model.modules():
@@ -99,8 +99,8 @@ class FaceNet64(_IR):
 class FaceNet112(_IR):
     """FaceNet112, the evaluator: FaceNet64's body at 112 px; 44,087,976 parameters there with 1,000 classes.
 
-    `output` flattens 7 x 7 pixels. Reconstructions of 64 px are enlarged to 112 px before they are judged, so a smaller
-    resolution is refused: it would be another evaluator.
+    `output` flattens 7 x 7 pixels. Reconstructions of 64 px are enlarged to 112 px before they are evaluated, so a
+    smaller resolution is refused: it would be another evaluator.
     """
 
     depths: ClassVar[tuple[int, ...]] = (3, 4, 14, 3)

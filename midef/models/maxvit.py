@@ -78,13 +78,13 @@ class MaxVitT(Architecture):
         from midef.nn.network import TargetModel
 
         blocks: list[tuple[str, nn.Module]] = [("stem", maxvit.make_stem(self.first, self.momentum))]
-        came = self.first
+        channels = self.first
         last = sum(self.depths) - 1
         stages = zip(self.depths, self.widths, self.strides, self._sides(resolution_px), strict=True)
         for stage, (depth, width, stride, side) in enumerate(stages, 1):
             for i in range(depth):
                 layer = maxvit.MaxVitLayer(
-                    came,
+                    channels,
                     width,
                     stride=stride if i == 0 else 1,
                     side=side,
@@ -94,10 +94,10 @@ class MaxVitT(Architecture):
                     momentum=self.momentum,
                 )
                 blocks.append((f"block{stage}_{i}", layer))
-                came = width
-        blocks.append(("pool", maxvit.make_pool(came)))
-        head = nn.Linear(came, n_classes)
-        model = TargetModel(blocks, head, feature_dim=came, n_classes=n_classes, mean=0.5, std=0.5)
+                channels = width
+        blocks.append(("pool", maxvit.make_pool(channels)))
+        head = nn.Linear(channels, n_classes)
+        model = TargetModel(blocks, head, feature_dim=channels, n_classes=n_classes, mean=0.5, std=0.5)
         for module in model.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.normal_(module.weight, std=0.02)

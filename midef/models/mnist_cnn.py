@@ -51,17 +51,17 @@ class _MnistCnn(Architecture):
         from midef.nn.network import TargetModel
 
         blocks: list[tuple[str, nn.Module]] = []
-        came = 3
+        channels = 3
         for i, (width, kernel, padding) in enumerate(self.convs):
-            layers: list[nn.Module] = [nn.Conv2d(came, width, kernel, padding=padding)]
+            layers: list[nn.Module] = [nn.Conv2d(channels, width, kernel, padding=padding)]
             layers += [nn.BatchNorm2d(width), nn.LeakyReLU(0.2)]
             if i < self.pooled:
                 layers.append(nn.MaxPool2d(2))
             if i == len(self.convs) - 1:
                 layers.append(nn.Flatten())
             blocks.append((f"block{i + 1}", nn.Sequential(*layers)))
-            came = width
-        return TargetModel(blocks, nn.Linear(came, n_classes), feature_dim=came, n_classes=n_classes)
+            channels = width
+        return TargetModel(blocks, nn.Linear(channels, n_classes), feature_dim=channels, n_classes=n_classes)
 
 
 @ARCHITECTURES.add("mcnn")
@@ -134,13 +134,13 @@ class YangCnn(Architecture):
         from midef.nn.network import TargetModel
 
         blocks: list[tuple[str, nn.Module]] = []
-        came, feature_dim = 3, 5 * n_classes
+        channels, feature_dim = 3, 5 * n_classes
         for i in range(self.blocks):
             width = self.first * 2**i
-            conv = nn.Conv2d(came, width, 3, padding=1)
+            conv = nn.Conv2d(channels, width, 3, padding=1)
             blocks.append((f"block{i + 1}", nn.Sequential(conv, nn.BatchNorm2d(width), nn.MaxPool2d(2), nn.ReLU())))
-            came = width
-        linear = nn.Linear(came * (resolution_px // 2**self.blocks) ** 2, feature_dim)
+            channels = width
+        linear = nn.Linear(channels * (resolution_px // 2**self.blocks) ** 2, feature_dim)
         blocks.append(("hidden", nn.Sequential(nn.Flatten(), linear, nn.Dropout(0.5))))
         head = nn.Linear(feature_dim, n_classes)
         return TargetModel(blocks, head, feature_dim=feature_dim, n_classes=n_classes)

@@ -36,7 +36,7 @@ class _Trunk:
 
     Args:
         named: our tensor below `blocks`, and the names of all blocks -> its name there.
-        own: blocks that no published file has, which start fresh.
+        unpublished: blocks that no published file has, which start fresh.
         head: beginnings of the names that are not part of the trunk.
         renamed: spelling of older files -> today's.
         advice: beginning of our tensor's name -> what to do when its shape differs.
@@ -44,7 +44,7 @@ class _Trunk:
 
     named: Callable[[str, tuple[str, ...]], str]
     head: tuple[str, ...]
-    own: frozenset[str] = frozenset()
+    unpublished: frozenset[str] = frozenset()
     renamed: tuple[tuple[str, str], ...] = ()
     advice: Mapping[str, str] = field(default_factory=dict)
 
@@ -115,7 +115,7 @@ def _ir(ours: str, chain: tuple[str, ...]) -> str:
 _STEM_ADVICE = "the published network has the stem of 224 px; choose stem=imagenet"
 _POSITION_ADVICE = "the published positions are those of 224 px; choose resolution_px=224"
 _TRUNKS = {
-    "vgg": _Trunk(named=_vgg, head=("classifier.",), own=frozenset({"embedding"})),
+    "vgg": _Trunk(named=_vgg, head=("classifier.",), unpublished=frozenset({"embedding"})),
     "resnet": _Trunk(named=_resnet, head=("fc.",), advice={"stem.": _STEM_ADVICE}),
     "densenet": _Trunk(
         named=_densenet,
@@ -131,7 +131,7 @@ _TRUNKS = {
         advice={"stem.pos_embedding": _POSITION_ADVICE},
     ),
     "swin": _Trunk(named=_swin, head=("head.",)),
-    "ir": _Trunk(named=_ir, head=("output_layer.",), own=frozenset({"output"})),
+    "ir": _Trunk(named=_ir, head=("output_layer.",), unpublished=frozenset({"output"})),
 }
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -183,17 +183,17 @@ def weight_file(weights: str, architecture: str, folder: Path) -> Path:
     """
     expected, source = _expected(weights, architecture)
     inside = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = [path for path in inside if any(fnmatchcase(path.name, pattern) for pattern in expected)]
+    files = [path for path in inside if any(fnmatchcase(path.name, pattern) for pattern in expected)]
     what = f"{weights} weights of {architecture}"
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
+    if len(files) > 1:
+        names = ", ".join(path.name for path in files)
         raise PreflightError(f"{what}: {folder} holds {names}; keep one of them there")
-    if not found:
+    if not files:
         raise PreflightError(
             f"{what}: no file {' or '.join(expected)} in {folder}; get it from {source} and put it there, "
             f"or name another folder in ${FOLDER_VARIABLE}"
         )
-    return found[0]
+    return files[0]
 
 
 def misfits(weights: str, architecture: Architecture, resolution_px: int) -> list[str]:
@@ -229,22 +229,22 @@ def verify(weights: str, architecture: str, path: Path) -> str:
     """
     expected, _ = _expected(weights, architecture)
     try:
-        came = sha256_of(path)
+        digest = sha256_of(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error}") from error
-    check_digest(path, came, expected[0] if weights == "imagenet" else "")
-    return came
+    check_digest(path, digest, expected[0] if weights == "imagenet" else "")
+    return digest
 
 
-def check_digest(path: Path, came: str, published_name: str) -> None:
+def check_digest(path: Path, digest: str, published_name: str) -> None:
     """Compare a digest with the one torchvision wrote into the name of a file; no name, nothing to compare.
 
     Raises:
         DataError: if they differ.
     """
-    wanted = published_name.rpartition("-")[2].partition(".")[0]
-    if not came.startswith(wanted):
-        raise DataError(f"{path} is damaged or another file: its sha256 begins with {came[:8]}, {wanted} is expected")
+    prefix = published_name.rpartition("-")[2].partition(".")[0]
+    if not digest.startswith(prefix):
+        raise DataError(f"{path} is damaged or another file: its sha256 begins with {digest[:8]}, {prefix} is expected")
 
 
 def read_backbone(weights: str, architecture: str, path: Path, model: TargetModel) -> dict[str, Tensor]:
@@ -273,26 +273,26 @@ def matched(
     left = {name: tensor for name, tensor in renamed.items() if not name.startswith(trunk.head)}
     taken: dict[str, Tensor] = {}
     problems: list[str] = []
-    for ours, own in model.blocks.state_dict().items():
-        if ours.partition(".")[0] in trunk.own:
+    for ours, fresh in model.blocks.state_dict().items():
+        if ours.partition(".")[0] in trunk.unpublished:
             continue
         theirs = trunk.named(ours, model.block_names)
         tensor = left.pop(theirs, None)
         if tensor is None:
             if not ours.endswith(_COUNTER):
                 problems.append(f"misses {theirs}, our {ours}")
-        elif tensor.shape != own.shape:
+        elif tensor.shape != fresh.shape:
             advice = [then for begin, then in trunk.advice.items() if ours.startswith(begin)]
-            shapes = f"has {theirs} with {_sides(tensor)}, our {ours} has {_sides(own)}"
+            shapes = f"has {theirs} with {_sides(tensor)}, our {ours} has {_sides(fresh)}"
             problems.append("; ".join([shapes, *advice]))
         else:
             taken[ours] = tensor
     return taken, problems + [f"has {name}, which this network has not" for name in left]
 
 
-def own_blocks(architecture: str) -> frozenset[str]:
+def unpublished_blocks(architecture: str) -> frozenset[str]:
     """Blocks that start fresh since no published file has them: `embedding` of VGG16, `output` of the IR bodies."""
-    return _TRUNKS[ARCHITECTURES.get(architecture).family].own
+    return _TRUNKS[ARCHITECTURES.get(architecture).family].unpublished
 
 
 def lines(folder: Path, architectures: Iterable[str]) -> list[tuple[bool, str]]:
@@ -300,7 +300,7 @@ def lines(folder: Path, architectures: Iterable[str]) -> list[tuple[bool, str]]:
 
     A file that is there is read once to compare its digest.
     """
-    said: list[tuple[bool, str]] = []
+    report: list[tuple[bool, str]] = []
     for architecture in architectures:
         for weights in WEIGHTS:
             if not known(weights, architecture):
@@ -309,10 +309,10 @@ def lines(folder: Path, architectures: Iterable[str]) -> list[tuple[bool, str]]:
                 path = weight_file(weights, architecture, folder)
                 verify(weights, architecture, path)
             except (PreflightError, DataError) as error:
-                said.append((False, str(error)))
+                report.append((False, str(error)))
             else:
-                said.append((True, f"{weights} weights of {architecture}: {path.name}"))
-    return said
+                report.append((True, f"{weights} weights of {architecture}: {path.name}"))
+    return report
 
 
 def _expected(weights: str, architecture: str) -> tuple[tuple[str, ...], str]:

@@ -60,15 +60,15 @@ class _ResNeSt(Architecture):
         stem_kind = stem_at(self.stem, resolution_px)
         stem = deep_stem(self.stem_width, stride=1 if stem_kind == "small" else 2, pool=stem_kind == "imagenet")
         blocks: list[tuple[str, nn.Module]] = [("stem", stem)]
-        came = 2 * self.stem_width
+        channels = 2 * self.stem_width
         for stage, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True), 1):
             for i in range(depth):
                 stride = 2 if i == 0 and stage > 1 else 1
-                blocks.append((f"layer{stage}_{i}", SplitAttentionBottleneck(came, width, stride)))
-                came = width * SplitAttentionBottleneck.expansion
+                blocks.append((f"layer{stage}_{i}", SplitAttentionBottleneck(channels, width, stride)))
+                channels = width * SplitAttentionBottleneck.expansion
         blocks.append(("pool", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())))
-        head = nn.Linear(came, n_classes)
-        model = TargetModel(blocks, head, feature_dim=came, n_classes=n_classes, mean=0.5, std=0.5)
+        head = nn.Linear(channels, n_classes)
+        model = TargetModel(blocks, head, feature_dim=channels, n_classes=n_classes, mean=0.5, std=0.5)
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -54,20 +54,20 @@ class _ResNet(Architecture):
         from midef.nn.network import TargetModel
 
         unit: Any = getattr(residual, self.block)
-        came = self.widths[0]
-        blocks: list[tuple[str, nn.Module]] = [("stem", conv_stem(stem_at(self.stem, resolution_px), came))]
+        channels = self.widths[0]
+        blocks: list[tuple[str, nn.Module]] = [("stem", conv_stem(stem_at(self.stem, resolution_px), channels))]
         for stage, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True), 1):
             for i in range(depth):
                 stride = 2 if i == 0 and stage > 1 else 1
                 out = width * unit.expansion
                 shortcut = None
-                if stride != 1 or came != out:
-                    shortcut = nn.Sequential(nn.Conv2d(came, out, 1, stride, bias=False), nn.BatchNorm2d(out))
-                blocks.append((f"layer{stage}_{i}", unit(came, width, stride, shortcut)))
-                came = out
+                if stride != 1 or channels != out:
+                    shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+                blocks.append((f"layer{stage}_{i}", unit(channels, width, stride, shortcut)))
+                channels = out
         blocks.append(("pool", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())))
-        head = nn.Linear(came, n_classes)
-        model = TargetModel(blocks, head, feature_dim=came, n_classes=n_classes, mean=0.5, std=0.5)
+        head = nn.Linear(channels, n_classes)
+        model = TargetModel(blocks, head, feature_dim=channels, n_classes=n_classes, mean=0.5, std=0.5)
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -58,17 +58,17 @@ class Vgg16(Architecture):
         from midef.nn.network import FixedZeroBias, TargetModel
 
         blocks: list[tuple[str, nn.Module]] = []
-        came = 3
+        channels = 3
         for index, (width, convs) in enumerate(zip(_WIDTHS, self.convs, strict=True), 1):
             width //= self.divide_width
             layers: list[nn.Module] = []
             for _ in range(convs):
-                layers += [nn.Conv2d(came, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
                 nn.init.kaiming_normal_(layers[-3].weight, mode="fan_out", nonlinearity="relu")  # type: ignore[arg-type]
                 nn.init.zeros_(layers[-3].bias)  # type: ignore[arg-type]
-                came = width
+                channels = width
             blocks.append((f"block{index}", nn.Sequential(*layers, nn.MaxPool2d(2))))
-        feature_dim = came * (resolution_px // 32) ** 2
+        feature_dim = channels * (resolution_px // 32) ** 2
         blocks.append(("embedding", nn.Sequential(nn.Flatten(), FixedZeroBias(feature_dim))))
         head = nn.Linear(feature_dim, n_classes)
         return TargetModel(blocks, head, feature_dim=feature_dim, n_classes=n_classes, parts=self._convs())

@@ -22,12 +22,12 @@ class DenseLayer(nn.Sequential):
     norm1: nn.BatchNorm2d
     conv1: nn.Conv2d
 
-    def __init__(self, came: int, growth: int) -> None:
+    def __init__(self, c_in: int, growth: int) -> None:
         between = BOTTLENECK * growth
         layers: dict[str, nn.Module] = {
-            "norm1": nn.BatchNorm2d(came),
+            "norm1": nn.BatchNorm2d(c_in),
             "relu1": nn.ReLU(inplace=True),
-            "conv1": nn.Conv2d(came, between, 1, bias=False),
+            "conv1": nn.Conv2d(c_in, between, 1, bias=False),
             "norm2": nn.BatchNorm2d(between),
             "relu2": nn.ReLU(inplace=True),
             "conv2": nn.Conv2d(between, growth, 3, padding=1, bias=False),
@@ -41,11 +41,11 @@ class Transition(nn.Sequential):
     norm: nn.BatchNorm2d
     conv: nn.Conv2d
 
-    def __init__(self, came: int, out: int) -> None:
+    def __init__(self, c_in: int, out: int) -> None:
         layers: dict[str, nn.Module] = {
-            "norm": nn.BatchNorm2d(came),
+            "norm": nn.BatchNorm2d(c_in),
             "relu": nn.ReLU(inplace=True),
-            "conv": nn.Conv2d(came, out, 1, bias=False),
+            "conv": nn.Conv2d(c_in, out, 1, bias=False),
             "pool": nn.AvgPool2d(2),
         }
         super().__init__(OrderedDict(layers))
@@ -56,9 +56,9 @@ class Pool(nn.Sequential):
 
     norm: nn.BatchNorm2d
 
-    def __init__(self, came: int) -> None:
+    def __init__(self, c_in: int) -> None:
         layers: dict[str, nn.Module] = {
-            "norm": nn.BatchNorm2d(came),
+            "norm": nn.BatchNorm2d(c_in),
             "relu": nn.ReLU(inplace=True),
             "pool": nn.AdaptiveAvgPool2d(1),
             "flatten": nn.Flatten(),
@@ -73,12 +73,12 @@ class DenseBlock(SkipBlock):
     the first round(k * channels) channels of each older map are seen, by later layers and by what follows the block.
     """
 
-    def __init__(self, came: int, growth: int, depth: int) -> None:
+    def __init__(self, c_in: int, growth: int, depth: int) -> None:
         super().__init__()
-        self.widths = (came, *[growth] * depth)  # channels of each map, the block's input first
+        self.widths = (c_in, *[growth] * depth)  # channels of each map, the block's input first
         self.kept = self.widths  # how many of them are seen once the map is no longer the newest
         for i in range(depth):
-            self.add_module(f"layer{i + 1}", DenseLayer(came + i * growth, growth))
+            self.add_module(f"layer{i + 1}", DenseLayer(c_in + i * growth, growth))
 
     @override
     def forward(self, x: Tensor) -> Tensor:
@@ -104,19 +104,19 @@ class DenseBlock(SkipBlock):
         """
         if only:
             raise SpecError(f"a dense block has one kind of skip, got only={sorted(only)}; leave `only` empty")
-        wanted = tuple(round(k * width) for width in self.widths)
-        if any(new > old for new, old in zip(wanted, self.kept, strict=True)):
+        narrowed = tuple(round(k * width) for width in self.widths)
+        if any(new > old for new, old in zip(narrowed, self.kept, strict=True)):
             raise SpecError(f"k={k:g} asks for channels that a smaller k has removed; scale a fresh network instead")
         stay: list[int] = []  # positions among the older maps
         begin = 0  # where the newest map begins
-        for layer, new, old, width in zip(self.children(), wanted, self.kept, self.widths, strict=False):
+        for layer, new, old, width in zip(self.children(), narrowed, self.kept, self.widths, strict=False):
             assert isinstance(layer, DenseLayer)
             positions = [*stay, *range(begin, begin + width)]
             keep_norm_(layer.norm1, positions)
             keep_inputs_(layer.conv1, positions)
             stay += range(begin, begin + new)
             begin += old
-        self.kept = wanted
+        self.kept = narrowed
         return [*stay, *range(begin, begin + self.widths[-1])]
 
 
@@ -137,9 +137,9 @@ class DenseNet(TargetModel):
             block, after = self.blocks.get_submodule(name), self.blocks.get_submodule(follower[name])
             assert isinstance(block, DenseBlock), "ModelFacts.skip_stages names blocks that can be scaled"
             if isinstance(after, Pool) and not isinstance(self.head, nn.Linear):
-                came = type(self.head).__name__
+                head = type(self.head).__name__
                 raise SpecError(
-                    f"scaling the last dense block cuts a linear head, got {came}; scale before replacing it"
+                    f"scaling the last dense block cuts a linear head, got {head}; scale before replacing it"
                 )
             positions = block.narrow_(k, only=only)
             if isinstance(after, Transition):

@@ -17,18 +17,18 @@ class IRUnit(SkipBlock):
 
     skip_scale: float = 1.0
 
-    def __init__(self, came: int, width: int, stride: int) -> None:
+    def __init__(self, c_in: int, width: int, stride: int) -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            nn.BatchNorm2d(came),
-            nn.Conv2d(came, width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(c_in),
+            nn.Conv2d(c_in, width, 3, 1, 1, bias=False),
             nn.PReLU(width),
             nn.Conv2d(width, width, 3, stride, 1, bias=False),
             nn.BatchNorm2d(width),
         )
         self.shortcut: nn.Module = nn.Identity()
-        if came != width:
-            self.shortcut = nn.Sequential(nn.Conv2d(came, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+        if c_in != width:
+            self.shortcut = nn.Sequential(nn.Conv2d(c_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
         elif stride != 1:
             self.shortcut = nn.MaxPool2d(1, stride)
 
@@ -40,7 +40,7 @@ class IRUnit(SkipBlock):
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        """[B, came, H, W] -> [B, width, H / stride, W / stride]."""
+        """[B, c_in, H, W] -> [B, width, H / stride, W / stride]."""
         out: Tensor = self.residual(x)
         return out if self.skip_scale == 0 else plus_skip(out, self.shortcut(x), self.skip_scale)
 

@@ -96,7 +96,7 @@ class MaxVitLayer(SkipBlock):
 
     def __init__(
         self,
-        came: int,
+        c_in: int,
         out: int,
         *,
         stride: int,
@@ -107,7 +107,7 @@ class MaxVitLayer(SkipBlock):
         momentum: float,
     ) -> None:
         super().__init__()
-        self.mbconv = MBConv(came, out, EXPANSION, SQUEEZE, stride, nn.GELU, batch_norm(momentum), drop)
+        self.mbconv = MBConv(c_in, out, EXPANSION, SQUEEZE, stride, nn.GELU, batch_norm(momentum), drop)
         attention = partial(
             PartitionAttention,
             in_channels=out,

@@ -25,9 +25,9 @@ class SplitAttentionBottleneck(ResNestBottleneck, ResidualBlock):  # type: ignor
     bn3: nn.Module
     act3: nn.Module
 
-    def __init__(self, came: int, width: int, stride: int) -> None:
-        shortcut = _shortcut(came, width * self.expansion, stride)
-        super().__init__(came, width, stride, shortcut, radix=2, avd=True)
+    def __init__(self, c_in: int, width: int, stride: int) -> None:
+        shortcut = _shortcut(c_in, width * self.expansion, stride)
+        super().__init__(c_in, width, stride, shortcut, radix=2, avd=True)
 
     @override
     def forward(self, x: Tensor) -> Tensor:
@@ -38,20 +38,20 @@ class SplitAttentionBottleneck(ResNestBottleneck, ResidualBlock):  # type: ignor
         return result
 
 
-def _shortcut(came: int, out: int, stride: int) -> nn.Sequential | None:
+def _shortcut(c_in: int, out: int, stride: int) -> nn.Sequential | None:
     """S(x); None where the shapes already agree."""
-    if stride == 1 and came == out:
+    if stride == 1 and c_in == out:
         return None
     # An odd side rounds up, as F does it; a last pixel without a neighbour is its own mean.
     pool = nn.Identity() if stride == 1 else nn.AvgPool2d(stride, ceil_mode=True)
-    return nn.Sequential(pool, nn.Conv2d(came, out, 1, bias=False), nn.BatchNorm2d(out))
+    return nn.Sequential(pool, nn.Conv2d(c_in, out, 1, bias=False), nn.BatchNorm2d(out))
 
 
 def deep_stem(width: int, *, stride: int, pool: bool) -> nn.Sequential:
     """Three 3x3 convolutions to `width`, `width` and twice that; the first has the stride, a max-pool may follow."""
     layers: list[nn.Module] = []
-    for came, out, step in ((3, width, stride), (width, width, 1), (width, 2 * width, 1)):
-        layers += [nn.Conv2d(came, out, 3, step, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+    for c_in, out, step in ((3, width, stride), (width, width, 1), (width, 2 * width, 1)):
+        layers += [nn.Conv2d(c_in, out, 3, step, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
     if pool:
         layers.append(nn.MaxPool2d(3, stride=2, padding=1))
     return nn.Sequential(*layers)

@@ -73,8 +73,8 @@ class PatchStem(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         side = self.resolution_px
         if images.shape[2:] != (side, side):
-            came = " x ".join(str(n) for n in images.shape[2:])
-            raise ShapeError(f"the position embedding was built for {side} x {side} px, got {came}; resize the images")
+            given = " x ".join(str(n) for n in images.shape[2:])
+            raise ShapeError(f"the position embedding was built for {side} x {side} px, got {given}; resize the images")
         patches = self.conv_proj(images).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.class_token.expand(len(images), -1, -1), patches], dim=1)
         embedded: Tensor = self.dropout(tokens + self.pos_embedding)

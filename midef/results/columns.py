@@ -29,7 +29,7 @@ class MetricColumn:
 
     @property
     def name(self) -> str:
-        """What the metric is called in a sentence: the title without its unit."""
+        """Name of the metric in a sentence: the title without its unit."""
         return COMPARED.get(self.metric, self.title.removesuffix(" %").removesuffix(" s"))
 
     @property

@@ -40,7 +40,7 @@ def _counts(numbers: Iterable[int], thing: str) -> str:
 
 
 def stand_ins(group: Iterable[SummaryRow]) -> str:
-    """What stands in for what in the setup of these rows; "" where it is as published."""
+    """Stand-ins of the setup of these rows; "" where it is as published."""
     return " | ".join(dict.fromkeys(row.stand_ins for row in group if row.stand_ins))
 
 

@@ -13,7 +13,7 @@ REMARK_MARK = "†"
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper reports for one defense in one setup. Nothing of it was measured here.
+    """Published numbers of one defense in one setup; nothing of it was measured here.
 
     Args:
         defense: label of our row it stands beside.

@@ -155,7 +155,7 @@ def columns_in(summaries: Iterable[SummaryRow]) -> tuple[MetricColumn, ...]:
 
 
 def is_matched_setup(group: Iterable[SummaryRow]) -> bool:
-    """Whether anything in the setup was asked to match an accuracy."""
+    """True if anything in the setup was asked to match an accuracy."""
     return any(row.match_target is not None for row in group)
 
 

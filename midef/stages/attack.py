@@ -106,8 +106,8 @@ def victims(report: Images, labels: Tensor, restarts: Tensor) -> Tensor:
     """The restart-th image of each identity [N, 3, H, W] float, starting over where an identity has fewer."""
     rows = []
     for label, restart in zip(labels.tolist(), restarts.tolist(), strict=True):
-        own = torch.nonzero(report.labels == label).squeeze(1)
-        if not len(own):
+        images = torch.nonzero(report.labels == label).squeeze(1)
+        if not len(images):
             raise DataError(f"identity {label} has no image in the report split; raise report_fraction or min_images")
-        rows.append(int(own[restart % len(own)]))
+        rows.append(int(images[restart % len(images)]))
     return report.images[rows].float() / 255

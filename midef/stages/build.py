@@ -35,7 +35,7 @@ _BUILDERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class BuildContext:
-    """Where and how artifacts are built; nothing in here changes a result.
+    """Store, device and progress report of a build; nothing in here changes a result.
 
     Args:
         device: `cpu`, `cuda`, `cuda:1`.
@@ -117,13 +117,13 @@ def build_recipe(recipe: Recipe, context: BuildContext, *, publish: bool = True)
 
 
 def checkpoint_home(context: BuildContext) -> Location | None:
-    """Where checkpoints outlive this machine; None if their folder is in the store itself."""
+    """Place where checkpoints outlive this machine; None if their folder is in the store itself."""
     location = context.store.location
     return None if location.local is not None else location
 
 
 def device_name(device: str) -> str:
-    """What the device calls itself, for result rows."""
+    """Name of the device, for result rows."""
     if device.startswith("cuda"):
         import torch
 

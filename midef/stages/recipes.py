@@ -222,7 +222,7 @@ def _scoring(protocol: Protocol, metrics: tuple[str, ...]) -> Any:
 
 
 def place_dataset(choice: Choice) -> tuple[Choice, dict[str, Any]]:
-    """What names a data set, and where it lies here.
+    """Split a data set's parameters into those that name it and the paths of its files.
 
     Returns:
         the choice with a fingerprint of the files in place of their paths, for a `Setup`; and the paths, absolute, for
@@ -236,8 +236,8 @@ def place_dataset(choice: Choice) -> tuple[Choice, dict[str, Any]]:
     for name in PATHS & set(where):
         where[name] = str(Path(where[name]).expanduser().absolute()) if where[name] else where[name]
     params = {k: v for k, v in choice.params.items() if k not in names}
-    if found := DATASETS.make(choice.name, {**choice.params, **where}).fingerprint():
-        params["fingerprint"] = found
+    if fingerprint := DATASETS.make(choice.name, {**choice.params, **where}).fingerprint():
+        params["fingerprint"] = fingerprint
     return Choice(choice.name, params, choice.version, choice.label), where
 
 

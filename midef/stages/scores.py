@@ -32,7 +32,7 @@ from midef.stages.target import load as load_target
 
 @dataclass(frozen=True, kw_only=True)
 class ScoresSpec:
-    """How the reconstructions of one cell are evaluated, decoded from the recipe.
+    """Evaluation of one cell's reconstructions, decoded from the recipe.
 
     Args:
         metrics: names.
@@ -81,7 +81,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     handle = TargetHandle(model, spec.target.defense, spec.access, device=device)
     served = [handle.labels(part.to(device).float() / 255).cpu() for part in splits.report.images.split(512)]
     if spec.counted == "best_by_target":
-        best = best_restarts(made["labels"], own_scores(handle, made["images"], made["labels"]))
+        best = best_restarts(made["labels"], target_scores(handle, made["images"], made["labels"]))
         made = {name: values[best] for name, values in made.items()}
     evaluator = load_target(spec.evaluator, inputs.path("evaluator"), context, n_classes)
 
@@ -161,7 +161,7 @@ def measure(names: Sequence[str], evidence: Evidence) -> list[dict[str, Any]]:
     return entries
 
 
-def own_scores(handle: TargetHandle, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def target_scores(handle: TargetHandle, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Probability, as the attacker sees it, that the target gives each image [N, 3, H, W] uint8 for its identity [N].
 
     Raises:

@@ -95,7 +95,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     splits = load_splits(inputs.path("private"))
     torch.manual_seed(derive_seed("weights", spec.seed))
     model = starting_network(spec, inputs, context, len(splits.class_names))
-    kept: dict[str, torch.Tensor] = {}
+    state_tensors: dict[str, torch.Tensor] = {}
     micro_batches = math.ceil(1 / context.memory_share)
     start = time.monotonic()
     done = fit_classifier(
@@ -110,15 +110,15 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         report=context.report,
         checkpoint_folder=None if context.checkpoints is None else context.checkpoints / recipe.key.digest,
         checkpoint_home=checkpoint_home(context),
-        kept=kept,
+        state_tensors=state_tensors,
         micro_batches=micro_batches,
     )
     train_s = time.monotonic() - start
     parent = recipe.inputs.get(PHASE_ONE) or recipe.inputs.get(BACKBONE)  # phase one's seconds hold the backbone's
     earlier_s = 0.0 if parent is None else float(context.store.artifacts.meta(parent.key)["facts"]["train_s"])
     _save(model.state_dict(), folder / WEIGHTS)
-    if kept:
-        _save(kept, folder / TRAINING_STATE)
+    if state_tensors:
+        _save(state_tensors, folder / TRAINING_STATE)
     (folder / "training.json").write_text(json.dumps(asdict(done)))
     at_once = max(1, EVALUATED_AT_ONCE // micro_batches)
     accuracy_on = partial(accuracy, model, device=context.device, batch_size=at_once, world=World.current())
@@ -139,19 +139,19 @@ def _save(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
 
 def _read_published(recipe: Recipe, context: BuildContext, folder: Path) -> dict[str, Any]:
     """Write the published trunk under our names, the part of our network that no published file has left out."""
-    from midef.models.pretrained import own_blocks, read_backbone, sha256_of
+    from midef.models.pretrained import read_backbone, sha256_of, unpublished_blocks
 
     where = context.locations.get(recipe.key.digest, {}).get("path")
     weights, sha256 = recipe.params["name"], recipe.params["weights"]["sha256"]
     architecture = Choice.from_plain(recipe.params["architecture"])
     name = architecture.name
     if where is None:
-        raise DataError(f"{weights} weights of {name}: nobody said where their file lies; plan again on this machine")
+        raise DataError(f"{weights} weights of {name}: no path recorded for the file; plan again on this machine")
     if sha256_of(Path(where)) != sha256:
         raise DataError(f"{where} is another file than the one the plan was made with; plan again")
     model = ARCHITECTURES.remake(architecture).build(2, int(recipe.params["resolution_px"]))
     trunk = read_backbone(weights, name, Path(where), model)
-    unpublished = own_blocks(name)
+    unpublished = unpublished_blocks(name)
     _save({f"blocks.{k}": v for k, v in trunk.items() if k.partition(".")[0] not in unpublished}, folder / WEIGHTS)
     return {"train_s": 0.0, "weights": weights, "sha256": sha256}
 

@@ -49,14 +49,14 @@ def check_payload(key: ArtifactKey, folder: Path, expected: Mapping[str, Mapping
         return
     problems = []
     for name, about in expected.items():
-        wanted = f"expected {about['size']} bytes with sha256 {about['sha256']}"
+        promised = f"expected {about['size']} bytes with sha256 {about['sha256']}"
         try:
-            found = {"sha256": _sha256(folder / name), "size": (folder / name).stat().st_size}
+            actual = {"sha256": _sha256(folder / name), "size": (folder / name).stat().st_size}
         except (FileNotFoundError, NotADirectoryError):
-            problems.append(f"{name}: {wanted}, found no file")
+            problems.append(f"{name}: {promised}, found no file")
             continue
-        if found["sha256"] != about["sha256"] or found["size"] != about["size"]:
-            problems.append(f"{name}: {wanted}, found {found['size']} bytes with sha256 {found['sha256']}")
+        if actual["sha256"] != about["sha256"] or actual["size"] != about["size"]:
+            problems.append(f"{name}: {promised}, found {actual['size']} bytes with sha256 {actual['sha256']}")
     if problems:
         raise DamagedArtifact(
             f"artifact {key.short} in {where} is damaged: {'; '.join(problems)}; set it aside to rebuild it"
@@ -84,5 +84,5 @@ def _sha256(path: Path) -> str:
 
 
 def _state(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns

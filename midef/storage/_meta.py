@@ -77,11 +77,11 @@ def read_recipe(key: ArtifactKey, content: bytes) -> Recipe:
     """
     try:
         recipe = Recipe.from_plain(_object(key, RECIPE, content))
-        found = recipe.key
+        stored_key = recipe.key
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(key, f"{RECIPE} cannot be read: {error!r}") from error
-    if found != key:
-        raise _damaged(key, f"{RECIPE}: expected the key {key}, found {found}")
+    if stored_key != key:
+        raise _damaged(key, f"{RECIPE}: expected the key {key}, found {stored_key}")
     return recipe
 
 

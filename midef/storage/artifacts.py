@@ -99,9 +99,9 @@ class ArtifactStore:
             if folder.resolve().parent == self._new_path().resolve().parent:
                 self._rename(recipe, folder, meta)
                 return
-            with self.workspace() as own:
-                shutil.copytree(folder, own, dirs_exist_ok=True)
-                self._rename(recipe, own, meta)
+            with self.workspace() as private:
+                shutil.copytree(folder, private, dirs_exist_ok=True)
+                self._rename(recipe, private, meta)
 
     def _rename(self, recipe: Recipe, folder: Path, meta: dict[str, Any]) -> None:
         assert self.location.local is not None
@@ -186,7 +186,7 @@ class ArtifactStore:
         return target
 
     def meta(self, key: ArtifactKey) -> dict[str, Any]:
-        """What META.json says: schema, key, midef, packages, wall_s, facts, payload, files."""
+        """Content of META.json: schema, key, midef, packages, wall_s, facts, payload, files."""
         try:
             content = self.location.get(f"{_folder(key)}/{META}")
         except FileNotFoundError:

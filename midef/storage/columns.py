@@ -100,7 +100,7 @@ _SUMMARY = re.compile(rb"midef_state:([0-9a-f]{8}):([0-9a-f]{8}):")
 
 @dataclass(frozen=True)
 class CellState:
-    """What became of a cell.
+    """Worst state of a cell.
 
     Args:
         status: the one of its rows that weighs most, `failed` before `ok` before `refused`.
@@ -120,7 +120,7 @@ def with_state(table: pa.Table, cell: str, state: CellState) -> pa.Table:
 
 
 def state_in(content: bytes, cell: str) -> CellState | None:
-    """What `with_state` put into the file of a cell; None where the columns must be asked.
+    """State that `with_state` put into the file of a cell; None where the columns must be asked.
 
     Decoding the footer of a file costs more than all else about a status: every column is described there. So it
     is not decoded but searched, and what is found there proves itself by its checksum.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,11 @@ class Manifest:
 
     rows: list[dict[str, Value]]
     spec_json: str
+
+    @property
+    def sweep(self) -> str:
+        """Name of the sweep."""
+        return str(json.loads(self.spec_json)["name"])
 
 
 class SweepStore:

@@ -98,13 +98,13 @@ class ResultStore:
         """Every stored cell, with the reason and the kind of failure of what failed or was refused."""
 
         def read(paths: list[str]) -> dict[str, CellState]:
-            found = self._compacted_states(paths)
-            own = [path for path in paths if not _is_compact(path)]
-            for path, content in zip(own, self.location.get_all(own), strict=True):
+            states = self._compacted_states(paths)
+            of_cells = [path for path in paths if not _is_compact(path)]
+            for path, content in zip(of_cells, self.location.get_all(of_cells), strict=True):
                 state = self._state(path, content)
                 if state is not None:
-                    found[_cell(path)] = state
-            return dict(sorted(found.items()))
+                    states[_cell(path)] = state
+            return dict(sorted(states.items()))
 
         return self._consistently(read)
 
@@ -170,7 +170,7 @@ class ResultStore:
         return [path for path in self.location.files(_ROOT) if path.endswith(".parquet") and path.count("/") == 1]
 
     def _consistently(self, read: Callable[[list[str]], _T]) -> _T:
-        """What `read` makes of the listed files, asked again when a compaction moved rows between files meanwhile."""
+        """Result of `read` on the listed files, repeated when a compaction moved rows between files meanwhile."""
         for _ in range(_ATTEMPTS):
             paths = self._list()
             try:
@@ -201,10 +201,10 @@ class ResultStore:
             table = self._parse(path, self.location.get(path), _STATE_COLUMNS)
             if table is not None:
                 self._compacted[path] = _compaction(path, table) or 0, _worst(table)
-        found: dict[str, CellState] = {}
+        latest: dict[str, CellState] = {}
         for _, states in sorted((self._compacted[p] for p in paths if p in self._compacted), key=lambda c: c[0]):
-            found.update(states)
-        return found
+            latest.update(states)
+        return latest
 
     def _parse(self, path: str, content: bytes, columns: Sequence[str] | None = None) -> pa.Table | None:
         """The table of a file; None for a damaged one, which is set aside."""
@@ -246,12 +246,12 @@ def _compaction(path: str, table: pa.Table) -> int | None:
 
 def _worst(table: pa.Table) -> dict[str, CellState]:
     """State of each cell: of its first row with the status that weighs most."""
-    found: dict[str, CellState] = {}
+    worst: dict[str, CellState] = {}
     columns = (table[name].to_pylist() for name in _STATE_COLUMNS)
     for cell, status, reason, failure in zip(*columns, strict=True):
-        if cell not in found or _WEIGHT.get(status, 2) > _WEIGHT.get(found[cell].status, 2):
-            found[cell] = CellState(status, reason, failure)
-    return found
+        if cell not in worst or _WEIGHT.get(status, 2) > _WEIGHT.get(worst[cell].status, 2):
+            worst[cell] = CellState(status, reason, failure)
+    return worst
 
 
 def _merged(files: Sequence[_File]) -> pa.Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 from midef.core.errors import SpecError, did_you_mean
@@ -21,8 +20,7 @@ def rows_of_sweep(store: Store, name: str | None = None) -> list[ResultRow]:
     planned: dict[str, set[str]] = {}
     for digest, _ in store.sweeps.sweeps():  # latest first
         manifest = store.sweeps.read_manifest(digest)
-        own = str(json.loads(manifest.spec_json)["name"])
-        planned.setdefault(own, {str(row["cell"]) for row in manifest.rows})
+        planned.setdefault(manifest.sweep, {str(row["cell"]) for row in manifest.rows})
     if not planned:
         return [] if name is None else _unknown(name, planned)
     chosen = name if name is not None else next(iter(planned))

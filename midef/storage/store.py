@@ -43,7 +43,7 @@ class Store:
         if location.local is not None and location.local.exists() and not location.local.is_dir():
             raise StoreError(f"the store {location.shown} is a file; give the path of a folder")
         try:
-            found = location.get(_STORE_JSON)
+            content = location.get(_STORE_JSON)
         except FileNotFoundError:
             if not create:
                 raise StoreError(
@@ -53,7 +53,7 @@ class Store:
             about = {"schema": STORE_SCHEMA, "written_by": midef.__version__}
             location.put(_STORE_JSON, json.dumps(about).encode())
         else:
-            _check_schema(location, found)
+            _check_schema(location, content)
         return cls(location)
 
     @property

@@ -121,7 +121,7 @@ class Checkpointer:
         return _read(content, device, "of the first worker") if content else None
 
     def _everywhere(self) -> Iterator[tuple[str, bytes]]:
-        """Where a state is kept, and its content."""
+        """Place and content of each stored state."""
         with suppress(FileNotFoundError):  # perhaps only now: another driver has stored this training
             yield str(self.path), self.path.read_bytes()
         if self.home is not None:

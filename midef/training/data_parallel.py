@@ -83,11 +83,11 @@ def parts(count: int, world: World, *, micro_batches: int = 1, device: str = "cp
         raise SpecError(f"a batch of {count} images cannot be shared by {world.size} workers; lower train_workers")
     shares = torch.arange(count, device=device).tensor_split(world.size)
     divided = [share.tensor_split(often) for share in shares]
-    found = []
+    micro = []
     for pieces in zip(*divided, strict=True):
         all_workers = None if often == 1 else torch.cat(pieces)
-        found.append(Part(pieces[world.rank], all_workers, tuple(len(piece) for piece in pieces)))
-    return found
+        micro.append(Part(pieces[world.rank], all_workers, tuple(len(piece) for piece in pieces)))
+    return micro
 
 
 # ---------------------------------------------------------------------------------------------- bringing it together
@@ -98,8 +98,8 @@ def gathered(forward: Forward, part: Part, world: World) -> Forward:
     if world.size == 1:
         return forward
 
-    def bring(own: Tensor) -> Tensor:
-        return cast("Tensor", _Gather.apply(own, part.sizes, world.rank))
+    def bring(rows: Tensor) -> Tensor:
+        return cast("Tensor", _Gather.apply(rows, part.sizes, world.rank))
 
     taps = {name: bring(tap) for name, tap in forward.taps.items()}
     return Forward(bring(forward.logits), bring(forward.features), taps)
@@ -130,15 +130,15 @@ class _Gather(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (incoming,) = gradients
-        kept = incoming.dtype
-        wide = torch.float32 if kept in (torch.float16, torch.bfloat16) else kept  # half precision would round the sum
+        dtype = incoming.dtype
+        wide = torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype  # half would round the sum
         total = incoming.to(wide, copy=True, memory_format=torch.contiguous_format)
         dist.all_reduce(total)
-        return total.split(ctx.sizes)[ctx.rank].to(kept), None, None
+        return total.split(ctx.sizes)[ctx.rank].to(dtype), None, None
 
 
 def from_first(content: bytes, device: str, world: World) -> bytes:
-    """What the first worker holds, for all."""
+    """Send the content that the first worker holds to all."""
     length = torch.tensor([len(content)], device=device)
     dist.broadcast(length, 0)
     pieces = []
@@ -219,9 +219,9 @@ def norm_over_all(norm: _BatchNorm, x: Tensor) -> Tensor:
     with torch.no_grad():
         variance, mean = torch.var_mean(wide, others, correction=0)
         count = mean.new_full((1,), x.numel() // x.shape[1])
-        own = torch.cat([count, mean, variance])
-        rows = [torch.empty_like(own) for _ in range(dist.get_world_size())]
-        dist.all_gather(rows, own)
+        moments = torch.cat([count, mean, variance])
+        rows = [torch.empty_like(moments) for _ in range(dist.get_world_size())]
+        dist.all_gather(rows, moments)
         counts, means, variances = torch.stack(rows).split([1, len(mean), len(mean)], dim=1)
         total = counts.sum()
         if total <= 1:

@@ -352,7 +352,15 @@ def fit(faces: Splits) -> Fit:
         recipe = TrainingRecipe(**{"epochs": 2, "batch_size": BATCH, "learning_rate": 0.02, **rest})
         facts = ARCHITECTURES.make("vgg16_tiny").facts()
         done = fit_classifier(
-            model, faces.train, faces.select, facts=facts, recipe=recipe, defense=defense, seed=5, kept=kept, **ways
+            model,
+            faces.train,
+            faces.select,
+            facts=facts,
+            recipe=recipe,
+            defense=defense,
+            seed=5,
+            state_tensors=kept,
+            **ways,
         )
         return model, done
 

@@ -151,7 +151,7 @@ def fresh_ir() -> TargetModel:
 def fits_completely(name: str, published: State, model: TargetModel) -> bool:
     taken, problems = pretrained.matched(name, published, model)
     assert problems == []
-    own = pretrained.own_blocks(name)
+    own = pretrained.unpublished_blocks(name)
     blocks = {ours: t.shape for ours, t in model.blocks.state_dict().items() if ours.split(".")[0] not in own}
     return {ours: tensor.shape for ours, tensor in taken.items()} == blocks
 
@@ -184,7 +184,7 @@ def test_weights_are_known_for_these_and_no_others() -> None:
 
 
 def test_only_these_blocks_start_fresh() -> None:
-    own = {name: pretrained.own_blocks(name) for name in [*IMAGENET, *MS1M]}
+    own = {name: pretrained.unpublished_blocks(name) for name in [*IMAGENET, *MS1M]}
     assert {name: blocks for name, blocks in own.items() if blocks} == {
         "vgg16": {"embedding"},
         **{name: {"output"} for name in MS1M},

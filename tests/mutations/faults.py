@@ -105,15 +105,15 @@ FAULTS = (
     Fault(
         "labels of CutMix with their shares swapped",
         "midef/defenses/cutmix.py",
-        "(1 - other_share) * own + other_share * other",
-        "other_share * own + (1 - other_share) * other",
+        "(1 - other_share) * of_label + other_share * of_other",
+        "other_share * of_label + (1 - other_share) * of_other",
         "tests/defenses/test_cutmix.py",
     ),
     Fault(
         "smoothing with the sign of its second term changed",
         "midef/defenses/nls.py",
-        "own - alpha * log_p.mean(dim=1)",
-        "own + alpha * log_p.mean(dim=1)",
+        "of_label - alpha * log_p.mean(dim=1)",
+        "of_label + alpha * log_p.mean(dim=1)",
         "tests/defenses/test_nls.py",
     ),
     Fault(

@@ -28,7 +28,7 @@ Networks = Mapping[str, "nn.Module"]
 
 @dataclass(frozen=True, kw_only=True)
 class FitContext:
-    """Where a prior is trained and who hears about it; nothing in here changes a result.
+    """Inputs, device and progress report of the training of a prior; nothing in here changes a result.
 
     Args:
         inputs: folders of the priors it starts from, by role.
@@ -57,7 +57,7 @@ def _named(report: Report, network: str) -> Report:
 
 @dataclass(frozen=True, kw_only=True)
 class Prior:
-    """What a `PublicPrior` and a `TargetedPrior` have in common; a prior is one of these two.
+    """Common base of `PublicPrior` and `TargetedPrior`; a prior is one of these two.
 
     `asks` is the access it needs to the target while it is trained, None where it never asks. A prior also inherits the
     settings of its training, whose fields have no defaults, and gives them; so its training is handed the prior itself.

@@ -91,7 +91,7 @@ class PlgGan(TargetedPrior, PlgSettings):
         }
 
     def shown(self, drawn: Tensor) -> Tensor:
-        """What the target is shown of images the generator drew."""
+        """Images shown to the target, made of those the generator drew."""
         return drawn.clamp(0, 1) if self.range == "clamp" else drawn
 
     @override

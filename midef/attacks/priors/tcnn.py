@@ -77,5 +77,5 @@ class Tcnn(Inverter, InverterSettings):
         return fit_inverter(networks["inverter"], pairs, self, context.run(self.seed))
 
     def features(self, answers: Tensor) -> Tensor:
-        """What the network is fed [N, K] of answers [N, K]."""
+        """Input of the network [N, K] for answers [N, K]."""
         return score_features(answers, top=self.top)

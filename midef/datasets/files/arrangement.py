@@ -57,8 +57,8 @@ def read_images(
                 OSError, ValueError, SyntaxError, EOFError, struct.error, DecompressionBombError,  # from Pillow
                 zipfile.BadZipFile, zlib.error, RuntimeError,  # from zipfile; the last: encrypted
             ) as error:  # fmt: skip
-                said = re.sub(r" <_io\.BytesIO[^>]*>", "", str(error)) or type(error).__name__
-                failures.append(f"{file.name}: {said}")
+                reason = re.sub(r" <_io\.BytesIO[^>]*>", "", str(error)) or type(error).__name__
+                failures.append(f"{file.name}: {reason}")
             else:
                 content.add(f"{zlib.crc32(data):08x}:{len(data)}")
     return pixels, content, failures

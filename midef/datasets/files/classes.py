@@ -125,21 +125,25 @@ def draw_classes(
     """
     splits: Drawn = {"train": ([], []), "select": ([], []), "report": ([], [])}
     problems = []
-    for position, wanted in enumerate(classes):
-        own = {part: [i for i, c in enumerate(all_) if c == wanted] for part, all_ in labels.items()}
-        if len(own["train"]) < 2 or not own["report"]:
+    for label, number in enumerate(classes):
+        positions = {part: [i for i, c in enumerate(all_) if c == number] for part, all_ in labels.items()}
+        if len(positions["train"]) < 2 or not positions["report"]:
             problems.append(
-                f"class {words[wanted]!r} has {len(own['train'])} training and {len(own['report'])} test "
+                f"class {words[number]!r} has {len(positions['train'])} training and {len(positions['report'])} test "
                 "images, 2 and 1 needed; leave it out of classes"
             )
             continue
-        for part, indices in own.items():
-            own[part] = shuffled(indices, seed, words[wanted], part)[:images_per_class]
-        n_select = share(len(own["train"]), select_fraction, leave=1)
-        chosen = {"train": own["train"][n_select:], "select": own["train"][:n_select], "report": own["report"]}
+        for part, indices in positions.items():
+            positions[part] = shuffled(indices, seed, words[number], part)[:images_per_class]
+        n_select = share(len(positions["train"]), select_fraction, leave=1)
+        chosen = {
+            "train": positions["train"][n_select:],
+            "select": positions["train"][:n_select],
+            "report": positions["report"],
+        }
         for split, indices in chosen.items():
             splits[split][0].extend(sorted(indices))
-            splits[split][1].extend([position if labelled else -1] * len(indices))
+            splits[split][1].extend([label if labelled else -1] * len(indices))
     if problems:
         raise DataError("\n".join(problems))
     return splits

@@ -47,15 +47,15 @@ def list_images(path: Path, *, levels: int) -> list[ImageFile]:
         DataError: if `path` is neither a folder nor a readable zip, or a member lies outside the archive.
     """
     if path.is_dir():
-        found = [ImageFile(place, place, size) for place, size in _walk(path, "", ())]
+        files = [ImageFile(place, place, size) for place, size in _walk(path, "", ())]
     elif path.is_file():
-        found = _members(path)
+        files = _members(path)
     else:
         raise DataError(f"no such file or folder {path}; give a folder of images or a .zip of one")
-    dropped = _common_folders([f.name.split("/") for f in found], levels)
+    dropped = _common_folders([f.name.split("/") for f in files], levels)
     if dropped:
-        found = [ImageFile(f.name.split("/", dropped)[-1], f.place, f.size, f.crc32) for f in found]
-    return sorted(found, key=lambda f: f.name)
+        files = [ImageFile(f.name.split("/", dropped)[-1], f.place, f.size, f.crc32) for f in files]
+    return sorted(files, key=lambda f: f.name)
 
 
 @contextmanager

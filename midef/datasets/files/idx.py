@@ -35,11 +35,13 @@ FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3
 class IdxDataset(ClassesDataset):
     """Ten classes of 28x28 grey images, as RGB. Test images are the report split; of the others 10 % pick checkpoints.
 
-    root: the folder that holds `<folder>/raw/` (torchvision's layout), or the files themselves; it is never written to.
-    classes: which of the ten are used; labels are positions in this list.
-    labelled: False for public data: labels are -1, no identities.
-    images_per_class: at most so many of each class from the training files and as many from the test files, drawn by
-        `seed`; >= 2.
+    Args:
+        root: the folder that holds `<folder>/raw/` (torchvision's layout), or the files themselves; it is never written
+            to.
+        classes: which of the ten are used; labels are positions in this list.
+        labelled: False for public data: labels are -1, no identities.
+        images_per_class: at most so many of each class from the training files and as many from the test files, drawn
+            by `seed`; >= 2.
     """
 
     folder: ClassVar[str]

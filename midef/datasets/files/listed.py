@@ -27,10 +27,9 @@ from midef.datasets.files.folders import (
     whereabouts,
     with_checksums,
 )
-from midef.datasets.files.pixels import Box
+from midef.datasets.files.pixels import FORMATS, Box
 from midef.datasets.files.split import cut, shuffled
 
-FORMATS = ("JPEG", "PNG", "PPM", "WEBP", "BMP")
 Role = Literal["private", "public"]
 
 
@@ -47,7 +46,7 @@ class ListedDataset(Dataset):
     facts: ClassVar[Card]
     registered_name: ClassVar[str]
     reads_content: ClassVar[bool] = True
-    """Whether the fingerprint reads every image; if not, it stands on names and sizes."""
+    """True if the fingerprint reads every image; if not, it stands on names and sizes."""
 
     select_fraction: float = 0.1
     seed: int = 0
@@ -77,8 +76,8 @@ class ListedDataset(Dataset):
 
     @override
     def problems(self) -> list[str]:
-        found = self._arrange()
-        return self._prefixed(found.problems or self._size_problems(found))
+        arrangement = self._arrange()
+        return self._prefixed(arrangement.problems or self._size_problems(arrangement))
 
     @override
     def fingerprint(self) -> str:
@@ -98,37 +97,37 @@ class ListedDataset(Dataset):
 
     @override
     def load(self, resolution_px: int) -> Splits:
-        found = self._ready()
-        if problems := self._size_problems(found):
+        arrangement = self._ready()
+        if problems := self._size_problems(arrangement):
             raise DataError("\n".join(self._prefixed(problems)))
         failures: list[str] = []
         parts = {}
-        for split, entries in found.splits.items():
+        for split, entries in arrangement.splits.items():
             pixels, _, failed = read_images(self._place, [file for file, _ in entries], resolution_px, self._box)
             labels = torch.tensor([label for _, label in entries], dtype=torch.int64)
             parts[split] = Images(torch.from_numpy(pixels), labels)
             failures += failed
         if failures:
-            total = sum(map(len, found.splits.values()))
+            total = sum(map(len, arrangement.splits.values()))
             named = "".join(f"\n  {failure}" for failure in failures[:NAMED])
             more = f"\n  and {len(failures) - NAMED} more" if len(failures) > NAMED else ""
             raise DataError(
                 f"{self.registered_name}: {len(failures)} of {total} images in {self._place} cannot be read; "
                 f"fetch them again:{named}{more}"
             )
-        return Splits(**parts, class_names=found.names)
+        return Splits(**parts, class_names=arrangement.names)
 
     @override
     def card(self) -> Card:
-        found = self._ready()
-        counts = {"identities": len(found.names), **{split: len(found.splits[split]) for split in SPLITS}}
-        return replace(self.facts, counts=counts, fingerprint=self._content_hash(found))
+        arrangement = self._ready()
+        counts = {"identities": len(arrangement.names), **{split: len(arrangement.splits[split]) for split in SPLITS}}
+        return replace(self.facts, counts=counts, fingerprint=self._content_hash(arrangement))
 
-    def _content_hash(self, found: Arrangement) -> str:
+    def _content_hash(self, arrangement: Arrangement) -> str:
         """Hash of the used files and of every list or annotation read; equal for a folder and its zip."""
         if self.reads_content:
-            return content_hash(with_checksums(self._place, found.files), found.lists)
-        return content_hash([file._replace(crc32=0) for file in found.files], found.lists)
+            return content_hash(with_checksums(self._place, arrangement.files), arrangement.lists)
+        return content_hash([file._replace(crc32=0) for file in arrangement.files], arrangement.lists)
 
     def _ready(self) -> Arrangement:
         """The arrangement; raises if it cannot be used.
@@ -136,43 +135,47 @@ class ListedDataset(Dataset):
         Raises:
             DataError: with every problem.
         """
-        found = self._arrange()
-        if found.problems:
-            raise DataError("\n".join(self._prefixed(found.problems)))
-        return found
+        arrangement = self._arrange()
+        if arrangement.problems:
+            raise DataError("\n".join(self._prefixed(arrangement.problems)))
+        return arrangement
 
     def _prefixed(self, problems: Iterable[str]) -> list[str]:
         return [f"{self.registered_name}: {problem}" for problem in problems]
 
-    def _put_public(self, files: Sequence[ImageFile], found: Arrangement) -> None:
+    def _put_public(self, files: Sequence[ImageFile], arrangement: Arrangement) -> None:
         """Unlabelled images, cut at random into the three splits."""
         if len(files) < NEEDED:
-            found.problems.append(f"{len(files)} public images in {self._place}, at least {NEEDED} needed; add images")
+            arrangement.problems.append(
+                f"{len(files)} public images in {self._place}, at least {NEEDED} needed; add images"
+            )
             return
         drawn = cut(shuffled(files, self.seed, "public"), self.select_fraction, self.select_fraction)
         for split, part in zip(SPLITS, drawn, strict=True):
-            found.splits[split] = [(file, -1) for file in sorted(part)]
-        found.files = list(files)
+            arrangement.splits[split] = [(file, -1) for file in sorted(part)]
+        arrangement.files = list(files)
 
-    def _list(self, found: Arrangement, *, levels: int = 1) -> Sequence[ImageFile]:
+    def _list(self, arrangement: Arrangement, *, levels: int = 1) -> Sequence[ImageFile]:
         """The image files, or none and a problem."""
         try:
             files = (list_archive if self._place.is_file() else list_images)(self._place, levels=levels)
         except DataError as error:
-            found.problems.append(str(error))
+            arrangement.problems.append(str(error))
             return []
         if not files:
-            found.problems.append(f"no images in {self._place}; looked for JPEG, PNG, PGM, PPM, WebP and BMP files")
+            arrangement.problems.append(
+                f"no images in {self._place}; looked for JPEG, PNG, PGM, PPM, WebP and BMP files"
+            )
         return files
 
-    def _size_problems(self, found: Arrangement) -> list[str]:
-        """What is wrong with the size of one image: a set of another size would be cut in the wrong place."""
+    def _size_problems(self, arrangement: Arrangement) -> list[str]:
+        """Problems with the size of one image: a set of another size would be cut in the wrong place."""
         from PIL import Image
 
         if self._expected is None:
             return []
         (width, height), cure = self._expected
-        file = found.files[0]
+        file = arrangement.files[0]
         try:
             with reader(self._place) as read:
                 size = image_size(read(file))
@@ -245,24 +248,24 @@ class IdentityFolders(ListedDataset):
 
     @override
     def _arrange(self) -> Arrangement:
-        found = Arrangement()
-        chosen = read_list(self.public_list, "public_list", found) if self.public_list else None
+        arrangement = Arrangement()
+        chosen = read_list(self.public_list, "public_list", arrangement) if self.public_list else None
         needs_folders = self.is_labelled or self.start > 0 or self.identities is not None
-        files = self._list(found, levels=2 if needs_folders else 1)
+        files = self._list(arrangement, levels=2 if needs_folders else 1)
         if not files:
-            return found
-        groups = self._used(files, found) if needs_folders else {"": list(files)}
+            return arrangement
+        groups = self._used(files, arrangement) if needs_folders else {"": list(files)}
         if not self.is_labelled:
-            own = [file for group in groups.values() for file in group]
+            images = [file for group in groups.values() for file in group]
             if chosen is not None:
-                own = _matching(own, chosen, f"public_list {whereabouts(self.public_list)}", found)
-            if own and not found.problems:
-                self._put_public(own, found)
+                images = _matching(images, chosen, f"public_list {whereabouts(self.public_list)}", arrangement)
+            if images and not arrangement.problems:
+                self._put_public(images, arrangement)
         else:
-            self._put_private(groups, found)
-        return found
+            self._put_private(groups, arrangement)
+        return arrangement
 
-    def _used(self, files: Sequence[ImageFile], found: Arrangement) -> dict[str, list[ImageFile]]:
+    def _used(self, files: Sequence[ImageFile], arrangement: Arrangement) -> dict[str, list[ImageFile]]:
         """The files of each identity from `start` on, in sorted order."""
         groups: dict[str, list[ImageFile]] = {}
         for file in files:
@@ -273,26 +276,26 @@ class IdentityFolders(ListedDataset):
         used = sorted(groups)[self.start : end]
         needed = self.identities or (2 if self.is_labelled else 1)
         if len(used) < needed:
-            found.problems.append(
+            arrangement.problems.append(
                 f"{len(groups)} identity folders in {self._place}, {self.start + needed} needed (start={self.start}), "
                 "laid out <identity>/<file>; add the missing ones, or lower start or identities"
             )
         return {name: groups[name] for name in used}
 
-    def _put_private(self, groups: dict[str, list[ImageFile]], found: Arrangement) -> None:
-        too_few = [f"{name} ({len(own)})" for name, own in groups.items() if len(own) < NEEDED]
+    def _put_private(self, groups: dict[str, list[ImageFile]], arrangement: Arrangement) -> None:
+        too_few = [f"{name} ({len(images)})" for name, images in groups.items() if len(images) < NEEDED]
         if too_few:
-            found.problems.append(
+            arrangement.problems.append(
                 f"too few images in {self._place}, {NEEDED} of each identity needed, one for each split: "
                 f"{few(too_few, NAMED)}; add images or take these folders out"
             )
             return
-        for label, (name, own) in enumerate(groups.items()):
-            parts = cut(shuffled(own, self.seed, name), self.select_fraction, self.report_fraction)
+        for label, (name, images) in enumerate(groups.items()):
+            parts = cut(shuffled(images, self.seed, name), self.select_fraction, self.report_fraction)
             for split, part in zip(SPLITS, parts, strict=True):
-                found.splits[split] += [(file, label) for file in sorted(part)]
-            found.files += own
-        found.names = tuple(groups)
+                arrangement.splits[split] += [(file, label) for file in sorted(part)]
+            arrangement.files += images
+        arrangement.names = tuple(groups)
 
 
 def centre_box(side_px: int, size: tuple[int, int]) -> Box:
@@ -376,7 +379,7 @@ def read_list(
 
 
 def _matching(
-    files: Sequence[ImageFile], entries: Sequence[tuple[str, int | None]], where: str, found: Arrangement
+    files: Sequence[ImageFile], entries: Sequence[tuple[str, int | None]], where: str, arrangement: Arrangement
 ) -> list[ImageFile]:
     """The listed files, by their path, or by their file name alone where only one is so called."""
     last = Counter(file.name.rsplit("/", 1)[-1] for file in files)
@@ -384,5 +387,7 @@ def _matching(
     by_name |= {file.name: file for file in files}
     missing = [name for name, _ in entries if name not in by_name]
     if missing:
-        found.problems.append(f"{where} names {len(missing)} images that are not among those used: {few(missing)}")
+        arrangement.problems.append(
+            f"{where} names {len(missing)} images that are not among those used: {few(missing)}"
+        )
     return sorted({by_name[name] for name, _ in entries if name in by_name})

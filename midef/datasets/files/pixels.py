@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Box = tuple[int, int, int, int]
+FORMATS = ("JPEG", "PNG", "PPM", "WEBP", "BMP")
+"""Pillow's names of the formats that are read: a file called .jpg must not start an interpreter for another one."""
 ORIENTATION = 0x0112  # Exif tag
 
 
@@ -32,8 +34,7 @@ def decode(data: bytes, resolution_px: int, crop: Box | None = None) -> NDArray[
     import numpy as np
     from PIL import Image, ImageOps
 
-    # Only these formats: a file called .jpg must not start an interpreter for another one.
-    with Image.open(BytesIO(data), formats=("JPEG", "PNG", "PPM", "WEBP", "BMP")) as opened:
+    with Image.open(BytesIO(data), formats=FORMATS) as opened:
         is_turned = opened.getexif().get(ORIENTATION, 1) != 1
         image = _rgb(ImageOps.exif_transpose(opened) if is_turned else opened)
     width, height = image.size

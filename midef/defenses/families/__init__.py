@@ -1,1 +1,1 @@
-"""What several defenses share: erasing, narrow heads, skip connections, private gradients, trapdoors."""
+"""Shared parts of defenses: erasing, narrow heads, skip connections, private gradients, trapdoors."""

@@ -1,4 +1,4 @@
-"""What DP-SGD needs beside the network: per-image gradients, Poisson batches, an accountant. Needs Opacus.
+"""Training state of DP-SGD: per-image gradients, Poisson batches, an accountant. Needs Opacus.
 
 Importing Opacus gives the root logger a handler on stderr, so nothing imports this file before a training needs it.
 """

@@ -1,4 +1,4 @@
-"""Where images are erased: uniform draws, the boxes they place, the pixels those cover, and inpainting."""
+"""Erased parts of images: uniform draws, the boxes they place, the pixels those cover, and inpainting."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class LowRankHead(CodeHead):
         return self.wide(code), code
 
     def directions(self) -> Tensor:
-        """What the code sees of features, [k, D]: W1 with the norm's scale folded in, shifts left out."""
+        """Directions of features that the code sees, [k, D]: W1 with the norm's scale folded in, shifts left out."""
         weight = self.narrow.weight.detach()
         if self.pre_bn is None:
             return weight

@@ -1,4 +1,4 @@
-"""What the defenses that scale skip connections share: RoLSS, SSF and TTS."""
+"""Blocks and problems of the defenses that scale skip connections: RoLSS, SSF and TTS."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def skip_stages_of(model: TargetModel) -> SkipStages:
 
 def without(facts: ModelFacts, blocks: tuple[str, ...]) -> ModelFacts:
     """The facts once these blocks have no skips; a stage that loses all stays as an empty one, so the count holds."""
-    kept = tuple(tuple(name for name in stage if name not in blocks) for stage in facts.skip_stages)
-    return replace(facts, skip_stages=kept)
+    remaining = tuple(tuple(name for name in stage if name not in blocks) for stage in facts.skip_stages)
+    return replace(facts, skip_stages=remaining)
 
 
 def problems_of(

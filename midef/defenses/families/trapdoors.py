@@ -1,4 +1,4 @@
-"""What Trap-MID keeps during a training: a trigger per class, and the discriminator it must get past."""
+"""Training state of Trap-MID: a trigger per class, and the discriminator it must get past."""
 
 from __future__ import annotations
 

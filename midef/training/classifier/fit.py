@@ -59,7 +59,7 @@ def fit_classifier(
     report: Callable[[dict[str, Any]], None] | None = None,
     checkpoint_folder: Path | None = None,
     checkpoint_home: Location | None = None,
-    kept: dict[str, Tensor] | None = None,
+    state_tensors: dict[str, Tensor] | None = None,
     micro_batches: int = 1,
 ) -> FitReport:
     """Train `model` in place (already prepared by the defense) and leave the kept checkpoint's weights in it.
@@ -77,7 +77,7 @@ def fit_classifier(
         report: called after each epoch with `epoch`, `epochs`, `loss`, `select_accuracy`.
         checkpoint_folder: where to keep resumable state between epochs; None keeps none.
         checkpoint_home: an object store that keeps a copy of it, under the folder's name, for another machine.
-        kept: filled with what the defense's training state keeps beside the weights.
+        state_tensors: filled with the tensors that the defense's training state stores beside the weights.
         micro_batches: above 1, passes of a batch (of each process's share) whose gradients are added up, to save
             memory. Batch norms, and losses that couple images, then see a micro-batch, which a warning tells.
 
@@ -147,8 +147,8 @@ def fit_classifier(
     state.finish()
     model.eval()
     done.defense = state.facts(model, select.images)
-    if kept is not None:
-        kept |= state.stored_tensors()
+    if state_tensors is not None:
+        state_tensors |= state.stored_tensors()
     return done
 
 

@@ -124,7 +124,7 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """What is computed inside passes gradients through the network, none to its weights."""
+    """While this lasts, gradients pass through the network and none reach its weights."""
     network.requires_grad_(False)
     try:
         yield
