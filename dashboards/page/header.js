@@ -28,7 +28,7 @@ function drawSetups() {
     tr.dataset.name = s.name;
     tr.title = s.stand_ins.map(([here, there]) => (there ? `${here} for ${there}` : here)).join("; ");
     tr.classList.toggle("refused", !!s.refused);
-    link.href = "#" + new URLSearchParams({ setup: s.name });
+    link.href = "#" + new URLSearchParams({ [PAGE.link.setup]: s.name });
     td.append(link);
     tr.append(td, ...s.what.map((t) => make("td", t)), ...s.counts.map((n) => make("td", n || "", "count")));
     tr.append(make("td", s.refused));

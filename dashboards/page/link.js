@@ -9,7 +9,7 @@ const state = {
 function readHash() {
   // A link may be old or cut off: what is unknown falls back to the default.
   const link = new URLSearchParams(location.hash.slice(1)), names = PAGE.link;
-  const index = (found) => (found < 0 ? null : found);
+  const index = (position) => (position < 0 ? null : position);
   state.setup = PAGE.setups.find((s) => s.name === link.get(names.setup)) || PAGE.setups[0] || null;
   const { rows, columns } = state.setup || { rows: [], columns: [] };
   state.row = index(rows.findIndex((r) => r.defense === link.get(names.defense)));

@@ -28,7 +28,7 @@ function drawGrid() {
       if (mark === "absent") { td.textContent = "–"; tr.append(td); return; }
       const face = make("div", undefined, "face " + mark);
       face.setAttribute("role", "img");
-      const verdict = { hit: "recognised", miss: "not recognised", unknown: "not judged", private: "private image" }[mark];
+      const verdict = { hit: "recognised", miss: "not recognised", unknown: "not evaluated", private: "private image" }[mark];
       face.setAttribute("aria-label", `${strip.title}, identity ${grid.labels[i]}: ${verdict}`);
       face.title = face.getAttribute("aria-label");
       face.style.backgroundImage = `url("${strip.file}")`;

@@ -1,11 +1,11 @@
 // Tables that are sorted by a click on a heading and whose rows can be selected.
 
 function sorted(rows, columns, order) {
-  const found = rows.map((row, index) => ({ row, index }));
+  const numbered = rows.map((row, index) => ({ row, index }));
   const column = columns.findIndex((c) => c.key === order.sort);
-  if (column < 0) return found;
+  if (column < 0) return numbered;
   const sign = order.down ? -1 : 1, isText = rows.every((r) => r.cells[column].number === null);
-  return found.sort((a, b) => {
+  return numbered.sort((a, b) => {
     const { text: p, number: m } = a.row.cells[column], { text: q, number: n } = b.row.cells[column];
     if (isText) return sign * p.localeCompare(q) || a.index - b.index;
     if (m === null || n === null) return (m === null) - (n === null) || a.index - b.index;
