@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from midef.models.base import ModelFacts
     from midef.nn.network import TargetModel
 
-_NO_SAMPLES = frozenset({"vit", "swin", "maxvit"})
-"""Families whose attention Opacus has no per-image gradient for."""
-
 
 @DEFENSES.add("dp_sgd")
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +84,7 @@ class DpSgd(Defense):
         if not self._is_on:
             return []
         problems = []
-        if facts.family in _NO_SAMPLES:
+        if facts.has_attention:
             problems.append(
                 "dp_sgd needs the gradient of each image, and Opacus has none for the attention layers of this family "
                 f"({facts.family}); use a convolutional architecture"

@@ -61,7 +61,7 @@ class Rolss(Defense):
 
     @override
     def facts_after(self, facts: ModelFacts) -> ModelFacts:
-        if self.only and set(skips.KINDS.get(facts.family, ())) - set(self.only):
+        if self.only and set(facts.skip_kinds) - set(self.only):
             return facts  # skips of another kind stay
         return skips.without(facts, self._blocks(facts.skip_stages))
 

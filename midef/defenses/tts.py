@@ -63,7 +63,7 @@ class Tts(Defense):
     @override
     def problems(self, facts: ModelFacts) -> list[str]:
         problems = [] if self.k == 1 else skips.problems_of("TTS", facts, stages=(-1,))
-        if self.k < 1 and facts.family == "densenet" and not facts.head_is_linear:
+        if self.k < 1 and facts.skips_concatenate and not facts.head_is_linear:
             problems.append(
                 "tts cuts the features of a trained DenseNet, and another defense's head cannot be cut along"
             )

@@ -23,6 +23,9 @@ class ModelFacts:
         taps: the blocks whose outputs a regulariser looks at by default.
         units: the finest pieces that can be frozen, input first: block names, or `block.part` where a block has parts.
         skip_stages: blocks with skip connections, by stage.
+        skip_kinds: kinds of its skips, where there are several.
+        skips_concatenate: True if skips are concatenations, so that scaling them cuts channels.
+        has_attention: True if some layers are attention.
         frozen: blocks whose weights do not train.
         head_is_linear, head_has_batch_norm: of the head as a defense made it.
         weightless: blocks without weights.
@@ -35,6 +38,9 @@ class ModelFacts:
     has_batch_norm: bool
     units: tuple[str, ...] = ()
     skip_stages: tuple[tuple[str, ...], ...] = ()
+    skip_kinds: tuple[str, ...] = ()
+    skips_concatenate: bool = False
+    has_attention: bool = False
     frozen: frozenset[str] = frozenset()
     head_is_linear: bool = True
     head_has_batch_norm: bool = False

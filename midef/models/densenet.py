@@ -56,6 +56,7 @@ class _DenseNet(Architecture):
             has_batch_norm=True,
             units=tuple(units),
             skip_stages=tuple((f"dense{stage}",) for stage in range(1, len(self.depths) + 1)),
+            skips_concatenate=True,
         )
 
     @override

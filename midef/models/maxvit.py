@@ -52,6 +52,8 @@ class MaxVitT(Architecture):
             ("stem", *ends, "pool"),
             has_batch_norm=True,
             skip_stages=stages,
+            skip_kinds=("mbconv", "attention", "mlp"),
+            has_attention=True,
         )
 
     def _sides(self, resolution_px: int) -> list[int]:

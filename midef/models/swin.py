@@ -50,6 +50,8 @@ class _SwinV2(Architecture):
             ("stem", *ends, "pool"),
             has_batch_norm=False,
             skip_stages=stages,
+            skip_kinds=("attention", "mlp"),
+            has_attention=True,
         )
 
     @override

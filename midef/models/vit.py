@@ -56,6 +56,8 @@ class VitB16(Architecture):
             ("stem", *quarters, "pool"),
             has_batch_norm=False,
             skip_stages=(layers,),
+            skip_kinds=("attention", "mlp"),
+            has_attention=True,
         )
 
     @override

@@ -83,11 +83,11 @@ def parts(count: int, world: World, *, micro_batches: int = 1, device: str = "cp
         raise SpecError(f"a batch of {count} images cannot be shared by {world.size} workers; lower train_workers")
     shares = torch.arange(count, device=device).tensor_split(world.size)
     divided = [share.tensor_split(often) for share in shares]
-    micro = []
+    batch_parts = []
     for pieces in zip(*divided, strict=True):
         all_workers = None if often == 1 else torch.cat(pieces)
-        micro.append(Part(pieces[world.rank], all_workers, tuple(len(piece) for piece in pieces)))
-    return micro
+        batch_parts.append(Part(pieces[world.rank], all_workers, tuple(len(piece) for piece in pieces)))
+    return batch_parts
 
 
 # ---------------------------------------------------------------------------------------------- bringing it together

@@ -15,13 +15,6 @@ if TYPE_CHECKING:
 
 SkipStages = tuple[tuple[str, ...], ...]
 
-KINDS = {
-    "maxvit": ("mbconv", "attention", "mlp"),
-    "vit": ("attention", "mlp"),
-    "swin": ("attention", "mlp"),
-}
-"""Kinds of skips, by family, where there is more than one."""
-
 LEGACY_FAMILY = "resnet"
 
 
@@ -75,7 +68,7 @@ def problems_of(
             problems.append(
                 f"{defense}: {facts.family} has no stage {stage}; stages are 1 to {count}, or -1 to -{count}"
             )
-    kinds = KINDS.get(facts.family, ())
+    kinds = facts.skip_kinds
     if only and not kinds:
         problems.append(f"{defense}: {facts.family} has one kind of skips; leave `only` empty")
     else:
