@@ -23,7 +23,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from midef.core.rows import ResultRow
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -31,9 +34,10 @@ ADDRESSES = {"10.77.0.10": "head", "10.77.0.11": "w1", "10.77.0.12": "w2"}
 NODES = ("client", *ADDRESSES.values())
 CHECKS = (
     *("hosts", "up", "token", "doctor", "killed", "submit", "cells", "artifacts", "two_hosts", "leftovers"),
-    *("again", "back", "down", "gone"),
+    *("again", "back", "lacking", "package", "down", "gone"),
 )
 """Every line this prints, in order."""
+PACKAGE, DEFENSE = "midef-extras 0.1.0", "temperature(tau=8)"
 SUBMIT = "ray submit cluster.yaml sweep/full_matrix.py"
 LITTLE = "--num-cpus=1 --object-store-memory=80000000"
 LEAVE = "RAY_gcs_rpc_server_reconnect_timeout_s=10"
@@ -212,10 +216,56 @@ def go(lab: Lab, report: Report) -> None:
     with report.check("back", goes_on=True) as seen:
         _wait(lambda: "w1" in lab.raylets(), 180, "Ray was not started again on w1")
         seen("Ray runs on w1 again")
+    _package(lab, report)
     with report.check("down") as seen:
         lab.run("client", "ray down -y cluster.yaml", "down")
         _wait(lambda: not lab.raylets(), 90, f"Ray still runs on {lab.raylets()}", lab.logs / "down.log")
         seen("no raylet is left")
+
+
+def _package(lab: Lab, report: Report) -> None:
+    """A package of somebody else (tests/plugin): on the head alone, then on every node."""
+    sweep, text = lab.shared / "package.yaml", (HERE / "sweep.yaml").read_text()
+    sweep.write_text(text.replace("name: lab", "name: package").replace("[none, midre]", f'["{DEFENSE}"]'))
+    with report.check("lacking", goes_on=True) as seen:
+        _install(lab, "head")
+        said = _ended(lab, "midef doctor --cluster --nodes 3", 3, "lacking")
+        name, version = PACKAGE.split()
+        if f"{name} is missing on w1, w2 and {version} on head; install the same" not in said:
+            raise Failure("midef doctor --cluster does not say who lacks the package", lab.logs / "lacking.log")
+        _ended(lab, f"midef run {sweep}", 1, "package-run")
+        reasons = {row.reason for row in _package_rows(lab) if row.status == "failed"}
+        if not reasons or any(f"{PACKAGE}, which is not installed on w" not in reason for reason in reasons):
+            raise Failure(f"cells failed for {reasons}", lab.logs / "package-run.log")
+        seen(f"doctor names the nodes, a failed cell says: {min(reasons)}")
+    with report.check("package", goes_on=True) as seen:
+        _install(lab, "w1", "w2")
+        _ended(lab, f"midef retry --failed {sweep}", 0, "package-retry")
+        states = {(row.cell, row.status) for row in _package_rows(lab)}
+        if [status for _, status in states] != ["ok", "ok"]:
+            raise Failure(f"cells with its defense are {states}", lab.logs / "package-retry.log")
+        seen(f"{len(states)} cells with its defense, status ok")
+
+
+def _install(lab: Lab, *nodes: str) -> None:
+    """Install the package beside midef, in the home of each node."""
+    options = "--quiet --no-index --no-deps --no-build-isolation --target ~/midef_src"
+    for node in nodes:
+        lab.run(node, f"python -m pip install {options} {lab.checkout}/tests/plugin", f"install-{node}")
+
+
+def _ended(lab: Lab, command: str, code: int, name: str) -> str:
+    """What a command on the head printed, if it ended with this code."""
+    said = lab.run("client", f"ray exec cluster.yaml '{command}; echo ended with $?'", name)
+    if f"ended with {code}\n" not in said:
+        raise Failure(f"`{command}` ended with another code than {code}", lab.logs / f"{name}.log")
+    return said
+
+
+def _package_rows(lab: Lab) -> list[ResultRow]:
+    from midef.storage import Store
+
+    return [row for row in Store.open(lab.store, create=False).results.read() if row.defense == DEFENSE]
 
 
 def _sweep(lab: Lab, report: Report) -> None:
