@@ -87,7 +87,7 @@ def _dataset(text: str, *, labelled: bool) -> str | dict[str, object]:
 def plan(
     spec: SpecSource, store: StoreSource = DEFAULT_STORE, *, only: Sequence[str] = (), retry_failed: bool = False
 ) -> Plan:
-    """What running a sweep would build, and what is stored; makes no store, starts nothing.
+    """Plan a sweep: what running it would build, and what is stored; makes no store, starts nothing.
 
     Args:
         spec: the sweep.
@@ -112,14 +112,14 @@ def run(
     retry_failed: bool = False,
     say: Say = _silent,
 ) -> SweepResult:
-    """Run a sweep; what is stored is not done again.
+    """Run a sweep; stored work is not repeated.
 
     Args:
         spec: the sweep.
         store: folder, `s3://` URI or open store; made if there is none.
         options: where and how it runs (default: a Ray started here, all cores).
         only: cells to run, as `defense=midre` or `seed=0`; those that match every key.
-        retry_failed: try cells that failed before again.
+        retry_failed: include cells that failed before.
         say: called with the plan, then with what was done, as text for a person; `print` shows it.
 
     Raises:
@@ -148,7 +148,7 @@ def match(
     retry_failed: bool = False,
     say: Say = _silent,
 ) -> SweepResult:
-    """Bring every defense of a sweep to one accuracy, then attack them; what is stored is not done again.
+    """Bring every defense of a sweep to one accuracy, then attack them; stored work is not repeated.
 
     Args:
         spec: the sweep; what its `match` or `front` section says holds where nothing is given here.
@@ -159,7 +159,7 @@ def match(
         trainings: at most, for each defense.
         front: search the trade-off of this defense over its strength instead.
         attack: False ends after the search.
-        retry_failed: try cells that failed before again.
+        retry_failed: include cells that failed before.
         say: called with what is searched and found, as text for a person; `print` shows it.
 
     Raises:
@@ -170,8 +170,8 @@ def match(
     from midef.sweep.spec.resolve import resolve
 
     given = {"target": target, "tolerance": tolerance, "trainings": trainings}
-    asked = {name: value for name, value in given.items() if value is not None}
-    sweep = resolve(_with_match_options(load_spec(spec), asked, front=front, attack=attack))
+    changed = {name: value for name, value in given.items() if value is not None}
+    sweep = resolve(_with_match_options(load_spec(spec), changed, front=front, attack=attack))
     text = search_text(sweep)
     opened = _opened(store)
     say(text)
@@ -181,7 +181,7 @@ def match(
 
 
 def is_matched(sweep: Sweep) -> bool:
-    """Whether its strengths are to be searched before its cells are known."""
+    """True if strengths are searched before its cells are known."""
     return sweep.spec.match is not None or sweep.spec.front is not None
 
 
@@ -200,7 +200,7 @@ def unmatched(sweep: Sweep) -> Sweep:
 
 
 def search_text(sweep: Sweep) -> str:
-    """What `match` would search.
+    """Text of the searches that `match` would run.
 
     Raises:
         SpecError: everything wrong with it.
@@ -243,7 +243,7 @@ def run_cells(
     if planned.nodes:
         is_resumed = planned.done or any(planned.cached.values())
         to_do = sum(len(node.cells) for node in planned.nodes.values())
-        say(f"{'resuming ' * bool(is_resumed)}sweep {sweep.name}: {len(planned.done)} cells done, {to_do} to do")
+        say(f"{'resuming ' if is_resumed else ''}sweep {sweep.name}: {len(planned.done)} cells done, {to_do} to do")
         say(plan_text(planned))
         say("")
         outcome = run_plan(planned, store, options or RunOptions())

@@ -39,12 +39,12 @@ BUDGETS: dict[str, dict[str, Any]] = {
 }
 """Parameters of each attack that make it run in about a second; an attack without an entry runs with smoke's."""
 
-ASKED: dict[str, str] = {"dp_sgd": "dp_sgd(batch_norm=group)", "tl_dmi": "tl_dmi(fresh=true)"}
-"""How a defense is written that needs something said before it works on a fresh network with batch norm."""
+WRITTEN_AS: dict[str, str] = {"dp_sgd": "dp_sgd(batch_norm=group)", "tl_dmi": "tl_dmi(fresh=true)"}
+"""Defenses that need a parameter to work on a fresh network with batch norm, as they are written."""
 
 
 def every_pair() -> SweepSpec:
-    """A target with skip connections, so that the defenses on skips have something to act on."""
+    """Every attack against every defense at the smallest budget, on a target with skip connections."""
     people = {"name": "synthetic_faces", "identities": 8, "difficulty": 0.2}
     return SweepSpec(
         name="every_pair",
@@ -59,7 +59,7 @@ def every_pair() -> SweepSpec:
                 protocol=ProtocolSpec(identities=8, images_per_identity=1),
             )
         ],
-        defenses=[ASKED.get(name, name) for name in DEFENSES.names()],
+        defenses=[WRITTEN_AS.get(name, name) for name in DEFENSES.names()],
         training={"epochs": 3},
         evaluator_training={"epochs": 3},
     )

@@ -1,4 +1,4 @@
-"""What runs leave behind: removed before a run begins and when it ended."""
+"""Clean-up of what runs leave behind, before and after a run."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def space_for(nodes: int) -> int:
 
 
 def scratch_of(store: Store) -> Path:
-    """Where Tune keeps its own record of a run, in a folder named after it."""
+    """Folder in which Tune keeps its own record of runs, in a folder per run."""
     local = store.location.local
     return (local / "ray") if local is not None else Path.home() / "ray_results"
 
 
 def train_storage_of(store: Store) -> str:
-    """Where Ray Train keeps its own record: in the store, beside everything else; options of its URI stay behind."""
+    """Place in the store where Ray Train keeps its own record; options of the store's URI stay behind."""
     if store.location.local is not None:
         return str(scratch_of(store))
     place, question, options = store.uri.partition("?")

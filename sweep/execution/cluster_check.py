@@ -1,4 +1,4 @@
-"""Asks every node of a running Ray cluster what a sweep needs of it: `midef doctor --cluster`."""
+"""Check of every node of a running Ray cluster: whether it has what a sweep needs (`midef doctor --cluster`)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeReport:
-    """What one node said.
+    """Report of one node on itself.
 
     Args:
         name: how it is called in findings.
@@ -102,7 +102,7 @@ def check_cluster(store: str, *, address: str = "", expected_nodes: int | None =
 def judge(
     reports: Sequence[NodeReport], lost: Mapping[str, str], store: str, expected_nodes: int | None = None
 ) -> list[Finding]:
-    """What the reports mean.
+    """Turn the reports of the nodes into findings.
 
     Args:
         reports: one for each node that answers.
@@ -304,16 +304,16 @@ def _ask(nodes: Mapping[str, Mapping[str, Any]], store: Location) -> tuple[list[
     owner = {probe: names[node] for node, probe in probes.items()}
     reports = []
     for node in alive:
-        said, received = answers[node]
-        clock = said.clock_s[0]
+        about, received = answers[node]
+        clock = about.clock_s[0]
         reports.append(
             replace(
-                said,
+                about,
                 name=names[node],
                 ip=nodes[node]["NodeManagerAddress"],
                 gpus_of_ray=nodes[node]["Resources"].get("GPU", 0.0),
                 clock_s=(clock - received, clock - sent),
-                store_problem=said.store_problem or silent.get(node, ""),
+                store_problem=about.store_problem or silent.get(node, ""),
                 unseen=tuple(owner[probe] for probe in (seen[node][0] if node in seen else ())),
             )
         )
@@ -359,7 +359,7 @@ def _on_each(
 
 
 def report(store: Location, probe: str) -> NodeReport:
-    """What this node says of itself; the caller adds what Ray says of it. Writes the probe into the store."""
+    """Report of this node, without what Ray knows of it; writes the probe into the store."""
     import torch
     from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
@@ -396,7 +396,7 @@ def report(store: Location, probe: str) -> NodeReport:
 
 
 def unseen_files(store: Location, probes: Sequence[str]) -> list[str]:
-    """Which of these files this node cannot read."""
+    """Files of these that this node cannot read."""
     unseen = []
     for probe in probes:
         try:

@@ -1,4 +1,4 @@
-"""A plan that grows: what is asked for while it runs."""
+"""Growing plans: work that is requested while a plan runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from midef.sweep.planning.plan import Grow, More, Node, Plan, extend_plan, store
 
 
 class Growth:
-    """Asks after each node that ended what to build next, and adds it.
+    """Requests further work whenever a node ends, and adds it to the plan.
 
     Args:
-        grow: who is asked; None where the plan does not grow.
-        plan: gains what is asked for, as do the searcher and the progress.
+        grow: answers what to build next; None where the plan does not grow.
+        plan: gains what is requested, as do the searcher and the progress.
         store: what it holds is not built again.
         searcher: hands the nodes out.
         progress: counts them.
@@ -48,7 +48,7 @@ class Growth:
         """What `grow` raised. It is kept: Tune would take it for a failure of the trial, and try that again."""
 
     def ask(self, node: Node, failure: Failure | None) -> None:
-        """Ask what to build now that a node ended."""
+        """Request what to build now that a node ended."""
         if self.grow is None or self.error is not None or self.outcome.environment:
             return
         try:
@@ -62,7 +62,7 @@ class Growth:
             )
 
     def _add(self, more: More) -> None:
-        """What the plan gains. Rows are written now of cells whose scores are stored, or were lost in this run."""
+        """Extend the plan. Rows of cells whose scores are stored, or failed in this run, are written at once."""
         unwritten = [planned for planned in more.cells if not self.rows.write_without_work(planned)]
         if self.outcome.stopped:
             return

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 class HangWatch:
     """Finds nodes that have not made progress for too long, and ends their processes.
 
-    Compares what a node said with what it said before, by this machine's clock, so that clocks need not agree.
+    Compares the last two heartbeats of a node by this machine's clock, so that clocks need not agree.
 
     Args:
         record: where the heartbeats of the run are.
@@ -38,16 +38,16 @@ class HangWatch:
         self.seen: dict[str, tuple[tuple[int, int], float]] = {}
 
     def hanging(self) -> dict[str, dict[str, Any]]:
-        """Nodes, by digest, whose last progress is older than `hang_s`, with what they said then."""
+        """Last heartbeats, by digest, of nodes whose progress is older than `hang_s`."""
         now, hanging = time.monotonic(), {}
         beats = self.record.beats()
-        for node, said in beats.items():
-            mark = (int(said.get("pid", 0)), int(said.get("beats", 0)))
+        for node, beat in beats.items():
+            mark = (int(beat.get("pid", 0)), int(beat.get("beats", 0)))
             before = self.seen.get(node)
             if before is None or before[0] != mark:
                 self.seen[node] = (mark, now)
             elif now - before[1] > self.hang_s:
-                hanging[node] = said
+                hanging[node] = beat
                 del self.seen[node]  # killed once; its successor is watched anew
         for node in set(self.seen) - set(beats):
             del self.seen[node]
@@ -63,26 +63,26 @@ class HangWatch:
         running = {key.digest: searcher.nodes[key] for key in searcher.running.values()}
         for digest in self.seen.keys() & running.keys():
             searcher.works_again(running[digest].key)
-        for digest, said in hanging.items():
+        for digest, beat in hanging.items():
             node = running.get(digest)
-            if node is None or not self.end(said):
+            if node is None or not self.end(beat):
                 continue
-            reason = f"it made no progress for {self.hang_s:.0f} s on {said['host']} and was ended"
+            reason = f"it made no progress for {self.hang_s:.0f} s on {beat['host']} and was ended"
             searcher.explain(node.key, Failure("hung", reason))
             progress.say(f"hangs: {describe(node)}: {reason}")
 
     @staticmethod
-    def end(said: dict[str, Any]) -> bool:
+    def end(beat: dict[str, Any]) -> bool:
         """Kill the process of a node that hangs, on whatever machine it is; False if that could not be done."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        where = NodeAffinitySchedulingStrategy(node_id=said["ray_node"], soft=False)
+        where = NodeAffinitySchedulingStrategy(node_id=beat["ray_node"], soft=False)
         kill = ray.remote(num_cpus=0, max_retries=0)(end_process).options(scheduling_strategy=where)
         try:
-            return bool(ray.get(kill.remote(int(said["pid"]), int(said["started"])), timeout=15))
+            return bool(ray.get(kill.remote(int(beat["pid"]), int(beat["started"])), timeout=15))
         except Exception as error:  # noqa: BLE001  # its machine is gone, or does not answer: Ray will find out
-            log.warning("the process %s on %s could not be ended: %s", said["pid"], said["host"], error)
+            log.warning("the process %s on %s could not be ended: %s", beat["pid"], beat["host"], error)
             return False
 
 

@@ -19,12 +19,12 @@ def stopping(stop: Callable[[str], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard = 0
+    received = 0
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        nonlocal heard
-        heard += 1
-        if number == signal.SIGTERM or heard > 1:
+        nonlocal received
+        received += 1
+        if number == signal.SIGTERM or received > 1:
             raise KeyboardInterrupt
         stop("interrupted")
 

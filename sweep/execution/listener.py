@@ -1,4 +1,4 @@
-"""What the driver does when something happens to a node."""
+"""Driver's reactions to events of nodes: started, built, failed, blocked."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 
 class Listener:
-    """Hears of every node that begins, ends or is lost, and passes it on.
+    """Receives every event of a node and updates progress, budget, rows and plan.
 
     Args:
         plan: what is built.
         store: where.
         options: of the run.
-        outcome: what becomes of it, written here.
+        outcome: of the run, updated here.
         progress: counts nodes and prints the line.
-        budget: what of it was spent.
+        budget: of the run, updated here.
         record: of this run, in the store.
         config_of: configuration of the trial that builds a node.
-        grow: asked what to build next; None where the plan does not grow.
+        grow: answers what to build next; None where the plan does not grow.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Listener:
         self._written = time.monotonic()
 
     def may_start(self, node: Node) -> bool:
-        """Whether the node fits into the budget; the first that does not is told."""
+        """Whether the node fits into the budget; the first that does not is reported."""
         handed_out = [self.plan.nodes[key] for key in self.searcher.running.values()]
         if self.budget.allows(node, handed_out):
             return True
@@ -89,7 +89,7 @@ class Listener:
         return False
 
     def on_done(self, node: Node, result: dict[str, Any]) -> None:
-        """A node is built: write the rows it completes, and ask what comes next."""
+        """A node is built: write the rows it completes, and request what comes next."""
         self.progress.done(node, result.get("seconds"))
         for warning in result.get("warnings") or ():
             self.progress.say(f"warning: {warning}")

@@ -1,4 +1,4 @@
-"""What a run did, and how it is asked for."""
+"""Options and outcome of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from midef.core.failure import Failure
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Where and how a plan runs.
+    """Options of a run.
 
     Args:
         address: of a running cluster; "" looks for one, and starts a Ray here where there is none.
@@ -20,7 +20,7 @@ class RunOptions:
         retries: further tries of a node whose process died.
         max_gpu_hours: start no node beyond this budget, as far as its cost is known.
         hang_s: end the process of a node that made no progress for so many seconds.
-        verbose: let Ray speak.
+        verbose: show Ray's log.
     """
 
     address: str = ""
@@ -39,7 +39,7 @@ class RunOptions:
 
 @dataclass
 class Outcome:
-    """What a run did.
+    """Outcome of a run.
 
     Args:
         built: artifacts.
@@ -60,7 +60,7 @@ class Outcome:
     gpu_hours: float = 0.0
 
     def count_failed(self, failure: Failure) -> None:
-        """One more node stopped for this reason."""
+        """Count one more node that failed for this reason."""
         self.failed[failure.message] = self.failed.get(failure.message, 0) + 1
 
 

@@ -1,4 +1,4 @@
-"""The line a person reads while a sweep runs."""
+"""Progress line of a running sweep: nodes by state, and the time left."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Progress:
             self.waiting.pop(key, None)
 
     def started(self, node: Node) -> None:
-        """A node has its resources and works; said again of one that runs already, it changes nothing."""
+        """Count a node as running; no effect on one that is counted already."""
         if self.waiting.pop(node.key, None) is not None:
             self.running[node.key] = (node, time.monotonic())
 

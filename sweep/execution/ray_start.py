@@ -119,7 +119,7 @@ def ray_lives() -> bool:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What the cluster has for a run.
+    """Resources of the cluster.
 
     Args:
         cpus: of all machines.

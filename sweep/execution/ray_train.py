@@ -22,7 +22,7 @@ def fit_with_ray_train(recipe: Recipe, config: TrialConfig) -> None:
     Workers are spread over the machines, so that each has its memory and processor to itself where there are several.
 
     Raises:
-        MidefError: if the training failed, with what the worker that says most said; `__cause__` is its own error.
+        MidefError: if the training failed, with the most telling error of its workers; `__cause__` is that error.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -47,8 +47,8 @@ def fit_with_ray_train(recipe: Recipe, config: TrialConfig) -> None:
     try:
         trainer.fit()
     except TrainingFailedError as error:
-        told, cause = _telling(error)
-        raise told from cause
+        explanation, cause = _most_telling(error)
+        raise explanation from cause
     # What Ray wrote down of this run is never asked for again: the artifact is stored.
     storage = Location.open(config.train_storage)
     for path in storage.files(recipe.key.digest):
@@ -76,8 +76,8 @@ def train_worker(config: dict[str, Any]) -> None:
         build_recipe(trial.recipe, context, publish=rank == 0)
 
 
-def _telling(error: Exception) -> tuple[MidefError, BaseException]:
-    """What the worker that says most said, and its own error."""
+def _most_telling(error: Exception) -> tuple[MidefError, BaseException]:
+    """Error that explains a failed training best, and the worker's own error behind it."""
     from ray.exceptions import OutOfMemoryError
 
     errors: dict[int, Exception] = getattr(error, "worker_failures", {})

@@ -153,7 +153,7 @@ def _identity(sweep_name: str, planned: PlannedCell) -> dict[str, Any]:
 
 
 def _matching(match: Match | None) -> dict[str, Any]:
-    """Nothing for a cell that was never asked to match: the defaults of `ResultRow` say so."""
+    """Matching columns; empty for a cell of a sweep that is not matched: the defaults of `ResultRow` say so."""
     if match is None:
         return {}
     numbers = {f"match_{name}": getattr(match, name) for name in ("target", "tolerance", "accuracy", "seeds")}

@@ -1,4 +1,4 @@
-"""What a running sweep leaves in its store for others to read: the driver's state, nodes at work, the wish to stop.
+"""Record of a running sweep in its store: the driver's state, heartbeats of nodes, the request to stop.
 
     STORE/runs/<run>/driver.json         rewritten every few seconds while the driver lives
     STORE/runs/<run>/nodes/<digest>.json rewritten while a node makes progress
@@ -38,13 +38,13 @@ DRIVER_EVERY_S = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class DriverState:
-    """What the driver of a run said last.
+    """State of a run, as its driver reported it last.
 
     Args:
         run: its name.
         sweep, digest, profile: of the sweep.
         host, machine, pid: where it runs; machine is what `this_machine` calls it.
-        since, at: when it began and when it said this, in seconds since the epoch.
+        since, at: when it began and when it reported this, in seconds since the epoch.
         state: running, stopping, finished, interrupted, budget reached or failed.
         address: of the cluster, "" for a Ray started here.
         counts: nodes done, running, waiting and failed.
@@ -100,21 +100,21 @@ class RunRecord:
         return self.location.exists(f"{ROOT}/{self.run}/stop")
 
     def beat(self, node: str, content: dict[str, Any]) -> None:
-        """Say that a node makes progress."""
+        """Write a heartbeat of a node."""
         self.location.put(self._node(node), json.dumps(content).encode())
 
     def forget(self, node: str) -> None:
         self.location.delete(self._node(node))
 
     def beats(self) -> dict[str, dict[str, Any]]:
-        """What each node at work said last, by digest."""
+        """Last heartbeat of each running node, by digest."""
         beats = {}
         for path in self.location.files(f"{ROOT}/{self.run}/nodes"):
             try:
-                said = json.loads(self.location.get(path))
+                beat = json.loads(self.location.get(path))
             except (FileNotFoundError, ValueError):
                 continue  # it ended, or this is no file of ours
-            beats[path.rpartition("/")[2].removesuffix(".json")] = said
+            beats[path.rpartition("/")[2].removesuffix(".json")] = beat
         return beats
 
     def remove(self) -> None:
@@ -144,9 +144,9 @@ class DriverReport:
         self.since = time.time()
 
     def write(self, state: str, gpu_hours: float) -> None:
-        """Say in which state the driver is; a store that is full ends the run where results are written, not here."""
+        """Report the state of the driver; a store that is full ends the run where results are written, not here."""
         sweep, progress = self.plan.sweep, self.progress
-        said = DriverState(
+        reported = DriverState(
             run=self.record.run,
             sweep=sweep.name,
             digest=sweep.digest,
@@ -165,11 +165,11 @@ class DriverReport:
             gpu_hours=gpu_hours,
         )
         with suppress(StoreError):
-            self.record.write(said)
+            self.record.write(reported)
 
 
 def drivers(store: Store) -> list[DriverState]:
-    """What every run in the store said last, latest first."""
+    """Last reported state of every run in the store, latest first."""
     states = []
     for path in store.location.files(ROOT):
         if path.endswith("/driver.json"):

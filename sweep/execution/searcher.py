@@ -66,7 +66,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
 
     @staticmethod
     def _place(node: Node) -> tuple[bool, float, str, ArtifactKey]:
-        """Where a node stands among those that are ready; the smallest goes first."""
+        """Sort key of a ready node; the smallest goes first."""
         return (not node.urgent, -node.remaining_s, node.key.digest, node.key)
 
     def stop(self) -> None:
@@ -110,11 +110,11 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         return withdrawn
 
     def explain(self, key: ArtifactKey, failure: Failure) -> None:
-        """Why the process of this node is about to die: known to who killed it only."""
+        """Record why the driver ends the process of this node."""
         self.explained[key] = failure
 
     def works_again(self, key: ArtifactKey) -> None:
-        """The node was tried again and makes progress: what was explained is over."""
+        """Forget that record: the node was tried again and makes progress."""
         self.explained.pop(key, None)
 
     @override
@@ -161,12 +161,14 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
                 heappush(self._ready, self._place(self.nodes[dependant]))
 
     def _failure(self, key: ArtifactKey, result: dict[str, Any]) -> Failure:
-        """What is known: why somebody ended the process, and what the node said itself."""
+        """Failure of a node: why the driver ended its process, and what it reported itself."""
         explained = self.explained.get(key)
         if not result.get("failure"):
             return explained or Failure("died", "the process died: it was killed, or its machine was lost")
-        said = Failure(result["failure"], result["reason"])
-        return said if explained is None else replace(explained, message=f"{explained.message}; then: {said.message}")
+        reported = Failure(result["failure"], result["reason"])
+        if explained is None:
+            return reported
+        return replace(explained, message=f"{explained.message}; then: {reported.message}")
 
     def _leave_out(self, key: ArtifactKey) -> None:
         """A node that may not start, and all that waits for it: for another run."""

@@ -1,4 +1,4 @@
-"""What a store says about its sweeps: while they run, after a crash, or long after. Reads the store only: no Ray."""
+"""Status of the sweeps in a store, during a run and after it. Reads the store only: no Ray."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Cause:
 
     Args:
         cells: how many.
-        example: one reason as it was said.
+        example: one of the reasons.
         setups: ids of their setups.
         failure: kind of failure; "" of rows that an older midef wrote.
     """
@@ -76,7 +76,7 @@ class MatchStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """What a store holds.
+    """Status of a store.
 
     Args:
         artifacts: stored ones by kind.
@@ -144,7 +144,7 @@ def read_status(store: Store) -> Status:
 
 
 def _matches(store: Store, last: Mapping[str, DriverState]) -> list[MatchStatus]:
-    """What is known of matched sweeps; nothing where a report is damaged, which the next matching writes again."""
+    """Status of matched sweeps; empty where a report is damaged, which the next matching writes again."""
     matches = []
     try:
         reports = read_matches(store)
@@ -198,7 +198,7 @@ def _driver_lines(driver: DriverState | None) -> list[str]:
     from midef.sweep.execution.progress import duration
 
     counts = "  ".join(f"{word} {driver.counts.get(word, 0)}" for word in ("done", "running", "waiting", "failed"))
-    heard = duration(max(0.0, time.time() - driver.at))
+    silent = duration(max(0.0, time.time() - driver.at))
     took = duration(driver.at - driver.since)
     spent = f"  {driver.gpu_hours:.2f} GPU-hours" if driver.gpu_hours else ""
     if driver.is_alive:
@@ -209,5 +209,5 @@ def _driver_lines(driver: DriverState | None) -> list[str]:
         last = [f"  last: {driver.last}"] if driver.last else []
         return [head, *at_work, *last]
     if driver.state in ("running", "stopping"):
-        return [f"its driver on {driver.host} was last heard {heard} ago, after {took}: it is gone; {counts}{spent}"]
-    return [f"{driver.state} on {driver.host} after {took}, {heard} ago; {counts}{spent}"]
+        return [f"its driver on {driver.host} was last heard {silent} ago, after {took}: it is gone; {counts}{spent}"]
+    return [f"{driver.state} on {driver.host} after {took}, {silent} ago; {counts}{spent}"]

@@ -51,16 +51,16 @@ def run_node(config: dict[str, Any]) -> None:
     if trial.uses_gpu:
         torch.cuda.set_per_process_memory_fraction(min(1.0, trial.gpu))
     start = time.monotonic()
-    heard = _Warnings()
-    logging.getLogger("midef").addHandler(heard)
+    warnings = _Warnings()
+    logging.getLogger("midef").addHandler(warnings)
     try:
         with trial.heartbeat() if not trial.train_workers else nullcontext():
             failure = _build(trial)
     finally:
-        logging.getLogger("midef").removeHandler(heard)
+        logging.getLogger("midef").removeHandler(warnings)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    _report("ok" if failure is None else "failed", failure, heard.texts, time.monotonic() - start)
+    _report("ok" if failure is None else "failed", failure, warnings.texts, time.monotonic() - start)
 
 
 def _report(status: str, failure: Failure | None = None, warnings: Sequence[str] = (), seconds: float = 0.0) -> None:
@@ -119,7 +119,7 @@ def _try_to_build(trial: TrialConfig) -> Failure | None:
 
 
 class _Warnings(logging.Handler):
-    """Keeps what midef warns of, for the person in front of the driver: workers have no terminal."""
+    """Collects midef's warnings, for the driver to print: workers have no terminal."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

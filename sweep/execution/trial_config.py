@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
-    """What a trial gets to know.
+    """Configuration of one trial.
 
     Args:
         run: name of the run.
@@ -77,7 +77,7 @@ class TrialConfig:
         return bool(self.gpu) and torch.cuda.is_available()
 
     def context(self, fit: Callable[[Recipe, BuildContext], None] | None = None) -> BuildContext:
-        """Where this process builds: the store, a GPU if it was given one, the data's places."""
+        """Build context of this process: the store, a GPU if it was given one, places of the data."""
         store = Store.open(self.store, create=False)
         folder: Path = cache_folder(store.uri) if store.location.local is None else store.location.local
         return BuildContext(

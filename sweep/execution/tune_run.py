@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 def run_plan(plan: Plan, store: Store, options: RunOptions, grow: Grow | None = None) -> Outcome:
-    """Build every node of the plan. Returns when all are built, failed or blocked, or when it was asked to stop.
+    """Build every node of the plan. Returns when all are built, failed or blocked, or when a stop is requested.
 
-    What is stored is not built again, and neither is what failed in this run. Nothing is added after a stop, and no
-    question asked about what the machine lost. A plan without nodes ends at once: there is nothing to ask about.
+    What is stored is not built again, and neither is what failed in this run. Nothing is added after a stop, and
+    `grow` is not called for nodes that the machine lost. A plan without nodes ends at once.
 
     The first SIGINT lets running nodes finish, the second ends them too, as SIGTERM does; either way the same sweep
     goes on from what is stored.
 
     Args:
-        plan: what is built; gains what `grow` answers.
+        plan: what is built; gains what `grow` returns.
         store: where it is kept.
         options: where and how it runs.
-        grow: asked in this process after each node that ended, when its rows are written.
+        grow: called in this process after each node that ended, when its rows are written.
 
     Raises:
         StoreError, PreflightError: if the store is full or cannot be written, or no Ray can be reached.
@@ -64,7 +64,7 @@ def run_plan(plan: Plan, store: Store, options: RunOptions, grow: Grow | None = 
 
 
 def _run(plan: Plan, store: Store, options: RunOptions, outcome: Outcome, cluster: Cluster, grow: Grow | None) -> None:
-    """Run to the end, or to the first moment somebody asks to stop."""
+    """Run to the end, or until a stop is requested."""
     from midef.sweep.execution.listener import Listener
 
     profile, record = plan.sweep.profile, RunRecord(store, new_run(plan.sweep.digest))

@@ -99,7 +99,7 @@ class ConcurrentSearches(Generic[Result]):
         self._advance(name, search, None)
 
     def more(self) -> More:
-        """What the searches requested since this was last called."""
+        """Work the searches requested since the last call."""
         needed = {training.key for p in self.pending.values() for training in p.request.trainings}
         more = More(self._recipes, self._cells, [key for key in self._futile if key not in needed])
         self._recipes, self._cells, self._futile = [], [], []

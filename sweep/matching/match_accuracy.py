@@ -103,7 +103,7 @@ class Matching:
         return digest({"sweep": self.sweep.digest, "match": self.spec.model_dump()})
 
     def begin(self) -> More:
-        """What to build first: the references, and each defense at the strength a search would begin with."""
+        """First work to build: the references, and each defense at the strength a search would begin with."""
         for name, group in self.groups.items():
             if group.reference is None:
                 self._set_target(name, float(self.spec.target))
@@ -122,7 +122,7 @@ class Matching:
         return replace(more, recipes=[*more.recipes, *missing])
 
     def grow(self, node: Node, failure: Failure | None) -> More:
-        """What to build next, after a node ended: every search that waited for it goes on."""
+        """Continue every search that waited for a node that ended; returns the work to build next."""
         before = len(self.results)
         self.searches.on_node(node, failure)
         if len(self.results) > before or time.monotonic() - self._written > _WRITTEN_EVERY_S:

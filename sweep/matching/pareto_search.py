@@ -139,13 +139,13 @@ class ParetoSearch:
         """Why a search ended early, by setup; its points are kept, and the next run goes on from there."""
 
     def begin(self) -> More:
-        """What to build first."""
+        """First work to build."""
         for entry in self.task.entries:
             self.searches.start(entry.setup.id, self._search(entry))
         return self.searches.more()
 
     def grow(self, node: Node, failure: Failure | None) -> More:
-        """What to build next, after a node ended: every search that waited for it goes on."""
+        """Continue every search that waited for a node that ended; returns the work to build next."""
         self.searches.on_node(node, failure)
         self.studies.save()
         return self.searches.more()

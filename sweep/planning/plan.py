@@ -96,9 +96,9 @@ class More:
     """Work to add to a plan while it runs.
 
     Args:
-        recipes: artifacts; what is asked for after them is not known yet, so they and what they wait for are urgent.
+        recipes: artifacts; what is requested after them is not known yet, so they and what they wait for are urgent.
         cells: whose scores are built and whose rows are then written, in their place among the plan's own.
-        withdrawn: asked for before and of no use any more: not built if not begun.
+        withdrawn: requested before and of no use any more: not built if not begun.
     """
 
     recipes: Sequence[Recipe] = ()
@@ -148,8 +148,7 @@ def make_plan(
 
 
 def extend_plan(plan: Plan, more: More, store: Store | None) -> list[Node]:
-    """Add what is asked for and what it lacks, without what is stored or planned already; returns the new nodes, inputs
-    first.
+    """Add requested work and its inputs, except what is stored or planned; returns the new nodes, inputs first.
 
     What is planned already stays as it is, also where it failed in this run: it gains the cells, and may become urgent.
     A cell whose scores are stored adds nothing; so does one that is refused. The plan's counts stay those of its
@@ -157,9 +156,9 @@ def extend_plan(plan: Plan, more: More, store: Store | None) -> list[Node]:
     """
     is_stored = cache(store.artifacts.has) if store is not None else lambda key: False
     cells = [planned for planned in more.cells if not planned.refused]
-    asked = [(recipe, True) for recipe in more.recipes] + [(planned.recipes.scores, False) for planned in cells]
+    requested = [(recipe, True) for recipe in more.recipes] + [(planned.recipes.scores, False) for planned in cells]
     before = len(plan.nodes)
-    for recipe, _ in asked:
+    for recipe, _ in requested:
         if recipe.key not in plan.nodes and not is_stored(recipe.key):
             _add(plan, recipe, is_stored)
     added = list(islice(plan.nodes.values(), before, None))
@@ -168,25 +167,25 @@ def extend_plan(plan: Plan, more: More, store: Store | None) -> list[Node]:
         if node is not None and planned.cell.digest not in {other.cell.digest for other in node.cells}:
             node.cells += (planned,)
     _time_like_the_rest(plan, added, store)
-    for recipe, urgent in asked:
+    for recipe, urgent in requested:
         if recipe.key in plan.nodes:
             _put_on_path(plan, plan.nodes[recipe.key], urgent=urgent)
     return added
 
 
 def start_growing(sweep: Sweep, more: More, store: Store, grow: Grow) -> Plan:
-    """The plan of what is asked for first. What was stored since it was asked for counts as ended, as in a run."""
+    """Plan of the first request. What was stored since it was requested counts as ended, as in a run."""
     plan = make_plan(sweep, store, chosen=lambda planned: False)
-    asked = [more]
-    while asked:
-        more = asked.pop()
+    pending = [more]
+    while pending:
+        more = pending.pop()
         extend_plan(plan, more, store)
-        asked += [grow(node, None) for node in stored_meanwhile(plan, more)]
+        pending += [grow(node, None) for node in stored_meanwhile(plan, more)]
     return plan
 
 
 def stored_meanwhile(plan: Plan, more: More) -> list[Node]:
-    """Nodes of what was asked for and stored before the plan was extended by it."""
+    """Nodes of requested work that was stored before the plan was extended by it."""
     recipes = [*more.recipes, *(planned.recipes.scores for planned in more.cells if not planned.refused)]
     return [Node(recipe, frozenset()) for recipe in recipes if recipe.key not in plan.nodes]
 
@@ -254,11 +253,11 @@ def _time_like_the_rest(plan: Plan, added: Sequence[Node], store: Store | None) 
 
 
 def _put_on_path(plan: Plan, node: Node, *, urgent: bool) -> None:
-    """Tell a node and all it waits for how much work begins there, and whether it is urgent."""
-    to_tell = [(node, 0.0)]
-    while to_tell:
-        node, after_s = to_tell.pop()
+    """Raise remaining seconds and urgency of a node and of all it waits for."""
+    to_update = [(node, 0.0)]
+    while to_update:
+        node, after_s = to_update.pop()
         path_s = node.ranked_s + after_s
         if path_s > node.remaining_s or urgent > node.urgent:
             node.remaining_s, node.urgent = max(node.remaining_s, path_s), node.urgent or urgent
-            to_tell += [(plan.nodes[key], node.remaining_s) for key in node.needs]
+            to_update += [(plan.nodes[key], node.remaining_s) for key in node.needs]

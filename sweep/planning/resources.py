@@ -1,4 +1,4 @@
-"""What a node needs of the machine it runs on."""
+"""Resources of a node: CPUs, memory, GPUs."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def _parse(texts: Sequence[str], known: Mapping[str, object]) -> dict[str, list[
 
 
 def signature(reason: str) -> str:
-    """What failures of one cause have in common: the reason without keys, numbers and paths."""
+    """Reason of a failure without keys, numbers and paths: equal for failures of one cause."""
     text = re.sub(r"\b[a-z]+/[0-9a-f]{10}\b( failed: )?", "", reason)
     text = re.sub(r"\b[0-9a-f]{10,64}\b", "#", text)
     text = re.sub(r"(/[\w.~-]+){2,}", "PATH", text)

@@ -20,7 +20,7 @@ class Problems(list[str]):
     """Problems of a specification, each with its place, to be reported together."""
 
     def take(self, place: str, error: MidefError) -> None:
-        """Add what an error says about a place."""
+        """Add the problems of an error, with their place."""
         self.extend(f"{place}: {p}" for p in (error.problems if isinstance(error, SpecError) else [str(error)]))
 
     def grouped(self) -> list[str]:
@@ -38,7 +38,7 @@ class Problems(list[str]):
 
 
 def check_private(dataset: Dataset, protocol: Protocol, place: str, problems: Problems) -> None:
-    """Private data has identities, as many as the protocol attacks."""
+    """Check that private data has identities, as many as the protocol attacks."""
     if not dataset.is_labelled:
         problems.append(f"{place}: private data needs identities (labelled: true); this set has none")
         return
@@ -53,7 +53,7 @@ def check_private(dataset: Dataset, protocol: Protocol, place: str, problems: Pr
 def check_pretraining(
     pretraining: tuple[Choice, Dataset], private: tuple[Choice, Dataset] | None, place: str, problems: Problems
 ) -> None:
-    """Pre-training data has labels and no private images."""
+    """Check that pre-training data has labels and no private images."""
     if not pretraining[1].is_labelled:
         problems.append(f"{place}: pre-training needs identities (labelled: true); this set has none")
     if private is not None and pretraining[0] == private[0]:
@@ -65,7 +65,7 @@ def check_pretraining(
 def check_disjoint(
     private: tuple[Choice, Dataset], public: tuple[Choice, Dataset], place: str, problems: Problems
 ) -> None:
-    """The attacker's public data holds no private images."""
+    """Check that the attacker's public data holds no private images."""
     if private[0] == public[0]:
         problems.append(f"{place}: private and public data are the same set; the attacker must not have private images")
     elif shared := _shared(private[1], public[1]):
@@ -84,7 +84,7 @@ def _shared(one: Dataset, other: Dataset) -> frozenset[str]:
 
 
 def check_attack(attack: Choice, resolution_px: int, protocol: Protocol, place: str, problems: Problems) -> list[str]:
-    """The attack can work at this resolution and answer this protocol.
+    """Check that the attack works at this resolution and answers this protocol.
 
     Returns:
         files it starts from that are not on this machine, each with its place.
@@ -105,7 +105,7 @@ def _missing_files(component: Any) -> list[str]:
 def check_networks(
     architecture: Choice, evaluator: Choice, resolution_px: int, protocol: Protocol, place: str, problems: Problems
 ) -> None:
-    """Target and evaluator take images of their resolution and are not of one family."""
+    """Check that target and evaluator take images of their resolution and are not of one family."""
     target, other = ARCHITECTURES.remake(architecture), ARCHITECTURES.remake(evaluator)
     # Papers evaluate IR targets at 64 px by an IR body at 112 px: another resolution, other weights, other features.
     if target.family == other.family and protocol.evaluator_resolution_px == resolution_px:
@@ -118,7 +118,7 @@ def check_networks(
 
 
 def check_ids(setups: Sequence[Setup], problems: Problems) -> None:
-    """Every setup has an id of its own."""
+    """Check that no two setups have one id."""
     ids = [setup.id for setup in setups]
     for name in sorted({n for n in ids if ids.count(n) > 1}):
         problems.append(f"setups: two setups have the id {name!r}; give each its own")

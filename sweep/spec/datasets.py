@@ -21,7 +21,7 @@ from midef.sweep.spec.schema import ComponentSpec
 
 
 def data_folder() -> Path:
-    """Where published data sets lie unless a sweep says otherwise: $MIDEF_DATA, each in a folder of its name."""
+    """Folder of published data sets unless a sweep names another: $MIDEF_DATA, each set in a folder of its name."""
     return Path(os.environ.get("MIDEF_DATA") or "~/.cache/midef/data").expanduser()
 
 

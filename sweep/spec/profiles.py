@@ -103,6 +103,9 @@ _SHARES = {
     **{"reconstructions": 0.5, "scores": 0.25},
 }
 
+_SMOKE_PRIVATE = {"name": "synthetic_faces", "identities": 120, "difficulty": 0.2}
+_SMOKE_PUBLIC = {**_PUBLIC, "identities": 600}
+
 SMOKE = Profile(
     name="smoke",
     about="minutes on 2 cores: tiny siblings on synthetic faces at 32 px",
@@ -113,13 +116,9 @@ SMOKE = Profile(
     evaluator_training={**_SMALL_TRAINING, "epochs": 10, "jitter_px": 2},
     small=SmallBudget(latent_dim=64, steps=1000, search=100, epochs=5, inverter_width=16),
     protocol={"identities": 120, "images_per_identity": 1, "evaluator_resolution_px": 32},
-    private={"name": "synthetic_faces", "identities": 120, "difficulty": 0.2},
-    public={**_PUBLIC, "identities": 600},
-    stand_ins=_synthetic(
-        {"name": "synthetic_faces", "identities": 120, "difficulty": 0.2},
-        {**_PUBLIC, "identities": 600},
-        {"name": "synthetic_faces", "identities": 120, "difficulty": 0.2, "seed": 7},
-    ),
+    private=_SMOKE_PRIVATE,
+    public=_SMOKE_PUBLIC,
+    stand_ins=_synthetic(_SMOKE_PRIVATE, _SMOKE_PUBLIC, {**_SMOKE_PRIVATE, "seed": 7}),
 )
 
 _MINI_PRIVATE = {"name": "synthetic_faces", "identities": 40, "difficulty": 0.2}
@@ -141,6 +140,9 @@ MINI = Profile(
     stand_ins=_synthetic(_MINI_PRIVATE, _MINI_PUBLIC, {**_MINI_PRIVATE, "seed": 7}),
 )
 
+_SMALL_PRIVATE = {"name": "synthetic_faces", "identities": 200, "difficulty": 0.2}
+_SMALL_PUBLIC = {**_PUBLIC, "identities": 800}
+
 SMALL = Profile(
     name="small",
     about="hours on 2 cores, or minutes on a GPU: tiny siblings at 64 px, on synthetic faces or your own images",
@@ -151,14 +153,10 @@ SMALL = Profile(
     evaluator_training={**_SMALL_TRAINING, "epochs": 30, "jitter_px": 3},
     small=SmallBudget(latent_dim=100, steps=1500, search=200, epochs=20, inverter_width=32),
     protocol={"identities": 60, "images_per_identity": 5, "evaluator_resolution_px": 64},
-    private={"name": "synthetic_faces", "identities": 200, "difficulty": 0.2},
-    public={**_PUBLIC, "identities": 800},
+    private=_SMALL_PRIVATE,
+    public=_SMALL_PUBLIC,
     gpus=_SHARES,
-    stand_ins=_synthetic(
-        {"name": "synthetic_faces", "identities": 200, "difficulty": 0.2},
-        {**_PUBLIC, "identities": 800},
-        {"name": "synthetic_faces", "identities": 200, "difficulty": 0.2, "seed": 7},
-    ),
+    stand_ins=_synthetic(_SMALL_PRIVATE, _SMALL_PUBLIC, {**_SMALL_PRIVATE, "seed": 7}),
 )
 
 PAPER = Profile(

@@ -71,7 +71,7 @@ def name_of(written: ComponentSpec) -> str:
 
 
 def unregistered(item: SetupSpec, profile: Profile) -> str:
-    """Which components of this row are not registered; "" if all are."""
+    """Components of this row that are not registered, in words; "" if all are."""
     networks = [*(item.architecture or [profile.architecture]), item.evaluator or profile.evaluator]
     sets = [w for w in (item.private or profile.private, item.public or profile.public) if w]
     kinds: list[tuple[str, Registry[Any], Sequence[ComponentSpec]]] = [

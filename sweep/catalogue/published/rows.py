@@ -26,7 +26,7 @@ SWEEP = "published"
 
 
 class Printed(NamedTuple):
-    """What a printed metric is: its unit and what more of it means."""
+    """Unit and direction of a printed metric."""
 
     unit: str
     larger_is: str
@@ -124,11 +124,11 @@ def _rows(
     for metric, text in printed.items():
         number, _, spread = text.partition("±")
         is_number = number not in ("OP", "NA")
-        said = [r["text"] for key in line["remarks"].split(";") if key and _is_about(r := remarks[key], metric)]
+        notes = [r["text"] for key in line["remarks"].split(";") if key and _is_about(r := remarks[key], metric)]
         if not is_number:
-            said.insert(0, f"printed as {number}: no utility lost")
+            notes.insert(0, f"printed as {number}: no utility lost")
         elif metric == "trade_off_delta" and undefended is not None:
-            said += _disagreement(float(number), line, undefended)
+            notes += _disagreement(float(number), line, undefended)
         yield ResultRow(
             **shared,
             metric=metric,
@@ -137,7 +137,7 @@ def _rows(
             larger_is=METRICS[metric].larger_is,
             spread=float(spread) if spread else None,
             spread_kind="as printed" if spread else "",
-            remark="; ".join(said),
+            remark="; ".join(notes),
         )
 
 
