@@ -11,7 +11,7 @@ from torch import nn
 
 from midef.core import Inputs, SpecError
 from midef.defenses import DEFENSES
-from midef.defenses.families.skips import KINDS, blocks_in, skip_stages_of, split_blocks
+from midef.defenses.families.skips import blocks_in, skip_stages_of, split_blocks
 from midef.defenses.rolss import Rolss
 from midef.defenses.stack import choose_defense, remake_defense
 from midef.models import ARCHITECTURES, ModelFacts
@@ -156,7 +156,7 @@ def test_every_kind_of_skip_can_go_on_its_own(architecture: str) -> None:
     facts = facts_of(architecture)
     images = torch.rand(2, 3, 32, 32)
     answers = []
-    for only in ((), *((kind,) for kind in KINDS[facts.family])):
+    for only in ((), *((kind,) for kind in facts.skip_kinds)):
         defense = Rolss(only=only)
         assert defense.problems(facts) == []
         model = defense.prepare_model(network(architecture), NOTHING).eval()
@@ -171,9 +171,16 @@ def test_every_kind_of_skip_can_go_on_its_own(architecture: str) -> None:
 @pytest.mark.parametrize("architecture", ["maxvit_t_tiny", "vit_b16_tiny", "swin_v2_t_tiny", "densenet121_tiny"])
 def test_the_blocks_know_no_other_kinds_than_we_do(architecture: str) -> None:
     facts = facts_of(architecture)
-    for kind in {"mbconv", "attention", "mlp"}.difference(KINDS.get(facts.family, ())):
+    for kind in {"mbconv", "attention", "mlp"}.difference(facts.skip_kinds):
         with pytest.raises(SpecError, match=kind):
             Rolss(only=(kind,)).prepare_model(network(architecture), NOTHING)
+
+
+def test_kinds_are_those_the_network_tells() -> None:
+    facts = ModelFacts("new", ("a",), ("a",), has_batch_norm=False, skip_stages=(("a",),), skip_kinds=("left", "right"))
+    assert Rolss(only=("left",)).problems(facts) == []
+    assert Rolss(only=("left",)).facts_after(facts) == facts, "skips of the other kind stay"
+    assert Rolss(only=("left", "right")).facts_after(facts).skip_stages == ((),)
 
 
 def test_all_kinds_named_are_all_skips() -> None:
