@@ -372,7 +372,12 @@ def _with_match_options(
         return spec.model_copy(update={"match": MatchSpec(**{**written, **given})})
     except ValidationError as error:
         block = "front" if front else "match"
-        raise SpecError([f"{block}.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]) from None
+        raise SpecError(
+            [
+                f"{block}.{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}"
+                for e in error.errors()
+            ]
+        ) from None
 
 
 def _opened(store: StoreSource) -> Store:

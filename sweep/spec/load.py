@@ -84,7 +84,8 @@ def parse_spec(data: Mapping[str, Any], where: str = "sweep") -> SweepSpec:
                 hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
                 problems.append(f"{place}: unknown field{hint}")
             else:
-                problems.append(f"{place}: {item['msg']}, got {item['input']!r}"[:400])
+                message = item["msg"].removeprefix("Value error, ")
+                problems.append(f"{place}: {message}, got {item['input']!r}"[:400])
         raise SpecError(problems) from None
 
 
