@@ -49,7 +49,7 @@ AFTER = """## Exit codes
 | code | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | some cells failed; their rows say why ([failures.md](failures.md)) |
+| 1 | some cells failed, or a strength search ended undecided; rows and output say why ([failures.md](failures.md)) |
 | 2 | wrong usage or specification |
 | 3 | something is missing here: data, weights, disk, a Ray cluster, a newer midef for this store |
 | 4 | the budget is reached; the same command goes on |

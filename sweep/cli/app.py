@@ -57,8 +57,8 @@ VERBS: Mapping[str, Verb] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 ok; 1 finished with failed cells; 2 wrong usage or specification; 3 something is missing on this machine;
-    4 the budget was reached, the same command goes on; 130 interrupted, what is finished is stored.
+    0 ok; 1 finished with failed cells or undecided searches; 2 wrong usage or specification; 3 something is missing on
+    this machine; 4 the budget was reached, the same command goes on; 130 interrupted, what is finished is stored.
     """
     args = make_parser().parse_args(arguments)
     level = logging.DEBUG if getattr(args, "verbose", False) else logging.WARNING
