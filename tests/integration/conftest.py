@@ -61,12 +61,17 @@ def micro() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def environment() -> Iterator[dict[str, str]]:
-    """The environment of a command that starts a Ray of its own, whatever other Ray runs on this machine."""
+    """The environment of a command that starts a Ray of its own, whatever other Ray runs on this machine.
+
+    One token for all: Ray reads it once in a process, and some tests start or join Ray in this one.
+    """
     folder = tempfile.mkdtemp(prefix="midef-ray.", dir="/tmp")  # short: sockets lie below it
     yield {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {
         "OMP_NUM_THREADS": "1",
         "RAY_worker_niceness": "0",  # Ray's own 15 starves its workers beside other tests
         "RAY_TMPDIR": folder,  # in its own, Ray finds the cluster that somebody else started last
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
     }
     shutil.rmtree(folder, ignore_errors=True)
@@ -75,7 +80,6 @@ def environment() -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="session")
 def joining(environment: dict[str, str]) -> Iterator[dict[str, str]]:
     """The environment of runs that join one Ray of one CPU: those that do not examine how Ray starts and ends."""
-    environment = {**environment, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
