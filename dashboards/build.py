@@ -17,7 +17,7 @@ from midef.core.match import MatchReport
 from midef.dashboards.figures.trade_off import assign_colours
 from midef.dashboards.matching_data import matching_data
 from midef.dashboards.page_data import Header, Page, Setup, script
-from midef.dashboards.reconstructions import Fetch, is_generated, write_grid
+from midef.dashboards.reconstructions import Fetch, write_grid
 from midef.dashboards.setup_data import setup_data
 from midef.results.summary import SetupKey, SummaryRow, by_setup, summarise
 
@@ -128,7 +128,7 @@ def build_page(
         picture.unlink()  # of an earlier build, perhaps of private data
     summaries = summarise(rows)
     setups, problems = _setups(summaries, fetch, out, published, with_private_exemplars=with_private_exemplars)
-    exposes = with_private_exemplars and any(not is_generated(row.private) for row in summaries)
+    exposes = with_private_exemplars and any(not row.shows_nobody for row in summaries)
     if exposes:
         problems.append("the page shows private training images; do not publish it without the consent of those shown")
     page = Page(

@@ -13,17 +13,11 @@ from midef.results.summary import SummaryRow
 
 IDENTITIES = 8
 LARGEST_PX = 112
-GENERATED = "synthetic_faces"
 
 Fetch = Callable[[ArtifactKey], Path]
 Arrays = dict[str, Any]
 
 _UNREADABLE = (StoreError, OSError, KeyError, ValueError, zipfile.BadZipFile)
-
-
-def is_generated(private: str) -> bool:
-    """True if the private data set, given by its label, shows nobody: its faces are drawn by a program."""
-    return private.partition("(")[0].partition(":")[0] == GENERATED
 
 
 class _Source(NamedTuple):
@@ -143,7 +137,7 @@ def write_grid(
     labels = tuple(sorted(attacked)[:IDENTITIES])
     strips = tuple(writer.strip(i, source, labels, seed) for i, source in enumerate(sources))
     private: Strip | None = None
-    if labels and not (with_private_exemplars or all(is_generated(row.private) for row in group)):
+    if labels and not (with_private_exemplars or all(row.shows_nobody for row in group)):
         private = Strip("private", reason="withheld: pictures of people; build with private exemplars to show them")
     elif labels:
         private = writer.private_strip([one.scores_key for one in sources if one.scores_key], labels, group[0].setup)

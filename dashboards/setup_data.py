@@ -10,7 +10,6 @@ from midef.core.setup import StandIn
 from midef.dashboards.figures.places import is_unmatched, label
 from midef.dashboards.figures.trade_off import draw
 from midef.dashboards.page_data import Column, Details, Grid, Row, Setup
-from midef.dashboards.reconstructions import is_generated
 from midef.results.columns import MetricColumn
 from midef.results.compare import COMPARED, NATURAL, TradeOff
 from midef.results.published import Published, published_of
@@ -80,7 +79,7 @@ def _stamps(first: SummaryRow, table: Table) -> tuple[str, str]:
         )
     if first.profile == FINAL_PROFILE:
         return "", ""
-    data = "stand-in data" if is_generated(first.private) else "reduced data, models or budget"
+    data = "stand-in data" if first.shows_nobody else "reduced data, models or budget"
     return (
         f"{first.profile} profile: {data}, not comparable with published numbers",
         f"{first.profile} profile, {data}",

@@ -10,7 +10,8 @@ ROW_SCHEMA_VERSION = 5
 """2: how the images were judged (group_size, counted, resize, knn_reference). 3: certainty, stand_ins, remark; and what
 a published number may leave open (resolution, identities, images, seed) may be None. 4: accuracy matching (matched and
 match_target, match_tolerance, match_accuracy, match_seeds). 5: the kind of a failure
-(failure) and the title of the metric's table column (column)."""
+(failure), the title of the metric's table column (column), and whether private images show nobody
+(private_is_generated)."""
 STATUSES = ("ok", "failed", "refused")
 ORIGINS = ("measured", "published")
 
@@ -47,6 +48,8 @@ class ResultRow:
         match_accuracy: percent on the select split, mean over match_seeds trainings; known also where it is not within
             the tolerance, and the row not matched.
         match_seeds: trainings.
+        private_is_generated: a program draws the private images, so that they show nobody; None in rows of a schema
+            before 5, and where the data set is not registered.
         column: title of the metric's column in tables; "" in rows of a schema before 5 and in published ones.
     """
 
@@ -108,6 +111,7 @@ class ResultRow:
     match_accuracy: float | None = None
     match_seeds: int | None = None
     failure: str = ""
+    private_is_generated: bool | None = None
     column: str = ""
 
     def __post_init__(self) -> None:

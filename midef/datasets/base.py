@@ -87,6 +87,8 @@ class Dataset:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     reads_content: ClassVar[bool] = True
     """False where files are known by name and size only: `members` then say nothing beside another data set's."""
+    is_generated: ClassVar[bool] = False
+    """True where a program draws the images, so that they show nobody and pages may show them."""
 
     @property
     def is_labelled(self) -> bool:

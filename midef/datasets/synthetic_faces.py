@@ -78,6 +78,7 @@ class SyntheticFaces(Dataset):
     """
 
     paper: ClassVar[str] = "midef's own"
+    is_generated: ClassVar[bool] = True
 
     population: Literal["private", "public"] = "private"
     identities: int = 200

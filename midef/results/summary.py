@@ -18,10 +18,22 @@ from midef.results.estimates import SEEDS_FOR_T, Estimate, IntervalChoice, estim
 MATCH_NUMBERS = ("match_target", "match_tolerance", "match_accuracy", "match_seeds")
 FROM_ROW = (
     *("sweep", "profile", "setup", "defense", "defense_name", "defense_params", "attack", "access", "architecture"),
-    *("private", "public", "evaluator", "resolution_px", "identities", "images_per_identity", "counted"),
+    *(
+        "private",
+        "private_is_generated",
+        "public",
+        "evaluator",
+        "resolution_px",
+        "identities",
+        "images_per_identity",
+        "counted",
+    ),
     *("certainty", "stand_ins"),
 )
 """Fields that a summary row shares with its result rows."""
+
+GENERATED_BEFORE_5 = "synthetic_faces"
+"""The one data set that a program drew when rows did not say so yet."""
 
 NOT_COMPARED = TradeOff(reason="not compared")
 
@@ -64,6 +76,7 @@ class SummaryRow:
     access: str
     architecture: str
     private: str
+    private_is_generated: bool | None
     public: str
     evaluator: str
     resolution_px: int
@@ -112,6 +125,13 @@ class SummaryRow:
     @property
     def setup_key(self) -> SetupKey:
         return self.sweep, self.profile, self.setup
+
+    @property
+    def shows_nobody(self) -> bool:
+        """Whether its private images are drawn by a program; rows before schema 5 tell it by the data set's name."""
+        if self.private_is_generated is None:
+            return self.private.partition("(")[0].partition(":")[0] == GENERATED_BEFORE_5
+        return self.private_is_generated
 
     @property
     def is_undefended(self) -> bool:
@@ -177,7 +197,7 @@ def _over_seeds(rows: Sequence[ResultRow]) -> SummaryRow:
     first, states = shown[0][1], [_worst(run) for run in runs.values()]
     columns = columns_of(row for _, row in shown)
     evaluators = {seed: row.evaluator_accuracy for seed, row in shown if row.evaluator_accuracy is not None}
-    shared: dict[str, Any] = {name: getattr(first, name) for name in FROM_ROW}
+    shared: dict[str, Any] = {name: getattr(first, name) for name in (*FROM_ROW, "private_is_generated")}
     matching, match_notes = _matching([row for _, row in shown])
     return SummaryRow(
         **shared,

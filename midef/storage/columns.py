@@ -23,7 +23,7 @@ ADDED_SINCE_1 = frozenset(
     {"attack_params", "evaluator_resolution_px", "resize", "counted", "group_size", "knn_reference"}  # 2
     | {"certainty", "stand_ins", "remark"}  # 3
     | {"matched", "match_target", "match_tolerance", "match_accuracy", "match_seeds"}  # 4
-    | {"failure", "column"}  # 5
+    | {"failure", "column", "private_is_generated"}  # 5
 )
 _SMALL_ROWS = 64
 """Up to here packing saves no space worth its time: a cell's file is 10 % larger without, and read in two thirds."""

@@ -14,6 +14,7 @@ from midef.core.failure import Failure
 from midef.core.match import Match
 from midef.core.rows import ResultRow
 from midef.core.setup import StandIn
+from midef.datasets import DATASETS
 from midef.metrics import METRICS, column_title
 from midef.storage import Store
 from midef.sweep.execution.outcome import Outcome
@@ -138,6 +139,7 @@ def _identity(sweep_name: str, planned: PlannedCell) -> dict[str, Any]:
         "access": ATTACKS.get(setup.attack.name).access.words if setup.attack.name in ATTACKS.names() else "",
         "architecture": setup.target,
         "private": setup.private.label,
+        "private_is_generated": _is_generated(setup.private.name),
         "public": setup.public.label,
         "evaluator": setup.evaluator_text,
         "resolution_px": setup.resolution_px,
@@ -150,6 +152,10 @@ def _identity(sweep_name: str, planned: PlannedCell) -> dict[str, Any]:
         "seed": cell.seed,
         **_matching(cell.match),
     }
+
+
+def _is_generated(dataset: str) -> bool | None:
+    return DATASETS.get(dataset).is_generated if dataset in DATASETS.names() else None
 
 
 def _matching(match: Match | None) -> dict[str, Any]:

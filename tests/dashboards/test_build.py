@@ -180,6 +180,19 @@ def test_generated_faces_are_nobody(cell: Cell, shelf: Any, tmp_path: Path, priv
     assert not page["exposes_private"]
 
 
+@pytest.mark.parametrize(
+    ("private", "is_generated", "is_shown"),
+    [("somebodys_drawings", True, True), ("synthetic_faces", False, False), ("somebodys_photos", None, False)],
+    ids=["drawn", "photos", "not told"],
+)
+def test_rows_tell_whether_private_images_show_nobody(
+    cell: Cell, shelf: Any, tmp_path: Path, private: str, is_generated: bool | None, is_shown: bool
+) -> None:
+    rows = cell("none", private=private, private_is_generated=is_generated)
+    report = build_page(rows, shelf.fetch, tmp_path, store_name="store")
+    assert bool(page_of(report)["setups"][0]["grid"]["private"]["file"]) is is_shown
+
+
 @pytest.mark.parametrize("how", ["missing", "damaged", "not an archive", "wrong arrays"])
 def test_unreadable_reconstructions_are_a_reason_and_a_warning(
     cell: Cell, shelf: Any, tmp_path: Path, how: str

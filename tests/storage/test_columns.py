@@ -199,7 +199,7 @@ ADDED_IN_3: dict[str, Any] = {"certainty": "", "stand_ins": "", "remark": ""}
 ADDED_IN_4: dict[str, Any] = {
     **{"matched": False, "match_target": None, "match_tolerance": None, "match_accuracy": None, "match_seeds": None},
 }
-ADDED_IN_5: dict[str, Any] = {"failure": "", "column": ""}
+ADDED_IN_5: dict[str, Any] = {"failure": "", "column": "", "private_is_generated": None}
 DEFAULTS = {
     1: ADDED_IN_2 | ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5,
     2: ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5,

@@ -35,6 +35,7 @@ IDENTITY = {
     "access": "labels only",
     "architecture": "vgg16_tiny",
     "private": "synthetic_faces(identities=12,train_images=4)",
+    "private_is_generated": True,
     "public": "synthetic_faces(population=public,identities=20,train_images=4)",
     "evaluator": "resnet18_tiny",
     "resolution_px": 32,
