@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,7 @@ def micro() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def environment() -> Iterator[dict[str, str]]:
-    """The environment of a command that starts a Ray of its own, whatever other Ray runs on this machine.
-
-    One token for all: Ray reads it once in a process, and some tests start or join Ray in this one.
-    """
+    """The environment of a command that starts a Ray of its own, whatever other Ray runs on this machine."""
     folder = tempfile.mkdtemp(prefix="midef-ray.", dir="/tmp")  # short: sockets lie below it
     yield {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {
         "OMP_NUM_THREADS": "1",
@@ -94,3 +92,26 @@ def joining(environment: dict[str, str]) -> Iterator[dict[str, str]]:
     finally:
         server.stdin.close()
         server.wait(60)
+
+
+@pytest.fixture(scope="session")
+def ray_here() -> Callable[[dict[str, str]], AbstractContextManager[pytest.MonkeyPatch]]:
+    """Lets this process use Ray under an environment: Ray reads token and mode once, when it is loaded."""
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    def read_again() -> None:
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
+
+    @contextmanager
+    def under(environment: dict[str, str]) -> Iterator[pytest.MonkeyPatch]:
+        with pytest.MonkeyPatch.context() as patch:
+            for name in [name for name in os.environ if name.startswith("RAY_")]:
+                patch.delenv(name)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            read_again()
+            yield patch
+        read_again()
+
+    return under

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,13 @@ from midef.sweep.spec.resolve import PlannedCell, resolve
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 Named = Callable[[str], PlannedCell]
+RayHere = Callable[[dict[str, str]], AbstractContextManager[pytest.MonkeyPatch]]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def shared_ray(joining: dict[str, str]) -> Iterator[None]:
+def shared_ray(joining: dict[str, str], ray_here: RayHere) -> Iterator[None]:
     """Runs of this process join the Ray of the session."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("RAY_")]:
-            patch.delenv(name)
-        for name, value in joining.items():
-            patch.setenv(name, value)
+    with ray_here(joining):
         yield
 
 

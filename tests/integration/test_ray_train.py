@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,17 +61,16 @@ def only_targets(sweep: Sweep, store: Store) -> Any:
 
 @pytest.fixture(scope="module")
 def trained(
-    tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any], environment: dict[str, str]
+    tmp_path_factory: pytest.TempPathFactory,
+    micro: dict[str, Any],
+    environment: dict[str, str],
+    ray_here: Callable[[dict[str, str]], AbstractContextManager[pytest.MonkeyPatch]],
 ) -> Iterator[Trained]:
     data = copy.deepcopy(micro)
     data |= {"profile": "two_workers", "defenses": ["midre"]}
     data["training"] = {"epochs": 4, "batch_size": 16, "learning_rate": 0.01}
     folder = tmp_path_factory.mktemp("train")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("RAY_")]:
-            patch.delenv(name)
-        for name, value in environment.items():
-            patch.setenv(name, value)
+    with ray_here(environment) as patch:
         patch.setitem(profiles.PROFILES, "two_workers", replace(profiles.SMOKE, name="two_workers", train_workers=2))
         sweep = resolve(parse_spec(data))
         shared, alone = Store.open(folder / "shared"), Store.open(folder / "alone")
