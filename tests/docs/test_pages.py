@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from midef.core.errors import FAILURE_KINDS
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "cluster" / "README.md"])
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]*)(#[^)\s]*)?\)")
@@ -63,3 +65,8 @@ def test_generated_pages_are_up_to_date() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 150
+
+
+def test_every_kind_of_failure_has_its_line() -> None:
+    table = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "failures.md").read_text("utf-8"), flags=re.MULTILINE)
+    assert table == list(FAILURE_KINDS)
