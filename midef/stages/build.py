@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -123,14 +124,26 @@ def checkpoint_home(context: BuildContext) -> Location | None:
 
 
 def device_name(device: str) -> str:
-    """Name of the device, for result rows."""
+    """Name of the GPU or processor, for result rows: processors round differently, so a table has to say which."""
     if device.startswith("cuda"):
         import torch
 
         return str(torch.cuda.get_device_name(device))
+    return processor_name()
+
+
+@lru_cache(maxsize=1)
+def processor_name() -> str:
+    """`cpu x86_64, Intel(R) Xeon(R) Processor`; without the model where the system does not tell it."""
     import platform
 
-    return f"cpu {platform.machine()}"
+    model = ""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    except OSError:
+        model = platform.processor()
+    return f"cpu {platform.machine()}{', ' if model else ''}{model}"
 
 
 def peak_memory_mb(device: str) -> float:

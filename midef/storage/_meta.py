@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import midef
+from midef.core.code_version import code_version
 from midef.core.errors import DamagedArtifact, StoreSchemaError
 from midef.core.recipe import ArtifactKey, Recipe
 
@@ -31,7 +32,7 @@ def describe(
     meta = {
         "schema": META_SCHEMA,
         "key": str(key),
-        "midef": midef.__version__,
+        "midef": code_version(),
         "packages": dict(packages or {}),
         "wall_s": wall_s,
         "facts": dict(facts or {}),

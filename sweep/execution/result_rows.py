@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import midef
 from midef.attacks import ATTACKS
 from midef.core.canonical import canonical_json
+from midef.core.code_version import code_version
 from midef.core.errors import DamagedArtifact, MidefError, MissingArtifact, StoreError
 from midef.core.failure import Failure
 from midef.core.match import Match
@@ -69,7 +69,7 @@ def lost_rows(
             status=status,
             reason=failure.message,
             failure=failure.kind,
-            code_version=midef.__version__,
+            code_version=code_version(),
         )
         for name in METRICS.names()
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from midef.core import MissingArtifact, Recipe
 from midef.metrics import METRICS
 from midef.stages import BuildContext, build, build_recipe, ensure
+from midef.stages.build import device_name
 from midef.storage import Store
 
 Builds = Callable[[pytest.MonkeyPatch], list[Recipe]]
@@ -114,3 +116,10 @@ def test_an_artifact_says_what_it_cost_and_where_it_was_built(cell: Any) -> None
         meta = cell.context.store.artifacts.meta(recipe.key)
         assert meta["wall_s"] > 0 and meta["facts"]["device"].startswith("cpu")
         assert {"midef", "torch"} <= set(meta["packages"])
+
+
+def test_the_device_of_a_cpu_names_its_model() -> None:
+    name = device_name("cpu")
+    assert name.startswith(f"cpu {platform.machine()}")
+    if Path("/proc/cpuinfo").is_file() and "model name" in Path("/proc/cpuinfo").read_text("utf-8"):
+        assert ", " in name

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-import midef
 from midef.core import ArtifactKey, DamagedArtifact, MissingArtifact, Recipe, StoreError, StoreSchemaError
+from midef.core.code_version import code_version
 from midef.storage import ArtifactStore, Location, Store, _checksums
 
 SPLIT = Recipe("split", "synthetic_faces", {"classes": 10})
@@ -70,7 +70,7 @@ def test_an_artifact_comes_back(store: Store) -> None:
 def test_meta_tells_how_it_was_made(store: Store) -> None:
     publish(store, facts={"accuracy": 93.5, "notes": ["a", None]}, packages={"torch": "2.11"})
     meta = store.artifacts.meta(TARGET.key)
-    assert (meta["schema"], meta["key"], meta["midef"]) == (1, str(TARGET.key), midef.__version__)
+    assert (meta["schema"], meta["key"], meta["midef"]) == (1, str(TARGET.key), code_version())
     assert (meta["wall_s"], meta["packages"]) == (1.5, {"torch": "2.11"})
     assert meta["facts"] == {"accuracy": 93.5, "notes": ["a", None]}
     assert {name: about["size"] for name, about in meta["files"].items()} == {n: len(c) for n, c in PAYLOAD.items()}
