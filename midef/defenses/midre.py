@@ -40,7 +40,7 @@ class Midre(Defense):
             mirrored with the image.
         patches: number of squares, >= 1, each with an area from the range divided by it, drawn and placed on its
             own; they may overlap, so together they erase that share or less.
-        ratio: width to height of a patch, > 0.
+        ratio: height to width of a patch, > 0, as in torchvision's `RandomErasing`: 0.5 is twice as wide as tall.
         fill: `mean` (ImageNet's mean colour), `zero` and `one` are constants; `random` is U(0, 1), one draw per
             image and channel in every iteration, shared by all its patches; `inpaint` is Telea's fast marching
             (OpenCV, 8 bits, radius 3 px; slow: on the CPU, image by image).
@@ -57,6 +57,7 @@ class Midre(Defense):
     """
 
     paper: ClassVar[str] = "MIDRE, TMLR 2025 (arXiv 2409.01062)"
+    version: ClassVar[int] = 2
     acts_on: ClassVar[str] = "training images"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "celeba-64": {"area_low": 0.1, "area_high": 0.4},

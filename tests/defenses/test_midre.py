@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Generator, Tensor
+from torchvision.transforms import RandomErasing
 from typing_extensions import override
 
 from midef.core import SpecError
@@ -123,7 +124,7 @@ def test_sampler_of_the_text_by_rejection(area: tuple[float, float], ratio: floa
     found = reject_joint_boxes(uniform(n), (side, side), area=area, ratio=ratio)
     share, down, right = torch.rand(3, 12 * n, generator=seeded(9))
     pixels = (area[0] + (area[1] - area[0]) * share) * side**2
-    tall, wide = (pixels / ratio).sqrt().round(), (pixels * ratio).sqrt().round()
+    tall, wide = (pixels * ratio).sqrt().round(), (pixels / ratio).sqrt().round()
     top, left = (down * side).floor(), (right * side).floor()
     expected = torch.stack([top, left, tall, wide], dim=1)[(top + tall <= side) & (left + wide <= side)].long()
     assert len(expected) > n
@@ -264,13 +265,37 @@ def test_patches_share_the_area(patches: int) -> None:
 
 @every_sampler
 @pytest.mark.parametrize("ratio", [0.5, 2.0])
-def test_ratio_is_width_to_height(sampler: Sampler, ratio: float) -> None:
+def test_ratio_is_height_to_width(sampler: Sampler, ratio: float) -> None:
     boxes = sampler(uniform(500), (224, 224), area=(0.1, 0.4), ratio=ratio).double()
     height, width = boxes[:, 2], boxes[:, 3]
-    torch.testing.assert_close(width / height, torch.full_like(height, ratio), atol=0.03, rtol=0)
+    torch.testing.assert_close(height / width, torch.full_like(height, ratio), atol=0.03, rtol=0)
     area = height * width / 224**2
     assert float(area.min()) > 0.099 and float(area.max()) < 0.401
     assert (boxes[:, :2] + boxes[:, 2:]).max() <= 224
+
+
+@every_sampler
+@pytest.mark.parametrize("side_px", [64, 224])
+@pytest.mark.parametrize(("area", "ratio"), [(0.25, 0.5), (0.25, 2.0), (0.1, 0.5), (0.4, 2.0), (0.3, 1.5), (0.4, 1.0)])
+def test_sides_are_those_of_torchvisions_random_erasing(
+    sampler: Sampler, side_px: int, area: float, ratio: float
+) -> None:
+    """The released configs pass `ratio` to torchvision; so what it makes of a ratio is what a preset must make."""
+    image = torch.zeros(3, side_px, side_px)
+    _, _, height, width, _ = RandomErasing.get_params(image, scale=(area, area), ratio=(ratio, ratio), value=[0.0])
+    boxes = sampler(uniform(4), (side_px, side_px), area=(area, area), ratio=ratio)
+    assert boxes[:, 2:].tolist() == [[height, width]] * 4
+
+
+@pytest.mark.parametrize(("preset", "height_px", "width_px"), [("0.5", 23, 45), ("2", 45, 23)])
+def test_presets_of_the_aspect_ratio_by_hand(preset: str, height_px: int, width_px: int) -> None:
+    """A quarter of 64 x 64 is 1024 pixels: sqrt(1024 / 2) = 22.6 by sqrt(1024 * 2) = 45.3."""
+    written = f"midre:celeba-vgg16-ratio-{preset}(area_low=0.25, area_high=0.25)"
+    defense = remake_defense(choose_defense(written))
+    assert isinstance(defense, Midre)
+    erased = erased_by(defense, noise(3, 64))
+    assert erased.any(dim=2).sum(dim=1).tolist() == [height_px] * 3
+    assert erased.any(dim=1).sum(dim=1).tolist() == [width_px] * 3
 
 
 # --- fills ------------------------------------------------------------------------------------------------------------

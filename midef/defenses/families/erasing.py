@@ -36,7 +36,7 @@ def valid_corner_boxes(
 
     Args:
         draws: [..., 3] uniform in [0, 1): for the area, the row and the column.
-        ratio: width to height.
+        ratio: height to width, as in torchvision's `RandomErasing`.
 
     Returns:
         [..., 4] int64: top, left, height, width. Sides are rounded and kept strictly below the image's, as in
@@ -74,8 +74,8 @@ def _boxes(share: Tensor, draws: Tensor, shape: tuple[int, int], ratio: float) -
 def _sides(share: Tensor, shape: tuple[int, int], ratio: float) -> Tensor:
     """[...] shares of the area -> [..., 2] int64: height and width."""
     pixels = share * shape[0] * shape[1]
-    height = (pixels / ratio).sqrt().round().long().clamp(max=shape[0] - 1)
-    width = (pixels * ratio).sqrt().round().long().clamp(max=shape[1] - 1)
+    height = (pixels * ratio).sqrt().round().long().clamp(max=shape[0] - 1)
+    width = (pixels / ratio).sqrt().round().long().clamp(max=shape[1] - 1)
     return torch.stack([height, width], dim=-1)
 
 
