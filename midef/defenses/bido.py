@@ -38,7 +38,8 @@ class Bido(Defense):
     of HSIC; COCO's are 100 times as large.
 
     The presets for ResNet-152 and IR152 are the strengths of third parties: the LoFt authors' scripts and a public
-    benchmark (MIBench). `celeba-vgg16-tl-dmi` is BiDO's share of TL-DMI's combination.
+    benchmark (MIBench). `celeba-vgg16-tl-dmi` is BiDO's share of TL-DMI's combination, in the run whose attack is
+    published (82.15 % natural, 18.87 % attack accuracy of KedMI); with `-0.05` natural accuracy alone is (84.31 %).
 
     Source: Peng et al., KDD 2022, and its released code (github AlanPeng0897/Defend_MI): sum over the hidden list,
     Gaussian kernels for image and activation, linear kernel for the label. COCO strengths as reported by TL-DMI.
@@ -53,7 +54,8 @@ class Bido(Defense):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "celeba-vgg16": {"lambda_x": 0.05, "lambda_y": 0.5},
         "celeba-vgg16-strong": {"lambda_x": 0.05, "lambda_y": 1.0},
-        "celeba-vgg16-tl-dmi": {"lambda_x": 0.05, "lambda_y": 0.4},
+        "celeba-vgg16-tl-dmi": {"lambda_x": 0.03, "lambda_y": 0.4},
+        "celeba-vgg16-tl-dmi-0.05": {"lambda_x": 0.05, "lambda_y": 0.4},
         "celeba-vgg16-coco": {"measure": "coco", "lambda_x": 5.0, "lambda_y": 50.0},
         "celeba-resnet34": {"lambda_x": 0.1, "lambda_y": 2.0},
         "celeba-resnet34-coco": {"measure": "coco", "lambda_x": 0.05, "lambda_y": 2.5},

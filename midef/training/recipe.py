@@ -15,9 +15,9 @@ from midef.core.errors import SpecError, did_you_mean
 class TrainingRecipe:
     """Everything about a training that changes its result, apart from data, architecture, defense and seed.
 
-    Defaults are the CelebA-64 VGG16 recipe of the TL-DMI paper (no schedule). Other published recipes are `RECIPES`;
-    as plain data, `preset` names one of them and the other fields change it. Images are cropped, colour-jittered,
-    flipped and shifted in this order.
+    Defaults are the CelebA-64 VGG16 recipe of the TL-DMI paper (no schedule), except that the last epoch is kept. Other
+    published recipes are `RECIPES`; as plain data, `preset` names one of them and the other fields change it. Images
+    are cropped, colour-jittered, flipped and shifted in this order.
 
     Args:
         optimizer: `sgd` with momentum (Nesterov's if `nesterov`), `adam` or `adamw`.
@@ -129,9 +129,9 @@ _HIGH_RESOLUTION: dict[str, Any] = {
 }
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
-    "tl-dmi-vgg16": {"learning_rate": 0.02, "epochs": 200},
-    "tl-dmi-ir152": {"learning_rate": 0.01, "epochs": 100},
-    "tl-dmi-facenet64": {"learning_rate": 0.008, "epochs": 200, "batch_size": 8},
+    "tl-dmi-vgg16": {"learning_rate": 0.02, "epochs": 200, "checkpoint": "best_select"},
+    "tl-dmi-ir152": {"learning_rate": 0.01, "epochs": 100, "checkpoint": "best_select"},
+    "tl-dmi-facenet64": {"learning_rate": 0.008, "epochs": 200, "batch_size": 8, "checkpoint": "best_select"},
     "vmi-resnet34": {
         "learning_rate": 0.1,
         "epochs": 200,
@@ -140,6 +140,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "schedule": "multistep",
         "milestones": (0.3, 0.6, 0.8),
         "gamma": 0.2,
+        "checkpoint": "best_select",
     },
     "bido-vgg16": {
         "optimizer": "adam",
@@ -156,6 +157,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "schedule": "multistep",
         "milestones": (0.6, 0.8),
         "gamma": 0.2,
+        "checkpoint": "best_select",
     },
     "bido-nodef-vgg16": {"learning_rate": 0.01, "epochs": 50, "nesterov": True, "checkpoint": "best_select"},
     "mid-vgg16": {"learning_rate": 0.01, "epochs": 50, "checkpoint": "best_select"},
@@ -171,7 +173,13 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "epochs": 100,
         "batch_size": 1024,
     },
-    "loft-64": {"learning_rate": 0.01, "epochs": 100, "batch_size": 128},
+    "loft-64": {
+        "learning_rate": 0.01,
+        "epochs": 100,
+        "batch_size": 128,
+        "schedule": "multistep",
+        "milestones": (0.75, 0.9),
+    },
     "loft-pretraining-224": {
         "optimizer": "adam",
         "learning_rate": 1e-3,
@@ -186,8 +194,10 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 """Published recipes, by line of work and target.
 
 tl-dmi-*, vmi-resnet34: CelebA at 64 px (the released json of TL-DMI says 0.08 for VGG16, the paper 0.02); bido-*,
-mid-*, trap-mid-*: the defenses' own, which keep the best epoch by test accuracy: here by the select split;
-bido-vmi-resnet34: its learning rate is not published, we take NoDef's; loft-pretraining-224: on MS-Celeb-1M;
-facescrub-224: the PPA line (batch 64 for MaxViT and the DenseNets, which train from fresh weights); loft-224: LoFt and
-CALoR. Milestones are fractions of training: 60, 120 and 160 of 200 epochs; 75 and 90 of 100.
+mid-*, trap-mid-*: the defenses' own. The released code of all these keeps the best epoch by test accuracy: here by the
+select split. bido-vmi-resnet34: its learning rate is not published, we take NoDef's; tl-dmi-resnet50: which epoch is
+kept is not published; loft-pretraining-224: on MS-Celeb-1M; facescrub-224: the PPA line (batch 64 for MaxViT and the
+DenseNets, which train from fresh weights); loft-224: LoFt and CALoR; loft-64: LoFt lowers the rate at two milestones
+(its appendix C.2), and that these and the factor are those of loft-224 is inferred. Milestones are fractions of
+training: 60, 120 and 160 of 200 epochs; 75 and 90 of 100.
 """

@@ -44,7 +44,35 @@ FAULTS = (
         "midef/training/recipe.py",
         '"tl-dmi-vgg16": {"learning_rate": 0.02,',
         '"tl-dmi-vgg16": {"learning_rate": 0.2,',
-        "tests/training/test_recipe.py",
+        "tests/training/test_published_recipes.py",
+    ),
+    Fault(
+        "another batch size in a recipe",
+        "midef/training/recipe.py",
+        '"learning_rate": 0.008, "epochs": 200, "batch_size": 8,',
+        '"learning_rate": 0.008, "epochs": 200, "batch_size": 64,',
+        "tests/training/test_published_recipes.py",
+    ),
+    Fault(
+        "ten times the rate of LoFt at 64 px",
+        "midef/training/recipe.py",
+        '"loft-64": {\n        "learning_rate": 0.01,',
+        '"loft-64": {\n        "learning_rate": 0.1,',
+        "tests/training/test_published_recipes.py",
+    ),
+    Fault(
+        "another batch size of LoFt at 224 px",
+        "midef/training/recipe.py",
+        '"loft-224": {**_HIGH_RESOLUTION, "batch_size": 96}',
+        '"loft-224": {**_HIGH_RESOLUTION, "batch_size": 128}',
+        "tests/training/test_published_recipes.py",
+    ),
+    Fault(
+        "a published strength of another row",
+        "midef/defenses/bido.py",
+        '"celeba-vgg16-tl-dmi": {"lambda_x": 0.03,',
+        '"celeba-vgg16-tl-dmi": {"lambda_x": 0.05,',
+        "tests/defenses/test_published_presets.py",
     ),
     Fault(
         "a milestone reached one step late",
@@ -63,8 +91,8 @@ FAULTS = (
     Fault(
         "a transposed ratio: height for width of a patch",
         "midef/defenses/families/erasing.py",
-        "height = (pixels / ratio).sqrt()",
         "height = (pixels * ratio).sqrt()",
+        "height = (pixels / ratio).sqrt()",
         "tests/defenses/test_midre.py",
     ),
     Fault(
