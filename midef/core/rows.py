@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from midef.core.errors import FAILURE_KINDS
 
-ROW_SCHEMA_VERSION = 5
+ROW_SCHEMA_VERSION = 6
 """2: how the images were judged (group_size, counted, resize, knn_reference). 3: certainty, stand_ins, remark; and what
 a published number may leave open (resolution, identities, images, seed) may be None. 4: accuracy matching (matched and
 match_target, match_tolerance, match_accuracy, match_seeds). 5: the kind of a failure
 (failure), the title of the metric's table column (column), and whether private images show nobody
-(private_is_generated)."""
+(private_is_generated). 6: which images succeeded (outcomes), and the interval of the evaluator's accuracy
+(evaluator_low, evaluator_high)."""
 STATUSES = ("ok", "failed", "refused")
 ORIGINS = ("measured", "published")
 
@@ -51,6 +52,10 @@ class ResultRow:
         private_is_generated: a program draws the private images, so that they show nobody; None in rows of a schema
             before 5, and where the data set is not registered.
         column: title of the metric's column in tables; "" in rows of a schema before 5 and in published ones.
+        outcomes: which images succeeded, as `midef.core.outcomes` writes it; "" where nothing is counted per image, and
+            in rows of a schema before 6.
+        evaluator_low: lower end of the interval of the evaluator's accuracy; None in rows of a schema before 6.
+        evaluator_high: upper end.
     """
 
     sweep: str
@@ -113,6 +118,9 @@ class ResultRow:
     failure: str = ""
     private_is_generated: bool | None = None
     column: str = ""
+    outcomes: str = ""
+    evaluator_low: float | None = None
+    evaluator_high: float | None = None
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from midef.core.errors import NotApplicable, ShapeError, TooFewSamples
+from midef.core.outcomes import digest_of
 from midef.metrics.base import METRICS, Evidence, Measurement, Metric, percent_of_hits
 
 if TYPE_CHECKING:
@@ -66,6 +67,23 @@ def spread_of_hits(
     return 100.0 * float(np.mean([np.std(of_group, ddof=ddof) for of_group in accuracies]))
 
 
+def attacked(evidence: Evidence) -> str:
+    """Digest of which reconstructions these are, ordered by identity and restart: those of another target that was
+    attacked in the same way have the same. "" where the images are not named.
+
+    Where one reconstruction of each identity counts, it may come from another restart for every target.
+    """
+    import numpy as np
+
+    if not evidence.report_images:
+        return ""
+    order = np.lexsort((evidence.restarts, evidence.labels))
+    labels, restarts = (array[order].astype(np.int64) for array in (evidence.labels, evidence.restarts))
+    is_one_each = len(np.unique(labels)) == len(labels)
+    of_these = np.array(list(bytes.fromhex(evidence.report_images)), dtype=np.uint8)  # identity 3 of this data set
+    return digest_of(of_these, labels, *([] if is_one_each else [restarts]))
+
+
 @dataclass(frozen=True, kw_only=True)
 class _AttackAccuracy(Metric):
     paper: ClassVar[str] = "Zhang et al., CVPR 2020; protocol of KedMI"
@@ -77,13 +95,17 @@ class _AttackAccuracy(Metric):
 
     @override
     def measure(self, evidence: Evidence) -> Measurement:
+        import numpy as np
+
         n = len(evidence.labels)
         if n == 0:
             raise TooFewSamples("attack accuracy needs at least 1 reconstruction, got 0")
         if evidence.n_classes <= self.k:
             raise NotApplicable(f"attack accuracy@{self.k} needs more than {self.k} classes, got {evidence.n_classes}")
         hits = top_k_hits(evidence.evaluator_logits, evidence.labels, self.k)
-        measured = percent_of_hits(hits, evidence.labels, chance=100.0 * self.k / evidence.n_classes)
+        order = np.lexsort((evidence.restarts, evidence.labels))
+        chance = 100.0 * self.k / evidence.n_classes
+        measured = percent_of_hits(hits[order], evidence.labels[order], chance=chance, images=attacked(evidence))
         spread = spread_of_hits(
             hits, evidence.labels, evidence.restarts, kind=evidence.spread, group_size=evidence.group_size
         )

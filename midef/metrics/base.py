@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from midef.core.outcomes import Outcomes
 from midef.core.registry import Registry
 from midef.core.statistics import cluster_interval
 
@@ -36,6 +37,7 @@ class Evidence:
         train_s: seconds of training this target.
         group_size: of the protocol.
         spread: of the protocol.
+        report_images: digest of which images the report split holds, see `midef.core.outcomes.digest_of`.
     """
 
     n_classes: int
@@ -53,11 +55,12 @@ class Evidence:
     train_s: float
     group_size: int = 60
     spread: str = "restarts"
+    report_images: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One number with its interval; becomes a result row."""
+    """One number with its interval; becomes a result row, whose columns have the same names."""
 
     value: float
     low: float | None = None
@@ -68,15 +71,18 @@ class Measurement:
     chance: float | None = None
     spread: float | None = None
     spread_kind: str = ""
+    outcomes: str = ""
 
 
-def percent_of_hits(hits: np.ndarray, identities: np.ndarray, *, chance: float) -> Measurement:
-    """Success rate in percent with its interval over identities.
+def percent_of_hits(hits: np.ndarray, identities: np.ndarray, *, chance: float, images: str = "") -> Measurement:
+    """Success rate in percent with its interval over identities, and which images succeeded.
 
     Args:
         hits: [N], N >= 1, success 0/1 of each image.
         identities: [N], whose image it is.
         chance: rate of a blind guess, percent.
+        images: digest of which images these are, so that models that were asked about the same ones can be compared
+            image by image; "" keeps no outcomes.
     """
     low, high, kind = cluster_interval(hits, identities)
     return Measurement(
@@ -87,6 +93,7 @@ def percent_of_hits(hits: np.ndarray, identities: np.ndarray, *, chance: float) 
         n=len(hits),
         groups=len(set(identities.tolist())),
         chance=chance,
+        outcomes=Outcomes.of(hits, identities, images).text if images else "",
     )
 
 

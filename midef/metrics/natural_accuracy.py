@@ -29,4 +29,5 @@ class NaturalAccuracy(Metric):
         if n == 0:
             raise TooFewSamples("natural accuracy needs at least 1 image in the report split, got 0")
         hits = evidence.report_predictions == evidence.report_labels
-        return percent_of_hits(hits, evidence.report_labels, chance=100.0 / evidence.n_classes)
+        chance = 100.0 / evidence.n_classes
+        return percent_of_hits(hits, evidence.report_labels, chance=chance, images=evidence.report_images)

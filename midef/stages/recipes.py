@@ -24,7 +24,7 @@ from midef.training import TrainingRecipe
 SPLIT_VERSION = 1
 TRAINING_VERSION = 1
 ATTACK_VERSION = 1
-SCORES_VERSION = 2
+SCORES_VERSION = 3
 
 
 @dataclass(frozen=True)

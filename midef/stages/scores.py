@@ -16,13 +16,15 @@ from torch import Tensor
 
 from midef.attacks import ATTACKS, AccessLevel
 from midef.attacks.target_handle import TargetHandle
-from midef.core.errors import MidefError, NotApplicable
+from midef.core.errors import MidefError, NotApplicable, TooFewSamples
 from midef.core.failure import Failure
+from midef.core.outcomes import digest_of
 from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
 from midef.datasets import Splits
 from midef.metrics import METRICS, Evidence
 from midef.metrics.attack_accuracy import top_k_hits
+from midef.metrics.base import percent_of_hits
 from midef.nn.network import TargetModel
 from midef.stages.build import BuildContext
 from midef.stages.split import load as load_splits
@@ -69,6 +71,8 @@ class ScoresSpec:
 def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -> dict[str, Any]:
     """Write `measurements.json`, `per_image.npz` and `exemplars.npz`.
 
+    `per_image.npz` holds the success of each reconstruction, and the answer of the served target to each image of the
+    private report split. The facts are the evaluator's accuracy and its interval.
     A metric that fails is a measurement with status `failed` and the reason, one that cannot apply here `refused`.
     """
     spec, device = ScoresSpec.of(recipe), context.device
@@ -114,6 +118,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         train_s=target["train_s"],
         group_size=spec.group_size,
         spread=spec.spread,
+        report_images=digest_of(splits.report.images.numpy(), splits.report.labels.numpy()),
     )
     (folder / "measurements.json").write_text(json.dumps(measure(spec.metrics, evidence), indent=1))
     np.savez_compressed(
@@ -122,10 +127,28 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         restarts=made["restarts"],
         hit_at_1=top_k_hits(logits, made["labels"], 1),
         hit_at_5=top_k_hits(logits, made["labels"], 5),
+        report_labels=evidence.report_labels,
+        report_predictions=evidence.report_predictions,
     )
     firsts = [int(np.flatnonzero(splits.train.labels.numpy() == label)[0]) for label in attacked]
     np.savez_compressed(folder / "exemplars.npz", images=splits.train.images[firsts].numpy(), labels=attacked)
-    return {"evaluator_accuracy": 100.0 * float((report_logits.argmax(axis=1) == report.labels.numpy()).mean())}
+    return _evaluator_facts(report_logits, report.labels.numpy())
+
+
+def _evaluator_facts(logits: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
+    """Accuracy of the evaluator in percent on images it did not learn, with its interval.
+
+    Args:
+        logits: [N, K].
+        labels: [N].
+
+    Raises:
+        TooFewSamples: for no images.
+    """
+    if not len(labels):
+        raise TooFewSamples("the evaluator's accuracy needs at least 1 image in the report split, got 0")
+    measured = percent_of_hits(logits.argmax(axis=1) == labels, labels, chance=100.0 / logits.shape[1])
+    return {"evaluator_accuracy": measured.value, "evaluator_low": measured.low, "evaluator_high": measured.high}
 
 
 def _private_images(splits: Splits, attacked: np.ndarray, reference: str) -> tuple[Tensor, np.ndarray]:

@@ -33,7 +33,7 @@ def measured_rows(sweep_name: str, planned: PlannedCell, store: Store) -> list[R
     judged = store.artifacts.meta(recipes.scores.key)["facts"]
     attacked = store.artifacts.meta(recipes.reconstructions.key)
     shared: dict[str, Any] = {
-        "evaluator_accuracy": judged["evaluator_accuracy"],
+        **{name: judged[name] for name in ("evaluator_accuracy", "evaluator_low", "evaluator_high")},
         "target_key": str(recipes.target.key),
         "reconstructions_key": str(recipes.reconstructions.key),
         "scores_key": str(recipes.scores.key),

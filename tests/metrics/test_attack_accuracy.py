@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from midef.core import ShapeError
+from midef.core.outcomes import Outcomes, read
+from midef.metrics import METRICS, Evidence
 from midef.metrics.attack_accuracy import spread_of_hits, top_k_hits
+from midef.testing.metrics import evidence
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
@@ -96,3 +100,38 @@ def test_one_restart_has_no_spread(kind: str) -> None:
 
 def test_one_group_has_no_spread_over_groups(judged: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     assert spread_of_hits(*judged, kind="groups", group_size=7) is None
+
+
+# ---------------------------------------------------------------- which reconstructions are compared with which
+
+REPORT = "00112233445566ff"
+
+
+def outcomes_of(given: Evidence) -> Outcomes:
+    found = read(METRICS.make("attack_accuracy_at_1").measure(given).outcomes)
+    assert found is not None
+    return found
+
+
+def test_reconstructions_of_two_targets_pair_by_identity_and_restart() -> None:
+    one, other = (replace(evidence(seed), report_images=REPORT) for seed in (0, 1))
+    shuffle = np.random.default_rng(0).permutation(len(other.labels))
+    arrays = ("labels", "restarts", "evaluator_logits")
+    shuffled = replace(other, **{name: getattr(other, name)[shuffle] for name in arrays})
+    assert outcomes_of(one).is_paired_with(outcomes_of(shuffled))
+    assert outcomes_of(other).hits.tolist() == outcomes_of(shuffled).hits.tolist()
+    for changed in (
+        replace(other, report_images=REPORT[::-1]),
+        replace(other, restarts=other.restarts + 1),
+        replace(other, labels=(other.labels + 1) % 8, restarts=other.restarts * 2),
+    ):
+        assert not outcomes_of(one).is_paired_with(outcomes_of(changed))
+
+
+def test_where_one_of_each_identity_counts_its_restart_does_not_matter() -> None:
+    one, other = (replace(evidence(seed, n=8), report_images=REPORT) for seed in (0, 1))
+    assert outcomes_of(one).is_paired_with(outcomes_of(replace(other, restarts=other.restarts + np.arange(8))))
+
+
+def test_images_without_a_name_keep_no_outcomes() -> None:
+    assert METRICS.make("attack_accuracy_at_1").measure(evidence()).outcomes == ""

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from midef.core import Inputs
+from midef.core.outcomes import digest_of, read
 from midef.metrics import Evidence
 from midef.stages.scores import best_restarts, build, evaluate_images, low_to_high, measure
 from midef.stages.split import load as load_splits
@@ -46,6 +47,30 @@ def test_the_evaluators_accuracy_is_stored(cell: Any) -> None:
     expected = 100 * float((logits.argmax(1) == report.labels.numpy()).mean())
     assert cell.facts("scores")["evaluator_accuracy"] == pytest.approx(expected)
     assert cell.facts("evaluator")["report_accuracy"] == pytest.approx(expected)
+    low, high = (cell.facts("scores")[f"evaluator_{end}"] for end in ("low", "high"))
+    assert 0 <= low < expected < high <= 100
+
+
+def test_which_images_succeeded_is_kept_and_makes_the_accuracies(cell: Any) -> None:
+    """The report split with its labels names the images; the same split in another order would be another digest."""
+    report = load_splits(cell.folder("private")).report
+    with np.load(cell.folder("scores") / "per_image.npz", allow_pickle=False) as stored:
+        kept = dict(stored)
+    assert kept["report_labels"].tolist() == report.labels.tolist()
+    model = load_target(TargetSpec.of(cell.recipes.target), cell.folder("target"), cell.context, 8)
+    with torch.no_grad():
+        answers = model(report.images.float() / 255).logits.argmax(1)
+    assert kept["report_predictions"].tolist() == answers.tolist()
+    entries = {e["metric"]: e for e in json.loads((cell.folder("scores") / "measurements.json").read_text())}
+    natural, attack = (read(entries[name]["outcomes"]) for name in ("natural_accuracy", "attack_accuracy_at_1"))
+    assert natural is not None and attack is not None
+    assert natural.images == digest_of(report.images.numpy(), report.labels.numpy())
+    order = np.argsort(kept["report_labels"], kind="stable")
+    assert natural.identities.tolist() == kept["report_labels"][order].tolist()
+    assert natural.hits.tolist() == (kept["report_predictions"] == kept["report_labels"])[order].tolist()
+    order = np.lexsort((kept["restarts"], kept["labels"]))
+    assert attack.identities.tolist() == kept["labels"][order].tolist()
+    assert attack.hits.tolist() == kept["hit_at_1"][order].tolist()
 
 
 def judged_digest(cell: Any) -> str:

@@ -190,7 +190,13 @@ SCHEMA_4 = [
     *_numbers(pa.float64(), "match_target", "match_tolerance", "match_accuracy"),
     *_numbers(pa.int64(), "match_seeds"),
 ]
-OLDER = {1: SCHEMA_1, 2: SCHEMA_2, 3: SCHEMA_3, 4: SCHEMA_4}
+SCHEMA_5 = [
+    *SCHEMA_4,
+    *_texts("failure"),
+    pa.field("private_is_generated", pa.bool_()),
+    *_texts("column"),
+]
+OLDER = {1: SCHEMA_1, 2: SCHEMA_2, 3: SCHEMA_3, 4: SCHEMA_4, 5: SCHEMA_5}
 ADDED_IN_2: dict[str, Any] = {
     **{"attack_params": "", "evaluator_resolution_px": None, "resize": "", "counted": "", "group_size": None},
     **{"knn_reference": ""},
@@ -200,11 +206,13 @@ ADDED_IN_4: dict[str, Any] = {
     **{"matched": False, "match_target": None, "match_tolerance": None, "match_accuracy": None, "match_seeds": None},
 }
 ADDED_IN_5: dict[str, Any] = {"failure": "", "column": "", "private_is_generated": None}
+ADDED_IN_6: dict[str, Any] = {"outcomes": "", "evaluator_low": None, "evaluator_high": None}
 DEFAULTS = {
-    1: ADDED_IN_2 | ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5,
-    2: ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5,
-    3: ADDED_IN_4 | ADDED_IN_5,
-    4: ADDED_IN_5,
+    1: ADDED_IN_2 | ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6,
+    2: ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6,
+    3: ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6,
+    4: ADDED_IN_5 | ADDED_IN_6,
+    5: ADDED_IN_6,
 }
 
 
@@ -212,7 +220,8 @@ def old_file(version: int, columns: list[pa.Field] | None = None, **metadata: st
     """A results file as midef wrote it under an older schema: one line, no value a default."""
     of_type = {pa.string(): "measured", pa.int64(): 3, pa.float64(): 0.5, pa.bool_(): True}
     columns = columns if columns is not None else OLDER[version]
-    line = {column.name: "ok" if column.name == "status" else of_type[column.type] for column in columns}
+    known = {"status": "ok", "failure": "bug"}
+    line = {column.name: known.get(column.name, of_type[column.type]) for column in columns}
     about = {SCHEMA_KEY: str(version).encode(), **{k.encode(): v.encode() for k, v in metadata.items()}}
     return to_parquet(pa.Table.from_pylist([line], schema=pa.schema(columns, metadata=about)))
 
@@ -235,6 +244,7 @@ def test_rows_of_an_older_schema_are_read_with_defaults_for_what_came_later(vers
         ["match_target", "matched"],
         ["cell", "status", "reason", "failure"],
         ["column", "metric"],
+        ["outcomes", "evaluator_low"],
     ],
     ids="+".join,
 )
