@@ -82,6 +82,19 @@ def priors_table(store: Store, rows: Sequence[ResultRow]) -> str:
     return "\n".join([*lines, *(f"| {name} | {text} |" for name, text in sorted(seen.items()))])
 
 
+def attacks_report(store: Store, rows: Sequence[ResultRow]) -> str:
+    """Both tables of a sweep's rows, under a line about its targets."""
+    defenses = sorted({row.defense for row in rows}, key=lambda d: (d != "none", d))
+    one = next((row for row in rows if row.metric == "attack_accuracy_at_1" and row.value is not None), rows[0])
+    accuracy = {r.defense: r.value for r in rows if r.metric == "natural_accuracy" and r.value is not None}
+    told = ", ".join(f"{d} {accuracy[d]:.1f} %" for d in defenses if d in accuracy)
+    return (
+        f"{one.identities} identities, chance {one.chance or 0:.1f} %; evaluator {one.evaluator} "
+        f"{one.evaluator_accuracy or 0:.1f} %; test accuracy of the targets: {told}\n\n"
+        f"{attacks_table(by_pair(rows), defenses)}\n\n{priors_table(store, rows)}\n"
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweep")
@@ -91,15 +104,7 @@ def main() -> int:
     rows = [row for row in store.results.read() if row.sweep == options.sweep]
     if not rows:
         sys.exit(f"{options.store} holds no rows of a sweep {options.sweep!r}")
-    defenses = sorted({row.defense for row in rows}, key=lambda d: (d != "none", d))
-    one = next((row for row in rows if row.metric == "attack_accuracy_at_1" and row.value is not None), rows[0])
-    accuracy = {r.defense: r.value for r in rows if r.metric == "natural_accuracy" and r.value is not None}
-    told = ", ".join(f"{d} {accuracy[d]:.1f} %" for d in defenses if d in accuracy)
-    sys.stdout.write(
-        f"{one.identities} identities, chance {one.chance or 0:.1f} %; evaluator {one.evaluator} "
-        f"{one.evaluator_accuracy or 0:.1f} %; test accuracy of the targets: {told}\n\n"
-    )
-    sys.stdout.write(attacks_table(by_pair(rows), defenses) + "\n\n" + priors_table(store, rows) + "\n")
+    sys.stdout.write(attacks_report(store, rows))
     return 0
 
 

@@ -25,6 +25,7 @@ from midef.core.rows import ResultRow
 from midef.defenses import DEFENSES, Tuning
 from midef.storage import Store, rows_of_sweep
 
+SWEEPS = ("strengths", "skips", "pretrained")
 ACCURACY, ATTACK = "natural_accuracy", "attack_accuracy_at_1"
 
 
@@ -84,11 +85,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     options = parser.parse_args()
     store = Store.open(options.store, create=False)
-    rows = {sweep: rows_of_sweep(store, sweep) for sweep in ("strengths", "skips", "pretrained")}
+    rows = {sweep: rows_of_sweep(store, sweep) for sweep in SWEEPS}
+    print(table(rows))
+    draw(rows, options.out)
+
+
+def draw(rows: dict[str, list[ResultRow]], out: Path) -> None:
+    """Every figure, as PNG in the folder `out`."""
     figures = {name: panel_figure(panel, rows[panel.sweep]) for name, panel in PANELS.items()}
     figures["erasing_variants"] = areas_figure(rows["strengths"])
-    print(table(rows))
-    photograph({name: figure for name, figure in figures.items() if figure is not None}, options.out)
+    photograph({name: figure for name, figure in figures.items() if figure is not None}, out)
 
 
 def values(rows: list[ResultRow], defense: str, metric: str) -> dict[str, list[tuple[dict[str, Any], float]]]:
