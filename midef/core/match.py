@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-State = Literal["matched", "unreachable", "fixed", "undecided", "failed"]
+from midef.core.gates import Gate, accuracy_of, match_target_gate, target_gate, tolerance_gate
+
+State = Literal["matched", "unreachable", "fixed", "at chance", "undecided", "failed"]
 Phase = Literal["reference", "search", "confirm"]
 
 
@@ -66,8 +68,9 @@ class MatchOutcome:
         target_text: the target as the specification gives it.
         tolerance: points.
         state: `matched`; `unreachable`, no strength of the range comes within the tolerance, `ends` tell how near both
-            ends come; `fixed`, a defense without a strength that is not within the tolerance as it is; `undecided`,
-            the trainings allowed were spent, or matching was interrupted; `failed`.
+            ends come; `fixed`, a defense without a strength that is not within the tolerance as it is; `at chance`,
+            networks that guess would be matched, or matched to; `undecided`, the trainings allowed were spent, or
+            matching was interrupted; `failed`.
         reason: of any other state than `matched`.
         parameter: the strength that was searched, "" for a defense without.
         low: lower end of its range.
@@ -84,6 +87,8 @@ class MatchOutcome:
         ends: trainings at both ends of the range.
         trainings: all of them, in order.
         study: name of the Optuna study.
+        chance: accuracy of a blind guess, percent; None in reports of an older midef.
+        select_images: of the select split; None where unknown.
     """
 
     defense: str
@@ -110,6 +115,8 @@ class MatchOutcome:
     ends: tuple[MatchTraining, ...] = ()
     trainings: tuple[MatchTraining, ...] = ()
     study: str = ""
+    chance: float | None = None
+    select_images: int | None = None
 
     def __post_init__(self) -> None:
         if self.state not in get_args(State):
@@ -121,6 +128,18 @@ class MatchOutcome:
     def gap(self) -> float | None:
         """Accuracy minus target, in points; None where either is unknown."""
         return None if self.accuracy is None or self.target is None else self.accuracy - self.target
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """What its numbers exclude it for, or what has to be noted about it."""
+        gates: list[Gate | None] = []
+        if self.chance is not None and self.target is not None:
+            gates.append(match_target_gate(self.target, self.chance))
+        if self.chance is not None and self.accuracy is not None:
+            gates.append(target_gate(accuracy_of(self.accuracy, self.chance, n=self.select_images)))
+        if self.select_images is not None:
+            gates.append(tolerance_gate(self.tolerance, self.select_images))
+        return tuple(gate for gate in gates if gate is not None)
 
 
 @dataclass(frozen=True, kw_only=True)

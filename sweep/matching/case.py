@@ -65,6 +65,12 @@ class Case:
         """When a strength matches this target."""
         return Goal(target, self.spec.tolerance, self.seeds)
 
+    @property
+    def chance(self) -> float | None:
+        """Accuracy of a blind guess, percent; None where the number of identities is not known."""
+        identities = self.entries[0].identities
+        return 100 / identities if identities else None
+
     @cached_property
     def group_key(self) -> str:
         """Identifies network, data and training, whatever the defense."""
@@ -120,6 +126,7 @@ class Case:
             state=state,
             reason=reason,
             chosen="" if choice is None else choice.label,
+            chance=self.chance,
             **fields,
         )
         return StrengthResult(outcome, choice)

@@ -20,6 +20,7 @@ from midef.defenses.stack import choose_defense
 from midef.stages.recipes import NO_DEFENSE
 from midef.storage import Store
 from midef.storage.matches import write_match
+from midef.sweep.matching.at_chance import reference_problem, target_problems, without_guessing
 from midef.sweep.matching.case import Case, StrengthResult
 from midef.sweep.matching.concurrent import ConcurrentSearches, TrainingFailed
 from midef.sweep.matching.search import evaluate_as_written, partial_result, search
@@ -167,14 +168,19 @@ class Matching:
                 self._decide(f"case/{name}/{i}", case, failed)
             return
         assert self.spec.reference is not None and outcome.accuracy is not None
+        target = outcome.accuracy - self.spec.reference[1]
+        if problem := reference_problem(group.cases[0], outcome.accuracy, target, self.store):
+            for i, case in enumerate(group.cases):
+                self._decide(f"case/{name}/{i}", case, case.result(target, "at chance", problem))
+            return
         accuracies = [t.accuracy for t in outcome.trainings if t.accuracy is not None]
-        self._set_target(name, outcome.accuracy - self.spec.reference[1], accuracies)
+        self._set_target(name, target, accuracies)
 
     def _decide(self, name: str, case: Case, result: StrengthResult) -> None:
         if result.choice is not None:
             report_accuracy = self._report_accuracy(case, result)
             result = replace(result, outcome=replace(result.outcome, report_accuracy=report_accuracy))
-        self.results[name] = result
+        self.results[name] = result = without_guessing(case, result, self.store)
         if self.with_attacks:
             self._cells += [c for c in self._cells_of(case, result) if not c.refused and not self._failed_before(c)]
 
@@ -278,6 +284,8 @@ def check(sweep: Sweep) -> None:
     """
     spec = match_spec_of(sweep)
     problems = match_problems(spec, [d for e in sweep.entries for d in e.defenses], len(seeds_of(sweep)))
+    if spec.reference is None:
+        problems += target_problems(float(spec.target), sweep)
     if not problems and spec.reference is not None:
         choice = choose_defense(spec.reference[0])
         for entry in sweep.entries:
@@ -307,5 +315,5 @@ def _is_reference(case: Case, group: _TargetGroup) -> bool:
 
 
 def undecided(outcomes: Sequence[MatchOutcome]) -> list[MatchOutcome]:
-    """Outcomes without an answer: the search failed, or was ended before it had one."""
-    return [o for o in outcomes if o.state in ("failed", "undecided")]
+    """Outcomes without an answer: the search failed, was ended before it had one, or had only networks that guess."""
+    return [o for o in outcomes if o.state in ("failed", "undecided", "at chance")]

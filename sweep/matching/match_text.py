@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from midef.core.choice import Choice
+from midef.core.gates import noted_because
 from midef.core.match import MatchReport
 from midef.defenses.stack import choose_defense
 from midef.stages.recipes import NO_DEFENSE
@@ -46,6 +47,8 @@ def match_text(report: MatchReport) -> str:
     text = [head, *text] if head else text
     text += [f"{counted}; {len(keys)} trainings, {report.trained} of them new in this run"]
     text += [f"{o.defense}: {o.state}: {o.reason}" for o in report.outcomes if o.reason and o.state != "matched"]
+    notes = dict.fromkeys(noted_because(o.gates) for o in report.outcomes)
+    text += [f"note: {note}" for note in notes if note]
     return "\n".join(text)
 
 

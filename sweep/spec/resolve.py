@@ -63,6 +63,7 @@ class Entry:
 
     Args:
         refused: why none of its cells can run, "" if they can.
+        identities: of the private data, which the target tells apart; None where nothing was read.
     """
 
     setup: Setup
@@ -72,6 +73,7 @@ class Entry:
     pretraining_training: TrainingRecipe | None
     profile: Profile
     refused: str = ""
+    identities: int | None = None
 
     def refusal(self, defense: Choice) -> str:
         """Why this defense cannot meet this setup, whatever the seed; "" if it can."""
@@ -228,6 +230,8 @@ class _Row:
         self.item, self.stand_ins = with_stand_ins(item, spec, profile)
         self.place, self.spec, self.profile, self.reader, self.problems = place, spec, profile, reader, problems
         self.resolution_px = self.item.resolution_px or profile.resolution_px
+        self.identities: int | None = None
+        """Of the private data, once it was read."""
         self.attacks_all = bool(self.stand_ins and spec.private)
         """Whether all identities are attacked where the user's own data has fewer than the profile attacks."""
 
@@ -255,7 +259,16 @@ class _Row:
         if training is None or evaluator_training is None:
             return []
         return [
-            Entry(self._shown(s), defenses, training, evaluator_training, pretraining_training, profile, refused)
+            Entry(
+                self._shown(s),
+                defenses,
+                training,
+                evaluator_training,
+                pretraining_training,
+                profile,
+                refused,
+                self.identities,
+            )
             for s in setups
         ]
 
@@ -284,6 +297,7 @@ class _Row:
         ]
         pretraining = self._pretraining(private)
         if private is not None:
+            self.identities = private[1].n_identities() if private[1].is_labelled else None
             checks.check_private(private[1], protocol, f"{place}.private", self.problems)
         if private is not None and public is not None:
             checks.check_disjoint(private, public, place, self.problems)

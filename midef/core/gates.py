@@ -1,0 +1,251 @@
+"""When a number is no result: the limits, each with its reason, and the words for them.
+
+Pure functions. *Excluded* numbers are stored and shown with the reason, and are never on a front, ticked, matched or
+compared. *Noted* ones are compared and carry a mark. Published numbers are not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from midef.core.statistics import wilson_interval
+
+Grade = Literal["excluded", "noted"]
+
+LEAST_EVALUATOR_SHARE = 0.5
+"""Of the way from chance to 100 %: below it the evaluator errs more often than not where guessing does not help, and
+attack accuracy says more of the evaluator than of the attack."""
+WEAK_EVALUATOR_PERCENT = 80.0
+"""The weakest published evaluator, of Stanford Dogs, has 79.79 %. Such a judge takes every fifth private image for
+somebody else, and attack accuracy misses that much."""
+FEW_IMAGES = 20
+"""Attacked images. Of fewer, one is more than 5 points, and no 95 % interval is shorter than 16 points."""
+FRACTION_UP_TO = 1.0
+"""A target accuracy of at most 1 % was written as a fraction: nobody matches to so little."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Why a number is excluded, or what has to be noted about it.
+
+    Args:
+        grade: how much it weighs.
+        subject: what the reason is about, such as `evaluator`; one gate of a subject stands for those of all seeds.
+        reason: in words, with the numbers.
+    """
+
+    grade: Grade
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One line of the table of limits in the documentation."""
+
+    grade: Grade
+    what: str
+    why: str
+
+
+LIMITS = (
+    Limit(
+        "excluded",
+        "the evaluator's accuracy, or its 95 % interval, reaches down to chance",
+        "it cannot tell identities apart, so it judges nothing",
+    ),
+    Limit(
+        "excluded",
+        f"the evaluator is below {LEAST_EVALUATOR_SHARE:.0%} of the way from chance to 100 %",
+        "attack accuracy then says more of the evaluator than of the attack",
+    ),
+    Limit(
+        "excluded",
+        "the target network's accuracy, or its 95 % interval, reaches down to chance",
+        "it has learned nothing that an attack could find",
+    ),
+    Limit(
+        "excluded",
+        "the accuracy that defenses are matched to is at or below chance",
+        "networks that guess are equally accurate whatever the defense",
+    ),
+    Limit(
+        "excluded",
+        "the interval of the attack accuracy reaches down to chance for every defense of the setup, the undefended "
+        "model included",
+        "an attack that finds nothing anywhere says nothing about defenses",
+    ),
+    Limit(
+        "noted",
+        f"the evaluator is below {WEAK_EVALUATOR_PERCENT:g} %: a weak judge",
+        "attack accuracy is too low by what it misses (the weakest published evaluator, of Stanford Dogs, has 79.79 %)",
+    ),
+    Limit(
+        "noted",
+        f"fewer than {FEW_IMAGES} reconstructions were judged",
+        "one more or less is more than 5 points",
+    ),
+    Limit(
+        "noted",
+        "the tolerance of a matching is finer than one image of the select split",
+        "whether it is met is chance",
+    ),
+)
+"""What `midef` does not show as a result, or not without a mark; the documentation prints this table."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A measured accuracy beside what guessing reaches, in percent.
+
+    Args:
+        value: as measured.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        chance: of a blind guess.
+    """
+
+    value: float
+    low: float
+    high: float
+    chance: float
+
+    @property
+    def is_at_chance(self) -> bool:
+        """True if guessing explains it."""
+        return self.low <= self.chance
+
+    @property
+    def text(self) -> str:
+        """`25.0 %`, with the interval where only that reaches down to chance."""
+        span = f" [{self.low:.1f}, {self.high:.1f}]" if self.is_at_chance and self.value > self.chance else ""
+        return f"{self.value:.1f} %{span}"
+
+
+def accuracy_of(
+    value: float, chance: float, *, low: float | None = None, high: float | None = None, n: int | None = None
+) -> Accuracy:
+    """An accuracy with its interval; without one that of Wilson over n images, without n the value alone.
+
+    Args:
+        value: percent.
+        chance: percent.
+        low: lower end of the interval, percent.
+        high: upper end.
+        n: images it was measured on.
+    """
+    if low is not None:
+        return Accuracy(value, low, value if high is None else high, chance)
+    if not n or not 0 <= value <= 100:
+        return Accuracy(value, value, value, chance)
+    low, high = (100 * end for end in wilson_interval(value / 100 * n, n))
+    return Accuracy(value, low, high, chance)
+
+
+def percent(value: float) -> str:
+    """`25.0 %`; two digits of what is below 1 %."""
+    return f"{value:.1f} %" if value >= 1 or value == 0 else f"{value:.2g} %"
+
+
+def evaluator_gate(accuracy: Accuracy) -> Gate | None:
+    """What is wrong with an evaluator of this accuracy; None for nothing."""
+    chance = percent(accuracy.chance)
+    if accuracy.is_at_chance:
+        reason = f"the evaluator has {accuracy.text} where chance is {chance}: it cannot judge"
+        return Gate("excluded", "evaluator", reason)
+    least = accuracy.chance + LEAST_EVALUATOR_SHARE * (100 - accuracy.chance)
+    if accuracy.value < least:
+        way = "half way" if LEAST_EVALUATOR_SHARE == 0.5 else f"{LEAST_EVALUATOR_SHARE:.0%} of the way"
+        reason = f"the evaluator has {accuracy.text}, less than {way} from chance ({chance}) to 100 %: it cannot judge"
+        return Gate("excluded", "evaluator", reason)
+    return weak_evaluator(accuracy.value)
+
+
+def weak_evaluator(value: float) -> Gate | None:
+    """The note on an evaluator of an accuracy in percent, where chance may be unknown; None for a good judge."""
+    if value >= WEAK_EVALUATOR_PERCENT:
+        return None
+    reason = f"weak judge: the evaluator has {value:.1f} %, below {WEAK_EVALUATOR_PERCENT:g} %"
+    return Gate("noted", "evaluator", reason)
+
+
+def target_gate(accuracy: Accuracy) -> Gate | None:
+    """What is wrong with a target network of this accuracy; None for nothing."""
+    if not accuracy.is_at_chance:
+        return None
+    reason = (
+        f"the target network has {accuracy.text} where chance is {percent(accuracy.chance)}: it has learned nothing "
+        "that an attack could find"
+    )
+    return Gate("excluded", "target", reason)
+
+
+def attack_gate(attacks: Sequence[Accuracy]) -> Gate | None:
+    """What is wrong with a setup whose attack accuracies are these, one per defense; None for nothing."""
+    if not attacks or not all(attack.is_at_chance for attack in attacks):
+        return None
+    reason = (
+        f"the attack is at chance ({percent(attacks[0].chance)}) for every defense here, the undefended model "
+        "included: this setup says nothing about defenses"
+    )
+    return Gate("excluded", "attack", reason)
+
+
+def images_gate(n: int) -> Gate | None:
+    """The note on an attack accuracy of n images; None for enough."""
+    if n >= FEW_IMAGES:
+        return None
+    images = f"{n} reconstruction{' was' if n == 1 else 's were'} judged"
+    return Gate("noted", "images", f"{images}, fewer than {FEW_IMAGES}: one is {100 / max(n, 1):.1f} points")
+
+
+def match_target_gate(target: float, chance: float) -> Gate | None:
+    """What is wrong with an accuracy to match, in percent; None for nothing."""
+    if target > chance:
+        return None
+    side = "chance" if target == chance else "below chance"
+    reason = f"the accuracy to match, {percent(target)}, is {side} ({percent(chance)}): networks that guess match it"
+    return Gate("excluded", "match target", reason)
+
+
+def tolerance_gate(tolerance: float, select_images: int) -> Gate | None:
+    """The note on a tolerance in points, matched on so many images of the select split; None for a coarse one."""
+    if select_images < 1 or tolerance >= 100 / select_images:
+        return None
+    reason = (
+        f"the tolerance of {tolerance:g} points is finer than one image of the select split ({select_images} images, "
+        f"{100 / select_images:.2g} points each)"
+    )
+    return Gate("noted", "tolerance", reason)
+
+
+def written_target_problem(target: float, identities: int) -> str:
+    """Why nobody matches to this accuracy; "" for one that can be matched to.
+
+    Args:
+        target: as written, in percent.
+        identities: that the target network tells apart.
+    """
+    chance = 100 / identities
+    side = "below" if target < chance else "at" if target == chance else "above"
+    about = f"{target:g} % is {side} chance ({chance:.3g} % of {identities} identities)"
+    if target <= FRACTION_UP_TO:
+        return f"{about}; targets are percentages, did you mean {100 * target:g}?"
+    return "" if side == "above" else f"{about}, which networks that guess reach: give a target above it"
+
+
+def is_excluded(gates: Iterable[Gate]) -> bool:
+    """True if any of them excludes."""
+    return any(gate.grade == "excluded" for gate in gates)
+
+
+def excluded_because(gates: Iterable[Gate]) -> str:
+    """Reasons of those that exclude, joined; "" without any."""
+    return "; ".join(gate.reason for gate in gates if gate.grade == "excluded")
+
+
+def noted_because(gates: Iterable[Gate]) -> str:
+    """Reasons of those that are noted, joined; "" without any."""
+    return "; ".join(gate.reason for gate in gates if gate.grade == "noted")
