@@ -31,7 +31,7 @@ METHODS = {
     "metrics": (
         "Metrics",
         "One file each in `midef/metrics/`. A result row is one metric of one cell; a metric that could not be measured is a row with "
-        "the status `failed` and the reason.",
+        "the status `failed` and the reason. What the intervals are: [intervals.md](intervals.md).",
     ),
     "datasets": (
         "Data sets",

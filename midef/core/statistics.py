@@ -14,6 +14,12 @@ from typing import Any, Literal
 UNSTABLE_BELOW_POINTS = 0.5
 
 
+def _two_sided_z(level: float) -> float:
+    from scipy.special import ndtri
+
+    return float(ndtri((1 + level) / 2))
+
+
 def wilson_interval(successes: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """Score interval of a fraction; it has a width even for 0 and for n successes.
 
@@ -24,11 +30,9 @@ def wilson_interval(successes: float, n: float, level: float = 0.95) -> tuple[fl
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
     Journal of the American Statistical Association 22 (1927), 209-212.
     """
-    from scipy.special import ndtri
-
     if n <= 0 or not 0 <= successes <= n:
         raise ValueError(f"need n > 0 and 0 <= successes <= n, got {successes} of {n}")
-    z = float(ndtri((1 + level) / 2))
+    z = _two_sided_z(level)
     rate = successes / n
     scale = 1 + z * z / n
     centre = (rate + z * z / (2 * n)) / scale
@@ -39,60 +43,141 @@ def wilson_interval(successes: float, n: float, level: float = 0.95) -> tuple[fl
     return low, high
 
 
-def cluster_interval(
-    hits: Any,
-    identities: Any = None,
-    *,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> tuple[float, float, str]:
+def identity_bounds(hits: Any, between: Any, images: Any, squares: Any, *, level: float = 0.95) -> tuple[Any, Any]:
+    """Ends of the interval of a success rate, for many samples at once; `identity_interval` takes images.
+
+    All arguments broadcast; the ends have their common shape.
+
+    Args:
+        hits: successes of a sample.
+        between: sum over identities of (successes - images * overall rate) ^ 2.
+        images: N > 0, images of a sample.
+        squares: sum over identities of images ^ 2.
+    """
+    import numpy as np
+
+    z = _two_sided_z(level)
+    rate = np.asarray(hits, dtype=np.float64) / images
+    size = _effective_size(rate * (1 - rate), np.minimum(rate, 1 - rate), between, images, squares, z)
+
+    def upper(rate: Any) -> Any:
+        moved = rate + rate / (2 * size)  # half an image away from 1, none at 0
+        moved, scale = np.minimum(moved, 1.0), 1 + z * z / size
+        half = z * np.sqrt(moved * (1 - moved) / size + z * z / (4 * size * size))
+        # At 1 the end is exactly 1; rounding must not push it beyond.
+        return np.where(rate >= 1, 1.0, np.minimum((moved + z * z / (2 * size) + half) / scale, 1.0))
+
+    return 1 - upper(1 - rate), upper(rate)
+
+
+def _effective_size(variance: Any, rarity: Any, between: Any, images: Any, squares: Any, z: float) -> Any:
+    """Independent images that tell as much as these: N where identities do not matter, else fewer.
+
+    N / (1 + correlation * (m - 1)), m the mean size of an image's identity. The correlation is Pearson's estimate, kept
+    in 0 to 1 and moved towards 1 where hits or misses are rare: with none, nothing can be estimated and it is 1; from
+    twice the rate on that an interval of no hits reaches, the estimate stands alone.
+
+    Args:
+        variance: of one image.
+        rarity: share of the rarer outcome.
+        between: sum over identities of squared deviations of their totals.
+    """
+    import numpy as np
+
+    largest = squares / images  # m: the design effect at correlation 1
+    least = images / largest  # independent observations at correlation 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        dispersion = between / (images * variance * (1 - 1 / least))
+        correlation = np.clip((dispersion - 1) / (largest - 1), 0.0, 1.0)
+    weight = np.clip(1 - rarity * (least + z * z) / (2 * z * z), 0.0, 1.0) ** 4
+    # No variance, one identity, or one image of each: nothing to estimate.
+    correlation = np.where(np.isnan(correlation), 1.0, weight + (1 - weight) * correlation)
+    return images / (1 + correlation * (largest - 1))
+
+
+def _identity_totals(values: Any, identities: Any) -> tuple[Any, Any]:
+    """Sum of the values of each identity, and its number of images."""
+    import numpy as np
+
+    labels = np.asarray(identities).ravel()
+    if values.size != labels.size:
+        raise ValueError(f"{values.size} images but {labels.size} identities; give one identity for each image")
+    if values.size == 0:
+        raise ValueError("no images: an interval needs at least one identity with one image")
+    _, position, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return np.bincount(position.ravel(), weights=values), counts.astype(np.float64)
+
+
+def identity_interval(hits: Any, identities: Any = None, *, level: float = 0.95) -> tuple[float, float, str]:
     """Interval of a success rate when the images of one identity are not independent.
 
-    Percentile bootstrap that draws identities, each with all of its images. Falls back to Wilson with n = number of
-    identities where the bootstrap has nothing to resample: one image per identity, or all identities equally successful
-    (all images succeed, none does, one identity only).
+    Wilson's interval with as many images as independent ones would tell as much (`identity_bounds`), each end moved out
+    by up to half an image. The number falls with the correlation of the images of an identity. Where hits or misses are
+    rare the correlation cannot be seen in them and is taken larger than it looks, up to 1 (one observation an identity)
+    with none at all. One rule for every sample: with one more hit, spread as evenly as possible or packed into as few
+    identities as possible, neither end falls. Coverage: see `docs/intervals.md`.
 
     Args:
         hits: success 0/1 of each image [N] if `identities` is given, else one array per identity.
         identities: which identity each image belongs to [N].
 
     Returns:
-        (low, high, kind): fractions, and which of the two intervals this is.
+        (low, high, kind): fractions, and what the interval is, in words.
 
     Raises:
         ValueError: for no images, or arrays of different length.
+
+    Source: E. L. Korn and B. I. Graubard, "Confidence intervals for proportions with small expected number of positive
+    counts estimated from survey data", Survey Methodology 24 (1998), 193-201, for the effective number.
+    We differ: Wilson instead of Clopper-Pearson, and the correlation is moved towards 1 where counts are small.
     """
     import numpy as np
 
     if identities is None:
-        per_identity = [np.asarray(h, dtype=np.float64).ravel() for h in hits]
-        per_identity = [h for h in per_identity if h.size]
-        successes = np.array([h.sum() for h in per_identity])
-        counts = np.array([h.size for h in per_identity], dtype=np.float64)
-    else:
-        flat, labels = np.asarray(hits, dtype=np.float64).ravel(), np.asarray(identities).ravel()
-        if flat.size != labels.size:
-            raise ValueError(f"{flat.size} successes but {labels.size} identities; give one identity for each image")
-        _, position, images = np.unique(labels, return_inverse=True, return_counts=True)
-        successes = np.bincount(position.ravel(), weights=flat)
-        counts = images.astype(np.float64)
-    n = counts.size
-    if n == 0:
-        raise ValueError("no images: an interval needs at least one identity with one image")
-    percent = f"{100 * level:g} %"
-    rates = successes / counts
-    if counts.max() == 1 or np.all(rates == rates[0]):
-        low, high = wilson_interval(float(successes.sum() / counts.sum()) * n, n, level)
-        return low, high, f"{percent} Wilson over identities"
-    rng = np.random.default_rng(seed)
-    resampled = np.empty(resamples)
-    step = max(1, 2_000_000 // n)  # bounds the memory of one block of draws
-    for start in range(0, resamples, step):
-        drawn = rng.integers(0, n, (min(step, resamples - start), n))
-        resampled[start : start + len(drawn)] = successes[drawn].sum(1) / counts[drawn].sum(1)
-    low, high = (float(q) for q in np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2]))
-    return low, high, f"{percent} bootstrap over identities"
+        parts = [np.asarray(part, dtype=np.float64).ravel() for part in hits]
+        hits = np.concatenate(parts) if parts else np.empty(0)
+        identities = np.repeat(np.arange(len(parts)), [part.size for part in parts])
+    flat = np.asarray(hits, dtype=np.float64).ravel()
+    successes, counts = _identity_totals(flat, identities)
+    between = np.sum((successes - counts * flat.mean()) ** 2)
+    low, high = identity_bounds(flat.sum(), between, flat.size, np.sum(counts**2), level=level)
+    return float(low), float(high), f"{100 * level:g} % interval over identities"
+
+
+def paired_interval(before: Any, after: Any, identities: Any, *, level: float = 0.95) -> tuple[float, float]:
+    """Interval of mean(before) - mean(after), of two models on the same images; wider than 0 also if none differs.
+
+    Bonett's and Price's interval of paired proportions with the effective number of images of `identity_interval`,
+    the correlation being that of the differences.
+
+    Args:
+        before: success 0/1 of the first model on each image [N].
+        after: of the second.
+        identities: which identity each image belongs to [N].
+
+    Returns:
+        (low, high): within -1 to 1; positive means that the second model succeeds less often.
+
+    Raises:
+        ValueError: for no images, or arrays of different length.
+
+    Source: D. G. Bonett and R. M. Price, "Adjusted Wald confidence interval for a difference of binomial proportions
+    based on paired data", Journal of Educational and Behavioral Statistics 37 (2012), 479-488.
+    """
+    import numpy as np
+
+    first, second = (np.asarray(part, dtype=np.float64).ravel() for part in (before, after))
+    if first.size != second.size:
+        raise ValueError(f"{first.size} images before but {second.size} after; pair results of the same images")
+    z, n, differences = _two_sided_z(level), first.size, first - second
+    totals, counts = _identity_totals(differences, identities)
+    mean = differences.mean()
+    variance = np.mean(differences**2) - mean**2
+    between = np.sum((totals - counts * mean) ** 2)
+    size = float(_effective_size(variance, variance, between, n, np.sum(counts**2), z))
+    lost, gained = ((size * np.mean(sign * differences > 0) + 1) / (size + 2) for sign in (1, -1))
+    half = z * math.sqrt((lost + gained - (lost - gained) ** 2) / (size + 2))
+    return max(-1.0, float(lost - gained) - half), min(1.0, float(lost - gained) + half)
 
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
@@ -111,6 +196,32 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
     sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
     half = float(stdtrit(n - 1, (1 + level) / 2)) * sd / math.sqrt(n)
     return mean - half, mean + half
+
+
+def two_level_interval(
+    within: tuple[float, float], values: Sequence[float], *, level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of the mean over seeds that holds both sources: which seeds were run, and which identities were tested.
+
+    Each side is the root of the sum of squares of two: the side of `within`, and that of Student's interval over seeds.
+    More seeds narrow the second only, since all of them share the identities; so it is never narrower than `within`.
+    Any unit, rates and differences alike; nothing is clipped.
+
+    Args:
+        within: interval of the identities alone, averaged over the runs.
+        values: one per seed, >= 1; one seed gives `within`.
+
+    >>> low, high = two_level_interval((0.0, 8.4), [0.0, 0.0, 0.0])
+    >>> round(low, 1), round(high, 1)
+    (0.0, 8.4)
+    """
+    if not values:
+        raise ValueError("no values: an interval over seeds needs at least one")
+    mean = math.fsum(values) / len(values)
+    seeds = t_interval(values, level)
+    half = 0.0 if seeds is None else seeds[1] - mean
+    below, above = (max(0.0, side) for side in (mean - within[0], within[1] - mean))
+    return mean - math.hypot(below, half), mean + math.hypot(above, half)
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ def attacked(evidence: Evidence) -> str:
 @dataclass(frozen=True, kw_only=True)
 class _AttackAccuracy(Metric):
     paper: ClassVar[str] = "Zhang et al., CVPR 2020; protocol of KedMI"
+    version: ClassVar[int] = 2
     unit: ClassVar[str] = "percent"
     larger_is: ClassVar[str] = "less private"
     low: ClassVar[float | None] = 0.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from midef.core.outcomes import Outcomes
 from midef.core.registry import Registry
-from midef.core.statistics import cluster_interval
+from midef.core.statistics import identity_interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +84,7 @@ def percent_of_hits(hits: np.ndarray, identities: np.ndarray, *, chance: float, 
         images: digest of which images these are, so that models that were asked about the same ones can be compared
             image by image; "" keeps no outcomes.
     """
-    low, high, kind = cluster_interval(hits, identities)
+    low, high, kind = identity_interval(hits, identities)
     return Measurement(
         value=100.0 * float(hits.mean()),
         low=100 * low,

@@ -21,6 +21,7 @@ class Coverage(Metric):
     """
 
     paper: ClassVar[str] = "Kahla et al., CVPR 2022, which counts identities without a find as failures"
+    version: ClassVar[int] = 2
     unit: ClassVar[str] = "percent"
     larger_is: ClassVar[str] = "less private"
     column: ClassVar[str] = "found %"

@@ -17,6 +17,7 @@ class NaturalAccuracy(Metric):
     """Top-1 accuracy on the private report split, percent. Served answers: a query-time defense takes part."""
 
     paper: ClassVar[str] = "standard"
+    version: ClassVar[int] = 2
     unit: ClassVar[str] = "percent"
     larger_is: ClassVar[str] = "more useful"
     column: ClassVar[str] = "test acc %"

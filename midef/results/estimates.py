@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from midef.core.rows import ResultRow
-from midef.core.statistics import t_interval
+from midef.core.statistics import t_interval, two_level_interval
 
-# Student's t with one degree of freedom is 12.7: from two seeds it says nothing, so the within-run interval is shown.
+# Student's t with one degree of freedom is 12.7: two seeds say nothing about each other, so the within-run interval is
+# shown.
 SEEDS_FOR_T = 3
 
 IntervalChoice = Literal["over_seeds", "within_run"]
@@ -37,7 +38,8 @@ class Estimate:
 
     Args:
         by_seed: (seed, value), sorted.
-        over_seeds: t interval; needs two seeds.
+        over_seeds: over seeds and identities, where every run reports its own interval; else the t interval over seeds.
+            Needs two seeds.
         within_run: ends of the interval that each run reports, averaged over seeds.
     """
 
@@ -72,16 +74,17 @@ def estimate(rows: Sequence[tuple[int, ResultRow]], *, is_percent: bool) -> Esti
     def bounded(low: float, high: float, kind: str) -> Interval:
         return Interval(max(low, 0.0), min(high, 100.0), kind) if is_percent else Interval(low, high, kind)
 
-    over_seeds = t_interval(values)
     lows = [row.low for row, _ in good.values() if row.low is not None]
     highs = [row.high for row, _ in good.values() if row.high is not None]
-    within = None
+    within, over_seeds = None, None
     if good and len(lows) == len(highs) == len(good):
         kinds = " or ".join(sorted({row.interval for row, _ in good.values() if row.interval})) or "interval"
         runs = f", mean of {len(good)} runs" if len(good) > 1 else ""
-        within = bounded(math.fsum(lows) / len(lows), math.fsum(highs) / len(highs), kinds + runs)
-    return Estimate(
-        by_seed=tuple(zip(good, values, strict=True)),
-        over_seeds=bounded(*over_seeds, f"95 % t interval, {len(values)} seeds") if over_seeds else None,
-        within_run=within,
-    )
+        ends = math.fsum(lows) / len(lows), math.fsum(highs) / len(highs)
+        within = bounded(*ends, kinds + runs)
+        if len(values) > 1:
+            both = two_level_interval(ends, values)
+            over_seeds = bounded(*both, f"95 % interval over seeds and identities, {len(values)} seeds")
+    elif (seeds_alone := t_interval(values)) is not None:
+        over_seeds = bounded(*seeds_alone, f"95 % t interval, {len(values)} seeds")
+    return Estimate(by_seed=tuple(zip(good, values, strict=True)), over_seeds=over_seeds, within_run=within)

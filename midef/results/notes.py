@@ -92,10 +92,11 @@ def interval_legend(group: Sequence[SummaryRow], choice: IntervalChoice) -> str:
     """What the numbers are means of, and what the intervals are."""
     runs = _runs(group)
     if choice == "over_seeds":
-        return f"mean over {runs} [95 % t interval over seeds]"
+        spans = [span for row in group for metric in (NATURAL, ATTACK) if (span := row.estimate(metric).over_seeds)]
+        return f"mean over {runs} [{' or '.join(sorted({span.kind.rpartition(', ')[0] for span in spans}))}]"
 
     def kinds(metric: str) -> str:
-        # A column may hold several kinds (Wilson for a cell at 0 %); the parts about the number of runs are said once.
+        # A column may hold several kinds (rows of an older version); the parts about the number of runs are said once.
         kinds = {span.kind.partition(", mean of")[0] for row in group if (span := row.estimate(metric).within_run)}
         return " or ".join(sorted({part for kind in kinds for part in kind.split(" or ")}))
 

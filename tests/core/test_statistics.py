@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midef.core.statistics import cluster_interval, pareto_front, t_interval, trade_off_delta, wilson_interval
+from midef.core.statistics import pareto_front, t_interval, trade_off_delta, two_level_interval, wilson_interval
 
 
 @settings(deadline=None)  # the first call imports scipy
@@ -37,81 +37,6 @@ def test_wilson_refuses_impossible_counts(k: int, n: int) -> None:
         wilson_interval(k, n)
 
 
-def clustered(rng: np.random.Generator, identities: int, images: int, mean: float = 0.5) -> np.ndarray:  # type: ignore[type-arg]
-    rate = rng.beta(0.6 * mean / 0.5, 0.6 * (1 - mean) / 0.5, identities)
-    return (rng.random((identities, images)) < rate[:, None]).astype(int)
-
-
-def test_cluster_interval_equals_a_slow_bootstrap() -> None:
-    rng = np.random.default_rng(3)
-    hits = [rng.integers(0, 2, size) for size in (1, 5, 2, 7, 3, 4, 4, 9)]
-    low, high, kind = cluster_interval(hits, resamples=4000)
-    found = []
-    for _ in range(4000):
-        drawn = [hits[i] for i in rng.integers(0, len(hits), len(hits))]
-        found.append(sum(int(h.sum()) for h in drawn) / sum(h.size for h in drawn))
-    assert kind == "95 % bootstrap over identities"
-    assert (low, high) == pytest.approx(tuple(np.quantile(found, [0.025, 0.975])), abs=0.03)
-
-
-def test_cluster_interval_takes_images_in_any_order() -> None:
-    hits = clustered(np.random.default_rng(0), 40, 5)
-    labels = np.repeat(np.arange(40) * 10, 5)
-    order = np.random.default_rng(1).permutation(labels.size)
-    assert cluster_interval(hits) == cluster_interval(hits.ravel()[order], labels[order])
-    assert cluster_interval(hits, seed=1) != cluster_interval(hits, seed=2)
-
-
-def test_cluster_interval_does_not_depend_on_how_draws_are_blocked() -> None:
-    hits = clustered(np.random.default_rng(0), 3000, 2)  # 2000 x 3000 draws take more than one block
-    low, high, _ = cluster_interval(hits)
-    assert 0.015 < high - low < 0.06
-    assert low < hits.mean() < high
-
-
-def test_cluster_interval_is_wider_than_wilson_on_clustered_data() -> None:
-    hits = clustered(np.random.default_rng(0), 300, 5)
-    low, high, _ = cluster_interval(hits)
-    naive = wilson_interval(int(hits.sum()), hits.size)
-    assert (high - low) > 1.4 * (naive[1] - naive[0])
-
-
-def test_cluster_interval_covers_the_truth_where_wilson_does_not() -> None:
-    rng = np.random.default_rng(11)
-    runs, covered, naive = 300, 0, 0
-    for i in range(runs):
-        hits = clustered(rng, 60, 5)
-        low, high, _ = cluster_interval(hits, resamples=400, seed=i)
-        covered += low <= 0.5 <= high
-        low, high = wilson_interval(int(hits.sum()), hits.size)
-        naive += low <= 0.5 <= high
-    assert covered / runs >= 0.90
-    assert naive / runs < 0.85
-
-
-@pytest.mark.parametrize(
-    ("hits", "successes", "n"),
-    [
-        pytest.param([[1], [0], [1], [1]], 3, 4, id="one image per identity"),
-        pytest.param([[0, 0]] * 20, 0, 20, id="none succeeds"),
-        pytest.param([[1, 1, 1]] * 20, 20, 20, id="all succeed"),
-        pytest.param([[1, 0, 1, 1]], 0.75, 1, id="one identity"),
-        pytest.param([[1, 0], [0, 1], [1, 0]], 1.5, 3, id="all equally successful"),
-    ],
-)
-def test_cluster_interval_falls_back_to_wilson(hits: list[list[int]], successes: float, n: int) -> None:
-    low, high, kind = cluster_interval(hits)
-    assert kind == "95 % Wilson over identities"
-    assert (low, high) == wilson_interval(successes, n)
-
-
-def test_cluster_interval_refuses_nothing_and_unequal_arrays() -> None:
-    with pytest.raises(ValueError, match="no images"):
-        cluster_interval([])
-    with pytest.raises(ValueError, match="3 successes but 2 identities"):
-        cluster_interval([1, 0, 1], [0, 0])
-
-
 @settings(deadline=None)
 @given(values=st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12))
 def test_t_interval_equals_scipy(values: list[float]) -> None:
@@ -134,6 +59,16 @@ def test_t_interval_covers(seeds: int) -> None:
     found = (t_interval(list(rng.normal(0, 1, seeds))) for _ in range(runs))
     covered = sum(span is not None and span[0] <= 0 <= span[1] for span in found)
     assert covered / runs >= 0.92
+
+
+def test_two_levels_are_never_narrower_than_the_identities() -> None:
+    assert two_level_interval((0.0, 8.4), [0.0] * 3) == (0.0, 8.4)  # three runs without a leak are not sure of 0
+    assert two_level_interval((80.0, 91.0), [86.0]) == (80.0, 91.0)
+    # by hand: sides 6 and 5; seeds 84, 86, 88: sd 2, t 4.303, half 4.968
+    assert two_level_interval((80.0, 91.0), [84.0, 86.0, 88.0]) == pytest.approx((78.21, 93.05), abs=0.005)
+    assert two_level_interval((-7.0, 5.0), [-1.0, -3.0, 1.0])[0] < -7.0  # differences are not clipped
+    with pytest.raises(ValueError, match="no values"):
+        two_level_interval((0.0, 1.0), [])
 
 
 @pytest.mark.parametrize(

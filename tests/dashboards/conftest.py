@@ -12,7 +12,7 @@ import pytest
 
 from midef.core import ArtifactKey, MissingArtifact, ResultRow
 from midef.core.match import MatchOutcome, MatchReport, MatchTraining
-from midef.core.statistics import cluster_interval, wilson_interval
+from midef.core.statistics import identity_interval, wilson_interval
 from midef.dashboards.build import BuildReport, build_page
 
 # Test accuracy, attack accuracy@1, @5, KNN distance, cost; invented, in the range that the tiny profile gives.
@@ -118,7 +118,7 @@ def a_cell(shelf: Shelf, defense: str, seed: int, **changes: Any) -> list[Result
     }  # fmt: skip
     natural = float(np.clip(acc + rng.normal(0, 0.35), 0, 100))
     low, high = wilson_interval(round(natural * 10), 1000)
-    spans = [cluster_interval(h) for h in (hits, hits5)]
+    spans = [identity_interval(h) for h in (hits, hits5)]
     white_box = {"larger_is": "less private"}
     return [
         a_row("natural_accuracy", natural, low=100 * low, high=100 * high, interval="95 % Wilson", n=1000, **shared),

@@ -285,8 +285,8 @@ def test_selecting_a_row_rings_its_point_and_the_reverse(realistic_page: Watched
     for word in (
         "bido",
         "test accuracy",
-        "95 % bootstrap over identities, mean of 2 runs",
-        "t interval, 2 seeds",
+        "95 % interval over identities, mean of 2 runs",
+        "95 % interval over seeds and identities, 2 seeds",
         "2 ok",
     ):
         assert word in said

@@ -105,8 +105,8 @@ FAULTS = (
     Fault(
         "an interval one-sided instead of two-sided",
         "midef/core/statistics.py",
-        "z = float(ndtri((1 + level) / 2))",
-        "z = float(ndtri(level))",
+        "return float(ndtri((1 + level) / 2))",
+        "return float(ndtri(level))",
         "tests/core/test_statistics.py",
     ),
     Fault(

@@ -22,7 +22,7 @@ Rows = Callable[..., list[ResultRow]]
     [
         (1, "within_run", "mean over 1 seed [interval within a run, averaged; test acc: 95 % made up", "[88.0, 92.0]"),
         (2, "within_run", "mean over 2 seeds [interval within a run, averaged", "[88.5, 92.5]"),
-        (3, "over_seeds", "mean over 3 seeds [95 % t interval over seeds]", "[88.5, 93.5]"),
+        (3, "over_seeds", "mean over 3 seeds [95 % interval over seeds and identities]", "[87.8, 94.2]"),
     ],
 )
 def test_the_printed_interval_and_what_it_is(cell: Rows, seeds: int, choice: str, legend: str, shown: str) -> None:

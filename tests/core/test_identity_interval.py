@@ -1,0 +1,127 @@
+"""Interval of a success rate over identities: no jumps, and the nominal coverage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from midef.core.statistics import identity_bounds, identity_interval, paired_interval, wilson_interval
+
+SHAPES = [(n, m) for n in (1, 2, 3, 5, 10, 11, 20, 42, 60, 100, 120, 300) for m in range(1, 11)]
+
+
+def even_and_packed(n: int, m: int) -> tuple[Any, Any]:
+    """Every number of hits of n x m images, and sum of squared hits per identity [2, n * m + 1]: spread as evenly as
+    possible, and packed into as few identities as possible."""
+    hits = np.arange(n * m + 1)
+    each, more = np.divmod(hits, n)
+    full, rest = np.divmod(hits, m)
+    return hits, np.stack([more * (each + 1) ** 2 + (n - more) * each**2, full * m * m + rest**2])
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
+def test_neither_end_falls_as_hits_grow(level: float) -> None:
+    for n, m in SHAPES:
+        hits, squares = even_and_packed(n, m)
+        for end in identity_bounds(hits, squares - hits**2 / n, n * m, n * m * m, level=level):
+            assert np.diff(end).min() > -1e-12, (n, m)
+            assert (end >= 0).all() and (end <= 1).all()
+
+
+@pytest.mark.parametrize(("n", "m"), [(60, 5), (42, 2)])
+@pytest.mark.parametrize("packed", [True, False])
+def test_one_leak_does_not_look_surer_than_none(n: int, m: int, packed: bool) -> None:
+    identities = np.repeat(np.arange(n), m) if packed else np.tile(np.arange(n), m)
+    spans = [identity_interval(np.arange(n * m) < hits, identities) for hits in range(n * m + 1)]
+    lows, highs = np.array([span[:2] for span in spans]).T
+    assert spans[0][:2] == pytest.approx(wilson_interval(0, n))  # one observation an identity
+    assert np.diff(lows).min() > -1e-12 and np.diff(highs).min() > -1e-12
+    assert lows == pytest.approx(1 - highs[::-1])  # the same mirrored
+
+
+def test_a_known_interval() -> None:
+    """By hand: 20 identities x 2, 20 hits, 8 identities with 2 and 4 with 1. Dispersion 1 * (sum of squares 36 - 20) /
+    (40 * .25 * .95) = 1.684, correlation .684, no weight on 1 (x = .5 * (20 + 3.841) / 7.683 > 1), size 40 / 1.684 =
+    23.75; half an image * .5 = .0105 outwards, then Wilson."""
+    hits = [[1, 1]] * 8 + [[1, 0]] * 4 + [[0, 0]] * 8
+    size = 23.75
+    high = wilson_interval((0.5 + 0.25 / size) * size, size)[1]
+    assert identity_interval(hits) == (pytest.approx(1 - high), pytest.approx(high), "95 % interval over identities")
+
+
+def test_one_image_of_each_identity_is_wilson_with_half_an_image() -> None:
+    low, high, _ = identity_interval([[1]] * 3 + [[0]] * 9)
+    assert high == pytest.approx(wilson_interval(3 + 0.5 * 3 / 12, 12)[1])
+    assert low == pytest.approx(wilson_interval(3 - 0.5 * 9 / 12, 12)[0])
+
+
+samples = st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=12), min_size=1, max_size=30)
+
+
+@settings(deadline=None)
+@given(hits=samples, random=st.randoms())
+def test_of_unequal_identities(hits: list[list[int]], random: Any) -> None:
+    flat, labels = np.concatenate(hits), np.repeat(np.arange(len(hits)), [len(part) for part in hits])
+    low, high, _ = identity_interval(hits)
+    assert 0 <= low <= flat.mean() <= high <= 1 and high - low > 0.001
+    order = list(range(len(flat)))
+    random.shuffle(order)
+    assert identity_interval(flat[order], 7 * labels[order] + 3)[:2] == pytest.approx((low, high))
+    assert identity_interval(1 - flat, labels)[:2] == pytest.approx((1 - high, 1 - low))
+    # as many observations as images at most; at least as many as in identities that agree with themselves
+    naive = identity_interval(flat, np.arange(len(flat)))
+    assert high - low >= naive[1] - naive[0] - 1e-9
+
+
+def test_refuses_nothing_and_unequal_arrays() -> None:
+    for nothing in ([], [[]]):
+        with pytest.raises(ValueError, match="no images"):
+            identity_interval(nothing)
+    with pytest.raises(ValueError, match="3 images but 2 identities"):
+        identity_interval([1, 0, 1], [0, 0])
+    with pytest.raises(ValueError, match="3 images before but 2 after"):
+        paired_interval([1, 0, 1], [0, 0], [0, 0, 0])
+
+
+def test_paired_where_no_image_differs_has_the_width_of_the_identities() -> None:
+    for hits in (np.zeros(300), np.ones(300), np.arange(300) % 2):
+        low, high = paired_interval(hits, hits, np.repeat(np.arange(60), 5))
+        assert low == pytest.approx(-high)
+        assert high == pytest.approx(1.96 * (2 / 62) ** 0.5 / 62**0.5, rel=1e-4)  # by hand: 60 and two pseudo-images
+
+
+@settings(deadline=None)
+@given(outcomes=st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 8)), min_size=1, max_size=80))
+def test_paired_properties(outcomes: list[tuple[bool, bool, int]]) -> None:
+    before, after, labels = (np.array(part) for part in zip(*outcomes, strict=True))
+    low, high = paired_interval(before, after, labels)
+    assert -1 <= low <= before.mean() - after.mean() + 1e-12 and high <= 1 and high - low > 0.01
+    assert before.mean() - after.mean() <= high + 1e-12
+    assert paired_interval(after, before, labels) == pytest.approx((-high, -low))
+
+
+def two_models(rng: Any, runs: int, n: int, m: int, rates: tuple[float, float], rho: float) -> tuple[Any, Any]:
+    """Hits [runs, n, m] of two models: an identity's rate is a beta variable, and both share its quantile."""
+    from scipy.special import betaincinv
+
+    quantile = rng.random((runs, n, 1))
+    scale = (1 - rho) / rho
+    chance = (betaincinv(rate * scale, (1 - rate) * scale, quantile) for rate in rates)
+    before, after = (rng.random((runs, n, m)) < one for one in chance)
+    return before, after
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "rates"),
+    [(20, 5, (0.9, 0.8)), (60, 2, (0.95, 0.9)), (60, 5, (0.5, 0.5)), (100, 1, (0.99, 0.97)), (12, 10, (0.5, 0.3))],
+)
+def test_paired_covers(n: int, m: int, rates: tuple[float, float]) -> None:
+    before, after = two_models(np.random.default_rng(2), 400, n, m, rates, 0.3)
+    labels = np.repeat(np.arange(n), m)
+    spans = [paired_interval(*pair, labels) for pair in zip(before, after, strict=True)]
+    covered = np.mean([low <= rates[0] - rates[1] <= high for low, high in spans])
+    assert covered >= 0.92  # standard error .01
