@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
@@ -36,7 +37,7 @@ _BUILDERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class BuildContext:
-    """Store, device and progress report of a build; nothing in here changes a result.
+    """Store, device and progress report of a build; nothing in here but `threads` changes a result.
 
     Args:
         device: `cpu`, `cuda`, `cuda:1`.
@@ -45,6 +46,8 @@ class BuildContext:
         checkpoints: folder where a long training keeps its resumable state; None keeps none.
         memory_share: of what is usually worked on at a time, above 0 to 1; 0.5 halves micro-batches after memory ran
             out.
+        threads: of this process while it builds. Sums depend on it in their last bits, so every build takes as many as
+            `midef run` does.
         fit: builds and publishes the recipe of a target or evaluator that several processes train, instead of the
             stage.
     """
@@ -55,6 +58,7 @@ class BuildContext:
     report: Callable[[dict[str, Any]], None] | None = None
     checkpoints: Path | None = None
     memory_share: float = 1.0
+    threads: int = 1
     fit: Callable[[Recipe, BuildContext], None] | None = None
 
 
@@ -98,7 +102,7 @@ def build_recipe(recipe: Recipe, context: BuildContext, *, publish: bool = True)
     start = time.monotonic()
     if context.device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(context.device)
-    with context.store.artifacts.workspace() as folder:
+    with context.store.artifacts.workspace() as folder, torch_settings(context.threads):
         facts = builder.build(recipe, inputs, context, folder)
         if not publish:
             return
@@ -115,6 +119,33 @@ def build_recipe(recipe: Recipe, context: BuildContext, *, publish: bool = True)
 
         Checkpointer(context.checkpoints / recipe.key.digest, home=checkpoint_home(context)).clear()
     log.info("built %s in %.1f s", recipe.key.short, wall_s)
+
+
+@contextmanager
+def torch_settings(threads: int) -> Iterator[None]:
+    """Settings of torch that change the bits of a result, as every build has them; the caller's come back afterwards.
+
+    Args:
+        threads: at least 1. The others are torch's defaults: a notebook may have changed them.
+    """
+    import torch
+
+    def change(threads: int, precision: str, dtype: torch.dtype, benchmark: bool, deterministic: bool) -> None:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
+        torch.set_default_dtype(dtype)
+        torch.backends.cudnn.benchmark = benchmark
+        torch.backends.cudnn.deterministic = deterministic
+
+    cudnn = torch.backends.cudnn
+    before = (torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.get_default_dtype())
+    flags = (bool(cudnn.benchmark), bool(cudnn.deterministic))
+    change(max(1, threads), "highest", torch.float32, benchmark=False, deterministic=False)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        change(*before, *flags)
 
 
 def checkpoint_home(context: BuildContext) -> Location | None:

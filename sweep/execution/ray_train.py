@@ -64,10 +64,8 @@ def train_worker(config: dict[str, Any]) -> None:
         config: a `TrialConfig` as plain data.
     """
     import ray.train
-    import torch
 
     trial = TrialConfig.from_plain(config)
-    torch.set_num_threads(max(1, trial.cpus))
     rank = ray.train.get_context().get_world_rank()
     device = str(ray.train.torch.get_device()) if trial.cluster_gpus else "cpu"
     context = replace(trial.context(), device=device, report=lambda progress: ray.train.report(progress))

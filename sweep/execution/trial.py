@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 def run_node(config: dict[str, Any]) -> None:
     """Build a node's artifact and report `status`: ok, failed, or stopped before it began.
 
-    Tune calls this in a trial. A reused process keeps state, so threads and the share of the GPU's memory are set, and
-    its cache is emptied, here.
+    Tune calls this in a trial. A reused process keeps state, so the share of the GPU's memory is set, and its cache is
+    emptied, here; the build sets the rest.
 
     Args:
         config: a `TrialConfig` as plain data.
@@ -47,7 +47,6 @@ def run_node(config: dict[str, Any]) -> None:
     except (MidefError, OSError) as error:  # this machine does not see the store: no fault of the node
         _report("failed", Failure("store", f"StoreError: on {socket.gethostname()}: {error}"))
         return
-    torch.set_num_threads(max(1, trial.cpus))
     if trial.uses_gpu:
         torch.cuda.set_per_process_memory_fraction(min(1.0, trial.gpu))
     start = time.monotonic()

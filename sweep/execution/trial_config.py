@@ -86,6 +86,7 @@ class TrialConfig:
             locations=self.locations,
             checkpoints=folder / "checkpoints",
             memory_share=self.memory_share,
+            threads=self.cpus,
             fit=fit,
         )
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file
 
 from midef.core import MissingArtifact, Recipe
 from midef.metrics import METRICS
@@ -23,6 +22,13 @@ Builds = Callable[[pytest.MonkeyPatch], list[Recipe]]
 
 def stored_bytes(folder: Path, name: str) -> bytes:
     return (folder / name).read_bytes()
+
+
+def untimed(folder: Path, name: str) -> object:
+    """The content of a file, without measurements in seconds."""
+    if name != "measurements.json":
+        return stored_bytes(folder, name)
+    return [entry for entry in json.loads(stored_bytes(folder, name)) if entry["unit"] != "seconds"]
 
 
 def test_asking_for_the_scores_builds_everything_they_need_once(cell: Any) -> None:
@@ -84,11 +90,37 @@ def test_a_damaged_input_is_repaired_when_somebody_needs_it(
     assert stored_bytes(own_cell.folder("reconstructions"), "images.npz") == before
 
 
-def test_another_store_gives_the_same_weights(cell: Any, tmp_path: Path) -> None:
+def test_another_store_gives_the_same_bytes_whatever_torch_is_set_to(cell: Any, tmp_path: Path) -> None:
+    """A notebook has as many threads as the machine has cores; the stored bits must not say so."""
+    import torch
+
+    def settings() -> tuple[object, ...]:
+        cudnn = torch.backends.cudnn
+        flags = (cudnn.benchmark, cudnn.deterministic, torch.is_grad_enabled())
+        return torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.get_default_dtype(), *flags
+
     other = BuildContext(store=Store.open(tmp_path / "other"))
-    mine, theirs = load_file(cell.folder("target") / "model.safetensors"), ensure(cell.recipes.target, other)
-    found = load_file(theirs / "model.safetensors")
-    assert mine.keys() == found.keys() and all(bool((mine[key] == found[key]).all()) for key in mine)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads + 1)
+        torch.set_float32_matmul_precision("medium")
+        torch.set_default_dtype(torch.float64)
+        torch.backends.cudnn.benchmark = True
+        mine = settings()
+        with torch.no_grad():
+            ensure(cell.recipes.scores, other)
+        assert settings() == mine, "the caller's settings come back"
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision("highest")
+        torch.set_default_dtype(torch.float32)
+        torch.backends.cudnn.benchmark = False
+    for recipe in cell.recipes.scores.walk():
+        here, there = (context.store.artifacts.fetch(recipe.key) for context in (cell.context, other))
+        files = sorted(path.name for path in here.iterdir() if path.name != "META.json")
+        assert files == sorted(path.name for path in there.iterdir() if path.name != "META.json")
+        different = [name for name in files if untimed(here, name) != untimed(there, name)]
+        assert not different, f"{recipe.kind}: {different}"
 
 
 def test_a_helper_of_a_shared_training_publishes_nothing(cell: Any, tmp_path: Path) -> None:
