@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import midef
-from midef.core.errors import PreflightError, StoreError
+from midef.core.errors import StoreError
 from midef.core.packages import component_packages
 from midef.models.pretrained import weights_folder
 from midef.storage import Location
+from midef.sweep.execution.ray_address import join_cluster
 from midef.sweep.spec.datasets import data_folder
 
 ANSWER_S = 180.0
@@ -89,7 +90,14 @@ def check_cluster(store: str, *, address: str = "", expected_nodes: int | None =
     import ray
 
     location = Location.open(store)
-    _join(address)
+    join_cluster(
+        address,
+        start="start it, and ask from one of its nodes: ray exec cluster.yaml 'midef doctor --cluster' "
+        "(cluster/README.md),",
+        runtime_env={"py_modules": [str(Path(midef.__file__).parent)]},
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
     try:
         alive = [node for node in ray.nodes() if node["Alive"]]
         nodes = {node["NodeID"]: node for node in sorted(alive, key=lambda node: str(node["NodeManagerHostname"]))}
@@ -246,46 +254,6 @@ def _by_value(by_node: Mapping[str, str]) -> str:
     return " and ".join(
         f"{value} on {', '.join(names[value])}" for value in sorted(names, key=lambda v: -len(names[v]))
     )
-
-
-def _join(address: str) -> None:
-    import ray
-    from ray.exceptions import AuthenticationError
-
-    where = address or os.environ.get("RAY_ADDRESS") or "auto"
-    place = "on this machine" if where == "auto" else f"at {where!r}"
-    start = (
-        "start it, and ask from one of its nodes: ray exec cluster.yaml 'midef doctor --cluster' (cluster/README.md)"
-    )
-    if not _listens(where):  # Ray itself would try for minutes
-        raise PreflightError(f"no Ray cluster answers {place}: nothing listens there; {start}")
-    try:
-        ray.init(
-            address=where,
-            runtime_env={"py_modules": [str(Path(midef.__file__).parent)]},
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if isinstance(error, AuthenticationError) or "Failed to connect" in reason:  # Ray calls a refusal that, too
-            raise PreflightError(
-                f"the Ray cluster {place} does not let this machine in ({reason}); set RAY_AUTH_MODE=token, and take "
-                "~/.ray/auth_token from the head"
-            ) from error
-        raise PreflightError(f"no Ray cluster answers {place} ({reason}); {start}") from error
-
-
-def _listens(address: str) -> bool:
-    """Whether somebody accepts connections at `host:port`; True for what is no such address."""
-    host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdigit():
-        return True
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except OSError:
-        return False
-    return True
 
 
 def _ask(nodes: Mapping[str, Mapping[str, Any]], store: Location) -> tuple[list[NodeReport], dict[str, str]]:

@@ -34,7 +34,7 @@ class RunOptions:
     @property
     def joins_cluster(self) -> bool:
         """Whether a running cluster was named, instead of one started here."""
-        return bool(self.address or os.environ.get("RAY_ADDRESS"))
+        return (self.address or os.environ.get("RAY_ADDRESS", "")).strip() not in ("", "local")
 
 
 @dataclass

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,9 @@ import midef
 from midef.core.errors import PreflightError
 from midef.core.recipe import KINDS
 from midef.sweep.execution.outcome import RunOptions
+from midef.sweep.execution.ray_address import join_cluster, silence
+from midef.sweep.execution.ray_folder import ray_folder
+from midef.sweep.execution.ray_token import make_token
 from midef.sweep.planning.resources import DRIVER_MEMORY, node_resources
 from midef.sweep.spec.profiles import Profile
 
@@ -24,6 +29,8 @@ RAY_DIED = (
 )
 _STARTS = 5
 _START_TIMED_OUT = "timed out during startup"
+_own = ExitStack()
+"""What goes with the Ray of this process: the folder made for it. Ray is one per process, too."""
 
 
 def quiet(verbose: bool) -> None:
@@ -49,7 +56,17 @@ def quiet(verbose: bool) -> None:
 
 
 def start_ray(options: RunOptions, *, with_dashboard: bool) -> None:
-    """Join the running cluster, or start a Ray of our own; either way ship this very code to the workers."""
+    """Join the running cluster, or start a Ray of our own; either way ship this very code to the workers.
+
+    `stop_ray` ends it.
+
+    Args:
+        options: of the run.
+        with_dashboard: start Ray's dashboard, which trainings through Ray Train need.
+
+    Raises:
+        PreflightError: if the cluster does not answer, or no Ray can be started here.
+    """
     import ray
 
     shared: dict[str, Any] = {
@@ -62,29 +79,58 @@ def start_ray(options: RunOptions, *, with_dashboard: bool) -> None:
         "logging_level": logging.INFO if options.verbose else logging.ERROR,
     }
     if options.joins_cluster:
-        try:
-            ray.init(address=options.address or None, **shared)
-        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-            where = options.address or os.environ["RAY_ADDRESS"]
-            raise PreflightError(
-                f"no Ray cluster answers at {where!r} ({error}); start it, check its token (RAY_AUTH_MODE and "
-                "~/.ray/auth_token), or leave --address and RAY_ADDRESS out"
-            ) from error
+        join_cluster(options.address, **shared)
         return
+    from ray._private.utils import read_ray_address
+
+    # Not address="auto": it also finds the private Ray of another sweep on this machine, and dies with it.
+    recorded = read_ray_address()
+    if recorded and not silence(recorded):  # `ray start` left a cluster here; it has resources of its own
+        try:
+            ray.init(**shared)
+            return
+        except (ConnectionError, RuntimeError) as error:
+            log.warning("the Ray cluster on this machine cannot be joined (%s); starting another", error)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     local: dict[str, Any] = {
+        "address": "local",
         "num_cpus": options.cpus or cores,
         "num_gpus": options.gpus,
         "include_dashboard": with_dashboard,
         "object_store_memory": 150 * 2**20,  # nodes exchange files through the store, next to nothing through Ray
     }
+    _own.enter_context(ray_folder())
+    make_token()
+    try:
+        with _on_loopback():
+            _start_local_ray(local | shared)
+    except BaseException:
+        stop_ray()
+        raise
+
+
+def stop_ray() -> None:
+    """Leave the cluster, or end the Ray that was started here and remove what it left."""
+    import ray
+
+    ray.shutdown()
+    _own.close()
+
+
+def _start_local_ray(settings: dict[str, Any]) -> None:
+    """Start Ray, a few times on a busy machine."""
+    import ray
+
     for tries_left in reversed(range(_STARTS)):
         try:
-            _start_local_ray(local, shared)
+            ray.init(**settings)
             return
         except Exception as error:  # Ray has no class of its own for this
             if _START_TIMED_OUT not in str(error):
-                raise
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise PreflightError(
+                    f"Ray could not be started here: {type(error).__name__}: {reason}; --verbose shows its log"
+                ) from error
             ray.shutdown()
             if not tries_left:
                 raise PreflightError(
@@ -94,17 +140,27 @@ def start_ray(options: RunOptions, *, with_dashboard: bool) -> None:
             log.warning("Ray's start timed out, as on a busy machine; trying again")
 
 
-def _start_local_ray(local: dict[str, Any], shared: dict[str, Any]) -> None:
-    import ray
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let every process of a Ray that is started meanwhile listen on 127.0.0.1 alone.
 
-    # Not address="auto": it also finds the private Ray of another sweep on this machine, and dies with it.
+    Ray takes the loopback address where clusters are switched off, as they are on macOS and Windows, and nowhere else:
+    it replaces a 127.0.0.1 that it is given by the address of the machine.
+    """
+    from ray._private import ray_constants
+
+    name, switch = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, "ENABLE_RAY_CLUSTER"
+    before, enabled = os.environ.get(name), getattr(ray_constants, switch)
+    os.environ[name] = "0"
+    setattr(ray_constants, switch, False)
     try:
-        ray.init(**local, **shared)
-    except ValueError:  # `ray start` left a cluster here; it has resources of its own
-        try:
-            ray.init(**shared)
-        except ConnectionError:
-            ray.init(address="local", **local, **shared)
+        yield
+    finally:
+        setattr(ray_constants, switch, enabled)
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def ray_lives() -> bool:

@@ -12,7 +12,7 @@ from midef.sweep.execution.cleanup import make_room, remove_folder, scratch_of
 from midef.sweep.execution.interrupts import stopping
 from midef.sweep.execution.outcome import Outcome, RunOptions
 from midef.sweep.execution.progress import Progress
-from midef.sweep.execution.ray_start import Cluster, quiet, start_ray
+from midef.sweep.execution.ray_start import Cluster, quiet, start_ray, stop_ray
 from midef.sweep.execution.run_record import RunRecord, new_run
 from midef.sweep.execution.trial_config import Placement, trial_configs
 from midef.sweep.planning.plan import Grow, Plan
@@ -47,8 +47,6 @@ def run_plan(plan: Plan, store: Store, options: RunOptions, grow: Grow | None = 
         return outcome
     make_room(store, plan.sweep.digest, len(plan.nodes))
     quiet(options.verbose)
-    import ray
-
     profile = plan.sweep.profile
     start_ray(options, with_dashboard=any(trains_on_ray(kind, profile) for kind in ("target", "evaluator")))
     try:
@@ -56,7 +54,7 @@ def run_plan(plan: Plan, store: Store, options: RunOptions, grow: Grow | None = 
         cluster.check(profile, options)
         _run(plan, store, options, outcome, cluster, grow)
     finally:
-        ray.shutdown()
+        stop_ray()
         store.artifacts.sweep_tmp()  # of nodes whose process died during this run
     if outcome.environment:
         raise PreflightError(outcome.environment)

@@ -196,7 +196,7 @@ def test_where_nothing_listens_there_is_no_cluster(tmp_path: Path) -> None:
     with socket.socket() as taken:  # bound, not listening
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        with pytest.raises(PreflightError, match=f"no Ray cluster answers at '127.0.0.1:{port}': nothing listens"):
+        with pytest.raises(PreflightError, match=rf"no Ray cluster answers at 127.0.0.1:{port} \(--address\); start"):
             check_cluster(str(tmp_path), address=f"127.0.0.1:{port}")
 
 

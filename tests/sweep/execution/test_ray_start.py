@@ -1,22 +1,78 @@
-"""Ray's start is tried again when the machine is busy; a cluster that is too small is refused."""
+"""Joining a cluster and starting a Ray of our own: addresses, folder, token, tries; a cluster that is too small."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import re
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from midef.core import PreflightError
 from midef.storage import Store
+from midef.sweep.execution import ray_address, ray_folder
 from midef.sweep.execution.outcome import RunOptions
 from midef.sweep.execution.prepare import prepare
-from midef.sweep.execution.ray_start import start_ray
+from midef.sweep.execution.ray_start import start_ray, stop_ray
+from midef.sweep.execution.ray_token import token_problem
 from midef.sweep.execution.tune_run import run_plan
 from midef.sweep.planning.plan import Plan
 
 SweepOf = Callable[..., Any]
 States = Callable[[Plan], dict[str, str]]
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cluster, token or folder of this machine's user takes part."""
+    for name in [name for name in os.environ if name.startswith("RAY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("TMPDIR", raising=False)
+
+
+@pytest.fixture
+def init(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What ray.init was asked for, and the environment it found; it starts nothing."""
+    import ray
+
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr(ray, "init", lambda **given: calls.append({**given, "environment": dict(os.environ)}))
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    return calls
+
+
+@contextmanager
+def listening(answer: bytes | None = None) -> Iterator[str]:
+    """The address of somebody who accepts connections, and says this to each, nothing if None."""
+    with socket.create_server(("0.0.0.0", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                connection, _ = server.accept()
+                with connection:
+                    if answer is not None:
+                        connection.sendall(answer)
+                    connection.settimeout(5)
+                    while connection.recv(100):
+                        pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def closed() -> Iterator[str]:
+    """An address where nothing listens."""
+    with socket.socket() as taken:  # bound, not listening
+        taken.bind(("0.0.0.0", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 @pytest.mark.parametrize("failures", [0, 2, 9])
@@ -32,7 +88,6 @@ def test_a_start_of_ray_that_times_out_is_tried_again(failures: int, monkeypatch
 
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.setattr(ray, "shutdown", lambda: calls.append("shutdown"))
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     if failures < 5:
         start_ray(RunOptions(), with_dashboard=False)
         assert calls == ["init", "shutdown"] * failures + ["init"]
@@ -48,9 +103,185 @@ def test_any_other_failure_of_ray_s_start_is_said_at_once(monkeypatch: pytest.Mo
         raise RuntimeError("no room in /dev/shm")
 
     monkeypatch.setattr(ray, "init", init)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with pytest.raises(RuntimeError, match="no room"):
+    with pytest.raises(PreflightError, match="Ray could not be started here: RuntimeError: no room in /dev/shm"):
         start_ray(RunOptions(), with_dashboard=False)
+
+
+@pytest.mark.parametrize("form", ["{}", "ray://{}", " {} "])
+def test_an_address_where_nothing_listens_is_said_at_once(
+    form: str, closed: str, init: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself would try for minutes, without a word of ours."""
+    address = form.format(closed)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    said = f"no Ray cluster answers at {address.strip()} (RAY_ADDRESS); start it or unset RAY_ADDRESS ("
+    with pytest.raises(PreflightError) as caught:
+        start_ray(RunOptions(), with_dashboard=False)
+    assert str(caught.value).startswith(said) and caught.value.exit_code == 3
+    with pytest.raises(
+        PreflightError, match=re.escape(f"{address.strip()} (--address); start it or leave --address out")
+    ):
+        start_ray(RunOptions(address=address), with_dashboard=False)
+    assert init == []
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("head", "Invalid address format: head"),
+        ("http://head:8265", ""),
+        ("head.invalid:6379", ""),
+        ("127.0.0.1:99999999", ""),
+        ("auto", "Could not find any running Ray instance"),
+    ],
+)
+def test_what_is_no_address_is_said_at_once(address: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._private import services
+
+    monkeypatch.setattr(services, "find_gcs_addresses", set)
+    with pytest.raises(PreflightError, match=f"no Ray cluster .*{re.escape(reason)}"):
+        start_ray(RunOptions(address=address), with_dashboard=False)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", None], ids=["http", "hangs up", "silent"])
+def test_what_listens_but_is_no_ray_is_not_waited_for(
+    answer: bytes | None, init: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_address, "ANSWER_S", 1.0)
+    with (
+        listening(answer) as address,
+        pytest.raises(PreflightError, match=r"what listens there is no Ray|nothing came"),
+    ):
+        start_ray(RunOptions(address=address), with_dashboard=False)
+    assert init == []
+
+
+def test_a_name_server_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = threading.Event()
+    monkeypatch.setattr(ray_address, "ANSWER_S", 0.1)
+    monkeypatch.setattr(ray_address, "_ask", lambda host, port: waiting.wait(60))
+    with pytest.raises(PreflightError, match="nothing came within"):
+        start_ray(RunOptions(address="head:6379"), with_dashboard=False)
+    waiting.set()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379"), "does not let this machine in"),
+        (
+            RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.61.0"),
+            "has other versions .*2.61.0",
+        ),
+        (ValueError("whatever\nelse"), r"no Ray cluster answers at .*\(whatever\)"),
+    ],
+    ids=["token", "version", "else"],
+)
+def test_a_cluster_that_cannot_be_joined_is_said_with_the_cure(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    def refuse(**given: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with listening(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])) as address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(PreflightError, match=said) as caught:
+            start_ray(RunOptions(), with_dashboard=False)
+        assert "unset RAY_ADDRESS" in str(caught.value)
+
+
+def test_a_cluster_that_died_on_this_machine_is_not_waited_for(
+    closed: str, init: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ray start` writes its address down, and a machine that lost power forgets to remove it."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "r"))
+    (tmp_path / "r/ray").mkdir(parents=True)
+    (tmp_path / "r/ray/ray_current_cluster").write_text(closed)
+    monkeypatch.setattr(ray_folder, "SOCKET_LETTERS", 1000)
+    start_ray(RunOptions(cpus=1), with_dashboard=False)
+    assert [call["address"] for call in init] == ["local"]
+
+
+def test_a_ray_of_ours_listens_on_loopback_alone_and_leaves_no_trace(init: list[Any]) -> None:
+    from ray._private import ray_constants, services
+
+    seen: list[str] = []
+    before = dict(os.environ)
+    with pytest.MonkeyPatch.context() as patch:
+        import ray
+
+        patch.setattr(ray, "init", lambda **given: seen.append(services.get_node_ip_address()))
+        start_ray(RunOptions(cpus=1), with_dashboard=False)
+    assert seen == ["127.0.0.1"] and ray_constants.ENABLE_RAY_CLUSTER
+    assert dict(os.environ) == before, "the processes of a cluster that is joined later are told nothing"
+
+
+def test_the_token_of_a_ray_of_ours_is_for_its_user_alone(init: list[Any], tmp_path: Path) -> None:
+    start_ray(RunOptions(cpus=1), with_dashboard=False)
+    token = tmp_path / ".ray/auth_token"
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600 and stat.S_IMODE(token.parent.stat().st_mode) == 0o700
+    assert len(token.read_text()) == 64 and list(token.parent.iterdir()) == [token]
+    before = token.read_text()
+    start_ray(RunOptions(cpus=1), with_dashboard=False)
+    assert token.read_text() == before and token_problem() == ""
+
+
+def test_without_a_home_the_token_stays_in_memory(
+    init: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "")
+    start_ray(RunOptions(cpus=1), with_dashboard=False)
+    assert len(init[0]["environment"]["RAY_AUTH_TOKEN"]) == 64
+
+
+def test_the_rights_of_a_token_that_others_can_read_are_said(tmp_path: Path) -> None:
+    token = tmp_path / ".ray/auth_token"
+    token.parent.mkdir(mode=0o700)
+    token.write_text("secret")
+    token.chmod(0o644)
+    assert "has mode 0644: others can read it and run code as you; chmod 600" in token_problem()
+    token.chmod(0o600)
+    token.parent.chmod(0o777)
+    assert "others can replace it; chmod 700" in token_problem()
+
+
+def test_ray_gets_a_short_folder_where_sockets_would_not_fit(
+    init: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("d" * 60)
+    long.mkdir()
+    for name, folder in (("TMPDIR", long), ("TMPDIR", tmp_path / "missing"), ("RAY_TMPDIR", long)):
+        monkeypatch.setenv(name, str(folder))
+        start_ray(RunOptions(cpus=1), with_dashboard=False)
+        chosen = Path(init[-1]["environment"]["RAY_TMPDIR"])
+        assert chosen.parent == Path("/tmp") and stat.S_IMODE(chosen.stat().st_mode) == 0o700
+        socket_path = f"{chosen}/ray/session_2026-11-29_12-00-00_123456_4194304/sockets/plasma_store"
+        assert len(socket_path) <= 107
+        stop_ray()
+        assert not chosen.exists() and os.environ.get("RAY_TMPDIR") == (str(long) if name == "RAY_TMPDIR" else None)
+
+
+def test_ray_s_own_folder_is_kept_where_it_fits(init: list[Any]) -> None:
+    start_ray(RunOptions(cpus=1), with_dashboard=False)
+    assert "RAY_TMPDIR" not in init[-1]["environment"]
+
+
+def test_no_folder_at_all_is_said_with_both_reasons(
+    init: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / ("d" * 60)))
+    monkeypatch.setattr(ray_folder, "_SHORT", tmp_path / "missing")
+    monkeypatch.setattr(ray_folder, "SOCKET_LETTERS", 107 + len(str(tmp_path)))
+    with pytest.raises(
+        PreflightError, match=r"is too long for the sockets .*cannot be used .*set RAY_TMPDIR"
+    ) as caught:
+        start_ray(RunOptions(cpus=1), with_dashboard=False)
+    assert caught.value.exit_code == 3 and init == []
 
 
 def test_more_processes_than_the_cluster_has_room_for_are_refused(sweep_of: SweepOf, store: Store, tune: Any) -> None:
