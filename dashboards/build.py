@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import midef
-from midef.core import MidefError, ResultRow, StoreError
+from midef.core import MidefError, ResultRow
 from midef.core.match import MatchReport
 from midef.dashboards.figures.trade_off import assign_colours
 from midef.dashboards.matching_data import matching_data
@@ -81,7 +81,7 @@ def build(store_uri: str, out: Path, sweep: str | None = None, with_private_exem
     if sweep is not None and sweep not in _planned(store) and any(report.sweep == sweep for report in reports):
         rows: Sequence[ResultRow] = []  # its strengths are searched, nothing is attacked yet
     else:
-        rows = rows_of_sweep(store, sweep) if store.sweeps.sweeps() else stored
+        rows = rows_of_sweep(store, sweep)
     matching = _matching(store, sweep, rows, reports)
     return build_page(
         rows,
@@ -172,13 +172,12 @@ def _setups(
 
 
 def _reports(store: Store) -> tuple[list[MatchReport], tuple[str, ...]]:
-    """Reports of accuracy matching, latest first, and a warning where they cannot be read."""
+    """Reports of accuracy matching, latest first, and a warning for each that cannot be read."""
     from midef.storage.matches import read_matches
 
-    try:
-        return read_matches(store), ()
-    except StoreError as error:
-        return [], (f"accuracy matching is not shown: {error}",)
+    problems: list[str] = []
+    reports = read_matches(store, problems=problems)
+    return reports, tuple(f"accuracy matching is not shown: {problem}" for problem in problems)
 
 
 def _matching(
@@ -195,14 +194,14 @@ def _matching(
 
 def _planned(store: Store) -> list[str]:
     """The names of the sweeps that were planned, latest first."""
-    return [store.sweeps.read_manifest(digest).sweep for digest, _ in store.sweeps.sweeps()]
+    return [manifest.sweep for _, manifest in store.sweeps.manifests()]
 
 
 def _unfinished(store: Store, stored: Sequence[ResultRow], rows: Sequence[ResultRow]) -> int | None:
     """Cells of the latest plan that has something to do with `rows` and that have no result; None without a plan."""
     shown, done = {row.cell for row in rows}, {row.cell for row in stored}
-    for digest, _ in store.sweeps.sweeps():
-        planned = {row.get("cell") for row in store.sweeps.read_manifest(digest).rows} - {None}
+    for _, manifest in store.sweeps.manifests():
+        planned = {row.get("cell") for row in manifest.rows} - {None}
         if planned and (planned & shown or not stored):
             return len(planned - done)
     return None

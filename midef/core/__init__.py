@@ -4,6 +4,7 @@ from midef.core.choice import Choice
 from midef.core.errors import (
     AccessError,
     DamagedArtifact,
+    DamagedFile,
     DataError,
     MidefError,
     MissingArtifact,
@@ -28,6 +29,7 @@ __all__ = [
     "Cell",
     "Choice",
     "DamagedArtifact",
+    "DamagedFile",
     "DataError",
     "Failure",
     "Inputs",

@@ -96,6 +96,12 @@ class DamagedArtifact(StoreError):
     failure = "data"
 
 
+class DamagedFile(StoreError):
+    """A file of a store is not what was written: its checksum does not hold, or something else is in its place."""
+
+    failure = "data"
+
+
 class ShapeError(MidefError, ValueError):
     """A tensor has another shape than the maths needs."""
 

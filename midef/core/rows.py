@@ -12,7 +12,7 @@ a published number may leave open (resolution, identities, images, seed) may be 
 match_target, match_tolerance, match_accuracy, match_seeds). 5: the kind of a failure
 (failure), the title of the metric's table column (column), and whether private images show nobody
 (private_is_generated). 6: which images succeeded (outcomes), and the interval of the evaluator's accuracy
-(evaluator_low, evaluator_high)."""
+(evaluator_low, evaluator_high); and files of rows carry a checksum over all of their bytes."""
 STATUSES = ("ok", "failed", "refused")
 ORIGINS = ("measured", "published")
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from midef.core.errors import DamagedArtifact
 from midef.core.recipe import ArtifactKey
+from midef.storage._local import is_broken
+from midef.storage._meta import REBUILD
 
 # Nothing that executes code when loaded: no pickles, no torch.save, no scripts.
 SUFFIXES = (".json", ".npz", ".parquet", ".png", ".safetensors", ".webp")
@@ -55,12 +57,18 @@ def check_payload(key: ArtifactKey, folder: Path, expected: Mapping[str, Mapping
         except (FileNotFoundError, NotADirectoryError):
             problems.append(f"{name}: {promised}, found no file")
             continue
+        except IsADirectoryError:
+            problems.append(f"{name}: {promised}, found a folder")
+            continue
+        except OSError as error:
+            if not is_broken(error, folder / name):
+                raise
+            problems.append(f"{name}: {promised}, which cannot be read: {error}")
+            continue
         if actual["sha256"] != about["sha256"] or actual["size"] != about["size"]:
             problems.append(f"{name}: {promised}, found {actual['size']} bytes with sha256 {actual['sha256']}")
     if problems:
-        raise DamagedArtifact(
-            f"artifact {key.short} in {where} is damaged: {'; '.join(problems)}; set it aside to rebuild it"
-        )
+        raise DamagedArtifact(f"artifact {key.short} in {where} is damaged: {'; '.join(problems)}; {REBUILD}")
     _CHECKED[folder] = state
 
 

@@ -8,10 +8,14 @@ from typing import Any
 
 import midef
 from midef.core.code_version import code_version
-from midef.core.errors import DamagedArtifact, StoreSchemaError
+from midef.core.errors import DamagedArtifact, DamagedFile, StoreSchemaError
 from midef.core.recipe import ArtifactKey, Recipe
+from midef.storage.seals import is_sealed, read_json, sealed_json
 
-META_SCHEMA = 1
+META_SCHEMA = 2
+"""2: META.json carries a checksum of itself; what an older midef wrote has none."""
+_SEALED_SINCE = 2
+REBUILD = "`midef verify --repair` sets it aside, and a run that needs it builds it anew"
 META, RECIPE = "META.json", "recipe.json"
 _FIELDS = {"schema": int, "key": str, "midef": str, "wall_s": int | float, "facts": dict, "payload": str, "files": dict}
 
@@ -40,7 +44,7 @@ def describe(
         "files": dict(files),
     }
     try:
-        to_json(meta)
+        meta_json(meta)
     except (TypeError, ValueError) as error:
         raise ValueError(f"facts about {key.short} must be JSON data without NaN: {error}") from error
     return meta
@@ -52,9 +56,12 @@ def read_meta(key: ArtifactKey, content: bytes) -> dict[str, Any]:
         StoreSchemaError: if a newer midef wrote it.
         DamagedArtifact: if it is not the META.json of this key.
     """
-    meta = _object(key, META, content)
-    schema = meta.get("schema")
-    if isinstance(schema, int) and schema > META_SCHEMA:
+    try:
+        meta = read_json(content, sealed_since=_SEALED_SINCE)
+    except DamagedFile as error:
+        raise _damaged(key, f"{META}: {error}") from error
+    schema = meta["schema"]
+    if schema > META_SCHEMA:
         raise StoreSchemaError(
             f"artifact {key.short} has schema {schema}, written by midef {meta.get('midef')}; "
             f"midef {midef.__version__} supports up to {META_SCHEMA}: upgrade midef or choose another --store"
@@ -77,13 +84,23 @@ def read_recipe(key: ArtifactKey, content: bytes) -> Recipe:
         DamagedArtifact: if it is unreadable or has another key.
     """
     try:
-        recipe = Recipe.from_plain(_object(key, RECIPE, content))
+        recipe = Recipe.from_plain(json.loads(content))
         stored_key = recipe.key
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise _damaged(key, f"{RECIPE} cannot be read: {error!r}") from error
     if stored_key != key:
         raise _damaged(key, f"{RECIPE}: expected the key {key}, found {stored_key}")
     return recipe
+
+
+def predates_checksums(content: bytes) -> bool:
+    """True for a META.json that an older midef wrote: nothing in it proves its facts."""
+    return not is_sealed(content)
+
+
+def unreadable(key: ArtifactKey, name: str, error: DamagedFile) -> DamagedArtifact:
+    """The error for an artifact one of whose documents is no file that can be read."""
+    return _damaged(key, f"{name}: {error}")
 
 
 def no_recipe(key: ArtifactKey) -> DamagedArtifact:
@@ -91,20 +108,15 @@ def no_recipe(key: ArtifactKey) -> DamagedArtifact:
     return _damaged(key, f"{RECIPE}: expected a file, found none")
 
 
-def to_json(value: Any) -> bytes:
-    """Readable JSON; equal values have equal bytes."""
-    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False).encode()
+def recipe_json(recipe: Recipe) -> bytes:
+    """Content of recipe.json, whose checksum is the artifact's key; equal recipes have equal bytes."""
+    return json.dumps(recipe.as_plain(), indent=1, sort_keys=True, allow_nan=False).encode()
 
 
-def _object(key: ArtifactKey, name: str, content: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(content)
-    except ValueError as error:
-        raise _damaged(key, f"{name} is no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise _damaged(key, f"{name}: expected a JSON object, found {type(value).__name__}")
-    return value
+def meta_json(meta: Mapping[str, Any]) -> bytes:
+    """Content of META.json, with a checksum of itself."""
+    return sealed_json(meta, indent=1)
 
 
 def _damaged(key: ArtifactKey, problem: str) -> DamagedArtifact:
-    return DamagedArtifact(f"artifact {key.short} is damaged: {problem}; set it aside to rebuild it")
+    return DamagedArtifact(f"artifact {key.short} is damaged: {problem}; {REBUILD}")

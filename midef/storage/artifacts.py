@@ -13,16 +13,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from midef.core.errors import DamagedArtifact, MissingArtifact, StoreError
-from midef.core.recipe import ArtifactKey, Recipe
+from midef.core.errors import DamagedArtifact, DamagedFile, MissingArtifact, StoreError
+from midef.core.recipe import KINDS, ArtifactKey, Recipe
 from midef.storage._checksums import check_payload, checksums
-from midef.storage._meta import META, RECIPE, describe, no_recipe, read_meta, read_recipe, to_json
+from midef.storage._local import sync_folder
+from midef.storage._meta import (
+    META,
+    RECIPE,
+    describe,
+    meta_json,
+    no_recipe,
+    read_meta,
+    read_recipe,
+    recipe_json,
+    unreadable,
+)
 from midef.storage.cache import cache_folder
-from midef.storage.location import Location, is_full, readable, sync_folder
+from midef.storage.location import DAMAGED, Location, is_full, readable
 
 DAY_S = 86_400.0
 _ROOT = "artifacts"
-_OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST)
+_OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +54,14 @@ class ArtifactStore:
 
     def keys(self, kind: str | None = None) -> set[ArtifactKey]:
         """Every complete artifact, from one listing: ask once when planning, not `has` a thousand times."""
-        parts = (path.split("/") for path in self.location.files(f"{_ROOT}/{kind}" if kind else _ROOT))
-        return {ArtifactKey(p[1], p[2]) for p in parts if len(p) == 4 and p[3] == META}
+        found = set()
+        for path in self.location.files(f"{_ROOT}/{kind}" if kind else _ROOT):
+            parts = path.split("/")
+            if len(parts) == 4 and parts[3] == META:
+                found.add(ArtifactKey(parts[1], parts[2]))
+            elif len(parts) < 4 and parts[1] in KINDS and "." not in parts[-1]:
+                self.location.try_to_set_aside(path, "expected a folder, found a file")
+        return found
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
@@ -105,11 +122,11 @@ class ArtifactStore:
 
     def _rename(self, recipe: Recipe, folder: Path, meta: dict[str, Any]) -> None:
         assert self.location.local is not None
-        (folder / RECIPE).write_bytes(to_json(recipe.as_plain()))
-        (folder / META).write_bytes(to_json(meta))
+        (folder / RECIPE).write_bytes(recipe_json(recipe))
+        (folder / META).write_bytes(meta_json(meta))
         _sync(folder)
         target = self.location.local / _folder(recipe.key)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        self.location.make_folder(target.parent)
         while True:
             try:
                 folder.rename(target)
@@ -118,7 +135,7 @@ class ArtifactStore:
                     raise
                 if self.has(recipe.key):
                     return
-                self.set_aside(recipe.key, "it has no META.json")
+                self.set_aside(recipe.key, f"expected a folder with {META}, found something else")
             else:
                 sync_folder(target.parent)
                 return
@@ -131,8 +148,8 @@ class ArtifactStore:
             for name in meta["files"]:
                 self.location.delete(f"{root}/{payload}/{name}")
             return
-        self.location.put(f"{root}/{RECIPE}", to_json(recipe.as_plain()))
-        self.location.put(f"{root}/{META}", to_json({**meta, "payload": payload}))
+        self.location.put(f"{root}/{RECIPE}", recipe_json(recipe))
+        self.location.put(f"{root}/{META}", meta_json({**meta, "payload": payload}))
 
     def fetch(self, key: ArtifactKey) -> Path:
         """A local folder with the payload and `recipe.json`, checked against META.json; read from it, never write.
@@ -173,7 +190,7 @@ class ArtifactStore:
                     self.location.download(f"{root}/{name}", private / name)
                 except FileNotFoundError:
                     continue  # the check below names every file that is not there
-            (private / RECIPE).write_bytes(to_json(recipe.as_plain()))
+            (private / RECIPE).write_bytes(recipe_json(recipe))
             check_payload(key, private, meta["files"], self.location.shown)
             try:
                 private.rename(target)
@@ -186,13 +203,20 @@ class ArtifactStore:
         return target
 
     def meta(self, key: ArtifactKey) -> dict[str, Any]:
-        """Content of META.json: schema, key, midef, packages, wall_s, facts, payload, files."""
+        """Content of META.json, checked: schema, key, midef, packages, wall_s, facts, payload, files.
+
+        Raises:
+            MissingArtifact: if no complete artifact is stored.
+            DamagedArtifact: if it is not what was written. An older midef wrote no checksum of META.json itself.
+        """
         try:
             content = self.location.get(f"{_folder(key)}/{META}")
         except FileNotFoundError:
             raise MissingArtifact(
                 f"no complete artifact {key.short} in the store {self.location.shown}; run the plan again to build it"
             ) from None
+        except DamagedFile as error:
+            raise unreadable(key, META, error) from error
         return read_meta(key, content)
 
     def recipe(self, key: ArtifactKey) -> Recipe:
@@ -207,11 +231,13 @@ class ArtifactStore:
         except FileNotFoundError:
             self.meta(key)  # explains an artifact that is missing as a whole
             raise no_recipe(key) from None
+        except DamagedFile as error:
+            raise unreadable(key, RECIPE, error) from error
         return read_recipe(key, content)
 
-    def set_aside(self, key: ArtifactKey, reason: str) -> None:
-        """Move a damaged artifact to `artifacts/.damaged/`, where a person can look at it; it will be rebuilt."""
-        target = self.location.unused(f"{_ROOT}/.damaged/{key.kind}-{key.digest}")
+    def set_aside(self, key: ArtifactKey, reason: str) -> str:
+        """Move a damaged artifact to `artifacts/.damaged/`, where a person can look at it; returns the new path."""
+        target = self.location.unused(f"{_ROOT}/{DAMAGED}/{key.kind}-{key.digest}")
         log.warning("artifact %s is set aside as %s and will be rebuilt: %s", key.short, target, reason)
         try:
             if self.location.local is not None:
@@ -219,7 +245,8 @@ class ArtifactStore:
             else:
                 self._move_objects(key, target)
         except FileNotFoundError:
-            return  # somebody else set it aside
+            log.info("artifact %s was set aside by another process", key.short)
+        return target
 
     def _move_objects(self, key: ArtifactKey, target: str) -> None:
         root = _folder(key)

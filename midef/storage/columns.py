@@ -14,11 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import midef
-from midef.core.errors import StoreSchemaError
+from midef.core.errors import DamagedFile, StoreSchemaError
 from midef.core.rows import ROW_SCHEMA_VERSION, ResultRow
+from midef.storage.seals import BLANK, is_sealed, seal
 
 SCHEMA_KEY = b"midef_row_schema"
 STATE_KEY = b"midef_state"
+SEAL_KEY = b"midef_seal"
+_SEALED_SINCE = 6
+"""Files of rows carry a checksum from this row schema on."""
 ADDED_SINCE_1 = frozenset(
     {"attack_params", "evaluator_resolution_px", "resize", "counted", "group_size", "knn_reference"}  # 2
     | {"certainty", "stand_ins", "remark"}  # 3
@@ -29,10 +33,6 @@ ADDED_SINCE_1 = frozenset(
 _SMALL_ROWS = 64
 """Up to here packing saves no space worth its time: a cell's file is 10 % larger without, and read in two thirds."""
 _TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-
-
-class UnreadableFile(Exception):
-    """A Parquet file that is damaged or not ours. The caller sets it aside."""
 
 
 def _field(name: str, annotation: Any) -> pa.Field:
@@ -81,7 +81,8 @@ def rows_from_table(table: pa.Table) -> list[ResultRow]:
 
 
 def to_parquet(table: pa.Table) -> bytes:
-    """Parquet with a checksum per page, so that a flipped bit is found when reading."""
+    """Parquet with a checksum over the whole file, and one per page, as other readers check it."""
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), SEAL_KEY: BLANK})
     sink = pa.BufferOutputStream()
     is_small = table.num_rows <= _SMALL_ROWS
     pq.write_table(
@@ -92,7 +93,7 @@ def to_parquet(table: pa.Table) -> bytes:
         write_page_checksum=True,
         write_statistics=False,
     )
-    return bytes(sink.getvalue())
+    return seal(sink.getvalue().to_pybytes())
 
 
 _MAGIC = b"PAR1"
@@ -143,14 +144,16 @@ def from_parquet(content: bytes, name: str, columns: Sequence[str] | None = None
     """The table in a results file called `name`, with the file's own metadata.
 
     Raises:
-        UnreadableFile: if it is damaged or holds something else.
+        DamagedFile: if it is damaged or holds something else.
         StoreSchemaError: if a newer midef wrote it.
     """
     table = read_checked(content, columns)
     metadata = table.schema.metadata or {}
     version = metadata.get(SCHEMA_KEY, b"")
     if not version.isdigit():
-        raise UnreadableFile(f"expected the metadata {SCHEMA_KEY.decode()}, found none")
+        raise DamagedFile(f"expected the metadata {SCHEMA_KEY.decode()}, found none")
+    if int(version) >= _SEALED_SINCE and SEAL_KEY not in metadata:
+        raise DamagedFile("its checksum is missing")
     if int(version) > ROW_SCHEMA_VERSION:
         raise StoreSchemaError(
             f"results file {name} has row schema {int(version)}, midef {midef.__version__} supports up to "
@@ -160,7 +163,7 @@ def from_parquet(content: bytes, name: str, columns: Sequence[str] | None = None
     if int(version) < ROW_SCHEMA_VERSION:
         table = _upgraded(table, expected)
     if not table.schema.equals(expected):
-        raise UnreadableFile(f"expected the columns of row schema {ROW_SCHEMA_VERSION}, found {table.schema.names}")
+        raise DamagedFile(f"expected the columns of row schema {ROW_SCHEMA_VERSION}, found {table.schema.names}")
     return table
 
 
@@ -187,17 +190,20 @@ def _upgraded(table: pa.Table, expected: pa.Schema) -> pa.Table:
 
 
 def read_checked(content: bytes, columns: Sequence[str] | None = None) -> pa.Table:
-    """Any Parquet file, pages checked.
+    """Any Parquet file, checked; its metadata holds `SEAL_KEY` where the whole file was under a checksum.
 
     Raises:
-        UnreadableFile: if it cannot be read.
+        DamagedFile: if it cannot be read, or its checksum does not hold.
     """
+    sealed = is_sealed(content)
     try:
         source = pa.BufferReader(content)
         table = pq.ParquetFile(source, page_checksum_verification=True).read(columns=columns, use_threads=False)
         table.validate(full=True)
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise UnreadableFile(str(error)) from error
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError, pa.ArrowException) as error:
+        raise DamagedFile(str(error)) from error
+    if not sealed and SEAL_KEY in (table.schema.metadata or {}):
+        raise DamagedFile("its checksum is missing")
     return table
 
 

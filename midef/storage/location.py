@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import time
@@ -19,13 +20,21 @@ from pyarrow import ArrowException
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 from typing_extensions import override
 
-from midef.core.errors import StoreError
-from midef.storage.processes import process_lives, this_machine
+from midef.core.errors import DamagedFile, StoreError
+from midef.storage._local import last_change, owner_lives, read_file, sync_folder
+from midef.storage.processes import this_machine
 
 SCHEMES = ("file", "s3", "gs", "gcs")
 PRIVATE = ".tmp"
+DAMAGED = ".damaged"
+"""Name of folders where damaged files are set aside."""
 _CHUNK_BYTES = 8 * 2**20
 _PARALLEL_REQUESTS = 16
+_OURS = (".json", ".parquet")
+"""No folder of a store has such a name."""
+_IN_THE_WAY = (FileExistsError, NotADirectoryError)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,8 @@ class Location:
     """Place of a store: a folder or an object store.
 
     Every path given to a method is relative to the root and uses `/`. Files appear whole or not at all.
-    Methods raise `StoreError` when the place cannot be used, `FileNotFoundError` when one file is not there.
+    Methods raise `StoreError` when the place cannot be used, `FileNotFoundError` when one file is not there, and
+    `DamagedFile` when it is there and is no file that can be read: a folder, a link to nowhere, a bad sector.
 
     Args:
         uri: what `open` takes to find the same place from another working directory or machine.
@@ -95,19 +105,26 @@ class Location:
         """The content of one file."""
         with self.explained(f"read {path}"):
             if self.local is not None:
-                return (self.local / path).read_bytes()
+                return read_file(self.local / path)
             with self.filesystem.open_input_file(self._full(path)) as stream:
                 return bytes(stream.read())
 
-    def get_all(self, paths: Sequence[str]) -> list[bytes]:
-        """The content of many files, in order; an object store is asked for several at a time."""
+    def get_all(self, paths: Sequence[str]) -> list[bytes | DamagedFile]:
+        """The content of many files, in order, the error of a damaged one; an object store is asked for several at a
+        time."""
         if self.local is not None or len(paths) < 2:
-            return [self.get(path) for path in paths]
+            return [self._get_or_error(path) for path in paths]
         with ThreadPoolExecutor(_PARALLEL_REQUESTS) as pool:
-            return list(pool.map(self.get, paths))
+            return list(pool.map(self._get_or_error, paths))
+
+    def _get_or_error(self, path: str) -> bytes | DamagedFile:
+        try:
+            return self.get(path)
+        except DamagedFile as error:
+            return error
 
     def put(self, path: str, content: bytes) -> None:
-        """Write or replace one file atomically and durably."""
+        """Write or replace one file atomically and durably; a folder in its place is set aside."""
         with self.explained(f"write {path}", needs_bytes=len(content)):
             if self.local is None:
                 # An object appears when its upload completes; one write is one upload.
@@ -115,14 +132,18 @@ class Location:
                     stream.write(content)
                 return
             target = self.local / path
-            target.parent.mkdir(parents=True, exist_ok=True)
+            self.make_folder(target.parent)
             private = self.private_path(path)
             try:
                 with private.open("xb") as stream:
                     stream.write(content)
                     stream.flush()
                     os.fsync(stream.fileno())
-                private.replace(target)
+                try:
+                    private.replace(target)
+                except IsADirectoryError:
+                    self.set_aside(path, "expected a file, found a folder")
+                    private.replace(target)
             finally:
                 private.unlink(missing_ok=True)
             sync_folder(target.parent)
@@ -147,15 +168,17 @@ class Location:
             shutil.copyfileobj(stream, sink, _CHUNK_BYTES)
 
     def exists(self, path: str) -> bool:
-        """True for a file and for a folder."""
+        """True for a file and for a folder, and for a link to nowhere."""
         with self.explained(f"look for {path}"):
             if self.local is not None:
-                return (self.local / path).exists()
+                return os.path.lexists(self.local / path)
             return bool(self.filesystem.get_file_info(self._full(path)).type != FileType.NotFound)
 
     def modified(self, path: str) -> float:
         """Seconds since the epoch at which a file was last written."""
         with self.explained(f"look for {path}"):
+            if self.local is not None:
+                return (self.local / path).lstat().st_mtime
             info = self.filesystem.get_file_info(self._full(path))
         if info.type == FileType.NotFound:
             raise FileNotFoundError(path)
@@ -164,9 +187,12 @@ class Location:
     def files(self, folder: str) -> list[str]:
         """Every file below a folder, sorted, in one listing; names that start with a dot are private and left out.
 
-        A folder that is not there has no files.
+        A folder that is not there has no files; a file in its place is set aside. A folder that is called like a file
+        of a store stands where one should be, and is listed as if it were one.
         """
         if self.local is not None:
+            if folder and os.path.lexists(self.local / folder) and not (self.local / folder).is_dir():
+                self.try_to_set_aside(folder, "expected a folder, found a file")
             return sorted(self._walk(self.local / folder))
         with self.explained(f"list {folder}"):
             entries = self.filesystem.get_file_info(
@@ -179,15 +205,21 @@ class Location:
         assert self.local is not None
         # os.walk passes over folders that another process moves away meanwhile; arrow's selector raises.
         for place, folders, names in os.walk(folder):
-            folders[:] = [name for name in folders if not name.startswith(".")]
             prefix = Path(place).relative_to(self.local).as_posix()
+            names += [name for name in folders if name.endswith(_OURS)]
+            folders[:] = [name for name in folders if not name.startswith(".") and not name.endswith(_OURS)]
             yield from (f"{prefix}/{name}" for name in names if not name.startswith("."))
 
     def delete(self, path: str) -> None:
         """Remove one file; one that is not there is fine."""
         with self.explained(f"delete {path}"):
             if self.local is not None:
-                (self.local / path).unlink(missing_ok=True)
+                try:
+                    (self.local / path).unlink(missing_ok=True)
+                except (IsADirectoryError, PermissionError):
+                    if not (self.local / path).is_dir():
+                        raise
+                    self.set_aside(path, "expected a file, found a folder")
                 return
             try:
                 self.filesystem.delete_file(self._full(path))
@@ -198,13 +230,49 @@ class Location:
         """Rename a file, or a folder of a local store. `target` must not exist."""
         with self.explained(f"move {path}"):
             if self.local is not None:
-                (self.local / target).parent.mkdir(parents=True, exist_ok=True)
+                self.make_folder((self.local / target).parent)
             try:
                 self.filesystem.move(self._full(path), self._full(target))
             except OSError as error:
                 if not self.exists(path):  # object stores answer with an error of their own
                     raise FileNotFoundError(path) from error
                 raise
+
+    def set_aside(self, path: str, reason: str) -> str:
+        """Move a damaged file, or a folder of a local store, to where a person can look at it; returns the new path.
+
+        It goes into `.damaged/` beside what it stood among. Says so in a warning. One that is gone is fine.
+        """
+        top, _, rest = path.partition("/") if "/" in path else ("", "", path)
+        target = self.unused("/".join(filter(None, (top, DAMAGED, rest.replace("/", "-")))))
+        log.warning("%s is damaged and set aside as %s: %s", path, target, reason)
+        try:
+            self.move(path, target)
+        except FileNotFoundError:
+            log.info("%s was set aside by another process", path)
+        return target
+
+    def try_to_set_aside(self, path: str, reason: str) -> None:
+        """The same for what only reads: where it cannot be moved, it stays, and the warning says so."""
+        try:
+            self.set_aside(path, reason)
+        except StoreError as error:
+            log.warning("%s stays where it is: %s", path, error)
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder of a local store, with those above it; a file or a dead link in its way is set aside."""
+        assert self.local is not None
+        while True:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except _IN_THE_WAY:
+                above = [path for path in (*reversed(folder.parents), folder) if path.is_relative_to(self.local)]
+                blocking = next((p for p in above[1:] if os.path.lexists(p) and not p.is_dir()), None)
+                if blocking is None:
+                    raise
+                self.set_aside(blocking.relative_to(self.local).as_posix(), "expected a folder, found a file")
+            else:
+                return
 
     def unused(self, path: str) -> str:
         """The first of `path-1`, `path-2`, ... that does not exist."""
@@ -218,7 +286,7 @@ class Location:
         assert self.local is not None
         top = path.split("/")[0] if "/" in path else ""
         folder = self.local / top / PRIVATE
-        folder.mkdir(parents=True, exist_ok=True)
+        self.make_folder(folder)
         return folder / f"{this_machine()}-{os.getpid()}-{uuid.uuid4().hex}"
 
     def sweep_private(self, older_than_s: float) -> int:
@@ -232,8 +300,8 @@ class Location:
         removed = 0
         for folder in (self.local / PRIVATE, *self.local.glob(f"*/{PRIVATE}")):
             for path in folder.iterdir() if folder.is_dir() else ():
-                lives = _owner_lives(path.name)
-                if lives or (lives is None and time.time() - _last_change(path) < older_than_s):
+                lives = owner_lives(path.name)
+                if lives or (lives is None and time.time() - last_change(path) < older_than_s):
                     continue
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
                 removed += 1
@@ -303,31 +371,8 @@ def readable(size_bytes: int) -> str:
     return f"{size:.1f} TB"
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _shown(uri: str) -> str:
     if "://" not in uri:
         return uri
     parts = urlsplit(uri)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _last_change(path: Path) -> float:
-    try:
-        newest: float = max(each.stat().st_mtime for each in (path, *(path.rglob("*") if path.is_dir() else ())))
-    except FileNotFoundError:  # its owner is at work
-        return time.time()
-    return newest
-
-
-def _owner_lives(name: str) -> bool | None:
-    """True if the process that made a private file still runs; None if it ran on another machine."""
-    machine, _, pid = name.rpartition("-")[0].rpartition("-")
-    return process_lives(machine, int(pid)) if pid.isdigit() else None

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 import midef
-from midef.core.errors import StoreError, StoreSchemaError, did_you_mean
-from midef.storage.columns import UnreadableFile, read_checked, to_parquet
+from midef.core.errors import DamagedFile, StoreError, StoreSchemaError, did_you_mean
+from midef.storage.columns import SEAL_KEY, read_checked, to_parquet
 from midef.storage.location import Location
 
-MANIFEST_SCHEMA = 1
+MANIFEST_SCHEMA = 2
+"""2: the file carries a checksum over all of it, the specification and the names of columns included."""
+_SEALED_SINCE = 2
 _ROOT = "sweeps"
 _FILE = "manifest.parquet"
 _SCHEMA_KEY, _SPEC_KEY = b"midef_manifest_schema", b"midef_spec"
 _DIGEST = re.compile(r"[A-Za-z0-9_-]+")
+
+log = logging.getLogger(__name__)
 
 Value = str | int | float | None
 
@@ -63,37 +69,76 @@ class SweepStore:
     def read_manifest(self, sweep_digest: str) -> Manifest:
         """
         Raises:
-            StoreError: if the sweep is not stored (names those that are) or its manifest is damaged.
+            StoreError: if the sweep is not stored (names those that are).
+            DamagedFile: if its manifest is damaged.
             StoreSchemaError: if a newer midef wrote it.
         """
         try:
-            table = read_checked(self.location.get(_path(sweep_digest)))
+            return _parse(sweep_digest, self.location.get(_path(sweep_digest)))
         except FileNotFoundError:
             known = [digest for digest, _ in self.sweeps()]
             raise StoreError(
                 f"no sweep {sweep_digest!r} in the store {self.location.shown}; {did_you_mean(sweep_digest, known)}"
             ) from None
-        except UnreadableFile as error:
-            raise StoreError(
+        except DamagedFile as error:
+            raise DamagedFile(
                 f"the manifest of sweep {sweep_digest} is damaged ({error}); run the sweep again, finished cells stay"
             ) from error
-        metadata = table.schema.metadata or {}
-        version = int(metadata.get(_SCHEMA_KEY, b"0"))
-        if version > MANIFEST_SCHEMA:
-            raise StoreSchemaError(
-                f"the manifest of sweep {sweep_digest} has schema {version}, midef {midef.__version__} supports up to "
-                f"{MANIFEST_SCHEMA}: upgrade midef"
-            )
-        return Manifest(table.to_pylist(), metadata.get(_SPEC_KEY, b"").decode())
+
+    def manifests(self) -> list[tuple[str, Manifest]]:
+        """(sweep digest, manifest) of every sweep, latest first, without those that cannot be read.
+
+        Each of these is named in a warning and stays where it is: a run of the sweep replaces it.
+        """
+        readable = []
+        for digest, _ in self.sweeps():
+            try:
+                readable.append((digest, self.read_manifest(digest)))
+            except (DamagedFile, StoreSchemaError) as error:
+                log.warning("%s is passed over: %s", _path(digest), error)
+            except StoreError as error:
+                if self.location.exists(_path(digest)):
+                    raise
+                log.info("%s is gone: %s", _path(digest), error)
+        return readable
 
     def sweeps(self) -> list[tuple[str, float]]:
         """(sweep digest, seconds since the epoch at which it was planned), latest first."""
-        parts = (path.split("/") for path in self.location.files(_ROOT))
-        digests = [p[1] for p in parts if len(p) == 3 and p[2] == _FILE]
-        return sorted(((d, self.location.modified(_path(d))) for d in digests), key=lambda item: (-item[1], item[0]))
+        planned = []
+        for path in self.location.files(_ROOT):
+            parts = path.split("/")
+            if len(parts) == 3 and parts[2] == _FILE:
+                with suppress(FileNotFoundError):  # gone meanwhile
+                    planned.append((parts[1], self.location.modified(path)))
+            elif len(parts) == 2 and _DIGEST.fullmatch(parts[1]):
+                self.location.try_to_set_aside(path, f"expected a folder with {_FILE}, found a file")
+        return sorted(planned, key=lambda item: (-item[1], item[0]))
 
 
 def _path(sweep_digest: str) -> str:
     if not _DIGEST.fullmatch(sweep_digest):
         raise ValueError(f"a sweep digest is made of letters and digits, got {sweep_digest!r}")
     return f"{_ROOT}/{sweep_digest}/{_FILE}"
+
+
+def _parse(sweep_digest: str, content: bytes) -> Manifest:
+    table = read_checked(content)
+    metadata = table.schema.metadata or {}
+    version, spec_json = metadata.get(_SCHEMA_KEY, b""), metadata.get(_SPEC_KEY, b"")
+    if not version.isdigit():
+        raise DamagedFile(f"expected the metadata {_SCHEMA_KEY.decode()}, found none")
+    if int(version) > MANIFEST_SCHEMA:
+        raise StoreSchemaError(
+            f"the manifest of sweep {sweep_digest} has schema {int(version)}, midef {midef.__version__} supports up to "
+            f"{MANIFEST_SCHEMA}: upgrade midef"
+        )
+    if int(version) >= _SEALED_SINCE and SEAL_KEY not in metadata:
+        raise DamagedFile("its checksum is missing")
+    try:
+        is_whole = isinstance(json.loads(spec_json)["name"], str) and "cell" in table.schema.names
+        manifest = Manifest(table.to_pylist(), spec_json.decode())
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DamagedFile(f"its specification cannot be read: {error!r}") from error
+    if not is_whole:
+        raise DamagedFile(f"expected cells and the name of the sweep, found the columns {table.schema.names}")
+    return manifest

@@ -2,50 +2,76 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from typing import TYPE_CHECKING
 
-from midef.core.errors import StoreError, StoreSchemaError
+from midef.core.errors import DamagedFile, StoreSchemaError
 from midef.core.match import MatchReport
+from midef.storage.seals import read_json, sealed_json
 
 if TYPE_CHECKING:
     from midef.storage.store import Store
 
 _ROOT = "matches"
-MATCH_SCHEMA = 1
+MATCH_SCHEMA = 2
+"""2: the file carries a checksum of itself."""
+_SEALED_SINCE = 2
+
+log = logging.getLogger(__name__)
 
 
 def write_match(store: Store, report: MatchReport) -> None:
     """Store a report, replacing an earlier one of the same sweep."""
     content = {"schema": MATCH_SCHEMA, **report.as_plain()}
-    store.location.put(f"{_ROOT}/{report.digest}.json", json.dumps(content, allow_nan=False).encode())
+    store.location.put(f"{_ROOT}/{report.digest}.json", sealed_json(content))
 
 
-def read_matches(store: Store, sweep: str | None = None) -> list[MatchReport]:
-    """Stored reports, latest first.
+def read_matches(store: Store, sweep: str | None = None, *, problems: list[str] | None = None) -> list[MatchReport]:
+    """Stored reports, latest first, without those that cannot be read: each of these is named in a warning.
 
     Args:
         store: to read from.
         sweep: name of the sweeps; None for all.
-
-    Raises:
-        StoreError: for a file that is damaged.
-        StoreSchemaError: for one that a newer midef wrote.
+        problems: gains the warnings.
     """
     reports = []
-    for path in store.location.files(_ROOT):
-        if not path.endswith(".json"):
-            continue
+    for path in match_paths(store):
         try:
-            data = json.loads(store.location.get(path))
-            schema = data.pop("schema")
-            if schema > MATCH_SCHEMA:
-                raise StoreSchemaError(
-                    f"{path} has schema {schema}, this midef reads up to {MATCH_SCHEMA}: upgrade midef"
-                )
-            report = MatchReport.from_plain(data)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise StoreError(f"{path} is damaged ({error!r}); run `midef match` again, no training is lost") from error
+            report = parse_match(path, store.location.get(path))
+            when = store.location.modified(path)
+        except FileNotFoundError:
+            continue  # gone meanwhile
+        except (DamagedFile, StoreSchemaError) as error:
+            log.warning("%s is passed over: %s", path, error)
+            if problems is not None:
+                problems.append(f"{path} is passed over: {error}")
+            continue
         if sweep in (None, report.sweep):
-            reports.append((store.location.modified(path), report))
+            reports.append((when, report))
     return [report for _, report in sorted(reports, key=lambda pair: (-pair[0], pair[1].digest))]
+
+
+def match_paths(store: Store) -> list[str]:
+    """Paths of the stored reports."""
+    return [path for path in store.location.files(_ROOT) if path.endswith(".json")]
+
+
+def parse_match(path: str, content: bytes) -> MatchReport:
+    """The report in a file.
+
+    Raises:
+        DamagedFile: if it is damaged.
+        StoreSchemaError: if a newer midef wrote it.
+    """
+    try:
+        data = read_json(content, sealed_since=_SEALED_SINCE)
+        schema = data.pop("schema")
+        if schema > MATCH_SCHEMA:
+            raise StoreSchemaError(f"it has schema {schema}, this midef reads up to {MATCH_SCHEMA}: upgrade midef")
+        report = MatchReport.from_plain(data)
+    except (DamagedFile, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = str(error) if isinstance(error, DamagedFile) else repr(error)
+        raise DamagedFile(f"it is damaged ({reason}); run `midef match` again, no training is lost") from error
+    if path != f"{_ROOT}/{report.digest}.json":
+        raise DamagedFile(f"it is damaged (it is the report {report.digest}); run `midef match` again")
+    return report

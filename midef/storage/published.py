@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from midef.core.errors import DamagedFile
 from midef.core.rows import ResultRow
-from midef.storage.columns import UnreadableFile, from_parquet, rows_from_table, table_from_rows, to_parquet
+from midef.storage.columns import from_parquet, rows_from_table, table_from_rows, to_parquet
+from midef.storage.seals import is_sealed
 from midef.storage.store import Store
 
 PATH = "published.parquet"
@@ -31,9 +33,10 @@ def write_published(store: Store, rows: Sequence[ResultRow]) -> None:
         )
     content = to_parquet(table_from_rows(rows))
     try:
-        if _parse(store.location.get(PATH)) == list(rows):
+        stored = store.location.get(PATH)
+        if is_sealed(stored) and parse_published(stored) == list(rows):
             return
-    except (FileNotFoundError, UnreadableFile):
+    except (FileNotFoundError, DamagedFile):
         pass
     store.location.put(PATH, content)
 
@@ -48,13 +51,22 @@ def read_published(store: Store) -> list[ResultRow]:
         StoreError: if the store cannot be read.
     """
     try:
-        return _parse(store.location.get(PATH))
+        return parse_published(store.location.get(PATH))
     except FileNotFoundError:
         return []
-    except UnreadableFile as error:
+    except DamagedFile as error:
         log.warning("%s is damaged, published numbers are not shown until a run writes it again: %s", PATH, error)
         return []
 
 
-def _parse(content: bytes) -> list[ResultRow]:
-    return rows_from_table(from_parquet(content, PATH))
+def parse_published(content: bytes) -> list[ResultRow]:
+    """The published numbers in a file.
+
+    Raises:
+        DamagedFile: if it is damaged.
+        StoreSchemaError: if a newer midef wrote them.
+    """
+    try:
+        return rows_from_table(from_parquet(content, PATH))
+    except ValueError as error:  # of a row whose values contradict each other
+        raise DamagedFile(str(error)) from error

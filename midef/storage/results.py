@@ -11,12 +11,12 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from midef.core.errors import StoreError
+from midef.core.errors import DamagedFile, StoreError
 from midef.core.rows import ResultRow
 from midef.storage.columns import (
     ROW_SCHEMA,
+    SEAL_KEY,
     CellState,
-    UnreadableFile,
     from_parquet,
     rows_from_table,
     state_in,
@@ -25,6 +25,7 @@ from midef.storage.columns import (
     with_state,
 )
 from midef.storage.location import Location
+from midef.storage.seals import is_sealed
 
 _ROOT = "results"
 _COMPACT = "compact-"
@@ -54,9 +55,9 @@ class ResultStore:
 
     A cell is stored in the file of its own, in a `compact-<digest>.parquet`, or in both after an interrupted
     compaction; then its own file counts, and otherwise the latest compaction. So no row is lost or read twice.
-    Damaged files are moved to `results/.damaged/` with a warning, and their cells are no longer stored. Damage to rows
-    is found where rows are read: `read`, `read_table`, `compact`, `remove`. Of a cell's own file `cells`, `states` and
-    `has` read only what it says of itself, under a checksum of its own, and the columns where it says nothing.
+    Damaged files are moved to `results/.damaged/` with a warning, and their cells are no longer stored. Every reader
+    checks each file as a whole. Of a cell's own file `cells`, `states` and `has` then decode only what it says of
+    itself, and the columns where it says nothing.
     """
 
     def __init__(self, location: Location) -> None:
@@ -84,7 +85,7 @@ class ResultStore:
         path = _path(cell_digest)
 
         def is_stored(paths: list[str]) -> bool:
-            if path in paths and self._state(path, self.location.get(path)) is not None:
+            if path in paths and self._state(path, self.location.get_all([path])[0]) is not None:
                 return True
             return cell_digest in self._compacted_states(paths)
 
@@ -108,9 +109,15 @@ class ResultStore:
 
         return self._consistently(read)
 
-    def _state(self, path: str, content: bytes) -> CellState | None:
+    def _state(self, path: str, content: bytes | DamagedFile) -> CellState | None:
         """State of a cell by its own file; None for a damaged one, which is set aside."""
-        state = state_in(content, _cell(path))
+        state = None
+        try:
+            if isinstance(content, bytes):
+                is_sealed(content)
+                state = state_in(content, _cell(path))
+        except DamagedFile as error:
+            content = error
         if state is None:
             table = self._parse(path, content, _STATE_COLUMNS)
             state = None if table is None else _worst(table)[_cell(path)]
@@ -163,7 +170,7 @@ class ResultStore:
         """False for a cell that was written again since we read it: its file holds newer rows and must stay."""
         try:
             return self.location.get(file.path) == file.content
-        except FileNotFoundError:
+        except (FileNotFoundError, DamagedFile):
             return False
 
     def _list(self) -> list[str]:
@@ -189,7 +196,7 @@ class ResultStore:
             files = []
             for path, content in zip(paths, self.location.get_all(paths), strict=True):
                 table = self._parse(path, content)
-                if table is not None:
+                if table is not None and isinstance(content, bytes):
                     files.append(_File(path, content, table, _compaction(path, table)))
             return files
 
@@ -197,8 +204,9 @@ class ResultStore:
 
     def _compacted_states(self, paths: list[str]) -> dict[str, CellState]:
         """State of every cell in compact files, the latest compaction last and so winning."""
-        for path in filter(_is_compact, set(paths) - set(self._compacted)):
-            table = self._parse(path, self.location.get(path), _STATE_COLUMNS)
+        new = list(filter(_is_compact, set(paths) - set(self._compacted)))
+        for path, content in zip(new, self.location.get_all(new), strict=True):
+            table = self._parse(path, content, _STATE_COLUMNS)
             if table is not None:
                 self._compacted[path] = _compaction(path, table) or 0, _worst(table)
         latest: dict[str, CellState] = {}
@@ -206,22 +214,36 @@ class ResultStore:
             latest.update(states)
         return latest
 
-    def _parse(self, path: str, content: bytes, columns: Sequence[str] | None = None) -> pa.Table | None:
+    def _parse(self, path: str, content: bytes | DamagedFile, columns: Sequence[str] | None = None) -> pa.Table | None:
         """The table of a file; None for a damaged one, which is set aside."""
         try:
-            table = from_parquet(content, path, columns)
-            cells = set(table["cell"].to_pylist())
-            if not _is_compact(path) and cells != {_cell(path)}:
-                raise UnreadableFile(f"expected rows of cell {_cell(path)}, found {sorted(cells)}")
-        except UnreadableFile as error:
-            target = self.location.unused(f"{_ROOT}/.damaged/{path.removeprefix(_ROOT + '/')}")
-            log.warning("results file %s is damaged, set aside as %s and will be recomputed: %s", path, target, error)
-            try:
-                self.location.move(path, target)
-            except FileNotFoundError:  # somebody else set it aside
-                return None
-            return None
-        return table
+            return parse_results(path, content, columns)
+        except DamagedFile as error:
+            self.location.try_to_set_aside(path, f"its cells will be recomputed: {error}")
+        return None
+
+
+def parse_results(path: str, content: bytes | DamagedFile, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table in a results file.
+
+    Raises:
+        DamagedFile: if it is damaged, or holds the rows of another cell.
+        StoreSchemaError: if a newer midef wrote it.
+    """
+    if isinstance(content, DamagedFile):
+        raise content
+    if _is_compact(path) and hashlib.sha256(content).hexdigest() != _cell(path).removeprefix(_COMPACT):
+        raise DamagedFile("its content does not match the checksum in its name")
+    table = from_parquet(content, path, columns)
+    cells = set(table["cell"].to_pylist())
+    if not _is_compact(path) and cells != {_cell(path)}:
+        raise DamagedFile(f"expected rows of cell {_cell(path)}, found {sorted(cells)}")
+    if columns is None and SEAL_KEY not in table.schema.metadata:
+        try:
+            rows_from_table(table)
+        except ValueError as error:
+            raise DamagedFile(str(error)) from error
+    return table
 
 
 def _path(cell_digest: str) -> str:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from typing_extensions import override
 
 import midef
-from midef.core.errors import StoreError, StoreSchemaError
+from midef.core.errors import DamagedFile, StoreError, StoreSchemaError
 from midef.storage.artifacts import ArtifactStore
 from midef.storage.location import Location
 from midef.storage.manifests import SweepStore
 from midef.storage.results import ResultStore
+from midef.storage.seals import read_json, sealed_json
 
 STORE_SCHEMA = 1
-_STORE_JSON = "store.json"
+STORE_JSON = "store.json"
+
+log = logging.getLogger(__name__)
 
 
 class Store:
@@ -43,17 +47,19 @@ class Store:
         if location.local is not None and location.local.exists() and not location.local.is_dir():
             raise StoreError(f"the store {location.shown} is a file; give the path of a folder")
         try:
-            content = location.get(_STORE_JSON)
+            content = location.get(STORE_JSON)
+            parse_about(location, content)
         except FileNotFoundError:
             if not create:
                 raise StoreError(
                     f"no midef store at {location.shown}; check --store, or start a run there: it makes the store"
                 ) from None
             location.create()
-            about = {"schema": STORE_SCHEMA, "written_by": midef.__version__}
-            location.put(_STORE_JSON, json.dumps(about).encode())
-        else:
-            _check_schema(location, content)
+            _write_about(location)
+        except DamagedFile as error:
+            location.try_to_set_aside(STORE_JSON, f"{error}; written anew, each file of a store says its own schema")
+            with suppress(StoreError):  # it can only be read from here
+                _write_about(location)
         return cls(location)
 
     @property
@@ -70,17 +76,22 @@ class Store:
         return f"Store({self.location.shown!r})"
 
 
-def _check_schema(location: Location, content: bytes) -> None:
-    try:
-        about = json.loads(content)
-        schema, written_by = int(about["schema"]), about["written_by"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise StoreError(
-            f"{_STORE_JSON} of the store {location.shown} is unreadable ({error!r}); "
-            'restore it, or write {"schema": 1, "written_by": "unknown"} into it if the store is yours'
-        ) from error
-    if schema > STORE_SCHEMA:
+def _write_about(location: Location) -> None:
+    about = {"schema": STORE_SCHEMA, "written_by": midef.__version__}
+    location.put(STORE_JSON, sealed_json(about))
+
+
+def parse_about(location: Location, content: bytes) -> dict[str, Any]:
+    """What store.json says.
+
+    Raises:
+        DamagedFile: if it is damaged.
+        StoreSchemaError: if a newer midef wrote it.
+    """
+    about = read_json(content, sealed_since=None)
+    if about["schema"] > STORE_SCHEMA:
         raise StoreSchemaError(
-            f"the store {location.shown} has schema {schema}, written by midef {written_by}; "
+            f"the store {location.shown} has schema {about['schema']}, written by midef {about.get('written_by')}; "
             f"midef {midef.__version__} supports up to {STORE_SCHEMA}: upgrade midef or choose another --store"
         )
+    return about

@@ -10,6 +10,7 @@ Never the truth about results: a folder of a run that ended badly may be deleted
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import socket
@@ -20,15 +21,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from midef.core.errors import StoreError
+from midef.core.errors import DamagedFile, StoreError
 from midef.storage import Store
 from midef.storage.processes import process_lives, this_machine
+from midef.storage.seals import read_json, sealed_json
 
 if TYPE_CHECKING:
     from midef.sweep.execution.progress import Progress
     from midef.sweep.planning.plan import Plan
 
 ROOT = "runs"
+_SCHEMA = 1
+
+log = logging.getLogger(__name__)
+
 STOPPED = "stopped"
 """Status of a node that was asked to stop before it began: neither done nor failed."""
 SILENT_S = 300.0
@@ -90,7 +96,7 @@ class RunRecord:
         self.run = run
 
     def write(self, state: DriverState) -> None:
-        self.location.put(f"{ROOT}/{self.run}/driver.json", json.dumps(asdict(state)).encode())
+        self.location.put(f"{ROOT}/{self.run}/driver.json", sealed_json({"schema": _SCHEMA, **asdict(state)}))
 
     def ask_to_stop(self) -> None:
         """Nodes that have not begun end at once, as neither done nor failed."""
@@ -112,7 +118,7 @@ class RunRecord:
         for path in self.location.files(f"{ROOT}/{self.run}/nodes"):
             try:
                 beat = json.loads(self.location.get(path))
-            except (FileNotFoundError, ValueError):
+            except (FileNotFoundError, ValueError, DamagedFile):
                 continue  # it ended, or this is no file of ours
             beats[path.rpartition("/")[2].removesuffix(".json")] = beat
         return beats
@@ -174,10 +180,27 @@ def drivers(store: Store) -> list[DriverState]:
     for path in store.location.files(ROOT):
         if path.endswith("/driver.json"):
             try:
-                states.append(DriverState(**json.loads(store.location.get(path))))
-            except (FileNotFoundError, ValueError, TypeError, StoreError):
-                continue  # gone meanwhile, or written by another version
+                states.append(parse_driver(store.location.get(path)))
+            except FileNotFoundError:
+                continue  # gone meanwhile
+            except StoreError as error:
+                log.warning("%s is passed over: %s", path, error)
     return sorted(states, key=lambda state: -state.at)
+
+
+def parse_driver(content: bytes) -> DriverState:
+    """The state that a driver reported.
+
+    Raises:
+        DamagedFile: if the file is damaged, or another version of midef wrote it.
+    """
+    try:
+        state = read_json(content, sealed_since=_SCHEMA)
+        if state.pop("schema") != _SCHEMA:
+            raise DamagedFile("another version of midef wrote it")
+        return DriverState(**state)
+    except TypeError as error:
+        raise DamagedFile(f"another version of midef wrote it: {error}") from error
 
 
 def new_run(digest: str) -> str:

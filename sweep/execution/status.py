@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from midef.core.errors import StoreError
 from midef.storage import Store
 from midef.storage.columns import CellState
 from midef.storage.matches import read_matches
@@ -113,11 +112,7 @@ def read_status(store: Store) -> Status:
     for driver in drivers(store):
         last.setdefault(driver.digest, driver)
     sweeps = []
-    for digest, _ in store.sweeps.sweeps():
-        try:
-            manifest = store.sweeps.read_manifest(digest)
-        except StoreError:
-            continue  # damaged: the next run of the sweep writes it again
+    for digest, manifest in store.sweeps.manifests():
         counts: Counter[str] = Counter()
         failed: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
         for row in manifest.rows:
@@ -144,13 +139,9 @@ def read_status(store: Store) -> Status:
 
 
 def _matches(store: Store, last: Mapping[str, DriverState]) -> list[MatchStatus]:
-    """Status of matched sweeps; empty where a report is damaged, which the next matching writes again."""
+    """Status of matched sweeps."""
     matches = []
-    try:
-        reports = read_matches(store)
-    except StoreError:
-        return []
-    for report in reports:
+    for report in read_matches(store):
         trainings = {t.target_key for outcome in report.outcomes for t in outcome.trainings}
         states: Counter[str] = Counter(outcome.state for outcome in report.outcomes)
         driver = last.get(report.driver)

@@ -21,6 +21,8 @@ import pytest
 from midef.core import ArtifactKey, DamagedArtifact, MissingArtifact, Recipe, StoreError, StoreSchemaError
 from midef.core.code_version import code_version
 from midef.storage import ArtifactStore, Location, Store, _checksums
+from midef.storage._meta import META_SCHEMA
+from midef.storage.seals import sealed_json
 
 SPLIT = Recipe("split", "synthetic_faces", {"classes": 10})
 TARGET = Recipe("target", "classifier", {"lr": 0.1, "epochs": 2}, {"data": SPLIT})
@@ -70,7 +72,7 @@ def test_an_artifact_comes_back(store: Store) -> None:
 def test_meta_tells_how_it_was_made(store: Store) -> None:
     publish(store, facts={"accuracy": 93.5, "notes": ["a", None]}, packages={"torch": "2.11"})
     meta = store.artifacts.meta(TARGET.key)
-    assert (meta["schema"], meta["key"], meta["midef"]) == (1, str(TARGET.key), code_version())
+    assert (meta["schema"], meta["key"], meta["midef"]) == (META_SCHEMA, str(TARGET.key), code_version())
     assert (meta["wall_s"], meta["packages"]) == (1.5, {"torch": "2.11"})
     assert meta["facts"] == {"accuracy": 93.5, "notes": ["a", None]}
     assert {name: about["size"] for name, about in meta["files"].items()} == {n: len(c) for n, c in PAYLOAD.items()}
@@ -247,11 +249,11 @@ def test_an_unknown_key_is_missing(store: Store) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("META.json", b"{", r"META\.json is no JSON"),
-        ("META.json", b"\xff\xfe\xfd", r"META\.json is no JSON"),
+        ("META.json", b"{", r"META\.json: it is no JSON"),
+        ("META.json", b"\xff\xfe\xfd", r"META\.json: it is no JSON"),
         ("META.json", b"[]", r"META\.json: expected a JSON object, found list"),
         ("META.json", b'{"schema": 1}', r"missing or of another type: key, midef, wall_s"),
-        ("recipe.json", b"{", r"recipe\.json is no JSON"),
+        ("recipe.json", b"{", r"recipe\.json cannot be read: JSONDecodeError"),
         ("recipe.json", b'{"kind": "target"}', r"recipe\.json cannot be read: KeyError"),
         (
             "recipe.json",
@@ -270,14 +272,14 @@ def test_damaged_documents_are_explained(store: Store, name: str, content: bytes
 
 def rewrite_meta(store: Store, **changes: Any) -> None:
     path = stored(store, "META.json")
-    store.location.put(path, json.dumps({**json.loads(store.location.get(path)), **changes}).encode())
+    store.location.put(path, sealed_json({**json.loads(store.location.get(path)), **changes}))
 
 
 def test_an_artifact_of_a_newer_midef_is_refused(store: Store) -> None:
     publish(store)
-    rewrite_meta(store, schema=2, midef="9.1", files=["another format"])
+    rewrite_meta(store, schema=META_SCHEMA + 1, midef="9.1", files=["another format"])
     with pytest.raises(
-        StoreSchemaError, match=r"has schema 2, written by midef 9\.1; .* supports up to 1: upgrade midef"
+        StoreSchemaError, match=r"has schema 3, written by midef 9\.1; .* supports up to 2: upgrade midef"
     ):
         store.artifacts.fetch(TARGET.key)
 
@@ -295,6 +297,65 @@ def test_meta_of_another_key_is_damage(store: Store) -> None:
     rewrite_meta(store, key=str(SPLIT.key))
     with pytest.raises(DamagedArtifact, match=r"expected the key target/.*, found split/"):
         store.artifacts.fetch(TARGET.key)
+
+
+def test_no_bit_of_meta_changes_what_is_read(local_store: Store) -> None:
+    """An accuracy of 18.8 must not become 98.8."""
+    publish(local_store, facts={"evaluator_accuracy": 18.8})
+    path = Path(local_store.uri) / stored(local_store, "META.json")
+    content = path.read_bytes()
+    for position in range(len(content)):
+        for bit in (position % 8, 3):
+            damaged = bytearray(content)
+            damaged[position] ^= 1 << bit
+            path.write_bytes(damaged)
+            with pytest.raises(DamagedArtifact, match=r"META\.json: .*`midef verify --repair` sets it aside"):
+                local_store.artifacts.meta(TARGET.key)
+
+
+def test_meta_that_an_older_midef_wrote_has_no_checksum_and_is_read(store: Store) -> None:
+    publish(store, facts={"evaluator_accuracy": 18.8})
+    path = stored(store, "META.json")
+    older = {**json.loads(store.location.get(path)), "schema": 1}
+    del older["seal"]
+    store.location.put(path, json.dumps(older).encode())
+    assert store.artifacts.meta(TARGET.key) == older
+    assert store.artifacts.fetch(TARGET.key).is_dir()
+    store.location.put(path, json.dumps({**older, "schema": 2}).encode())
+    with pytest.raises(DamagedArtifact, match="its checksum is missing"):
+        store.artifacts.meta(TARGET.key)
+
+
+@pytest.mark.parametrize("name", ["META.json", "recipe.json", "weights.safetensors"])
+def test_a_folder_in_the_place_of_a_file_is_damage(local_store: Store, name: str) -> None:
+    publish(local_store)
+    path = Path(local_store.uri) / stored(local_store, name)
+    path.unlink()
+    path.mkdir()
+    assert local_store.artifacts.keys() == {TARGET.key}
+    with pytest.raises(DamagedArtifact, match="found a folder"):
+        local_store.artifacts.fetch(TARGET.key)
+    local_store.artifacts.set_aside(TARGET.key, "damaged")
+    publish(local_store)
+    assert local_store.artifacts.fetch(TARGET.key).is_dir()
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "published at once"])
+def test_a_file_in_the_place_of_a_folder_is_set_aside(
+    local_store: Store, caplog: pytest.LogCaptureFixture, depth: int, listed: bool
+) -> None:
+    place = "/".join(("artifacts", TARGET.key.kind, TARGET.key.digest)[:depth])
+    (Path(local_store.uri) / place).parent.mkdir(parents=True, exist_ok=True)
+    (Path(local_store.uri) / place).write_bytes(b"?")
+    with caplog.at_level(logging.WARNING):
+        if listed:
+            assert local_store.artifacts.keys() == set()
+            assert f"{place} is damaged and set aside as" in caplog.text
+        publish(local_store)
+    assert "expected a folder" in caplog.text
+    assert local_store.artifacts.keys() == {TARGET.key}
+    assert local_store.artifacts.fetch(TARGET.key).is_dir()
 
 
 def test_a_damaged_artifact_is_set_aside_and_built_again(store: Store, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,11 +6,12 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from midef.core import StoreError
+from midef.core import DamagedFile, StoreError
 from midef.storage import Store
 from midef.storage.location import is_full
 from midef.storage.processes import this_machine
@@ -119,3 +120,90 @@ def test_sweeping_an_object_store_does_nothing(s3_store: Store) -> None:
     s3_store.location.put("artifacts/.tmp/x", b"1")
     assert s3_store.artifacts.sweep_tmp(0) == 0
     assert s3_store.location.exists("artifacts/.tmp/x")
+
+
+# --- what is no file --------------------------------------------------------------------------------------------------
+
+
+def put_in_place(path: Path, what: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    match what:
+        case "folder":
+            path.mkdir()
+        case "link to nowhere":
+            path.symlink_to("nowhere")
+        case "pipe":
+            os.mkfifo(path)
+        case "ring of links":
+            path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("what", ["folder", "link to nowhere", "pipe", "ring of links"])
+def test_what_stands_in_the_place_of_a_file_is_damage(local_store: Store, what: str) -> None:
+    location = local_store.location
+    put_in_place(Path(local_store.uri) / "a/x.json", what)
+    location.put("a/y.json", b"1")
+    assert location.exists("a/x.json")
+    assert location.files("a") == ["a/x.json", "a/y.json"]
+    assert location.modified("a/x.json") > 0
+    with pytest.raises(DamagedFile):
+        location.get("a/x.json")
+    damaged, whole = location.get_all(["a/x.json", "a/y.json"])
+    assert isinstance(damaged, DamagedFile)
+    assert whole == b"1"
+    assert location.set_aside("a/x.json", "test") == "a/.damaged/x.json-1"
+    assert not location.exists("a/x.json")
+    put_in_place(Path(local_store.uri) / "a/x.json", what)
+    location.put("a/x.json", b"2")
+    assert location.get("a/x.json") == b"2"
+    put_in_place(Path(local_store.uri) / "a/z.json", what)
+    location.delete("a/z.json")
+    assert not location.exists("a/z.json")
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EUCLEAN], ids=errno.errorcode.get)
+def test_a_bad_sector_is_damage_of_one_file(local_store: Store, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    local_store.location.put("a/x.json", b"1")
+    monkeypatch.setattr(os, "open", _refusing(code))
+    with pytest.raises(DamagedFile, match="it cannot be read"):
+        local_store.location.get("a/x.json")
+
+
+@pytest.mark.parametrize("is_mine", [True, False], ids=["mine", "somebody else's"])
+def test_only_our_own_files_are_damaged_by_lost_rights(
+    local_store: Store, monkeypatch: pytest.MonkeyPatch, is_mine: bool
+) -> None:
+    """A file that another user of a shared store keeps to themselves must not be moved away."""
+    local_store.location.put("a/x.json", b"1")
+    monkeypatch.setattr(os, "open", _refusing(errno.EACCES))
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() if is_mine else os.getuid() + 1)
+    with pytest.raises(StoreError, match=r"cannot be read|check the place, your rights") as caught:
+        local_store.location.get("a/x.json")
+    assert isinstance(caught.value, DamagedFile) == is_mine
+
+
+def _refusing(code: int) -> Callable[..., int]:
+    def refuse(*given: object, **options: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
+def test_a_damaged_object_is_set_aside(s3_store: Store) -> None:
+    s3_store.location.put("a/b/x.json", b"1")
+    assert s3_store.location.set_aside("a/b/x.json", "test") == "a/.damaged/b-x.json-1"
+    assert s3_store.location.files("a") == []
+    assert s3_store.location.get("a/.damaged/b-x.json-1") == b"1"
+
+
+def test_where_nothing_can_be_moved_readers_go_on(
+    local_store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*given: object) -> None:
+        raise StoreError("a disk that is only read")
+
+    local_store.location.put("a/x.json", b"1")
+    monkeypatch.setattr(type(local_store.location), "move", refuse)
+    local_store.location.try_to_set_aside("a/x.json", "test")
+    assert "a/x.json stays where it is: a disk that is only read" in caplog.text
+    assert local_store.location.get("a/x.json") == b"1"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from midef.core import StoreError, StoreSchemaError
 from midef.core.match import MatchOutcome, MatchReport, MatchTraining
 from midef.storage import Store
 from midef.storage.matches import MATCH_SCHEMA, read_matches, write_match
+from midef.storage.seals import sealed_json
 
 DIVERGED = MatchTraining(
     strength=0.9, seed=1, accuracy=None, phase="search", target_key="target/cd", reason="the loss became nan"
@@ -94,7 +96,7 @@ def test_other_files_beside_the_reports_are_passed_over(local_store: Store) -> N
 
 
 def _changed(change: dict[str, Any]) -> bytes:
-    return json.dumps({"schema": MATCH_SCHEMA, **REPORT.as_plain(), **change}).encode()
+    return sealed_json({"schema": MATCH_SCHEMA, **REPORT.as_plain(), **change})
 
 
 DAMAGED = {
@@ -103,8 +105,11 @@ DAMAGED = {
     "a list": b"[1]",
     "a text": b'"mine"',
     "no schema": json.dumps(REPORT.as_plain()).encode(),
+    "no checksum": json.dumps({"schema": MATCH_SCHEMA, **REPORT.as_plain()}).encode(),
+    "another number": _changed({}).replace(b"88.4", b"98.4"),
+    "of another sweep": _changed({"digest": "d2"}),
     "schema as text": _changed({"schema": "one"}),
-    "no outcomes": json.dumps({"schema": MATCH_SCHEMA, "sweep": "mine"}).encode(),
+    "no outcomes": sealed_json({"schema": MATCH_SCHEMA, "sweep": "mine"}),
     "outcomes are none": _changed({"outcomes": None}),
     "another field": _changed({"colour": "red"}),
     "unknown state": _changed({"outcomes": [{**REPORT.as_plain()["outcomes"][0], "state": "near"}]}),
@@ -112,23 +117,37 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_report_says_what_to_do(local_store: Store, content: bytes) -> None:
+def test_a_damaged_report_is_named_and_passed_over(
+    local_store: Store, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    other = replace(REPORT, digest="d0")
+    write_match(local_store, other)
     local_store.location.put("matches/d1.json", content)
-    with pytest.raises(StoreError, match=r"matches/d1\.json is damaged .*run `midef match` again, no training is lost"):
-        read_matches(local_store)
+    problems: list[str] = []
+    with caplog.at_level(logging.WARNING):
+        assert read_matches(local_store, problems=problems) == [other]
+    (problem,) = problems
+    assert problem in caplog.text
+    assert re.search(r"matches/d1\.json is passed over: it is damaged .*run `midef match` again", problem)
     write_match(local_store, REPORT)  # matching again mends it
+    assert {report.digest for report in read_matches(local_store)} == {"d0", "d1"}
+
+
+def test_a_report_without_checksum_that_an_older_midef_wrote_is_read(local_store: Store) -> None:
+    local_store.location.put("matches/d1.json", json.dumps({"schema": 1, **REPORT.as_plain()}).encode())
     assert read_matches(local_store) == [REPORT]
 
 
 def test_a_report_of_a_newer_midef_is_not_called_damaged(local_store: Store) -> None:
     local_store.location.put("matches/d1.json", _changed({"schema": MATCH_SCHEMA + 1, "colour": "red"}))
-    with pytest.raises(StoreSchemaError, match=r"d1\.json has schema 2, this midef reads up to 1: upgrade midef"):
-        read_matches(local_store)
+    problems: list[str] = []
+    assert read_matches(local_store, problems=problems) == []
+    assert problems == ["matches/d1.json is passed over: it has schema 3, this midef reads up to 2: upgrade midef"]
 
 
 def test_a_number_that_json_has_not_is_refused_before_anything_is_written(local_store: Store) -> None:
     write_match(local_store, REPORT)
     broken = replace(REPORT, outcomes=(replace(OUTCOMES[0], accuracy=float("nan")),))
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(ValueError, match="JSON compliant"):
         write_match(local_store, broken)
     assert read_matches(local_store) == [REPORT]

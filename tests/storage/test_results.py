@@ -233,7 +233,7 @@ def test_a_truncated_file_is_set_aside_and_its_cell_recomputed(
             "cells": lambda: store.results.cells() == {"b": "ok"},
             "has": lambda: not store.results.has("a"),
         }[ask]()
-    assert "results/a.parquet is damaged, set aside as results/.damaged/a.parquet-1" in caplog.text
+    assert "results/a.parquet is damaged and set aside as results/.damaged/a.parquet-1" in caplog.text
     assert store.location.exists("results/.damaged/a.parquet-1")
     assert files(store) == ["results/b.parquet"]
 
@@ -345,10 +345,33 @@ def test_a_reason_that_looks_like_a_state_is_none(store: Store) -> None:
     assert store.results.read() == [fake]
 
 
-def test_damaged_rows_are_found_where_rows_are_read(store: Store) -> None:
+@pytest.mark.parametrize("ask", ["cells", "has", "read"])
+def test_damaged_rows_are_found_by_whoever_looks_first(store: Store, ask: str) -> None:
+    """A plan that calls a cell done must not be followed by a table without it."""
     for cell in ("a", "b"):
         store.results.write(cell, [row(cell)])
     flip(store, "results/a.parquet")
-    assert store.results.cells() == {"a": "ok", "b": "ok"}  # nobody looked at the rows yet
-    assert store.results.read() == [row("b")]
+    if ask == "has":
+        assert not store.results.has("a")
+    if ask == "read":
+        assert store.results.read() == [row("b")]
     assert store.results.cells() == {"b": "ok"}
+
+
+def test_rows_that_an_older_midef_wrote_without_a_checksum_are_read(store: Store) -> None:
+    metadata = {columns.SCHEMA_KEY: b"5"}
+    table = columns.table_from_rows([row("a")]).replace_schema_metadata(metadata)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, write_page_checksum=True)
+    store.location.put("results/a.parquet", sink.getvalue().to_pybytes())
+    assert store.results.read() == [row("a")]
+    assert store.results.cells() == {"a": "ok"}
+
+
+def test_a_compact_file_is_what_its_name_says(store: Store) -> None:
+    for cell in ("a", "b"):
+        store.results.write(cell, [row(cell)])
+    store.results.compact()
+    (path,) = files(store)
+    store.location.move(path, path.replace("compact-", "compact-0"))
+    assert ResultStore(store.location).cells() == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import shutil
 import subprocess
@@ -14,10 +15,12 @@ import pytest
 import midef
 from midef.core import StoreError, StoreSchemaError
 from midef.storage import Store
+from midef.storage.seals import read_json
 
 
 def test_a_new_store_says_who_wrote_it(store: Store) -> None:
-    assert json.loads(store.location.get("store.json")) == {"schema": 1, "written_by": midef.__version__}
+    about = read_json(store.location.get("store.json"), sealed_since=1)
+    assert about == {"schema": 1, "written_by": midef.__version__}
 
 
 def test_opening_again_keeps_what_is_written(store: Store) -> None:
@@ -32,10 +35,28 @@ def test_a_newer_store_is_refused(store: Store) -> None:
         Store.open(store.uri)
 
 
-def test_an_unreadable_store_json_is_explained(store: Store) -> None:
-    store.location.put("store.json", b"{")
-    with pytest.raises(StoreError, match=r"store\.json of the store .* is unreadable"):
-        Store.open(store.uri)
+@pytest.mark.parametrize("content", [b"{", b"", b"[]", b'{"schema": "one"}'], ids=["cut", "empty", "list", "text"])
+def test_a_damaged_store_json_is_set_aside_and_written_again(
+    store: Store, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    store.location.put("store.json", content)
+    with caplog.at_level(logging.WARNING):
+        Store.open(store.uri, create=False)
+    assert "store.json is damaged and set aside as .damaged/store.json-1" in caplog.text
+    assert store.location.get(".damaged/store.json-1") == content
+    caplog.clear()
+    Store.open(store.uri, create=False)
+    assert "damaged" not in caplog.text
+
+
+def test_no_bit_of_store_json_makes_it_newer(local_store: Store) -> None:
+    content = local_store.location.get("store.json")
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 2  # 1 becomes 3
+        local_store.location.put("store.json", bytes(damaged))
+        Store.open(local_store.uri, create=False)
+        assert local_store.location.get("store.json") == content, position
 
 
 def test_a_place_without_store_is_not_opened_by_readers(uri: str) -> None:
@@ -69,7 +90,7 @@ def test_a_file_uri_is_local(tmp_path: Path) -> None:
 
 
 def test_a_moved_folder_is_the_same_store(local_store: Store, tmp_path: Path) -> None:
-    local_store.sweeps.write_manifest("abc", [{"cell": "c1"}], "{}")
+    local_store.sweeps.write_manifest("abc", [{"cell": "c1"}], '{"name": "small"}')
     shutil.move(local_store.uri, tmp_path / "moved")
     assert Store.open(tmp_path / "moved", create=False).sweeps.read_manifest("abc").rows == [{"cell": "c1"}]
 
