@@ -11,8 +11,9 @@ ROW_SCHEMA_VERSION = 6
 a published number may leave open (resolution, identities, images, seed) may be None. 4: accuracy matching (matched and
 match_target, match_tolerance, match_accuracy, match_seeds). 5: the kind of a failure
 (failure), the title of the metric's table column (column), and whether private images show nobody
-(private_is_generated). 6: which images succeeded (outcomes), and the interval of the evaluator's accuracy
-(evaluator_low, evaluator_high); and files of rows carry a checksum over all of their bytes."""
+(private_is_generated). 6: which images succeeded (outcomes), the interval of the evaluator's accuracy
+(evaluator_low, evaluator_high), and the size of the split that accuracies are matched on (select_images); and files of
+rows carry a checksum over all of their bytes."""
 STATUSES = ("ok", "failed", "refused")
 ORIGINS = ("measured", "published")
 
@@ -56,6 +57,7 @@ class ResultRow:
             in rows of a schema before 6.
         evaluator_low: lower end of the interval of the evaluator's accuracy; None in rows of a schema before 6.
         evaluator_high: upper end.
+        select_images: images of the select split; None in rows of a schema before 6.
     """
 
     sweep: str
@@ -121,6 +123,7 @@ class ResultRow:
     outcomes: str = ""
     evaluator_low: float | None = None
     evaluator_high: float | None = None
+    select_images: int | None = None
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:

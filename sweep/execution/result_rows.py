@@ -12,6 +12,7 @@ from midef.core.code_version import code_version
 from midef.core.errors import DamagedArtifact, MidefError, MissingArtifact, StoreError
 from midef.core.failure import Failure
 from midef.core.match import Match
+from midef.core.recipe import Recipe
 from midef.core.rows import ResultRow
 from midef.core.setup import StandIn
 from midef.datasets import DATASETS
@@ -34,6 +35,7 @@ def measured_rows(sweep_name: str, planned: PlannedCell, store: Store) -> list[R
     attacked = store.artifacts.meta(recipes.reconstructions.key)
     shared: dict[str, Any] = {
         **{name: judged[name] for name in ("evaluator_accuracy", "evaluator_low", "evaluator_high")},
+        "select_images": _select_images(recipes.private, store),
         "target_key": str(recipes.target.key),
         "reconstructions_key": str(recipes.reconstructions.key),
         "scores_key": str(recipes.scores.key),
@@ -47,6 +49,11 @@ def measured_rows(sweep_name: str, planned: PlannedCell, store: Store) -> list[R
         ResultRow(**_identity(sweep_name, planned), **shared, **entry, column=column_title(entry["metric"]))
         for entry in entries
     ]
+
+
+def _select_images(split: Recipe, store: Store) -> int | None:
+    """Images of the select split; None where the split is not stored any more."""
+    return store.artifacts.meta(split.key)["facts"].get("select") if store.artifacts.has(split.key) else None
 
 
 def refused_rows(sweep_name: str, planned: PlannedCell) -> list[ResultRow]:

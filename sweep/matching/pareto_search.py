@@ -7,14 +7,15 @@ Every strength that was tried gets its rows, so that tables and the dashboard sh
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from midef.core.canonical import digest
 from midef.core.choice import Choice
 from midef.core.errors import SpecError
 from midef.core.failure import Failure
+from midef.core.gates import accuracy_of, evaluator_gate, excluded_because, target_gate
 from midef.core.match import MatchTraining
 from midef.core.seeds import derive_seed
 from midef.defenses.stack import choose_defense, remake_defense
@@ -51,7 +52,7 @@ class ParetoPoint:
         strength: value of the parameter.
         accuracy: percent on the select split; 0 if the training diverged.
         attack: attack accuracy, percent; 100 if it was not measured.
-        remark: why one of them is missing; the strength is then not on the front.
+        remark: why one of them is missing or says nothing; the strength is then not on the front.
         on_front: no other point is at least as good in both and better in one.
     """
 
@@ -163,7 +164,7 @@ class ParetoSearch:
             requested = [self._requested(entry, value, seed) for value in values]
             try:
                 trainings = yield TrainingRequest(requested)
-                points = [self._point(one, training) for one, training in zip(requested, trainings, strict=True)]
+                points = [self._point(one, training, entry) for one, training in zip(requested, trainings, strict=True)]
             except TrainingFailed as error:
                 self.failed[entry.setup.id] = str(error)
                 break
@@ -193,8 +194,8 @@ class ParetoSearch:
         cell = entry.cell(self.strength.at(value), seed)
         return RequestedTraining(cell.recipes.target, value, seed, "search", cell)
 
-    def _point(self, requested: RequestedTraining, training: MatchTraining) -> ParetoPoint:
-        """The point of a training.
+    def _point(self, requested: RequestedTraining, training: MatchTraining, entry: Entry) -> ParetoPoint:
+        """The point of a training in a setup.
 
         Raises:
             TrainingFailed: if the evaluator or a prior diverged, not the target: that says nothing about a strength.
@@ -211,7 +212,9 @@ class ParetoSearch:
         if measured["value"] is None:
             remark = f"{ATTACK_METRIC}: {measured['reason']}"
             return ParetoPoint(choice, strength, training.accuracy, _WORST_ATTACK, remark)
-        return ParetoPoint(choice, strength, training.accuracy, float(measured["value"]))
+        judged = self.store.artifacts.meta(requested.cell.recipes.scores.key)["facts"]
+        remark = _no_result(training.accuracy, judged, entry.identities)
+        return ParetoPoint(choice, strength, training.accuracy, float(measured["value"]), remark)
 
     def _sampler(self, seed: int) -> BaseSampler:
         from optuna.samplers import NSGAIISampler, TPESampler
@@ -247,6 +250,23 @@ class ParetoSearch:
                 seeds = self.sweep.spec.seeds if defense in entry.defenses else self.sweep.spec.seeds[:1]
                 cells += [entry.cell(defense, seed, refused=entry.refusal(defense)) for seed in seeds]
         return replace(self.sweep, cells=tuple(cells))
+
+
+def _no_result(accuracy: float, judged: Mapping[str, Any], identities: int | None) -> str:
+    """Why a network of this accuracy, or its evaluator, says nothing; "" if both do.
+
+    Args:
+        accuracy: on the select split, percent.
+        judged: facts of the scores.
+        identities: that both tell apart.
+    """
+    evaluator, chance = judged.get("evaluator_accuracy"), 100 / identities if identities else None
+    if chance is None:
+        return ""
+    gates = [target_gate(accuracy_of(accuracy, chance))]
+    if evaluator is not None:
+        gates.append(evaluator_gate(accuracy_of(evaluator, chance, low=judged.get("evaluator_low"))))
+    return excluded_because(gate for gate in gates if gate is not None)
 
 
 def mark_front(points: Sequence[ParetoPoint]) -> list[ParetoPoint]:

@@ -203,7 +203,9 @@ ADDED_IN_4: dict[str, Any] = {
     **{"matched": False, "match_target": None, "match_tolerance": None, "match_accuracy": None, "match_seeds": None},
 }
 ADDED_IN_5: dict[str, Any] = {"failure": "", "column": "", "private_is_generated": None}
-ADDED_IN_6: dict[str, Any] = {"outcomes": "", "evaluator_low": None, "evaluator_high": None}
+ADDED_IN_6: dict[str, Any] = {
+    **{"outcomes": "", "evaluator_low": None, "evaluator_high": None, "select_images": None},
+}
 DEFAULTS = {
     1: ADDED_IN_2 | ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6,
     2: ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6,

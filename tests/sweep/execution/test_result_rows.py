@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import pytest
 
-import midef
 from midef.core import Failure, MissingArtifact
+from midef.core.code_version import code_version
 from midef.core.match import Match
 from midef.metrics import METRICS
 from midef.storage import Store
@@ -43,7 +43,7 @@ IDENTITY = {
     "images_per_identity": 2,
     "seed": 4,
     "origin": "measured",
-    "code_version": midef.__version__,
+    "code_version": code_version(),
 }
 
 
@@ -61,6 +61,7 @@ def test_measured_rows_name_their_cell_and_its_artifacts(
         assert row.scores_key == str(planned.recipes.scores.key)
         assert (row.evaluator_accuracy, row.queries, row.device) == (91.0, 24, "cpu test")
         assert (row.evaluator_low, row.evaluator_high) == (84.5, 95.0)
+        assert row.select_images == 40
         assert (row.wall_s, row.peak_memory_mb) == (1.0, 12.5)
     members = json.loads(rows[0].defense_params)["members"]
     assert [(m["name"], m["params"].get("area_high")) for m in members] == [("midre", 0.3), ("nls", None)]

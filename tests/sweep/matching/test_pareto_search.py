@@ -59,13 +59,14 @@ class Trainer:
     """Builds what a front asks for, one cell after the other, without training or attacking anything.
 
     accuracy: percent on the select split, None diverges; attack: percent, None could not be measured; broken: why a
-    recipe cannot be built, "" if it can.
+    recipe cannot be built, "" if it can; evaluator: its percent on the report split.
     """
 
     store: Store
     accuracy: Callable[[Any], float | None] = accuracy_of
     attack: Callable[[Any], float | None] = attack_of
     broken: Callable[[Recipe], str] = lambda recipe: ""
+    evaluator: float = 99.0
     built: list[ArtifactKey] = field(default_factory=list)
     lost: dict[ArtifactKey, str] = field(default_factory=dict)
 
@@ -98,6 +99,7 @@ class Trainer:
             return
         entries: list[dict[str, Any]] = []
         if recipe.kind == "scores":
+            facts = {"evaluator_accuracy": self.evaluator}
             value = self.attack(remake_defense(planned.cell.defense))
             entries = [{"metric": "other", "value": 1.0, "reason": ""}]
             entries += [{"metric": ATTACK_METRIC, "value": value, "reason": "" if value is not None else "too few"}]
@@ -295,6 +297,20 @@ def test_what_could_not_be_had_beats_nothing() -> None:
     known = ParetoPoint(Choice("midre", {"area_high": 0.2}), 0.2, 90.0, 100.0)
     unknown = ParetoPoint(Choice("midre", {"area_high": 0.1}), 0.1, 95.0, 100.0, "attack_accuracy_at_1: too few")
     assert [one.on_front for one in mark_front([unknown, known])] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "accuracy", "why"),
+    [
+        (0.5, 90.0, "the evaluator has 0.5 % where chance is 0.83 %: it cannot judge"),
+        (40.0, 90.0, "the evaluator has 40.0 %, less than half way from chance (0.83 %) to 100 %: it cannot judge"),
+        (99.0, 0.5, "the target network has 0.5 % where chance is 0.83 %"),
+    ],
+)
+def test_what_says_nothing_is_on_no_front(store: Store, evaluator: float, accuracy: float, why: str) -> None:
+    front = searched(store, sweep_of({"trials": 3}), evaluator=evaluator, accuracy=lambda d: accuracy)
+    assert [(one.on_front, one.remark.startswith(why)) for one in front.points["faces"]] == [(False, True)] * 3
+    assert "0 of 3 strengths on the front" in pareto_text(front) and "●" not in pareto_text(front)
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
