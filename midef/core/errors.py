@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import ClassVar, Literal
 
@@ -139,3 +139,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     near = get_close_matches(word.lower(), by_folded, n=1, cutoff=0.5)
     hint = f"did you mean {by_folded[near[0]]!r}? " if near else ""
     return f"{hint}Known: {', '.join(names) or 'none'}"
+
+
+def few(items: Sequence[str], most: int = 5) -> str:
+    """The first items and how many more there are.
+
+    >>> few(["a", "b", "c"], 2), few(["a", "b"], 2)
+    ('a, b and 1 more', 'a, b')
+    """
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,10 +15,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from midef.core.errors import DataError, PreflightError, SpecError, did_you_mean
-from midef.core.lazy import torch
+from midef.core.errors import DataError, PreflightError, SpecError, did_you_mean, few
 from midef.models.base import ARCHITECTURES, Architecture
 from midef.nn.stem import stem_at
+from midef.nn.weights import not_finite, read_tensors, said_not_finite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -255,39 +254,61 @@ def read_backbone(weights: str, architecture: str, path: Path, model: TargetMode
 
     Raises:
         SpecError: if there are no such weights for this architecture.
-        DataError: if the file cannot be read, is another one, or does not fit; all that does not fit is named.
+        DataError: if the file cannot be read, is another one, does not fit, or holds numbers that are not finite.
     """
     verify(weights, architecture, path)
-    taken, problems = matched(architecture, _read(path), model)
+    published = read_tensors(path)
+    taken, problems = matched(architecture, published, model)
+    if not taken:
+        expected = [names for names in _names_there(architecture, model).values() if not names.endswith(_COUNTER)]
+        raise DataError(
+            f"{path} does not hold the {weights} weights of {architecture}: it has {few(list(published), 3) or 'none'} "
+            f"where {few(expected, 3)} are expected; rename its tensors, or get the published file"
+        )
     if problems:
         raise DataError(f"{path} does not hold the {weights} weights of {architecture}: it\n  " + "\n  ".join(problems))
+    if broken := not_finite({name: tensor.float() for name, tensor in taken.items()}):
+        raise DataError(f"{path} is damaged: {said_not_finite(broken)}; fetch it again")
     return {**model.blocks.state_dict(), **taken}
 
 
 def matched(
     architecture: str, published: Mapping[str, Tensor], model: TargetModel
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Published tensors under our names below `model.blocks`, and all that does not fit."""
+    """Published tensors under our names below `model.blocks`, and what does not fit: a few lines of each kind."""
     trunk = _TRUNKS[ARCHITECTURES.get(architecture).family]
     renamed = {_modern(name, trunk): tensor for name, tensor in published.items()}
     left = {name: tensor for name, tensor in renamed.items() if not name.startswith(trunk.head)}
+    fresh = model.blocks.state_dict()
     taken: dict[str, Tensor] = {}
-    problems: list[str] = []
-    for ours, fresh in model.blocks.state_dict().items():
-        if ours.partition(".")[0] in trunk.unpublished:
-            continue
-        theirs = trunk.named(ours, model.block_names)
+    missing: list[str] = []
+    others: list[str] = []
+    for ours, theirs in _names_there(architecture, model).items():
         tensor = left.pop(theirs, None)
         if tensor is None:
             if not ours.endswith(_COUNTER):
-                problems.append(f"misses {theirs}, our {ours}")
-        elif tensor.shape != fresh.shape:
+                missing.append(f"misses {theirs}, our {ours}")
+        elif tensor.shape != fresh[ours].shape:
             advice = [then for begin, then in trunk.advice.items() if ours.startswith(begin)]
-            shapes = f"has {theirs} with {_sides(tensor)}, our {ours} has {_sides(fresh)}"
-            problems.append("; ".join([shapes, *advice]))
+            shapes = f"has {theirs} with {_sides(tensor)}, our {ours} has {_sides(fresh[ours])}"
+            others.append("; ".join([shapes, *advice]))
+        elif tensor.is_floating_point() != fresh[ours].is_floating_point():
+            others.append(f"has {theirs} as {tensor.dtype}, our {ours} is {fresh[ours].dtype}")
         else:
             taken[ours] = tensor
-    return taken, problems + [f"has {name}, which this network has not" for name in left]
+    unknown = [f"has {name}, which this network has not" for name in left]
+    return taken, [line for lines in (missing, others, unknown) for line in _first(lines)]
+
+
+def _names_there(architecture: str, model: TargetModel) -> dict[str, str]:
+    """Our tensors below `model.blocks` that are published, and what they are called there."""
+    trunk = _TRUNKS[ARCHITECTURES.get(architecture).family]
+    published = (name for name in model.blocks.state_dict() if name.partition(".")[0] not in trunk.unpublished)
+    return {ours: trunk.named(ours, model.block_names) for ours in published}
+
+
+def _first(lines: list[str], most: int = 3) -> list[str]:
+    return lines if len(lines) <= most else [*lines[:most], f"and {len(lines) - most} more of this kind"]
 
 
 def unpublished_blocks(architecture: str) -> frozenset[str]:
@@ -348,20 +369,3 @@ def _modern(name: str, trunk: _Trunk) -> str:
 
 def _sides(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "one number"
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name; nothing in the file is executed."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            loaded: dict[str, Tensor] = load_file(path)
-            return loaded
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
-        raise DataError(f"{path} cannot be read as weights: {error}; fetch it again") from error
-    if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise DataError(f"{path} holds no table of tensors, got {type(content).__name__}")
-    return {str(name): value.detach() for name, value in content.items()}

@@ -429,18 +429,21 @@ class Runs:
     ("content", "message"),
     [
         ([torch.zeros(1)], "holds no table of tensors, got list"),
-        ({"epoch": 120}, "holds no table of tensors, got dict"),
-        (Runs(), "cannot be read as weights"),
+        ({"epoch": 120}, r"holds no table of tensors, got dict of epoch \(int\); save the network's tensors alone"),
+        ({"net": {}, "model": {"a": torch.zeros(1)}}, "holds several tables of tensors, model, net; save the network"),
+        ({"G": {"a": torch.zeros(1)}}, r"holds no table of tensors, got dict of G \(dict\)"),
+        (Runs(), "cannot be read as weights: it holds Python objects beside tensors, or is damaged; fetch it again"),
     ],
-    ids=["list", "numbers", "code"],
+    ids=["list", "numbers", "two tables", "a table of another name", "code"],
 )
 def test_a_file_with_something_else_is_refused(
     content: Any, message: str, fresh_ir: TargetModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "backbone_ir152_ms1m.pth"
     torch.save(content, path)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as caught:
         pretrained.read_backbone("ms1m", "ir152", path, fresh_ir)
+    assert len(str(caught.value).splitlines()) == 1 and "weights_only" not in str(caught.value)
     assert capsys.readouterr().out == "", "the file was executed"
 
 
@@ -453,6 +456,76 @@ def test_a_file_cut_short_is_refused(
     (save_file if ending == ".safetensors" else torch.save)(faces.state_dict(), path)
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     with pytest.raises(DataError, match=r"(?s)cannot be read as weights: .*; fetch it again"):
+        pretrained.read_backbone("ms1m", "ir152", path, fresh_ir)
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        lambda state: {f"module.{name}": tensor for name, tensor in state.items()},
+        lambda state: {"epoch": 120, "state_dict": state, "optimizer": {"lr": 0.1}},
+        lambda state: {"model": {f"module.backbone.{name}": tensor for name, tensor in state.items()}},
+        lambda state: {"state_dict": {"net": {f"_orig_mod.{name}": tensor for name, tensor in state.items()}}},
+    ],
+    ids=["DataParallel", "beside an epoch", "nested and wrapped", "twice nested"],
+)
+def test_a_checkpoint_as_people_have_it_is_read(
+    keep: Callable[[State], Any], faces: FaceBody, fresh_ir: TargetModel, tmp_path: Path
+) -> None:
+    plain, kept = tmp_path / "backbone_ir152_ms1m_plain.pth", tmp_path / "backbone_ir152_ms1m_kept.pth"
+    torch.save(faces.state_dict(), plain)
+    torch.save(keep(faces.state_dict()), kept)
+    expected = pretrained.read_backbone("ms1m", "ir152", plain, fresh_ir)
+    state = pretrained.read_backbone("ms1m", "ir152", kept, fresh_ir)
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_tensor_that_is_no_number_is_named(
+    ending: str, value: float, faces: FaceBody, fresh_ir: TargetModel, tmp_path: Path
+) -> None:
+    state = faces.state_dict()
+    state["input_layer.0.weight"].view(-1)[7] = value
+    path = tmp_path / f"backbone_ir152_ms1m{ending}"
+    (save_file if ending == ".safetensors" else torch.save)(state, path)
+    with pytest.raises(DataError, match=r"damaged: stem\.0\.weight holds numbers that are not finite; fetch it again"):
+        pretrained.read_backbone("ms1m", "ir152", path, fresh_ir)
+
+
+def test_a_number_too_large_for_our_weights_is_none(faces: FaceBody, fresh_ir: TargetModel, tmp_path: Path) -> None:
+    state = {name: tensor.double() if "bias" in name else tensor for name, tensor in faces.state_dict().items()}
+    state["input_layer.1.bias"][0] = 1e300
+    torch.save(state, path := tmp_path / "backbone_ir152_ms1m.pth")
+    with pytest.raises(DataError, match=r"stem\.1\.bias holds numbers that are not finite"):
+        pretrained.read_backbone("ms1m", "ir152", path, fresh_ir)
+
+
+def test_a_file_of_other_names_gives_a_few_lines(faces: FaceBody, fresh_ir: TargetModel, tmp_path: Path) -> None:
+    path = tmp_path / "backbone_ir152_ms1m.pth"
+    state = faces.state_dict()
+    torch.save({f"iresnet/{name}": tensor for name, tensor in state.items()}, path)
+    with pytest.raises(DataError) as caught:
+        pretrained.read_backbone("ms1m", "ir152", path, fresh_ir)
+    (line,) = str(caught.value).splitlines()
+    assert "it has iresnet/input_layer.0.weight, iresnet/input_layer.1.weight, iresnet/input_layer.1.bias and " in line
+    assert "more where input_layer.0.weight, input_layer.1.weight, input_layer.1.bias and " in line
+    assert line.endswith("are expected; rename its tensors, or get the published file")
+
+    torch.save({name: tensor for name, tensor in state.items() if name.startswith("input")}, path)
+    with pytest.raises(DataError) as caught:
+        pretrained.read_backbone("ms1m", "ir152", path, fresh_ir)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 5 and lines[1] == "  misses body.0.res_layer.0.weight, our layer1_0.residual.0.weight"
+    assert re.fullmatch(r"  and \d+ more of this kind", lines[4])
+
+
+def test_integers_in_the_place_of_weights_are_refused(faces: FaceBody, fresh_ir: TargetModel, tmp_path: Path) -> None:
+    state = {**faces.state_dict(), "input_layer.1.bias": torch.zeros(16, dtype=torch.int64)}
+    torch.save(state, path := tmp_path / "backbone_ir152_ms1m.pth")
+    message = r"has input_layer\.1\.bias as torch\.int64, our stem\.1\.bias is torch\.float32"
+    with pytest.raises(DataError, match=message):
         pretrained.read_backbone("ms1m", "ir152", path, fresh_ir)
 
 

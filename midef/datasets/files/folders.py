@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from midef.core.errors import DataError
+from midef.core.errors import few as few
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".webp", ".bmp")
 
@@ -131,9 +132,3 @@ def _common_folders(parts: Sequence[list[str]], levels: int) -> int:
     while parts and all(len(p) - shared > levels for p in parts) and len({p[shared] for p in parts}) == 1:
         shared += 1
     return shared
-
-
-def few(items: Sequence[str], most: int = 5) -> str:
-    """The first items and how many more there are."""
-    more = f" and {len(items) - most} more" if len(items) > most else ""
-    return ", ".join(items[:most]) + more

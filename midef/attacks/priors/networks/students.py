@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from midef.core.errors import PreflightError, SpecError
+from midef.core.errors import DataError, PreflightError, SpecError
 from midef.models.pretrained import FOLDER_VARIABLE, check_digest, sha256_of, weights_folder
+from midef.nn.weights import not_finite, read_tensors, said_not_finite
 
 _TORCHVISION = {
     "efficientnet": ("efficientnet_b0", "efficientnet_b1", "efficientnet_b2"),
@@ -160,10 +161,12 @@ def start_from_(student: nn.Module, family: str, index: int, weights: str) -> No
     if weights != "imagenet" or family not in _TORCHVISION:
         raise SpecError(f"{family} has no {weights} weights; choose weights=none")
     path = published_file(family, index)
-    stored: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    stored = read_tensors(path)
     trunk = {
         _modern(key).removeprefix("features."): value for key, value in stored.items() if key.startswith("features.")
     }
+    if broken := not_finite(trunk):
+        raise DataError(f"{path} is damaged: {said_not_finite(broken)}; fetch it again")
     student.get_submodule("features").load_state_dict(trunk)
 
 
