@@ -35,7 +35,7 @@ class Failure:
         where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
         if isinstance(error, MidefError):
             where = ""
-        return cls(kind_of(error), f"{type(error).__name__}{where}: {error}")
+        return cls(kind_of(error), f"{type(error).__name__}{where}: {_said(error)}")
 
 
 def kind_of(error: BaseException) -> FailureKind:
@@ -60,11 +60,19 @@ def ran_out_of_memory(error: BaseException) -> bool:
         if isinstance(link, MemoryError) or "OutOfMemoryError" in _names(link):  # torch's and Ray's
             return True
         # torch's allocator for CPUs has no error class of its own
-        if isinstance(link, RuntimeError) and any(words in str(link) for words in _CPU_ALLOCATOR):
+        if isinstance(link, RuntimeError) and any(words in _said(link) for words in _CPU_ALLOCATOR):
             return True
         chain.append(link)
         ahead += [link.__cause__, link.__context__]
     return False
+
+
+def _said(error: BaseException) -> str:
+    """Text of an error, even of one whose text raises another."""
+    try:
+        return str(error)
+    except Exception as broken:  # noqa: BLE001  # a failure is recorded whatever it is
+        return f"its text cannot be read ({type(broken).__name__})"
 
 
 def _names(error: BaseException) -> set[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -23,6 +22,7 @@ import midef.sweep.cli.run as run
 import midef.sweep.cli.status as status
 import midef.sweep.cli.table as table
 from midef.core.errors import MidefError
+from midef.sweep.cli.last_net import forget_output, last_words, output_is_closed, speak_any_alphabet, tell
 from midef.sweep.result import EXIT_INTERRUPTED, EXIT_OK
 
 
@@ -52,28 +52,41 @@ VERBS: Mapping[str, Verb] = {
     "compact": compact,
     "datasets": datasets,
 }
+VERBOSE = "show logs, and the traceback of an error that nobody expected"
+WORKING = ("run", "retry", "match")
+"""Verbs that build what is missing: they may have been ended before their plan was."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
     0 ok; 1 finished with failed cells or undecided searches; 2 wrong usage or specification; 3 something is missing on
-    this machine; 4 the budget was reached, the same command goes on; 130 interrupted, what is finished is stored.
+    this machine; 4 the budget was reached, the same command goes on; 70 an error nobody expected, its traceback in a
+    file; 130 interrupted, what is finished is stored.
+
+    Args:
+        arguments: of the command line (default: of this process).
     """
-    args = make_parser().parse_args(arguments)
-    level = logging.DEBUG if getattr(args, "verbose", False) else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    speak_any_alphabet()
+    args = argparse.Namespace()
     try:
+        args = make_parser().parse_args(arguments)
+        level = logging.DEBUG if getattr(args, "verbose", False) else logging.WARNING
+        logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
         return VERBS[args.verb].run(args)
     except MidefError as error:
-        sys.stderr.write(f"midef: {error}\n")
+        tell(f"midef: {error}\n")
         return error.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write("\nmidef: interrupted; what is finished is stored, the same command goes on from there\n")
+        tell("\nmidef: interrupted; what is finished is stored, the same command goes on from there\n")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001  # the last net: a sentence for a person, the traceback in a file
+        if isinstance(error, BrokenPipeError) and output_is_closed():
+            forget_output()
+            return EXIT_INTERRUPTED if getattr(args, "verb", "") in WORKING else EXIT_OK
+        return last_words(error, args)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -82,7 +95,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"midef {midef.__version__}")
     verbs = parser.add_subparsers(title="commands", dest="verb", metavar="VERB", required=True)
     for name, verb in VERBS.items():
-        verb.add_arguments(verbs.add_parser(name, help=verb.HELP, description=verb.HELP))
+        own = verbs.add_parser(name, help=verb.HELP, description=verb.HELP)
+        verb.add_arguments(own)
+        if "--verbose" not in own._option_string_actions:
+            own.add_argument("--verbose", action="store_true", help=VERBOSE)
     return parser
 
 

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -65,7 +66,26 @@ def _check_machine(options: DoctorArguments) -> int:
         for problem in problems:
             say(f"missing  {problem}")
     _print_weights(options, known=problems)
-    return EXIT_LACKING if lacking or problems else EXIT_OK
+    ray_problems = _ray_problems()
+    for problem in ray_problems:
+        say(f"problem  {problem}")
+    return EXIT_LACKING if lacking or problems or ray_problems else EXIT_OK
+
+
+def _ray_problems() -> list[str]:
+    """What is wrong with Ray's token file, and with the cluster that the environment names."""
+    from midef.sweep.execution.outcome import RunOptions
+    from midef.sweep.execution.ray_address import named_address, silence
+    from midef.sweep.execution.ray_token import token_problem
+
+    problems = [problem for problem in (token_problem(),) if problem]
+    with suppress(ImportError):  # no Ray here: that is said already
+        if not RunOptions().joins_cluster:
+            return problems
+        address, origin = named_address("")
+        if reason := silence(address):
+            problems.append(f"no Ray cluster answers at {address} ({origin}); start it or unset {origin} ({reason})")
+    return problems
 
 
 def _check_package(package: str) -> bool:

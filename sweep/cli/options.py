@@ -175,7 +175,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dashboard", action="store_true", help="build the dashboard at the end")
     parser.add_argument("--out", type=Path, default=Path("midef-dashboard"), help="folder of the dashboard")
-    parser.add_argument("--verbose", action="store_true", help="show the logs of Ray and of the stages")
+    parser.add_argument("--verbose", action="store_true", help="show the logs of Ray and of the stages, and tracebacks")
 
 
 def positive(text: str) -> int:

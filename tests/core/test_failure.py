@@ -57,6 +57,14 @@ def test_what_was_expected_is_told_without_a_place_and_what_was_not_with_one() -
     assert failure.message.endswith(": 'missing'")
 
 
+def test_an_error_whose_text_cannot_be_read_is_a_failure_all_the_same() -> None:
+    class Speechless(RuntimeError):
+        def __str__(self) -> str:
+            raise ValueError
+
+    assert Failure.of(Speechless()) == Failure("bug", "Speechless: its text cannot be read (ValueError)")
+
+
 def test_an_unknown_kind_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"a failure is one of oom, hung, died, .*, got 'memory'"):
         Failure("memory", "x")  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from midef.core import Failure
 from midef.metrics import METRICS
 from midef.storage import Store
 from midef.sweep.catalogue import read_spec
+from midef.sweep.cli import app
 from midef.sweep.cli.app import main
 from midef.sweep.execution import tune_run
 from midef.sweep.execution.outcome import Outcome
@@ -160,6 +162,127 @@ def test_damaged_scores_are_said_and_built_again(
     assert planned.recipes.scores.key in wanted and planned.recipes.target.key not in wanted
     assert "is set aside as artifacts/.damaged/" in caplog.text and "measurements.json" in caplog.text
     assert list(Path("store/artifacts/.damaged").iterdir())
+
+
+class Refuses(Exception):
+    """Cannot even say what it is."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Lets every verb end by this error."""
+
+    def end_by(error: BaseException) -> None:
+        def fail(args: Any) -> int:
+            raise error
+
+        for verb in app.VERBS.values():
+            monkeypatch.setattr(verb, "run", fail)
+
+    return end_by
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("a\nb\x1b[31m"),
+        RecursionError("deep"),
+        BrokenPipeError(32, "a pipe of Ray"),
+        Refuses(),
+        ExceptionGroup("two", [ValueError()]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_70_for_an_error_that_nobody_foresaw(
+    midef: Midef, store: Store, broken: Callable[[BaseException], None], error: BaseException
+) -> None:
+    broken(error)
+    code, out, err = midef("table", "--store", "store")
+    assert (code, out) == (70, "")
+    assert err.count("\n") == 1 and err.startswith("midef: an error nobody expected: ") and "\x1b" not in err
+    assert type(error).__name__ in err and "test_app.py" in err
+    (report,) = Path("store/errors").glob("*.txt")
+    assert err.endswith(f"traceback: {report.resolve()}\n")
+    assert type(error).__name__ in report.read_text()
+    assert "raise error\n" in report.read_text()
+
+
+def test_every_verb_ends_in_one_sentence(
+    midef: Midef, broken: Callable[[BaseException], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a store, or with one that is not there or cannot be written, the traceback is a temporary file."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    Store.open("store").location.put("errors", b"in the way")
+    broken(TypeError("odd"))
+    needed = {
+        "list": ["attacks"],
+        "retry": ["--failed"],
+        "dashboard": ["build"],
+        "analyse": ["rank"],
+        "datasets": ["card", "mnist"],
+    }
+    for verb in app.VERBS:
+        where = [] if verb in ("list", "datasets") else ["--store", "store" if verb == "run" else "nowhere"]
+        code, _, err = midef(verb, *needed.get(verb, ()), *where)
+        path = Path(err.partition("traceback: ")[2].strip())
+        assert code == 70 and err.count("\n") == 1 and path.parent == tmp_path / "tmp", (verb, err)
+        assert "TypeError: odd" in path.read_text()
+        path.unlink()
+    assert not Path("nowhere").exists()
+
+
+def test_verbose_prints_the_traceback_too(midef: Midef, store: Store, broken: Callable[[BaseException], None]) -> None:
+    broken(TypeError("odd"))
+    _, _, err = midef("table", "--store", "store", "--verbose")
+    assert "Traceback (most recent call last)" in err and err.splitlines()[-1].startswith("midef: an error nobody")
+
+
+def test_where_no_file_can_be_written_the_traceback_is_printed(
+    midef: Midef, broken: Callable[[BaseException], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(TypeError("odd"))
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    code, _, err = midef("list", "attacks")
+    assert code == 70 and "Traceback (most recent call last)" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device"), "no space is left on a disk of this machine"),
+        (MemoryError(), "this machine has not enough memory free"),
+    ],
+    ids=["disk", "memory"],
+)
+def test_3_where_this_machine_is_too_small(
+    midef: Midef, store: Store, broken: Callable[[BaseException], None], error: BaseException, said: str
+) -> None:
+    broken(error)
+    code, _, err = midef("table", "--store", "store")
+    assert code == 3 and err.startswith(f"midef: {said}") and err.count("\n") == 1
+
+
+def test_a_library_call_raises_what_happened(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import midef
+
+    def fail(*given: Any, **named: Any) -> None:
+        raise TypeError("odd")
+
+    monkeypatch.setattr("midef.sweep.execution.prepare.prepare", fail)
+    with pytest.raises(TypeError, match="odd"):
+        midef.sweep.run(finished, "store")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "ascii:surrogateescape", "latin-1"])
+def test_a_terminal_that_lacks_a_letter_gets_its_code(finished: Path, encoding: str) -> None:
+    command = [sys.executable, "-m", "midef", "table", "--store", "store"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, env=environment, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"") and b"\\u25cf" in done.stdout
 
 
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:

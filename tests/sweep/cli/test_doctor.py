@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,32 @@ import pytest
 
 Yaml = Callable[..., Path]
 Midef = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without Ray's token, and no cluster in the environment."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "home"
+
+
+def test_the_doctor_says_what_is_wrong_with_ray(
+    midef: Midef, small: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = home / ".ray/auth_token"
+    token.parent.mkdir(mode=0o700, parents=True)
+    token.write_text("secret")
+    token.chmod(0o644)
+    with socket.socket() as taken:  # bound, not listening
+        taken.bind(("0.0.0.0", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        code, out, _ = midef("doctor", small, "--store", "store")
+    assert code == 3
+    assert f"problem  Ray's token {token} has mode 0644: others can read it and run code as you; chmod 600" in out
+    assert f"problem  no Ray cluster answers at {address} (RAY_ADDRESS); start it or unset RAY_ADDRESS" in out
 
 
 def test_the_doctor_finds_everything(midef: Midef, small: Path) -> None:
