@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from midef.core.rows import ResultRow
 from midef.results.columns import MetricColumn
 from midef.results.compare import NATURAL
+from midef.results.gating import gate_record
 from midef.results.notes import metrics_named
 from midef.results.published import Published, published_of
 from midef.results.summary import FROM_ROW, MATCH_NUMBERS, SummaryRow, by_setup, columns_in, is_matched_setup
@@ -32,6 +33,7 @@ def records(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()
         | _trade_off_record(row, is_matched=row.setup_key in matched)
         | {
             "is_on_front": int(row.is_on_front),
+            **gate_record(row.gates),
             "seeds": len(row.seeds),
             **{name: getattr(row, name) for name in ("ok", "failed", "refused", "missing")},
             "reasons": "; ".join(_reasons_by_seed(row)),

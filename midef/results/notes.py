@@ -8,11 +8,17 @@ from midef.core.statistics import UNSTABLE_BELOW_POINTS
 from midef.results.columns import STANDING, MetricColumn
 from midef.results.compare import ATTACK, NATURAL
 from midef.results.estimates import IntervalChoice
+from midef.results.gating import gate_lines, mark_of
 from midef.results.published import REMARK_MARK, Published
 from midef.results.summary import SummaryRow, columns_in, is_matched_setup
 
 FRONT_MARK = "●"
 NAMED_METRICS = 3  # a cell that was lost has a row per metric: beyond these they are counted
+
+
+def row_mark(row: SummaryRow) -> str:
+    """Marks before a row: on the front, excluded, noted."""
+    return f"{FRONT_MARK if row.is_on_front else ''}{mark_of(row.gates)}"
 
 
 def refusal(group: Sequence[SummaryRow]) -> str:
@@ -131,11 +137,12 @@ def footnotes(group: Sequence[SummaryRow]) -> list[str]:
     is_matched = is_matched_setup(group)
     reasons: dict[str, list[str]] = {}
     for row in group:
-        is_compared = not row.is_undefended and (row.is_matched or not is_matched)
+        is_compared = not (row.is_undefended or row.is_excluded) and (row.is_matched or not is_matched)
         if row.trade_off.delta is None and is_compared:
             reasons.setdefault(row.trade_off.reason, []).append(row.defense)
     number = "att drop" if is_matched else "Delta"
     return [
+        *gate_lines(group),
         *(_matched_notes(group) if is_matched else []),
         *(f"no {number} for {', '.join(defenses)}: {reason}" for reason, defenses in reasons.items()),
     ]

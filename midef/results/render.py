@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from midef.core.rows import ResultRow
-from midef.results.notes import FRONT_MARK, refusal, stand_ins
+from midef.results.notes import refusal, row_mark, stand_ins
 from midef.results.summary import SummaryRow, by_setup
 from midef.results.table import Table, TableCell, TableColumn, setup_table
 
@@ -46,7 +46,7 @@ def _parts(summaries: Iterable[SummaryRow]) -> tuple[list[list[SummaryRow]], lis
 
 
 def _text_block(table: Table, group: Sequence[SummaryRow], *, has_legends: bool, has_stand_ins: bool) -> str:
-    marks = ["", *(FRONT_MARK if row.is_on_front else "" for row in group)]
+    marks = ["", *map(row_mark, group)]
     by_column = zip(table.columns, zip(*table.cells, strict=True), strict=True)
     columns = [marks, *(_aligned(column, cells) for column, cells in by_column)]
     widths = [max(map(len, texts)) for texts in columns]
@@ -99,7 +99,7 @@ def _markdown_block(table: Table, group: Sequence[SummaryRow], *, has_legends: b
         texts = [_escaped(cell.joined) for cell in cells]
         if row.is_on_front:
             texts[0] = f"**{texts[0]}**"
-        lines.append(f"| {FRONT_MARK if row.is_on_front else ''} | {' | '.join(texts)} |")
+        lines.append(f"| {row_mark(row)} | {' | '.join(texts)} |")
     lines += ["", *_listed([*(table.legends if has_legends else ()), *table.footnotes, *table.problems])]
     return "\n".join(lines).rstrip()
 

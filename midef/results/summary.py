@@ -5,15 +5,18 @@ Accuracies are in percent. Published rows are never averaged with measured ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from midef.core.gates import Gate, is_excluded
 from midef.core.rows import ResultRow
 from midef.core.statistics import pareto_front
 from midef.results.columns import MetricColumn, columns_of, merged
 from midef.results.compare import ATTACK, NATURAL, UNDEFENDED, Accuracies, TradeOff, matched_front, trade_off
 from midef.results.estimates import SEEDS_FOR_T, Estimate, IntervalChoice, estimate, mean_of
+from midef.results.gating import gated, gates_of
 
 MATCH_NUMBERS = ("match_target", "match_tolerance", "match_accuracy", "match_seeds")
 FROM_ROW = (
@@ -36,6 +39,7 @@ GENERATED_BEFORE_5 = "synthetic_faces"
 """The one data set that a program drew when rows did not say so yet."""
 
 NOT_COMPARED = TradeOff(reason="not compared")
+EXCLUDED = "excluded"
 
 SetupKey = tuple[str, str, str]  # sweep, profile, setup
 
@@ -63,7 +67,8 @@ class SummaryRow:
         missing: seeds that another defense of the setup has and this one has not.
         stored: (seed, reconstructions key, scores key).
         notes: what a reader has to know about these numbers.
-        is_matched: `matched` of its rows.
+        is_matched: `matched` of its rows; False of one that is excluded.
+        gates: why its numbers are no result, or what has to be noted about them.
     """
 
     sweep: str
@@ -105,6 +110,7 @@ class SummaryRow:
     match_tolerance: float | None = None
     match_accuracy: float | None = None
     match_seeds: int | None = None
+    gates: tuple[Gate, ...] = ()
 
     def estimate(self, metric: str) -> Estimate:
         """Estimate of a metric; an empty one if no row has it."""
@@ -132,6 +138,11 @@ class SummaryRow:
         if self.private_is_generated is None:
             return self.private.partition("(")[0].partition(":")[0] == GENERATED_BEFORE_5
         return self.private_is_generated
+
+    @property
+    def is_excluded(self) -> bool:
+        """Its numbers are shown, and compared with nothing."""
+        return is_excluded(self.gates)
 
     @property
     def is_undefended(self) -> bool:
@@ -224,6 +235,7 @@ def _over_seeds(rows: Sequence[ResultRow]) -> SummaryRow:
             ),
             *match_notes,
         ),
+        gates=gates_of(runs),
     )
 
 
@@ -252,9 +264,10 @@ def _matching(rows: Sequence[ResultRow]) -> tuple[dict[str, Any], tuple[str, ...
 
 def _compared(group: Sequence[SummaryRow]) -> list[SummaryRow]:
     """The rows of one setup with front, trade-off and missing seeds filled in, in display order."""
-    undefended = next((row.accuracies for row in group if row.is_undefended), None)
+    group = gated(group)
+    undefended = next((row for row in group if row.is_undefended), None)
     seeds = {seed for row in group for seed in row.seeds}
-    points = [row.accuracies.point for row in group]
+    points = [(math.nan, math.nan) if row.is_excluded else row.accuracies.point for row in group]
     is_matched = is_matched_setup(group)
     targets = [row.match_target if row.is_matched else None for row in group]
     front = matched_front(points, targets) if is_matched else pareto_front(points)
@@ -262,7 +275,7 @@ def _compared(group: Sequence[SummaryRow]) -> list[SummaryRow]:
     compared = [
         replace(
             row,
-            trade_off=reference if row.is_undefended else trade_off(row.accuracies, undefended),
+            trade_off=reference if row.is_undefended else _trade_off(row, undefended),
             is_on_front=i in front,
             missing=len(seeds - set(row.seeds)),
         )
@@ -271,6 +284,16 @@ def _compared(group: Sequence[SummaryRow]) -> list[SummaryRow]:
 
     def order(row: SummaryRow) -> tuple[bool, bool, bool, float, str]:
         attack = row.attack_accuracy_at_1.mean
-        return not row.is_undefended, is_matched and not row.is_matched, attack is None, attack or 0.0, row.defense
+        is_apart = row.is_excluded or (is_matched and not row.is_matched)
+        return not row.is_undefended, is_apart, attack is None, attack or 0.0, row.defense
 
     return sorted(compared, key=order)
+
+
+def _trade_off(row: SummaryRow, undefended: SummaryRow | None) -> TradeOff:
+    """Trade-off against the undefended model; none where either is excluded."""
+    if row.is_excluded:
+        return TradeOff(reason=EXCLUDED)
+    if undefended is not None and undefended.is_excluded:
+        return TradeOff(reason=f"the undefended model is {EXCLUDED}")
+    return trade_off(row.accuracies, None if undefended is None else undefended.accuracies)

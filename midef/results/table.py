@@ -12,7 +12,7 @@ from midef.results.columns import MetricColumn
 from midef.results.compare import ABSENT, NATURAL
 from midef.results.estimates import IntervalChoice
 from midef.results.published import Published, published_of
-from midef.results.summary import SummaryRow, columns_in, interval_choice, is_matched_setup
+from midef.results.summary import EXCLUDED, SummaryRow, columns_in, interval_choice, is_matched_setup
 
 NOT_MATCHED = "not matched"
 
@@ -156,7 +156,7 @@ def delta_cell(row: SummaryRow) -> TableCell:
     """Delta, with both changes where it is not shown."""
     trade_off = row.trade_off
     return TableCell(
-        "reference" if row.is_undefended else trade_off.text,
+        "reference" if row.is_undefended else EXCLUDED if row.is_excluded else trade_off.text,
         trade_off.changes,
         trade_off.delta.value if trade_off.delta and trade_off.is_utility_lost else None,
     )
@@ -168,7 +168,7 @@ def drop_cell(row: SummaryRow) -> TableCell:
     if row.is_undefended:
         return TableCell("reference")
     if not row.is_matched:
-        return TableCell(NOT_MATCHED)
+        return TableCell(EXCLUDED if row.is_excluded else NOT_MATCHED)
     if drop is None:
         return TableCell(ABSENT)
     return TableCell(f"{round(drop, 1) + 0.0:.1f}", f"[{span.low:.1f}, {span.high:.1f}]" if span else "", drop)

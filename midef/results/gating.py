@@ -1,0 +1,151 @@
+"""Which numbers of a table are no results, and why; `midef.core.gates` has the limits and the words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from midef.core.gates import (
+    Accuracy,
+    Gate,
+    accuracy_of,
+    attack_gate,
+    evaluator_gate,
+    excluded_because,
+    images_gate,
+    is_excluded,
+    match_target_gate,
+    noted_because,
+    target_gate,
+    tolerance_gate,
+    weak_evaluator,
+)
+from midef.core.rows import ResultRow
+from midef.results.compare import ATTACK, NATURAL
+
+if TYPE_CHECKING:
+    from midef.results.summary import SummaryRow
+
+EXCLUDED_MARK, NOTED_MARK = "×", "!"
+
+
+def gates_of(runs: Mapping[int, Sequence[ResultRow]]) -> tuple[Gate, ...]:
+    """Gates of one defense in one setup, by itself; those that exclude first.
+
+    One run that is excluded excludes the defense: its mean would hold a number that says nothing.
+
+    Args:
+        runs: its rows by seed, of one cell each.
+    """
+    by_subject: dict[tuple[str, str], dict[int, Gate]] = {}
+    for seed, run in runs.items():
+        for gate in _gates_of_run(run):
+            by_subject.setdefault((gate.grade, gate.subject), {})[seed] = gate
+    merged = [_over_seeds(of_seed, len(runs)) for of_seed in by_subject.values()]
+    return tuple(sorted(merged, key=lambda gate: gate.grade))
+
+
+def gated(group: Sequence[SummaryRow]) -> list[SummaryRow]:
+    """The rows of a setup with what holds for the setup as a whole; one that is excluded is not matched."""
+    attacks = [accuracy for row in group if (accuracy := _attack(row)) is not None]
+    of_setup = attack_gate(attacks)
+    shared = () if of_setup is None else (of_setup,)
+    rows = [replace(row, gates=(*shared, *row.gates)) if _attack(row) is not None else row for row in group]
+    return [replace(row, is_matched=row.is_matched and not is_excluded(row.gates)) for row in rows]
+
+
+def _attack(row: SummaryRow) -> Accuracy | None:
+    """Attack accuracy @1 of a defense; None where nothing was measured, or chance is not known."""
+    estimate, chance = row.attack_accuracy_at_1, row.chance
+    if estimate.mean is None or chance is None:
+        return None
+    span = estimate.within_run
+    return accuracy_of(estimate.mean, chance, low=span.low if span else None, high=span.high if span else None)
+
+
+def mark_of(gates: Iterable[Gate]) -> str:
+    """Mark beside a defense; "" without a gate."""
+    grades = {gate.grade for gate in gates}
+    return EXCLUDED_MARK if "excluded" in grades else NOTED_MARK if grades else ""
+
+
+def gate_lines(group: Sequence[SummaryRow]) -> list[str]:
+    """A line per reason below the table of a setup, with the defenses it holds for."""
+    lines = []
+    for grade, mark in (("excluded", f"{EXCLUDED_MARK} excluded,"), ("noted", NOTED_MARK)):
+        defenses: dict[str, list[str]] = {}
+        for row in group:
+            for reason in dict.fromkeys(gate.reason for gate in row.gates if gate.grade == grade):
+                defenses.setdefault(reason, []).append(row.defense)
+        for reason, named in defenses.items():
+            who = "every defense here" if len(named) == len(group) > 1 else ", ".join(named)
+            lines.append(f"{mark} {who}: {reason}")
+    return lines
+
+
+def gate_record(gates: Sequence[Gate]) -> dict[str, str | int]:
+    """Columns of a table of numbers."""
+    excluded = excluded_because(gates)
+    return {"is_excluded": int(bool(excluded)), "excluded_because": excluded, "noted": noted_because(gates)}
+
+
+def _gates_of_run(run: Sequence[ResultRow]) -> list[Gate]:
+    natural, attack = _row(run, NATURAL), _row(run, ATTACK)
+    chances = (row.chance for row in (natural, attack) if row is not None and row.chance is not None)
+    chance = next(chances, None)
+    gates: list[Gate | None] = [_evaluator(run, chance, None if natural is None else natural.n)]
+    if natural is not None and (accuracy := _accuracy(natural, chance)) is not None:
+        gates.append(target_gate(accuracy))
+    if attack is not None and attack.n is not None:
+        gates.append(images_gate(attack.n))
+    gates += _matching(run, chance)
+    return [gate for gate in gates if gate is not None]
+
+
+def _evaluator(run: Sequence[ResultRow], chance: float | None, n: int | None) -> Gate | None:
+    """Gate of the evaluator; it is judged where it judged something.
+
+    Args:
+        run: rows of a cell.
+        chance: percent, None where unknown.
+        n: images of the report split, for rows that keep no interval of the evaluator.
+    """
+    judged = next((r for r in run if r.status == "ok" and r.evaluator_accuracy is not None), None)
+    if judged is None or judged.evaluator_accuracy is None:
+        return None
+    if chance is None:
+        return weak_evaluator(judged.evaluator_accuracy)
+    ends = {"low": judged.evaluator_low, "high": judged.evaluator_high}
+    return evaluator_gate(accuracy_of(judged.evaluator_accuracy, chance, **ends, n=n))
+
+
+def _matching(run: Sequence[ResultRow], chance: float | None) -> list[Gate | None]:
+    first = run[0]
+    if first.match_target is None:
+        return []
+    gates: list[Gate | None] = []
+    if chance is not None:
+        gates.append(match_target_gate(first.match_target, chance))
+    if first.match_tolerance is not None and first.select_images:
+        gates.append(tolerance_gate(first.match_tolerance, first.select_images))
+    return gates
+
+
+def _row(run: Sequence[ResultRow], metric: str) -> ResultRow | None:
+    return next((row for row in run if row.metric == metric and row.status == "ok" and row.value is not None), None)
+
+
+def _accuracy(row: ResultRow, chance: float | None) -> Accuracy | None:
+    if row.value is None or chance is None:
+        return None
+    return accuracy_of(row.value, chance, low=row.low, high=row.high, n=row.n)
+
+
+def _over_seeds(of_seed: Mapping[int, Gate], runs: int) -> Gate:
+    """The gate of one subject over all runs; where they differ, that of the first seed with the others named."""
+    (seed, first), *others = of_seed.items()
+    if len(of_seed) == runs and all(gate.reason == first.reason for _, gate in others):
+        return first
+    also = f" (and with seed{'s' * (len(others) > 1)} {', '.join(str(s) for s, _ in others)})" if others else ""
+    return Gate(first.grade, first.subject, f"with seed {seed} {first.reason}{also}")
