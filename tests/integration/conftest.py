@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
+from reliability.runs import MICRO, own_environment
 
 SERVER = """
 import sys
@@ -23,35 +22,6 @@ ray.init(num_cpus=1, include_dashboard=False, object_store_memory=150 * 2**20, l
 print("address", ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
 """
-
-MICRO: dict[str, Any] = {
-    "name": "micro",
-    "setups": [
-        {
-            "id": "faces",
-            "attack": {"name": "gmi", "iterations": 3, "prior": {"steps": 4, "width": 8}},
-            "private": {
-                "name": "synthetic_faces",
-                "identities": 12,
-                "train_images": 4,
-                "select_images": 1,
-                "report_images": 1,
-            },
-            "public": {
-                "name": "synthetic_faces",
-                "population": "public",
-                "identities": 20,
-                "train_images": 4,
-                "select_images": 1,
-                "report_images": 1,
-            },
-            "protocol": {"identities": 4, "images_per_identity": 2},
-        }
-    ],
-    "defenses": ["none", "midre"],
-    "training": {"epochs": 1, "batch_size": 16},
-    "evaluator_training": {"epochs": 1, "batch_size": 16},
-}
 
 
 @pytest.fixture(scope="session")
@@ -64,14 +34,7 @@ def micro() -> dict[str, Any]:
 def environment() -> Iterator[dict[str, str]]:
     """The environment of a command that starts a Ray of its own, whatever other Ray runs on this machine."""
     folder = tempfile.mkdtemp(prefix="midef-ray.", dir="/tmp")  # short: sockets lie below it
-    yield {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {
-        "OMP_NUM_THREADS": "1",
-        "RAY_worker_niceness": "0",  # Ray's own 15 starves its workers beside other tests
-        "RAY_TMPDIR": folder,  # in its own, Ray finds the cluster that somebody else started last
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-    }
+    yield own_environment(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,0 +1,1 @@
+"""What inputs, damage and kills do to midef; `benchmarks/reliability_table.py` makes the table."""
