@@ -149,8 +149,10 @@ def write_grid(
 
 
 def _common_seed(group: Sequence[SummaryRow]) -> int:
-    """The lowest seed that all defenses with reconstructions share, else the lowest there is."""
-    seeds = [{seed for seed, *_ in row.stored} for row in group if row.stored]
+    """The lowest seed that all defenses with reconstructions share, else the lowest there is; of those that are
+    compared, where any is."""
+    compared = [row for row in group if not row.has_own_seeds]
+    seeds = [{seed for seed, *_ in row.stored} for row in compared or group if row.stored]
     if not seeds:
         return 0
     return min(set.intersection(*seeds) or set.union(*seeds))

@@ -11,12 +11,13 @@ from midef.dashboards.figures.places import is_unmatched, label
 from midef.dashboards.figures.trade_off import draw
 from midef.dashboards.page_data import Column, Details, Grid, Row, Setup
 from midef.results.columns import MetricColumn
-from midef.results.compare import COMPARED, NATURAL, TradeOff
+from midef.results.compare import ABSENT, COMPARED, NATURAL, UNDEFENDED, TradeOff
 from midef.results.published import Published, published_of
 from midef.results.summary import SummaryRow, is_matched_setup
 from midef.results.table import Table, TableCell, TableColumn, setup_table
 
 FINAL_PROFILE = "paper"
+AGAINST = f"against {UNDEFENDED}"
 
 Lines = list[tuple[str, str]]
 
@@ -88,7 +89,7 @@ def _stamps(first: SummaryRow, table: Table) -> tuple[str, str]:
 
 def _column(column: TableColumn) -> Column:
     """Bold in a row of the front: who it is, and what it reaches."""
-    is_plain = column.kind == "number" or column.key == "published"
+    is_plain = column.kind == "number" or column.key in ("comparison", "published")
     return Column(key=column.key, header=column.header, is_plain=is_plain, is_text=column.kind == "words")
 
 
@@ -121,8 +122,7 @@ def _details(row: SummaryRow, published: Published | None) -> Details:
         lines += _metric_details(row, column)
         if column.metric == NATURAL:
             lines += _match_details(row)
-    delta = "reference" if row.is_undefended else f"{row.trade_off.text} {row.trade_off.changes}".strip()
-    lines += [("Delta", delta), *_trade_off_details(row.trade_off, is_reference=row.is_undefended)]
+    lines += _trade_off_details(row.trade_off, is_reference=row.is_undefended)
     if published is not None:
         lines += _published_details(published)
     lines.append(("runs", f"{row.ok} ok, {row.failed} failed, {row.refused} refused, {row.missing} missing"))
@@ -157,14 +157,15 @@ def _match_details(row: SummaryRow) -> Lines:
 
 
 def _trade_off_details(trade_off: TradeOff, *, is_reference: bool) -> Lines:
-    if trade_off.utility_drop is None or trade_off.attack_drop is None:
-        return [("", trade_off.reason)] if trade_off.reason and not is_reference else []
-    span = trade_off.utility_drop_interval
-    interval = f" [{span.low:.1f}, {span.high:.1f}] {span.kind}" if span else ""
-    return [
-        ("", f"accuracy lost {trade_off.utility_drop:.1f} points{interval}"),
-        ("", f"attack accuracy lost {trade_off.attack_drop:.1f} points"),
-    ]
+    if is_reference:
+        return [(AGAINST, "reference")]
+    if trade_off.utility is None or trade_off.attack is None:
+        return [(AGAINST, trade_off.reason or ABSENT)]
+    lines = [(AGAINST, trade_off.words)]
+    for name, difference in (("acc", trade_off.utility), ("att", trade_off.attack)):
+        kind = f" {difference.interval.kind}" if difference.interval else ""
+        lines.append(("", f"{name} {difference.change} points{kind}"))
+    return [*lines, ("Delta", trade_off.delta_text)]
 
 
 def _published_details(published: Published) -> Lines:

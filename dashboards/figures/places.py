@@ -8,7 +8,7 @@ from html import escape
 
 from midef.results.estimates import Interval
 from midef.results.published import Published
-from midef.results.summary import SummaryRow, interval_choice, is_matched_setup
+from midef.results.summary import SummaryRow, interval_choice, is_matched_setup, seeds_named
 
 LONGEST_LABEL = 28
 
@@ -92,9 +92,11 @@ def places_of(group: Sequence[SummaryRow], published: Mapping[str, Published]) -
 
 
 def label(row: SummaryRow) -> str:
-    """The name of a row as it is written beside its point; markup in it is text."""
+    """Name of a row beside its point, with the seeds of one that is over other seeds than the rest of its setup;
+    markup in it is text."""
     text = "undefended" if row.is_undefended else row.defense
-    return escape(text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…", quote=False)
+    seeds = f" ({seeds_named(row.shown_seeds)})" if row.has_own_seeds else ""
+    return escape(text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…", quote=False) + seeds
 
 
 def is_unmatched(row: SummaryRow, group: Iterable[SummaryRow]) -> bool:

@@ -49,8 +49,9 @@ def draw(
 ) -> Any:
     """A plotly Figure of the rows of one setup, or None if no row has both accuracies.
 
-    Where defenses were matched to an accuracy, a band marks target ± tolerance and the points of others are hollow. The
-    band is a guide only: the target is of the select split, the axis of the report split.
+    Where defenses were matched to an accuracy, a band marks target ± tolerance and the points of others are hollow. So
+    are points over other seeds than the rest. The band is a guide only: the target is of the select split, the axis of
+    the report split.
     `customdata` of a point and the name of its label are its index in `group`; the last trace, named "selection", is
     empty and there to be moved.
 
@@ -78,7 +79,8 @@ def draw(
     if places.published:
         _add_published(figure, places, [colour_of(group[i]) for i, _ in places.published])
     for place in places.ours:
-        _add_defense(figure, place, colour_of(place.row), is_hollow=is_unmatched(place.row, group))
+        is_hollow = is_unmatched(place.row, group) or place.row.has_own_seeds
+        _add_defense(figure, place, colour_of(place.row), is_hollow=is_hollow)
     figure.add_scatter(
         x=[], y=[], mode="markers", hoverinfo="skip", name="selection",
         marker={"size": 20, "symbol": "circle-open", "color": INK, "line": {"width": 2}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from midef.core.errors import FAILURE_KINDS
@@ -124,6 +125,12 @@ class ResultRow:
     evaluator_low: float | None = None
     evaluator_high: float | None = None
     select_images: int | None = None
+
+    @property
+    def number(self) -> float | None:
+        """Value of a row that is ok and finite, else None."""
+        is_number = self.status == "ok" and self.value is not None and math.isfinite(self.value)
+        return self.value if is_number else None
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:

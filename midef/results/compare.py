@@ -1,17 +1,18 @@
-"""Comparison within a setup: Delta against the undefended model, and the front.
+"""Comparison within a setup: differences from the undefended model, Delta, and the front.
 
-Where defenses were brought to one accuracy, the one with the lower attack accuracy is the better one, so only rows
-within the tolerance are compared.
+All numbers of a comparison are over the same seeds. Where defenses were brought to one accuracy, the one with the lower
+attack accuracy is the better one, so only rows within the tolerance are compared.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from midef.core.statistics import Delta, pareto_front, t_interval, trade_off_delta
+from midef.core import outcomes
+from midef.core.statistics import Delta, paired_interval, pareto_front, trade_off_delta, two_level_interval
 from midef.results.estimates import SEEDS_FOR_T, Estimate, Interval
 
 UNDEFENDED = "none"
@@ -19,13 +20,29 @@ NATURAL, ATTACK = "natural_accuracy", "attack_accuracy_at_1"
 COMPARED = {NATURAL: "test accuracy", ATTACK: "attack accuracy@1"}
 """Metrics that the comparison reads, utility and privacy, in words."""
 ABSENT = "–"
+MARGIN_POINTS = 1.0
+"""Points of accuracy: "loses no more than 1 point" is said where the whole interval of the loss is below.
+
+A choice, not a finding: it is less than the differences that papers on defenses discuss, and about the smallest that a
+report split of some thousand images can show."""
+DELTA_FROM_POINTS = 0.1
+"""Least loss of accuracy, in points, that Delta divides by: accuracies are printed to a tenth, and a ratio to less than
+that is a ratio to nothing that anybody sees."""
 
 
-class Accuracies(NamedTuple):
-    """The two metrics of a defense that are compared."""
+@dataclass(frozen=True)
+class Accuracies:
+    """The two metrics of a defense that are compared, over the same seeds.
+
+    Args:
+        natural: estimate of the natural accuracy.
+        attack: estimate of the attack accuracy @1.
+        outcomes: column `outcomes` of the rows, by metric and seed.
+    """
 
     natural: Estimate
     attack: Estimate
+    outcomes: Mapping[str, Mapping[int, str]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def point(self) -> tuple[float, float]:
@@ -33,92 +50,235 @@ class Accuracies(NamedTuple):
         natural, attack = (math.nan if mean is None else mean for mean in (self.natural.mean, self.attack.mean))
         return natural, attack
 
+    @property
+    def pair_seeds(self) -> frozenset[int]:
+        """Seeds with both accuracies."""
+        natural, attack = (frozenset(seed for seed, _ in one.by_seed) for one in (self.natural, self.attack))
+        return natural & attack
+
+    def estimate(self, metric: str) -> Estimate:
+        return self.natural if metric == NATURAL else self.attack
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far one accuracy falls from the undefended model to a defense, in points, over the seeds both have.
+
+    Args:
+        drop: undefended minus defended, mean over the seeds.
+        interval: 95 % interval of `drop`; None where the rows have none.
+        is_paired: both models answered the same images, and were compared image by image.
+    """
+
+    drop: float
+    interval: Interval | None = None
+    is_paired: bool = False
+
+    @property
+    def falls(self) -> bool:
+        """The interval shows it, also as it is printed."""
+        return self.interval is not None and round(self.interval.low, 1) > 0
+
+    @property
+    def rises(self) -> bool:
+        """The interval shows it, also as it is printed."""
+        return self.interval is not None and round(self.interval.high, 1) < 0
+
+    def size(self, *, is_rise: bool = False) -> str:
+        """`6.0 [3.1, 8.9]`: the drop with its interval, or the rise."""
+        sign = -1.0 if is_rise else 1.0
+        if self.interval is None:
+            return _tenth(sign * self.drop)
+        return f"{_tenth(sign * self.drop)} {_span(self.interval, is_rise=is_rise)}"
+
+    @property
+    def change(self) -> str:
+        """`-0.8 [-2.1, 0.5]`: defended minus undefended."""
+        text = self.size(is_rise=True)
+        return text if text.startswith("-") else f"+{text}"
+
+
+def _tenth(points: float) -> str:
+    return f"{round(points, 1) + 0.0:.1f}"  # no "-0.0"
+
+
+def _span(interval: Interval, *, is_rise: bool = False) -> str:
+    ends = (-interval.high, -interval.low) if is_rise else (interval.low, interval.high)
+    return "[{}, {}]".format(*map(_tenth, ends))
+
 
 @dataclass(frozen=True)
 class TradeOff:
-    """Delta against the undefended model of the same setup, over the seeds both have.
+    """A defense against the undefended model of the same setup, over the seeds both have.
 
     Args:
         delta: None where there is nothing to compare.
-        utility_drop: of natural accuracy in percentage points, undefended minus defended.
-        attack_drop: of attack accuracy @1, likewise.
-        utility_drop_interval: paired t interval from three seeds on; below that, from the two within-run intervals
-            (they share test images, so it is on the wide side, and it is blind to differences between trainings).
-        is_utility_lost: False if the drop is not above 0 or its interval reaches 0; then Delta is not shown.
+        utility: of natural accuracy; None where there is nothing to compare.
+        attack: of attack accuracy @1; None likewise.
         reason: why there is no trade-off at all.
-        attack_drop_interval: paired t interval from three seeds on.
     """
 
     delta: Delta | None = None
-    utility_drop: float | None = None
-    attack_drop: float | None = None
-    utility_drop_interval: Interval | None = None
-    is_utility_lost: bool = False
+    utility: Difference | None = None
+    attack: Difference | None = None
     reason: str = ""
-    attack_drop_interval: Interval | None = None
 
     @property
-    def text(self) -> str:
-        """Delta (* if unstable), "no utility lost" (not below), "no clear loss" (the interval reaches 0), or a dash."""
-        if self.delta is None:
+    def delta_value(self) -> float | None:
+        """Delta where the loss that it divides by is shown by its interval, and is not tiny."""
+        if self.delta is None or self.utility is None or not self.utility.falls:
+            return None
+        return self.delta.value if self.utility.drop >= DELTA_FROM_POINTS else None
+
+    @property
+    def delta_text(self) -> str:
+        """Delta (* if unstable), or a dash."""
+        value = self.delta_value
+        if value is None or self.delta is None:
             return ABSENT
-        if self.delta.value is None:
-            return "no utility lost"
-        if not self.is_utility_lost:
-            return "no clear loss"
-        return f"{self.delta.value:.2f}{'*' if self.delta.is_unstable else ''}"
+        return f"{value:.2f}{'*' if self.delta.is_unstable else ''}"
 
     @property
-    def changes(self) -> str:
-        """Both changes in points where Delta is not shown; else ""."""
-        if self.utility_drop is None or self.attack_drop is None or self.is_utility_lost:
-            return ""
-        gained, more = (round(-drop, 1) + 0.0 for drop in (self.utility_drop, self.attack_drop))  # no "-0.0"
-        return f"(acc {gained:+.1f}, att {more:+.1f})"
+    def words(self) -> str:
+        """What was lost and what was won, each only where its interval shows it; a dash without a comparison."""
+        return self._said(utility=self.utility, attack=self.attack)
+
+    @property
+    def attack_words(self) -> str:
+        """`words` of the attack alone, for defenses of equal accuracy."""
+        return self._said(utility=None, attack=self.attack)
+
+    def _said(self, *, utility: Difference | None, attack: Difference | None) -> str:
+        given = [(utility, utility_words, "acc"), (attack, attack_words, "att")]
+        parts, open_parts = [], []
+        for difference, words, name in given:
+            if difference is None:
+                continue
+            said = words(difference)
+            if said:
+                parts.append(said)
+            else:
+                open_parts.append(f"{name} {difference.change}")
+        if not parts and not open_parts:
+            return ABSENT
+        unresolved = [f"not resolved ({', '.join(open_parts)})"] if open_parts else []
+        is_open_first = bool(unresolved) and open_parts[0].startswith("acc")
+        said = "; ".join([*unresolved, *parts] if is_open_first else [*parts, *unresolved])
+        compared = [one for one in (utility, attack) if one is not None and one.interval is not None]
+        return said if all(one.is_paired for one in compared) else f"{said} {UNPAIRED_MARK}"
+
+
+UNPAIRED_MARK = "(unpaired)"
+
+
+def utility_words(difference: Difference) -> str:
+    """`loses 6.0 [3.1, 8.9]`, `gains ...`, `loses no more than 1 point [-0.4, 0.8]`; "" where nothing is shown."""
+    if difference.falls:
+        return f"loses {difference.size()}"
+    if difference.rises:
+        return f"gains {difference.size(is_rise=True)}"
+    span = difference.interval
+    if span is not None and span.high <= MARGIN_POINTS:
+        points = f"{MARGIN_POINTS:g} point{'' if MARGIN_POINTS == 1 else 's'}"
+        return f"loses no more than {points} {_span(span)}"
+    return ""
+
+
+def attack_words(difference: Difference) -> str:
+    """`leaks 20.4 less [12.0, 28.8]`, `leaks 23.1 more [12.0, 33.9]`; "" where nothing is shown."""
+    if not difference.falls and not difference.rises:
+        return ""
+    is_rise = difference.rises
+    points, _, span = difference.size(is_rise=is_rise).partition(" ")
+    return f"leaks {points} {'more' if is_rise else 'less'} {span}"
 
 
 def trade_off(defended: Accuracies, undefended: Accuracies | None) -> TradeOff:
-    """Trade-off of a defense, or the reason why there is none."""
+    """Trade-off of a defense, or the reason why there is none.
+
+    Args:
+        defended: of the defense, over the compared seeds.
+        undefended: of the undefended model, over the same seeds.
+    """
     if undefended is None:
         return TradeOff(reason=f"the setup has no undefended model (defense {UNDEFENDED!r}) to compare with")
-    before, after = ([dict(metric.by_seed) for metric in pair] for pair in (undefended, defended))
-    common = sorted(set.intersection(*(set(values) for values in before + after)))
-    if not common:
-        for pair, name in ((undefended, "the undefended model"), (defended, "it")):
-            if not (pair.natural.seeds and pair.attack.seeds):
-                return TradeOff(reason=f"{name} has no pair of accuracies")
+    for pair, name in ((undefended, "the undefended model"), (defended, "it")):
+        if not (pair.natural.seeds and pair.attack.seeds):
+            return TradeOff(reason=f"{name} has no pair of accuracies")
+    common = sorted(undefended.pair_seeds)
+    if set(common) != defended.pair_seeds or not common:
         return TradeOff(reason="no seed in common with the undefended model")
-    delta = trade_off_delta(*(math.fsum(values[s] for s in common) / len(common) for values in before + after))
-    natural_drops, attack_drops = ([b[s] - a[s] for s in common] for b, a in zip(before, after, strict=True))
-    interval = _utility_drop_interval(undefended.natural, defended.natural, natural_drops)
-    reaches_zero = interval is not None and interval.low <= 0 <= interval.high
-    return TradeOff(
-        delta=delta,
-        utility_drop=delta.utility_drop,
-        attack_drop=delta.attack_drop,
-        utility_drop_interval=interval,
-        is_utility_lost=delta.verdict == "ok" and not reaches_zero,
-        attack_drop_interval=_paired(attack_drops),
-    )
+    means = [pair.estimate(metric).mean for pair in (undefended, defended) for metric in (NATURAL, ATTACK)]
+    assert all(mean is not None for mean in means)
+    utility, attack = (_difference(metric, undefended, defended, common) for metric in (NATURAL, ATTACK))
+    return TradeOff(trade_off_delta(*(mean for mean in means if mean is not None)), utility=utility, attack=attack)
 
 
-def _paired(drops: Sequence[float]) -> Interval | None:
-    """Interval of the mean drop, the seeds paired; None below three seeds."""
-    over_seeds = t_interval(drops) if len(drops) >= SEEDS_FOR_T else None
-    return Interval(*over_seeds, f"95 % t interval of {len(drops)} paired differences") if over_seeds else None
-
-
-def _utility_drop_interval(undefended: Estimate, defended: Estimate, drops: Sequence[float]) -> Interval | None:
-    """Interval of the drop in natural accuracy; see `TradeOff`."""
-    paired = _paired(drops)
-    if paired is not None:
-        return paired
-    before, after = undefended.within_run, defended.within_run
-    if before is None or after is None:
-        return None
-    half = math.hypot(before.high - before.low, after.high - after.low) / 2
+def _difference(metric: str, undefended: Accuracies, defended: Accuracies, seeds: Sequence[int]) -> Difference:
+    before, after = (dict(pair.estimate(metric).by_seed) for pair in (undefended, defended))
+    drops = [before[seed] - after[seed] for seed in seeds]
     drop = math.fsum(drops) / len(drops)
-    return Interval(drop - half, drop + half, "from the two within-run 95 % intervals")
+    within, kind = _within_runs(metric, undefended, defended, seeds), "of the same images, paired"
+    is_paired = within is not None
+    if within is None:
+        within, kind = (
+            _unpaired(undefended.estimate(metric), defended.estimate(metric)),
+            "from both within-run intervals",
+        )
+    if len(drops) < SEEDS_FOR_T:
+        runs = f", mean of {len(drops)} runs" if len(drops) > 1 else ""
+        return Difference(drop, None if within is None else Interval(*within, f"95 %, {kind}{runs}"), is_paired)
+    if within is None:
+        return Difference(drop, Interval(*two_level_interval((drop, drop), drops), "95 %, over seeds alone"))
+    return Difference(drop, Interval(*two_level_interval(within, drops), f"95 %, over seeds, and {kind}"), is_paired)
+
+
+def _within_runs(
+    metric: str, undefended: Accuracies, defended: Accuracies, seeds: Sequence[int]
+) -> tuple[float, float] | None:
+    """Ends of the paired interval in points, averaged over runs; None unless all runs judged the same images."""
+    texts = [pair.outcomes.get(metric, {}) for pair in (undefended, defended)]
+    spans = []
+    for seed in seeds:
+        before, after = (outcomes.read(of_metric.get(seed, "")) for of_metric in texts)
+        if before is None or after is None or not before.is_paired_with(after):
+            return None
+        spans.append(paired_interval(before.hits, after.hits, before.identities))
+    low, high = (100 * math.fsum(ends) / len(spans) for ends in zip(*spans, strict=True))
+    return low, high
+
+
+def _unpaired(before: Estimate, after: Estimate) -> tuple[float, float] | None:
+    """Ends of the interval of a difference from the intervals of both, in points; None if one has none.
+
+    Source: R. G. Newcombe, "Interval estimation for the difference between independent proportions", Statistics in
+    Medicine 17 (1998), 873-890, method 10. The two share their identities, so it is on the wide side.
+    """
+    first, second = before.within_run, after.within_run
+    if first is None or second is None or before.mean is None or after.mean is None:
+        return None
+    drop = before.mean - after.mean
+    below = math.hypot(before.mean - first.low, second.high - after.mean)
+    above = math.hypot(first.high - before.mean, after.mean - second.low)
+    return drop - below, drop + above
+
+
+def compared_seeds(pair_seeds: Sequence[frozenset[int]], reference: int | None) -> frozenset[int]:
+    """Seeds that the numbers of a setup are over: those that all its defenses have, if there are any.
+
+    Else those of the largest number of defenses that share a seed, the undefended model among them. A defense without
+    these seeds is compared with nothing.
+
+    Args:
+        pair_seeds: seeds with both accuracies, of each defense.
+        reference: index of the undefended model, None without.
+    """
+    with_any = [seeds for seeds in pair_seeds if seeds]
+    if not with_any:
+        return frozenset()
+    known = pair_seeds[reference] if reference is not None and pair_seeds[reference] else frozenset().union(*with_any)
+    most_shared = min(known, key=lambda seed: (-sum(seed in seeds for seeds in with_any), seed))
+    return frozenset.intersection(*(seeds for seeds in with_any if most_shared in seeds))
 
 
 def matched_front(points: Sequence[tuple[float, float]], targets: Sequence[float | None]) -> set[int]:

@@ -13,7 +13,7 @@ from midef.results.gating import gate_record
 from midef.results.notes import metrics_named
 from midef.results.published import Published, published_of
 from midef.results.summary import FROM_ROW, MATCH_NUMBERS, SummaryRow, by_setup, columns_in, is_matched_setup
-from midef.results.table import delta_cell, drop_cell
+from midef.results.table import comparison_cell, delta_cell
 
 Record = dict[str, str | int | float | None]
 
@@ -35,6 +35,7 @@ def records(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()
             "is_on_front": int(row.is_on_front),
             **gate_record(row.gates),
             "seeds": len(row.seeds),
+            "shown_seeds": " ".join(map(str, row.shown_seeds)),
             **{name: getattr(row, name) for name in ("ok", "failed", "refused", "missing")},
             "reasons": "; ".join(_reasons_by_seed(row)),
         }
@@ -59,20 +60,22 @@ def _metric_record(row: SummaryRow, column: MetricColumn) -> Record:
 
 
 def _trade_off_record(row: SummaryRow, *, is_matched: bool) -> Record:
-    """Delta and both drops. A Delta of equal accuracies is no number to keep; there its text is the drop."""
+    """Delta, both drops, and what the table says of them. A Delta of equal accuracies is no number to keep."""
     trade_off, delta = row.trade_off, row.trade_off.delta
-    span, attack_span = trade_off.utility_drop_interval, trade_off.attack_drop_interval
-    return {
+    record: Record = {
         "delta": None if is_matched else delta_cell(row).number,
-        "delta_text": (drop_cell(row) if is_matched else delta_cell(row)).joined,
         "delta_is_unstable": int(delta.is_unstable) if delta and not is_matched else None,
-        "utility_drop": trade_off.utility_drop,
-        "utility_drop_low": span.low if span else None,
-        "utility_drop_high": span.high if span else None,
-        "attack_drop": trade_off.attack_drop,
-        "attack_drop_low": attack_span.low if attack_span else None,
-        "attack_drop_high": attack_span.high if attack_span else None,
+        "comparison": comparison_cell(row, is_matched=is_matched).joined,
     }
+    for name, difference in (("utility", trade_off.utility), ("attack", trade_off.attack)):
+        span = difference.interval if difference else None
+        record |= {
+            f"{name}_drop": difference.drop if difference else None,
+            f"{name}_drop_low": span.low if span else None,
+            f"{name}_drop_high": span.high if span else None,
+            f"{name}_drop_interval": span.kind if span else None,
+        }
+    return record
 
 
 def _reasons_by_seed(row: SummaryRow) -> list[str]:

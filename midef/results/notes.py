@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from midef.core.statistics import UNSTABLE_BELOW_POINTS
 from midef.results.columns import STANDING, MetricColumn
-from midef.results.compare import ATTACK, NATURAL
+from midef.results.compare import ABSENT, ATTACK, DELTA_FROM_POINTS, NATURAL, UNDEFENDED, UNPAIRED_MARK
 from midef.results.estimates import IntervalChoice
 from midef.results.gating import gate_lines, mark_of
 from midef.results.published import REMARK_MARK, Published
-from midef.results.summary import SummaryRow, columns_in, is_matched_setup
+from midef.results.summary import SummaryRow, columns_in, is_matched_setup, seeds_named
 
 FRONT_MARK = "●"
 NAMED_METRICS = 3  # a cell that was lost has a row per metric: beyond these they are counted
@@ -106,29 +106,55 @@ def interval_legend(group: Sequence[SummaryRow], choice: IntervalChoice) -> str:
         kinds = {span.kind.partition(", mean of")[0] for row in group if (span := row.estimate(metric).within_run)}
         return " or ".join(sorted({part for kind in kinds for part in kind.split(" or ")}))
 
-    named = (("test acc", kinds(NATURAL)), ("attack", kinds(ATTACK)))
-    parts = [f"{name}: {kind}" for name, kind in named if kind]
-    if not parts:
+    by_kind: dict[str, list[str]] = {}
+    for name, kind in (("test acc", kinds(NATURAL)), ("attack", kinds(ATTACK))):
+        if kind:
+            by_kind.setdefault(kind, []).append(name)
+    if not by_kind:
         return f"mean over {runs}; the runs report no intervals"
-    return f"mean over {runs} [interval within a run, averaged; {'; '.join(parts)}]"
+    said = "; ".join(f"{' and '.join(names)}: {kind}" for kind, names in by_kind.items())
+    return f"mean over {runs} [interval within a run, averaged; {said}; without the differences between trainings]"
 
 
 def legends(group: Sequence[SummaryRow]) -> list[str]:
     """How to read the marks in the cells, the same in all setups of a kind."""
     if is_matched_setup(group):
-        has_intervals = any(row.is_matched and row.trade_off.attack_drop_interval for row in group)
-        interval = " [95 % t interval of the paired differences]" if has_intervals else ""
         return [
             f"{FRONT_MARK} on the front: no other matched defense is both at least as accurate and attacked less",
             "matched: accuracy on the select split (points above the target); no: outside the tolerance, or not "
             "confirmed",
-            "att drop: points of attack accuracy@1 below the undefended model of the setup, over the seeds that both "
-            f"have{interval}",
+            *_comparison_legends(row.trade_off.attack_words for row in group if row.is_matched),
         ]
-    lines = [f"{FRONT_MARK} on the front: no other defense here is both at least as accurate and attacked less"]
-    deltas = [row.trade_off.delta for row in group if row.trade_off.is_utility_lost and row.trade_off.delta]
-    if any(delta.is_unstable for delta in deltas):
-        lines.append(f"* utility drop below {UNSTABLE_BELOW_POINTS} point: Delta is unstable")
+    shown = [row.trade_off.delta for row in group if row.trade_off.delta and row.trade_off.delta_value is not None]
+    return [
+        f"{FRONT_MARK} on the front: no other defense here is both at least as accurate and attacked less",
+        *_comparison_legends(row.trade_off.words for row in group),
+        *([DELTA_LEGEND] if any(row.trade_off.delta for row in group) else []),
+        *([UNSTABLE_LEGEND] if any(delta.is_unstable for delta in shown) else []),
+    ]
+
+
+DELTA_LEGEND = (
+    "Delta: points of attack accuracy@1 less for each point of test accuracy lost, only where the interval of the loss "
+    f"is above 0 and the loss at least {DELTA_FROM_POINTS:g}"
+)
+UNSTABLE_LEGEND = f"* utility drop below {UNSTABLE_BELOW_POINTS} point: Delta is unstable"
+
+
+def _comparison_legends(words: Iterable[str]) -> list[str]:
+    """How to read the comparison with the undefended model; nothing where nothing was compared."""
+    said = [text for text in words if text != ABSENT]
+    if not said:
+        return []
+    lines = [
+        f"against {UNDEFENDED}: points of test accuracy (acc) and attack accuracy@1 (att) [95 % interval], said only "
+        "where the interval shows it; not resolved: the change may be none, and as large as the interval says"
+    ]
+    if any(UNPAIRED_MARK in text for text in said):
+        lines.append(
+            f"{UNPAIRED_MARK}: not compared image by image, because rows of an older midef do not say which images "
+            "succeeded, or both are about other images; the interval is wider than a paired one"
+        )
     return lines
 
 
@@ -137,15 +163,39 @@ def footnotes(group: Sequence[SummaryRow]) -> list[str]:
     is_matched = is_matched_setup(group)
     reasons: dict[str, list[str]] = {}
     for row in group:
-        is_compared = not (row.is_undefended or row.is_excluded) and (row.is_matched or not is_matched)
+        is_left_out = row.is_undefended or row.is_excluded or row.has_own_seeds
+        is_compared = not is_left_out and (row.is_matched or not is_matched)
         if row.trade_off.delta is None and is_compared:
             reasons.setdefault(row.trade_off.reason, []).append(row.defense)
-    number = "att drop" if is_matched else "Delta"
     return [
         *gate_lines(group),
+        *_seed_notes(group),
         *(_matched_notes(group) if is_matched else []),
-        *(f"no {number} for {', '.join(defenses)}: {reason}" for reason, defenses in reasons.items()),
+        *(f"no comparison for {', '.join(defenses)}: {reason}" for reason, defenses in reasons.items()),
     ]
+
+
+def _seed_notes(group: Sequence[SummaryRow]) -> list[str]:
+    """Which results are in no number of the setup, because other defenses have none of their seed; and which rows are
+    over seeds of their own."""
+    shared = [row for row in group if row.shown_seeds and not row.has_own_seeds]
+    left_out: dict[tuple[int, ...], list[str]] = {}
+    for row in shared:
+        more = tuple(seed for seed in row.measured_seeds if seed not in row.shown_seeds)
+        if more:
+            left_out.setdefault(more, []).append(row.defense)
+    lines = []
+    for seeds, defenses in left_out.items():
+        lacking = [row for row in shared if not set(seeds) <= set(row.measured_seeds)]
+        limits = "; ".join(f"{row.defense} has {seeds_named(row.measured_seeds)} only" for row in lacking)
+        lines.append(f"{seeds_named(seeds)} of {', '.join(defenses)}: not shown, {limits}")
+    shown = seeds_named(shared[0].shown_seeds) if shared else ""
+    lines += [
+        f"{row.defense}: over {seeds_named(row.shown_seeds)}, the others over {shown}: compared with nothing"
+        for row in group
+        if row.has_own_seeds and shared
+    ]
+    return lines
 
 
 def _matched_notes(group: Sequence[SummaryRow]) -> list[str]:
@@ -158,7 +208,7 @@ def _matched_notes(group: Sequence[SummaryRow]) -> list[str]:
             shown = "is {}; it is shown" if count == 1 else "are {}; they are shown"
             lines.append(f"{count} of {_count(len(defended), 'defense')} {shown.format(why)}, and not compared")
     if any(row.is_undefended and not row.is_matched for row in group):
-        lines.append("the undefended model, the reference of att drop, is not matched: its accuracy differs by design")
+        lines.append("the undefended model, the reference, is not matched: its accuracy differs by design")
     return lines
 
 
@@ -173,8 +223,7 @@ def problems(group: Iterable[SummaryRow]) -> list[str]:
         for (status, reason, metric), seeds in seeds_by_problem.items():
             metrics_by_problem.setdefault((status, reason, tuple(seeds)), []).append(metric)
         for (status, reason, which), metrics in metrics_by_problem.items():
-            of = f"seed{'s' if len(which) > 1 else ''} {', '.join(map(str, which))}"
-            lines.append(f"{status}: {row.defense}, {of}, {metrics_named(metrics)}: {reason}")
+            lines.append(f"{status}: {row.defense}, {seeds_named(which)}, {metrics_named(metrics)}: {reason}")
         if row.missing:
             lines.append(f"missing: {row.defense} has no result for {row.missing} of the setup's seeds")
         lines += [f"note: {row.defense}, {note}" for note in row.notes]

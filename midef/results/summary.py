@@ -1,6 +1,7 @@
 """Result rows over seeds: one summary row per defense and setup, compared within the setup.
 
-Accuracies are in percent. Published rows are never averaged with measured ones.
+All rows of a setup are over the same seeds (`compare.compared_seeds`); one that has not all of them is marked, and
+compared with nothing. Accuracies are in percent. Published rows are never averaged with measured ones.
 """
 
 from __future__ import annotations
@@ -14,7 +15,17 @@ from midef.core.gates import Gate, is_excluded
 from midef.core.rows import ResultRow
 from midef.core.statistics import pareto_front
 from midef.results.columns import MetricColumn, columns_of, merged
-from midef.results.compare import ATTACK, NATURAL, UNDEFENDED, Accuracies, TradeOff, matched_front, trade_off
+from midef.results.compare import (
+    ATTACK,
+    COMPARED,
+    NATURAL,
+    UNDEFENDED,
+    Accuracies,
+    TradeOff,
+    compared_seeds,
+    matched_front,
+    trade_off,
+)
 from midef.results.estimates import SEEDS_FOR_T, Estimate, IntervalChoice, estimate, mean_of
 from midef.results.gating import gated, gates_of
 
@@ -60,9 +71,13 @@ class SummaryRow:
 
     Args:
         columns: metrics of its rows, in the order of a table.
-        estimates: by metric.
+        estimates: by metric, over `shown_seeds`.
+        outcomes: which images succeeded, by compared metric and seed; see `ResultRow`.
         chance: percent, of attack accuracy @1.
         seeds: those with any row.
+        measured_seeds: those with any number.
+        shown_seeds: those that its numbers are over.
+        has_own_seeds: they are not those of the setup: it is compared with nothing.
         ok: cells whose worst metric is ok; failed, refused: likewise.
         missing: seeds that another defense of the setup has and this one has not.
         stored: (seed, reconstructions key, scores key).
@@ -90,9 +105,12 @@ class SummaryRow:
     counted: str
     columns: tuple[MetricColumn, ...]
     estimates: Mapping[str, Estimate]
+    outcomes: Mapping[str, Mapping[int, str]]
     chance: float | None
     evaluator_accuracy: float | None
     seeds: tuple[int, ...]
+    measured_seeds: tuple[int, ...]
+    shown_seeds: tuple[int, ...]
     ok: int
     failed: int
     refused: int
@@ -101,6 +119,7 @@ class SummaryRow:
     code_versions: tuple[str, ...]
     trade_off: TradeOff = NOT_COMPARED
     is_on_front: bool = False
+    has_own_seeds: bool = False
     missing: int = 0
     notes: tuple[str, ...] = ()
     certainty: str = ""
@@ -126,7 +145,7 @@ class SummaryRow:
 
     @property
     def accuracies(self) -> Accuracies:
-        return Accuracies(self.natural_accuracy, self.attack_accuracy_at_1)
+        return Accuracies(self.natural_accuracy, self.attack_accuracy_at_1, self.outcomes)
 
     @property
     def setup_key(self) -> SetupKey:
@@ -156,7 +175,7 @@ class SummaryRow:
 
 def summarise(rows: Sequence[ResultRow]) -> list[SummaryRow]:
     """One row per (sweep, profile, setup, defense); within a setup the undefended model first, then by attack accuracy,
-    and where accuracies were matched, those that are not within the tolerance last.
+    and where accuracies were matched, those that are not within the tolerance last; behind them rows over other seeds.
 
     Only measured rows count. A setup with failed cells keeps its row, with the reasons.
 
@@ -168,7 +187,9 @@ def summarise(rows: Sequence[ResultRow]) -> list[SummaryRow]:
         if row.origin == "measured":
             name = (row.sweep, row.profile, row.setup, row.defense_name, row.defense_params, row.defense)
             groups.setdefault(name, []).append(row)
-    setups = by_setup(map(_over_seeds, groups.values()))
+    setups: dict[SetupKey, list[_Runs]] = {}
+    for (sweep, profile, setup, *_), of_defense in groups.items():
+        setups.setdefault((sweep, profile, setup), []).append(_runs(of_defense))
     return [row for key in sorted(setups) for row in _compared(setups[key])]
 
 
@@ -185,6 +206,11 @@ def columns_in(summaries: Iterable[SummaryRow]) -> tuple[MetricColumn, ...]:
     return merged(row.columns for row in summaries)
 
 
+def seeds_named(seeds: Sequence[int]) -> str:
+    """`seed 0`, `seeds 0, 1, 2`."""
+    return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))}"
+
+
 def is_matched_setup(group: Iterable[SummaryRow]) -> bool:
     """True if anything in the setup was asked to match an accuracy."""
     return any(row.match_target is not None for row in group)
@@ -196,20 +222,66 @@ def interval_choice(group: Sequence[SummaryRow]) -> IntervalChoice:
     return "over_seeds" if min((n for n in seeds if n), default=0) >= SEEDS_FOR_T else "within_run"
 
 
-def _over_seeds(rows: Sequence[ResultRow]) -> SummaryRow:
-    """The summary of one defense, before it is compared with the others of its setup."""
+@dataclass(frozen=True)
+class _Runs:
+    """The rows of one defense in one setup.
+
+    Args:
+        by_seed: rows of each seed, of one cell each; seeds ascending.
+        notes: what has to be said of their choice.
+    """
+
+    by_seed: Mapping[int, Sequence[ResultRow]]
+    notes: tuple[str, ...]
+
+    @property
+    def is_undefended(self) -> bool:
+        return next(iter(self.by_seed.values()))[0].defense_name == UNDEFENDED
+
+    def measured(self, metrics: Iterable[str]) -> frozenset[int]:
+        """Seeds with a number for each of the metrics."""
+        names = set(metrics)
+        return frozenset(
+            seed for seed, run in self.by_seed.items() if names <= {r.metric for r in run if r.number is not None}
+        )
+
+
+def _runs(rows: Iterable[ResultRow]) -> _Runs:
     cells: dict[int, dict[str, list[ResultRow]]] = {}
     for row in rows:
         if row.seed is None:
             raise ValueError(f"measured row {row.metric} of {row.defense} in {row.setup} has no seed")
         cells.setdefault(row.seed, {}).setdefault(row.cell, []).append(row)
-    runs = {seed: list(by_cell.values())[-1] for seed, by_cell in sorted(cells.items())}
-    shown = [(seed, row) for seed, run in runs.items() for row in run]
-    first, states = shown[0][1], [_worst(run) for run in runs.values()]
-    columns = columns_of(row for _, row in shown)
-    evaluators = {seed: row.evaluator_accuracy for seed, row in shown if row.evaluator_accuracy is not None}
+    ordered = sorted(cells.items())
+    return _Runs(
+        {seed: list(by_cell.values())[-1] for seed, by_cell in ordered},
+        tuple(
+            f"seed {seed}: {len(by_cell)} results of different recipes are stored, one is shown"
+            for seed, by_cell in ordered
+            if len(by_cell) > 1
+        ),
+    )
+
+
+def _over_seeds(runs: _Runs, compared: frozenset[int]) -> SummaryRow:
+    """The summary of one defense, before it is compared with the others of its setup.
+
+    Args:
+        runs: its rows.
+        compared: seeds that the numbers of the setup are over.
+    """
+    every = [(seed, row) for seed, run in runs.by_seed.items() for row in run]
+    measured = frozenset(seed for seed, row in every if row.number is not None)
+    paired = runs.measured(COMPARED)
+    # A defense that has not all of them is shown with what it has.
+    is_compared = paired >= compared if paired else bool(measured & compared)
+    kept = frozenset(runs.by_seed) & compared if is_compared and compared else frozenset(runs.by_seed)
+    shown = [(seed, row) for seed, row in every if seed in kept]
+    first, states = every[0][1], [_worst(run) for run in runs.by_seed.values()]
+    columns = columns_of(row for _, row in every)
+    evaluators = {seed: row.evaluator_accuracy for seed, row in every if row.evaluator_accuracy is not None}
     shared: dict[str, Any] = {name: getattr(first, name) for name in (*FROM_ROW, "private_is_generated")}
-    matching, match_notes = _matching([row for _, row in shown])
+    matching, match_notes = _matching([row for _, row in every])
     return SummaryRow(
         **shared,
         **matching,
@@ -218,24 +290,26 @@ def _over_seeds(rows: Sequence[ResultRow]) -> SummaryRow:
             column.metric: estimate([x for x in shown if x[1].metric == column.metric], is_percent=column.is_percent)
             for column in columns
         },
-        chance=next((row.chance for _, row in shown if row.metric == ATTACK and row.chance is not None), None),
+        outcomes={
+            metric: {seed: row.outcomes for seed, row in shown if row.metric == metric and row.outcomes}
+            for metric in COMPARED
+        },
+        chance=next((row.chance for _, row in every if row.metric == ATTACK and row.chance is not None), None),
         evaluator_accuracy=mean_of(evaluators.values()),
-        seeds=tuple(runs),
+        seeds=tuple(runs.by_seed),
+        measured_seeds=tuple(sorted(measured)),
+        shown_seeds=tuple(seed for seed in runs.by_seed if seed in kept & measured),
+        has_own_seeds=bool(compared and measured) and kept & measured != compared,
         ok=states.count("ok"),
         failed=states.count("failed"),
         refused=states.count("refused"),
-        problems=tuple(Problem(seed, row.metric, row.status, row.reason) for seed, row in shown if row.status != "ok"),
-        stored=tuple(_stored(seed, run) for seed, run in runs.items() if any(row.reconstructions_key for row in run)),
-        code_versions=tuple(sorted({row.code_version for _, row in shown if row.code_version})),
-        notes=(
-            *(
-                f"seed {seed}: {len(by_cell)} results of different recipes are stored, one is shown"
-                for seed, by_cell in sorted(cells.items())
-                if len(by_cell) > 1
-            ),
-            *match_notes,
+        problems=tuple(Problem(seed, row.metric, row.status, row.reason) for seed, row in every if row.status != "ok"),
+        stored=tuple(
+            _stored(seed, run) for seed, run in runs.by_seed.items() if any(row.reconstructions_key for row in run)
         ),
-        gates=gates_of(runs),
+        code_versions=tuple(sorted({row.code_version for _, row in every if row.code_version})),
+        notes=(*runs.notes, *match_notes),
+        gates=gates_of({seed: run for seed, run in runs.by_seed.items() if seed in kept}),
     )
 
 
@@ -262,12 +336,17 @@ def _matching(rows: Sequence[ResultRow]) -> tuple[dict[str, Any], tuple[str, ...
     return values, () if is_one else ("its seeds were matched apart from each other and count as not matched",)
 
 
-def _compared(group: Sequence[SummaryRow]) -> list[SummaryRow]:
+def _compared(setup: Sequence[_Runs]) -> list[SummaryRow]:
     """The rows of one setup with front, trade-off and missing seeds filled in, in display order."""
-    group = gated(group)
-    undefended = next((row for row in group if row.is_undefended), None)
+    first = next((i for i, runs in enumerate(setup) if runs.is_undefended), None)
+    # What is excluded is compared with nothing, so that its seeds are no limit for others.
+    usable = [frozenset() if is_excluded(gates_of(runs.by_seed)) else runs.measured(COMPARED) for runs in setup]
+    shared = compared_seeds(usable, first)
+    group = gated([_over_seeds(runs, shared) for runs in setup])
+    undefended = None if first is None else group[first]
     seeds = {seed for row in group for seed in row.seeds}
-    points = [(math.nan, math.nan) if row.is_excluded else row.accuracies.point for row in group]
+    nowhere = math.nan, math.nan
+    points = [nowhere if row.is_excluded or row.has_own_seeds else row.accuracies.point for row in group]
     is_matched = is_matched_setup(group)
     targets = [row.match_target if row.is_matched else None for row in group]
     front = matched_front(points, targets) if is_matched else pareto_front(points)
@@ -282,10 +361,10 @@ def _compared(group: Sequence[SummaryRow]) -> list[SummaryRow]:
         for i, row in enumerate(group)
     ]
 
-    def order(row: SummaryRow) -> tuple[bool, bool, bool, float, str]:
+    def order(row: SummaryRow) -> tuple[bool, bool, bool, bool, float, str]:
         attack = row.attack_accuracy_at_1.mean
         is_apart = row.is_excluded or (is_matched and not row.is_matched)
-        return not row.is_undefended, is_apart, attack is None, attack or 0.0, row.defense
+        return not row.is_undefended, is_apart, attack is None, row.has_own_seeds, attack or 0.0, row.defense
 
     return sorted(compared, key=order)
 

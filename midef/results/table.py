@@ -9,10 +9,10 @@ from typing import Literal
 from midef.core.rows import ResultRow
 from midef.results import notes
 from midef.results.columns import MetricColumn
-from midef.results.compare import ABSENT, NATURAL
+from midef.results.compare import ABSENT, NATURAL, UNDEFENDED
 from midef.results.estimates import IntervalChoice
 from midef.results.published import Published, published_of
-from midef.results.summary import EXCLUDED, SummaryRow, columns_in, interval_choice, is_matched_setup
+from midef.results.summary import EXCLUDED, SummaryRow, columns_in, interval_choice, is_matched_setup, seeds_named
 
 NOT_MATCHED = "not matched"
 
@@ -41,7 +41,7 @@ class TableColumn:
     """Heading of a column.
 
     Args:
-        key: what the column holds: a metric's name, or `defense`, `matched`, `delta`, `attack_drop`, `seeds`,
+        key: what the column holds: a metric's name, or `defense`, `matched`, `delta`, `comparison`, `seeds`,
             `published`.
         header: as shown.
         kind: words, a number, or a number with an interval beside it.
@@ -91,7 +91,7 @@ def setup_table(group: Sequence[SummaryRow], published: Sequence[ResultRow] = ()
     """
     first, choice, refused = group[0], interval_choice(group), notes.refusal(group)
     theirs = published_of(first.setup, published, [row.defense for row in group])
-    columns = [(TableColumn("defense", "defense", "words"), [TableCell(row.defense) for row in group])]
+    columns = [(TableColumn("defense", "defense", "words"), [_defense_cell(row) for row in group])]
     if not refused:
         columns += _numbers(group, choice)
     if any(row.defense in theirs for row in group):
@@ -119,8 +119,8 @@ _Column = tuple[TableColumn, list[TableCell]]
 def _numbers(group: Sequence[SummaryRow], choice: IntervalChoice) -> list[_Column]:
     """Columns between the name of a defense and what is published.
 
-    The accuracy that was matched stands beside the test accuracy. At equal accuracies a Delta divides by noise: there
-    the drop of the attack accuracy takes its place.
+    The accuracy that was matched stands beside the test accuracy. At equal accuracies a Delta divides by noise, and no
+    accuracy is lost: there only the attacks are compared.
     """
     is_matched = is_matched_setup(group)
     before: list[_Column] = []
@@ -132,12 +132,12 @@ def _numbers(group: Sequence[SummaryRow], choice: IntervalChoice) -> list[_Colum
         (costs if metric.is_cost else before).append(_metric_column(metric, group, choice))
         if is_matched and metric.metric == NATURAL:
             before.append((TableColumn("matched", "matched"), [_matched_cell(row) for row in group]))
-    if is_matched:
-        verdict = TableColumn("attack_drop", "att drop"), [drop_cell(row) for row in group]
-    else:
-        verdict = TableColumn("delta", "Delta"), [delta_cell(row) for row in group]
+    against = TableColumn("comparison", f"against {UNDEFENDED}", "words")
+    verdict = [(against, [comparison_cell(row, is_matched=is_matched) for row in group])]
+    if not is_matched:
+        verdict.insert(0, (TableColumn("delta", "Delta"), [delta_cell(row) for row in group]))
     runs = [TableCell(f"{row.ok}/{row.failed + row.refused}", number=row.ok) for row in group]
-    return [*before, verdict, *costs, (TableColumn("seeds", "ok/failed"), runs)]
+    return [*before, *verdict, *costs, (TableColumn("seeds", "ok/failed"), runs)]
 
 
 def _metric_column(metric: MetricColumn, group: Iterable[SummaryRow], choice: IntervalChoice) -> _Column:
@@ -152,26 +152,34 @@ def _metric_column(metric: MetricColumn, group: Iterable[SummaryRow], choice: In
     return TableColumn(metric.metric, metric.title, "interval" if metric.is_percent else "number"), cells
 
 
+def _defense_cell(row: SummaryRow) -> TableCell:
+    """The defense; with the seeds that its numbers are over where those are not the setup's."""
+    return TableCell(row.defense, f"({seeds_named(row.shown_seeds)})" if row.has_own_seeds else "")
+
+
 def delta_cell(row: SummaryRow) -> TableCell:
-    """Delta, with both changes where it is not shown."""
-    trade_off = row.trade_off
-    return TableCell(
-        "reference" if row.is_undefended else EXCLUDED if row.is_excluded else trade_off.text,
-        trade_off.changes,
-        trade_off.delta.value if trade_off.delta and trade_off.is_utility_lost else None,
-    )
+    """Delta, where a loss of accuracy is shown."""
+    if row.is_undefended:
+        return TableCell(ABSENT)
+    return TableCell(row.trade_off.delta_text, number=row.trade_off.delta_value)
 
 
-def drop_cell(row: SummaryRow) -> TableCell:
-    """Drop of the attack accuracy in points, which stands in place of Delta in a matched setup."""
-    drop, span = row.trade_off.attack_drop, row.trade_off.attack_drop_interval
+def comparison_cell(row: SummaryRow, *, is_matched: bool) -> TableCell:
+    """What was lost and won against the undefended model in words, ordered by the drop of the attack accuracy.
+
+    Args:
+        row: of the setup.
+        is_matched: defenses of the setup were asked to match an accuracy: then the attacks alone are compared.
+    """
+    attack = row.trade_off.attack
     if row.is_undefended:
         return TableCell("reference")
-    if not row.is_matched:
-        return TableCell(EXCLUDED if row.is_excluded else NOT_MATCHED)
-    if drop is None:
-        return TableCell(ABSENT)
-    return TableCell(f"{round(drop, 1) + 0.0:.1f}", f"[{span.low:.1f}, {span.high:.1f}]" if span else "", drop)
+    if row.is_excluded:
+        return TableCell(EXCLUDED)
+    if is_matched and not row.is_matched:
+        return TableCell(NOT_MATCHED)
+    said = row.trade_off.attack_words if is_matched else row.trade_off.words
+    return TableCell(said, number=None if attack is None else attack.drop)
 
 
 def _matched_cell(row: SummaryRow) -> TableCell:

@@ -12,7 +12,8 @@ import pytest
 
 from midef.core import ArtifactKey, MissingArtifact, ResultRow
 from midef.core.match import MatchOutcome, MatchReport, MatchTraining
-from midef.core.statistics import identity_interval, wilson_interval
+from midef.core.outcomes import Outcomes
+from midef.core.statistics import identity_interval
 from midef.dashboards.build import BuildReport, build_page
 
 # Test accuracy, attack accuracy@1, @5, KNN distance, cost; invented, in the range that the tiny profile gives.
@@ -116,12 +117,15 @@ def a_cell(shelf: Shelf, defense: str, seed: int, **changes: Any) -> list[Result
         "defense": defense, "defense_name": name, "defense_params": f'{{"label":"{defense}"}}', "seed": seed,
         "reconstructions_key": str(recon), "scores_key": str(scores), **changes,
     }  # fmt: skip
-    natural = float(np.clip(acc + rng.normal(0, 0.35), 0, 100))
-    low, high = wilson_interval(round(natural * 10), 1000)
+    rates = np.clip(np.random.default_rng(1).normal(acc, 0.35, 200) / 100, 0, 1)  # some people are hard for all
+    answers = np.random.default_rng(salt).random((200, 5)) < rates[:, None]
+    natural, (low, high, kind) = 100 * float(answers.mean()), identity_interval(answers)
     spans = [identity_interval(h) for h in (hits, hits5)]
     white_box = {"larger_is": "less private"}
+    kept = [Outcomes.of(h.ravel(), np.repeat(np.arange(len(h)), h.shape[1]), "ab" * 8).text for h in (answers, hits)]
+    span = {"low": 100 * low, "high": 100 * high, "interval": kind, "n": 1000}
     return [
-        a_row("natural_accuracy", natural, low=100 * low, high=100 * high, interval="95 % Wilson", n=1000, **shared),
+        a_row("natural_accuracy", natural, outcomes=kept[0], **span, **shared),
         *(
             a_row(
                 f"attack_accuracy_at_{k}",
@@ -132,6 +136,7 @@ def a_cell(shelf: Shelf, defense: str, seed: int, **changes: Any) -> list[Result
                 n=h.size,
                 groups=IDENTITIES,
                 chance=100 * k / 200,
+                outcomes=kept[1] if k == 1 else "",
                 **{**shared, **white_box},
             )
             for k, h, s in zip((1, 5), (hits, hits5), spans, strict=True)

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from midef.core import ResultRow
+from midef.core.outcomes import Outcomes
+from midef.core.statistics import identity_interval
 from midef.results.summary import SummaryRow, summarise
 from midef.results.table import setup_table
 
@@ -36,6 +39,27 @@ def a_cell(
         a_row("natural_accuracy", acc, defense, seed, **span(acc), **changes),
         a_row("attack_accuracy_at_1", attack, defense, seed, chance=0.5, **span(attack), **changes),
     ]
+
+
+def a_judged_cell(defense: str, seed: int, natural: Any, attack: Any, images: str = "ab" * 8, **changes: Any) -> Any:
+    """A cell whose rows say which images succeeded.
+
+    Args:
+        natural: success 0/1 [identities, images] on the report split.
+        attack: success 0/1 [identities, images] of the reconstructions.
+        images: digest of the report split.
+    """
+    rows = []
+    for metric, hits, digest in (
+        ("natural_accuracy", np.asarray(natural), images),
+        ("attack_accuracy_at_1", np.asarray(attack), "cd" * 8),
+    ):
+        labels = np.repeat(np.arange(hits.shape[0]), hits.shape[1])
+        low, high, kind = identity_interval(hits.ravel(), labels)
+        span = {"low": 100 * low, "high": 100 * high, "interval": kind}
+        kept = {"outcomes": Outcomes.of(hits.ravel(), labels, digest).text, "chance": 0.5}
+        rows.append(a_row(metric, 100 * float(hits.mean()), defense, seed, **{**span, **kept, **changes}))
+    return rows
 
 
 STAND_INS = "vgg16_tiny for vgg16; 32 px for 64 px; training and attacks at the budget of mini"
@@ -105,6 +129,11 @@ def row() -> Callable[..., ResultRow]:
 @pytest.fixture
 def cell() -> Callable[..., list[ResultRow]]:
     return a_cell
+
+
+@pytest.fixture
+def judged() -> Callable[..., list[ResultRow]]:
+    return a_judged_cell
 
 
 @pytest.fixture

@@ -82,17 +82,17 @@ def test_what_is_not_compared_is_counted_and_the_reference_explained(
     said = text_table(summarise([*matched_rows, *matched_cells("unasked", None, 0.0)])).splitlines()
     assert "2 of 6 defenses are not matched; they are shown, and not compared" in said
     assert "1 of 6 defenses is without an accuracy to match; it is shown, and not compared" in said
-    by_design = "the undefended model, the reference of att drop, is not matched: its accuracy differs by design"
+    by_design = "the undefended model, the reference, is not matched: its accuracy differs by design"
     assert by_design in said
     assert "● on the front: no other matched defense is both at least as accurate and attacked less" in said
     good = text_table(summarise([r for r in matched_rows if r.defense in ("a", "b")]))
     assert "not compared" not in good and by_design not in good
 
 
-def test_a_drop_without_a_reference_says_why(
+def test_a_comparison_without_a_reference_says_why(
     column_of: Callable[..., dict[str, str]], matched_rows: list[ResultRow]
 ) -> None:
     found = summarise([r for r in matched_rows if r.defense in ("a", "c")])
-    assert column_of(found, "attack_drop") == {"a": "–", "c": "not matched"}
-    said = [line for line in text_table(found).splitlines() if line.startswith("no att drop")]
-    assert said == ["no att drop for a: the setup has no undefended model (defense 'none') to compare with"]
+    assert column_of(found, "comparison") == {"a": "–", "c": "not matched"}
+    said = [line for line in text_table(found).splitlines() if line.startswith("no comparison for ")]
+    assert said == ["no comparison for a: the setup has no undefended model (defense 'none') to compare with"]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from midef.core import ResultRow
 from midef.dashboards.figures.labels import Box, place_labels
 from midef.dashboards.figures.point_names import LONGEST_LEADER_PX
-from midef.dashboards.figures.style import COLOURS, GREY
+from midef.dashboards.figures.style import COLOURS, GREY, WHITE
 from midef.dashboards.figures.trade_off import HEIGHT_PX, MARGIN_PX, assign_colours, draw
 from midef.results.published import published_of
 from midef.results.summary import by_setup, summarise
@@ -82,6 +82,15 @@ def test_names_are_text_and_not_markup(cell: Callable[..., list[ResultRow]]) -> 
     texts = [note.text for note in figure.layout.annotations]
     assert any(text.startswith("&lt;b&gt;bold&lt;/b&gt; &amp; ") for text in texts)
     assert not any("<b>" in text or "<a" in text for text in texts)
+
+
+def test_a_point_over_other_seeds_is_hollow_and_names_them(cell: Callable[..., list[ResultRow]]) -> None:
+    rows = [*cell("none", 0), *cell("bido", 0), *cell("loft(rank=16)", 7)]
+    figure = draw(summarise(rows))
+    fills = {t.name: t.marker.color for t in figure.data if t.customdata}
+    assert (fills["loft(rank=16)"], fills["bido"] == WHITE) == (WHITE, False)
+    names = {note.text for note in figure.layout.annotations if note.name}
+    assert names == {"undefended", "bido", "loft(rank=16) (seed 7)"}
 
 
 def test_nothing_to_draw(row: Callable[..., ResultRow]) -> None:
