@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from midef.core.errors import DamagedArtifact
+from midef.core.errors import DamagedArtifact, DamagedFile
 from midef.core.recipe import ArtifactKey
-from midef.storage._local import is_broken
+from midef.storage._local import digest_file
 from midef.storage._meta import REBUILD
 
 # Nothing that executes code when loaded: no pickles, no torch.save, no scripts.
@@ -34,7 +33,8 @@ def checksums(folder: Path, *, reserved: tuple[str, ...] = ()) -> dict[str, dict
         raise ValueError("these files cannot be stored: " + "; ".join(problems))
     if not names:
         raise ValueError(f"nothing to store in {folder}; write at least one file ({', '.join(SUFFIXES)}) first")
-    return {name: {"sha256": _sha256(path), "size": path.stat().st_size} for name, path in names.items()}
+    digests = {name: digest_file(path) for name, path in names.items()}
+    return {name: {"sha256": digest, "size": size} for name, (digest, size) in digests.items()}
 
 
 def check_payload(key: ArtifactKey, folder: Path, expected: Mapping[str, Mapping[str, Any]], where: str) -> None:
@@ -49,27 +49,41 @@ def check_payload(key: ArtifactKey, folder: Path, expected: Mapping[str, Mapping
         state = ()
     if state and _CHECKED.get(folder) == state:
         return
+    compare(key, expected, lambda name: digest_file(folder / name), where)
+    _CHECKED[folder] = state
+
+
+def compare(
+    key: ArtifactKey,
+    expected: Mapping[str, Mapping[str, Any]],
+    found: Callable[[str], tuple[str, int]],
+    where: str,
+) -> None:
+    """Compare files with their checksums.
+
+    Args:
+        key: of the artifact.
+        expected: by name, as `checksums` gives them.
+        found: sha256 and size of a file; raises FileNotFoundError or DamagedFile.
+        where: names the store in messages.
+
+    Raises:
+        DamagedArtifact: names each file that differs, what was expected and what was found.
+    """
     problems = []
     for name, about in expected.items():
         promised = f"expected {about['size']} bytes with sha256 {about['sha256']}"
         try:
-            actual = {"sha256": _sha256(folder / name), "size": (folder / name).stat().st_size}
-        except (FileNotFoundError, NotADirectoryError):
+            digest, size = found(name)
+        except FileNotFoundError:
             problems.append(f"{name}: {promised}, found no file")
-            continue
-        except IsADirectoryError:
-            problems.append(f"{name}: {promised}, found a folder")
-            continue
-        except OSError as error:
-            if not is_broken(error, folder / name):
-                raise
-            problems.append(f"{name}: {promised}, which cannot be read: {error}")
-            continue
-        if actual["sha256"] != about["sha256"] or actual["size"] != about["size"]:
-            problems.append(f"{name}: {promised}, found {actual['size']} bytes with sha256 {actual['sha256']}")
+        except DamagedFile as error:
+            problems.append(f"{name}: {promised}: {error}")
+        else:
+            if digest != about["sha256"] or size != about["size"]:
+                problems.append(f"{name}: {promised}, found {size} bytes with sha256 {digest}")
     if problems:
         raise DamagedArtifact(f"artifact {key.short} in {where} is damaged: {'; '.join(problems)}; {REBUILD}")
-    _CHECKED[folder] = state
 
 
 def _problem(name: str, path: Path, reserved: tuple[str, ...]) -> str | None:
@@ -84,11 +98,6 @@ def _problem(name: str, path: Path, reserved: tuple[str, ...]) -> str | None:
             f"expected one of {', '.join(SUFFIXES)}, which execute nothing when loaded, found {path.suffix or 'none'!r}"
         )
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from midef.core.errors import DamagedFile
 from midef.storage.processes import process_lives
 
+_PART_BYTES = 2**20
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 """Without waiting: a named pipe in the place of a file has nobody who writes into it."""
 _BROKEN = {
@@ -28,11 +33,32 @@ def read_file(path: Path) -> bytes:
         FileNotFoundError: if it is not there.
         DamagedFile: if something is there that is no file, or one of ours that cannot be read.
     """
+    with _opened(path) as stream:
+        return stream.read()
+
+
+def digest_file(path: Path) -> tuple[str, int]:
+    """sha256 and size of a local file; errors as of `read_file`."""
+    with _opened(path) as stream:
+        return digest_stream(stream)
+
+
+def digest_stream(stream: BinaryIO) -> tuple[str, int]:
+    """sha256 and size of what a stream gives from here on."""
+    digest, size = hashlib.sha256(), 0
+    while part := stream.read(_PART_BYTES):
+        digest.update(part)
+        size += len(part)
+    return digest.hexdigest(), size
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | _AT_ONCE), "rb") as stream:
-            if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                return stream.read()
-        raise DamagedFile("expected a file, found a pipe or a device")
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise DamagedFile("expected a file, found a pipe or a device")
+            yield stream
     except IsADirectoryError as error:
         raise DamagedFile("expected a file, found a folder") from error
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -15,7 +15,7 @@ from typing import Any
 
 from midef.core.errors import DamagedArtifact, DamagedFile, MissingArtifact, StoreError
 from midef.core.recipe import KINDS, ArtifactKey, Recipe
-from midef.storage._checksums import check_payload, checksums
+from midef.storage._checksums import check_payload, checksums, compare
 from midef.storage._local import sync_folder
 from midef.storage._meta import (
     META,
@@ -23,6 +23,7 @@ from midef.storage._meta import (
     describe,
     meta_json,
     no_recipe,
+    predates_checksums,
     read_meta,
     read_recipe,
     recipe_json,
@@ -201,6 +202,22 @@ class ArtifactStore:
         finally:
             shutil.rmtree(private, ignore_errors=True)
         return target
+
+    def check(self, key: ArtifactKey) -> Recipe:
+        """Read every byte of an artifact again and return its recipe.
+
+        Raises:
+            MissingArtifact: if no complete artifact is stored.
+            DamagedArtifact: as `fetch`.
+        """
+        meta, recipe = self.meta(key), self.recipe(key)
+        root = f"{_folder(key)}/{meta['payload']}".rstrip("/")
+        compare(key, meta["files"], lambda name: self.location.digest(f"{root}/{name}"), self.location.shown)
+        return recipe
+
+    def predates_checksums(self, key: ArtifactKey) -> bool:
+        """True if an older midef wrote its META.json, whose facts no checksum proves."""
+        return predates_checksums(self.location.get(f"{_folder(key)}/{META}"))
 
     def meta(self, key: ArtifactKey) -> dict[str, Any]:
         """Content of META.json, checked: schema, key, midef, packages, wall_s, facts, payload, files.

@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 from typing_extensions import override
 
 from midef.core.errors import DamagedFile, StoreError
-from midef.storage._local import last_change, owner_lives, read_file, sync_folder
+from midef.storage._local import digest_file, digest_stream, last_change, owner_lives, read_file, sync_folder
 from midef.storage.processes import this_machine
 
 SCHEMES = ("file", "s3", "gs", "gcs")
@@ -109,6 +109,14 @@ class Location:
             with self.filesystem.open_input_file(self._full(path)) as stream:
                 return bytes(stream.read())
 
+    def digest(self, path: str) -> tuple[str, int]:
+        """sha256 and size of one file, read in parts."""
+        with self.explained(f"read {path}"):
+            if self.local is not None:
+                return digest_file(self.local / path)
+            with self.filesystem.open_input_stream(self._full(path)) as stream:
+                return digest_stream(stream)
+
     def get_all(self, paths: Sequence[str]) -> list[bytes | DamagedFile]:
         """The content of many files, in order, the error of a damaged one; an object store is asked for several at a
         time."""
@@ -184,15 +192,22 @@ class Location:
             raise FileNotFoundError(path)
         return float(info.mtime.timestamp())
 
-    def files(self, folder: str) -> list[str]:
+    def files(self, folder: str, *, misplaced: Callable[[str], None] | None = None) -> list[str]:
         """Every file below a folder, sorted, in one listing; names that start with a dot are private and left out.
 
         A folder that is not there has no files; a file in its place is set aside. A folder that is called like a file
         of a store stands where one should be, and is listed as if it were one.
+
+        Args:
+            folder: to list.
+            misplaced: called with the path of a file in the place of the folder, instead of setting it aside.
         """
         if self.local is not None:
             if folder and os.path.lexists(self.local / folder) and not (self.local / folder).is_dir():
-                self.try_to_set_aside(folder, "expected a folder, found a file")
+                if misplaced is None:
+                    self.try_to_set_aside(folder, "expected a folder, found a file")
+                else:
+                    misplaced(folder)
             return sorted(self._walk(self.local / folder))
         with self.explained(f"list {folder}"):
             entries = self.filesystem.get_file_info(
@@ -273,6 +288,17 @@ class Location:
                 self.set_aside(blocking.relative_to(self.local).as_posix(), "expected a folder, found a file")
             else:
                 return
+
+    def set_aside_before(self) -> list[str]:
+        """What lies in the folders of damaged things."""
+        with self.explained("list what was set aside"):
+            tops = self.filesystem.get_file_info(FileSelector(self.root))
+            folders = [
+                self._full(DAMAGED),
+                *(f"{top.path}/{DAMAGED}" for top in tops if top.type == FileType.Directory),
+            ]
+            found = [self.filesystem.get_file_info(FileSelector(f, allow_not_found=True)) for f in folders]
+        return sorted(info.path.removeprefix(self.root + "/") for infos in found for info in infos)
 
     def unused(self, path: str) -> str:
         """The first of `path-1`, `path-2`, ... that does not exist."""

@@ -74,7 +74,7 @@ class SweepStore:
             StoreSchemaError: if a newer midef wrote it.
         """
         try:
-            return _parse(sweep_digest, self.location.get(_path(sweep_digest)))
+            return parse_manifest(sweep_digest, self.location.get(_path(sweep_digest)))
         except FileNotFoundError:
             known = [digest for digest, _ in self.sweeps()]
             raise StoreError(
@@ -121,7 +121,13 @@ def _path(sweep_digest: str) -> str:
     return f"{_ROOT}/{sweep_digest}/{_FILE}"
 
 
-def _parse(sweep_digest: str, content: bytes) -> Manifest:
+def parse_manifest(sweep_digest: str, content: bytes) -> Manifest:
+    """The manifest in a file.
+
+    Raises:
+        DamagedFile: if it is damaged.
+        StoreSchemaError: if a newer midef wrote it.
+    """
     table = read_checked(content)
     metadata = table.schema.metadata or {}
     version, spec_json = metadata.get(_SCHEMA_KEY, b""), metadata.get(_SPEC_KEY, b"")

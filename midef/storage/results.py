@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from midef.core.errors import DamagedFile, StoreError
+from midef.core.errors import DamagedFile, StoreError, StoreSchemaError
 from midef.core.rows import ResultRow
 from midef.storage.columns import (
     ROW_SCHEMA,
@@ -24,7 +24,7 @@ from midef.storage.columns import (
     to_parquet,
     with_state,
 )
-from midef.storage.location import Location
+from midef.storage.location import DAMAGED, Location
 from midef.storage.seals import is_sealed
 
 _ROOT = "results"
@@ -48,6 +48,15 @@ class _File:
     content: bytes
     table: pa.Table
     compaction: int | None
+
+
+@dataclass(frozen=True)
+class FileState:
+    """State of a results file: what is wrong with it, None if it is whole, and whether it carries a checksum."""
+
+    path: str
+    error: StoreError | None
+    is_sealed: bool = False
 
 
 class ResultStore:
@@ -140,6 +149,35 @@ class ResultStore:
             keep = [index for index, cell in enumerate(table["cell"].to_pylist()) if cell != cell_digest]
             self._replace(compacts, _take(table, keep))
         self.location.delete(path)
+
+    def set_aside(self, cell_digest: str, reason: str) -> str:
+        """Keep the rows of a cell where a person can look at them, and forget them; returns the path."""
+        rows = [row for row in self.read() if row.cell == cell_digest]
+        target = self.location.unused(f"{_ROOT}/{DAMAGED}/{cell_digest}.parquet")
+        log.warning("the rows of cell %s are set aside as %s: %s", cell_digest[:10], target, reason)
+        if rows:
+            self.location.put(target, to_parquet(table_from_rows(rows)))
+        self.remove(cell_digest)
+        return target
+
+    def check(self) -> tuple[list[FileState], list[ResultRow]]:
+        """State of every results file, and the rows of those that are whole; moves nothing."""
+
+        def read(paths: list[str]) -> tuple[list[FileState], list[_File]]:
+            states, files = [], []
+            for path, content in zip(paths, self.location.get_all(paths), strict=True):
+                try:
+                    table = parse_results(path, content)
+                except (DamagedFile, StoreSchemaError) as error:
+                    states.append(FileState(path, error))
+                else:
+                    assert isinstance(content, bytes)
+                    states.append(FileState(path, None, is_sealed(content)))
+                    files.append(_File(path, content, table, _compaction(path, table)))
+            return states, files
+
+        states, files = self._consistently(read)
+        return states, rows_from_table(_merged(files))
 
     def compact(self) -> tuple[int, int, int]:
         """Merge all files into one; returns (files before, files after, rows).

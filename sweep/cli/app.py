@@ -21,6 +21,7 @@ import midef.sweep.cli.retry as retry
 import midef.sweep.cli.run as run
 import midef.sweep.cli.status as status
 import midef.sweep.cli.table as table
+import midef.sweep.cli.verify as verify
 from midef.core.errors import MidefError
 from midef.sweep.cli.last_net import forget_output, last_words, output_is_closed, speak_any_alphabet, tell
 from midef.sweep.result import EXIT_INTERRUPTED, EXIT_OK
@@ -50,6 +51,7 @@ VERBS: Mapping[str, Verb] = {
     "dashboard": dashboard,
     "analyse": analyse,
     "compact": compact,
+    "verify": verify,
     "datasets": datasets,
 }
 VERBOSE = "show logs, and the traceback of an error that nobody expected"
@@ -61,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
     0 ok; 1 finished with failed cells or undecided searches; 2 wrong usage or specification; 3 something is missing on
-    this machine; 4 the budget was reached, the same command goes on; 70 an error nobody expected, its traceback in a
-    file; 130 interrupted, what is finished is stored.
+    this machine; 4 the budget was reached, the same command goes on; 5 a check found something; 70 an error nobody
+    expected, its traceback in a file; 130 interrupted, what is finished is stored.
 
     Args:
         arguments: of the command line (default: of this process).

@@ -12,7 +12,7 @@ from midef.core.code_version import code_version
 from midef.core.errors import DamagedArtifact, MidefError, MissingArtifact, StoreError
 from midef.core.failure import Failure
 from midef.core.match import Match
-from midef.core.recipe import Recipe
+from midef.core.recipe import ArtifactKey, Recipe
 from midef.core.rows import ResultRow
 from midef.core.setup import StandIn
 from midef.datasets import DATASETS
@@ -29,26 +29,58 @@ def measured_rows(sweep_name: str, planned: PlannedCell, store: Store) -> list[R
         MissingArtifact, DamagedArtifact: if the scores are not there or not intact.
     """
     recipes = planned.recipes
-    folder = store.artifacts.fetch(recipes.scores.key)
-    entries = json.loads((folder / "measurements.json").read_text(encoding="utf-8"))
-    judged = store.artifacts.meta(recipes.scores.key)["facts"]
-    attacked = store.artifacts.meta(recipes.reconstructions.key)
-    shared: dict[str, Any] = {
-        **{name: judged[name] for name in ("evaluator_accuracy", "evaluator_low", "evaluator_high")},
+    measured = _measured(recipes.scores.key, recipes.reconstructions.key, store)
+    shared = {
+        **_identity(sweep_name, planned),
         "select_images": _select_images(recipes.private, store),
         "target_key": str(recipes.target.key),
-        "reconstructions_key": str(recipes.reconstructions.key),
-        "scores_key": str(recipes.scores.key),
+    }
+    return [ResultRow(**shared, **columns, column=column_title(metric)) for metric, columns in measured.items()]
+
+
+def disagreement(rows: Sequence[ResultRow], store: Store) -> str:
+    """How the rows of a cell differ from what its artifacts say; "" if they agree, or if it was never measured.
+
+    Raises:
+        MissingArtifact, DamagedArtifact: if these are not there or not intact.
+    """
+    keys = {(row.scores_key, row.reconstructions_key) for row in rows if row.scores_key}
+    if not keys:
+        return ""
+    if len(keys) > 1:
+        return f"expected rows of one measurement, found {len(keys)}"
+    ((scores, reconstructions),) = keys
+    measured = _measured(ArtifactKey.parse(scores), ArtifactKey.parse(reconstructions), store)
+    stored = {row.metric: row for row in rows}
+    if measured.keys() != stored.keys():
+        return f"rows of {', '.join(sorted(stored))}, but its artifacts measured {', '.join(sorted(measured))}"
+    problems = [
+        f"{name} of {metric} is {getattr(stored[metric], name)!r}, its artifacts say {value!r}"
+        for metric, columns in measured.items()
+        for name, value in columns.items()
+        if getattr(stored[metric], name) != value
+    ]
+    return "; ".join(problems)
+
+
+def _measured(scores: ArtifactKey, reconstructions: ArtifactKey, store: Store) -> dict[str, dict[str, Any]]:
+    """The columns that rows take from artifacts, by metric."""
+    folder = store.artifacts.fetch(scores)
+    entries = json.loads((folder / "measurements.json").read_text(encoding="utf-8"))
+    judged = store.artifacts.meta(scores)["facts"]
+    attacked = store.artifacts.meta(reconstructions)
+    shared: dict[str, Any] = {
+        # Scores of an older midef have no interval.
+        **{name: judged[name] for name in ("evaluator_accuracy", "evaluator_low", "evaluator_high") if name in judged},
+        "reconstructions_key": str(reconstructions),
+        "scores_key": str(scores),
         "device": attacked["facts"]["device"],
         "wall_s": attacked["wall_s"],
         "peak_memory_mb": attacked["facts"]["peak_memory_mb"],
         "queries": attacked["facts"]["queries"],
         "code_version": attacked["midef"],
     }
-    return [
-        ResultRow(**_identity(sweep_name, planned), **shared, **entry, column=column_title(entry["metric"]))
-        for entry in entries
-    ]
+    return {entry["metric"]: {**shared, **entry} for entry in entries}
 
 
 def _select_images(split: Recipe, store: Store) -> int | None:
