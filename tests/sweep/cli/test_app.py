@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from midef.core import Failure
+from midef.core import Failure, StoreError
 from midef.metrics import METRICS
-from midef.storage import Store
+from midef.storage import Location, Store
 from midef.sweep.catalogue import read_spec
 from midef.sweep.cli import app
 from midef.sweep.cli.app import main
@@ -216,7 +216,12 @@ def test_every_verb_ends_in_one_sentence(
     """Without a store, or with one that is not there or cannot be written, the traceback is a temporary file."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
-    Store.open("store").location.put("errors", b"in the way")
+    Store.open("store")
+
+    def refuse(*given: object) -> None:
+        raise StoreError("a disk that is only read")
+
+    monkeypatch.setattr(Location, "put", refuse)
     broken(TypeError("odd"))
     needed = {
         "list": ["attacks"],
