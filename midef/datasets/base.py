@@ -75,6 +75,19 @@ class Card:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What looking at every image of a data set showed.
+
+    Args:
+        problems: why it cannot be used: images that do not decode, copies in two splits or of two identities.
+        notes: what to know before using it: what was left out, counted, with an example.
+    """
+
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
     """Base of all datasets: a frozen dataclass whose fields decide the images.
 
@@ -85,8 +98,8 @@ class Dataset:
     paper: ClassVar[str] = ""
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    reads_content: ClassVar[bool] = True
-    """False where files are known by name and size only: `members` then say nothing beside another data set's."""
+    is_numbered: ClassVar[bool] = False
+    """True where two sets of this class are compared by `members` alone, as by the numbers of their images."""
     is_generated: ClassVar[bool] = False
     """True where a program draws the images, so that they show nobody and pages may show them."""
 
@@ -107,14 +120,29 @@ class Dataset:
         """All reasons why it cannot be read here (missing files, a class with one image), cheaply; no torch."""
         return []
 
-    def members(self) -> frozenset[str]:
-        """Content ids of the images (`crc32:size`, or anything equal for equal images), to find images that are both
-        private and public; empty where it cannot be told without reading everything."""
-        return frozenset()
+    def examine(self) -> Findings:
+        """Look at every image: what cannot be used, what was left out. Costs as `midef.datasets.files.survey` says.
 
-    def file_ids(self) -> frozenset[str]:
-        """`name:size` of the used image files, to compare with a set that does not read content; may be empty."""
-        return frozenset()
+        Raises:
+            DataError: with all `problems`, if there are any.
+        """
+        return Findings()
+
+    def pixel_ids(self) -> Mapping[str, str]:
+        """The used images by an id that is equal for equal pixels, whatever the data set and the type of the files.
+
+        Returns:
+            id (`midef.datasets.files.pixels.pixel_id`) -> name of an image that has it, as a path where there is one;
+            empty where images are computed.
+
+        Raises:
+            DataError: with all `problems`, if there are any.
+        """
+        return {}
+
+    def members(self) -> frozenset[str]:
+        """What must not be in two sets of this class: ids of its images, or of the people they show."""
+        return frozenset(self.pixel_ids())
 
     def n_identities(self) -> int:
         """Number of labels; 0 for a set without labels."""

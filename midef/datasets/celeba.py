@@ -92,6 +92,7 @@ class Celeba(ListedDataset):
     # files. Names and sizes tell them apart while planning, without reading 1.4 GB. A single altered file of the same
     # size goes unseen.
     reads_content: ClassVar[bool] = False
+    is_numbered: ClassVar[bool] = True
 
     root: str = field(metadata=LOCATION)
     role: Role = "private"
@@ -193,7 +194,7 @@ class Celeba(ListedDataset):
                 used = [e for e in entries if e.name.lower().endswith(SUFFIXES) and stem(e.name) in wanted]
             files: Sequence[ImageFile] = sorted(ImageFile(e.name, e.name, e.stat().st_size) for e in used)
         else:
-            files = list_archive(self._place, levels=1)
+            files = list_archive(self._place, levels=1).files
         return {stem(file.name): file for file in reversed(files)}
 
     def _choose(self, arrangement: Arrangement) -> dict[str, list[tuple[str, int]]]:
@@ -312,7 +313,7 @@ class Celeba(ListedDataset):
             return {}
         arrangement.lists[IDENTITIES] = content
         identity_of: dict[str, int] = {}
-        for at, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+        for at, line in enumerate(content.decode("utf-8-sig", errors="replace").splitlines(), 1):
             words = line.split()
             if not words:
                 continue

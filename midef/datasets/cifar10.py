@@ -110,6 +110,12 @@ class Cifar10(ClassesDataset):
             parts[split] = Images(_resized(pixels, resolution_px), torch.tensor(labels, dtype=torch.int64))
         return Splits(**parts, class_names=self.names)
 
+    @override
+    def file_pixels(self) -> Mapping[str, NDArray[np.uint8]]:
+        self._check_files()
+        planes = {part: rows[:, 1:].reshape(-1, 3, SIDE_PX, SIDE_PX) for part, rows in self._records().items()}
+        return {part: pixels.transpose(0, 2, 3, 1) for part, pixels in planes.items()}
+
     @property
     def _folder(self) -> Path:
         root = whereabouts(self.root)

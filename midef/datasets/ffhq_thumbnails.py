@@ -41,6 +41,7 @@ class FfhqThumbnails(ListedDataset):
     )
     # Numbered files of a fixed release, all compressed: other images have other sizes, so that 2 GB need not be read.
     reads_content: ClassVar[bool] = False
+    is_numbered: ClassVar[bool] = True
 
     path: str = field(metadata=LOCATION)
     max_images: int | None = None

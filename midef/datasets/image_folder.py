@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from typing_extensions import override
 
 from midef.core.errors import DataError
 from midef.core.lazy import torch
-from midef.datasets.base import DATASETS, LOCATION, Card, Dataset, Images, Splits
-from midef.datasets.files.arrangement import NAMED, NEEDED, SPLITS, Arrangement, read_images
+from midef.datasets.base import DATASETS, LOCATION, Card, Dataset, Findings, Images, Splits
+from midef.datasets.files.arrangement import NEEDED, SPLITS, Arrangement, read_images
+from midef.datasets.files.copies import copy_problems, find_copies
+from midef.datasets.files.examination import examine_files, named_pixels
 from midef.datasets.files.folders import (
+    NAMED,
     ImageFile,
     content_hash,
     few,
-    file_ids,
-    list_images,
+    list_folder,
+    same_name,
+    unreadable,
     whereabouts,
     with_checksums,
 )
+from midef.datasets.files.identities import identity_notes, twins, unlike_identities, unused_note
 from midef.datasets.files.listed import read_list
 from midef.datasets.files.pixels import Box
 from midef.datasets.files.split import cut, share, shuffled
-
-log = logging.getLogger(__name__)
 
 
 @DATASETS.add("image_folder")
@@ -35,8 +37,9 @@ class ImageFolder(Dataset):
     """JPEG, PNG, PGM/PPM, WebP or BMP files: `<identity>/.../<file>`, or any nesting where there are no labels.
 
     Images become RGB (grey is repeated, alpha dropped), are cut to the largest centred square unless `crop` is given,
-    and resized with antialiased bilinear weights. One folder around everything, hidden files, `__MACOSX`, files that
-    are no images and images beside the identity folders are ignored.
+    and resized with antialiased bilinear weights. One folder around everything is passed over. Hidden files, folders of
+    the system (`__MACOSX`, `@eaDir`), files of other types and images beside the identity folders are not used; `midef
+    datasets card` counts them. An image in two splits or of two identities, equal in every pixel, is an error.
 
     Args:
         path: folder or zip, relative to the working directory; a folder and its zip have equal keys.
@@ -105,12 +108,13 @@ class ImageFolder(Dataset):
         return self._content_hash(self._ready())
 
     @override
-    def members(self) -> frozenset[str]:
-        return frozenset(f"{f.crc32:08x}:{f.size}" for f in with_checksums(self._root, self._ready().files))
+    def examine(self) -> Findings:
+        found = examine_files(self._root, self._ready(), crop=self.crop)
+        return replace(found, problems=tuple(f"image_folder: {problem}" for problem in found.problems))
 
     @override
-    def file_ids(self) -> frozenset[str]:
-        return file_ids(self._ready().files)
+    def pixel_ids(self) -> Mapping[str, str]:
+        return named_pixels(self._root, self._ready())
 
     @override
     def n_identities(self) -> int:
@@ -121,27 +125,25 @@ class ImageFolder(Dataset):
         """The three splits; all images are read before an error names those that cannot be.
 
         Raises:
-            DataError: with all problems, or all images that cannot be read (the first ten by name).
+            DataError: with all problems: images that cannot be read (the first ten by name), copies in two splits or
+                of two identities.
         """
         arrangement = self._ready()
-        content: dict[str, set[str]] = {}
+        ids: dict[str, str] = {}
         failures: list[str] = []
         parts = {}
         for split in SPLITS:
             files = [file for file, _ in arrangement.splits[split]]
-            pixels, content[split], failed = read_images(self._root, files, resolution_px, self.crop)
+            pixels, ids_of_part, failed = read_images(self._root, files, resolution_px, self.crop)
             labels = torch.tensor([label for _, label in arrangement.splits[split]], dtype=torch.int64)
             parts[split] = Images(torch.from_numpy(pixels), labels)
             failures += failed
-        if failures:
-            raise DataError(self._unreadable(failures, sum(map(len, arrangement.splits.values()))))
-        shared = content["report"] & (content["train"] | content["select"])
-        if shared and self.labelled:
-            log.warning(
-                "image_folder %s: %d of %d images of the report split are byte for byte also in train or select; "
-                "remove the copies, they flatter the reported accuracy",
-                self._root, len(shared), len(parts["report"]),
-            )  # fmt: skip
+            ids |= ids_of_part
+        total = sum(map(len, arrangement.splits.values()))
+        problems = [unreadable(failures, total, self._root)] if failures else []
+        problems += copy_problems(find_copies(arrangement.named_splits, ids))
+        if problems:
+            raise DataError("\n".join(f"image_folder: {problem}" for problem in problems))
         return Splits(**parts, class_names=arrangement.names)
 
     @override
@@ -182,21 +184,27 @@ class ImageFolder(Dataset):
         arrangement = Arrangement()
         lists = {role: self._read_list(role, arrangement) for role in ("train_list", "report_list") if self.has_lists}
         try:
-            files = list_images(self._root, levels=2 if self.labelled else 1)
+            files, left_out = list_folder(self._root, levels=2 if self.labelled else 1)
         except DataError as error:
-            arrangement.problems.append(str(error))
+            arrangement.problems += str(error).splitlines()
             return arrangement
+        arrangement.notes += left_out.notes()
         if not files:
+            found = "".join(f"; {note}" for note in arrangement.notes)
             arrangement.problems.append(
-                f"no images in {self._root}; looked for JPEG, PNG, PGM, PPM, WebP and BMP files"
+                f"no images in {self._root}; looked for JPEG, PNG, PGM, PPM, WebP and BMP files{found}"
             )
             return arrangement
 
         groups: dict[str, list[ImageFile]] = {}
         for file in files:
             identity, slash, _ = file.name.partition("/")
-            if slash or not self.labelled:
-                groups.setdefault(identity if self.labelled else "", []).append(file)
+            groups.setdefault(identity if self.labelled and slash else "", []).append(file)
+        if self.labelled:
+            arrangement.notes += identity_notes(
+                groups, left_out.unread, min_images=self.min_images, identities=self.identities
+            )
+            groups.pop("", None)
         identities = self._keep(groups, arrangement)
         listed = self._match_lists(lists, files, sorted(groups), arrangement)
 
@@ -231,12 +239,20 @@ class ImageFolder(Dataset):
                 f"train_list {self.train_list} leaves no image to pick checkpoints; list at least 3"
             )
         arrangement.names = tuple(identities) if self.labelled else ()
+        candidates = [file for images in identities.values() for file in images]
+        used = (file for part in arrangement.splits.values() for file, _ in part)
+        why = "in neither list" if self.has_lists else f"beyond max_images={self.max_images}"
+        if self.max_images is not None or self.has_lists:
+            arrangement.notes += unused_note(candidates, used, why)
         return arrangement
 
     def _keep(self, groups: Mapping[str, list[ImageFile]], arrangement: Arrangement) -> dict[str, list[ImageFile]]:
         """The identities that are used, sorted."""
         if not self.labelled:
             return dict(groups)
+        if odd := unlike_identities(groups, self._root) + twins(groups, self._root):
+            arrangement.problems += odd
+            return {}
         enough = {name: groups[name] for name in sorted(groups) if len(groups[name]) >= self.min_images}
         if len(groups) < 2:
             arrangement.problems.append(
@@ -250,8 +266,6 @@ class ImageFolder(Dataset):
                 f"images or more (the largest has {largest}), {self.identities or 'at least 2'} needed; "
                 f"lower min_images{' or identities' if self.identities else ''}, or add images"
             )
-        elif left_out := len(groups) - len(enough):
-            log.info("image_folder %s: %d identities below min_images left out", self._root, left_out)
         return dict(list(enough.items())[: self.identities])
 
     def _split_listed(
@@ -278,9 +292,11 @@ class ImageFolder(Dataset):
     ) -> dict[str, set[str]]:
         """The names of the listed images, checked against the files and the labels."""
         by_name = {file.place: file.name for file in files} | {file.name: file.name for file in files}
+        by_name |= {same: file for name, file in by_name.items() if (same := same_name(name)) not in by_name}
         position = {name: i for i, name in enumerate(identities)}
         listed: dict[str, set[str]] = {}
-        for role, entries in lists.items():
+        for role, written in lists.items():
+            entries = [(name if name in by_name else same_name(name), label) for name, label in written]
             where = f"{role} {whereabouts(getattr(self, role))}"
             missing = [name for name, _ in entries if name not in by_name]
             if missing:
@@ -298,12 +314,3 @@ class ImageFolder(Dataset):
         if both:
             arrangement.problems.append(f"images are in train_list and in report_list: {few(both)}; keep each in one")
         return listed
-
-    def _unreadable(self, failures: Sequence[str], total: int) -> str:
-        kind = "archive" if self._root.is_file() else "folder"
-        more = f"\n  and {len(failures) - NAMED} more" if len(failures) > NAMED else ""
-        lines = "".join(f"\n  {failure}" for failure in failures[:NAMED])
-        return (
-            f"image_folder: {len(failures)} of {total} images in the {kind} {self._root} cannot be read; "
-            f"replace them or take them out:{lines}{more}"
-        )

@@ -32,17 +32,22 @@ def run(args: argparse.Namespace) -> int:
         PreflightError: if the data set is not here or cannot be used.
     """
     from midef.datasets import DATASETS
+    from midef.sweep.spec.datasets import with_default_folder
 
-    choice = DATASETS.choose(parsed(DatasetsArguments, args).dataset)
+    choice = DATASETS.choose(with_default_folder(parsed(DatasetsArguments, args).dataset))
     dataset = DATASETS.make(choice.name, choice.params)
-    problems = dataset.problems()
-    if problems:
+    if problems := dataset.problems():
         raise PreflightError(problems)
+    found = dataset.examine()
+    if found.problems:
+        raise PreflightError(found.problems)
     card = dataset.card()
     say(card.title or choice.name)
     for label, text in (("licence", card.licence), ("consent", card.consent), ("source", card.source)):
         say(f"{label:<12}{text or 'unknown'}")
     for label, count in card.counts.items():
         say(f"{label:<12}{count:,}")
+    for note in found.notes:
+        say(f"{'note':<12}{note}")
     say(f"{'fingerprint':<12}{dataset.fingerprint() or 'computed from its parameters'}")
     return EXIT_OK

@@ -60,7 +60,9 @@ def _check_machine(options: DoctorArguments) -> int:
     problems: list[str] = []
     try:
         sweep = options.sweep()
-        say(f"ok       sweep {sweep.name}: {len(sweep.cells)} cells, data sets found")
+        say(f"ok       sweep {sweep.name}: {len(sweep.cells)} cells, data sets found, every image decodes")
+        for note in sweep.notes:
+            say(f"note     {note}")
     except PreflightError as error:
         problems = error.problems
         for problem in problems:

@@ -58,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         if given:
             raise SpecError(f"midef plan of a sweep that is matched takes no {', '.join(given)}")
         say(search_text(sweep))
+        for note in sweep.notes:
+            say(f"note: {note}")
         return EXIT_OK
     plan = plan_cells(sweep, options.store, only=options.only, retry_failed=options.retry_failed)
     if options.json:
@@ -83,6 +85,7 @@ def _as_plain(plan: Plan) -> dict[str, object]:
         "shared": dict(plan.shared),
         "cached": dict(plan.cached),
         "cost": asdict(plan.cost()),
+        "notes": list(plan.sweep.notes),
     }
 
 

@@ -46,6 +46,7 @@ def plan_text(plan: Plan) -> str:
     elif plan.is_empty:
         lines += ["", "nothing to do"]
     lines += [f"refused: {text}" for text in refusals(plan.refused)]
+    lines += [f"note: {text}" for text in sweep.notes]
     if plan.failed_before:
         lines.append(f"{len(plan.failed_before)} cells failed before; run again with --retry-failed to try them again")
     return "\n".join(lines)

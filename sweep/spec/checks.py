@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -11,9 +11,12 @@ from midef.core.choice import Choice
 from midef.core.errors import MidefError, SpecError
 from midef.core.setup import Protocol, Setup
 from midef.datasets import Dataset
+from midef.datasets.files.copies import few_pairs
 from midef.defenses.stack import remake_defense
 from midef.models import ARCHITECTURES
 from midef.sweep.spec.profiles import Profile
+
+Shared = Callable[[Dataset, Dataset], Sequence[str]]
 
 
 class Problems(list[str]):
@@ -51,36 +54,40 @@ def check_private(dataset: Dataset, protocol: Protocol, place: str, problems: Pr
 
 
 def check_pretraining(
-    pretraining: tuple[Choice, Dataset], private: tuple[Choice, Dataset] | None, place: str, problems: Problems
-) -> None:
-    """Check that pre-training data has labels and no private images."""
+    pretraining: tuple[Choice, Dataset], private: tuple[Choice, Dataset] | None, shared: Shared, place: str,
+    problems: Problems,
+) -> None:  # fmt: skip
+    """Check that pre-training data has labels and no private images.
+
+    Args:
+        shared: what is in both of two data sets.
+    """
     if not pretraining[1].is_labelled:
         problems.append(f"{place}: pre-training needs identities (labelled: true); this set has none")
     if private is not None and pretraining[0] == private[0]:
         problems.append(f"{place}: pre-training and private data are the same set; give another one")
-    elif private is not None and (shared := _shared(private[1], pretraining[1])):
-        problems.append(f"{place}: {len(shared)} images or people are also private, for example {min(shared)}")
+    elif private is not None and (both := shared(private[1], pretraining[1])):
+        problems.append(f"{place}: {_count(both)} also private: {few_pairs(both)}; remove them from this set")
 
 
 def check_disjoint(
-    private: tuple[Choice, Dataset], public: tuple[Choice, Dataset], place: str, problems: Problems
+    private: tuple[Choice, Dataset], public: tuple[Choice, Dataset], shared: Shared, place: str, problems: Problems
 ) -> None:
-    """Check that the attacker's public data holds no private images."""
+    """Check that the attacker's public data holds no private images.
+
+    Args:
+        shared: what is in both of two data sets.
+    """
     if private[0] == public[0]:
         problems.append(f"{place}: private and public data are the same set; the attacker must not have private images")
-    elif shared := _shared(private[1], public[1]):
+    elif both := shared(private[1], public[1]):
         problems.append(
-            f"{place}: {len(shared)} images or people are both private and public, for example {min(shared)}; "
-            "remove them from the public set"
+            f"{place}: {_count(both)} both private and public: {few_pairs(both)}; remove them from the public set"
         )
 
 
-def _shared(one: Dataset, other: Dataset) -> frozenset[str]:
-    """Images or people in both, as far as can be told without reading everything."""
-    shared = one.members() & other.members()
-    if not shared and type(one) is not type(other) and not (one.reads_content and other.reads_content):
-        return one.file_ids() & other.file_ids()
-    return shared
+def _count(shared: Sequence[str]) -> str:
+    return "1 image or person is" if len(shared) == 1 else f"{len(shared):,} images or people are"
 
 
 def check_attack(attack: Choice, resolution_px: int, protocol: Protocol, place: str, problems: Problems) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +14,7 @@ from midef.core.choice import Choice
 from midef.core.errors import DataError, PreflightError, SpecError
 from midef.core.recipe import Recipe, each_once
 from midef.datasets import DATASETS, Dataset
+from midef.datasets.files.copies import same_image
 from midef.models import ARCHITECTURES
 from midef.stages import place_dataset, place_weights, published_recipe
 from midef.sweep.spec.checks import Problems
@@ -32,7 +33,7 @@ def location_fields(name: str) -> set[str]:
     return {f.name for f in fields(cast(Any, DATASETS.get(name))) if f.metadata.get("location")}
 
 
-def _with_default_folder(written: ComponentSpec) -> ComponentSpec:
+def with_default_folder(written: ComponentSpec) -> ComponentSpec:
     """A published data set without a place is looked for in its folder of `data_folder`."""
     name, preset, params = DATASETS.parse(written)
     places = location_fields(name) & {"root", "path"}
@@ -40,6 +41,16 @@ def _with_default_folder(written: ComponentSpec) -> ComponentSpec:
         return written
     place = "root" if "root" in places else "path"
     return {"name": name, **({"preset": preset} if preset else {}), **params, place: str(data_folder() / name)}
+
+
+def _from_common_folder(one: str, other: str) -> tuple[str, str]:
+    """Two absolute paths, from the last folder that holds both.
+
+    >>> _from_common_folder("/data/people/s1/1.pgm", "/data/public/x.pgm")
+    ('people/s1/1.pgm', 'public/x.pgm')
+    """
+    above = os.path.commonpath([one, other])
+    return (one, other) if len(above) < 2 else (os.path.relpath(one, above), os.path.relpath(other, above))
 
 
 class DatasetReader:
@@ -54,6 +65,9 @@ class DatasetReader:
         self.problems, self.missing = problems, missing
         self._read: dict[str, tuple[Choice, Dataset] | None] = {}
         self._places: dict[str, dict[str, Any]] = {}  # keyed choice -> fields that say where its files lie
+        self._pixel_ids: dict[int, Mapping[str, str]] = {}  # by id of the data set, which stays in `_read`
+        self.notes: list[str] = []
+        """What to know of the data sets before using them: what was left out, each with its place."""
         self._weights: dict[tuple[str, str], tuple[Choice, dict[str, Any]] | None] = {}
         self._weight_places: dict[str, dict[str, Any]] = {}  # digest of a published backbone -> the same
 
@@ -71,7 +85,7 @@ class DatasetReader:
 
     def _read_once(self, written: ComponentSpec, place: str) -> tuple[Choice, Dataset] | None:
         try:
-            choice = DATASETS.choose(_with_default_folder(written))
+            choice = DATASETS.choose(with_default_folder(written))
         except SpecError as error:
             self.problems.take(place, error)
             return None
@@ -80,12 +94,33 @@ class DatasetReader:
             self.missing.extend(f"{place}: {p}" for p in missing)
             return None
         try:
-            keyed, where = place_dataset(choice)
+            found = dataset.examine()
+            keyed, where = (choice, {}) if found.problems else place_dataset(choice)
         except DataError as error:
             self.missing.take(place, error)
             return None
+        self.notes += [f"{place} ({choice.label}): {note}" for note in found.notes]
+        if found.problems:
+            self.missing.extend(f"{place}: {p}" for p in found.problems)
+            return None
         self._places[canonical_json(keyed.keyed)] = where
         return keyed, dataset
+
+    def shared(self, one: Dataset, other: Dataset) -> list[str]:
+        """Images, equal in every pixel, or people that are in both data sets: a sentence or an id for each."""
+        if type(one) is not type(other) or not one.is_numbered:
+            ours, theirs = self._pixels_of(one), self._pixels_of(other)
+            if both := ours.keys() & theirs.keys():
+                pairs = sorted((ours[pixels], theirs[pixels]) for pixels in both)
+                return [same_image(*_from_common_folder(*pair)) for pair in pairs]
+            if ours and theirs:
+                return []
+        return sorted(one.members() & other.members())
+
+    def _pixels_of(self, dataset: Dataset) -> Mapping[str, str]:
+        if id(dataset) not in self._pixel_ids:
+            self._pixel_ids[id(dataset)] = dataset.pixel_ids()
+        return self._pixel_ids[id(dataset)]
 
     def weights(self, name: str, architecture: Choice | None, resolution_px: int, place: str) -> Choice | None:
         """Published weights with the digest of their file; None where none are asked for, or after a problem was noted.

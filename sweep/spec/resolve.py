@@ -104,6 +104,7 @@ class Sweep:
     Args:
         locations: digest of a split artifact, or of published weights -> fields that say where its files lie here;
             never part of a key.
+        notes: what to know of the data sets, each with its place: what was left out, counted.
         entries: the setups, each with what it is compared with; they make further cells.
     """
 
@@ -113,6 +114,7 @@ class Sweep:
     locations: Mapping[str, Mapping[str, Any]]
     spec: SweepSpec
     entries: tuple[Entry, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -163,7 +165,7 @@ def resolve(spec: SweepSpec) -> Sweep:
         raise PreflightError(missing.grouped())
     cells = tuple(_cells(entries, spec.seeds))
     locations = reader.locations(planned.recipes.scores for planned in cells if planned.answered_by is not None)
-    return Sweep(spec.name, profile, cells, locations, spec, tuple(entries))
+    return Sweep(spec.name, profile, cells, locations, spec, tuple(entries), tuple(reader.notes))
 
 
 def _cells(entries: Sequence[Entry], seeds: Sequence[int]) -> Iterator[PlannedCell]:
@@ -300,7 +302,7 @@ class _Row:
             self.identities = private[1].n_identities() if private[1].is_labelled else None
             checks.check_private(private[1], protocol, f"{place}.private", self.problems)
         if private is not None and public is not None:
-            checks.check_disjoint(private, public, place, self.problems)
+            checks.check_disjoint(private, public, self.reader.shared, place, self.problems)
         for chosen in filter(None, attacks):
             self.reader.missing += checks.check_attack(chosen, self.resolution_px, protocol, place, self.problems)
         for attack, architecture in product(attacks, architectures):
@@ -336,7 +338,7 @@ class _Row:
             return None
         pretraining = self.reader.dataset(written, place)
         if pretraining is not None:
-            checks.check_pretraining(pretraining, private, place, self.problems)
+            checks.check_pretraining(pretraining, private, self.reader.shared, place, self.problems)
         if self.item.weights:
             self.problems.append(
                 f"{self.place}: give pretraining or weights, not both; a backbone starts from one of them"

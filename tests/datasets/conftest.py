@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from midef.datasets.files import survey
 from midef.datasets.files.idx import FILES
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was seen of images is kept in a folder of the test, and nothing is remembered from the test before."""
+    monkeypatch.setattr(survey, "_recent", {})
+    monkeypatch.setattr(survey, "cache_file", lambda root: tmp_path / "cache" / f"{root.name}.json")
 
 
 @pytest.fixture(scope="session")

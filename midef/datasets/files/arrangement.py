@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import struct
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from midef.datasets.files.folders import ImageFile, reader
-from midef.datasets.files.pixels import Box, decode
+from midef.datasets.files.pixels import Box, open_rgb, pixel_id, reason_of, square, unreadable_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +16,6 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "select", "report")
 NEEDED = 3  # one image for each split
-NAMED = 10  # so many names in an error
 
 
 @dataclass
@@ -30,6 +25,7 @@ class Arrangement:
     Args:
         files: all that can change the splits.
         names: identities by label.
+        notes: what is not used, counted, with an example.
     """
 
     names: tuple[str, ...] = ()
@@ -37,28 +33,30 @@ class Arrangement:
     lists: dict[str, bytes] = field(default_factory=dict)
     splits: dict[str, list[tuple[ImageFile, int]]] = field(default_factory=lambda: {split: [] for split in SPLITS})
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def named_splits(self) -> dict[str, list[tuple[str, int]]]:
+        """Name and label of each image of each split."""
+        return {split: [(file.name, label) for file, label in part] for split, part in self.splits.items()}
 
 
 def read_images(
     root: Path, files: Sequence[ImageFile], resolution_px: int, crop: Box | None
-) -> tuple[NDArray[np.uint8], set[str], list[str]]:
-    """Pixels [N, 3, H, W], content ids, and a line for each image that cannot be read (its pixels stay 0)."""
+) -> tuple[NDArray[np.uint8], dict[str, str], list[str]]:
+    """Pixels [N, 3, H, W], the `pixel_id` of each image by name, and a line for each that cannot be read (its pixels
+    stay 0)."""
     import numpy as np
-    from PIL.Image import DecompressionBombError
 
     pixels = np.zeros((len(files), 3, resolution_px, resolution_px), np.uint8)
-    content, failures = set(), []
+    ids, failures = {}, []
     with reader(root) as read:  # one thread: for small images Pillow spends its time in Python
         for i, file in enumerate(files):
             try:
-                data = read(file)
-                pixels[i] = decode(data, resolution_px, crop)
-            except (
-                OSError, ValueError, SyntaxError, EOFError, struct.error, DecompressionBombError,  # from Pillow
-                zipfile.BadZipFile, zlib.error, RuntimeError,  # from zipfile; the last: encrypted
-            ) as error:  # fmt: skip
-                reason = re.sub(r" <_io\.BytesIO[^>]*>", "", str(error)) or type(error).__name__
-                failures.append(f"{file.name}: {reason}")
+                image = open_rgb(read(file))
+                pixels[i] = square(image, resolution_px, crop)
+            except unreadable_errors() as error:
+                failures.append(f"{file.name}: {reason_of(error)}")
             else:
-                content.add(f"{zlib.crc32(data):08x}:{len(data)}")
-    return pixels, content, failures
+                ids[file.name] = pixel_id(image)
+    return pixels, ids, failures

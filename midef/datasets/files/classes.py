@@ -5,13 +5,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
 from midef.core.errors import DataError
-from midef.datasets.base import LOCATION, Card, Dataset
+from midef.datasets.base import LOCATION, Card, Dataset, Findings
+from midef.datasets.files.folders import whereabouts
+from midef.datasets.files.pixels import id_of_pixels
 from midef.datasets.files.split import share, shuffled
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SELECT_FRACTION = 0.1
 
@@ -32,6 +38,7 @@ class ClassesDataset(Dataset):
 
     words: ClassVar[tuple[str, ...]]
     facts: ClassVar[Card]
+    is_numbered: ClassVar[bool] = True
     test_part: ClassVar[str]
     """What the test files are called in content ids."""
 
@@ -57,6 +64,14 @@ class ClassesDataset(Dataset):
             DataError: if the files cannot be read.
         """
 
+    @abstractmethod
+    def file_pixels(self) -> Mapping[str, NDArray[np.uint8]]:
+        """[N, H, W, 3] of the training (`train`) and test (`report`) files.
+
+        Raises:
+            DataError: if the files cannot be read.
+        """
+
     @property
     @override
     def is_labelled(self) -> bool:
@@ -65,6 +80,26 @@ class ClassesDataset(Dataset):
     @override
     def n_identities(self) -> int:
         return len(self.classes) if self.labelled else 0
+
+    @override
+    def examine(self) -> Findings:
+        """Reads all pixels; the few copies that are in these sets as published are not looked for."""
+        try:
+            self.file_pixels()
+        except DataError as error:
+            return Findings(problems=(str(error),))
+        return Findings()
+
+    @override
+    def pixel_ids(self) -> Mapping[str, str]:
+        pixels, ids = self.file_pixels(), dict[str, str]()
+        for split, (indices, _) in self.drawn().items():
+            part = "report" if split == "report" else "train"
+            height, width = pixels[part].shape[1:3]
+            for i in indices:
+                name = f"{whereabouts(self.root)}/{self.test_part if part == 'report' else 'train'} image {i}"
+                ids.setdefault(id_of_pixels(width, height, pixels[part][i].tobytes()), name)
+        return ids
 
     @override
     def members(self) -> frozenset[str]:

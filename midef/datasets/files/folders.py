@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,8 +13,11 @@ from typing import NamedTuple
 
 from midef.core.errors import DataError
 from midef.core.errors import few as few
+from midef.datasets.files.left_out import LeftOut, counted, is_system_folder, printable
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".webp", ".bmp")
+
+NAMED = 10  # so many names in an error
 
 Reader = Callable[["ImageFile"], bytes]
 
@@ -33,30 +37,55 @@ class ImageFile(NamedTuple):
     crc32: int | None = None
 
 
+class Listing(NamedTuple):
+    """What a folder or zip holds.
+
+    Args:
+        files: image files that are read, sorted by name.
+        left_out: what is not read.
+    """
+
+    files: list[ImageFile]
+    left_out: LeftOut
+
+
 def whereabouts(path: str) -> Path:
     """Absolute path of a path in a specification; relative paths start at the working directory."""
     return Path(path).expanduser().absolute()
 
 
-def list_images(path: Path, *, levels: int) -> list[ImageFile]:
-    """The image files of a folder or zip, sorted by name.
+def list_folder(path: Path, *, levels: int) -> Listing:
+    """The image files of a folder or zip, and what else it holds.
 
-    Hidden files, `__MACOSX` and files that are no images by their suffix are left out. Folders that hold everything
-    are dropped from the names as long as `levels` parts remain (2: identity and file; 1: file).
+    Hidden files, folders of the operating system and files that are no images by their suffix are left out. Folders
+    that hold everything are dropped from the names as long as `levels` parts remain (2: identity and file; 1: file).
 
     Raises:
-        DataError: if `path` is neither a folder nor a readable zip, or a member lies outside the archive.
+        DataError: if `path` is neither a folder nor a readable zip, a folder in it cannot be read, a name in it is
+            not UTF-8, or a member lies outside the archive.
     """
+    left_out = LeftOut()
     if path.is_dir():
-        files = [ImageFile(place, place, size) for place, size in _walk(path, "", ())]
+        files = _walk(path, left_out)
     elif path.is_file():
-        files = _members(path)
+        files = _members(path, left_out)
     else:
         raise DataError(f"no such file or folder {path}; give a folder of images or a .zip of one")
     dropped = _common_folders([f.name.split("/") for f in files], levels)
     if dropped:
-        files = [ImageFile(f.name.split("/", dropped)[-1], f.place, f.size, f.crc32) for f in files]
-    return sorted(files, key=lambda f: f.name)
+        top = "/".join(files[0].name.split("/")[:dropped]) + "/"
+        files = [f._replace(name=f.name.removeprefix(top)) for f in files]
+        left_out.unread = [name.removeprefix(top) for name in left_out.unread]
+    return Listing(sorted(files, key=lambda f: f.name), left_out)
+
+
+def list_images(path: Path, *, levels: int) -> list[ImageFile]:
+    """The image files of a folder or zip, sorted by name, as in `list_folder`.
+
+    Raises:
+        DataError: as `list_folder`.
+    """
+    return list_folder(path, levels=levels).files
 
 
 @contextmanager
@@ -70,16 +99,41 @@ def reader(path: Path) -> Iterator[Reader]:
 
 
 def with_checksums(path: Path, files: Sequence[ImageFile]) -> list[ImageFile]:
-    """The same files, each with its crc32; reads those for which no archive directory tells it."""
+    """The same files, each with its crc32; reads those for which no archive directory tells it.
+
+    Raises:
+        DataError: naming the files that cannot be read.
+    """
     if all(f.crc32 is not None for f in files):
         return list(files)
+    summed, failures = [], []
     with reader(path) as read:
-        return [f if f.crc32 is not None else ImageFile(f.name, f.place, f.size, zlib.crc32(read(f))) for f in files]
+        for f in files:
+            try:
+                summed.append(f if f.crc32 is not None else f._replace(crc32=zlib.crc32(read(f))))
+            except OSError as error:
+                failures.append(f"{f.name}: {error.strerror or error}")
+    if failures:
+        raise DataError(unreadable(failures, len(files), path))
+    return summed
 
 
-def file_ids(files: Sequence[ImageFile]) -> frozenset[str]:
-    """`name:size`, folders left out."""
-    return frozenset(f"{file.name.rpartition('/')[2]}:{file.size}" for file in files)
+def unreadable(failures: Sequence[str], total: int, path: Path) -> str:
+    """A problem that names images which cannot be read, the first ten of them.
+
+    Args:
+        failures: a line for each image, `name: reason`.
+        total: images that were to be read.
+        path: folder or archive that holds them.
+    """
+    kind = "archive" if path.is_file() else "folder"
+    cure = f"replace them or take them out of the {kind} {path}"
+    failures = sorted(failures)
+    if len(failures) == 1:
+        return f"1 of {total} images cannot be read: {failures[0]}; {cure}"
+    lines = "".join(f"\n  {failure}" for failure in failures[:NAMED])
+    more = f"\n  and {len(failures) - NAMED} more" if len(failures) > NAMED else ""
+    return f"{len(failures)} of {total} images cannot be read; {cure}:{lines}{more}"
 
 
 def content_hash(files: Sequence[ImageFile], lists: Mapping[str, bytes]) -> str:
@@ -92,34 +146,83 @@ def content_hash(files: Sequence[ImageFile], lists: Mapping[str, bytes]) -> str:
     return total.hexdigest()
 
 
-def _is_image(name: str) -> bool:
-    if not name.lower().endswith(SUFFIXES):
-        return False
-    return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/") if part not in (".", ".."))
+def _walk(folder: Path, left_out: LeftOut) -> list[ImageFile]:
+    """Every image file below a folder; follows links to folders, but never in a circle.
+
+    Raises:
+        DataError: naming all folders that cannot be read, and all names that are not UTF-8.
+    """
+    files: list[ImageFile] = []
+    blocked: list[str] = []
+
+    def walk(here: Path, prefix: str, above: tuple[Path, ...]) -> None:
+        real = here.resolve()
+        if real in above:
+            return
+        for entry in here.iterdir():
+            name = prefix + entry.name
+            try:
+                if entry.is_dir():
+                    if is_system_folder(entry.name):
+                        left_out.system.append(name)
+                    else:
+                        walk(entry, f"{name}/", (*above, real))
+                elif not name.lower().endswith(SUFFIXES):
+                    left_out.add_unread(name)
+                elif entry.is_file():
+                    if entry.name.startswith("."):
+                        left_out.hidden.append(name)
+                    else:
+                        files.append(ImageFile(name, name, entry.stat().st_size))
+                else:
+                    left_out.no_files.append(name)
+            except OSError as error:
+                blocked.append(f"{printable(name)}: {error.strerror or error}")
+
+    try:
+        walk(folder, "", ())
+    except OSError as error:
+        blocked.append(f"{folder}: {error.strerror or error}")
+    problems = _not_utf8([f.name for f in files], folder)
+    if blocked:
+        problems.append(f"parts of {folder} cannot be read: {few(sorted(blocked))}; grant access or take them out")
+    if problems:
+        raise DataError("\n".join(problems))
+    return files
 
 
-def _walk(folder: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[str, int]]:
-    """Relative path and size of every image file; follows links to folders, but never in a circle."""
-    here = folder.resolve()
-    if here in above:
-        return
-    for entry in folder.iterdir():
-        name = prefix + entry.name
-        if entry.name.startswith(".") or entry.name == "__MACOSX":
-            continue
-        if entry.is_dir():
-            yield from _walk(entry, f"{name}/", (*above, here))
-        elif _is_image(name) and entry.is_file():
-            yield name, entry.stat().st_size
+def _not_utf8(names: Sequence[str], folder: Path) -> list[str]:
+    """A problem that names files whose path is not UTF-8: seeds, tables and pages are made from these names."""
+    wrong = sorted(name for name in names if not name.isascii() and any("\udc80" <= c <= "\udcff" for c in name))
+    if not wrong:
+        return []
+    places = dict.fromkeys(printable(name.rpartition("/")[0] or name) for name in wrong)
+    return [
+        f"{counted(wrong, 'image')} in {folder} with a path that is not UTF-8: {few(list(places))}; rename these "
+        "folders or files (`convmv -r -f latin1 -t utf8` does it for names of older systems)"
+    ]
 
 
-def _members(path: Path) -> list[ImageFile]:
+def _members(path: Path, left_out: LeftOut) -> list[ImageFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = {i.filename: i for i in archive.infolist() if not i.is_dir()}  # of equal names the last counts
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(f"{path} is not a readable zip ({error}); give a folder of images or a .zip of one") from error
-    names = {place: name for place in infos if _is_image(name := place.replace("\\", "/").removeprefix("./"))}
+    names = {}
+    for place in infos:
+        name = place.replace("\\", "/").removeprefix("./")
+        *folders, last = name.split("/")
+        system = [i for i, folder in enumerate(folders) if folder not in ("", ".", "..") and is_system_folder(folder)]
+        if system:
+            left_out.system.append("/".join(folders[: system[0] + 1]))
+        elif not last.lower().endswith(SUFFIXES):
+            left_out.add_unread(name)
+        elif last.startswith("."):
+            left_out.hidden.append(name)
+        else:
+            names[place] = name
+    left_out.system = list(dict.fromkeys(left_out.system))
     outside = sorted(p for p, n in names.items() if n[:1] == "/" or n[1:2] == ":" or ".." in n.split("/"))
     if outside:
         raise DataError(f"{path} has members outside itself ({few(outside)}); pack it again with relative paths")
@@ -132,3 +235,12 @@ def _common_folders(parts: Sequence[list[str]], levels: int) -> int:
     while parts and all(len(p) - shared > levels for p in parts) and len({p[shared] for p in parts}) == 1:
         shared += 1
     return shared
+
+
+def same_name(name: str) -> str:
+    """A file name in the one form of Unicode in which names are compared: macOS writes accents as letters of their own.
+
+    >>> same_name("Jose\u0301") == same_name("Jos\u00e9")
+    True
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)

@@ -81,6 +81,13 @@ class IdxDataset(ClassesDataset):
             parts[split] = Images(_as_rgb(grey, resolution_px), torch.tensor(labels, dtype=torch.int64))
         return Splits(**parts, class_names=self.names)
 
+    @override
+    def file_pixels(self) -> Mapping[str, NDArray[np.uint8]]:
+        import numpy as np
+
+        grey = {part: _read_idx(self._find(FILES[i]), dimensions=3) for part, i in (("train", 0), ("report", 2))}
+        return {part: np.broadcast_to(pixels[..., None], (*pixels.shape, 3)) for part, pixels in grey.items()}
+
     @property
     def _places(self) -> tuple[Path, ...]:
         root = whereabouts(self.root)

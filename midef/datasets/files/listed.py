@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,18 +15,23 @@ from typing_extensions import override
 
 from midef.core.errors import DataError
 from midef.core.lazy import torch
-from midef.datasets.base import LOCATION, Card, Dataset, Images, Splits
-from midef.datasets.files.arrangement import NAMED, NEEDED, SPLITS, Arrangement, read_images
+from midef.datasets.base import LOCATION, Card, Dataset, Findings, Images, Splits
+from midef.datasets.files.arrangement import NEEDED, SPLITS, Arrangement, read_images
+from midef.datasets.files.examination import examine_files, named_pixels
 from midef.datasets.files.folders import (
+    NAMED,
     ImageFile,
+    Listing,
     content_hash,
     few,
-    file_ids,
-    list_images,
+    list_folder,
     reader,
+    same_name,
+    unreadable,
     whereabouts,
     with_checksums,
 )
+from midef.datasets.files.identities import twins, unlike_identities
 from midef.datasets.files.pixels import FORMATS, Box
 from midef.datasets.files.split import cut, shuffled
 
@@ -84,12 +89,13 @@ class ListedDataset(Dataset):
         return self._content_hash(self._ready())
 
     @override
-    def members(self) -> frozenset[str]:
-        return frozenset(f"{f.crc32:08x}:{f.size}" for f in with_checksums(self._place, self._ready().files))
+    def examine(self) -> Findings:
+        found = examine_files(self._place, self._ready(), crop=self._box, expected=self._expected, published=True)
+        return replace(found, problems=tuple(self._prefixed(found.problems)))
 
     @override
-    def file_ids(self) -> frozenset[str]:
-        return file_ids(self._ready().files)
+    def pixel_ids(self) -> Mapping[str, str]:
+        return named_pixels(self._place, self._ready())
 
     @override
     def n_identities(self) -> int:
@@ -109,12 +115,7 @@ class ListedDataset(Dataset):
             failures += failed
         if failures:
             total = sum(map(len, arrangement.splits.values()))
-            named = "".join(f"\n  {failure}" for failure in failures[:NAMED])
-            more = f"\n  and {len(failures) - NAMED} more" if len(failures) > NAMED else ""
-            raise DataError(
-                f"{self.registered_name}: {len(failures)} of {total} images in {self._place} cannot be read; "
-                f"fetch them again:{named}{more}"
-            )
+            raise DataError(f"{self.registered_name}: {unreadable(failures, total, self._place)}")
         return Splits(**parts, class_names=arrangement.names)
 
     @override
@@ -156,12 +157,13 @@ class ListedDataset(Dataset):
         arrangement.files = list(files)
 
     def _list(self, arrangement: Arrangement, *, levels: int = 1) -> Sequence[ImageFile]:
-        """The image files, or none and a problem."""
+        """The image files, or none and a problem; what is not read becomes notes."""
         try:
-            files = (list_archive if self._place.is_file() else list_images)(self._place, levels=levels)
+            files, left_out = (list_archive if self._place.is_file() else list_folder)(self._place, levels=levels)
         except DataError as error:
-            arrangement.problems.append(str(error))
+            arrangement.problems += str(error).splitlines()
             return []
+        arrangement.notes += left_out.notes()
         if not files:
             arrangement.problems.append(
                 f"no images in {self._place}; looked for JPEG, PNG, PGM, PPM, WebP and BMP files"
@@ -272,6 +274,9 @@ class IdentityFolders(ListedDataset):
             identity, slash, _ = file.name.partition("/")
             if slash:
                 groups.setdefault(identity, []).append(file)
+        if odd := unlike_identities(groups, self._place) + twins(groups, self._place):
+            arrangement.problems += odd
+            return {}
         end = None if self.identities is None else self.start + self.identities
         used = sorted(groups)[self.start : end]
         needed = self.identities or (2 if self.is_labelled else 1)
@@ -317,16 +322,16 @@ def stem(name: str) -> str:
     return name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
 
 
-def list_archive(path: Path, *, levels: int) -> Sequence[ImageFile]:
-    """`list_images` of a zip, which is opened once as long as it does not change: it can have 200,000 entries."""
+def list_archive(path: Path, *, levels: int) -> Listing:
+    """`list_folder` of a zip, which is opened once as long as it does not change: it can have 200,000 entries."""
     status = path.stat()
     return _archive_listing(path, levels, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=4)
-def _archive_listing(path: Path, levels: int, mtime_ns: int, size: int) -> Sequence[ImageFile]:
+def _archive_listing(path: Path, levels: int, mtime_ns: int, size: int) -> Listing:
     """The last two arguments are the cache's only: another time or size is another archive."""
-    return tuple(list_images(path, levels=levels))
+    return list_folder(path, levels=levels)
 
 
 def image_size(data: bytes) -> tuple[int, int]:
@@ -361,7 +366,7 @@ def read_list(
     place = whereabouts(path)
     try:
         content = place.read_bytes()
-        lines = [line.strip() for line in content.decode().splitlines()]
+        lines = [line.strip() for line in content.decode("utf-8-sig").splitlines()]  # Windows puts a mark in front
     except (OSError, UnicodeDecodeError) as error:
         why = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         arrangement.problems.append(f"{role} {place} cannot be read: {why}; give a text file {lines_are}")
@@ -385,6 +390,8 @@ def _matching(
     last = Counter(file.name.rsplit("/", 1)[-1] for file in files)
     by_name = {name: file for file in files if last[name := file.name.rsplit("/", 1)[-1]] == 1}
     by_name |= {file.name: file for file in files}
+    by_name |= {same: file for name, file in by_name.items() if (same := same_name(name)) not in by_name}
+    entries = [(name if name in by_name else same_name(name), label) for name, label in entries]
     missing = [name for name, _ in entries if name not in by_name]
     if missing:
         arrangement.problems.append(

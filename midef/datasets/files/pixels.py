@@ -6,6 +6,11 @@ vectorised 8-bit kernels round differently from one processor to the next.
 
 from __future__ import annotations
 
+import hashlib
+import re
+import struct
+import zipfile
+import zlib
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +36,31 @@ def decode(data: bytes, resolution_px: int, crop: Box | None = None) -> NDArray[
         ValueError: if the crop reaches outside the image, or its pixels are floats.
         OSError, SyntaxError, EOFError: what Pillow raises for a damaged file.
     """
-    import numpy as np
+    return square(open_rgb(data), resolution_px, crop)
+
+
+def open_rgb(data: bytes) -> Image:
+    """The whole image as 8-bit RGB: turned as its camera says, grey repeated, alpha dropped.
+
+    Raises:
+        ValueError: if its pixels are floats.
+        OSError, SyntaxError, EOFError: what Pillow raises for a damaged file.
+    """
     from PIL import Image, ImageOps
 
     with Image.open(BytesIO(data), formats=FORMATS) as opened:
         is_turned = opened.getexif().get(ORIENTATION, 1) != 1
-        image = _rgb(ImageOps.exif_transpose(opened) if is_turned else opened)
+        return _rgb(ImageOps.exif_transpose(opened) if is_turned else opened)
+
+
+def square(image: Image, resolution_px: int, crop: Box | None = None) -> NDArray[np.uint8]:
+    """An RGB image, cut as in `decode` and resized, as [3, resolution_px, resolution_px] uint8.
+
+    Raises:
+        ValueError: if the crop reaches outside the image.
+    """
+    import numpy as np
+
     width, height = image.size
     if crop is None:
         side = min(width, height)
@@ -47,6 +71,46 @@ def decode(data: bytes, resolution_px: int, crop: Box | None = None) -> NDArray[
     if crop != (0, 0, width, height):
         image = image.crop(crop)
     return np.ascontiguousarray(resize(image, resolution_px).transpose(2, 0, 1))
+
+
+def pixel_id(image: Image) -> str:
+    """32 hexadecimal digits that are equal for RGB images of equal size and equal pixels, whatever their files."""
+    return id_of_pixels(*image.size, image.tobytes())
+
+
+def id_of_pixels(width: int, height: int, rgb: bytes) -> str:
+    """The same of pixels in rows, three bytes each."""
+    return hashlib.sha256(f"{width}x{height}:".encode() + rgb).hexdigest()[:32]
+
+
+def outline(image: Image) -> str:
+    """128 bits, as 32 hexadecimal digits, that change little when an image is compressed, resized or brightened.
+
+    The image is averaged to 9x9 grey values; a bit says whether a value is larger than its left neighbour (64 bits),
+    and than the one above (64 bits): the difference hash of rows and of columns.
+    """
+    import numpy as np
+    from PIL.Image import Resampling
+
+    grey = np.asarray(image.convert("L").resize((9, 9), Resampling.BOX), dtype=np.int16)
+    bits = np.stack([grey[:8, 1:] > grey[:8, :-1], grey[1:, :8] > grey[:-1, :8]])
+    return np.packbits(bits).tobytes().hex()
+
+
+def unreadable_errors() -> tuple[type[Exception], ...]:
+    """What reading or decoding an image file can raise, the file being at fault."""
+    from PIL.Image import DecompressionBombError
+
+    from_pillow = (OSError, ValueError, SyntaxError, EOFError, struct.error, DecompressionBombError)
+    from_zipfile = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError)  # encrypted; unknown compression
+    return (*from_pillow, *from_zipfile)
+
+
+def reason_of(error: Exception) -> str:
+    """Why an image cannot be read, in the words of the system, of Pillow or of zipfile."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return re.sub(r" <_io\.BytesIO[^>]*>", "", str(error)) or type(error).__name__
 
 
 def resize(image: Image, resolution_px: int) -> NDArray[np.uint8]:

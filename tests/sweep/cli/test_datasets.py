@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 Midef = Callable[..., tuple[int, str, str]]
+Spec = Callable[..., dict[str, Any]]
+Yaml = Callable[..., Path]
 
 
 def test_the_card_of_the_embedded_faces(midef: Midef) -> None:
@@ -25,6 +29,46 @@ def test_the_card_of_own_images(midef: Midef, make_tree: Callable[..., Path]) ->
     assert code == 0 and out.startswith("My people\n")
     assert re.search(r"^licence +CC0$", out, re.M) and re.search(r"^identities +2$", out, re.M)
     assert re.search(r"^fingerprint +[0-9a-f]{64}$", out, re.M)
+
+
+def test_what_is_left_out_is_counted_in_card_and_plan(
+    midef: Midef, make_tree: Callable[..., Path], spec: Spec, write_yaml: Yaml
+) -> None:
+    folder = make_tree("people", {"ada": 6, "bob": 7, "cyd": 2})
+    (folder / "bob" / "9.tiff").write_bytes(b"")
+    code, out, _ = midef("datasets", "card", f"image_folder(path={folder})")
+    notes = [
+        "1 file of a type that is not read (.tiff 1) is left out, for example bob/9.tiff",
+        "1 more identity has fewer than min_images=6 images and is left out, for example cyd (2)",
+    ]
+    assert code == 0 and re.findall(r"^note +(.*)$", out, re.M) == notes
+    private = {"name": "image_folder", "path": str(folder)}
+    path = write_yaml(spec({"private": private, "protocol": {"identities": 2}}))
+    placed = [f"setups[0].private (image_folder): {note}" for note in notes]
+    _, out, _ = midef("plan", path)
+    assert re.findall(r"^note: (.*)$", out, re.M) == placed
+    assert json.loads(midef("plan", path, "--json")[1])["notes"] == placed
+    assert re.findall(r"^note     (.*)$", midef("doctor", path)[1], re.M) == placed
+
+
+def test_a_truncated_image_is_found_by_card_plan_and_doctor(
+    midef: Midef, make_tree: Callable[..., Path], spec: Spec, write_yaml: Yaml
+) -> None:
+    folder = make_tree("people", {"ada": 6, "bob": 7})
+    broken = folder / "bob" / "3.png"
+    broken.write_bytes(broken.read_bytes()[:-30])
+    path = write_yaml(spec({"private": {"name": "image_folder", "path": str(folder)}, "protocol": {"identities": 2}}))
+    for arguments in (("datasets", "card", f"image_folder(path={folder})"), ("plan", path), ("doctor", path)):
+        code, out, err = midef(*arguments)
+        assert code == 3 and "image_folder: 1 of 13 images cannot be read: bob/3.png: " in out + err, arguments
+
+
+def test_a_published_set_is_looked_for_where_sweeps_look(
+    midef: Midef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDEF_DATA", str(tmp_path / "data"))
+    code, _, err = midef("datasets", "card", "mnist")
+    assert code == 3 and f"mnist: no such file {tmp_path}/data/mnist/MNIST/raw/train-images-idx3-ubyte" in err
 
 
 @pytest.mark.parametrize(

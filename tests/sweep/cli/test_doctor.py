@@ -44,7 +44,7 @@ def test_the_doctor_finds_everything(midef: Midef, small: Path) -> None:
     code, out, err = midef("doctor", small, "--store", "store")
     assert (code, err) == (0, "")
     assert re.search(r"^ok +torch \d", out, re.M) and re.search(r"^ok +free disk at store: \d+ GiB$", out, re.M)
-    assert "ok       sweep small: 2 cells, data sets found\n" in out
+    assert "ok       sweep small: 2 cells, data sets found, every image decodes\n" in out
     assert not Path("store").exists()
 
 

@@ -65,7 +65,7 @@ def test_a_resolution_the_generator_cannot_draw_is_refused_while_planning() -> N
 def test_synthetic_people_both_private_and_public(spec: Spec, problems_of: ProblemsOf) -> None:
     """Forgetting `population: public` would hand the attacker the private images."""
     (problem,) = problems_of(spec({"public": {"name": "synthetic_faces", "identities": 600}}))
-    assert "both private and public, for example person" in problem
+    assert "both private and public: person" in problem
 
 
 def test_images_both_private_and_public(spec: Spec, make_tree: Callable[..., Path], problems_of: ProblemsOf) -> None:
@@ -81,21 +81,48 @@ def test_images_both_private_and_public(spec: Spec, make_tree: Callable[..., Pat
         }
     )
     (problem,) = problems_of(data)
-    assert "setups[0]: 2 images or people are both private and public, for example " in problem
-    assert problem.endswith("; remove them from the public set")
+    assert problem == (
+        "setups[0]: 2 images or people are both private and public: private/ada/0.png and public/stolen.png are the "
+        "same image, private/bob/3.png and public/another.png are the same image; remove them from the public set"
+    )
     for name in ("stolen.png", "another.png"):
         (public / "others" / name).unlink()
     assert len(resolve(parse_spec(data)).cells) == 1
 
 
-def test_thumbnails_among_the_private_images_are_told_by_name_and_size(
+@pytest.mark.parametrize("suffix", ["png", "bmp"])
+def test_private_images_saved_again_are_found_among_public_and_pretraining_images(
+    spec: Spec, make_tree: Callable[..., Path], problems_of: ProblemsOf, suffix: str
+) -> None:
+    """Other names, other bytes, the same pixels."""
+    private, public = make_tree("private", {"ada": 6, "bob": 6}), make_tree("public", {"": 6}, seed=9)
+    other = make_tree("other", {"x": 6, "y": 6}, seed=5)
+    for path in sorted(private.rglob("*.png"))[:5]:
+        Image.open(path).save(public / f"{path.parent.name}_{path.stem}.{suffix}", compress_level=0)
+    sets: dict[str, Any] = {
+        "private": {"name": "image_folder", "path": str(private)},
+        "public": {"name": "image_folder", "path": str(public), "labelled": False},
+        "protocol": {"identities": 2},
+    }
+    (problem,) = problems_of(spec(sets))
+    assert "5 images or people are both private and public" in problem and "and 2 more" in problem
+    assert f"private/ada/0.png and public/ada_0.{suffix} are the same image" in problem
+    for path in public.glob("*_*"):
+        path.unlink()
+    Image.open(private / "bob" / "5.png").save(other / "x" / f"copy.{suffix}", compress_level=0)
+    (problem,) = problems_of(spec({**sets, "pretraining": {"name": "image_folder", "path": str(other)}}))
+    assert f"1 image or person is also private: private/bob/5.png and other/x/copy.{suffix} are the same" in problem
+
+
+def test_thumbnails_among_the_private_images_are_found_under_other_names_and_types(
     spec: Spec, tmp_path: Path, problems_of: ProblemsOf
 ) -> None:
-    """FFHQ's files are known by name, not content: beside another data set, name and size must do."""
+    """FFHQ's files are known by their numbers; beside another data set their pixels are compared."""
     for i in range(24):
         for folder in (tmp_path / "ffhq", tmp_path / "people" / ("ada" if i < 12 else "bob")):
             folder.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (128, 128), (i, 2 * i, 3 * i)).save(folder / f"{i:05d}.png")
+            name = f"{i:05d}.png" if folder.name == "ffhq" else f"face{i}.bmp"
+            Image.new("RGB", (128, 128), (i, 2 * i, 3 * i)).save(folder / name)
     data = spec(
         {
             "private": {"name": "image_folder", "path": str(tmp_path / "people")},
@@ -105,6 +132,7 @@ def test_thumbnails_among_the_private_images_are_told_by_name_and_size(
     )
     (problem,) = problems_of(data)
     assert "24 images or people are both private and public" in problem
+    assert "people/ada/face0.bmp and ffhq/00000.png are the same image" in problem
     shutil.rmtree(tmp_path / "ffhq")
     (tmp_path / "ffhq").mkdir()
     for i in range(100, 112):

@@ -1,0 +1,61 @@
+"""What `examine` and `pixel_ids` answer for data sets of image files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from midef.datasets.base import Findings
+from midef.datasets.files.arrangement import Arrangement
+from midef.datasets.files.copies import copy_notes, copy_problems, find_copies
+from midef.datasets.files.folders import few, unreadable
+from midef.datasets.files.pixels import Box
+from midef.datasets.files.survey import survey
+
+
+def examine_files(
+    root: Path,
+    arrangement: Arrangement,
+    *,
+    crop: Box | None,
+    expected: tuple[tuple[int, int], str] | None = None,
+    published: bool = False,
+) -> Findings:
+    """What looking at every image of an arrangement shows.
+
+    Args:
+        root: folder or archive of the images.
+        arrangement: without problems.
+        crop: that is cut out of each image.
+        expected: width and height that all images must have, and what to do about others.
+        published: True for a set that is used as it was published: copies in it are told, not refused.
+    """
+    found = survey(root, arrangement.files)
+    problems = [unreadable(found.failures, len(arrangement.files), root)] if found.failures else []
+    if expected is not None:
+        (width, height), cure = expected
+        other = [
+            f"{name} {seen.size[0]}x{seen.size[1]}" for name, seen in found.seen.items() if seen.size != (width, height)
+        ]
+        if other:
+            problems.append(
+                f"{len(other)} of {len(arrangement.files)} images in {root} have other than {width}x{height} pixels: "
+                f"{few(other)}; {cure}"
+            )
+    elif crop is not None:
+        small = [
+            f"{name} {seen.size[0]}x{seen.size[1]}"
+            for name, seen in found.seen.items()
+            if crop[2] > seen.size[0] or crop[3] > seen.size[1]
+        ]
+        if small:
+            problems.append(f"crop {crop} reaches outside {len(small)} images in {root}: {few(small)}")
+    copies = find_copies(arrangement.named_splits, {name: seen.pixels for name, seen in found.seen.items()})
+    if not published:
+        problems += copy_problems(copies)
+    return Findings(problems=tuple(problems), notes=(*arrangement.notes, *copy_notes(copies, published=published)))
+
+
+def named_pixels(root: Path, arrangement: Arrangement) -> dict[str, str]:
+    """Ids of the pixels of each image that can be read -> its path, as `Dataset.pixel_ids` returns them."""
+    seen = survey(root, arrangement.files).seen
+    return {found.pixels: f"{root}/{name}" for name, found in reversed(list(seen.items()))}

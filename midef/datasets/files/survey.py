@@ -1,0 +1,153 @@
+"""One pass over all image files of a data set: does each decode, and which are equal in every pixel.
+
+Cost: an image is read and decoded once, 0.2 to 0.4 ms for 112x112 JPEG, about 10 ms for each million pixels. What was
+found is kept in `~/.cache/midef/images`, one file for each folder or archive, so that later passes decode only files
+that are new or changed. A file is taken for unchanged while its size and its times of change are the same (member of
+an archive: size and crc32). The cache may be deleted at any time; one that is damaged is ignored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from midef.datasets.files.folders import ImageFile, Reader, reader
+from midef.datasets.files.pixels import open_rgb, outline, pixel_id, reason_of, unreadable_errors
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+"""To be raised when the same file would be seen differently."""
+WORTH_KEEPING_PX = 10_000_000
+"""A pass that decoded fewer pixels than this takes less than a second and is not written to the cache."""
+SETTLED_S = 3.0
+"""A file changed so few seconds ago is not remembered: it could change again without its times showing it."""
+
+
+class Seen(NamedTuple):
+    """What decoding showed of an image.
+
+    Args:
+        pixels: equal for images of equal size and equal pixels.
+        outline: 32 hexadecimal digits that differ in few bits for images that look alike.
+        size: width and height, after turning as its camera says.
+    """
+
+    pixels: str
+    outline: str
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a pass over image files found.
+
+    Args:
+        seen: by the name of the file, in the order of the files.
+        failures: a line for each image that cannot be read, `name: reason`.
+    """
+
+    seen: Mapping[str, Seen]
+    failures: Sequence[str] = ()
+
+
+def survey(root: Path, files: Sequence[ImageFile]) -> Survey:
+    """Read and decode each file, but for those that an earlier pass saw unchanged.
+
+    Args:
+        root: folder or archive that holds them.
+        files: as listed there.
+    """
+    known, seen, failures = _remembered(root), {}, []
+    new: dict[str, tuple[str, Seen]] = {}
+    decoded_px = 0
+    now_ns = time.time_ns()
+    with reader(root) as read:
+        for file in files:
+            try:
+                stamp, changed_ns = _stamp(root, file)
+                stored = known.get(file.place)
+                if stored is not None and stored[0] == stamp:
+                    seen[file.name] = stored[1]
+                    continue
+                seen[file.name] = found = _look(read, file)
+            except unreadable_errors() as error:
+                failures.append(f"{file.name}: {reason_of(error)}")
+                continue
+            decoded_px += found.size[0] * found.size[1]
+            if now_ns - changed_ns > SETTLED_S * 1e9:
+                new[file.place] = (stamp, found)
+    if new:
+        known.update(new)
+        _recent[root] = known
+        if decoded_px >= WORTH_KEEPING_PX:
+            _write(root, known)
+    return Survey(seen, failures)
+
+
+def cache_file(root: Path) -> Path:
+    """Where what was seen of a folder or archive is kept."""
+    name = hashlib.sha256(os.fsencode(root)).hexdigest()[:24]
+    return Path.home() / ".cache" / "midef" / "images" / f"{name}.json"
+
+
+def _look(read: Reader, file: ImageFile) -> Seen:
+    image = open_rgb(read(file))
+    return Seen(pixel_id(image), outline(image), image.size)
+
+
+def _stamp(root: Path, file: ImageFile) -> tuple[str, int]:
+    """What changes with the file's content, and when it last changed, in ns; 0 where the content itself tells it."""
+    if file.crc32 is not None:
+        return f"{file.size}:{file.crc32:08x}", 0
+    status = (root / file.place).stat()
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}", max(status.st_mtime_ns, status.st_ctime_ns)
+
+
+_recent: dict[Path, dict[str, tuple[str, Seen]]] = {}
+"""What this process saw, by folder or archive; checked against the files' stamps as the cache is."""
+
+
+def _remembered(root: Path) -> dict[str, tuple[str, Seen]]:
+    """Stamp and findings of each file of earlier passes, by place; empty after damage."""
+    if root in _recent:
+        return _recent[root]
+    try:
+        head, _, body = cache_file(root).read_text(encoding="ascii").partition("\n")
+        if head != _checksum(root, body):
+            return {}
+        entries = {place: (stamp, Seen(p, o, (w, h))) for place, (stamp, p, o, w, h) in json.loads(body).items()}
+    except (OSError, RuntimeError, ValueError, TypeError, AttributeError):  # not there, no home, or damaged
+        return {}
+    return entries
+
+
+def _write(root: Path, entries: Mapping[str, tuple[str, Seen]]) -> None:
+    """Keep the findings for later passes, if this user has a folder to keep them in."""
+    body = json.dumps({place: (stamp, s.pixels, s.outline, *s.size) for place, (stamp, s) in entries.items()})
+    temporary = ""
+    try:
+        path = cache_file(root)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            stream.write(f"{_checksum(root, body)}\n{body}")
+        Path(temporary).replace(path)
+    except (OSError, RuntimeError) as error:  # the last: no home folder
+        log.info("what was seen of %s is not kept: %s", root, error)
+        if temporary:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+
+
+def _checksum(root: Path, body: str) -> str:
+    return hashlib.sha256(f"{VERSION}\n{root!s}\n{body}".encode("utf-8", "surrogateescape")).hexdigest()
