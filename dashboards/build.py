@@ -131,12 +131,13 @@ def build_page(
     exposes = with_private_exemplars and any(not row.shows_nobody for row in summaries)
     if exposes:
         problems.append("the page shows private training images; do not publish it without the consent of those shown")
+    chances = {row.setup: row.chance for row in summaries if row.chance is not None}
     page = Page(
         header=_header(summaries, store_name, unfinished),
         warnings=(*warnings, *problems),
         exposes_private=exposes,
         setups=tuple(setups),
-        matching=None if matching is None else matching_data(matching, store_name),
+        matching=None if matching is None else matching_data(matching, store_name, chances),
     )
     (out / "data.js").write_text(script(page), encoding="utf-8")
     _copy_plotly(out)

@@ -6,9 +6,11 @@ import json
 import math
 import shlex
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
+from midef.core.gates import excluded_because, noted_because
 from midef.core.match import MatchOutcome, MatchReport, MatchTraining, State
 from midef.dashboards.figures.matching import draw_curve, draw_history, gaps, strength_text
 from midef.dashboards.page_data import Column, Details, Figure, Match, Matching, Spark
@@ -34,17 +36,33 @@ COLUMNS = (
 )
 
 
-def matching_data(report: MatchReport, store_name: str) -> Matching:
-    """A row per outcome, in the order of the report."""
+def matching_data(report: MatchReport, store_name: str, chances: Mapping[str, float] | None = None) -> Matching:
+    """A row per outcome, in the order of the report.
+
+    Args:
+        report: of the matching.
+        store_name: as the page calls the store.
+        chances: accuracy of a blind guess by id of the setup, percent, for reports that do not say it.
+    """
+    report = replace(report, outcomes=tuple(_judged(outcome, chances or {}) for outcome in report.outcomes))
+    notes = dict.fromkeys(noted_because(outcome.gates) for outcome in report.outcomes)
     return Matching(
         sweep=report.sweep,
         profile=report.profile,
-        targets=tuple(_targets(report.outcomes)),
+        targets=(*_targets(report.outcomes), *(f"! {note}" for note in notes if note)),
         counts=_counts(report),
         command=f"optuna-dashboard {shlex.quote(f'{store_name}/{report.storage}')}" if report.storage else "",
         columns=COLUMNS,
         rows=tuple(_row(outcome) for outcome in report.outcomes),
     )
+
+
+def _judged(outcome: MatchOutcome, chances: Mapping[str, float]) -> MatchOutcome:
+    """The outcome, `at chance` where an older midef called a network matched that guesses."""
+    if outcome.chance is None:
+        outcome = replace(outcome, chance=next((chances[s] for s in outcome.setups if s in chances), None))
+    reason = excluded_because(outcome.gates)
+    return replace(outcome, state="at chance", reason=reason) if reason and outcome.state == "matched" else outcome
 
 
 def ends_text(outcome: MatchOutcome) -> str:

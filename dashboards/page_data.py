@@ -86,6 +86,8 @@ class Row:
         is_on_front: no other defense beats it.
         is_unmatched: not at the accuracy that others were matched to.
         has_problem: a cell failed or was refused.
+        excluded: why its numbers are no result, "" of one that is compared.
+        noted: what has to be noted about them.
         cells: by column.
         details: of the overlay.
     """
@@ -98,6 +100,8 @@ class Row:
     is_on_front: bool
     is_unmatched: bool
     has_problem: bool
+    excluded: str
+    noted: str
     cells: tuple[TableCell, ...]
     details: Details
 
@@ -109,7 +113,8 @@ class Strip:
     Args:
         title: defense, or `private`.
         file: one picture of all identities side by side, relative to the page; "" with a reason.
-        marks: by identity, `hit` or `miss` under the evaluator, `unknown` without scores, `private`, `absent`.
+        marks: by identity, `hit` or `miss` under the evaluator, `unknown` without scores, `excluded` where those are no
+            result, `private`, `absent`.
         reason: why there is no picture.
     """
 
@@ -146,6 +151,7 @@ class Setup:
         what: attack, target, data and size, for the list of setups.
         counts: cells that are ok, failed, refused and missing.
         refused: why all cells were; "" if not all were.
+        excluded: why all its numbers are no results; "" if any is one.
         stand_ins: (what is here, what is published); the second is "" for a remark that names no pair.
         title: of the section.
         facts: below the title.
@@ -166,6 +172,7 @@ class Setup:
     what: tuple[str, ...]
     counts: tuple[int, int, int, int]
     refused: str
+    excluded: str
     stand_ins: tuple[tuple[str, str], ...]
     title: str
     facts: str

@@ -72,11 +72,12 @@ class _Writer:
         row, names = source.row, source.names
         if names is None:
             return Strip(row.defense, reason=source.reason)
-        hits, problem = _hits(self.fetch, source.scores_key, names)
+        hits, problem = (None, "") if row.is_excluded else _hits(self.fetch, source.scores_key, names)
         if problem:
             self.warn(row, problem)
         picks = [_first_restart(names, label) for label in labels]
-        marks = ("absent" if p is None else "unknown" if hits is None else "hit" if hits[p] else "miss" for p in picks)
+        without = "excluded" if row.is_excluded else "unknown"  # a sign would say that somebody judged them
+        marks = ("absent" if p is None else without if hits is None else "hit" if hits[p] else "miss" for p in picks)
         file = f"img/{self.prefix}-{number:02d}.webp"
         try:
             # One defense at a time: at 224 px the images of a setup do not fit in memory together.

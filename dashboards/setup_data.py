@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from midef.core.gates import excluded_because, noted_because
 from midef.core.rows import ResultRow
 from midef.core.setup import StandIn
 from midef.dashboards.figures.places import is_unmatched, label
@@ -52,6 +53,7 @@ def setup_data(
             *(sum(row.refused for row in group), sum(row.missing for row in group)),
         ),
         refused=table.refused,
+        excluded=_excluded(group),
         stand_ins=tuple((one.by, one.published) for one in stand_ins),
         title=table.title,
         facts=table.facts,
@@ -69,6 +71,14 @@ def setup_data(
         figure=None if figure is None else json.loads(figure.to_json()),
         grid=grid,
     )
+
+
+def _excluded(group: Sequence[SummaryRow]) -> str:
+    """Why all numbers of a setup are no results, reasons of all defenses; "" if any is one, or there is none."""
+    measured = [row for row in group if row.ok or row.is_excluded]
+    if not all(row.is_excluded for row in measured):
+        return ""
+    return "; ".join(dict.fromkeys(excluded_because(row.gates) for row in measured))
 
 
 def _stamps(first: SummaryRow, table: Table) -> tuple[str, str]:
@@ -110,6 +120,8 @@ def _row(
         is_on_front=row.is_on_front,
         is_unmatched=is_unmatched,
         has_problem=row.failed + row.refused > 0,
+        excluded=excluded_because(row.gates),
+        noted=noted_because(row.gates),
         cells=cells,
         details=_details(row, published),
     )
@@ -117,7 +129,7 @@ def _row(
 
 def _details(row: SummaryRow, published: Published | None) -> Details:
     """Every number of a row with what it is, for the overlay."""
-    lines: Lines = []
+    lines: Lines = [(gate.grade, gate.reason) for gate in row.gates]
     for column in row.columns:
         lines += _metric_details(row, column)
         if column.metric == NATURAL:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from midef.results.estimates import Interval
+from midef.results.gating import EXCLUDED_MARK
 from midef.results.published import Published
 from midef.results.summary import SummaryRow, interval_choice, is_matched_setup, seeds_named
 
@@ -92,11 +93,12 @@ def places_of(group: Sequence[SummaryRow], published: Mapping[str, Published]) -
 
 
 def label(row: SummaryRow) -> str:
-    """Name of a row beside its point, with the seeds of one that is over other seeds than the rest of its setup;
-    markup in it is text."""
+    """Name of a row beside its point, marked where it is no result, with the seeds of one that is over other seeds than
+    the rest of its setup; markup in it is text."""
     text = "undefended" if row.is_undefended else row.defense
     seeds = f" ({seeds_named(row.shown_seeds)})" if row.has_own_seeds else ""
-    return escape(text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…", quote=False) + seeds
+    mark = f" {EXCLUDED_MARK}" if row.is_excluded else ""
+    return escape(text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…", quote=False) + seeds + mark
 
 
 def is_unmatched(row: SummaryRow, group: Iterable[SummaryRow]) -> bool:

@@ -50,8 +50,8 @@ def draw(
     """A plotly Figure of the rows of one setup, or None if no row has both accuracies.
 
     Where defenses were matched to an accuracy, a band marks target ± tolerance and the points of others are hollow. So
-    are points over other seeds than the rest. The band is a guide only: the target is of the select split, the axis of
-    the report split.
+    are points over other seeds than the rest, and those that are no result. The band is a guide only: the target is of
+    the select split, the axis of the report split.
     `customdata` of a point and the name of its label are its index in `group`; the last trace, named "selection", is
     empty and there to be moved.
 
@@ -69,6 +69,8 @@ def draw(
     known = assign_colours(group) if colours is None else colours
 
     def colour_of(row: SummaryRow) -> str:
+        if row.is_excluded:
+            return PALE
         if row.is_undefended:
             return INK
         return known.get(row.defense, MORE_ON_FRONT) if row.is_on_front else GREY
@@ -79,7 +81,7 @@ def draw(
     if places.published:
         _add_published(figure, places, [colour_of(group[i]) for i, _ in places.published])
     for place in places.ours:
-        is_hollow = is_unmatched(place.row, group) or place.row.has_own_seeds
+        is_hollow = is_unmatched(place.row, group) or place.row.has_own_seeds or place.row.is_excluded
         _add_defense(figure, place, colour_of(place.row), is_hollow=is_hollow)
     figure.add_scatter(
         x=[], y=[], mode="markers", hoverinfo="skip", name="selection",
@@ -150,7 +152,7 @@ def _add_defense(figure: Any, place: Place, colour: str, *, is_hollow: bool) -> 
             **_columns(place.seeds), mode="markers", marker={"size": 5, "color": colour, "opacity": 0.45},
             hoverinfo="skip", name="seeds",
         )  # fmt: skip
-    shade = colour if row.is_on_front or row.is_undefended else PALE
+    shade = colour if row.is_on_front or (row.is_undefended and not row.is_excluded) else PALE
     figure.add_scatter(
         x=[x], y=[y], mode="markers", customdata=[place.index], hoverinfo="none",
         name=escape(row.defense, quote=False), marker=_marker(row, colour, is_hollow=is_hollow),
@@ -179,7 +181,7 @@ def _shapes(places: Places) -> list[dict[str, Any]]:
     """Bands of the targets, lines through the undefended model and at chance."""
     shapes = [band("x", target - tolerance, target + tolerance) for target, tolerance in places.targets]
     for place in places.ours:
-        if place.row.is_undefended:
+        if place.row.is_undefended and not place.row.is_excluded:
             shapes += [
                 line(along, at, colour="#8C8C8C", dash="dash") for along, at in zip("xy", place.point, strict=True)
             ]

@@ -31,7 +31,7 @@ function drawSetups() {
     link.href = "#" + new URLSearchParams({ [PAGE.link.setup]: s.name });
     td.append(link);
     tr.append(td, ...s.what.map((t) => make("td", t)), ...s.counts.map((n) => make("td", n || "", "count")));
-    tr.append(make("td", s.refused));
+    tr.append(make("td", s.refused || (s.excluded && `no result: ${s.excluded}`)));
     return tr;
   }));
 }

@@ -3,7 +3,8 @@
 function drawGrid() {
   const s = state.setup, grid = s.grid, n = grid.labels.length;
   $("rule").textContent = n
-    ? `Shown: ${grid.rule}. Solid frame and ✓: the evaluator recognises the identity; dashed and ✗: it does not.`
+    ? `Shown: ${grid.rule}. ` + (s.excluded ? `No signs: ${s.excluded}.`
+      : "Solid frame and ✓: the evaluator recognises the identity; dashed and ✗: it does not; pale and no sign: no result.")
     : "no rows: no reconstructions are stored for this setup";
   const attack = s.columns.findIndex((c) => c.key === "attack_accuracy_at_1");
   const head = make("tr");
@@ -15,7 +16,12 @@ function drawGrid() {
     th.scope = "row";
     if (strip === grid.private) th.append(make("small", "training images"));
     const row = s.rows[grid.strips.indexOf(strip)];
-    if (row && row.y !== null) th.append(make("small", `att@1 ${row.cells[attack].text} %`));
+    tr.classList.toggle("excluded", !!(row && row.excluded));
+    if (row && row.excluded) {
+      const why = make("small", "× no result");
+      why.title = row.excluded;
+      th.append(why);
+    } else if (row && row.y !== null) th.append(make("small", `att@1 ${row.cells[attack].text} %`));
     tr.append(th);
     if (!strip.file) {
       const td = make("td", strip.reason, "why");
@@ -28,7 +34,10 @@ function drawGrid() {
       if (mark === "absent") { td.textContent = "–"; tr.append(td); return; }
       const face = make("div", undefined, "face " + mark);
       face.setAttribute("role", "img");
-      const verdict = { hit: "recognised", miss: "not recognised", unknown: "not evaluated", private: "private image" }[mark];
+      const verdict = {
+        hit: "recognised", miss: "not recognised", unknown: "not evaluated", private: "private image",
+        excluded: `no result: ${row && row.excluded}`,
+      }[mark];
       face.setAttribute("aria-label", `${strip.title}, identity ${grid.labels[i]}: ${verdict}`);
       face.title = face.getAttribute("aria-label");
       face.style.backgroundImage = `url("${strip.file}")`;

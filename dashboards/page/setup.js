@@ -12,6 +12,8 @@ function drawSetup() {
   $("facts").textContent = s.facts;
   $("refused").hidden = !s.refused;
   $("refused").textContent = s.refused && `refused: ${s.refused}`;
+  $("excluded").hidden = !s.excluded;
+  $("excluded").textContent = s.excluded && `× Shown, and no result: ${s.excluded}.`;
   $("standins").hidden = !s.stand_ins.length;
   fill($("standins").querySelector("tbody"), s.stand_ins.map(([here, there]) => {
     const tr = make("tr"), td = make("td", here);
@@ -22,6 +24,7 @@ function drawSetup() {
   for (const tr of $("setups").querySelectorAll("tbody tr")) tr.setAttribute("aria-current", tr.dataset.name === s.name);
   $("diamond").hidden = !s.has_published;
   $("hollow").hidden = $("guide").hidden = !(s.is_matched && s.figure);
+  $("nothing").hidden = !(s.figure && s.rows.some((r) => r.excluded));
   $("legend").textContent = s.legend;
   fill($("footnotes"), s.footnotes.map((t) => make("li", t)));
   $("problems").hidden = !s.problems.length;
@@ -38,6 +41,7 @@ function drawTable() {
     const tr = selectable(make("tr"), index, index === state.row, select);
     tr.classList.toggle("front", row.is_on_front);
     tr.classList.toggle("unmatched", row.is_unmatched);
+    tr.classList.toggle("excluded", !!row.excluded);
     row.cells.forEach((cell, i) => {
       const column = s.columns[i], td = valueCell(column, cell);
       if (i === 0 && row.is_on_front) {
@@ -45,6 +49,12 @@ function drawTable() {
         mark.title = "on the front";
         mark.style.color = row.colour || "#222";
         td.prepend(mark);
+      }
+      if (i === 0 && (row.excluded || row.noted)) {
+        const mark = make("span", row.excluded ? "×" : "!", row.is_on_front ? "mark second" : "mark");
+        mark.title = row.excluded || row.noted;
+        td.prepend(mark);
+        td.append(make("small", row.excluded ? "excluded" : "noted"));
       }
       if (column.key === "seeds" && row.has_problem) td.classList.add("bad");
       tr.append(td);

@@ -394,6 +394,33 @@ def test_the_scripts_read_only_what_the_schema_has(shared: Any, tmp_path: Path) 
     assert {path.stem for path in PAGE.glob("*.js")} == set(SCRIPTS)
 
 
+def guessing(rows: list[ResultRow], judge: float) -> list[ResultRow]:
+    """The rows with an evaluator of this accuracy on four people."""
+    return [replace(row, evaluator_accuracy=judge, chance=25.0 if row.chance is not None else None) for row in rows]
+
+
+def test_what_is_no_result_has_no_tick_no_colour_and_its_reason(cell: Cell, shelf: Any, tmp_path: Path) -> None:
+    rows = guessing([row for d in ("none", "bido") for row in cell(d)], 25.0)
+    (setup,) = page_of(build_page(rows, shelf.fetch, tmp_path, store_name="store"))["setups"]
+    why = "the evaluator has 25.0 % where chance is 25.0 %: it cannot judge"
+    for shown, strip in zip(setup["rows"], setup["grid"]["strips"], strict=True):
+        assert set(strip["marks"]) == {"excluded"} and strip["file"], "the pictures are shown"
+        assert shown["excluded"] == why and not shown["is_on_front"] and shown["colour"] is None
+        assert ["excluded", why] in shown["details"]
+    assert setup["excluded"] == why
+    traces = {trace.get("name"): trace for trace in setup["figure"]["data"]}
+    assert "front" not in traces and traces["bido"]["marker"]["color"] == "#FFFFFF"
+    assert not any(shape.get("line", {}).get("dash") == "dash" for shape in setup["figure"]["layout"]["shapes"])
+
+
+def test_a_weak_judge_ticks_with_a_mark(cell: Cell, shelf: Any, tmp_path: Path) -> None:
+    rows = guessing([row for d in ("none", "bido") for row in cell(d)], 79.79)
+    (setup,) = page_of(build_page(rows, shelf.fetch, tmp_path, store_name="store"))["setups"]
+    assert setup["excluded"] == "" and all("weak judge" in shown["noted"] for shown in setup["rows"])
+    assert {mark for strip in setup["grid"]["strips"] for mark in strip["marks"]} <= {"hit", "miss"}
+    assert any(shown["is_on_front"] for shown in setup["rows"])
+
+
 def test_a_store_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         build(str(tmp_path / "nowhere"), tmp_path / "page")

@@ -131,3 +131,21 @@ def test_the_overlay_has_the_number_of_a_training_that_is_drawn_on_the_edge(
 ) -> None:
     collapsed = outcome(trainings=(training(0.01, 89.0), training(1.0, 2.0), training(0.02, 88.3)))
     assert ("accuracy", "2.00 % on the select split") in overlays(collapsed)[1]
+
+
+def test_a_network_that_guesses_is_not_ticked_whatever_an_older_report_says(report: Report, outcome: Outcome) -> None:
+    old = outcome(target=10.0, accuracy=10.0, setups=("faces",), state="matched")
+    page = matching_data(report(outcomes=(old,)), "results", {"faces": 10.0})
+    (row,) = page.rows
+    assert row.state == cells(row)["state"][0] == "at chance" and "1 at chance" in page.counts
+    assert "the accuracy to match, 10.0 %, is chance (10.0 %)" in row.reason
+    assert matching_data(report(outcomes=(old,)), "results", {"other": 10.0}).rows[0].state == "matched", "unknown"
+    good = outcome(setups=("faces",))
+    assert matching_data(report(outcomes=(good,)), "results", {"faces": 10.0}).rows[0].state == "matched"
+
+
+def test_a_tolerance_finer_than_one_select_image_is_noted(report: Report, outcome: Outcome) -> None:
+    page = matching_data(report(outcomes=(outcome(select_images=40), outcome(select_images=40))), "results")
+    assert [line for line in page.targets if line.startswith("!")] == [
+        "! the tolerance of 0.5 points is finer than one image of the select split (40 images, 2.5 points each)"
+    ]

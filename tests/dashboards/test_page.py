@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -367,6 +368,18 @@ def test_reconstructions_and_table_say_the_same_attack_accuracy(odd_page: Watche
     texts = page.eval_on_selector_all("#grid tbody th small", "found => found.map(t => t.textContent)")
     assert texts == ["training images", *["att@1 31.2 %"] * 3]
     assert {row[3][0] for row in table_of(page)} == {"31.2"}
+
+
+def test_what_is_no_result_has_no_tick_and_says_why(show: Any, cell: Any) -> None:
+    judge = {"chance": 25.0, "evaluator_accuracy": 25.0}
+    rows = [replace(r, **judge) for r in cell("none")] + [replace(r, **judge) for r in cell("bido")]
+    page = show(rows).open()
+    why = "the evaluator has 25.0 % where chance is 25.0 %: it cannot judge"
+    assert page.inner_text("#excluded") == f"× Shown, and no result: {why}." and why in page.inner_text("#rule")
+    assert "✓" not in page.inner_text("#grid") and "✗" not in page.inner_text("#grid")
+    marks = page.eval_on_selector_all("#table .mark", "found => found.map(m => [m.textContent, m.title])")
+    assert marks == [["×", why]] * 2
+    assert "excluded" in page.inner_text("#table") and page.is_visible("#nothing")
 
 
 def test_an_empty_store_says_no_rows(show: Any) -> None:
