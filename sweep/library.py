@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -47,7 +48,8 @@ def load_spec(source: SpecSource, overrides: Sequence[str] = (), *, private: str
         SpecError: every problem, with the place and the nearest valid name.
     """
     from midef.sweep.catalogue import read_spec
-    from midef.sweep.spec.load import override, parse_spec
+    from midef.sweep.spec.document import Document, Lines
+    from midef.sweep.spec.load import override, parse_document
     from midef.sweep.spec.profiles import profile_named
     from midef.sweep.spec.schema import SweepSpec
 
@@ -56,23 +58,34 @@ def load_spec(source: SpecSource, overrides: Sequence[str] = (), *, private: str
     elif isinstance(source, SweepSpec) and not overrides:
         spec = source
     else:
-        data = source.model_dump(exclude_unset=True) if isinstance(source, SweepSpec) else deepcopy(dict(source))
+        document = (
+            Document(source.model_dump(exclude_unset=True), source.lines)
+            if isinstance(source, SweepSpec)
+            else Document(deepcopy(dict(source)), Lines("sweep"))
+        )
         for text in overrides:
-            override(data, text)
-        spec = parse_spec(data)
+            document = override(document, text)
+        spec = parse_document(document)
     images = {
         role: _dataset(text, labelled=role == "private")
         for role, text in (("private", private), ("public", public))
         if text
     }
+    options = {"private": f"--private {private}", "public": f"--public {public}"}
+    lines = spec.lines
     if not images or (spec.stand_ins and profile_named(spec.profile).stand_ins):
-        return spec.model_copy(update=images)
+        for role in images:
+            lines = lines.replaced([role], options[role])
+        return spec.model_copy(update=images).written_at(lines)
     if spec.stand_ins:
         raise SpecError(
             f"sweep {spec.name} in profile {spec.profile} takes the published data sets, put them where `midef doctor` "
             "says; --private and --public replace the stand-ins of another profile"
         )
-    return spec.model_copy(update={"setups": [setup.model_copy(update=images) for setup in spec.setups]})
+    setups = [setup.model_copy(update=images) for setup in spec.setups]
+    for role, i in product(images, range(len(setups))):
+        lines = lines.replaced(["setups", i, role], options[role])
+    return spec.model_copy(update={"setups": setups}).written_at(lines)
 
 
 def _dataset(text: str, *, labelled: bool) -> str | dict[str, object]:
@@ -81,7 +94,9 @@ def _dataset(text: str, *, labelled: bool) -> str | dict[str, object]:
 
     if text.partition("(")[0].partition(":")[0] in DATASETS.names():
         return text
-    return {"name": "image_folder", "path": str(Path(text).expanduser().absolute()), "labelled": labelled}
+    from midef.sweep.spec.paths import absolute
+
+    return {"name": "image_folder", "path": str(absolute(text, Path.cwd())), "labelled": labelled}
 
 
 def plan(

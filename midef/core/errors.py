@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 FailureKind = Literal["oom", "hung", "died", "diverged", "refused", "data", "store", "ray", "bug"]
 FAILURE_KINDS: Mapping[FailureKind, str] = {
@@ -19,6 +19,8 @@ FAILURE_KINDS: Mapping[FailureKind, str] = {
     "bug": "an error that nobody expected",
 }
 """Kinds of failure, in rows, filters and reports."""
+MOST_SHOWN = 50
+"""Problems of one error that its text lists; it counts the rest."""
 
 
 class MidefError(Exception):
@@ -40,6 +42,22 @@ class MidefError(Exception):
             self.failure = failure
 
 
+class Problem(str):
+    """Text of a problem that knows which value it is about.
+
+    Args:
+        text: what was expected, what came, what to do.
+        at: keys and positions that lead to the value, from what the text's reader knows as a whole.
+    """
+
+    at: tuple[str | int, ...]
+
+    def __new__(cls, text: str, *, at: Iterable[str | int] = ()) -> Self:
+        made = super().__new__(cls, text)
+        made.at = tuple(at)
+        return made
+
+
 class SpecError(MidefError):
     """The specification is wrong. Carries every problem found, not the first one only."""
 
@@ -51,8 +69,10 @@ class SpecError(MidefError):
         if len(self.problems) == 1:
             super().__init__(self.problems[0])
         else:
-            numbered = (f"  {i}. {problem}" for i, problem in enumerate(self.problems, 1))
-            super().__init__(f"{len(self.problems)} problems:\n" + "\n".join(numbered))
+            numbered = [f"  {i}. {problem}" for i, problem in enumerate(self.problems[:MOST_SHOWN], 1)]
+            if len(self.problems) > MOST_SHOWN:
+                numbered.append(f"  and {len(self.problems) - MOST_SHOWN:,} more")
+            super().__init__(f"{len(self.problems):,} problems:\n" + "\n".join(numbered))
 
 
 class PreflightError(SpecError):

@@ -13,7 +13,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from midef.core.canonical import plain
 from midef.core.choice import Choice
-from midef.core.errors import NameClash, PreflightError, SpecError, did_you_mean
+from midef.core.conversion import misread, shown
+from midef.core.errors import NameClash, PreflightError, Problem, SpecError, did_you_mean
 from midef.core.grammar import GrammarError, read_call, write_call
 from midef.core.packages import Package, lacking, load_packages, package_of, versioned
 
@@ -107,23 +108,28 @@ class Registry(Generic[T]):
             SpecError: with every wrong parameter, and the nearest valid name of a misspelt one.
         """
         cls = self.get(name)
-        problems: list[str] = []
+        problems: list[Problem] = []
         known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
         given = dict(params or {})
-        for word in sorted(set(given) - known):
-            problems.append(f"{self.kind} {name!r} has no parameter {word!r}; {did_you_mean(word, known)}")
+        for word in sorted(set(given) - known, key=str):
+            text = f"{self.kind} {name!r} has no parameter {word!r}; {did_you_mean(str(word), known)}"
+            problems.append(Problem(text, at=(word,)))
             del given[word]
         try:
             made = _adapter(cast(Hashable, cls)).validate_python(given)
+            problems += [self._wrong(name, problem.at, str(problem)) for problem in misread(given, made)]
         except ValidationError as error:
             for item in error.errors():
-                where = ".".join(str(part) for part in item["loc"])
-                given_value = f", got {item['input']!r}" if item["loc"] else ""
-                message = item["msg"].removeprefix("Value error, ")
-                problems.append(f"{self.kind} {name!r}{', ' + where if where else ''}: {message}{given_value}")
+                given_value = f", got {shown(item['input'])}" if item["loc"] else ""
+                problems.append(self._wrong(name, item["loc"], item["msg"].removeprefix("Value error, ") + given_value))
         if problems:
             raise SpecError(problems)
         return made  # type: ignore[no-any-return]
+
+    def _wrong(self, name: str, at: tuple[str | int, ...], text: str) -> Problem:
+        """A problem of a parameter of a component."""
+        where = f", {'.'.join(map(str, at))}" if at else ""
+        return Problem(f"{self.kind} {name!r}{where}: {text}", at=at)
 
     def choose(self, written: str | Mapping[str, Any]) -> Choice:
         """A `Choice` from what a person writes.
@@ -138,8 +144,9 @@ class Registry(Generic[T]):
         cls = self.get(name)
         presets: Mapping[str, Mapping[str, Any]] = getattr(cls, "presets", {})
         if preset is not None:
-            if preset not in presets:
-                raise SpecError(f"{self.kind} {name!r} has no preset {preset!r}; {did_you_mean(preset, presets)}")
+            if not isinstance(preset, str) or preset not in presets:
+                hint = did_you_mean(str(preset), presets)
+                raise SpecError([Problem(f"{self.kind} {name!r} has no preset {preset!r}; {hint}", at=("preset",))])
             params = merged(presets[preset], params)
         return self.describe(self.make(name, params))
 
@@ -148,14 +155,14 @@ class Registry(Generic[T]):
         cls = type(component)
         name: str = cls.registered_name  # type: ignore[attr-defined]
         keyed: dict[str, Any] = {}
-        shown: dict[str, Any] = {}
+        changed: dict[str, Any] = {}
         for f in fields(component):  # type: ignore[arg-type]
             value = plain(getattr(component, f.name))
             keyed[f.name] = value
             default = plain(f.default) if f.default is not MISSING else MISSING  # a factory's value is always shown
             if value != default and f.metadata.get("shown", True):
-                shown[f.name] = value
-        label = getattr(component, "label", None) or write_call(name, shown)
+                changed[f.name] = value
+        label = getattr(component, "label", None) or write_call(name, changed)
         return Choice(name, keyed, self.version(name), label)
 
     def version(self, name: str) -> int | str:

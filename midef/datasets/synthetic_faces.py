@@ -59,6 +59,7 @@ _NUISANCE: dict[str, tuple[float, float]] = {
     "exposure": (-0.15, 0.15),
 }
 _CHUNK = 512  # images rendered at once: 100 MB at 64 px
+_MOST_IMAGES = 1_000_000  # 12 GB at 64 px
 _SKINS = ((0.96, 0.84, 0.74), (0.87, 0.69, 0.55), (0.72, 0.53, 0.39), (0.45, 0.31, 0.22))
 _HAIRS = ((0.12, 0.10, 0.09), (0.36, 0.23, 0.14), (0.62, 0.45, 0.24), (0.55, 0.54, 0.53))
 
@@ -93,6 +94,9 @@ class SyntheticFaces(Dataset):
             raise ValueError(f"needs at least 2 identities, got {self.identities}")
         if min(self.train_images, self.select_images, self.report_images) < 1:
             raise ValueError("needs at least 1 image per identity in each of train, select and report")
+        images = self.identities * (self.train_images + self.select_images + self.report_images)
+        if images > _MOST_IMAGES:
+            raise ValueError(f"needs at most {_MOST_IMAGES:,} images, identities times images of each; got {images:,}")
         if self.difficulty < 0:
             raise ValueError(f"needs difficulty >= 0, got {self.difficulty}")
 

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from midef.core.errors import SpecError, did_you_mean
+from midef.core.conversion import misread
+from midef.core.errors import Problem, SpecError, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,16 +97,24 @@ class TrainingRecipe:
         known = {f.name for f in fields(cls)}
         params = dict(params)
         preset = params.pop("preset", None)
-        if preset is not None and preset not in RECIPES:
+        if preset is not None and (not isinstance(preset, str) or preset not in RECIPES):
             raise SpecError(f"training has no preset {preset!r}; {did_you_mean(str(preset), RECIPES)}")
-        params = {**RECIPES.get(preset, {}), **params}
-        problems = [f"training has no field {w!r}; {did_you_mean(w, known)}" for w in sorted(set(params) - known)]
+        params = {**({} if preset is None else RECIPES[preset]), **params}
+        problems = [
+            Problem(f"training has no field {w!r}; {did_you_mean(str(w), known)}", at=(w,))
+            for w in sorted(set(params) - known, key=str)
+        ]
+        given = {k: v for k, v in params.items() if k in known}
         try:
-            made: TrainingRecipe = _ADAPTER.validate_python({k: v for k, v in params.items() if k in known})
+            made: TrainingRecipe = _ADAPTER.validate_python(given)
+            problems += [Problem(f"training.{p.at[0]}: {p}", at=p.at) for p in misread(given, made)]
         except ValidationError as error:
             problems += [
-                f"training{'.' + '.'.join(map(str, e['loc'])) if e['loc'] else ''}: "
-                f"{e['msg'].removeprefix('Value error, ')}"
+                Problem(
+                    f"training{'.' + '.'.join(map(str, e['loc'])) if e['loc'] else ''}: "
+                    f"{e['msg'].removeprefix('Value error, ')}",
+                    at=e["loc"],
+                )
                 for e in error.errors()
             ]
         if problems:

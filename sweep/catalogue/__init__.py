@@ -8,7 +8,8 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from midef.core.errors import SpecError, did_you_mean
-from midef.sweep.spec.load import override, parse_spec, read_yaml
+from midef.sweep.spec.document import Document, Lines
+from midef.sweep.spec.load import override, parse_document, read_yaml
 from midef.sweep.spec.schema import SweepSpec
 
 
@@ -31,11 +32,11 @@ def read_spec(source: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
     known = named_sweeps()
     path = Path(source)
     if path.suffix in (".yaml", ".yml"):
-        data, where = read_yaml(path, list(known)), path.name
+        document = read_yaml(path, list(known))
     else:
         if str(source) not in known:
             raise SpecError(f"unknown sweep {str(source)!r}; {did_you_mean(str(source), known)}, or a YAML file")
-        data, where = known[str(source)]().model_dump(exclude_unset=True), str(source)
+        document = Document(known[str(source)]().model_dump(exclude_unset=True), Lines(str(source)))
     for text in overrides:
-        override(data, text)
-    return parse_spec(data, where)
+        document = override(document, text)
+    return parse_document(document)

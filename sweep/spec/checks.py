@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 from midef.attacks import ATTACKS, AccessLevel, Attack, Prior
 from midef.core.choice import Choice
-from midef.core.errors import MidefError, SpecError
+from midef.core.errors import MidefError, Problem, SpecError
 from midef.core.setup import Protocol, Setup
 from midef.datasets import Dataset
 from midef.datasets.files.copies import few_pairs
 from midef.defenses.stack import remake_defense
 from midef.models import ARCHITECTURES
+from midef.sweep.spec.document import Lines
 from midef.sweep.spec.profiles import Profile
 
 Shared = Callable[[Dataset, Dataset], Sequence[str]]
+_PLACE = re.compile(r"\w+(?:\.\w+|\[\d+\])*")
 
 
 class Problems(list[str]):
@@ -24,7 +27,16 @@ class Problems(list[str]):
 
     def take(self, place: str, error: MidefError) -> None:
         """Add the problems of an error, with their place."""
-        self.extend(f"{place}: {p}" for p in (error.problems if isinstance(error, SpecError) else [str(error)]))
+        for problem in error.problems if isinstance(error, SpecError) else [str(error)]:
+            self.append(Problem(f"{place}: {problem}", at=(*_steps(place), *getattr(problem, "at", ()))))
+
+    def located(self, lines: Lines) -> list[str]:
+        """Each once, those of values that were written somewhere with where that is."""
+        located = []
+        for problem in dict.fromkeys(self):
+            found = lines.find(_own_or_sweeps(getattr(problem, "at", None) or _steps(problem), lines))
+            located.append(problem if found == lines.where else f"{found}: {problem}")
+        return located
 
     def grouped(self) -> list[str]:
         """One problem per text, with the first of the places it was met in."""
@@ -38,6 +50,19 @@ class Problems(list[str]):
             more = f" and {len(different) - 2} more" if len(different) > 2 else ""
             lines.append(f"{', '.join(different[:2])}{more}: {text}")
         return lines
+
+
+def _steps(text: str) -> tuple[str | int, ...]:
+    """The place that a problem begins with: `setups[0].private` is ("setups", 0, "private")."""
+    begins = _PLACE.match(text)
+    steps = re.findall(r"\w+", begins[0]) if begins else []
+    return tuple(int(step) if step.isdigit() else step for step in steps)
+
+
+def _own_or_sweeps(at: tuple[str | int, ...], lines: Lines) -> tuple[str | int, ...]:
+    """The place of a setup's field; of the sweep's field where the setup leaves it to the sweep."""
+    is_own = lines.find(at[:3]) != lines.find(at[:2])
+    return at[2:] if at[:1] == ("setups",) and len(at) > 2 and not is_own and at[2] in lines.inside else at
 
 
 def check_private(dataset: Dataset, protocol: Protocol, place: str, problems: Problems) -> None:

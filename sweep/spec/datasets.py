@@ -18,7 +18,7 @@ from midef.datasets.files.copies import same_image
 from midef.models import ARCHITECTURES
 from midef.stages import place_dataset, place_weights, published_recipe
 from midef.sweep.spec.checks import Problems
-from midef.sweep.spec.schema import ComponentSpec
+from midef.sweep.spec.values import ComponentSpec
 
 
 def data_folder() -> Path:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from midef.core.errors import SpecError
+from midef.core.conversion import shown
+from midef.core.errors import Problem, SpecError
+from midef.sweep.spec.document import MAX_DEPTH, Document, Lines, Place, read_document, read_file, shown_place
 from midef.sweep.spec.matching import FrontSpec, MatchSpec, RangeSpec
+from midef.sweep.spec.paths import absolute_in
 from midef.sweep.spec.schema import ProtocolSpec, SetupSpec, SweepSpec
 
+_MOST_PROBLEMS = 1000
+"""Problems of a file that are looked for; more are no help."""
 
-def read_yaml(path: Path, named: Sequence[str] = ()) -> dict[str, Any]:
+
+def read_yaml(path: Path, named: Sequence[str] = ()) -> Document:
     """Plain data of a specification in a YAML file, its relative paths of data sets made absolute.
 
     Args:
@@ -24,42 +31,58 @@ def read_yaml(path: Path, named: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         SpecError: if the file cannot be read as a mapping.
     """
-    import yaml  # here: a named sweep is planned without it
-
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = read_file(path)
     except FileNotFoundError:
         raise SpecError(f"no such file {path}; give a YAML file or one of: {', '.join(named)}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise SpecError(f"{path} cannot be read as YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise SpecError(f"{path} must hold a mapping with name, setups, defenses; it holds {type(data).__name__}")
-    _make_paths_absolute(data, path.parent)
-    return data
+    if not isinstance(document.data, dict):
+        holds = type(document.data).__name__
+        raise SpecError(
+            f"{path}, line 1: must hold a mapping with name, setups, defenses; it holds "
+            + ("nothing" if document.data is None else holds)
+        )
+    absolute_in(document.data, path.parent)
+    return replace(document, lines=Lines(path.name, document.lines.inside))
 
 
-def override(data: dict[str, Any], text: str) -> None:
-    """Apply `a.b.0.c=value` to plain data in place; the value is read as YAML.
+def override(document: Document, text: str) -> Document:
+    """Apply `a.b.0.c=value` to a document, its data in place; the value is read as YAML.
 
     Raises:
         SpecError: if the text cannot be read, or names a place that the data cannot have.
     """
-    import yaml
-
-    path, equals, value = text.partition("=")
+    written, equals, value = text.partition("=")
     if not equals:
         raise SpecError(f"cannot read --set {text!r}; write key.path=value")
-    place: Any = data
-    keys = path.split(".")
-    try:
-        for key in keys[:-1]:
-            place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
-        if isinstance(place, list):
-            place[int(keys[-1])] = yaml.safe_load(value)
-        else:
-            place[keys[-1]] = yaml.safe_load(value)
-    except (ValueError, IndexError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise SpecError(f"--set {text!r} does not fit the specification: {error}") from error
+    option = f"--set {text if len(text) <= 80 else text[:80] + '...'}"
+    keys = written.split(".")
+    if len(keys) > MAX_DEPTH:
+        raise SpecError(f"{option} does not fit the specification: more than {MAX_DEPTH} keys")
+    place: list[str | int] = []
+    inside: Any = document.data
+    for key in keys[:-1]:
+        place.append(_step(inside, key, option, place))
+        if isinstance(inside, dict) and inside.get(key) is None:
+            inside[key] = {}
+        inside = inside[place[-1]]
+    place.append(_step(inside, keys[-1], option, place))
+    given = read_document(value, option, tuple(place))
+    inside[place[-1]] = given.data
+    kept = [problem for problem in document.problems if tuple(problem.at[: len(place)]) != tuple(place)]
+    return Document(document.data, document.lines.replaced(place, option), [*kept, *given.problems])
+
+
+def _step(inside: Any, key: str, option: str, place: Sequence[str | int]) -> str | int:
+    """The key of a mapping, or the position in a list."""
+    where = shown_place(place) or "the sweep"
+    if isinstance(inside, dict):
+        return key
+    if not isinstance(inside, list):
+        raise SpecError(f"{option} does not fit the specification: {where} holds {shown(inside)}, which has no {key!r}")
+    if not (key.isascii() and key.isdigit() and len(key) < 10 and int(key) < len(inside)):
+        last = f"positions 0 to {len(inside) - 1}" if inside else "no positions"
+        raise SpecError(f"{option} does not fit the specification: {where} is a list with {last}, got {key!r}")
+    return int(key)
 
 
 def parse_spec(data: Mapping[str, Any], where: str = "sweep") -> SweepSpec:
@@ -72,21 +95,76 @@ def parse_spec(data: Mapping[str, Any], where: str = "sweep") -> SweepSpec:
     Raises:
         SpecError: every problem at once.
     """
+    return parse_document(Document(data, Lines(where)))
+
+
+def parse_document(document: Document) -> SweepSpec:
+    """Check a document against the schema; the specification remembers where its values were written.
+
+    Raises:
+        SpecError: every problem at once.
+    """
+    data, lines = document.data, document.lines
+    problems = [*document.problems]
+    problems += [_located(p, lines) for p in _unprintable(data, ())]
+    known = {problem.at for problem in problems}
     try:
-        return SweepSpec.model_validate(data)
+        spec = SweepSpec.model_validate(data)
     except ValidationError as error:
-        problems = []
-        for item in error.errors():
-            place = where + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in item["loc"])
-            if item["type"] == "extra_forbidden":
-                known = _known_fields(item["loc"])
-                near = get_close_matches(str(item["loc"][-1]), known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
-                problems.append(f"{place}: unknown field{hint}")
-            else:
-                message = item["msg"].removeprefix("Value error, ")
-                problems.append(f"{place}: {message}, got {item['input']!r}"[:400])
-        raise SpecError(problems) from None
+        found = (_of_schema(item, data) for item in error.errors()[:_MOST_PROBLEMS])
+        problems += [_located(p, lines) for p in found if not any(p.at[: len(at)] == at for at in known)]
+    if problems:
+        raise SpecError(list(dict.fromkeys(problems)))
+    return spec.written_at(lines)
+
+
+def _located(problem: Problem, lines: Lines) -> Problem:
+    """The problem with its place, as the file or the option has it."""
+    found, place = lines.find(problem.at), shown_place(problem.at)
+    between = "." if found == lines.where else ": "
+    return Problem(f"{found}{between if place else ''}{place}: {problem}", at=problem.at)
+
+
+def _of_schema(item: Mapping[str, Any], data: Any) -> Problem:
+    """A problem that pydantic found."""
+    place = _place_of(item["loc"], data)
+    if item["type"] == "extra_forbidden":
+        known = _known_fields(item["loc"])
+        near = get_close_matches(str(item["loc"][-1])[:100], known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+        return Problem(f"unknown field{hint}", at=place)
+    got = "" if item["type"] == "missing" else f", got {shown(item['input'])}"
+    return Problem(item["msg"].removeprefix("Value error, ") + got, at=place)
+
+
+def _place_of(loc: Sequence[str | int], data: Any) -> Place:
+    """Keys and positions that lead to a value, without the names pydantic gives the members of a union."""
+    place: list[str | int] = []
+    for i, step in enumerate(loc):
+        is_there = (isinstance(data, list) and isinstance(step, int) and step < len(data)) or (
+            isinstance(data, Mapping) and step in data
+        )
+        if is_there:
+            data = data[step]
+        elif not (isinstance(data, Mapping) and i == len(loc) - 1):  # a missing field is named, too
+            continue
+        place.append(step)
+    return tuple(place)
+
+
+def _unprintable(data: Any, place: Place) -> Iterator[Problem]:
+    """Texts that hold a character which no file and no table can."""
+    if isinstance(data, str):
+        odd = next((c for c in data if (c < " " and c not in "\t\n") or c == "\x7f" or "\ud800" <= c <= "\udfff"), None)
+        if odd is not None:
+            yield Problem(f"holds the character U+{ord(odd):04X}, which is no part of a text; leave it out", at=place)
+    elif isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from _unprintable(key, (*place, key))
+            yield from _unprintable(value, (*place, key))
+    elif isinstance(data, list | tuple):
+        for i, value in enumerate(data):
+            yield from _unprintable(value, (*place, i))
 
 
 def _known_fields(loc: tuple[int | str, ...]) -> list[str]:
@@ -98,25 +176,3 @@ def _known_fields(loc: tuple[int | str, ...]) -> list[str]:
     elif "ranges" in loc[1:-1]:
         model = RangeSpec
     return sorted(model.model_fields)
-
-
-def _make_paths_absolute(data: dict[str, Any], folder: Path) -> None:
-    """Make the paths of data sets in unchecked plain data absolute."""
-    from midef.datasets import DATASETS  # here: a named sweep is read without a component
-    from midef.datasets.base import PATHS
-    from midef.sweep.spec.datasets import location_fields
-
-    setups = data.get("setups")
-    for setup in setups if isinstance(setups, list) else []:
-        for role in ("private", "public", "pretraining") if isinstance(setup, dict) else ():
-            written = setup.get(role)
-            if isinstance(written, str) and "(" in written:
-                try:
-                    name, preset, params = DATASETS.parse(written)
-                except SpecError:
-                    continue  # reported with its place when the specification is resolved
-                written = setup[role] = {"name": name, **({"preset": preset} if preset else {}), **params}
-            if isinstance(written, dict):
-                for key in location_fields(str(written.get("name", ""))) & PATHS:
-                    if isinstance(written.get(key), str) and written[key]:
-                        written[key] = str((folder / Path(written[key]).expanduser()).resolve())

@@ -6,16 +6,14 @@ import re
 from contextlib import suppress
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from midef.sweep.spec.values import Seed, Strict
 
 _MINUS = re.compile(r"^(?P<defense>.+?)\s+-\s*(?P<points>\d+(?:\.\d*)?|\.\d+)\s*$")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class RangeSpec(_Strict):
+class RangeSpec(Strict):
     """Ends of the strengths to search.
 
     Args:
@@ -27,7 +25,7 @@ class RangeSpec(_Strict):
     high: float | None = None
 
 
-class MatchSpec(_Strict):
+class MatchSpec(Strict):
     """Accuracy that every defense is brought to, on the select split.
 
     Args:
@@ -45,7 +43,7 @@ class MatchSpec(_Strict):
     target: float | str = "none"
     tolerance: float = Field(default=0.5, gt=0, le=50)
     trainings: int = Field(default=30, ge=3)
-    confirm: list[int] | None = None
+    confirm: list[Seed] | None = None
     ranges: dict[str, RangeSpec] = Field(default_factory=dict)
     unmatched: Literal["closest", "skip"] = "closest"
 
@@ -86,7 +84,7 @@ class MatchSpec(_Strict):
         return f"{defense} minus {points:g} points" if points else f"the accuracy of {defense}"
 
 
-class FrontSpec(_Strict):
+class FrontSpec(Strict):
     """Search of the Pareto front of one defense: accuracy up, attack accuracy down, over its strength.
 
     In a sweep with `front` and `match` the front is searched and nothing is matched; of `match`, `ranges` apply.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from itertools import product
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from midef.attacks import ATTACKS
@@ -24,9 +25,11 @@ from midef.stages import CellRecipes, recipes_for_cell
 from midef.sweep.spec import checks
 from midef.sweep.spec.checks import Problems
 from midef.sweep.spec.datasets import DatasetReader
+from midef.sweep.spec.paths import with_absolute_paths
 from midef.sweep.spec.profiles import Profile, profile_named
-from midef.sweep.spec.schema import ComponentSpec, SetupSpec, SweepSpec
+from midef.sweep.spec.schema import SetupSpec, SweepSpec
 from midef.sweep.spec.stand_ins import stand_in_defenses, unregistered, unregistered_setups, with_stand_ins
+from midef.sweep.spec.values import ComponentSpec
 from midef.training import TrainingRecipe
 
 P = ParamSpec("P")
@@ -160,9 +163,9 @@ def resolve(spec: SweepSpec) -> Sweep:
             entries += row.entries(defenses)
     checks.check_ids([entry.setup for entry in entries], problems)
     if problems or profile is None:
-        raise SpecError(list(dict.fromkeys(problems)))
+        raise SpecError(problems.located(spec.lines))
     if missing:
-        raise PreflightError(missing.grouped())
+        raise PreflightError(Problems(missing.grouped()).located(spec.lines))
     cells = tuple(_cells(entries, spec.seeds))
     locations = reader.locations(planned.recipes.scores for planned in cells if planned.answered_by is not None)
     return Sweep(spec.name, profile, cells, locations, spec, tuple(entries), tuple(reader.notes))
@@ -288,8 +291,8 @@ class _Row:
 
     def _setups(self) -> Iterator[Setup]:
         item, profile, place = self.item, self.profile, self.place
-        private = self.reader.dataset(item.private or profile.private, f"{place}.private")
-        public = self.reader.dataset(item.public or profile.public, f"{place}.public")
+        private = self._dataset(item.private or profile.private, f"{place}.private")
+        public = self._dataset(item.public or profile.public, f"{place}.public")
         protocol = self._protocol(private)
         evaluator = self._chosen(ARCHITECTURES, item.evaluator or profile.evaluator, "evaluator")
         attacks = [self._attack(written) for written in item.attack]
@@ -325,6 +328,10 @@ class _Row:
                 evaluator_weights=starts[1],
             )
 
+    def _dataset(self, written: ComponentSpec, place: str) -> tuple[Choice, Dataset] | None:
+        """A data set; paths that no file gave are relative to the folder the command runs in."""
+        return self.reader.dataset(with_absolute_paths(written, Path.cwd()), place)
+
     def _protocol(self, private: tuple[Choice, Dataset] | None) -> Protocol:
         protocol = Protocol(**{**self.profile.protocol, **self.item.protocol.model_dump(exclude_none=True)})
         if self.attacks_all and private is not None and private[1].is_labelled:
@@ -336,7 +343,7 @@ class _Row:
         written, place = self.item.pretraining, f"{self.place}.pretraining"
         if not written:
             return None
-        pretraining = self.reader.dataset(written, place)
+        pretraining = self._dataset(written, place)
         if pretraining is not None:
             checks.check_pretraining(pretraining, private, self.reader.shared, place, self.problems)
         if self.item.weights:

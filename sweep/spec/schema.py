@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field, PrivateAttr
 
+from midef.sweep.spec.document import Lines
 from midef.sweep.spec.matching import FrontSpec, MatchSpec
-
-ComponentSpec = str | dict[str, Any]
-"""A component as written: `midre`, `midre:celeba-64`, `midre(area_high=0.8)`, or a mapping with `name`."""
+from midef.sweep.spec.values import ComponentSpec, Seed, Strict
 
 
 def _as_list(value: Any) -> Any:
@@ -18,13 +17,23 @@ def _as_list(value: Any) -> Any:
 
 
 OneOrSeveral = Annotated[list[ComponentSpec], BeforeValidator(_as_list)]
+_MOST_PROCESSES = 1024
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def _processes(value: Any) -> Any:
+    """Refuse what is no number of processes, where a union would name both of its members."""
+    counts = value.values() if isinstance(value, dict) else [value]
+    for count in counts:
+        is_whole = isinstance(count, int) and not isinstance(count, bool)
+        if value is not None and not (is_whole and 0 <= count <= _MOST_PROCESSES):
+            raise ValueError(
+                f"train_workers is a whole number from 0 (train in the node's process) to {_MOST_PROCESSES}, for all "
+                "or as {target: 2, evaluator: 1}"
+            )
+    return value
 
 
-class ProtocolSpec(_Strict):
+class ProtocolSpec(Strict):
     """Fields of `midef.core.Protocol`; what is left out comes from the profile."""
 
     identities: int | None = Field(default=None, ge=1)
@@ -37,7 +46,7 @@ class ProtocolSpec(_Strict):
     knn_reference: Literal["train", "train+report"] | None = None
 
 
-class SetupSpec(_Strict):
+class SetupSpec(Strict):
     """One row of the matrix; several where `attack` or `architecture` is a list. The profile says what is left out.
 
     Args:
@@ -53,7 +62,7 @@ class SetupSpec(_Strict):
     """
 
     id: str = ""
-    attack: OneOrSeveral
+    attack: OneOrSeveral = Field(min_length=1)
     architecture: OneOrSeveral = Field(default_factory=list)
     private: ComponentSpec | None = None
     public: ComponentSpec | None = None
@@ -77,7 +86,7 @@ class SetupSpec(_Strict):
         return f"{name}-{architecture}" if len(self.architecture) > 1 and self.id else name
 
 
-class SweepSpec(_Strict):
+class SweepSpec(Strict):
     """Setups x defenses x seeds under a profile.
 
     Args:
@@ -99,13 +108,25 @@ class SweepSpec(_Strict):
     profile: str = "smoke"
     setups: list[SetupSpec] = Field(min_length=1)
     defenses: list[ComponentSpec] = Field(default_factory=list)
-    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1)
+    seeds: list[Seed] = Field(default_factory=lambda: [0], min_length=1)
     training: dict[str, Any] = Field(default_factory=dict)
     evaluator_training: dict[str, Any] = Field(default_factory=dict)
     pretraining_training: dict[str, Any] = Field(default_factory=dict)
     private: ComponentSpec | None = None
     public: ComponentSpec | None = None
     stand_ins: bool = False
-    train_workers: int | dict[Literal["target", "evaluator"], int] | None = None
+    train_workers: Annotated[int | dict[Literal["target", "evaluator"], int] | None, BeforeValidator(_processes)] = None
     match: MatchSpec | None = None
     front: FrontSpec | None = None
+    _lines: Lines = PrivateAttr(default=Lines("sweep"))
+
+    @property
+    def lines(self) -> Lines:
+        """Where its values were written; no part of equality."""
+        return self._lines
+
+    def written_at(self, lines: Lines) -> Self:
+        """The same specification, which remembers where its values were written."""
+        made = self.model_copy()
+        made._lines = lines
+        return made

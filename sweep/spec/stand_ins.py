@@ -14,7 +14,8 @@ from midef.core.setup import Protocol, Setup, StandIn
 from midef.datasets import DATASETS
 from midef.models import ARCHITECTURES
 from midef.sweep.spec.profiles import Profile
-from midef.sweep.spec.schema import ComponentSpec, ProtocolSpec, SetupSpec, SweepSpec
+from midef.sweep.spec.schema import ProtocolSpec, SetupSpec, SweepSpec
+from midef.sweep.spec.values import ComponentSpec
 
 
 def with_stand_ins(item: SetupSpec, spec: SweepSpec, profile: Profile) -> tuple[SetupSpec, tuple[StandIn, ...]]:

@@ -92,7 +92,10 @@ def test_a_misspelt_parameter_is_answered_with_the_nearest(
         ({"defenses": ["midre(area_high=2)"]}, "needs 0 <= area_low <= area_high < 1, got (0.1, 2.0)"),
         ({"defenses": ["midre(0.3)"]}, "'midre(0.3)', character 7: cannot read '0.3'; write parameter=value"),
         ({"defenses": ["midre("]}, "cannot read defense 'midre('"),
-        ({"defenses": [{"area_high": 0.3}]}, "a defense needs a 'name'"),
+        (
+            {"defenses": [{"area_high": 0.3}]},
+            "sweep.yaml.defenses[0]: write a name, name(parameter=value)",
+        ),
         ({"setup": {"attack": "gmi(iterations=2.5)"}}, "attack 'gmi', iterations: Input should be a valid integer"),
         ({"training": {"epochs": "many"}}, "training.epochs: Input should be a valid integer"),
         ({"training": {"epochs": 0}}, "needs epochs >= 1"),
