@@ -85,6 +85,7 @@ class Row:
         y: attack accuracy @1.
         is_on_front: no other defense beats it.
         is_unmatched: not at the accuracy that others were matched to.
+        has_own_seeds: over other seeds than the rest of the setup.
         has_problem: a cell failed or was refused.
         excluded: why its numbers are no result, "" of one that is compared.
         noted: what has to be noted about them.
@@ -99,6 +100,7 @@ class Row:
     y: float | None
     is_on_front: bool
     is_unmatched: bool
+    has_own_seeds: bool
     has_problem: bool
     excluded: str
     noted: str

@@ -119,6 +119,7 @@ def _row(
         y=row.attack_accuracy_at_1.mean,
         is_on_front=row.is_on_front,
         is_unmatched=is_unmatched,
+        has_own_seeds=row.has_own_seeds,
         has_problem=row.failed + row.refused > 0,
         excluded=excluded_because(row.gates),
         noted=noted_because(row.gates),

@@ -25,6 +25,7 @@ function drawSetup() {
   $("diamond").hidden = !s.has_published;
   $("hollow").hidden = $("guide").hidden = !(s.is_matched && s.figure);
   $("nothing").hidden = !(s.figure && s.rows.some((r) => r.excluded));
+  $("ownseeds").hidden = !(s.figure && s.rows.some((r) => r.has_own_seeds));
   $("legend").textContent = s.legend;
   fill($("footnotes"), s.footnotes.map((t) => make("li", t)));
   $("problems").hidden = !s.problems.length;

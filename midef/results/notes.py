@@ -13,6 +13,7 @@ from midef.results.published import REMARK_MARK, Published
 from midef.results.summary import SummaryRow, columns_in, is_matched_setup, seeds_named
 
 FRONT_MARK = "●"
+NAMED_DEFENSES = 3  # that lack a seed; of more, their number
 NAMED_METRICS = 3  # a cell that was lost has a row per metric: beyond these they are counted
 
 
@@ -186,9 +187,12 @@ def _seed_notes(group: Sequence[SummaryRow]) -> list[str]:
             left_out.setdefault(more, []).append(row.defense)
     lines = []
     for seeds, defenses in left_out.items():
-        lacking = [row for row in shared if not set(seeds) <= set(row.measured_seeds)]
-        limits = "; ".join(f"{row.defense} has {seeds_named(row.measured_seeds)} only" for row in lacking)
-        lines.append(f"{seeds_named(seeds)} of {', '.join(defenses)}: not shown, {limits}")
+        limits: dict[tuple[int, ...], list[str]] = {}
+        for row in shared:
+            if not set(seeds) <= set(row.measured_seeds):
+                limits.setdefault(row.measured_seeds, []).append(row.defense)
+        why = "; ".join(f"{_who_has(names)} {seeds_named(have)} only" for have, names in limits.items())
+        lines.append(f"{seeds_named(seeds)} of {', '.join(defenses)}: not shown, {why}")
     shown = seeds_named(shared[0].shown_seeds) if shared else ""
     lines += [
         f"{row.defense}: over {seeds_named(row.shown_seeds)}, the others over {shown}: compared with nothing"
@@ -196,6 +200,12 @@ def _seed_notes(group: Sequence[SummaryRow]) -> list[str]:
         if row.has_own_seeds and shared
     ]
     return lines
+
+
+def _who_has(defenses: Sequence[str]) -> str:
+    """`none has`, `none, a have`, `12 defenses have`."""
+    who = f"{len(defenses)} defenses" if len(defenses) > NAMED_DEFENSES else ", ".join(defenses)
+    return f"{who} {'has' if len(defenses) == 1 else 'have'}"
 
 
 def _matched_notes(group: Sequence[SummaryRow]) -> list[str]:

@@ -287,6 +287,9 @@ def odd_rows(shelf: Shelf) -> list[ResultRow]:
     rows += [replace(row, defense=UGLY) for row in a_cell(shelf, "bido", 0, **markup)]
     rows += a_cell(shelf, "none", 0, setup="long")
     rows += [replace(row, defense=LONG) for row in a_cell(shelf, "bido", 0, setup="long")]
+    for defense, seed in (("none", 0), ("none", 1), ("bido", 7)):
+        apart: dict[str, Any] = {"setup": "seeds", "defense": defense, "defense_name": defense, "seed": seed}
+        rows += [a_row("natural_accuracy", 95.0 + seed, **apart), a_row("attack_accuracy_at_1", 50.0, **apart)]
     crowd: dict[str, Any] = {"setup": "crowd"}
     rows += [a_row("natural_accuracy", 95.0, **crowd), a_row("attack_accuracy_at_1", 99.0, **crowd)]
     for i in range(14):

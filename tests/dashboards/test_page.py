@@ -414,6 +414,14 @@ def test_markup_in_names_is_shown_as_text(odd_page: Watched) -> None:
     assert page.locator("#table tr[aria-selected=true]").count() == 1
 
 
+def test_a_row_over_other_seeds_says_so(odd_page: Watched) -> None:
+    page = odd_page.open("#setup=seeds")
+    assert [cells[0] for cells in table_of(page)] == [("none", ""), ("bido", "(seed 7)")]
+    assert "bido: over seed 7, the others over seeds 0, 1: compared with nothing" in page.inner_text("#footnotes")
+    assert page.is_visible("#ownseeds") and not page.is_visible("#hollow")
+    assert odd_page.open("#setup=long").locator("#ownseeds").is_hidden()
+
+
 def test_a_long_name_does_not_push_the_table_out(odd_page: Watched) -> None:
     page = odd_page.open("#setup=long")
     assert max(len(name) for (name, _), *_ in table_of(page)) == 60
