@@ -49,7 +49,7 @@ AFTER = """## Exit codes
 | code | meaning |
 | --- | --- |
 | 0 | done |
-| 1 | some cells failed, or a strength search ended undecided; rows and output say why ([failures.md](failures.md)) |
+| 1 | some cells failed, or a strength search ended undecided or at chance; rows and output say why ([failures.md](failures.md)) |
 | 2 | wrong usage or specification |
 | 3 | something is missing here: data, weights, disk, a Ray cluster, a newer midef for this store |
 | 4 | the budget is reached; the same command goes on |
@@ -117,6 +117,23 @@ def cell(text: str) -> str:
     return " ".join(text.split()).replace(" | ", " \\| ")
 
 
+LIMITS_TEXT = """## When a number is not shown as a result
+
+An *excluded* number is stored and shown with its reason (⊘), and is on no front, ticked, matched or compared. One that is *noted* is compared
+and carries a mark (!). Tables in every format, the dashboard, the last lines of a run and accuracy matching ask one place,
+`midef/core/gates.py`. One excluded seed excludes a defense, whose mean would hold it. An interval "reaches down to chance" if its lower end
+does; a number without an interval counts as it is. Published numbers are not judged.
+"""
+
+
+def limits() -> str:
+    """Section about numbers that are no results, with the table of their limits."""
+    from midef.core.gates import LIMITS
+
+    rows = [f"| {limit.grade} | {cell(limit.what)} | {cell(limit.why)} |" for limit in LIMITS]
+    return "\n".join([LIMITS_TEXT, "| | where | because |", "| --- | --- | --- |", *rows, ""])
+
+
 def pages() -> dict[str, str]:
     """Text of every generated page, by file name; what packages of others add has no place in them."""
     from midef.sweep.cli.listing import list_entries, markdown
@@ -125,6 +142,7 @@ def pages() -> dict[str, str]:
         f"{what}.md": f"# {title}\n\n{NOTE}\n\n{text}\n\n{markdown(list_entries(what, packages=False))}\n"
         for what, (title, text) in METHODS.items()
     }
+    made["metrics.md"] += f"\n{limits()}"
     return made | {"cli.md": f"# The command line\n\n{NOTE}\n\n{command_line()}"}
 
 

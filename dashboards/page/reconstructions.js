@@ -18,7 +18,7 @@ function drawGrid() {
     const row = s.rows[grid.strips.indexOf(strip)];
     tr.classList.toggle("excluded", !!(row && row.excluded));
     if (row && row.excluded) {
-      const why = make("small", "× no result");
+      const why = make("small", "⊘ no result");
       why.title = row.excluded;
       th.append(why);
     } else if (row && row.y !== null) th.append(make("small", `att@1 ${row.cells[attack].text} %`));

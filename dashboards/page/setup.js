@@ -13,7 +13,7 @@ function drawSetup() {
   $("refused").hidden = !s.refused;
   $("refused").textContent = s.refused && `refused: ${s.refused}`;
   $("excluded").hidden = !s.excluded;
-  $("excluded").textContent = s.excluded && `× Shown, and no result: ${s.excluded}.`;
+  $("excluded").textContent = s.excluded && `⊘ Shown, and no result: ${s.excluded}.`;
   $("standins").hidden = !s.stand_ins.length;
   fill($("standins").querySelector("tbody"), s.stand_ins.map(([here, there]) => {
     const tr = make("tr"), td = make("td", here);
@@ -51,11 +51,15 @@ function drawTable() {
         mark.style.color = row.colour || "#222";
         td.prepend(mark);
       }
-      if (i === 0 && (row.excluded || row.noted)) {
-        const mark = make("span", row.excluded ? "×" : "!", row.is_on_front ? "mark second" : "mark");
-        mark.title = row.excluded || row.noted;
+      if (i === 0 && row.excluded) {
+        const mark = make("span", "⊘", "mark");
+        mark.title = row.excluded;
         td.prepend(mark);
-        td.append(make("small", row.excluded ? "excluded" : "noted"));
+      }
+      if (i === 0 && (row.excluded || row.noted)) {
+        const note = make("small", row.excluded ? "excluded" : "! noted");
+        note.title = row.excluded || row.noted;
+        td.append(note);
       }
       if (column.key === "seeds" && row.has_problem) td.classList.add("bad");
       tr.append(td);

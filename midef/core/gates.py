@@ -58,7 +58,7 @@ LIMITS = (
     ),
     Limit(
         "excluded",
-        f"the evaluator is below {LEAST_EVALUATOR_SHARE:.0%} of the way from chance to 100 %",
+        f"the evaluator is below {100 * LEAST_EVALUATOR_SHARE:g} % of the way from chance to 100 %",
         "attack accuracy then says more of the evaluator than of the attack",
     ),
     Limit(
@@ -157,7 +157,7 @@ def evaluator_gate(accuracy: Accuracy) -> Gate | None:
         return Gate("excluded", "evaluator", reason)
     least = accuracy.chance + LEAST_EVALUATOR_SHARE * (100 - accuracy.chance)
     if accuracy.value < least:
-        way = "half way" if LEAST_EVALUATOR_SHARE == 0.5 else f"{LEAST_EVALUATOR_SHARE:.0%} of the way"
+        way = "half way" if LEAST_EVALUATOR_SHARE == 0.5 else f"{100 * LEAST_EVALUATOR_SHARE:g} % of the way"
         reason = f"the evaluator has {accuracy.text}, less than {way} from chance ({chance}) to 100 %: it cannot judge"
         return Gate("excluded", "evaluator", reason)
     return weak_evaluator(accuracy.value)
@@ -182,13 +182,19 @@ def target_gate(accuracy: Accuracy) -> Gate | None:
     return Gate("excluded", "target", reason)
 
 
-def attack_gate(attacks: Sequence[Accuracy]) -> Gate | None:
-    """What is wrong with a setup whose attack accuracies are these, one per defense; None for nothing."""
+def attack_gate(attacks: Sequence[Accuracy], *, has_undefended: bool) -> Gate | None:
+    """What is wrong with a setup whose attack accuracies are these, one per defense; None for nothing.
+
+    Args:
+        attacks: of everything measured.
+        has_undefended: one of them is that of the undefended model.
+    """
     if not attacks or not all(attack.is_at_chance for attack in attacks):
         return None
+    undefended = "the undefended model included" if has_undefended else "and no undefended model shows that it works"
     reason = (
-        f"the attack is at chance ({percent(attacks[0].chance)}) for every defense here, the undefended model "
-        "included: this setup says nothing about defenses"
+        f"the attack is at chance ({percent(attacks[0].chance)}) for every defense here, {undefended}: this setup says "
+        "nothing about defenses"
     )
     return Gate("excluded", "attack", reason)
 

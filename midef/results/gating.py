@@ -27,7 +27,7 @@ from midef.results.compare import ATTACK, NATURAL
 if TYPE_CHECKING:
     from midef.results.summary import SummaryRow
 
-EXCLUDED_MARK, NOTED_MARK = "×", "!"
+EXCLUDED_MARK, NOTED_MARK = "⊘", "!"
 
 
 def gates_of(runs: Mapping[int, Sequence[ResultRow]]) -> tuple[Gate, ...]:
@@ -48,10 +48,14 @@ def gates_of(runs: Mapping[int, Sequence[ResultRow]]) -> tuple[Gate, ...]:
 
 def gated(group: Sequence[SummaryRow]) -> list[SummaryRow]:
     """The rows of a setup with what holds for the setup as a whole; one that is excluded is not matched."""
-    attacks = [accuracy for row in group if (accuracy := _attack(row)) is not None]
-    of_setup = attack_gate(attacks)
-    shared = () if of_setup is None else (of_setup,)
-    rows = [replace(row, gates=(*shared, *row.gates)) if _attack(row) is not None else row for row in group]
+    attacks = [None if is_excluded(row.gates) else _attack(row) for row in group]
+    measured = [attack for attack in attacks if attack is not None]
+    has_undefended = any(row.is_undefended and attack is not None for row, attack in zip(group, attacks, strict=True))
+    gate = attack_gate(measured, has_undefended=has_undefended)
+    rows = [
+        row if gate is None or attack is None else replace(row, gates=(gate, *row.gates))
+        for row, attack in zip(group, attacks, strict=True)
+    ]
     return [replace(row, is_matched=row.is_matched and not is_excluded(row.gates)) for row in rows]
 
 

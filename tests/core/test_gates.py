@@ -52,9 +52,12 @@ def test_a_target_network_at_chance_is_excluded(value: float, n: int, is_exclude
 
 def test_an_attack_that_works_on_one_defense_is_an_attack() -> None:
     at_chance, above = accuracy_of(25.0, 25.0, n=40), accuracy_of(60.0, 25.0, n=40)
-    gate = gates.attack_gate([at_chance, at_chance])
+    gate = gates.attack_gate([at_chance, at_chance], has_undefended=True)
     assert gate is not None and gate.grade == "excluded" and "chance (25.0 %) for every defense" in gate.reason
-    assert gates.attack_gate([at_chance, above]) is None and gates.attack_gate([]) is None
+    alone = gates.attack_gate([at_chance], has_undefended=False)
+    assert alone is not None and "no undefended model shows that it works" in alone.reason
+    assert gates.attack_gate([at_chance, above], has_undefended=True) is None
+    assert gates.attack_gate([], has_undefended=False) is None
 
 
 def test_few_images_are_noted() -> None:
@@ -91,5 +94,5 @@ def test_a_target_that_nobody_means_is_asked_about(target: float, identities: in
 def test_the_table_of_limits_names_every_limit_as_it_is_computed() -> None:
     table = " ".join(limit.what for limit in gates.LIMITS)
     for constant in (gates.LEAST_EVALUATOR_SHARE, gates.WEAK_EVALUATOR_PERCENT, gates.FEW_IMAGES):
-        assert f"{constant:.0%}" in table or f"{constant:g}" in table
+        assert f"{100 * constant:g} %" in table or f"{constant:g}" in table
     assert {limit.grade for limit in gates.LIMITS} == {"excluded", "noted"}

@@ -375,10 +375,10 @@ def test_what_is_no_result_has_no_tick_and_says_why(show: Any, cell: Any) -> Non
     rows = [replace(r, **judge) for r in cell("none")] + [replace(r, **judge) for r in cell("bido")]
     page = show(rows).open()
     why = "the evaluator has 25.0 % where chance is 25.0 %: it cannot judge"
-    assert page.inner_text("#excluded") == f"× Shown, and no result: {why}." and why in page.inner_text("#rule")
+    assert page.inner_text("#excluded") == f"⊘ Shown, and no result: {why}." and why in page.inner_text("#rule")
     assert "✓" not in page.inner_text("#grid") and "✗" not in page.inner_text("#grid")
     marks = page.eval_on_selector_all("#table .mark", "found => found.map(m => [m.textContent, m.title])")
-    assert marks == [["×", why]] * 2
+    assert marks == [["⊘", why]] * 2
     assert "excluded" in page.inner_text("#table") and page.is_visible("#nothing")
 
 

@@ -46,9 +46,9 @@ def marks(rows: list[ResultRow]) -> dict[str, str]:
 
 def test_a_judge_at_chance_judges_nobody(cell: Cell) -> None:
     rows = [*cell("none", 90.0, 50.0, evaluator_accuracy=25.0), *cell("a", 80.0, 20.0, evaluator_accuracy=25.0)]
-    assert marks(rows) == {"none": "×", "a": "×"}
+    assert marks(rows) == {"none": "⊘", "a": "⊘"}
     for text in (text_table(summarise(rows)), markdown_table(summarise(rows))):
-        assert f"× excluded, every defense here: {JUDGE}" in text
+        assert f"⊘ excluded, every defense here: {JUDGE}" in text
         assert "90.0" in text and "20.0" in text, "what was measured is shown"
     records = list(csv.DictReader(io.StringIO(csv_table(summarise(rows)))))
     assert [(r["is_on_front"], r["is_excluded"], r["excluded_because"]) for r in records] == [("0", "1", JUDGE)] * 2
@@ -57,7 +57,7 @@ def test_a_judge_at_chance_judges_nobody(cell: Cell) -> None:
 
 def test_ten_people_at_chance_are_on_no_front(cell: Cell) -> None:
     rows = [r for d, attack in (("none", 12.0), ("a", 8.0), ("b", 10.0)) for r in cell(d, 10.0, attack, chance=10.0)]
-    assert marks(rows) == {"none": "×", "a": "×", "b": "×"}
+    assert marks(rows) == {"none": "⊘", "a": "⊘", "b": "⊘"}
     text = text_table(summarise(rows))
     assert "every defense here: the target network has 10.0 % where chance is 10.0 %" in text
     assert "Delta for" not in text, "the reason is said once"
@@ -69,7 +69,7 @@ def test_a_network_that_guesses_wins_nothing(cell: Cell, by_defense: ByDefense) 
     assert [d for d, row in found.items() if row.is_on_front] == ["none", "a"]
     assert list(found)[-1] == "collapsed", "behind those that are compared"
     assert found["collapsed"].is_excluded and found["collapsed"].trade_off.delta is None
-    assert "× excluded, collapsed: the target network has 30.0 % [18.1, 45.4] where chance is 25.0 %" in text_table(
+    assert "⊘ excluded, collapsed: the target network has 30.0 % [18.1, 45.4] where chance is 25.0 %" in text_table(
         summarise(rows)
     )
     (*_, last) = setup_table(summarise(rows)).cells
