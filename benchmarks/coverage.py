@@ -104,10 +104,12 @@ def paired_rows(runs: int) -> Iterator[list[str]]:
 
 PAGE = """# How often the intervals hold the true number
 
-`python benchmarks/coverage.py > benchmarks/coverage.md`, {made}.
+Made by `python benchmarks/coverage.py > benchmarks/coverage.md` on one core.
 What the intervals are: [docs/intervals.md](../docs/intervals.md).
 
 ## Success rates within a run
+
+{made}
 
 Nominal 95 %. Every row holds {rates} rates from 0 to 100 % and {correlations} correlations of the images of an
 identity, 0 to .6 (beta-binomial; none with one image of each). `min`: least coverage of all points, and where; `mean`:
@@ -127,15 +129,19 @@ Identities with unequal numbers of images, the rule in use, {some} simulations o
 
 ## Over seeds
 
+{made}
+
 60 identities x 5 images, the same for every seed. An identity's rate in a run is the normal distribution function of a
-level, an effect of the identity (standard deviation 0.8) and one of the seed (`spread`; at 1 a rate of 10 % varies from
-1 to 40 % over seeds). {few} simulations of a row, standard error {error_few:.4f}. Earlier versions printed Student's t
-over seeds from three seeds on. Where seeds spread so much that their rates are skewed, three to five of them cannot say
-how much: the last column holds .92 up to a spread of 0.5.
+level, an effect of the identity (standard deviation 0.8) and one of the seed (`spread`; one standard deviation to
+either side makes 4 and 16 % of a rate of 10 % at 0.5, 1 and 20 % at 1). {few} simulations of a row, standard error
+{error_few:.4f}. Earlier versions printed Student's t over seeds from three seeds on. With both sources the interval is
+wide where seeds agree, and too narrow (.87) where three seeds spread so much that their rates are skewed.
 
 {over_seeds}
 
 ## Differences on the same images
+
+{made}
 
 Correlation .3; both models find the same identities easy. {few} simulations of a row.
 
@@ -149,8 +155,9 @@ def page(runs: int, runs_before: int) -> str:
 
     sentence, sizes = grid(runs, runs_before)
     some, few = runs // 4, runs // 5
+    version, _, commit = code_version().partition("+")
     return PAGE.format(
-        made=f"{datetime.now(UTC):%Y-%m-%d}, midef {code_version()}, {processor_name()}, one core",
+        made=f"Made at commit `{commit or version}`, {datetime.now(UTC):%Y-%m-%d}, on {processor_name()}.",
         rates=len(RATES),
         correlations=len(CORRELATIONS),
         runs=runs,

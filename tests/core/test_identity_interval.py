@@ -132,6 +132,18 @@ def test_covers_everywhere_and_is_not_wide_on_average(simulated: ModuleType, ide
     assert found.least_of_few >= 0.93
 
 
+@pytest.mark.parametrize("n", [10, 11, 15, 20, 42, 60, 120, 300])
+def test_covers_at_every_rate_with_one_image_of_each_identity(n: int) -> None:
+    """Exact, no simulation: rates far finer than those of the grid."""
+    from scipy.stats import binom
+
+    hits = np.arange(n + 1)
+    low, high = identity_bounds(hits, hits - hits**2 / n, n, n)
+    rate = np.concatenate([np.linspace(0, 0.05, 400), np.linspace(0.05, 0.5, 400)])[:, None]
+    covered = (binom.pmf(hits, n, rate) * ((low <= rate) & (rate <= high))).sum(axis=1)
+    assert covered.min() >= 0.92
+
+
 def test_the_earlier_rule_fell_and_did_not_cover(simulated: ModuleType) -> None:
     """The measure sees what was wrong: this is the rule that was replaced."""
     assert simulated.falls(simulated.before, 60, 5) > 0
