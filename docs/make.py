@@ -36,7 +36,8 @@ METHODS = {
     "datasets": (
         "Data sets",
         "One file each in `midef/datasets/`. Published sets are looked for in `$MIDEF_DATA`, each in a folder of its name; "
-        "`midef doctor` says what is missing, `midef datasets card NAME` gives licence, consent, counts and fingerprint.",
+        "`midef doctor` says what is missing, `midef datasets card NAME` gives licence, consent, counts, what is left out and the "
+        "fingerprint, `midef datasets check NAME` finds copies and near copies ([own_images.md](own_images.md)).",
     ),
     "architectures": (
         "Architectures",
@@ -53,7 +54,7 @@ AFTER = """## Exit codes
 | 2 | wrong usage or specification |
 | 3 | something is missing here: data, weights, disk, a Ray cluster, a newer midef for this store |
 | 4 | the budget is reached; the same command goes on |
-| 5 | a check found something: `midef verify` damaged files that are still in their place |
+| 5 | a check found something: `midef verify` damaged files that are still in their place, `midef datasets check` images that are equal in every pixel |
 | 70 | an error nobody expected; the message names the file with its traceback, in `errors/` of the store where there is one |
 | 130 | interrupted; what is finished is stored, the same command goes on |
 

@@ -12,6 +12,8 @@ from midef.core.registry import Registry
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from midef.datasets.files.survey import Seen
+
 DATASETS: Registry[Dataset] = Registry("dataset", "midef.datasets")
 
 
@@ -128,6 +130,14 @@ class Dataset:
         """
         return Findings()
 
+    def seen(self) -> Mapping[str, Seen]:
+        """What decoding showed of each image that is used and can be read, by path; empty where images are computed.
+
+        Raises:
+            DataError: with all `problems`, if there are any.
+        """
+        return {}
+
     def pixel_ids(self) -> Mapping[str, str]:
         """The used images by an id that is equal for equal pixels, whatever the data set and the type of the files.
 
@@ -138,7 +148,7 @@ class Dataset:
         Raises:
             DataError: with all `problems`, if there are any.
         """
-        return {}
+        return {seen.pixels: name for name, seen in reversed(list(self.seen().items()))}
 
     def members(self) -> frozenset[str]:
         """What must not be in two sets of this class: ids of its images, or of the people they show."""

@@ -13,7 +13,7 @@ from midef.core.lazy import torch
 from midef.datasets.base import DATASETS, LOCATION, Card, Dataset, Findings, Images, Splits
 from midef.datasets.files.arrangement import NEEDED, SPLITS, Arrangement, read_images
 from midef.datasets.files.copies import copy_problems, find_copies
-from midef.datasets.files.examination import examine_files, named_pixels
+from midef.datasets.files.examination import examine_files, seen_files
 from midef.datasets.files.folders import (
     NAMED,
     ImageFile,
@@ -25,10 +25,12 @@ from midef.datasets.files.folders import (
     whereabouts,
     with_checksums,
 )
-from midef.datasets.files.identities import identity_notes, twins, unlike_identities, unused_note
+from midef.datasets.files.identities import identity_notes, twins, unlike_identities
+from midef.datasets.files.left_out import left_out_lines
 from midef.datasets.files.listed import read_list
 from midef.datasets.files.pixels import Box
 from midef.datasets.files.split import cut, share, shuffled
+from midef.datasets.files.survey import Seen
 
 
 @DATASETS.add("image_folder")
@@ -113,8 +115,8 @@ class ImageFolder(Dataset):
         return replace(found, problems=tuple(f"image_folder: {problem}" for problem in found.problems))
 
     @override
-    def pixel_ids(self) -> Mapping[str, str]:
-        return named_pixels(self._root, self._ready())
+    def seen(self) -> Mapping[str, Seen]:
+        return seen_files(self._root, self._ready())
 
     @override
     def n_identities(self) -> int:
@@ -240,10 +242,14 @@ class ImageFolder(Dataset):
             )
         arrangement.names = tuple(identities) if self.labelled else ()
         candidates = [file for images in identities.values() for file in images]
-        used = (file for part in arrangement.splits.values() for file, _ in part)
-        why = "in neither list" if self.has_lists else f"beyond max_images={self.max_images}"
-        if self.max_images is not None or self.has_lists:
-            arrangement.notes += unused_note(candidates, used, why)
+        if self.has_lists:
+            both = set[str]().union(*listed.values())
+            in_neither = [file.name for file in candidates if file.name not in both]
+            arrangement.notes += left_out_lines(in_neither, "image", "in neither list")
+            candidates = [file for file in candidates if file.name in both]
+        used = {file.name for part in arrangement.splits.values() for file, _ in part}
+        unused = [file.name for file in candidates if file.name not in used] if self.max_images is not None else []
+        arrangement.notes += left_out_lines(unused, "image", f"beyond max_images={self.max_images}")
         return arrangement
 
     def _keep(self, groups: Mapping[str, list[ImageFile]], arrangement: Arrangement) -> dict[str, list[ImageFile]]:

@@ -33,6 +33,18 @@ def location_fields(name: str) -> set[str]:
     return {f.name for f in fields(cast(Any, DATASETS.get(name))) if f.metadata.get("location")}
 
 
+def or_path(written: str, *, labelled: bool) -> ComponentSpec:
+    """A data set as written, or the images at a path where a file or folder is called so.
+
+    Args:
+        labelled: whether images at a path have identities.
+    """
+    place = Path(written).expanduser()
+    if written.partition("(")[0].partition(":")[0] in DATASETS.names() or not place.exists():
+        return written
+    return {"name": "image_folder", "path": str(place.absolute()), "labelled": labelled}
+
+
 def with_default_folder(written: ComponentSpec) -> ComponentSpec:
     """A published data set without a place is looked for in its folder of `data_folder`."""
     name, preset, params = DATASETS.parse(written)

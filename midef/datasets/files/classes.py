@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,6 +14,7 @@ from midef.datasets.base import LOCATION, Card, Dataset, Findings
 from midef.datasets.files.folders import whereabouts
 from midef.datasets.files.pixels import id_of_pixels
 from midef.datasets.files.split import share, shuffled
+from midef.datasets.files.survey import Seen, look_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,15 +91,26 @@ class ClassesDataset(Dataset):
             return Findings(problems=(str(error),))
         return Findings()
 
-    @override
-    def pixel_ids(self) -> Mapping[str, str]:
-        pixels, ids = self.file_pixels(), dict[str, str]()
+    def _used_pixels(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        """Name and pixels [H, W, 3] of each used image."""
+        pixels, place = self.file_pixels(), whereabouts(self.root)
         for split, (indices, _) in self.drawn().items():
             part = "report" if split == "report" else "train"
-            height, width = pixels[part].shape[1:3]
             for i in indices:
-                name = f"{whereabouts(self.root)}/{self.test_part if part == 'report' else 'train'} image {i}"
-                ids.setdefault(id_of_pixels(width, height, pixels[part][i].tobytes()), name)
+                yield f"{place}/{self.test_part if part == 'report' else 'train'} image {i}", pixels[part][i]
+
+    @override
+    def seen(self) -> Mapping[str, Seen]:
+        from PIL.Image import fromarray
+
+        return {name: look_at(fromarray(pixels)) for name, pixels in self._used_pixels()}
+
+    @override
+    def pixel_ids(self) -> Mapping[str, str]:
+        ids: dict[str, str] = {}
+        for name, pixels in self._used_pixels():
+            height, width, _ = pixels.shape
+            ids.setdefault(id_of_pixels(width, height, pixels.tobytes()), name)
         return ids
 
     @override

@@ -1,4 +1,4 @@
-"""What `examine` and `pixel_ids` answer for data sets of image files."""
+"""What `examine` and `seen` answer for data sets of image files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from midef.datasets.files.arrangement import Arrangement
 from midef.datasets.files.copies import copy_notes, copy_problems, find_copies
 from midef.datasets.files.folders import few, unreadable
 from midef.datasets.files.pixels import Box
-from midef.datasets.files.survey import survey
+from midef.datasets.files.survey import Seen, survey
 
 
 def examine_files(
@@ -55,7 +55,6 @@ def examine_files(
     return Findings(problems=tuple(problems), notes=(*arrangement.notes, *copy_notes(copies, published=published)))
 
 
-def named_pixels(root: Path, arrangement: Arrangement) -> dict[str, str]:
-    """Ids of the pixels of each image that can be read -> its path, as `Dataset.pixel_ids` returns them."""
-    seen = survey(root, arrangement.files).seen
-    return {found.pixels: f"{root}/{name}" for name, found in reversed(list(seen.items()))}
+def seen_files(root: Path, arrangement: Arrangement) -> dict[str, Seen]:
+    """What decoding showed of each image that can be read, by its path, as `Dataset.seen` returns it."""
+    return {f"{root}/{name}": seen for name, seen in survey(root, arrangement.files).seen.items()}

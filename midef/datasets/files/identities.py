@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from midef.datasets.files.folders import ImageFile, few, same_name
-from midef.datasets.files.left_out import counted, left_out, printable
+from midef.datasets.files.left_out import counted, left_out_lines, printable
 
 SPLIT_FOLDERS = frozenset(
     ("train", "training", "trainset", "train_set", "test", "testing", "testset", "test_set", "val", "valid")
@@ -92,18 +92,5 @@ def identity_notes(
         notes.append(text)
     enough = sorted(set(folders) - set(few_images))
     if identities is not None:
-        notes += left_out(enough[identities:], "identity folder", f"beyond identities={identities}")
-    return notes + left_out([file.name for file in groups.get("", ())], "image", "beside the identity folders")
-
-
-def unused_note(files: Sequence[ImageFile], used: Iterable[ImageFile], why: str) -> list[str]:
-    """A note about images of used identities that are in no split.
-
-    Args:
-        files: that could be used.
-        used: those in a split.
-        why: they are not.
-    """
-    kept = {file.name for file in used}
-    unused = [file.name for file in files if file.name not in kept]
-    return left_out(unused, "image", why)
+        notes += left_out_lines(enough[identities:], "identity folder", f"beyond identities={identities}")
+    return notes + left_out_lines([file.name for file in groups.get("", ())], "image", "beside the identity folders")

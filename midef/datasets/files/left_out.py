@@ -44,17 +44,17 @@ class LeftOut:
         kinds = Counter(suffix_of(name) for name in self.unread).most_common()
         types = ", ".join(f"{suffix} {count:,}" for suffix, count in kinds[:5]) + (", ..." if kinds[5:] else "")
         return [
-            *left_out(self.unread, "file", f"of a type that is not read ({types})"),
-            *left_out(self.system, "folder", "of the operating system, or hidden,"),
-            *left_out(self.hidden, "hidden image"),
-            *left_out(self.no_files, "name", "of images without a file, as links to nothing,"),
+            *left_out_lines(self.unread, "file", f"of a type that is not read ({types})"),
+            *left_out_lines(self.system, "folder", "of the operating system, or hidden,"),
+            *left_out_lines(self.hidden, "hidden image"),
+            *left_out_lines(self.no_files, "name", "of images without a file, as links to nothing,"),
         ]
 
 
-def left_out(names: Sequence[str], noun: str, which: str = "") -> list[str]:
+def left_out_lines(names: Sequence[str], noun: str, which: str = "") -> list[str]:
     """A line that counts what is left out and names an example; none where there is nothing.
 
-    >>> left_out(["b.tif", "a.tif"], "file", "of another type")
+    >>> left_out_lines(["b.tif", "a.tif"], "file", "of another type")
     ['2 files of another type are left out, for example a.tif']
     """
     if not names:

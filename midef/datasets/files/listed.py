@@ -17,7 +17,7 @@ from midef.core.errors import DataError
 from midef.core.lazy import torch
 from midef.datasets.base import LOCATION, Card, Dataset, Findings, Images, Splits
 from midef.datasets.files.arrangement import NEEDED, SPLITS, Arrangement, read_images
-from midef.datasets.files.examination import examine_files, named_pixels
+from midef.datasets.files.examination import examine_files, seen_files
 from midef.datasets.files.folders import (
     NAMED,
     ImageFile,
@@ -34,6 +34,7 @@ from midef.datasets.files.folders import (
 from midef.datasets.files.identities import twins, unlike_identities
 from midef.datasets.files.pixels import FORMATS, Box
 from midef.datasets.files.split import cut, shuffled
+from midef.datasets.files.survey import Seen
 
 Role = Literal["private", "public"]
 
@@ -94,8 +95,8 @@ class ListedDataset(Dataset):
         return replace(found, problems=tuple(self._prefixed(found.problems)))
 
     @override
-    def pixel_ids(self) -> Mapping[str, str]:
-        return named_pixels(self._place, self._ready())
+    def seen(self) -> Mapping[str, Seen]:
+        return seen_files(self._place, self._ready())
 
     @override
     def n_identities(self) -> int:

@@ -1,6 +1,6 @@
 """One pass over all image files of a data set: does each decode, and which are equal in every pixel.
 
-Cost: an image is read and decoded once, 0.2 to 0.4 ms for 112x112 JPEG, about 10 ms for each million pixels. What was
+Cost: an image is read and decoded once, 0.3 ms for a 112x112 JPEG, 16 ms for each million pixels of a photo. What was
 found is kept in `~/.cache/midef/images`, one file for each folder or archive, so that later passes decode only files
 that are new or changed. A file is taken for unchanged while its size and its times of change are the same (member of
 an archive: size and crc32). The cache may be deleted at any time; one that is damaged is ignored.
@@ -18,10 +18,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from midef.datasets.files.folders import ImageFile, Reader, reader
+from midef.datasets.files.folders import ImageFile, reader
 from midef.datasets.files.pixels import open_rgb, outline, pixel_id, reason_of, unreadable_errors
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +82,7 @@ def survey(root: Path, files: Sequence[ImageFile]) -> Survey:
                 if stored is not None and stored[0] == stamp:
                     seen[file.name] = stored[1]
                     continue
-                seen[file.name] = found = _look(read, file)
+                seen[file.name] = found = look_at(open_rgb(read(file)))
             except unreadable_errors() as error:
                 failures.append(f"{file.name}: {reason_of(error)}")
                 continue
@@ -100,8 +103,8 @@ def cache_file(root: Path) -> Path:
     return Path.home() / ".cache" / "midef" / "images" / f"{name}.json"
 
 
-def _look(read: Reader, file: ImageFile) -> Seen:
-    image = open_rgb(read(file))
+def look_at(image: Image) -> Seen:
+    """What there is to see of an RGB image."""
     return Seen(pixel_id(image), outline(image), image.size)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 Midef = Callable[..., tuple[int, str, str]]
 Spec = Callable[..., dict[str, Any]]
@@ -69,6 +71,39 @@ def test_a_published_set_is_looked_for_where_sweeps_look(
     monkeypatch.setenv("MIDEF_DATA", str(tmp_path / "data"))
     code, _, err = midef("datasets", "card", "mnist")
     assert code == 3 and f"mnist: no such file {tmp_path}/data/mnist/MNIST/raw/train-images-idx3-ubyte" in err
+
+
+def test_copies_and_near_copies_are_found(midef: Midef, make_tree: Callable[..., Path]) -> None:
+    people, public = make_tree("people", {"ada": 6, "bob": 7}), make_tree("public", {"": 4}, seed=9)
+    code, out, _ = midef("datasets", "check", people, "--against", f"image_folder(path={public},labelled=false)")
+    assert code == 0 and "0 pairs are the same image, 0 more look alike" in out
+    Image.open(people / "ada" / "0.png").save(public / "x.bmp")
+    retouched = Image.open(people / "bob" / "6.png")
+    retouched.putpixel((3, 3), (0, 0, 0))
+    retouched.save(public / "y.png")
+    code, out, _ = midef("datasets", "check", people, "--against", public)
+    assert code == 5
+    assert f"checked     {people}: 13 images" in out and f"checked     {public}: 6 images" in out
+    assert f"same        {people}/ada/0.png and {public}/x.bmp are the same image\n" in out
+    assert f"near        {people}/bob/6.png and {public}/y.png differ in " in out
+    assert "1 pairs are the same image, 1 more look alike (at most 10 of 128 bits apart: look at them)" in out
+    for i in range(3):
+        shutil.copy(people / "ada" / "1.png", people / "ada" / f"copy{i}.png")
+    code, out, _ = midef("datasets", "check", people, "--most", 1)
+    assert code == 5 and out.count("are the same image\n") == 1 and "and 2 more; --most 3 names all" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["check", "synthetic_faces"], 2, "synthetic_faces: its images are computed, there is nothing to compare"),
+        (["check", "nowhere"], 2, "unknown dataset 'nowhere'"),
+        (["card", "synthetic_faces", "--against", "x"], 2, "card takes no --against; say midef datasets check"),
+    ],
+)
+def test_what_cannot_be_checked(midef: Midef, arguments: list[str], code: int, expected: str) -> None:
+    found, _, err = midef("datasets", *arguments)
+    assert found == code and expected in err
 
 
 @pytest.mark.parametrize(
