@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,15 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from midef.core.errors import StoreError
 from midef.storage import Store
 from midef.storage.cache import cache_folder
 from midef.storage.processes import process_lives, this_machine
+from midef.sweep.execution.run_record import drivers
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
+    from optuna.storages import JournalStorage
     from optuna.trial import FrozenTrial
+
+log = logging.getLogger(__name__)
 
 JOURNAL = "studies/journal.log"
 """Path of the studies in a store."""
@@ -34,23 +40,76 @@ class Studies:
 
     def __init__(self, store: Store) -> None:
         import optuna
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.location = store.location
+        self.store, self.location = store, store.location
         local = self.location.local
-        if local is not None:
-            self.path = local / JOURNAL
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        else:
-            self.path = cache_folder(store.uri) / f"{JOURNAL}-{os.getpid()}"
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_bytes(self.location.get(JOURNAL) if self.location.exists(JOURNAL) else b"")
-        _drop_half_line(self.path)
-        with quietly():
-            self.storage = JournalStorage(JournalFileBackend(str(self.path)))
+        with self.location.explained("make the folder of studies"):
+            if local is not None:
+                self.path = local / JOURNAL
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            else:
+                self.path = cache_folder(store.uri) / f"{JOURNAL}-{os.getpid()}"
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.write_bytes(self.location.get(JOURNAL) if self.location.exists(JOURNAL) else b"")
+        self.storage = self._read()
         self._opened: dict[str, Study] = {}
+
+    def _read(self) -> JournalStorage:
+        """The journal as Optuna's storage; one that is damaged is set aside first."""
+        if problem := self._damage():
+            self._set_aside(problem)
+        _drop_half_line(self.path)
+        try:
+            return self._storage()
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whole lines that make no sense: Optuna has no error class for it
+            self._set_aside(f"its lines contradict each other ({type(error).__name__}: {error})")
+        return self._storage()
+
+    def _storage(self) -> JournalStorage:
+        from optuna.storages import JournalStorage
+
+        from midef.sweep.matching.journal import CheckedJournal
+
+        with quietly():
+            return JournalStorage(CheckedJournal(self.path, self.location))
+
+    def _damage(self) -> str:
+        """Why the journal cannot be used; "" if it can."""
+        from midef.sweep.matching.journal import first_damaged_line
+
+        if self.path.is_dir():
+            return "it is a folder"
+        with self.location.explained(f"read {JOURNAL}"):
+            damaged = first_damaged_line(self.path.read_bytes()) if self.path.exists() else None
+        return f"line {damaged[0]}: {damaged[1]}" if damaged is not None else ""
+
+    def _set_aside(self, problem: str) -> None:
+        """Move a damaged journal away and begin a new one.
+
+        Raises:
+            StoreError: if a run is at work, which may be the one that writes it.
+        """
+        others = [d for d in drivers(self.store) if d.is_alive and (d.machine, d.pid) != (this_machine(), os.getpid())]
+        if others:
+            raise StoreError(
+                f"{JOURNAL} of the store {self.location.shown} is damaged ({problem}), and a run of sweep "
+                f"{others[0].sweep} on {others[0].host} is at work; start again when it has ended, no training is lost"
+            )
+        aside = self.location.unused(f"studies/.damaged/{Path(JOURNAL).name}")
+        if self.location.local is not None:
+            self.location.move(JOURNAL, aside)
+        else:
+            self.location.put(aside, self.path.read_bytes())
+            self.path.unlink()
+        log.warning(
+            "%s is damaged (%s) and is set aside as %s; searches begin anew with the stored trainings, none is lost",
+            JOURNAL,
+            problem,
+            aside,
+        )
 
     def open(
         self, name: str, *, directions: Sequence[str], sampler: BaseSampler, about: Mapping[str, Any] | None = None

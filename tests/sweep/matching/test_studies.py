@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +19,11 @@ from optuna.distributions import FloatDistribution
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
+from midef.core import StoreError
 from midef.storage import Store
 from midef.storage.cache import cache_folder
 from midef.storage.processes import this_machine
+from midef.sweep.execution.run_record import DriverState, RunRecord
 from midef.sweep.matching.studies import JOURNAL, Studies, ask
 
 ONE = {"x": FloatDistribution(0.0, 1.0)}
@@ -163,6 +167,120 @@ def test_half_a_line_of_a_killed_driver_costs_that_line_alone(store: Store) -> N
         again.save()
     assert [t.value for t in opened(Studies(store)).get_trials()] == [0.25, 0.5, 0.75]
     assert store.location.get(JOURNAL).startswith(whole)
+
+
+def told(store: Store, *values: float) -> list[float]:
+    """Tell these values, and return every value that the study then knows."""
+    studies = Studies(store)
+    study = opened(studies)
+    for value in values:
+        study.tell(ask(study, ONE), value)
+    studies.save()
+    return [t.value for t in opened(Studies(store)).get_trials() if t.value is not None]
+
+
+def cut_line(content: bytes) -> bytes:
+    lines = content.splitlines(keepends=True)
+    lines[2] = lines[2][:12] + b"\n"
+    return b"".join(lines)
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "a line that two writers wrote": cut_line,
+    "a digit": lambda content: content.replace(b"0.25", b"9.25"),
+    "its second half": lambda content: content[len(content) // 2 :],
+    "no text": lambda content: bytes(range(256)) + b"\n" + content,
+    "no object": lambda content: b"[1, 2]\n" + content,
+    "nesting": lambda content: b"[" * 100_000 + b"\n" + content,
+    "a line too many": lambda content: content + content.splitlines(keepends=True)[-1],
+    "its first line": lambda content: b"".join(content.splitlines(keepends=True)[1:]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_journal_is_set_aside_and_never_becomes_a_number(
+    store: Store, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert told(store, 0.25, 0.5) == [0.25, 0.5]
+    damaged = damage(store.location.get(JOURNAL))
+    store.location.put(JOURNAL, damaged)
+    assert told(store, 0.75) == [0.75]
+    (message,) = (record.getMessage() for record in caplog.records if "is set aside" in record.getMessage())
+    assert message.startswith("studies/journal.log is damaged (") and "none is lost" in message
+    assert store.location.get("studies/.damaged/journal.log-1") == damaged
+    assert told(store, 0.5) == [0.75, 0.5], "and the new one is sound"
+
+
+def test_the_line_that_is_damaged_is_named(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    told(store, 0.25, 0.5)
+    store.location.put(JOURNAL, cut_line(store.location.get(JOURNAL)))
+    Studies(store)
+    assert "studies/journal.log is damaged (line 3: " in caplog.text
+
+
+def test_a_flipped_bit_never_changes_what_is_read(store: Store) -> None:
+    if store.location.local is None:
+        pytest.skip("the same bytes, read from another place")
+    assert told(store, 0.25) == [0.25]
+    sound = store.location.get(JOURNAL)
+    path = Path(store.uri) / JOURNAL
+    for place in range(0, len(sound), 7):
+        damaged = bytearray(sound)
+        damaged[place] ^= 1 << (place % 8)
+        path.write_bytes(bytes(damaged))
+        found = Studies(store).look("one")
+        values = [] if found is None else [t.value for t in found.get_trials() if t.value is not None]
+        assert values in ([0.25], []), (place, values)
+
+
+def test_a_journal_that_another_program_damages_meanwhile_ends_the_run_in_words(store: Store) -> None:
+    studies = Studies(store)
+    study = opened(studies)
+    with studies.path.open("ab") as journal:
+        journal.write(b'{"op_code": 4, "wor{"op_code"\n{}\n')
+    with pytest.raises(
+        StoreError, match=r"journal of studies .* is damaged in line \d+ .*no training is lost"
+    ) as caught:
+        study.tell(ask(study, ONE), 0.5)
+    assert caught.value.exit_code == 3
+    with pytest.raises(StoreError):
+        study.get_trials()
+
+
+def test_a_damaged_journal_is_left_to_the_run_that_writes_it(
+    store: Store, living: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told(store, 0.25, 0.5)
+    store.location.put(JOURNAL, cut_line(store.location.get(JOURNAL)))
+    names = {"run": "sweep-1-1", "sweep": "small", "digest": "1", "profile": "smoke", "host": "here"}
+    driver = DriverState(
+        **names, state="running", pid=living, machine=this_machine(), since=0.0, at=time.time(), counts={}
+    )
+    RunRecord(store, driver.run).write(driver)
+    with pytest.raises(StoreError, match=r"damaged \(line 3: .*and a run of sweep small on here is at work"):
+        Studies(store)
+
+
+@pytest.mark.parametrize("store", ["local"], indirect=True)
+def test_a_folder_in_the_place_of_the_journal_is_set_aside(store: Store) -> None:
+    (Path(store.uri) / JOURNAL).mkdir(parents=True)
+    assert told(store, 0.25) == [0.25]
+    assert (Path(store.uri) / "studies/.damaged/journal.log-1").is_dir()
+
+
+@pytest.mark.parametrize("store", ["local"], indirect=True)
+def test_a_file_in_the_place_of_the_folder_is_said(store: Store) -> None:
+    (Path(store.uri) / "studies").touch()
+    with pytest.raises(StoreError, match="cannot make the folder of studies in the store"):
+        Studies(store)
+
+
+def test_a_journal_of_an_older_store_has_no_checksums(store: Store) -> None:
+    told(store, 0.25)
+    lines = [json.loads(line) for line in store.location.get(JOURNAL).splitlines()]
+    assert all(line.pop("checksum") and line.pop("at") is not None for line in lines)
+    store.location.put(JOURNAL, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    assert told(store, 0.5) == [0.25, 0.5]
 
 
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
