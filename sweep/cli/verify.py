@@ -93,12 +93,9 @@ def verification_text(report: Verification) -> str:
 
 
 def _check_journal(path: str, content: bytes) -> None:
-    """Every line of Optuna's journal is a JSON object; half a line at the end is what a killed driver leaves."""
-    lines = content.split(b"\n")
-    for number, line in enumerate(lines[:-1], 1):
-        try:
-            is_whole = isinstance(json.loads(line), dict)
-        except (ValueError, RecursionError):
-            is_whole = False
-        if not is_whole:
-            raise DamagedFile(f"line {number} of {len(lines) - 1} is no JSON object; no training is lost by it")
+    """Every line of Optuna's journal is whole; half a line at the end is what a killed driver leaves."""
+    from midef.sweep.matching.journal_lines import first_damaged_line
+
+    if damaged := first_damaged_line(content):
+        number, problem = damaged
+        raise DamagedFile(f"line {number}: {problem}; no training is lost by it")

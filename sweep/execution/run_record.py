@@ -9,7 +9,6 @@ Never the truth about results: a folder of a run that ended badly may be deleted
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -94,6 +93,7 @@ class RunRecord:
     def __init__(self, store: Store, run: str) -> None:
         self.location = store.location
         self.run = run
+        self._beats: dict[str, dict[str, Any]] = {}
 
     def write(self, state: DriverState) -> None:
         self.location.put(f"{ROOT}/{self.run}/driver.json", sealed_json({"schema": _SCHEMA, **asdict(state)}))
@@ -107,20 +107,26 @@ class RunRecord:
 
     def beat(self, node: str, content: dict[str, Any]) -> None:
         """Write a heartbeat of a node."""
-        self.location.put(self._node(node), json.dumps(content).encode())
+        self.location.put(self._node(node), sealed_json({"schema": _SCHEMA, **content}))
 
     def forget(self, node: str) -> None:
         self.location.delete(self._node(node))
 
     def beats(self) -> dict[str, dict[str, Any]]:
-        """Last heartbeat of each running node, by digest."""
+        """Last heartbeat of each running node, by digest; of a damaged one, the last that could be read."""
         beats = {}
         for path in self.location.files(f"{ROOT}/{self.run}/nodes"):
+            node = path.rpartition("/")[2].removesuffix(".json")
             try:
-                beat = json.loads(self.location.get(path))
-            except (FileNotFoundError, ValueError, DamagedFile):
-                continue  # it ended, or this is no file of ours
-            beats[path.rpartition("/")[2].removesuffix(".json")] = beat
+                beat = read_json(self.location.get(path), sealed_since=_SCHEMA)
+            except FileNotFoundError:
+                continue  # it ended
+            except DamagedFile:
+                beat = self._beats.get(node, {})
+            beat.pop("schema", None)
+            if beat:
+                beats[node] = beat
+        self._beats = dict(beats)
         return beats
 
     def remove(self) -> None:
@@ -220,7 +226,11 @@ def remove_dead(store: Store, digest: str, scratch: Path | None = None) -> int:
     named = {run for path in paths if (run := path.split("/")[1]).startswith(_prefix(digest))}
     # A run says who drives it before it writes anything else, and forgets that first: what has no driver has ended.
     dead = {run for run in named if f"{ROOT}/{run}/driver.json" not in paths}
-    dead |= {state.run for state in drivers(store) if state.digest == digest and not state.is_alive}
+    states = {state.run: state for state in drivers(store)}
+    dead |= {run for run, state in states.items() if state.digest == digest and not state.is_alive}
+    # A driver that lives soon writes its state anew.
+    damaged = named - dead - states.keys()
+    dead |= {run for run in damaged if time.time() - store.location.modified(f"{ROOT}/{run}/driver.json") > SILENT_S}
     for run in dead:
         if scratch is not None:
             shutil.rmtree(scratch / run, ignore_errors=True)

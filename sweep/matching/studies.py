@@ -15,6 +15,7 @@ from midef.storage import Store
 from midef.storage.cache import cache_folder
 from midef.storage.processes import process_lives, this_machine
 from midef.sweep.execution.run_record import drivers
+from midef.sweep.matching.journal_lines import first_damaged_line
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -78,8 +79,6 @@ class Studies:
 
     def _damage(self) -> str:
         """Why the journal cannot be used; "" if it can."""
-        from midef.sweep.matching.journal import first_damaged_line
-
         if self.path.is_dir():
             return "it is a folder"
         with self.location.explained(f"read {JOURNAL}"):

@@ -75,7 +75,7 @@ def test_damage_of_every_kind_is_found_at_once(midef: Midef, sweep: Sweep, store
     assert f"damaged: {target} (target): artifact target/" in out
     assert "META.json: its content does not match its checksum" in out
     assert "  built from it, and as they were: 1 reconstructions, the rows of 1 cell\n" in out
-    assert "line 2 of 2 is no JSON object; no training is lost by it" in out
+    assert "(journal of studies): line 2: Unterminated string" in out
     if not repair:
         assert code == 5
         assert "8 damaged: `midef verify --repair` sets them aside" in out

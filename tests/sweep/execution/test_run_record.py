@@ -13,7 +13,7 @@ import pytest
 
 from midef.storage import Store
 from midef.storage.processes import this_machine
-from midef.sweep.execution.run_record import DriverState, RunRecord, new_run, remove_dead
+from midef.sweep.execution.run_record import DriverState, RunRecord, drivers, new_run, remove_dead
 
 DIGEST = "ab" * 32
 
@@ -70,3 +70,51 @@ def test_a_run_without_a_driver_has_ended(store: Store) -> None:
     for run in (orphan, other):
         RunRecord(store, run).beat("ef", {"pid": 1})
     assert remove_dead(store, DIGEST) == 1 and left(store) == {other}
+
+
+def flip(path: Path, place: int) -> None:
+    """Change one bit."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1 << (place % 8)
+    path.write_bytes(bytes(content))
+
+
+def test_a_damaged_state_of_a_driver_is_passed_over_with_a_message(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = new_run(DIGEST)
+    RunRecord(store, run).write(state_of(run, counts={"done": 5}))
+    path = Path(store.uri) / f"runs/{run}/driver.json"
+    sound = path.read_bytes()
+    for place in range(len(sound)):
+        flip(path, place)
+        assert drivers(store) == [], place
+        path.write_bytes(sound)
+    assert f"runs/{run}/driver.json is passed over: " in caplog.text
+    assert drivers(store)[0].counts == {"done": 5}
+
+
+def test_a_damaged_state_is_removed_once_its_driver_would_have_written_it_anew(store: Store) -> None:
+    run = new_run(DIGEST)
+    RunRecord(store, run).write(state_of(run))
+    path = Path(store.uri) / f"runs/{run}/driver.json"
+    path.write_bytes(b"{")
+    assert remove_dead(store, DIGEST) == 0
+    os.utime(path, (0, 0))
+    assert remove_dead(store, DIGEST) == 1 and left(store) == set()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"7", b'{"pid": "x"}', bytes(range(256)), b"[" * 9_999], ids=len)
+def test_a_damaged_heartbeat_is_the_last_that_could_be_read(store: Store, content: bytes) -> None:
+    """A number in it may end a process; and a node that hangs writes no other."""
+    record = RunRecord(store, "sweep-1")
+    record.beat("ef", {"pid": 1, "beats": 3})
+    record.beat("ab", {"pid": 2, "beats": 1})
+    assert record.beats() == {"ef": {"pid": 1, "beats": 3}, "ab": {"pid": 2, "beats": 1}}
+    path = Path(store.uri) / "runs/sweep-1/nodes/ef.json"
+    path.write_bytes(content)
+    assert record.beats() == {"ef": {"pid": 1, "beats": 3}, "ab": {"pid": 2, "beats": 1}}
+    assert RunRecord(store, "sweep-1").beats() == {"ab": {"pid": 2, "beats": 1}}
+    record.beat("ef", {"pid": 1, "beats": 4})
+    flip(path, 20)
+    assert record.beats()["ef"]["beats"] == 3
