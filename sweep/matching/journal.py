@@ -55,6 +55,13 @@ class CheckedJournal(JournalFileBackend):  # type: ignore[misc]  # optuna's deco
         Raises:
             StoreError: at the first damaged line, with its number; the next run sets the journal aside.
         """
+        path = Path(self._file_path)
+        size = path.stat().st_size if path.exists() else -1
+        if size < self._log_number_offset.get(log_number_from, 0):
+            raise StoreError(
+                f"the journal of studies {path} was replaced by another program; the same command goes on with the new "
+                "one, no training is lost"
+            )
         number = log_number_from + 1
         try:
             for log in super().read_logs(log_number_from):

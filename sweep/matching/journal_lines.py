@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 CHECKSUM, PLACE = "checksum", "at"
@@ -22,6 +24,15 @@ def first_damaged_line(content: bytes) -> tuple[int, str] | None:
             return number, reason
         begin += len(line) + 1
     return None
+
+
+def readable_lines(content: bytes) -> Iterator[dict[str, Any]]:
+    """Lines that are JSON objects, wherever they stand."""
+    for line in content.split(b"\n"):
+        with suppress(ValueError, RecursionError):
+            log = json.loads(line)
+            if isinstance(log, dict):
+                yield log
 
 
 def line_problem(log: Any, begin: int) -> str:

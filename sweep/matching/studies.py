@@ -14,8 +14,7 @@ from midef.core.errors import StoreError
 from midef.storage import Store
 from midef.storage.cache import cache_folder
 from midef.storage.processes import process_lives, this_machine
-from midef.sweep.execution.run_record import drivers
-from midef.sweep.matching.journal_lines import first_damaged_line
+from midef.sweep.matching.journal_lines import first_damaged_line, readable_lines
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -89,13 +88,12 @@ class Studies:
         """Move a damaged journal away and begin a new one.
 
         Raises:
-            StoreError: if a run is at work, which may be the one that writes it.
+            StoreError: if another process of this machine searches with it.
         """
-        others = [d for d in drivers(self.store) if d.is_alive and (d.machine, d.pid) != (this_machine(), os.getpid())]
-        if others:
+        if self._is_written_by_another():
             raise StoreError(
-                f"{JOURNAL} of the store {self.location.shown} is damaged ({problem}), and a run of sweep "
-                f"{others[0].sweep} on {others[0].host} is at work; start again when it has ended, no training is lost"
+                f"{JOURNAL} of the store {self.location.shown} is damaged ({problem}), and a run on this machine is "
+                "searching with it; start again when it has ended, no training is lost"
             )
         aside = self.location.unused(f"studies/.damaged/{Path(JOURNAL).name}")
         if self.location.local is not None:
@@ -109,6 +107,13 @@ class Studies:
             problem,
             aside,
         )
+
+    def _is_written_by_another(self) -> bool:
+        """True if a driver that wrote into the journal still runs on this machine, besides this process."""
+        if self.path.is_dir():
+            return False
+        owners = {owner for log in readable_lines(self.path.read_bytes()) if (owner := _owner(log)) is not None}
+        return any(pid != os.getpid() and process_lives(machine, pid) for machine, pid in owners)
 
     def open(
         self, name: str, *, directions: Sequence[str], sampler: BaseSampler, about: Mapping[str, Any] | None = None
@@ -182,6 +187,15 @@ def ask(study: Study, distributions: Mapping[str, BaseDistribution]) -> Trial:
         trial = study.ask(dict(distributions))
     trial.set_user_attr(_DRIVER, [this_machine(), os.getpid()])
     return trial
+
+
+def _owner(log: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Machine and process of the driver that a line of the journal names; None if it names none."""
+    attribute = log.get("user_attr")
+    match attribute.get(_DRIVER) if isinstance(attribute, dict) else None:
+        case [str() as machine, int() as pid]:
+            return machine, pid
+    return None
 
 
 def _is_alive(trial: FrozenTrial) -> bool:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +22,6 @@ from midef.core import StoreError
 from midef.storage import Store
 from midef.storage.cache import cache_folder
 from midef.storage.processes import this_machine
-from midef.sweep.execution.run_record import DriverState, RunRecord
 from midef.sweep.matching.studies import JOURNAL, Studies, ask
 
 ONE = {"x": FloatDistribution(0.0, 1.0)}
@@ -247,18 +245,28 @@ def test_a_journal_that_another_program_damages_meanwhile_ends_the_run_in_words(
         study.get_trials()
 
 
-def test_a_damaged_journal_is_left_to_the_run_that_writes_it(
-    store: Store, living: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told(store, 0.25, 0.5)
-    store.location.put(JOURNAL, cut_line(store.location.get(JOURNAL)))
-    names = {"run": "sweep-1-1", "sweep": "small", "digest": "1", "profile": "smoke", "host": "here"}
-    driver = DriverState(
-        **names, state="running", pid=living, machine=this_machine(), since=0.0, at=time.time(), counts={}
-    )
-    RunRecord(store, driver.run).write(driver)
-    with pytest.raises(StoreError, match=r"damaged \(line 3: .*and a run of sweep small on here is at work"):
+def test_a_damaged_journal_is_left_to_the_run_that_writes_it(store: Store, living: int, dead: int) -> None:
+    def damage_by(pid: int) -> None:
+        told(store, 0.25)
+        study = opened(studies := Studies(store))
+        study.ask(ONE).set_user_attr("driver", [this_machine(), pid])
+        studies.save()
+        store.location.put(JOURNAL, cut_line(store.location.get(JOURNAL)))
+
+    damage_by(dead)
+    assert told(store) == []
+    damage_by(living)
+    with pytest.raises(StoreError, match=r"damaged \(line 3: .*and a run on this machine is searching with it"):
         Studies(store)
+
+
+@pytest.mark.parametrize("store", ["local"], indirect=True)
+def test_a_journal_that_another_run_set_aside_ends_this_one_in_words(store: Store) -> None:
+    study = opened(Studies(store))
+    study.tell(ask(study, ONE), 0.5)
+    (Path(store.uri) / JOURNAL).rename(Path(store.uri) / "elsewhere")
+    with pytest.raises(StoreError, match="was replaced by another program"):
+        study.ask(ONE)
 
 
 @pytest.mark.parametrize("store", ["local"], indirect=True)
