@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from PIL import Image
 
 from midef.core import Inputs
 from midef.core.outcomes import digest_of, read
+from midef.defenses.stack import choose_defense
 from midef.metrics import Evidence
+from midef.stages import ensure
 from midef.stages.scores import best_restarts, build, evaluate_images, low_to_high, measure
 from midef.stages.split import load as load_splits
 from midef.stages.target import TargetSpec
@@ -96,6 +99,22 @@ def test_hits_are_stored_per_image_and_add_up(cell: Any) -> None:
         seen = low_to_high(torch.from_numpy(stored["images"]), 40)
     logits, _ = evaluate_images(evaluator_of(cell), seen, "cpu")
     assert (logits.argmax(1) == hits["labels"]).tolist() == hits["hit_at_1"].tolist()
+
+
+def test_two_defenses_of_a_setup_are_asked_about_the_same_images(own_cell: Any, plan: Callable[..., Any]) -> None:
+    other = ensure(plan(defense=choose_defense("nls")).scores, own_cell.context)
+    texts = [
+        {
+            e["metric"]: e["outcomes"]
+            for e in json.loads((folder / "measurements.json").read_text())
+            if e.get("outcomes")
+        }
+        for folder in (own_cell.folder("scores"), other)
+    ]
+    for metric in ("natural_accuracy", "attack_accuracy_at_1", "attack_accuracy_at_5"):
+        one, two = (read(of_cell.pop(metric)) for of_cell in texts)
+        assert one is not None and two is not None and one.is_paired_with(two)
+    assert texts == [{}, {}]
 
 
 def test_natural_accuracy_and_costs_are_those_of_the_stages(cell: Any) -> None:
