@@ -12,7 +12,8 @@ from midef.results.compare import NATURAL
 from midef.results.gating import gate_record
 from midef.results.notes import metrics_named
 from midef.results.published import Published, published_of
-from midef.results.summary import FROM_ROW, MATCH_NUMBERS, SummaryRow, by_setup, columns_in, is_matched_setup
+from midef.results.runs import MATCH_NUMBERS
+from midef.results.summary import FROM_ROW, SummaryRow, by_setup, columns_in, is_matched_setup
 from midef.results.table import comparison_cell, delta_cell
 
 Record = dict[str, str | int | float | None]

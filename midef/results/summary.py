@@ -28,8 +28,8 @@ from midef.results.compare import (
 )
 from midef.results.estimates import SEEDS_FOR_T, Estimate, IntervalChoice, estimate, mean_of
 from midef.results.gating import gated, gates_of
+from midef.results.runs import Runs, limiting_seeds, matching_of, runs_of, stored_keys, worst_state
 
-MATCH_NUMBERS = ("match_target", "match_tolerance", "match_accuracy", "match_seeds")
 FROM_ROW = (
     *("sweep", "profile", "setup", "defense", "defense_name", "defense_params", "attack", "access", "architecture"),
     *(
@@ -187,9 +187,9 @@ def summarise(rows: Sequence[ResultRow]) -> list[SummaryRow]:
         if row.origin == "measured":
             name = (row.sweep, row.profile, row.setup, row.defense_name, row.defense_params, row.defense)
             groups.setdefault(name, []).append(row)
-    setups: dict[SetupKey, list[_Runs]] = {}
+    setups: dict[SetupKey, list[Runs]] = {}
     for (sweep, profile, setup, *_), of_defense in groups.items():
-        setups.setdefault((sweep, profile, setup), []).append(_runs(of_defense))
+        setups.setdefault((sweep, profile, setup), []).append(runs_of(of_defense))
     return [row for key in sorted(setups) for row in _compared(setups[key])]
 
 
@@ -222,48 +222,7 @@ def interval_choice(group: Sequence[SummaryRow]) -> IntervalChoice:
     return "over_seeds" if min((n for n in seeds if n), default=0) >= SEEDS_FOR_T else "within_run"
 
 
-@dataclass(frozen=True)
-class _Runs:
-    """The rows of one defense in one setup.
-
-    Args:
-        by_seed: rows of each seed, of one cell each; seeds ascending.
-        notes: what has to be said of their choice.
-    """
-
-    by_seed: Mapping[int, Sequence[ResultRow]]
-    notes: tuple[str, ...]
-
-    @property
-    def is_undefended(self) -> bool:
-        return next(iter(self.by_seed.values()))[0].defense_name == UNDEFENDED
-
-    def measured(self, metrics: Iterable[str]) -> frozenset[int]:
-        """Seeds with a number for each of the metrics."""
-        names = set(metrics)
-        return frozenset(
-            seed for seed, run in self.by_seed.items() if names <= {r.metric for r in run if r.number is not None}
-        )
-
-
-def _runs(rows: Iterable[ResultRow]) -> _Runs:
-    cells: dict[int, dict[str, list[ResultRow]]] = {}
-    for row in rows:
-        if row.seed is None:
-            raise ValueError(f"measured row {row.metric} of {row.defense} in {row.setup} has no seed")
-        cells.setdefault(row.seed, {}).setdefault(row.cell, []).append(row)
-    ordered = sorted(cells.items())
-    return _Runs(
-        {seed: list(by_cell.values())[-1] for seed, by_cell in ordered},
-        tuple(
-            f"seed {seed}: {len(by_cell)} results of different recipes are stored, one is shown"
-            for seed, by_cell in ordered
-            if len(by_cell) > 1
-        ),
-    )
-
-
-def _over_seeds(runs: _Runs, compared: frozenset[int]) -> SummaryRow:
+def _over_seeds(runs: Runs, compared: frozenset[int]) -> SummaryRow:
     """The summary of one defense, before it is compared with the others of its setup.
 
     Args:
@@ -277,11 +236,11 @@ def _over_seeds(runs: _Runs, compared: frozenset[int]) -> SummaryRow:
     is_compared = paired >= compared if paired else bool(measured & compared)
     kept = frozenset(runs.by_seed) & compared if is_compared and compared else frozenset(runs.by_seed)
     shown = [(seed, row) for seed, row in every if seed in kept]
-    first, states = every[0][1], [_worst(run) for run in runs.by_seed.values()]
+    first, states = every[0][1], [worst_state(run) for run in runs.by_seed.values()]
     columns = columns_of(row for _, row in every)
     evaluators = {seed: row.evaluator_accuracy for seed, row in every if row.evaluator_accuracy is not None}
     shared: dict[str, Any] = {name: getattr(first, name) for name in (*FROM_ROW, "private_is_generated")}
-    matching, match_notes = _matching([row for _, row in every])
+    matching, match_notes = matching_of(runs.rows)
     return SummaryRow(
         **shared,
         **matching,
@@ -305,7 +264,7 @@ def _over_seeds(runs: _Runs, compared: frozenset[int]) -> SummaryRow:
         refused=states.count("refused"),
         problems=tuple(Problem(seed, row.metric, row.status, row.reason) for seed, row in every if row.status != "ok"),
         stored=tuple(
-            _stored(seed, run) for seed, run in runs.by_seed.items() if any(row.reconstructions_key for row in run)
+            stored_keys(seed, run) for seed, run in runs.by_seed.items() if any(row.reconstructions_key for row in run)
         ),
         code_versions=tuple(sorted({row.code_version for _, row in every if row.code_version})),
         notes=(*runs.notes, *match_notes),
@@ -313,35 +272,10 @@ def _over_seeds(runs: _Runs, compared: frozenset[int]) -> SummaryRow:
     )
 
 
-def _worst(run: Iterable[ResultRow]) -> str:
-    """Failed if any metric failed; refused if nothing was measured: a metric that does not apply spoils no cell."""
-    states = {row.status for row in run}
-    return next(s for s in ("failed", "ok", "refused") if s in states)
-
-
-def _stored(seed: int, run: Sequence[ResultRow]) -> tuple[int, str, str]:
-    """Seed and the first reconstructions and scores keys that a row of the run names."""
-    reconstructions = next((row.reconstructions_key for row in run if row.reconstructions_key), "")
-    return seed, reconstructions, next((row.scores_key for row in run if row.scores_key), "")
-
-
-def _matching(rows: Sequence[ResultRow]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The fields of a `SummaryRow` about matching, and what has to be noted about them.
-
-    Rows of two matchings are no mean over seeds of one thing: such a defense counts as not matched.
-    """
-    matchings = list(dict.fromkeys((row.matched, *(getattr(row, name) for name in MATCH_NUMBERS)) for row in rows))
-    is_one = len(matchings) == 1
-    values = {"is_matched": is_one and matchings[0][0], **dict(zip(MATCH_NUMBERS, matchings[0][1:], strict=True))}
-    return values, () if is_one else ("its seeds were matched apart from each other and count as not matched",)
-
-
-def _compared(setup: Sequence[_Runs]) -> list[SummaryRow]:
+def _compared(setup: Sequence[Runs]) -> list[SummaryRow]:
     """The rows of one setup with front, trade-off and missing seeds filled in, in display order."""
     first = next((i for i, runs in enumerate(setup) if runs.is_undefended), None)
-    # What is excluded is compared with nothing, so that its seeds are no limit for others.
-    usable = [frozenset() if is_excluded(gates_of(runs.by_seed)) else runs.measured(COMPARED) for runs in setup]
-    shared = compared_seeds(usable, first)
+    shared = compared_seeds(limiting_seeds(setup), first)
     group = gated([_over_seeds(runs, shared) for runs in setup])
     undefended = None if first is None else group[first]
     seeds = {seed for row in group for seed in row.seeds}

@@ -16,7 +16,8 @@ from midef.results.compare import DELTA_FROM_POINTS, MARGIN_POINTS, Difference, 
 from midef.results.estimates import Interval
 from midef.results.export import records
 from midef.results.render import text_table
-from midef.results.summary import MATCH_NUMBERS, SummaryRow, summarise
+from midef.results.runs import MATCH_NUMBERS
+from midef.results.summary import SummaryRow, summarise
 from midef.results.table import setup_table
 
 Rows = Callable[..., list[ResultRow]]

@@ -87,7 +87,10 @@ def test_matched_defenses_are_compared_on_the_same_seeds(
     rows = some_seeds(cell, "none", {0: (90, 50), 1: (90, 50)}, **matching(90.0))
     rows += some_seeds(cell, "a", {0: (88, 30)}, **matching(88.2))
     rows += some_seeds(cell, "b", {0: (88, 20), 1: (88, 60)}, **matching(88.1))
-    assert [d for d, r in by_defense(rows).items() if r.is_on_front] == ["b"]
+    rows += some_seeds(cell, "far", {1: (70, 1)}, **matching(70.0))
+    found = by_defense(rows)
+    assert [d for d, r in found.items() if r.is_on_front] == ["b"]
+    assert {d: r.shown_seeds for d, r in found.items()} == {"none": (0,), "b": (0,), "a": (0,), "far": (1,)}
 
 
 def test_a_row_without_the_seeds_of_the_others_is_shown_marked_and_compared_with_nothing(

@@ -126,7 +126,7 @@ def _rows(
         is_number = number not in ("OP", "NA")
         notes = [r["text"] for key in line["remarks"].split(";") if key and _is_about(r := remarks[key], metric)]
         if not is_number:
-            notes.insert(0, f"printed as {number}: no utility lost")
+            notes.insert(0, f"printed as {number}: as accurate as the undefended model of its table, or more")
         elif metric == "trade_off_delta" and undefended is not None:
             notes += _disagreement(float(number), line, undefended)
         yield ResultRow(
