@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 
 from midef.core.rows import ResultRow
+from midef.core.text import spreadsheet_cell
 from midef.results.columns import MetricColumn
 from midef.results.compare import NATURAL
 from midef.results.gating import gate_record
@@ -101,12 +102,16 @@ def _published_record(published: Published | None) -> Record:
 
 
 def csv_table(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()) -> str:
-    """`records` as CSV with a header; numbers unrounded, empty where there is none."""
+    """`records` as CSV with a header; numbers unrounded, empty where there is none.
+
+    An apostrophe stands before a text that a spreadsheet would compute (`=HYPERLINK(...)`).
+    """
     lines = records(summaries, published)
     if not lines:
         return ""
     out = io.StringIO()
     writer = csv.DictWriter(out, fieldnames=list(lines[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    for line in lines:
+        writer.writerow({name: spreadsheet_cell(v) if isinstance(v, str) else v for name, v in line.items()})
     return out.getvalue()

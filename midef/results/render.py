@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from midef.core.rows import ResultRow
+from midef.core.text import markdown, printable
 from midef.results.notes import refusal, row_mark, stand_ins
 from midef.results.summary import SummaryRow, by_setup
 from midef.results.table import Table, TableCell, TableColumn, setup_table
@@ -55,7 +56,8 @@ def _text_block(table: Table, group: Sequence[SummaryRow], *, has_legends: bool,
     above += [table.facts, table.interval_legend, ""]
     below = [*(table.legends if has_legends else ()), *table.footnotes, *table.problems]
     rule = "-" * max(map(len, [heads, *body]))
-    return "\n".join([*above, heads, rule, *body, *(["", *below] if below else [])])
+    lines = [*above, heads, rule, *body, *(["", *below] if below else [])]
+    return "\n".join(printable(line, keep="") for line in lines)
 
 
 def _aligned(column: TableColumn, cells: Sequence[TableCell]) -> list[str]:
@@ -75,7 +77,7 @@ def markdown_table(summaries: Sequence[SummaryRow], published: Sequence[ResultRo
     groups, refused, shared = _parts(summaries)
     tables = [setup_table(group, published) for group in groups]
     is_alone = len(tables) == 1
-    blocks = [f"stands in: {_escaped(shared)}"] if shared else []
+    blocks = [f"stands in: {markdown(shared)}"] if shared else []
     for table, group in zip(tables, groups, strict=True):
         blocks.append(_markdown_block(table, group, has_legends=is_alone, has_stand_ins=not shared))
     if tables and not is_alone:
@@ -87,16 +89,16 @@ def markdown_table(summaries: Sequence[SummaryRow], published: Sequence[ResultRo
 
 def _markdown_block(table: Table, group: Sequence[SummaryRow], *, has_legends: bool, has_stand_ins: bool) -> str:
     lines = [
-        f"**{_escaped(table.title)}**",
+        f"**{markdown(table.title)}**",
         "",
-        *([f"stands in: {_escaped(table.stand_ins)}", ""] if table.stand_ins and has_stand_ins else []),
-        f"{_escaped(table.facts)}; {_escaped(table.interval_legend)}",
+        *([f"stands in: {markdown(table.stand_ins)}", ""] if table.stand_ins and has_stand_ins else []),
+        f"{markdown(table.facts)}; {markdown(table.interval_legend)}",
         "",
-        "| | " + " | ".join(column.header for column in table.columns) + " |",
+        "| | " + " | ".join(markdown(column.header) for column in table.columns) + " |",
         "| --- | --- |" + " ---: |" * (len(table.columns) - 1),
     ]
     for row, cells in zip(group, table.cells, strict=True):
-        texts = [_escaped(cell.joined) for cell in cells]
+        texts = [markdown(cell.joined) for cell in cells]
         if row.is_on_front:
             texts[0] = f"**{texts[0]}**"
         lines.append(f"| {row_mark(row)} | {' | '.join(texts)} |")
@@ -104,11 +106,5 @@ def _markdown_block(table: Table, group: Sequence[SummaryRow], *, has_legends: b
     return "\n".join(lines).rstrip()
 
 
-def _escaped(text: str) -> str:
-    for plain, escaped in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("\n", " ")):
-        text = text.replace(plain, escaped)
-    return text
-
-
 def _listed(lines: Iterable[str]) -> list[str]:
-    return [f"- {_escaped(line)}" for line in lines]
+    return [f"- {markdown(line)}" for line in lines]

@@ -24,6 +24,7 @@ import midef.sweep.cli.table as table
 import midef.sweep.cli.verify as verify
 from midef.core.errors import MidefError
 from midef.sweep.cli.last_net import forget_output, last_words, output_is_closed, speak_any_alphabet, tell
+from midef.sweep.cli.terminal import LogFormatter, Parser
 from midef.sweep.result import EXIT_INTERRUPTED, EXIT_OK
 
 
@@ -74,7 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         args = make_parser().parse_args(arguments)
         level = logging.DEBUG if getattr(args, "verbose", False) else logging.WARNING
-        logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+        handler = logging.StreamHandler()
+        handler.setFormatter(LogFormatter("%(levelname)s %(name)s: %(message)s"))
+        logging.basicConfig(level=level, handlers=[handler])
         return VERBS[args.verb].run(args)
     except MidefError as error:
         tell(f"midef: {error}\n")
@@ -93,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of every verb."""
-    parser = argparse.ArgumentParser(prog="midef", description="Measures defenses against model inversion.")
+    parser = Parser(prog="midef", description="Measures defenses against model inversion.")
     parser.add_argument("--version", action="version", version=f"midef {midef.__version__}")
     verbs = parser.add_subparsers(title="commands", dest="verb", metavar="VERB", required=True)
     for name, verb in VERBS.items():

@@ -17,6 +17,7 @@ from contextlib import suppress
 import midef
 from midef.core.errors import PreflightError
 from midef.core.failure import Failure
+from midef.core.text import printable
 from midef.sweep.result import EXIT_UNFORESEEN
 
 ERRORS = "errors"
@@ -48,7 +49,7 @@ def last_words(error: BaseException, args: argparse.Namespace) -> int:
 def tell(text: str) -> None:
     """Write to standard error what is fit for a terminal, if anybody still listens."""
     with suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write("".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text))
+        sys.stderr.write(printable(text))
 
 
 def _cause(error: BaseException, failure: Failure) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from midef.core.text import printable
 from midef.sweep.library import DEFAULT_STORE, load_spec
 from midef.sweep.result import SweepResult
 
@@ -96,8 +97,8 @@ def parsed(kind: type[T], args: argparse.Namespace) -> T:
 
 
 def say(text: str) -> None:
-    """Write lines to standard output at once."""
-    sys.stdout.write(text + "\n")
+    """Write lines to standard output at once, control characters as their codes."""
+    sys.stdout.write(printable(text) + "\n")
     sys.stdout.flush()
 
 

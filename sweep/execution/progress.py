@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
 from midef.core.recipe import ArtifactKey
+from midef.core.text import printable
 from midef.sweep.planning.plan import Node, Plan
 
 EVERY_S = {True: 0.5, False: 20.0}
@@ -144,7 +145,7 @@ class Progress:
         if not force and now - self._printed < EVERY_S[self.on_terminal]:
             return
         self._printed = now
-        line = self.line()
+        line = printable(self.line(), keep="")
         if self.on_terminal:
             self.stream.write("\r" + line[:200].ljust(len(self._shown)))
         elif line != self._shown:
@@ -156,7 +157,7 @@ class Progress:
         """A line of its own."""
         if self.on_terminal and self._shown:
             self.stream.write("\r" + " " * len(self._shown) + "\r")
-        self.stream.write(text + "\n")
+        self.stream.write(printable(text) + "\n")
         self.stream.flush()
 
     def close(self) -> None:

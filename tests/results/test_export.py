@@ -54,3 +54,10 @@ def test_csv_holds_what_was_matched_and_no_delta_of_it(matched_rows: list[Result
     columns = list(lines["b"])
     natural = [i for i, name in enumerate(columns) if name.startswith("natural_accuracy")]
     assert columns[natural[-1] + 1 :][:5] == list(names[:5])
+
+
+def test_csv_is_no_program(cell: Rows) -> None:
+    rows = cell("=HYPERLINK(1)", 0, 90, 20, setup="@one\x1b", private="+faces")
+    (line,) = csv.DictReader(io.StringIO(csv_table(summarise(rows))))
+    assert (line["defense"], line["setup"], line["private"]) == ("'=HYPERLINK(1)", "'@one\\x1b", "'+faces")
+    assert float(line["natural_accuracy"]) == 90

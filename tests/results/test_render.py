@@ -138,3 +138,15 @@ def test_markdown_of_a_matched_setup_has_a_cell_per_column(matched_rows: list[Re
     lines = [line for line in markdown_table(summarise(matched_rows)).splitlines() if line.startswith("| ")]
     assert {line.count("|") for line in lines} == {12}
     assert sum("**" in line for line in lines) == 2
+
+
+def test_names_tell_a_terminal_nothing(cell: Rows) -> None:
+    rows = cell("none", 0, 90, 20, setup="a\x1b[2J") + cell("mi\ndre\u202e", 0, 80, 10, setup="a\x1b[2J")
+    text = text_table(summarise(rows))
+    assert "a\\x1b[2J" in text and "mi\\ndre\\u202e" in text and all(line.isprintable() for line in text.split("\n"))
+
+
+def test_names_are_no_markup(cell: Rows) -> None:
+    rows = cell("none", 0, 90, 20) + cell("[a](http://x) `b`|<img>\nc", 0, 80, 10)
+    (line,) = (line for line in markdown_table(summarise(rows)).split("\n") if "http" in line)
+    assert r"[a\](http://x) \`b\`\|&lt;img> c" in line

@@ -80,7 +80,9 @@ def test_2_for_a_wrong_specification(
     path = write_yaml(spec(defenses=["midree", "nsl"]))
     code, out, err = midef(verb, path, "--store", "store")
     assert code == 2 and out == ""
-    assert err.startswith("midef: 2 problems:\n  1. defenses[0]: unknown defense 'midree'; did you mean 'midre'?")
+    assert re.match(
+        r"midef: 2 problems:\n  1\. sweep\.yaml, line \d+: defenses\[0\]: unknown defense 'midree'; did", err
+    )
     assert not Path("store").exists(), "a wrong specification made a store"
 
 

@@ -1,0 +1,61 @@
+"""Text from outside on its way out: to a terminal, a log, a Markdown table, a cell of a spreadsheet.
+
+Names of files and identities, parameters, messages of other programs may hold anything. A terminal obeys some
+characters, Markdown and spreadsheets obey others; here they become what they look like.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?%?")
+_OBEYED = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""First characters of what a spreadsheet computes, those of full width too."""
+
+
+def printable(text: str, keep: str = "\n\t") -> str:
+    r"""Text for a terminal: control characters, marks that turn the direction of writing, and halves of characters as
+    their codes.
+
+    Args:
+        text: may hold anything.
+        keep: characters to leave as they are.
+
+    >>> printable("a\x1b[2J\u202eb"), printable("Jos\udce9"), printable("a\tb\n", keep="")
+    ('a\\x1b[2J\\u202eb', 'Jos\\xe9', 'a\\tb\\n')
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep or unicodedata.category(c) == "Zs" else _code(c) for c in text)
+
+
+def _code(character: str) -> str:
+    """The code of a character; of a byte that is no UTF-8, as file names may hold, that byte."""
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
+def markdown(text: str) -> str:
+    r"""Text for a line of GitHub's Markdown: no markup, no HTML, no link, no end of a table's cell.
+
+    >>> print(markdown("a|b `c` <img> [x](http://y)"))
+    a\|b \`c\` &lt;img> [x\](http://y)
+    """
+    text = printable(" ".join(text.splitlines()), keep="")
+    text = text.replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
+    text = re.sub(r"([|*`~$])", r"\\\1", text)
+    text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
+    return re.sub(r"\](?=[(\[:])", r"\\]", text)  # brackets mean something in front of these only
+
+
+def spreadsheet_cell(text: str) -> str:
+    """Text for a cell of a CSV file: an apostrophe before what a spreadsheet would compute. Numbers stay.
+
+    >>> spreadsheet_cell("=1+1"), spreadsheet_cell("-5.8"), spreadsheet_cell("-5.8 [-7, 1]")
+    ("'=1+1", '-5.8', "'-5.8 [-7, 1]")
+    """
+    shown = printable(text)
+    is_obeyed = text.startswith(_OBEYED) or text.lstrip().startswith(_OBEYED)
+    return f"'{shown}" if is_obeyed and not _NUMBER.fullmatch(text.strip()) else shown
