@@ -110,6 +110,27 @@ FAULTS = (
         "tests/core/test_statistics.py",
     ),
     Fault(
+        "images of one identity taken as independent where hits are rare",
+        "midef/core/statistics.py",
+        "weight + (1 - weight) * correlation)",
+        "correlation)",
+        "tests/core/test_identity_interval.py -k leak",
+    ),
+    Fault(
+        "an interval without its half image",
+        "midef/core/statistics.py",
+        "moved = rate + rate / (2 * size)",
+        "moved = rate",
+        "tests/core/test_identity_interval.py -k every_rate",
+    ),
+    Fault(
+        "an interval over seeds that forgets the identities",
+        "midef/core/statistics.py",
+        "mean + math.hypot(above, half)",
+        "mean + half",
+        "tests/core/test_statistics.py -k two_levels",
+    ),
+    Fault(
         "a dropped penalty: BiDO without its labels",
         "midef/defenses/bido.py",
         "-self.lambda_y * on_labels[j]",
