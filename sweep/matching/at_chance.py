@@ -27,12 +27,12 @@ def reference_problem(case: Case, accuracy: float, target: float, store: Store) 
         target: what it makes the target, percent.
         store: where the select split is.
     """
-    chance = case.chance
-    if chance is None:
+    chance, reference = case.chance, case.spec.reference
+    if chance is None or reference is None:
         return ""
     network = target_gate(accuracy_of(accuracy, chance, n=select_images(case, store)))
     gate = network or match_target_gate(target, chance)
-    return "" if gate is None else f"nothing is matched to {case.spec.target_text}: {gate.reason}"
+    return "" if gate is None else f"its reference, {reference[0]}: {gate.reason}"
 
 
 def without_guessing(case: Case, result: StrengthResult, store: Store) -> StrengthResult:

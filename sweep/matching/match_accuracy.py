@@ -171,7 +171,8 @@ class Matching:
         target = outcome.accuracy - self.spec.reference[1]
         if problem := reference_problem(group.cases[0], outcome.accuracy, target, self.store):
             for i, case in enumerate(group.cases):
-                self._decide(f"case/{name}/{i}", case, case.result(target, "at chance", problem))
+                own = outcome.trainings if case.written == choose_defense(self.spec.reference[0]) else ()
+                self._decide(f"case/{name}/{i}", case, case.result(target, "at chance", problem, trainings=own))
             return
         accuracies = [t.accuracy for t in outcome.trainings if t.accuracy is not None]
         self._set_target(name, target, accuracies)

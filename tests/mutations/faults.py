@@ -228,4 +228,32 @@ FAULTS = (
         "node.remaining_s, node.key.digest",
         "tests/sweep/execution/test_searcher.py -k longest",
     ),
+    Fault(
+        "an interval that reaches down to chance is no chance",
+        "midef/core/gates.py",
+        "return self.low <= self.chance",
+        "return self.value <= self.chance",
+        "tests/core/test_gates.py",
+    ),
+    Fault(
+        "what is excluded stands on the front",
+        "midef/results/summary.py",
+        "nowhere if row.is_excluded or row.has_own_seeds",
+        "nowhere if row.has_own_seeds",
+        "tests/results/test_gating.py",
+    ),
+    Fault(
+        "a network that guesses is matched",
+        "sweep/matching/at_chance.py",
+        'outcome.state == "matched" and (reason',
+        'outcome.state == "failed" and (reason',
+        "tests/sweep/matching/test_at_chance.py",
+    ),
+    Fault(
+        "a judge at chance ticks",
+        "dashboards/reconstructions.py",
+        '(None, "") if row.is_excluded else _hits',
+        '(None, "") if row.has_own_seeds else _hits',
+        "tests/dashboards/test_build.py::test_what_is_no_result_has_no_tick_no_colour_and_its_reason",
+    ),
 )

@@ -73,8 +73,8 @@ def test_ten_people_at_ten_percent_are_not_matched(store: Store, select: int | N
     report = Trainer(store, 10.0, select).run(matching)
     assert [o.state for o in report.outcomes] == ["at chance", "at chance"]
     text = match_text(report)
-    assert "2 at chance;" in text and " matched;" not in text
-    why = "nothing is matched to the accuracy of none: the target network has 10.0 % where chance is 10.0 %"
+    assert "2 at chance; 3 trainings" in text and " matched;" not in text
+    why = "its reference, none: the target network has 10.0 % where chance is 10.0 %"
     assert f"none: at chance: {why}" in text
     assert len(undecided(report.outcomes)) == 2, "the command ends with 1"
     cells = matching.matched_sweep().cells
