@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
+from midef.attacks.latent_search.template import not_finite_rows
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
 
@@ -103,7 +104,8 @@ class MiFace(Attack):
         """Follow the gradient from images [N, 3, H, W]; a row leaves when its own condition says so.
 
         Returns:
-            the result of each row [N, 3, H, W] and whether the target labels it right [N].
+            the result of each row [N, 3, H, W], NaN where the descent left the numbers, and whether the target labels
+            it right [N].
         """
         images = images.clone()
         best, found = images.clone(), torch.zeros_like(labels, dtype=torch.bool)
@@ -130,7 +132,7 @@ class MiFace(Attack):
             if not len(rows):
                 break
             images[rows] = (current.detach() + self.learning_rate * rise)[going].clamp(0, 1)
-        return best, found
+        return torch.where(not_finite_rows([images])[:, None, None, None], torch.nan, best), found
 
     def goes_on(self, sureness: Tensor, recent: Tensor) -> Tensor:
         """Which rows take another step [N], by p_y now [N] and after the steps before [N, window], -1 for none yet.

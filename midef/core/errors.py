@@ -131,7 +131,7 @@ class AccessError(MidefError):
 
 
 class TrainingDiverged(MidefError):
-    """A loss became infinite or no number; says where, and what to lower."""
+    """A loss, weight or answer became infinite or no number; says where, and what to lower."""
 
     failure = "diverged"
 

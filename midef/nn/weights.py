@@ -49,6 +49,20 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return unwrapped({str(name): tensor.detach() for name, tensor in table.items()})
 
 
+def read_stored(path: Path) -> dict[str, Tensor]:
+    """The tensors of an artifact's safetensors file.
+
+    Raises:
+        DataError: if one is not finite: it was stored before the end of a training was checked.
+    """
+    from safetensors.torch import load_file
+
+    tensors: dict[str, Tensor] = load_file(path)
+    if broken := not_finite(tensors):
+        raise DataError(f"{path}: {said_not_finite(broken)}; delete the folder {path.parent} and run again")
+    return tensors
+
+
 def unwrapped(table: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The table without the beginnings that a wrapper put before every name.
 

@@ -19,10 +19,15 @@ from midef.stages.build import BuildContext
 from midef.stages.split import load as load_splits
 from midef.stages.target import TargetSpec
 from midef.stages.target import load as load_target
+from midef.training.finite import check_losses, check_weights
 
 
 def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -> dict[str, Any]:
-    """Write `<network>.safetensors` for each network of the prior."""
+    """Write `<network>.safetensors` for each network of the prior.
+
+    Raises:
+        TrainingDiverged: if a fact, a weight or a buffer is not finite.
+    """
     prior = PRIORS.remake(Choice(recipe.component, recipe.params["params"], recipe.version))
     public = load_splits(inputs.path("public"))
     fit_context = FitContext(inputs=inputs, device=context.device, report=context.report)
@@ -34,10 +39,11 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         assert isinstance(prior, PublicPrior), f"{recipe.component} is neither a PublicPrior nor a TargetedPrior"
         networks = _fresh_networks(prior, recipe, 0)
         facts = {**prior.fit(networks, public, fit_context), "queries": 0}
-    for name, network in networks.items():
-        save_file(
-            {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, folder / f"{name}.safetensors"
-        )
+    check_losses({name: fact for name, fact in facts.items() if isinstance(fact, float)}, "the last step")
+    tensors = {name: network.state_dict() for name, network in networks.items()}
+    check_weights({f"{name}.{k}": v for name, state in tensors.items() for k, v in state.items()})
+    for name, state in tensors.items():
+        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, folder / f"{name}.safetensors")
     return facts
 
 

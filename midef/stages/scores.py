@@ -30,6 +30,7 @@ from midef.stages.build import BuildContext
 from midef.stages.split import load as load_splits
 from midef.stages.target import TargetSpec
 from midef.stages.target import load as load_target
+from midef.training.finite import check_answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,10 +237,16 @@ def low_to_high(images: Tensor, resolution_px: int, *, resize: str = "pil_uint8"
 
 @torch.no_grad()
 def evaluate_images(evaluator: TargetModel, images: Tensor, device: str) -> tuple[np.ndarray, np.ndarray]:
-    """Logits [N, K] and penultimate features [N, D] of images [N, 3, H, W] uint8."""
+    """Logits [N, K] and penultimate features [N, D] of images [N, 3, H, W] uint8.
+
+    Raises:
+        MidefError: if they are not finite: no number counts as an answer, and would pass for the highest rank.
+    """
     logits, features = [], []
     for part in images.split(256):
         forward = evaluator(part.to(device).float() / 255)
         logits.append(forward.logits.float().cpu())
         features.append(forward.features.float().cpu())
-    return torch.cat(logits).numpy(), torch.cat(features).numpy()
+    answers = torch.cat(logits), torch.cat(features)
+    check_answers(answers, whose="the evaluator", advice="lower learning_rate of evaluator_training")
+    return answers[0].numpy(), answers[1].numpy()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from midef.core.choice import Choice
 from midef.core.errors import DataError, SpecError
@@ -22,6 +22,7 @@ from midef.defenses import PHASE_ONE, Defense
 from midef.defenses.stack import remake_defense
 from midef.models import ARCHITECTURES, Architecture, ModelFacts
 from midef.nn.network import TargetModel
+from midef.nn.weights import read_stored
 from midef.stages.build import BuildContext, checkpoint_home
 from midef.stages.recipes import BACKBONE, NO_DEFENSE, PUBLISHED
 from midef.stages.split import load as load_splits
@@ -163,7 +164,7 @@ def starting_network(spec: TargetSpec, inputs: Inputs, context: BuildContext, n_
     else:
         model = spec.architecture.build(n_classes, spec.resolution_px)
         if BACKBONE in spec.inputs:
-            stored = load_file(inputs.path(BACKBONE) / WEIGHTS)
+            stored = read_stored(inputs.path(BACKBONE) / WEIGHTS)
             blocks = {k.removeprefix("blocks."): v for k, v in stored.items() if k.startswith("blocks.")}
             fresh = model.blocks.state_dict() if spec.inputs[BACKBONE].component == PUBLISHED else {}
             model.blocks.load_state_dict({**fresh, **blocks})
@@ -193,5 +194,5 @@ def load(spec: TargetSpec, folder: Path, context: BuildContext, n_classes: int) 
 
     inputs = Inputs(spec.inputs, lambda needed: ensure(needed, context))
     model = structure(spec, inputs, n_classes)
-    model.load_state_dict(load_file(folder / WEIGHTS))
+    model.load_state_dict(read_stored(folder / WEIGHTS))
     return model.to(context.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
@@ -12,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from typing_extensions import override
 
 from midef.attacks import ATTACKS, PRIORS, AccessLevel, Attack, Prior, Reconstructions, SmallBudget
@@ -20,6 +22,7 @@ from midef.attacks.priors.base import FitContext, PublicPrior, TargetedPrior
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.attacks.target_handle import TargetHandle
 from midef.core import AccessError, Choice, Inputs, Recipe, Registry, SpecError, derive_seed
+from midef.core.errors import TrainingDiverged
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
 from midef.nn.network import Forward, TargetModel
@@ -291,6 +294,18 @@ class AttackContract(_OnAToyTarget):
         same = (first.images - other.images).abs().amax(dim=(1, 2, 3)) < 1e-6
         assert not same.any() if attack.draws else same.all()
 
+    def test_a_search_ruined_by_its_last_step_gives_no_picture(
+        self, name: str, target: TargetModel, stored_priors: Stored
+    ) -> None:
+        """A bound on latents, or a generator that ends in a sigmoid, makes a picture of infinity."""
+        attack, task = small(name), task_of([0, 2])
+        inputs = stored_priors(attack)
+        if steps := steps_of(lambda: run_attack(attack, target, inputs, task)):
+            for value in (torch.inf, torch.nan):
+                with after_step(steps, value):
+                    images = run_attack(attack, target, inputs, task).images
+                assert images.isnan().flatten(1).all(dim=1).any(), f"{value} in what is searched gave pictures"
+
     def test_results_do_not_depend_on_the_chunk(
         self, name: str, target: TargetModel, stored_priors: Stored, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -416,3 +431,46 @@ class PriorContract(_OnAToyTarget):
         assert first.keys() == again.keys() == fresh.keys()
         assert all(torch.equal(first[key], again[key]) for key in first)
         assert any(not torch.equal(first[key], fresh[key]) for key in first)
+
+    def test_weights_ruined_by_the_last_step_are_no_success(
+        self, name: str, target: TargetModel, stored_priors: Stored
+    ) -> None:
+        """No loss is computed after the last step, so nothing else would tell."""
+        handle = TargetHandle(target, Defense(), AccessLevel.WHITE_BOX)
+
+        def train() -> None:
+            fit(small_prior(name), handle, stored_priors)
+
+        if steps := steps_of(train):
+            with after_step(steps, torch.nan), pytest.raises(TrainingDiverged, match=r"not finite|became nan"):
+                train()
+
+
+def steps_of(run: Callable[[], object]) -> int:
+    """How often any optimizer steps in this run."""
+    seen: list[None] = []
+    hook = register_optimizer_step_post_hook(lambda *_: seen.append(None))
+    try:
+        run()
+    finally:
+        hook.remove()
+    return len(seen)
+
+
+@contextmanager
+def after_step(number: int, value: float) -> Iterator[None]:
+    """After so many steps of any optimizer, the first tensor that it moves holds this value only."""
+    left = number
+
+    def ruin(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            with torch.no_grad():
+                optimizer.param_groups[0]["params"][0].fill_(value)
+
+    hook = register_optimizer_step_post_hook(ruin)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -241,3 +241,21 @@ def test_presets_start_from_black_as_published(preset: str) -> None:
 def test_refuses_what_cannot_descend(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"needs (iterations >= 1|threshold and start_noise in 0 to 1)"):
         MiFace(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_descent_that_left_the_numbers_gives_no_picture() -> None:
+    """The slope of a root is infinite at black; where no weight reads the pixel, it is no number."""
+
+    class Roots(nn.Module):
+        @override
+        def forward(self, images: Tensor) -> Tensor:
+            return images.flatten(1).sqrt()
+
+    head = softmax_regression(3).head
+    with torch.no_grad():
+        head.weight[:, 0] = 0  # type: ignore[operator,index]
+    target = TargetModel([("pixels", Roots())], head, feature_dim=PIXELS, n_classes=3)
+    images = attacked(
+        MiFace(iterations=3, start_noise=0.0), TargetHandle(target, Defense(), AccessLevel.WHITE_BOX), [0, 1]
+    )
+    assert images.isnan().all(), "what it had found before would hide it"

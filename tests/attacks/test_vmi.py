@@ -174,6 +174,13 @@ def test_more_steps_make_the_target_surer(family: str, target: TargetModel, styl
     assert many > few + 0.1, (few, many)
 
 
+def test_a_distribution_that_left_the_numbers_in_its_last_step_gives_no_picture(
+    target: TargetModel, style_inputs: Inputs
+) -> None:
+    attack = Vmi(prior=STYLE, iterations=1, batch=2, levels=2, flow_steps=2, hidden=4, learning_rate=1e38)
+    assert search(attack, target, style_inputs, task_of([0, 1], restarts=2)).isnan().all()
+
+
 def test_reconstructions_are_independent_samples_of_what_was_fitted(target: TargetModel, style_inputs: Inputs) -> None:
     attack = Watched(family="gauss", iterations=2, batch=2, learning_rate=0.5, prior=STYLE)
     search(attack, target, style_inputs, task_of([1, 3], restarts=150))

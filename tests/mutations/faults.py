@@ -222,6 +222,13 @@ FAULTS = (
         "tests/attacks/test_gmi.py -k clamp",
     ),
     Fault(
+        "a network ruined by its last step stored as a success",
+        "midef/training/classifier/fit.py",
+        "    check_weights({**model.state_dict(), **stored}, advice=_advice(recipe))\n",
+        "",
+        "tests/training/classifier/test_fit.py -k no_answer_shows",
+    ),
+    Fault(
         "the shortest remaining path first",
         "sweep/execution/searcher.py",
         "-node.remaining_s, node.key.digest",

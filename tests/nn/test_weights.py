@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import re
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from midef.core.errors import DataError
-from midef.nn.weights import not_finite, read_tensors, unwrapped
+from midef.nn.weights import not_finite, read_stored, read_tensors, unwrapped
 
 
 def test_a_beginning_that_only_some_names_have_stays() -> None:
@@ -39,3 +41,14 @@ def test_a_torch_file_that_unpacks_to_more_than_it_is_is_refused_unread(
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("the file was read"))
     with pytest.raises(DataError, match=r"data/0 unpacks to 4194304 bytes, more than the file is"):
         read_tensors(packed)
+
+
+def test_a_stored_network_without_numbers_is_not_used(tmp_path: Path) -> None:
+    """A store of earlier versions may hold one."""
+    path = tmp_path / "model.safetensors"
+    save_file({"head.bias": torch.tensor([0.0, 1.0])}, path)
+    assert read_stored(path)["head.bias"].tolist() == [0, 1]
+    save_file({"head.bias": torch.tensor([0.0, float("nan")])}, path)
+    message = f"{path}: head.bias holds numbers that are not finite; delete the folder {tmp_path} and run again"
+    with pytest.raises(DataError, match=re.escape(message)):
+        read_stored(path)

@@ -14,9 +14,11 @@ import torch
 from PIL import Image
 
 from midef.core import Inputs
+from midef.core.errors import TrainingDiverged
 from midef.core.outcomes import digest_of, read
 from midef.defenses.stack import choose_defense
 from midef.metrics import Evidence
+from midef.nn.network import TargetModel
 from midef.stages import ensure
 from midef.stages.scores import best_restarts, build, evaluate_images, low_to_high, measure
 from midef.stages.split import load as load_splits
@@ -201,3 +203,13 @@ def small_evidence(*, classes: int, n: int = 4) -> Evidence:
         attack_s=0.0,
         train_s=0.0,
     )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_evaluator_without_numbers_judges_nothing(value: float) -> None:
+    """No number is above NaN, so that it would have the first rank everywhere."""
+    head = torch.nn.Linear(12, 4)
+    head.bias.data[2] = value
+    evaluator = TargetModel([("flat", torch.nn.Flatten())], head, feature_dim=12, n_classes=4)
+    with pytest.raises(TrainingDiverged, match="3 of 3 answers of the evaluator are not finite; lower learning_rate"):
+        evaluate_images(evaluator, torch.zeros(3, 3, 2, 2, dtype=torch.uint8), "cpu")

@@ -197,12 +197,15 @@ class LatentSearch(Attack):
         rows = self._rows("latent", owners, task)
         searched = [tensor.detach().requires_grad_(True) for tensor in self.start(networks, rows)]
         optimizer = self.optimizer(searched)
-        for _ in range(self.iterations):
+        lost = torch.zeros(len(owners), dtype=torch.bool, device=task.device)
+        for step in range(self.iterations):
             with self._autocast(task):
                 loss = self.step_loss(handle, networks, searched, rows)
             for tensor, slope in zip(searched, torch.autograd.grad(loss.sum(), searched), strict=True):
                 tensor.grad = slope
             optimizer.step()
+            if step + 1 == self.iterations:
+                lost |= not_finite_rows(searched)  # before a bound makes a number of infinity
             self.constrain_(searched)
         row_of = {owner: i for i, owner in enumerate(owners)}
         waiting = [pair for pair in pairs if self._owner(*pair) in row_of]
@@ -213,7 +216,9 @@ class LatentSearch(Attack):
             final = self._rows("sample", part, task)
             with torch.no_grad(), self._autocast(task):
                 latents = self.final_latents([tensor.detach()[which] for tensor in searched], final)
-                images |= zip(part, self.draw(networks, latents, final).float().clamp(0, 1).cpu(), strict=True)
+                drawn = self.draw(networks, latents, final).float().clamp(0, 1)
+                is_lost = lost[which] | not_finite_rows([latents])
+                images |= zip(part, torch.where(is_lost[:, None, None, None], torch.nan, drawn).cpu(), strict=True)
         return images
 
     def _owner(self, label: int, restart: int) -> tuple[int, int]:
@@ -242,3 +247,11 @@ class LatentSearch(Attack):
     def _autocast(self, task: Task) -> torch.autocast:
         kind = task.device.partition(":")[0]
         return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
+
+
+def not_finite_rows(values: Sequence[Tensor]) -> Tensor:
+    """[N], True for the rows of tensors [N, ...] that hold an infinite value or none that is a number.
+
+    Pictures of such rows must be NaN: bounds on latents, or a generator that ends in a sigmoid, make faces of infinity.
+    """
+    return torch.stack([~value.detach().isfinite().flatten(1).all(dim=1) for value in values]).any(dim=0)

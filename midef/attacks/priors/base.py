@@ -106,13 +106,12 @@ class Prior:
 
     def load(self, folder: Path, resolution_px: int, n_classes: int, device: str) -> dict[str, nn.Module]:
         """The trained networks, frozen and in eval mode."""
-        from safetensors.torch import load_file
-
         from midef.nn.network import freeze_
+        from midef.nn.weights import read_stored
 
         networks = self.networks(resolution_px, n_classes)
         for name, network in networks.items():
-            network.load_state_dict(load_file(folder / f"{name}.safetensors"))
+            network.load_state_dict(read_stored(folder / f"{name}.safetensors"))
             freeze_(network)
             network.to(device)
         return networks

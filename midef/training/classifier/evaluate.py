@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from midef.core.errors import TrainingDiverged
 from midef.datasets import Images
 from midef.nn.network import TargetModel
 from midef.training.data_parallel import World, summed
@@ -26,15 +27,25 @@ def accuracy(
     Args:
         batch_size: images at a time; changes memory and speed, not results.
         world: workers that all call this, each for its share of the images; all get the same number.
+
+    Raises:
+        TrainingDiverged: if logits are not finite: their largest one says nothing.
     """
     world = world or World()
     model.eval()
-    hits = 0
+    hits = broken = 0
     mine = torch.arange(len(part)).tensor_split(world.size)[world.rank]
     first, end = (int(mine[0]), int(mine[-1]) + 1) if len(mine) else (0, 0)
     for start in range(first, end, batch_size):
         stop = min(start + batch_size, end)
         images = part.images[start:stop].to(device).float() / 255
-        predicted = model(images).logits.argmax(dim=1).cpu()
+        logits = model(images).logits
+        predicted, finite = logits.argmax(dim=1).cpu(), logits.isfinite().all(dim=1).cpu()
         hits += int((predicted == part.labels[start:stop]).sum())
+        broken += int((~finite).sum())
+    if broken := summed(broken, device, world):
+        raise TrainingDiverged(
+            f"the logits of {broken} of {len(part)} images are not finite; lower learning_rate, set clip_norm, or "
+            "weaken the defense"
+        )
     return 100.0 * summed(hits, device, world) / max(1, len(part))

@@ -24,6 +24,7 @@ from midef.training.classifier.batches import augment, batches_of_epoch
 from midef.training.classifier.descent import Descent, make_optimizer, warn_of_micro_batches
 from midef.training.classifier.evaluate import EVALUATED_AT_ONCE, accuracy
 from midef.training.data_parallel import World, norms_over_all
+from midef.training.finite import check_weights
 from midef.training.recipe import TrainingRecipe
 
 
@@ -82,7 +83,7 @@ def fit_classifier(
             memory. Batch norms, and losses that couple images, then see a micro-batch, which a warning tells.
 
     Raises:
-        TrainingDiverged: if the loss is not finite.
+        TrainingDiverged: if the loss, a logit of the select split, or a weight after the last step is not finite.
         SpecError: if the defense has a training state and several processes train or `micro_batches` is above 1; if a
             batch has fewer images than there are processes.
     """
@@ -146,9 +147,11 @@ def fit_classifier(
         done.kept_epoch = recipe.epochs - 1
     state.finish()
     model.eval()
+    stored = state.stored_tensors()
+    check_weights({**model.state_dict(), **stored}, advice=_advice(recipe))
     done.defense = state.facts(model, select.images)
     if state_tensors is not None:
-        state_tensors |= state.stored_tensors()
+        state_tensors |= stored
     return done
 
 
@@ -193,8 +196,7 @@ class _Training:
         mean_loss = float(total) / len(batches)  # the only wait for the device in an epoch
         if not isfinite(mean_loss):
             raise TrainingDiverged(
-                f"the loss became {mean_loss} in epoch {number + 1} of {recipe.epochs}; lower learning_rate "
-                f"(now {recipe.learning_rate:g}), set clip_norm, or weaken the defense"
+                f"the loss became {mean_loss} in epoch {number + 1} of {recipe.epochs}; {_advice(recipe)}"
             )
         return mean_loss
 
@@ -212,6 +214,10 @@ class _Training:
             nn.utils.clip_grad_norm_(self.trainable, self.recipe.clip_norm)
         self.optimizer.step()
         return loss
+
+
+def _advice(recipe: TrainingRecipe) -> str:
+    return f"lower learning_rate (now {recipe.learning_rate:g}), set clip_norm, or weaken the defense"
 
 
 def _training_state(

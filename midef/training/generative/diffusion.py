@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from midef.core.lazy import F, torch
+from midef.training.finite import check_losses
 from midef.training.generative.inverter import AnsweredImages
 from midef.training.generative.loop import Losses, TrainingRun, descend, shuffled
 
@@ -102,6 +103,7 @@ def fit_denoiser(
             steps = _steps(rng, len(images), kept)
             loss = _loss(network, images.to(run.device), answers.to(run.device), kept, steps, rng)
             held += loss * len(images) / len(pairs.held_images)
+    check_losses({"held-out loss": held}, "the last epoch")
     return {**facts, "held_out_loss": float(held)}
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from midef.core.lazy import F, torch
-from midef.training.generative.loop import Losses, TrainingRun, descend, shuffled
+from midef.training.generative.loop import PROBED, Losses, TrainingRun, descend, shuffled
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -74,4 +74,4 @@ def fit_student(
         return {"loss": loss_sum / batches, "agreement": agreed / batches}
 
     with run.seeded_layers():
-        return run.epochs(settings.epochs, epoch)
+        return run.epochs(settings.epochs, epoch, probe=lambda: (student(data[:PROBED].float() / 255),))

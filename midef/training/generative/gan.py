@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from midef.core.lazy import F, torch
-from midef.training.generative.loop import Losses, ShuffledPasses, TrainingRun, descend, frozen
+from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, descend, frozen
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Generator, Tensor, nn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +58,13 @@ def fit_gan(
     adam_d = torch.optim.Adam(critic.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
     is_wasserstein = settings.objective == "wasserstein"
 
-    def draw(count: int) -> Tensor:
-        drawn: Tensor = generator(torch.randn(count, settings.latent_dim, generator=rng, device=run.device))
+    def draw(count: int, stream: Generator = rng) -> Tensor:
+        drawn: Tensor = generator(torch.randn(count, settings.latent_dim, generator=stream, device=run.device))
         return drawn
+
+    def probe() -> tuple[Tensor, ...]:
+        images = draw(PROBED, run.stream("probe"))
+        return images, critic(images)
 
     def step(number: int) -> Losses:
         real = data[passes.next()].float() / 255
@@ -82,4 +86,4 @@ def fit_gan(
         # times the steps it stands for, so that its mean over all steps is that over the generator's
         return {"critic_loss": loss_d, "generator_loss": loss_g * settings.critic_steps}
 
-    return run.steps(settings.steps, step)
+    return run.steps(settings.steps, step, probe=probe)

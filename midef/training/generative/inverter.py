@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from midef.core.lazy import F, torch
+from midef.training.finite import check_losses
 from midef.training.generative.loop import Losses, TrainingRun, descend, shuffled
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def fit_inverter(
         The error of these weights on the held-out pairs (where it chose the epoch, it flatters), and the 1-based epoch.
     """
     network.to(run.device).train()
+    run.watch(network)
     data, features = pairs.images.to(run.device), pairs.answers.to(run.device)
     adam = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999), amsgrad=True)
     best = _Best(float("inf"), settings.epochs, None)
@@ -88,7 +90,9 @@ def fit_inverter(
     if best.weights is not None:
         network.load_state_dict(best.weights)
     network.eval()
-    return {"held_out_mse": held_out_error(network, pairs, run.device), "kept_epoch": best.epoch}
+    error = held_out_error(network, pairs, run.device)
+    check_losses({"held-out error": error}, "the kept epoch")
+    return {"held_out_mse": error, "kept_epoch": best.epoch}
 
 
 class _Best(NamedTuple):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from midef.core.lazy import F, torch
-from midef.training.generative.loop import Losses, ShuffledPasses, TrainingRun, descend, frozen
+from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, descend, frozen
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Generator, Tensor, nn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +84,14 @@ def fit_kedmi(
     adam_g = torch.optim.Adam(generator.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
 
-    def draw() -> Tensor:
-        latents = torch.randn(settings.batch_size, settings.latent_dim, generator=rng, device=run.device)
+    def draw(count: int = settings.batch_size, stream: Generator = rng) -> Tensor:
+        latents = torch.randn(count, settings.latent_dim, generator=stream, device=run.device)
         drawn: Tensor = generator(latents)
         return drawn
+
+    def probe() -> tuple[Tensor, ...]:
+        images = draw(PROBED, run.stream("probe"))
+        return images, *discriminator(images)
 
     def step(number: int) -> Losses:
         index = labelled.next()
@@ -109,4 +113,4 @@ def fit_kedmi(
         # times the steps it stands for, so that its mean over all steps is that over the generator's
         return {"discriminator_loss": loss_d, "generator_loss": loss_g * settings.discriminator_steps}
 
-    return run.steps(settings.steps, step)
+    return run.steps(settings.steps, step, probe=probe)

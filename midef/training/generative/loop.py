@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from midef.core.errors import TrainingDiverged
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
+from midef.training.finite import check_answers, check_losses, check_weights, in_eval
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
 Report = Callable[[dict[str, Any]], None]
 Losses = Mapping[str, "Tensor"]
+PROBED = 16
+"""Inputs of a probe."""
+Probe = Callable[[], tuple["Tensor", ...]]
+"""What the trained networks answer to a few inputs, rows first; called once after the last step, in eval mode."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,30 +36,33 @@ class TrainingRun:
     seed: int
     device: str = "cpu"
     report: Report | None = None
+    _networks: list[nn.Module] = field(default_factory=list, init=False, repr=False, compare=False)
 
-    def steps(self, count: int, step: Callable[[int], Losses]) -> dict[str, float]:
+    def steps(self, count: int, step: Callable[[int], Losses], *, probe: Probe | None = None) -> dict[str, float]:
         """Call step(0) to step(count - 1).
 
         Returns:
             The mean of each loss over the last tenth of the steps.
 
         Raises:
-            TrainingDiverged: if a loss is not finite.
+            TrainingDiverged: if a loss, or after the last step a weight or what `probe` returns, is not finite.
         """
-        return self._loop(count, step, "step", averaged=max(1, count // 10))
+        return self._loop(count, step, probe, "step", averaged=max(1, count // 10))
 
-    def epochs(self, count: int, epoch: Callable[[int], Losses]) -> dict[str, float]:
+    def epochs(self, count: int, epoch: Callable[[int], Losses], *, probe: Probe | None = None) -> dict[str, float]:
         """Call epoch(0) to epoch(count - 1).
 
         Returns:
             The losses of the last epoch.
 
         Raises:
-            TrainingDiverged: if a loss is not finite.
+            TrainingDiverged: if a loss, or after the last step a weight or what `probe` returns, is not finite.
         """
-        return self._loop(count, epoch, "epoch", averaged=1)
+        return self._loop(count, epoch, probe, "epoch", averaged=1)
 
-    def _loop(self, count: int, step: Callable[[int], Losses], unit: str, *, averaged: int) -> dict[str, float]:
+    def _loop(
+        self, count: int, step: Callable[[int], Losses], probe: Probe | None, unit: str, *, averaged: int
+    ) -> dict[str, float]:
         means: dict[str, Tensor] = {}
         for number in range(count):
             losses = step(number)
@@ -65,11 +71,19 @@ class TrainingRun:
                     means[name] = means.get(name, 0) + loss.detach() / averaged
             if (number + 1) % max(1, count // 20) == 0:
                 where = f"{unit} {number + 1} of {count}"
-                _check_finite(losses, where)
+                check_losses(losses, where)
                 if self.report is not None:
                     self.report({unit: number + 1, f"{unit}s": count})
-        _check_finite(means, f"the last {unit}s")
+        check_losses(means, f"the last {unit}s")
+        self._check_networks(probe)
         return {name: float(mean) for name, mean in means.items()}
+
+    def _check_networks(self, probe: Probe | None) -> None:
+        for network in self._networks:
+            check_weights(network.state_dict())
+        if probe is not None:
+            with in_eval(*self._networks):
+                check_answers(probe(), whose=", ".join(type(network).__name__ for network in self._networks))
 
     def stream(self, *purpose: str | int) -> Generator:
         """Random numbers for one purpose, drawn on the device."""
@@ -83,9 +97,14 @@ class TrainingRun:
             yield
 
     def prepare_(self, *networks: nn.Module) -> None:
-        """Put networks on the device, channels last, in train mode."""
+        """Put networks on the device, channels last, in train mode; their weights are checked after the last step."""
         for network in networks:
             network.to(self.device).to(memory_format=torch.channels_last).train()
+        self.watch(*networks)
+
+    def watch(self, *networks: nn.Module) -> None:
+        """Check the weights of these networks after the last step."""
+        self._networks.extend(networks)
 
 
 class ShuffledPasses:
@@ -130,9 +149,3 @@ def frozen(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         network.requires_grad_(True)
-
-
-def _check_finite(losses: Losses, where: str) -> None:
-    for name, loss in losses.items():
-        if not isfinite(value := float(loss.detach())):
-            raise TrainingDiverged(f"the {name.replace('_', ' ')} became {value} in {where}; lower learning_rate")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from midef.core.lazy import torch
-from midef.training.generative.loop import Losses, ShuffledPasses, TrainingRun, descend, frozen
+from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, descend, frozen
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -75,10 +75,14 @@ def fit_plg(
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=settings.learning_rate, betas=(0.0, 0.9))
     pairs = LabelledBatches(images.to(run.device), chosen.to(run.device), settings.batch_size, rng)
 
-    def draw() -> tuple[Tensor, Tensor]:
-        labels = torch.randint(len(chosen), (settings.batch_size,), generator=rng, device=run.device)
-        latents = torch.randn(settings.batch_size, settings.latent_dim, generator=rng, device=run.device)
+    def draw(count: int = settings.batch_size, stream: Generator = rng) -> tuple[Tensor, Tensor]:
+        labels = torch.randint(len(chosen), (count,), generator=stream, device=run.device)
+        latents = torch.randn(count, settings.latent_dim, generator=stream, device=run.device)
         return generator(latents, labels), labels
+
+    def probe() -> tuple[Tensor, ...]:
+        drawn, labels = draw(PROBED, run.stream("probe"))
+        return drawn, discriminator(drawn, labels)
 
     def discriminator_step() -> Tensor:
         real, real_labels = pairs.draw()
@@ -102,7 +106,7 @@ def fit_plg(
             "discriminator_loss": torch.stack(losses_d).sum(),
         }
 
-    return run.steps(settings.steps, step)
+    return run.steps(settings.steps, step, probe=probe)
 
 
 class LabelledBatches:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from midef.core.lazy import F, torch
 from midef.training.generative.augmentation import AdaptiveAugmentation
-from midef.training.generative.loop import Losses, ShuffledPasses, TrainingRun, descend, frozen
+from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, descend, frozen
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -94,7 +94,13 @@ def fit_style_gan(
         augment.observe(of_real)
         return {"discriminator_loss": logistic, "generator_loss": loss_g}
 
-    losses = run.steps(settings.steps, step)
+    def probe() -> tuple[Tensor, ...]:
+        stream = run.stream("probe")
+        images = draw(average, mixed_latents(PROBED, layers, settings.latent_dim, stream, run.device), stream)
+        return images, discriminator(images)
+
+    run.watch(average)
+    losses = run.steps(settings.steps, step, probe=probe)
     generator.load_state_dict(average.state_dict())
     return {**losses, "augmentation": float(augment.probability)}
 

@@ -8,7 +8,7 @@ from math import cos, pi
 from typing import TYPE_CHECKING
 
 from midef.core.lazy import F, torch
-from midef.training.generative.loop import Losses, ShuffledPasses, TrainingRun, descend
+from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, descend
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -105,4 +105,4 @@ def fit_surrogate(
         return {"loss": loss, "agreement": (plain.argmax(dim=1) == answers[index]).float().mean()}
 
     with run.seeded_layers():
-        return run.steps(settings.steps, step)
+        return run.steps(settings.steps, step, probe=lambda: (network(data[:PROBED].float() / 255),))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from midef.core.lazy import F, torch
-from midef.training.generative.loop import Losses, ShuffledPasses, TrainingRun, descend, frozen
+from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, descend, frozen
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Generator, Tensor, nn
 
 FROZEN_FROM = 1000
 """The iteration from which the released code no longer updates spectral norms."""
@@ -84,9 +84,13 @@ def fit_t_acgan(
     adam_g = torch.optim.Adam(generator.parameters(), lr=settings.learning_rate, betas=(0.0, 0.9))
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=settings.learning_rate, betas=(0.0, 0.9))
 
-    def latents_and_classes() -> tuple[Tensor, Tensor]:
-        latents = torch.randn(settings.batch_size, settings.latent_dim, generator=rng, device=run.device)
-        return latents, torch.randint(n_classes, (settings.batch_size,), generator=rng, device=run.device)
+    def latents_and_classes(count: int = settings.batch_size, stream: Generator = rng) -> tuple[Tensor, Tensor]:
+        latents = torch.randn(count, settings.latent_dim, generator=stream, device=run.device)
+        return latents, torch.randint(n_classes, (count,), generator=stream, device=run.device)
+
+    def probe() -> tuple[Tensor, ...]:
+        drawn = generator(*latents_and_classes(PROBED, run.stream("probe")))
+        return drawn, *discriminator(drawn)
 
     def discriminator_step(*, is_asked: bool) -> Tensor:
         """The loss, label_match and class_agreement."""
@@ -122,4 +126,4 @@ def fit_t_acgan(
             "class_agreement": class_agreement,
         }
 
-    return run.steps(settings.iterations, iteration)
+    return run.steps(settings.iterations, iteration, probe=probe)

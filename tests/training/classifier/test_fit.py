@@ -106,6 +106,23 @@ def test_a_diverging_penalty_stops_with_the_same_advice(fit: Fit) -> None:
         fit(defense=DEFENSES.make("bido"), learning_rate=1e30, epochs=3)
 
 
+@pytest.mark.parametrize("checkpoint", ["last", "best_select"])
+@pytest.mark.parametrize("rate", [1e20, 1e38])
+def test_weights_ruined_by_the_last_step_are_no_success(rate: float, checkpoint: str, fit: Fit) -> None:
+    """One batch, one epoch: its loss was computed before the step, and no loss comes after it."""
+    with pytest.raises(TrainingDiverged, match=r"not finite; lower learning_rate.* set clip_norm, or weaken the defen"):
+        fit(learning_rate=rate, epochs=1, batch_size=64, checkpoint=checkpoint)
+
+
+def test_a_buffer_that_no_answer_shows_is_checked_too(fit: Fit, network: Network) -> None:
+    model = network(0)
+    model.head.register_buffer("scale", torch.tensor([1.0, float("inf")]))
+    with pytest.raises(
+        TrainingDiverged, match=r"after the last step head\.scale holds numbers that are not finite; low"
+    ):
+        fit(model, epochs=1)
+
+
 # --- which epoch is kept ----------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from midef.core.errors import TrainingDiverged
 from midef.training.generative.gan import GanSettings, fit_gan, gradient_penalty
 from midef.training.generative.loop import TrainingRun
 
@@ -100,3 +101,18 @@ def test_the_generator_waits_for_the_critic(steps: int, moves: bool) -> None:
     fit_gan(generator, critic, images, replace(SETTINGS, steps=steps), TrainingRun(seed=0))
     assert torch.equal(generator[0].weight, before) == (not moves)
     assert not torch.equal(critic[1].weight, judged)
+
+
+def test_a_critic_that_answers_with_no_numbers_after_the_last_step_is_no_success() -> None:
+    generator, critic, images = toy()
+    settings = GanSettings(
+        latent_dim=2,
+        steps=1,
+        batch_size=8,
+        learning_rate=1e38,
+        critic_steps=2,
+        penalty=0.0,
+        objective="non_saturating",
+    )
+    with pytest.raises(TrainingDiverged, match="are not finite"):
+        fit_gan(generator, critic, images, settings, TrainingRun(seed=0))

@@ -50,6 +50,42 @@ def test_a_loss_that_is_not_finite_ends_the_training_at_the_next_report(bad: flo
     assert [fact["step"] for fact in told] == [5]
 
 
+def test_what_the_last_step_ruins_is_seen() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+
+    def step(number: int) -> Losses:
+        if number == 4:
+            network[1].weight.data.fill_(ruin)  # type: ignore[operator]
+        return {"loss": torch.tensor(1.0)}
+
+    def probe() -> tuple[Tensor, ...]:
+        return torch.ones(3, 2), network(torch.full((3, 2), 1e38))
+
+    run = TrainingRun(seed=0)
+    run.prepare_(network)
+    ruin = float("nan")
+    with pytest.raises(TrainingDiverged, match=r"after the last step 1\.weight holds numbers that are not finite"):
+        run.steps(5, step)
+    ruin = 1e38
+    assert run.steps(5, step) == {"loss": 1}, "the weights are numbers"
+    with pytest.raises(TrainingDiverged, match="after the last step 3 of 3 answers of Sequential are not finite"):
+        run.epochs(5, step, probe=probe)
+
+
+def test_a_probe_sees_eval_mode_and_leaves_every_module_as_it_was() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    run = TrainingRun(seed=0)
+    run.prepare_(network)
+    network[1].eval()
+
+    def probe() -> tuple[Tensor, ...]:
+        assert not any(module.training for module in network.modules())
+        return (network(torch.rand(1, 2)),)
+
+    run.steps(1, counted, probe=probe)
+    assert [module.training for module in network.modules()] == [True, True, False]
+
+
 def test_a_loss_that_is_not_finite_between_the_last_reports_is_seen_in_the_mean() -> None:
     def step(number: int) -> Losses:
         return {"loss": torch.tensor(float("nan") if number == 58 else 1.0)}

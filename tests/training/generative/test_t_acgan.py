@@ -181,7 +181,7 @@ def test_the_released_code_s_frozen_spectral_norm_is_a_switch(frozen: bool, monk
     discriminator.register_forward_hook(lambda module, given, answer: modes.append(module.training))
     train(toy()[0], discriminator, sn_freeze_after_eval=frozen)
     forwards = 2 * (1 + 2 * 5)  # of two iterations: the generator's, and two in each discriminator step
-    assert modes == [True] * forwards + [not frozen] * forwards
+    assert modes == [*[True] * forwards, *[not frozen] * forwards, False]  # the last: a check of what it answers
 
 
 def test_the_gan_repeats_with_its_seed() -> None:
