@@ -21,7 +21,7 @@ MANIFEST_SCHEMA = 2
 _SEALED_SINCE = 2
 _ROOT = "sweeps"
 _FILE = "manifest.parquet"
-_SCHEMA_KEY, _SPEC_KEY = b"midef_manifest_schema", b"midef_spec"
+_SCHEMA_KEY, _SPEC_KEY, _SWEEP_KEY = b"midef_manifest_schema", b"midef_spec", b"midef_sweep"
 _DIGEST = re.compile(r"[A-Za-z0-9_-]+")
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,8 @@ class SweepStore:
                 columns[name] = pa.array([row.get(name) for row in rows])
             except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
                 raise ValueError(f"manifest column {name!r} must hold text or numbers, not both: {error}") from error
-        metadata = {_SCHEMA_KEY: str(MANIFEST_SCHEMA).encode(), _SPEC_KEY: spec_json.encode()}
+        about = {_SCHEMA_KEY: str(MANIFEST_SCHEMA), _SPEC_KEY: spec_json, _SWEEP_KEY: sweep_digest}
+        metadata = {key: text.encode() for key, text in about.items()}
         table = pa.table(columns).replace_schema_metadata(metadata)
         self.location.put(_path(sweep_digest), to_parquet(table))
 
@@ -145,6 +146,8 @@ def parse_manifest(sweep_digest: str, content: bytes) -> Manifest:
         manifest = Manifest(table.to_pylist(), spec_json.decode())
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedFile(f"its specification cannot be read: {error!r}") from error
+    if int(version) >= _SEALED_SINCE and metadata.get(_SWEEP_KEY) != sweep_digest.encode():
+        raise DamagedFile(f"it is the plan of sweep {metadata.get(_SWEEP_KEY, b'?').decode()}")
     if not is_whole:
         raise DamagedFile(f"expected cells and the name of the sweep, found the columns {table.schema.names}")
     return manifest

@@ -67,6 +67,9 @@ def parse_published(content: bytes) -> list[ResultRow]:
         StoreSchemaError: if a newer midef wrote them.
     """
     try:
-        return rows_from_table(from_parquet(content, PATH))
+        rows = rows_from_table(from_parquet(content, PATH))
     except ValueError as error:  # of a row whose values contradict each other
         raise DamagedFile(str(error)) from error
+    if any(row.origin != "published" for row in rows):
+        raise DamagedFile("it holds rows that were measured")
+    return rows

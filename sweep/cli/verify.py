@@ -47,9 +47,7 @@ def run(args: argparse.Namespace) -> int:
         store,
         repair=options.repair,
         documents=(
-            Document(
-                pattern="runs/*/driver.json", what="state of a run", check=lambda _, content: parse_driver(content)
-            ),
+            Document(pattern="runs/*/driver.json", what="state of a run", check=parse_driver),
             Document(pattern="studies/*.log", what="journal of studies", check=_check_journal, has_checksum=False),
         ),
         disagreement=lambda rows: disagreement(rows, store),

@@ -186,7 +186,7 @@ def drivers(store: Store) -> list[DriverState]:
     for path in store.location.files(ROOT):
         if path.endswith("/driver.json"):
             try:
-                states.append(parse_driver(store.location.get(path)))
+                states.append(parse_driver(path, store.location.get(path)))
             except FileNotFoundError:
                 continue  # gone meanwhile
             except StoreError as error:
@@ -194,8 +194,8 @@ def drivers(store: Store) -> list[DriverState]:
     return sorted(states, key=lambda state: -state.at)
 
 
-def parse_driver(content: bytes) -> DriverState:
-    """The state that a driver reported.
+def parse_driver(path: str, content: bytes) -> DriverState:
+    """The state that a driver reported in the file at a path.
 
     Raises:
         DamagedFile: if the file is damaged, or another version of midef wrote it.
@@ -204,9 +204,12 @@ def parse_driver(content: bytes) -> DriverState:
         state = read_json(content, sealed_since=_SCHEMA)
         if state.pop("schema") != _SCHEMA:
             raise DamagedFile("another version of midef wrote it")
-        return DriverState(**state)
+        driver = DriverState(**state)
     except TypeError as error:
         raise DamagedFile(f"another version of midef wrote it: {error}") from error
+    if path != f"{ROOT}/{driver.run}/driver.json":
+        raise DamagedFile(f"it is the state of run {driver.run}")
+    return driver
 
 
 def new_run(digest: str) -> str:
