@@ -13,6 +13,7 @@ from midef.dashboards.figures.trade_off import draw
 from midef.dashboards.page_data import Column, Details, Grid, Row, Setup
 from midef.results.columns import MetricColumn
 from midef.results.compare import ABSENT, COMPARED, NATURAL, UNDEFENDED, TradeOff
+from midef.results.gating import why_no_result
 from midef.results.published import Published, published_of
 from midef.results.summary import SummaryRow, is_matched_setup
 from midef.results.table import Table, TableCell, TableColumn, setup_table
@@ -53,7 +54,7 @@ def setup_data(
             *(sum(row.refused for row in group), sum(row.missing for row in group)),
         ),
         refused=table.refused,
-        excluded=_excluded(group),
+        excluded=why_no_result(group),
         stand_ins=tuple((one.by, one.published) for one in stand_ins),
         title=table.title,
         facts=table.facts,
@@ -71,14 +72,6 @@ def setup_data(
         figure=None if figure is None else json.loads(figure.to_json()),
         grid=grid,
     )
-
-
-def _excluded(group: Sequence[SummaryRow]) -> str:
-    """Why all numbers of a setup are no results, reasons of all defenses; "" if any is one, or there is none."""
-    measured = [row for row in group if row.ok or row.is_excluded]
-    if not all(row.is_excluded for row in measured):
-        return ""
-    return "; ".join(dict.fromkeys(excluded_because(row.gates) for row in measured))
 
 
 def _stamps(first: SummaryRow, table: Table) -> tuple[str, str]:

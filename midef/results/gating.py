@@ -88,6 +88,22 @@ def gate_lines(group: Sequence[SummaryRow]) -> list[str]:
     return lines
 
 
+def why_no_result(group: Sequence[SummaryRow]) -> str:
+    """Why no number of a setup is a result, reasons of all defenses; "" if any is one, or nothing was measured."""
+    measured = [row for row in group if row.ok or row.is_excluded]
+    if not all(row.is_excluded for row in measured):
+        return ""
+    return "; ".join(dict.fromkeys(excluded_because(row.gates) for row in measured))
+
+
+def closing_lines(groups: Sequence[Sequence[SummaryRow]]) -> list[str]:
+    """The setups of several in which nothing is a result, named once more where their tables end."""
+    without = [group[0].setup_label for group in groups if why_no_result(group)]
+    if not without or len(groups) == 1:
+        return []
+    return [f"{EXCLUDED_MARK} no result in {len(without)} of {len(groups)} setups: {', '.join(without)}"]
+
+
 def gate_record(gates: Sequence[Gate]) -> dict[str, str | int]:
     """Columns of a table of numbers."""
     excluded = excluded_because(gates)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from midef.core.rows import ResultRow
 from midef.core.text import markdown, printable
+from midef.results.gating import closing_lines
 from midef.results.notes import refusal, row_mark, stand_ins
 from midef.results.summary import SummaryRow, by_setup
 from midef.results.table import Table, TableCell, TableColumn, setup_table
@@ -29,7 +30,8 @@ def text_table(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] =
     for table, group in zip(tables, groups, strict=True):
         blocks.append(_text_block(table, group, has_legends=is_alone, has_stand_ins=not shared))
     if tables and not is_alone:  # what holds for all of them is said once
-        blocks.append("\n".join(dict.fromkeys(legend for table in tables for legend in table.legends)))
+        legends = dict.fromkeys(legend for table in tables for legend in table.legends)
+        blocks.append("\n".join([*legends, *map(printable, closing_lines(groups))]))
     if refused:
         lines = [(setup_table(group).title, f"refused: {refusal(group)}") for group in refused]
         wide = max(len(title) for title, _ in lines)
@@ -81,7 +83,8 @@ def markdown_table(summaries: Sequence[SummaryRow], published: Sequence[ResultRo
     for table, group in zip(tables, groups, strict=True):
         blocks.append(_markdown_block(table, group, has_legends=is_alone, has_stand_ins=not shared))
     if tables and not is_alone:
-        blocks.append("\n".join(_listed(dict.fromkeys(legend for table in tables for legend in table.legends))))
+        legends = dict.fromkeys(legend for table in tables for legend in table.legends)
+        blocks.append("\n".join(_listed([*legends, *closing_lines(groups)])))
     if refused:
         blocks.append("\n".join(_listed(f"{setup_table(g).title}: refused: {refusal(g)}" for g in refused)))
     return "\n\n".join(blocks)

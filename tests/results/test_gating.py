@@ -152,3 +152,12 @@ def test_rows_that_know_no_chance_are_judged_by_what_they_know(row: MakeRow, by_
 
 def test_a_cell_that_failed_is_not_judged(row: MakeRow, lost: Cell, by_defense: ByDefense) -> None:
     assert by_defense(lost("none", status="failed"))["none"].gates == ()
+
+
+def test_setups_without_a_result_are_named_where_the_tables_end(cell: Cell) -> None:
+    good, bad = ([*cell("none", acc, 90.0, setup=name)] for name, acc in (("good", 95.0), ("bad", 25.0)))
+    line = "⊘ no result in 1 of 2 setups: bad"
+    for draw in (text_table, markdown_table):
+        assert line in draw(summarise([*good, *bad])).splitlines()[-1]
+        assert "no result in" not in draw(summarise(bad)), "of one setup its table says it"
+        assert "no result in" not in draw(summarise([*good, *cell("none", 95.0, 90.0, setup="other")]))

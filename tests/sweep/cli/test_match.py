@@ -51,6 +51,7 @@ def test_options_of_match_come_before_the_sweep(
         (["--target", "midree - 2"], "match.target: unknown defense 'midree'; did you mean 'midre'?"),
         (["--target", "none-2"], "(give a percentage, a defense, or `none - 2`)"),
         (["--target", "101"], "match.target: a target accuracy is a percentage above 0 and at most 100, got 101"),
+        (["--target", "0.9"], "targets are percentages, did you mean 90?"),
         (["--tolerance", "0"], "match.tolerance: "),
         (["--trainings", "2"], "match.trainings: "),
         (["--set", "match.tolrance=1"], "match.tolrance: unknown field; did you mean 'tolerance'?"),
