@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from midef.core.errors import MissingArtifact, SpecError
 from midef.sweep.cli.options import SweepArguments, add_store_argument, add_sweep_arguments, parsed, say
+from midef.sweep.cli.output import check_file
 from midef.sweep.result import EXIT_OK
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
     options = parsed(AnalyseArguments, args)
     out = options.out or Path(f"{options.kind}.html")
+    check_file(out)
     rows = analyse(options.kind, options.sweep(), Store.open(options.store, create=False), out)
     say(table(rows))
     say(f"\nfigure: {out.resolve()}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from midef.sweep.cli.options import add_store_argument, build_dashboard, parsed
+from midef.sweep.cli.output import check_folder
 from midef.sweep.result import EXIT_OK
 
 HELP = "build the static dashboard"
@@ -34,5 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build it and print where it is."""
     options = parsed(DashboardArguments, args)
+    check_folder(options.out)
     build_dashboard(options.store, options.out, options.sweep, with_private_exemplars=options.with_private_exemplars)
     return EXIT_OK

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from midef.core.text import printable
+from midef.sweep.cli.output import check_folder
 from midef.sweep.library import DEFAULT_STORE, load_spec
 from midef.sweep.result import SweepResult
 
@@ -63,9 +64,15 @@ class RunArguments(SweepArguments):
     verbose: bool
 
     def options(self) -> RunOptions:
-        """Options of the run."""
+        """Options of the run.
+
+        Raises:
+            SpecError, PreflightError: if a dashboard is asked for where none can be written.
+        """
         from midef.sweep.execution.outcome import RunOptions
 
+        if self.dashboard:
+            check_folder(self.out)
         return RunOptions(
             address=self.address,
             cpus=self.cpus,

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from midef.sweep.planning.selection import choose_failed
 
     options = parsed(RetryArguments, args)
+    run_options = options.options()
     sweep = unmatched(options.sweep())
     store = Store.open(options.store, create=False)
     states = store.results.states()
@@ -60,4 +61,4 @@ def run(args: argparse.Namespace) -> int:
     say(f"retrying {len(again)} cells:")
     for c in again:
         say(f"  {c.cell.setup.id}  {c.cell.defense.label}  seed {c.cell.seed}: {states[c.cell.digest].reason}")
-    return options.finish(run_cells(sweep, store, options.options(), chosen, retry_failed=True, say=say))
+    return options.finish(run_cells(sweep, store, run_options, chosen, retry_failed=True, say=say))
