@@ -385,8 +385,21 @@ def test_images_that_are_missing_or_not_aligned_are_named(tmp_path: Path, own: d
 def test_unreadable_images_are_named_when_loading(tmp_path: Path, own: dict[int, list[str]]) -> None:
     broken = tmp_path / "img_align_celeba" / f"{own[20][-1]}.jpg"
     broken.write_bytes(broken.read_bytes()[:300])
-    with pytest.raises(DataError, match=f"celeba: 1 of 91 images cannot be read: {broken.name}: "):
-        Celeba(root=str(tmp_path), identities=3).load(8)
+    dataset = Celeba(root=str(tmp_path), identities=3)
+    with pytest.raises(DataError, match=f"celeba: 1 of 91 images cannot be read: {broken.name}: ") as caught:
+        dataset.load(8)
+    assert dataset.problems() == [] and dataset.examine().problems == (str(caught.value),)
+
+
+def test_one_image_of_another_size_is_found_before_it_is_cut_in_the_wrong_place(
+    tmp_path: Path, own: dict[int, list[str]]
+) -> None:
+    dataset = Celeba(root=str(tmp_path), identities=3)
+    assert dataset.examine().problems == ()
+    Image.new("RGB", (200, 300)).save(tmp_path / "img_align_celeba" / f"{own[8][3]}.jpg")
+    assert dataset.problems() == []
+    (problem,) = dataset.examine().problems
+    assert f"have other than 178x218 pixels: {own[8][3]}.jpg 200x300" in problem
 
 
 def test_annotations_that_are_cut_short_or_something_else_are_named(tmp_path: Path, own: dict[int, list[str]]) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from midef.core.errors import DataError, SpecError
 from midef.datasets import DATASETS
 from midef.datasets.files.idx import FILES
+from midef.datasets.image_folder import ImageFolder
 from midef.datasets.mnist import Mnist
 
 Root = Callable[..., Path]
@@ -115,6 +116,7 @@ def test_damaged_files_are_named(idx_root: Root) -> None:
     images.write_bytes(content[:-5])
     with pytest.raises(DataError, match=f"{images} has 156795 bytes of data, 156800 expected"):
         Mnist(root=str(root)).load(28)
+    assert "has 156795 bytes of data, 156800 expected" in Mnist(root=str(root)).examine().problems[0]
     images.write_bytes(labels.read_bytes())
     (problem,) = Mnist(root=str(root)).problems()
     assert f"{images} is no idx file of bytes with 3 dimensions" in problem
@@ -132,6 +134,19 @@ def test_a_class_with_too_few_images_is_named(idx_root: Root) -> None:
     problems = Mnist(root=str(root), classes=(3, 4)).problems()
     assert len(problems) == 2
     assert problems[0].startswith("mnist: class '3' has 1 training and 5 test images, 2 and 1 needed")
+
+
+def test_images_saved_as_files_are_found_again(idx_root: Root, tmp_path: Path) -> None:
+    """A folder of pictures made from the files shares its images with them."""
+    dataset = Mnist(root=str(idx_root("MNIST")))
+    splits = dataset.load(28)
+    for label in (0, 1):
+        for i, image in enumerate(splits.train.images[splits.train.labels == label][:6]):
+            (tmp_path / "saved" / str(label)).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[0].numpy()).save(tmp_path / "saved" / str(label) / f"{i}.png")
+    saved = ImageFolder(path=str(tmp_path / "saved"))
+    assert saved.pixel_ids().keys() < dataset.pixel_ids().keys() and len(saved.pixel_ids()) == 12
+    assert dataset.examine().problems == () and {s.pixels for s in dataset.seen().values()} == set(dataset.pixel_ids())
 
 
 @pytest.mark.parametrize(
