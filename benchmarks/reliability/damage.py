@@ -286,7 +286,7 @@ class Victim:
             "status": ["status", *store],
             "table": ["table", *store, "--format", "csv"],
             "dashboard": ["dashboard", "build", *store, "--out", str(self.page)],
-            "plan": ["plan", str(self.spec), *store],
+            "plan": ["plan", str(self.spec), *store, "--set", "seeds=[0, 1, 2]"],
             "run": ["run", str(self.spec), *store],
             "retry": ["retry", str(self.spec), "--failed", *store],
             "compact": ["compact", *store],

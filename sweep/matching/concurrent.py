@@ -5,16 +5,20 @@ A search is sent the trainings it requested and returns its result. What is stor
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from midef.core.errors import DamagedArtifact, MissingArtifact
 from midef.core.failure import Failure
 from midef.core.match import MatchTraining, Phase
 from midef.core.recipe import ArtifactKey, Recipe
 from midef.storage import Store
 from midef.sweep.planning.plan import More, Node
 from midef.sweep.spec.resolve import PlannedCell
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,8 @@ class ConcurrentSearches(Generic[Result]):
             self.built.add(node.key)
         for name, pending in list(self.pending.items()):
             request = pending.request
-            if any(training.key == node.key for training in request.trainings) and self._is_answered(request):
+            waits = any(node.key in (training.key, training.target.key) for training in request.trainings)
+            if waits and self._is_answered(request):
                 del self.pending[name]
                 self._advance(name, pending.search, request)
 
@@ -143,6 +148,8 @@ class ConcurrentSearches(Generic[Result]):
                 self._recipes.append(training.target)
             else:
                 self._cells.append(training.cell)
+                if self.store.artifacts.has(training.key):  # its scores are whole, what it trained is not
+                    self._recipes.append(training.target)
 
     def _send(self, search: Search[Result], request: TrainingRequest) -> TrainingRequest:
         """Send the requested trainings; raise in the search a failure that says nothing about a strength."""
@@ -163,13 +170,18 @@ class ConcurrentSearches(Generic[Result]):
         return len(known) == len(answers) or request.is_futile([answer.accuracy or 0.0 for answer in known])
 
     def _answer(self, training: RequestedTraining) -> MatchTraining | None:
-        """Accuracy or failure of a training, None while there is neither."""
+        """Accuracy or failure of a training, None while there is neither: one that is damaged is trained again."""
         about: dict[str, Any] = {"strength": training.strength, "seed": training.seed, "phase": training.phase}
         about["target_key"] = str(training.target.key)
-        if not self.store.artifacts.has(training.key):
-            failure = self.failures.get(training.key)
-            if failure is None:
-                return None
-            return MatchTraining(**about, accuracy=None, reason=failure.message, failure=failure.kind)
-        facts = self.store.artifacts.meta(training.target.key)["facts"]
-        return MatchTraining(**about, accuracy=float(facts["select_accuracy"]))
+        artifacts, target = self.store.artifacts, training.target.key
+        if artifacts.has(training.key):
+            try:
+                return MatchTraining(**about, accuracy=float(artifacts.meta(target)["facts"]["select_accuracy"]))
+            except DamagedArtifact as error:
+                artifacts.set_aside(target, str(error))
+            except MissingArtifact:
+                log.info("the scores of %s are stored, it is not", target.short)
+        failure = self.failures.get(training.key) or self.failures.get(target)
+        if failure is None:
+            return None
+        return MatchTraining(**about, accuracy=None, reason=failure.message, failure=failure.kind)

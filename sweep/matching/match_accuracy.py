@@ -6,6 +6,7 @@ are still searched. Results are stored as searches end.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from statistics import fmean
 
 from midef.core.canonical import digest
 from midef.core.choice import Choice
-from midef.core.errors import SpecError
+from midef.core.errors import DamagedArtifact, MissingArtifact, SpecError
 from midef.core.failure import Failure
 from midef.core.match import Match, MatchOutcome, MatchReport
 from midef.defenses.stack import choose_defense
@@ -29,6 +30,8 @@ from midef.sweep.matching.studies import JOURNAL, Studies
 from midef.sweep.planning.plan import More, Node
 from midef.sweep.spec.matching import MatchSpec
 from midef.sweep.spec.resolve import PlannedCell, Sweep
+
+log = logging.getLogger(__name__)
 
 _WRITTEN_EVERY_S = 5.0
 
@@ -193,7 +196,11 @@ class Matching:
         """Mean accuracy on the report split, which is looked at for the chosen strength alone."""
         assert result.choice is not None
         keys = [case.target(result.choice, seed).key for seed in result.outcome.seeds]
-        facts = [self.store.artifacts.meta(key)["facts"] for key in keys]
+        try:
+            facts = [self.store.artifacts.meta(key)["facts"] for key in keys]
+        except (MissingArtifact, DamagedArtifact) as error:
+            log.warning("the accuracy of %s on the report split is not known: %s", result.choice.label, error)
+            return None
         return fmean(float(f["report_accuracy"]) for f in facts) if facts else None
 
     def _cells_of(self, case: Case, result: StrengthResult) -> list[PlannedCell]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midef.core.canonical import digest
 from midef.core.choice import Choice
-from midef.core.errors import SpecError
+from midef.core.errors import DamagedArtifact, SpecError
 from midef.core.failure import Failure
 from midef.core.gates import accuracy_of, evaluator_gate, excluded_because, target_gate
 from midef.core.match import MatchTraining
@@ -206,7 +207,7 @@ class ParetoSearch:
             if requested.target.key not in self.searches.failures:
                 raise TrainingFailed(training.reason)
             return ParetoPoint(choice, strength, _WORST_ACCURACY, _WORST_ATTACK, training.reason)
-        folder = self.store.artifacts.fetch(requested.cell.recipes.scores.key)
+        folder = self._scores(requested.cell)
         entries = json.loads((folder / "measurements.json").read_text(encoding="utf-8"))
         measured = next((e for e in entries if e["metric"] == ATTACK_METRIC), {"value": None, "reason": "not measured"})
         if measured["value"] is None:
@@ -215,6 +216,19 @@ class ParetoSearch:
         judged = self.store.artifacts.meta(requested.cell.recipes.scores.key)["facts"]
         remark = _no_result(training.accuracy, judged, entry.identities)
         return ParetoPoint(choice, strength, training.accuracy, float(measured["value"]), remark)
+
+    def _scores(self, planned: PlannedCell) -> Path:
+        """Folder of the scores of a cell.
+
+        Raises:
+            TrainingFailed: if they are damaged: the next run measures them again.
+        """
+        key = planned.recipes.scores.key
+        try:
+            return self.store.artifacts.fetch(key)
+        except DamagedArtifact as error:
+            self.store.artifacts.set_aside(key, str(error))
+            raise TrainingFailed(f"{error}; it is set aside, the same command goes on") from error
 
     def _sampler(self, seed: int) -> BaseSampler:
         from optuna.samplers import NSGAIISampler, TPESampler

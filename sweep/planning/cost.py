@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _TIMINGS_READ = 12
 """Stored artifacts whose seconds are read per work, newest runs or not: enough for a median."""
+
+log = logging.getLogger(__name__)
 
 GUESSED_S = dict.fromkeys(KINDS, 10.0) | {"target": 30.0, "prior": 200.0, "reconstructions": 20.0, "split": 5.0}
 """Seconds by kind that only order nodes when nothing was timed yet; never shown."""
@@ -124,8 +127,9 @@ def read_timings(store: Store, stored: Iterable[ArtifactKey], works: set[str]) -
         try:
             meta = store.artifacts.meta(key)
             work, wall_s = work_of(store.artifacts.recipe(key)), float(meta["wall_s"])
-        except MidefError:
-            continue  # damaged: noticed, and reported, when it is used
+        except MidefError as error:
+            log.warning("no seconds are read from %s: %s", key.short, error)
+            continue
         device = str(meta["facts"].get("device", "cpu"))
         if work in works and len(seconds[work][device]) < _TIMINGS_READ:
             seconds[work][device].append(wall_s)

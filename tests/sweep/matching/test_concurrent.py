@@ -249,3 +249,28 @@ def test_an_end_may_start_others(store: Store, training: Make) -> None:
     searches.start("a", asks([training(0)]))
     end(searches, training(0).target, 88.0)
     assert results == {"a": [[88.0]]} and list(searches.more().recipes)[-1] == training(1).target
+
+
+def test_a_damaged_training_is_set_aside_and_asked_for_again(store: Store, training: Make) -> None:
+    one = training(0)
+    publish(store, one.target)
+    path = f"artifacts/{one.target.key}/META.json"
+    store.location.put(path, store.location.get(path).replace(b"80.0", b"90.0"))
+    searches, results = searches_of(store)
+    searches.start("a", asks([one]))
+    assert [recipe.key for recipe in searches.more().recipes] == [one.target.key]
+    assert store.artifacts.keys() == set()
+    end(searches, one.target, 81.0)
+    assert results["a"] == [[81.0]]
+
+
+def test_a_cell_whose_scores_are_left_without_its_training_is_trained_again(store: Store, training: Make) -> None:
+    """As after the training was damaged and set aside."""
+    one = training(0, cell=True)
+    assert one.cell is not None
+    publish(store, one.cell.recipes.scores)
+    searches, results = searches_of(store)
+    searches.start("a", asks([one]))
+    assert [recipe.key for recipe in searches.more().recipes] == [one.target.key]
+    end(searches, one.target, 81.0)
+    assert results["a"] == [[81.0]]
