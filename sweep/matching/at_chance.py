@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from midef.core.gates import accuracy_of, excluded_because, match_target_gate, target_gate, written_target_problem
+from midef.core.recipe import Recipe
 from midef.stages.recipes import NO_DEFENSE
 from midef.storage import Store
 from midef.sweep.matching.case import Case, StrengthResult
@@ -30,20 +31,23 @@ def reference_problem(case: Case, accuracy: float, target: float, store: Store) 
     chance, reference = case.chance, case.spec.reference
     if chance is None or reference is None:
         return ""
-    network = target_gate(accuracy_of(accuracy, chance, n=select_images(case, store)))
+    network = target_gate(accuracy_of(accuracy, chance, n=_images(case, store)))
     gate = network or match_target_gate(target, chance)
     return "" if gate is None else f"its reference, {reference[0]}: {gate.reason}"
 
 
 def without_guessing(case: Case, result: StrengthResult, store: Store) -> StrengthResult:
     """The result, `at chance` where it would call a network matched that guesses."""
-    outcome = replace(result.outcome, select_images=select_images(case, store))
+    outcome = replace(result.outcome, select_images=_images(case, store))
     if outcome.state == "matched" and (reason := excluded_because(outcome.gates)):
         outcome = replace(outcome, state="at chance", reason=reason)
     return replace(result, outcome=outcome)
 
 
-def select_images(case: Case, store: Store) -> int | None:
-    """Images of the select split; None where it is not stored."""
-    split = case.target(NO_DEFENSE, case.seeds[0]).inputs["private"].key
-    return store.artifacts.meta(split)["facts"].get("select") if store.artifacts.has(split) else None
+def select_images(split: Recipe, store: Store) -> int | None:
+    """Images of the select split of private data; None where it is not stored."""
+    return store.artifacts.meta(split.key)["facts"].get("select") if store.artifacts.has(split.key) else None
+
+
+def _images(case: Case, store: Store) -> int | None:
+    return select_images(case.target(NO_DEFENSE, case.seeds[0]).inputs["private"], store)

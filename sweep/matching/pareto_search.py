@@ -21,6 +21,7 @@ from midef.core.match import MatchTraining
 from midef.core.seeds import derive_seed
 from midef.defenses.stack import choose_defense, remake_defense
 from midef.storage import Store
+from midef.sweep.matching.at_chance import select_images
 from midef.sweep.matching.concurrent import (
     ConcurrentSearches,
     RequestedTraining,
@@ -214,7 +215,8 @@ class ParetoSearch:
             remark = f"{ATTACK_METRIC}: {measured['reason']}"
             return ParetoPoint(choice, strength, training.accuracy, _WORST_ATTACK, remark)
         judged = self.store.artifacts.meta(requested.cell.recipes.scores.key)["facts"]
-        remark = _no_result(training.accuracy, judged, entry.identities)
+        images = select_images(requested.cell.recipes.private, self.store)
+        remark = _no_result(training.accuracy, images, judged, entry.identities)
         return ParetoPoint(choice, strength, training.accuracy, float(measured["value"]), remark)
 
     def _scores(self, planned: PlannedCell) -> Path:
@@ -266,18 +268,19 @@ class ParetoSearch:
         return replace(self.sweep, cells=tuple(cells))
 
 
-def _no_result(accuracy: float, judged: Mapping[str, Any], identities: int | None) -> str:
+def _no_result(accuracy: float, images: int | None, judged: Mapping[str, Any], identities: int | None) -> str:
     """Why a network of this accuracy, or its evaluator, says nothing; "" if both do.
 
     Args:
         accuracy: on the select split, percent.
+        images: of the select split.
         judged: facts of the scores.
         identities: that both tell apart.
     """
     evaluator, chance = judged.get("evaluator_accuracy"), 100 / identities if identities else None
     if chance is None:
         return ""
-    gates = [target_gate(accuracy_of(accuracy, chance))]
+    gates = [target_gate(accuracy_of(accuracy, chance, n=images))]
     if evaluator is not None:
         gates.append(evaluator_gate(accuracy_of(evaluator, chance, low=judged.get("evaluator_low"))))
     return excluded_because(gate for gate in gates if gate is not None)
