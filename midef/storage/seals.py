@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from midef.core.errors import DamagedFile
@@ -34,6 +35,29 @@ def sealed_json(value: Mapping[str, Any], *, indent: int | None = None) -> bytes
     """
     document = {**value, SEAL: BLANK.decode()}
     return seal(json.dumps(document, indent=indent, sort_keys=True, allow_nan=False).encode())
+
+
+def stamp(path: Path) -> None:
+    """Append a checksum to a local file of another format, for `unstamped` to check."""
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    with path.open("ab") as stream:
+        stream.write(_MARK + digest.encode())
+
+
+def unstamped(content: bytes) -> bytes:
+    """The content without the checksum that `stamp` appended.
+
+    Raises:
+        DamagedFile: if that does not hold, or is missing.
+    """
+    end = len(content) - len(BLANK)
+    if end < 0 or content[end : end + len(_MARK)] != _MARK:
+        raise DamagedFile("its checksum is missing")
+    inner = content[:end]
+    if hashlib.sha256(inner).hexdigest().encode() != content[end + len(_MARK) :]:
+        raise DamagedFile("its content does not match its checksum")
+    return inner
 
 
 def is_sealed(content: bytes) -> bool:

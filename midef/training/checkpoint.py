@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from midef.core.errors import StoreError
+from midef.core.errors import DamagedFile, StoreError
 from midef.storage.location import Location
+from midef.storage.seals import stamp, unstamped
 from midef.training.data_parallel import World, from_first
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class Checkpointer:
         state = {"epoch": epoch, **weights, "report": json.dumps(report), "companion": training_state or {}}
         try:
             torch.save(state, part)
+            stamp(part)  # torch.load reads a changed weight without a word
             part.replace(self.path)
         except (RuntimeError, OSError) as error:  # a full disk, mostly: the training itself is fine
             part.unlink(missing_ok=True)
@@ -122,13 +124,19 @@ class Checkpointer:
 
     def _everywhere(self) -> Iterator[tuple[str, bytes]]:
         """Place and content of each stored state."""
-        with suppress(FileNotFoundError):  # perhaps only now: another driver has stored this training
+        try:
             yield str(self.path), self.path.read_bytes()
+        except FileNotFoundError:
+            pass  # perhaps only now: another driver has stored this training
+        except OSError as error:
+            log.warning("the checkpoint %s cannot be read: %s", self.path, error)
         if self.home is not None:
             try:
                 yield f"{self.home.shown}/{self.path_at_home}", self.home.get(self.path_at_home)
             except FileNotFoundError:
                 return
+            except DamagedFile as error:
+                log.warning("the checkpoint %s cannot be read: %s", self.path_at_home, error)
 
     def clear(self) -> None:
         """Remove what was kept, once the training is published."""
@@ -145,10 +153,10 @@ class Checkpointer:
 
 def _read(content: bytes, device: str, where: str) -> SavedState | None:
     try:
-        state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        state = torch.load(io.BytesIO(unstamped(content)), map_location=device, weights_only=True)
         report = json.loads(state["report"])
         return SavedState(state["epoch"], state["model"], state["optimizer"], state["best"], report, state["companion"])
-    except (RuntimeError, OSError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
+    except (DamagedFile, RuntimeError, OSError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         log.warning("the checkpoint %s cannot be read (%s); training starts from the beginning", where, reason)
         return None

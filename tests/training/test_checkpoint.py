@@ -109,6 +109,26 @@ def test_a_damaged_copy_is_told_and_passed_over(
     assert "store/checkpoints/digest/state.pt cannot be read" in caplog.text
 
 
+def test_a_changed_weight_is_not_trained_on(
+    keep: Callable[[Checkpointer, int], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """torch.load reads one without a word."""
+    keeper = Checkpointer(tmp_path / "digest", every_s=0.0)
+    keep(keeper, 2)
+    content = keeper.path.read_bytes()
+    assert keeper.load("cpu") is not None
+    for position in (len(content) // 2, len(content) - 1, len(content) - 70):
+        damaged = bytearray(content)
+        damaged[position] ^= 1
+        keeper.path.write_bytes(damaged)
+        caplog.clear()
+        assert keeper.load("cpu") is None
+        assert "state.pt cannot be read (its c" in caplog.text and "training starts from the beginning" in caplog.text
+    keeper.path.unlink()
+    keeper.path.mkdir()
+    assert keeper.load("cpu") is None
+
+
 def test_clearing_removes_both(keep: Callable[[Checkpointer, int], None], home: Location, tmp_path: Path) -> None:
     keeper = Checkpointer(tmp_path / "digest", every_s=0.0, home=home)
     keep(keeper, 1)
