@@ -48,7 +48,8 @@ def load_spec(source: SpecSource, overrides: Sequence[str] = (), *, private: str
         SpecError: every problem, with the place and the nearest valid name.
     """
     from midef.sweep.catalogue import read_spec
-    from midef.sweep.spec.document import Document, Lines
+    from midef.sweep.spec.document import Document
+    from midef.sweep.spec.lines import Lines
     from midef.sweep.spec.load import override, parse_document
     from midef.sweep.spec.profiles import profile_named
     from midef.sweep.spec.schema import SweepSpec

@@ -15,6 +15,7 @@ from typing import Any
 _HEAD = re.compile(r"(?P<name>[\w-]+)(?::(?P<preset>[\w.-]+))?")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _QUOTES = "\"'"
+_MAX_DEPTH = 32
 
 
 class GrammarError(ValueError):
@@ -109,6 +110,7 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
+        self.depth = 0
 
     def wrong(self, message: str, at: int | None = None) -> GrammarError:
         return GrammarError(message, (self.at if at is None else at) + 1)
@@ -146,9 +148,8 @@ class _Reader:
             if self.peek() != between:
                 if not self.peek():
                     raise self.wrong(f"{opening!r} is never closed", start)
-                raise self.wrong(
-                    f"cannot read {key!r}; write {'parameter=value' if between == '=' else 'key: value'}", at
-                )
+                form = "parameter=value" if between == "=" else "key: value"
+                raise self.wrong(f"cannot read {key!r}; write {form}{self.in_quotes(pairs, key, between)}", at)
             self.at += 1
             if key in pairs:
                 raise self.wrong(f"{key!r} is given twice", at)
@@ -156,6 +157,16 @@ class _Reader:
             self.comma(closing, start)
         self.at += 1
         return pairs
+
+    @staticmethod
+    def in_quotes(pairs: Mapping[str, Any], rest: str, between: str) -> str:
+        """What to write if a comma before `rest` was part of a value."""
+        last = next(reversed(list(pairs)), "")
+        value = pairs.get(last)
+        if not isinstance(value, str):
+            return ""
+        quoted = f"{last}{between}{_quoted(f'{value}, {rest}')}"
+        return f"; a value with a comma stands in quotes, {quoted}, or in a mapping of a YAML file"
 
     def items(self, opening: str) -> list[Any]:
         start, closing = self.at, _CLOSING[opening]
@@ -187,10 +198,13 @@ class _Reader:
         if self.quote_is_next():
             return self.quoted()
         following = self.peek()
-        if following in ("[", "("):
-            return self.items(following)
-        if following == "{":
-            return self.pairs("{", ":")
+        if following in ("[", "(", "{"):
+            self.depth += 1
+            if self.depth > _MAX_DEPTH:
+                raise self.wrong(f"more than {_MAX_DEPTH} brackets inside each other")
+            inside = self.pairs("{", ":") if following == "{" else self.items(following)
+            self.depth -= 1
+            return inside
         bare = self.bare(ends)
         return None if bare == "None" else bare
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from midef.core.errors import SpecError, did_you_mean
-from midef.sweep.spec.document import Document, Lines
+from midef.sweep.spec.document import Document
+from midef.sweep.spec.lines import Lines
 from midef.sweep.spec.load import override, parse_document, read_yaml
 from midef.sweep.spec.schema import SweepSpec
 

@@ -15,7 +15,7 @@ from midef.datasets import Dataset
 from midef.datasets.files.copies import few_pairs
 from midef.defenses.stack import remake_defense
 from midef.models import ARCHITECTURES
-from midef.sweep.spec.document import Lines
+from midef.sweep.spec.lines import Lines
 from midef.sweep.spec.profiles import Profile
 
 Shared = Callable[[Dataset, Dataset], Sequence[str]]

@@ -7,14 +7,15 @@ numbers to base 8 or 60, the same key twice, aliases that multiply) changes a va
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from midef.core.errors import Problem, SpecError
+from midef.sweep.spec.lines import Lines, Place, shown_place
 from midef.sweep.spec.scalars import Unclear, read_scalar
 
 if TYPE_CHECKING:
@@ -22,44 +23,13 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 2**20
 """Largest file; the published matrix of 37 setups takes a fiftieth of it."""
-MAX_VALUES = 100_000
+MAX_VALUES = 50_000
 """Most values of a file, those of an alias counted wherever it stands."""
 MAX_DEPTH = 32
 """Deepest nesting of mappings and lists."""
 
-Place: TypeAlias = tuple[str | int, ...]
-"""Keys and positions that lead to a value."""
 _TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map"))
 _TEXT = "tag:yaml.org,2002:str"
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Where a value was written, and the values inside it; all are equal, so that a specification equals its copy.
-
-    Args:
-        where: `mine.yaml, line 9`, or the option of the command line that gave it.
-        inside: of a mapping or list, by key or position.
-    """
-
-    where: str = field(compare=False)
-    inside: Mapping[str | int, Lines] = field(default_factory=dict, compare=False)
-
-    def find(self, place: Sequence[str | int]) -> str:
-        """Where the value at `place` was written, or the nearest one around it."""
-        here = self
-        for step in place:
-            if step not in here.inside:
-                break
-            here = here.inside[step]
-        return here.where
-
-    def replaced(self, place: Sequence[str | int], where: str) -> Lines:
-        """The same after the value at `place` was given somewhere else."""
-        if not place:
-            return Lines(where)
-        inner = self.inside.get(place[0], Lines(where))
-        return Lines(self.where, {**self.inside, place[0]: inner.replaced(place[1:], where)})
 
 
 @dataclass(frozen=True)
@@ -318,11 +288,6 @@ def _line(event: Event) -> int:
     """Line that it begins in, from 1."""
     assert event.start_mark is not None
     return event.start_mark.line + 1
-
-
-def shown_place(place: Sequence[str | int]) -> str:
-    """`setups[0].private.path`."""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).removeprefix(".")
 
 
 def _kind(data: Any) -> str:

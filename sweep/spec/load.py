@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from midef.core.conversion import shown
 from midef.core.errors import Problem, SpecError
-from midef.sweep.spec.document import MAX_DEPTH, Document, Lines, Place, read_document, read_file, shown_place
+from midef.sweep.spec.document import MAX_DEPTH, Document, read_document, read_file
+from midef.sweep.spec.lines import Lines, Place, shown_place
 from midef.sweep.spec.matching import FrontSpec, MatchSpec, RangeSpec
 from midef.sweep.spec.paths import absolute_in
 from midef.sweep.spec.schema import ProtocolSpec, SetupSpec, SweepSpec

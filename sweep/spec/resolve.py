@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from midef.attacks import ATTACKS
 from midef.core.canonical import digest
 from midef.core.choice import Choice
+from midef.core.conversion import shown
 from midef.core.errors import PreflightError, SpecError
 from midef.core.match import Match
 from midef.core.registry import Registry, merged
@@ -154,7 +155,7 @@ def resolve(spec: SweepSpec) -> Sweep:
     _training("training", profile.training if profile else {}, spec.training, problems)
     defenses = _defenses(spec.defenses, "defenses", {}, problems)
     if len(set(spec.seeds)) < len(spec.seeds):
-        problems.append(f"seeds: {spec.seeds} holds a seed twice")
+        problems.append(f"seeds: {shown(spec.seeds)} holds a seed twice")
     reader = DatasetReader(problems, missing)
     entries: list[Entry] = []
     if profile is not None:

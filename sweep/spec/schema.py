@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
-from midef.sweep.spec.document import Lines
+from midef.sweep.spec.lines import Lines
 from midef.sweep.spec.matching import FrontSpec, MatchSpec
 from midef.sweep.spec.values import ComponentSpec, Seed, Strict
 

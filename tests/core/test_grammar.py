@@ -184,3 +184,19 @@ def test_a_label_makes_an_equal_component(plane: Plane) -> None:
 )
 def test_labels_of_stored_rows_stay(params: dict[str, Any], label: str) -> None:
     assert write_call("x", params) == label
+
+
+def test_a_comma_in_a_path_says_how_to_write_it() -> None:
+    with pytest.raises(GrammarError, match="character 26: cannot read 'cropped'; write parameter=value; a value"):
+        read_call("image_folder(path=faces, cropped)")
+    with pytest.raises(GrammarError, match=r'stands in quotes, path="faces, cropped", or in a mapping of a YAML file'):
+        read_call("image_folder(path=faces, cropped)")
+    assert read_call('image_folder(path="faces, cropped")').params == {"path": "faces, cropped"}
+    assert read_call("image_folder(path='my faces')").params == {"path": "my faces"}
+
+
+@pytest.mark.parametrize("brackets", ["[]", "()", "{}"])
+def test_brackets_inside_each_other_end_somewhere(brackets: str) -> None:
+    opening = "[" if brackets == "[]" else "(" if brackets == "()" else "{a: "
+    with pytest.raises(GrammarError, match="more than 32 brackets inside each other"):
+        read_call("x(a=" + opening * 20_000)
