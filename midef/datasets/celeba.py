@@ -16,6 +16,7 @@ from midef.core.lazy import torch
 from midef.datasets.base import DATASETS, LOCATION, Card, Images, Splits
 from midef.datasets.files.arrangement import SPLITS, Arrangement
 from midef.datasets.files.folders import SUFFIXES, ImageFile, few, whereabouts
+from midef.datasets.files.limits import text_of
 from midef.datasets.files.listed import ListedDataset, Role, centre_box, list_archive, read_list, stem
 from midef.datasets.files.pixels import Box
 from midef.datasets.files.split import cut, share, shuffled
@@ -307,7 +308,7 @@ class Celeba(ListedDataset):
         """The identity of each image, by the number in its file name, in the order of the file."""
         try:
             path = self._find((IDENTITIES,))
-            content = path.read_bytes()
+            content = text_of(path)
         except (OSError, DataError) as error:
             arrangement.problems.append(str(error))
             return {}

@@ -26,6 +26,7 @@ PICKLES = "cifar-10-batches-py"
 FILES = {"train": tuple(f"data_batch_{i}.bin" for i in range(1, 6)), "report": ("test_batch.bin",)}
 SIDE_PX = 32
 RECORD = 1 + 3 * SIDE_PX * SIDE_PX  # the class, then the red, green and blue plane
+LARGEST = 10_000 * RECORD  # of each published file
 
 
 @DATASETS.add("cifar10")
@@ -78,10 +79,10 @@ class Cifar10(ClassesDataset):
                 )
         else:
             problems = [
-                f"{path} has {size} bytes, a multiple of {RECORD} expected (a class and {SIDE_PX}x{SIDE_PX} pixels); "
-                "fetch it again"
+                f"{path} has {size} bytes, a multiple of {RECORD} expected (a class and {SIDE_PX}x{SIDE_PX} pixels), "
+                f"at most {LARGEST}; fetch it again"
                 for path in (folder / name for name in names)
-                if (size := path.stat().st_size) == 0 or size % RECORD
+                if (size := path.stat().st_size) == 0 or size % RECORD or size > LARGEST
             ]
         if not problems:
             try:

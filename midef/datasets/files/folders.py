@@ -14,6 +14,7 @@ from typing import NamedTuple
 from midef.core.errors import DataError
 from midef.core.errors import few as few
 from midef.datasets.files.left_out import LeftOut, counted, is_system_folder, printable
+from midef.datasets.files.limits import packing_problems, size_problems, unpacked
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".webp", ".bmp")
 
@@ -62,7 +63,7 @@ def list_folder(path: Path, *, levels: int) -> Listing:
 
     Raises:
         DataError: if `path` is neither a folder nor a readable zip, a folder in it cannot be read, a name in it is
-            not UTF-8, or a member lies outside the archive.
+            not UTF-8, a member lies outside the archive, or a file is larger than any image.
     """
     left_out = LeftOut()
     if path.is_dir():
@@ -95,7 +96,7 @@ def reader(path: Path) -> Iterator[Reader]:
         yield lambda file: (path / file.place).read_bytes()
     else:
         with zipfile.ZipFile(path) as archive:
-            yield lambda file: archive.read(file.place)
+            yield lambda file: unpacked(archive, file.place)
 
 
 def with_checksums(path: Path, files: Sequence[ImageFile]) -> list[ImageFile]:
@@ -184,6 +185,7 @@ def _walk(folder: Path, left_out: LeftOut) -> list[ImageFile]:
     except OSError as error:
         blocked.append(f"{folder}: {error.strerror or error}")
     problems = _not_utf8([f.name for f in files], folder)
+    problems += size_problems([(f.name, f.size) for f in files], folder)
     if blocked:
         problems.append(f"parts of {folder} cannot be read: {few(sorted(blocked))}; grant access or take them out")
     if problems:
@@ -226,6 +228,8 @@ def _members(path: Path, left_out: LeftOut) -> list[ImageFile]:
     outside = sorted(p for p, n in names.items() if n[:1] == "/" or n[1:2] == ":" or ".." in n.split("/"))
     if outside:
         raise DataError(f"{path} has members outside itself ({few(outside)}); pack it again with relative paths")
+    if problems := packing_problems([infos[place] for place in names], path):
+        raise DataError("\n".join(problems))
     return [ImageFile(n, p, infos[p].file_size, infos[p].CRC) for p, n in names.items()]
 
 

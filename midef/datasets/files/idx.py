@@ -22,6 +22,7 @@ from midef.core.lazy import torch
 from midef.datasets.base import Images, Splits
 from midef.datasets.files.classes import ClassesDataset
 from midef.datasets.files.folders import whereabouts
+from midef.datasets.files.limits import check_array
 from midef.datasets.files.pixels import resize
 
 if TYPE_CHECKING:
@@ -133,8 +134,11 @@ def _checksum(path: Path) -> tuple[int, int]:
             stream.seek(-8, 2)
             end = stream.read()
         return int.from_bytes(end[:4], "little"), int.from_bytes(end[4:], "little")
-    content = path.read_bytes()
-    return zlib.crc32(content), len(content)
+    crc, size = 0, 0
+    with path.open("rb") as stream:
+        while part := stream.read(2**20):
+            crc, size = zlib.crc32(part, crc), size + len(part)
+    return crc, size
 
 
 def _header(path: Path, *, dimensions: int) -> tuple[int, ...]:
@@ -158,14 +162,19 @@ def _read_idx(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
     import numpy as np
 
     shape = _header(path, dimensions=dimensions)
-    content = _content(path)
+    check_array(path, math.prod(shape))
     start = 4 + 4 * dimensions
+    content = _content(path, start + math.prod(shape) + 1)  # one more: a longer file is another one
     if len(content) - start != math.prod(shape):
-        raise DataError(f"{path} has {len(content) - start} bytes of data, {math.prod(shape)} expected; fetch it again")
+        more = " or more" if len(content) - start > math.prod(shape) else ""
+        raise DataError(
+            f"{path} has {len(content) - start}{more} bytes of data, {math.prod(shape)} expected; fetch it again"
+        )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def _content(path: Path, size: int = -1) -> bytes:
+def _content(path: Path, size: int) -> bytes:
+    """At most so many bytes of the unpacked file."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             return stream.read(size)

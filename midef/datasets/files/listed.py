@@ -32,6 +32,7 @@ from midef.datasets.files.folders import (
     with_checksums,
 )
 from midef.datasets.files.identities import twins, unlike_identities
+from midef.datasets.files.limits import text_of
 from midef.datasets.files.pixels import FORMATS, Box
 from midef.datasets.files.split import cut, shuffled
 from midef.datasets.files.survey import Seen
@@ -366,7 +367,7 @@ def read_list(
     """
     place = whereabouts(path)
     try:
-        content = place.read_bytes()
+        content = text_of(place)
         lines = [line.strip() for line in content.decode("utf-8-sig").splitlines()]  # Windows puts a mark in front
     except (OSError, UnicodeDecodeError) as error:
         why = "no such file" if isinstance(error, FileNotFoundError) else str(error)

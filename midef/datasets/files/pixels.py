@@ -14,6 +14,8 @@ import zlib
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from midef.datasets.files.limits import check_pixels
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -43,12 +45,13 @@ def open_rgb(data: bytes) -> Image:
     """The whole image as 8-bit RGB: turned as its camera says, grey repeated, alpha dropped.
 
     Raises:
-        ValueError: if its pixels are floats.
+        ValueError: if its pixels are floats, or too many.
         OSError, SyntaxError, EOFError: what Pillow raises for a damaged file.
     """
     from PIL import Image, ImageOps
 
     with Image.open(BytesIO(data), formats=FORMATS) as opened:
+        check_pixels(*opened.size)
         is_turned = opened.getexif().get(ORIENTATION, 1) != 1
         return _rgb(ImageOps.exif_transpose(opened) if is_turned else opened)
 
