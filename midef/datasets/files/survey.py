@@ -32,6 +32,8 @@ VERSION = 1
 """To be raised when the same file would be seen differently."""
 WORTH_KEEPING_PX = 10_000_000
 """A pass that decoded fewer pixels than this takes less than a second and is not written to the cache."""
+MANY, MUCH_BYTES = 20_000, 1_000_000_000
+"""A pass over more new images, or more bytes, takes longer than ten seconds and says that it begins."""
 SETTLED_S = 3.0
 """A file changed so few seconds ago is not remembered: it could change again without its times showing it."""
 
@@ -70,31 +72,46 @@ def survey(root: Path, files: Sequence[ImageFile]) -> Survey:
         root: folder or archive that holds them.
         files: as listed there.
     """
-    known, seen, failures = _remembered(root), {}, []
-    new: dict[str, tuple[str, Seen]] = {}
-    decoded_px = 0
-    now_ns = time.time_ns()
+    known, began_ns = _remembered(root), time.time_ns()
+    seen: dict[str, Seen] = {}
+    failures: list[str] = []
+    todo: list[tuple[ImageFile, str, int]] = []
+    for file in files:
+        try:
+            stamp, changed_ns = _stamp(root, file)
+        except OSError as error:
+            failures.append(f"{file.name}: {reason_of(error)}")
+            continue
+        stored = known.get(file.place)
+        if stored is not None and stored[0] == stamp:
+            seen[file.name] = stored[1]
+        else:
+            todo.append((file, stamp, changed_ns))
+    if len(todo) > MANY or sum(file.size for file, *_ in todo) > MUCH_BYTES:
+        log.warning("looking at %s images of %s, once; the next time only at new ones", f"{len(todo):,}", root)
+    new, failed = _look_at_files(root, todo)
+    for file, stamp, changed_ns in todo:
+        if file.name in new and began_ns - changed_ns > SETTLED_S * 1e9:
+            known[file.place] = (stamp, new[file.name])
+    if new:
+        _recent[root] = known
+        if sum(width * height for _, _, (width, height) in new.values()) >= WORTH_KEEPING_PX:
+            _write(root, known)
+    found = seen | new
+    return Survey({file.name: found[file.name] for file in files if file.name in found}, failures + failed)
+
+
+def _look_at_files(root: Path, files: Sequence[tuple[ImageFile, str, int]]) -> tuple[dict[str, Seen], list[str]]:
+    """What was seen of each file, by name, and a line for each that cannot be read."""
+    seen: dict[str, Seen] = {}
+    failures = []
     with reader(root) as read:
-        for file in files:
+        for file, *_ in files:
             try:
-                stamp, changed_ns = _stamp(root, file)
-                stored = known.get(file.place)
-                if stored is not None and stored[0] == stamp:
-                    seen[file.name] = stored[1]
-                    continue
-                seen[file.name] = found = look_at(open_rgb(read(file)))
+                seen[file.name] = look_at(open_rgb(read(file)))
             except unreadable_errors() as error:
                 failures.append(f"{file.name}: {reason_of(error)}")
-                continue
-            decoded_px += found.size[0] * found.size[1]
-            if now_ns - changed_ns > SETTLED_S * 1e9:
-                new[file.place] = (stamp, found)
-    if new:
-        known.update(new)
-        _recent[root] = known
-        if decoded_px >= WORTH_KEEPING_PX:
-            _write(root, known)
-    return Survey(seen, failures)
+    return seen, failures
 
 
 def cache_file(root: Path) -> Path:

@@ -59,6 +59,16 @@ def test_a_changed_image_is_looked_at_again(faces: Path, decoded: list[int], mon
     assert after.failures == ["ada/00.png: cannot identify image file"] and "ada/00.png" not in after.seen
 
 
+def test_a_long_pass_says_that_it_begins(
+    faces: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    look(faces)
+    assert not caplog.text
+    monkeypatch.setattr(survey, "MANY", 36)
+    look(faces)
+    assert f"looking at 37 images of {faces}, once; the next time only at new ones" in caplog.text
+
+
 def test_small_sets_and_files_changed_just_now_are_not_kept(faces: Path, decoded: list[int]) -> None:
     look(faces)
     look(faces)
