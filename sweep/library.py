@@ -6,6 +6,7 @@ Every function takes a sweep as it is at hand: a YAML file, the name of a sweep 
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from midef.core.errors import SpecError
+from midef.core.recipe import KINDS
 from midef.sweep.result import SweepResult
 
 if TYPE_CHECKING:
@@ -406,7 +408,8 @@ def _opened(store: StoreSource) -> Store:
 def _existing(store: StoreSource) -> Store | None:
     """The store, or None where there is none yet."""
     uri = str(store) if isinstance(store, str | Path) else ""
-    if uri and "://" not in uri and not (Path(uri) / "store.json").exists():
+    parts = ("store.json", *(f"artifacts/{kind}" for kind in KINDS))  # the first may be lost, or a link to nowhere
+    if uri and "://" not in uri and not any(os.path.lexists(Path(uri) / part) for part in parts):
         return None  # told without importing what reads stores, which takes longer than a plan
     from midef.storage import Location, Store
 

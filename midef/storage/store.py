@@ -11,6 +11,7 @@ from typing_extensions import override
 
 import midef
 from midef.core.errors import DamagedFile, StoreError, StoreSchemaError
+from midef.core.recipe import KINDS
 from midef.storage.artifacts import ArtifactStore
 from midef.storage.location import Location
 from midef.storage.manifests import SweepStore
@@ -50,6 +51,11 @@ class Store:
             content = location.get(STORE_JSON)
             parse_about(location, content)
         except FileNotFoundError:
+            if any(location.exists(f"artifacts/{kind}") for kind in KINDS):
+                log.warning("%s of the store %s is lost and written again", STORE_JSON, location.shown)
+                with suppress(StoreError):
+                    _write_about(location)
+                return cls(location)
             if not create:
                 raise StoreError(
                     f"no midef store at {location.shown}; check --store, or start a run there: it makes the store"

@@ -49,6 +49,15 @@ def test_a_damaged_store_json_is_set_aside_and_written_again(
     assert "damaged" not in caplog.text
 
 
+def test_a_lost_store_json_is_written_again(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    store.sweeps.write_manifest("abc", [{"cell": "c1"}], '{"name": "small"}')
+    store.location.put("artifacts/split/0/images.npz", b"?")  # what nobody else has
+    store.location.delete("store.json")
+    again = Store.open(store.uri, create=False)
+    assert f"store.json of the store {store.location.shown} is lost and written again" in caplog.text
+    assert again.location.exists("store.json") and [digest for digest, _ in again.sweeps.manifests()] == ["abc"]
+
+
 def test_no_bit_of_store_json_makes_it_newer(local_store: Store) -> None:
     content = local_store.location.get("store.json")
     for position in range(len(content)):
