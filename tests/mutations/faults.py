@@ -354,4 +354,32 @@ FAULTS = (
         "frozenset.union(*(seeds",
         "tests/results/test_seeds.py",
     ),
+    Fault(
+        "a file whose checksum does not hold is believed",
+        "midef/storage/seals.py",
+        "if places and not any(",
+        "if not places and not any(",
+        "tests/storage/test_columns.py::test_a_flipped_bit_never_gives_other_rows",
+    ),
+    Fault(
+        "a file that lost its checksum taken for an older one",
+        "midef/storage/seals.py",
+        "schema >= sealed_since",
+        "schema > sealed_since",
+        "tests/storage/test_matches.py",
+    ),
+    Fault(
+        "rows that contradict their artifacts pass for whole",
+        "sweep/execution/result_rows.py",
+        "if getattr(stored[metric], name) != value",
+        "if getattr(stored[metric], name) is value",
+        "tests/sweep/cli/test_verify.py",
+    ),
+    Fault(
+        "a training goes on from a changed weight",
+        "midef/training/checkpoint.py",
+        "unstamped(content)",
+        "content",
+        "tests/training/test_checkpoint.py::test_a_changed_weight_is_not_trained_on",
+    ),
 )
