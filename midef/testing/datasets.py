@@ -130,6 +130,14 @@ class DatasetContract(Contract):
         assert dataset.fingerprint() == self.make(sample, place).fingerprint() == dataset.card().fingerprint
         assert dataset.problems() == []
 
+    def test_every_image_decodes_and_is_told_by_its_pixels(self, sample: str, place: Path) -> None:
+        dataset = self.make(sample, place)
+        assert dataset.examine().problems == ()
+        if dataset.fingerprint():
+            images = sum(map(len, dataset.load(PX).parts.values()))
+            assert len(dataset.pixel_ids()) >= images, "each image has an id, equal for equal pixels alone"
+        assert dataset.pixel_ids() == self.make(sample, place).pixel_ids()
+
     def test_the_card_says_what_a_reader_must_know(self, sample: str, place: Path) -> None:
         card, splits = self.make(sample, place).card(), self.make(sample, place).load(PX)
         assert card.title and card.licence and card.consent
