@@ -48,10 +48,15 @@ def midef(*arguments: str, cwd: Path, env: dict[str, str]) -> Ended:
 
 @dataclass(frozen=True)
 class Story:
-    """One store through a kill, the same command again, and a third time."""
+    """One store through a kill, the same command again, and a third time.
+
+    Args:
+        listening: addresses at which processes of the run listened before the kill.
+    """
 
     folder: Path
     finished_before: dict[ArtifactKey, float]
+    listening: dict[str, list[str]]
     resumed: Ended
     again: Ended
 
@@ -65,6 +70,20 @@ def meta(store: Store, key: ArtifactKey) -> Path:
     return store.location.local / "artifacts" / key.kind / key.digest / "META.json"
 
 
+def listening(session: int) -> dict[str, list[str]]:
+    """Addresses at which processes of a session accept connections, as the kernel writes them, by process."""
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    address_of = {f"socket:[{row[9]}]": row[1].rpartition(":")[0] for row in rows if row[3] == "0A"}
+    found: dict[str, list[str]] = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            name, _, rest = (process / "stat").read_text().rpartition(")")
+            if int(rest.split()[3]) == session:
+                sockets = [address_of.get(str(link.readlink())) for link in (process / "fd").iterdir()]
+                found[name] = [address for address in sockets if address is not None]
+    return found
+
+
 def finish_group(group: int) -> None:
     """Give Ray a moment to clean up after its driver, then end what is left: nothing may write into the store later."""
     deadline = time.monotonic() + 3
@@ -75,8 +94,10 @@ def finish_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def kill_once_a_target_is_stored(folder: Path, env: dict[str, str]) -> dict[ArtifactKey, float]:
-    """Start the sweep, kill -9 its driver as soon as a target is stored; what was finished by then, and when."""
+def kill_once_a_target_is_stored(
+    folder: Path, env: dict[str, str]
+) -> tuple[dict[ArtifactKey, float], dict[str, list[str]]]:
+    """Start the sweep, kill -9 its driver as soon as a target is stored; what was finished, when, and who listened."""
     log = (folder / "killed.log").open("w")
     driver = subprocess.Popen(
         [*PROGRAM, "run", "micro.yaml", "--store", "store", "--cpus", "1"],
@@ -92,13 +113,15 @@ def kill_once_a_target_is_stored(folder: Path, env: dict[str, str]) -> dict[Arti
             assert driver.poll() is None, f"the sweep ended by itself:\n{(folder / 'killed.log').read_text()}"
             assert time.monotonic() < deadline, "no target after 150 s"
             time.sleep(0.05)
+        listened = listening(driver.pid)
     finally:
         driver.send_signal(signal.SIGKILL)
         driver.wait()
         log.close()
     finish_group(driver.pid)
     store = Store.open(folder / "store", create=False)
-    return {key: meta(store, key).stat().st_mtime_ns for key in store.artifacts.keys()}  # noqa: SIM118  # a method
+    finished = {key: meta(store, key).stat().st_mtime_ns for key in store.artifacts.keys()}  # noqa: SIM118  # a method
+    return finished, listened
 
 
 @pytest.fixture(scope="module")
@@ -107,15 +130,22 @@ def story(
 ) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("run")
     (folder / "micro.yaml").write_text(yaml.safe_dump(micro))
-    finished = kill_once_a_target_is_stored(folder, environment)
+    finished, listened = kill_once_a_target_is_stored(folder, environment)
     resumed = midef("run", "micro.yaml", "--store", "store", "--cpus", "2", cwd=folder, env=environment)
     again = midef("run", "micro.yaml", "--store", "store", cwd=folder, env=environment)
-    yield Story(folder, finished, resumed, again)
+    yield Story(folder, finished, listened, resumed, again)
 
 
 def test_the_sweep_was_killed_in_the_middle(story: Story) -> None:
     kinds = Counter(key.kind for key in story.finished_before)
     assert kinds["target"] >= 1 and kinds["scores"] < 2
+
+
+def test_ray_listens_on_loopback_alone(story: Story) -> None:
+    loopback = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    assert any("gcs_server" in name for name in story.listening) and any("raylet" in name for name in story.listening)
+    reachable = {name: addresses for name, addresses in story.listening.items() if not set(addresses) <= loopback}
+    assert reachable == {} and sum(map(len, story.listening.values())) >= 5
 
 
 def test_the_same_command_finishes_what_was_left(story: Story) -> None:
