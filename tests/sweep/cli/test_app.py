@@ -32,7 +32,7 @@ def test_0_when_all_is_done(midef: Midef, finished: Path) -> None:
     code, out, err = midef("run", finished, "--store", "store")
     assert (code, err) == (0, "")
     assert out.startswith("nothing to do: all 2 cells of sweep small are done\n")
-    assert re.search(r"^. +none +50\.0", out, re.M) and re.search(r"^. +midre +50\.0", out, re.M)
+    assert re.search(r"^.!? +none +50\.0", out, re.M) and re.search(r"^.!? +midre +50\.0", out, re.M)
 
 
 def test_0_when_only_rows_were_missing(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import stat
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -264,6 +266,23 @@ def test_ray_gets_a_short_folder_where_sockets_would_not_fit(
         assert len(socket_path) <= 107
         stop_ray()
         assert not chosen.exists() and os.environ.get("RAY_TMPDIR") == (str(long) if name == "RAY_TMPDIR" else None)
+
+
+def test_ray_gets_another_folder_where_its_own_is_full(init: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    full = tempfile.mkdtemp(prefix="midef-full.", dir="/dev/shm" if Path("/dev/shm").is_dir() else "/tmp")
+    usage = shutil.disk_usage("/tmp")
+
+    def disk_usage(place: Path) -> Any:
+        return usage._replace(free=1000) if str(place) == full else usage
+
+    monkeypatch.setattr(ray_folder.shutil, "disk_usage", disk_usage)
+    monkeypatch.setenv("TMPDIR", full)
+    try:
+        start_ray(RunOptions(cpus=1), with_dashboard=False)
+        assert init[-1]["environment"]["RAY_TMPDIR"].startswith("/tmp/midef-ray.")
+        stop_ray()
+    finally:
+        Path(full).rmdir()
 
 
 def test_ray_s_own_folder_is_kept_where_it_fits(init: list[Any]) -> None:
