@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from midef.core import ArtifactKey, StoreError
 from midef.dashboards.page_data import Grid, Strip
 from midef.results.summary import SummaryRow
+from midef.storage.arrays import read_arrays
 
 IDENTITIES = 8
 LARGEST_PX = 112
@@ -160,10 +161,7 @@ def _common_seed(group: Sequence[SummaryRow]) -> int:
 
 
 def _read(fetch: Fetch, key: str, file: str, names: Sequence[str]) -> Arrays:
-    import numpy as np
-
-    with np.load(fetch(ArtifactKey.parse(key)) / file, allow_pickle=False) as arrays:
-        columns = {name: arrays[name] for name in names}
+    columns = read_arrays(fetch(ArtifactKey.parse(key)) / file, names)
     if len({len(a) for a in columns.values()}) != 1:
         raise ValueError(f"{file} holds arrays of different length")
     return columns

@@ -41,7 +41,10 @@ METHODS = {
     ),
     "architectures": (
         "Architectures",
-        "One family per file in `midef/models/`. `_tiny` siblings have the same block structure at a size for two cores.",
+        "One family per file in `midef/models/`. `_tiny` siblings have the same block structure at a size for two cores. "
+        "Published weights (`weights: imagenet` or `ms1m`) are files of torchvision and Face.evoLVe in `$MIDEF_WEIGHTS`; "
+        "of the latter also copies saved from DataParallel or torch.compile, or as the table `state_dict` or `model` "
+        "beside an epoch. A tensor that is not finite, or a file that does not fit, is refused and named.",
     ),
 }
 

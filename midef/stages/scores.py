@@ -30,6 +30,7 @@ from midef.stages.build import BuildContext
 from midef.stages.split import load as load_splits
 from midef.stages.target import TargetSpec
 from midef.stages.target import load as load_target
+from midef.storage.arrays import read_arrays
 from midef.training.finite import check_answers
 
 
@@ -79,8 +80,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     spec, device = ScoresSpec.of(recipe), context.device
     splits = load_splits(inputs.path("private"))
     n_classes = len(splits.class_names)
-    with np.load(inputs.path("reconstructions") / "images.npz", allow_pickle=False) as stored:
-        made = {name: stored[name] for name in ("images", "labels", "restarts", "found")}
+    made = read_arrays(inputs.path("reconstructions") / "images.npz", ("images", "labels", "restarts", "found"))
     torch.manual_seed(derive_seed("served", spec.attack_seed))  # for a head that samples
     model = load_target(spec.target, inputs.path("target"), context, n_classes)
     handle = TargetHandle(model, spec.target.defense, spec.access, device=device)

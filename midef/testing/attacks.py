@@ -28,6 +28,7 @@ from midef.defenses import Defense
 from midef.nn.network import Forward, TargetModel
 from midef.testing.suite import Contract
 from midef.testing.values import changed
+from midef.training.finite import check_weights
 
 RESOLUTION_PX, CLASSES = 32, 5
 TINY = SmallBudget(search=6, steps=3, epochs=1, inverter_width=4, latent_dim=6, public_steps=2, width=4, batch_size=4)
@@ -439,7 +440,7 @@ class PriorContract(_OnAToyTarget):
         handle = TargetHandle(target, Defense(), AccessLevel.WHITE_BOX)
 
         def train() -> None:
-            fit(small_prior(name), handle, stored_priors)
+            check_weights(weights(fit(small_prior(name), handle, stored_priors)))  # as before it is stored
 
         if steps := steps_of(train):
             with after_step(steps, torch.nan), pytest.raises(TrainingDiverged, match=r"not finite|became nan"):

@@ -90,18 +90,18 @@ def table(rows: Sequence[Mapping[str, float | str]]) -> str:
 
 
 def _fisher(plain: PlannedCell, store: Store) -> tuple[list[Row], Figure]:
-    import numpy as np
     import torch
 
     from midef.analysis.fisher import fisher_by_unit
     from midef.dashboards.figures.analysis import fisher_figure
     from midef.stages.split import load as load_splits
     from midef.stages.target import TargetSpec
+    from midef.storage.arrays import read_arrays
 
     splits = load_splits(_stored(plain.recipes.private, store))
     model = _target(plain.recipes.target, store, len(splits.class_names))
-    with np.load(_stored(plain.recipes.reconstructions, store) / "images.npz", allow_pickle=False) as stored:
-        reconstructions, labels = torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
+    made = read_arrays(_stored(plain.recipes.reconstructions, store) / "images.npz", ("images", "labels"))
+    reconstructions, labels = (torch.from_numpy(array) for array in made.values())
     report = splits.report
     chosen = torch.linspace(0, len(report) - 1, min(len(report), _LIMIT)).long()
     rows = fisher_by_unit(
