@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -10,9 +11,11 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,8 @@ import yaml
 from PIL import Image
 
 from midef.core import ArtifactKey
+from midef.datasets.files import survey
+from midef.datasets.image_folder import ImageFolder
 from midef.metrics import METRICS
 from midef.storage import Store
 
@@ -226,7 +231,7 @@ DIVERGES = "nls(alpha=-3e38,ramp_from=0,ramp_to=0)"
 
 @dataclass(frozen=True)
 class Failing:
-    """A sweep with a defense that diverges and a data set with an image that cannot be read."""
+    """A sweep with a defense that diverges and a data set with an image that was damaged after it was looked at."""
 
     folder: Path
     first: Ended
@@ -246,16 +251,28 @@ def row_files(folder: Path) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def failing(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any], joining: dict[str, str]) -> Failing:
     folder = tmp_path_factory.mktemp("failing")
+    people, joining = folder / "people.zip", {**joining, "HOME": str(folder)}
     rng = np.random.default_rng(0)
-    for who in ("ada", "bob", "cyd"):
-        for i in range(6):
-            (folder / "people" / who).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(
-                folder / "people" / who / f"{i}.png"
-            )
-    (folder / "people" / "bob" / "2.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
+    with zipfile.ZipFile(people, "w") as archive:
+        for who, i in product(("ada", "bob", "cyd"), range(6)):
+            stream = io.BytesIO()
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(stream, "PNG")
+            archive.writestr(f"{who}/{i}.png", stream.getvalue())
+        at = archive.getinfo("bob/2.png").header_offset
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(folder))
+        patch.setattr(survey, "WORTH_KEEPING_PX", 0)
+        assert ImageFolder(path=str(people)).examine().problems == ()
+    damaged = bytearray(people.read_bytes())
+    damaged[at + 200] ^= 1  # the archive's own list of sizes and checksums stays
+    people.write_bytes(damaged)
     faces = micro["setups"][0]
-    own = {**faces, "id": "own", "private": {"name": "image_folder", "path": "people"}, "protocol": {"identities": 3}}
+    own = {
+        **faces,
+        "id": "own",
+        "private": {"name": "image_folder", "path": str(people)},
+        "protocol": {"identities": 3},
+    }
     data = {**micro, "setups": [faces, own], "defenses": ["none", DIVERGES]}
     (folder / "failing.yaml").write_text(yaml.safe_dump(data))
     command = ("run", "failing.yaml", "--store", "store")
@@ -296,7 +313,7 @@ def test_an_unreadable_image_is_named(failing: Failing) -> None:
     (reason,) = {r.reason for r in failing.store.results.read() if r.setup == "own"}
     assert reason.startswith("split/")
     assert (
-        "1 of 18 images in the folder" in reason and "bob/2.png" in reason and "replace them or take them out" in reason
+        "1 of 18 images cannot be read: bob/2.png: Bad CRC-32" in reason and "replace them or take them out" in reason
     )
     assert "bob/2.png" in failing.first.out, "the person who started it reads it too"
 
