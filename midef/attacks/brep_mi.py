@@ -95,6 +95,8 @@ class BrepMi(Attack):
             raise ValueError("needs patience, sphere_points, pool_batches and redraws >= 1")
         if self.radius <= 0 or self.growth <= 1 or self.clamp <= 0 or not -1 <= self.inside_share < 1:
             raise ValueError("needs radius > 0, growth > 1, clamp > 0 and -1 <= inside_share < 1")
+        if self.largest_step <= 0:
+            raise ValueError(f"needs largest_step > 0, got {self.largest_step}")
 
     @override
     def problems(self, resolution_px: int) -> list[str]:

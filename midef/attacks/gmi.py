@@ -61,6 +61,9 @@ class Gmi(LatentSearch):
         super().__post_init__()
         if self.batch_equivalent < 1 or self.clamp <= 0:
             raise ValueError(f"needs batch_equivalent >= 1 and clamp > 0, got {self.batch_equivalent}, {self.clamp}")
+        if self.learning_rate <= 0 or self.identity_weight < 0 or not 0 < self.momentum < 1:
+            given = f"{self.learning_rate}, {self.identity_weight}, {self.momentum}"
+            raise ValueError(f"needs learning_rate > 0, identity_weight >= 0 and 0 < momentum < 1, got {given}")
 
     @override
     @classmethod

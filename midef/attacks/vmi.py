@@ -77,6 +77,8 @@ class Vmi(LatentSearch):
         if self.learning_rate <= 0 or self.kl_weight < 0 or not 0 <= self.momentum < 1:
             given = f"{self.learning_rate}, {self.kl_weight}, {self.momentum}"
             raise ValueError(f"needs learning_rate > 0, kl_weight >= 0 and 0 <= momentum < 1, got {given}")
+        if self.levels > 16:  # 2**16 latent dimensions; a power of anything would have to be computed first
+            raise ValueError(f"needs levels <= 16, got {self.levels}")
         if self.family == "flow" and self.prior.latent_dim <= 2 ** (self.levels - 1):
             needed = f"more than {2 ** (self.levels - 1)} latent dimensions for {self.levels} levels"
             raise ValueError(f"a flow needs {needed}, the prior has {self.prior.latent_dim}; lower levels")

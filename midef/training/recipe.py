@@ -64,6 +64,12 @@ class TrainingRecipe:
             raise ValueError(f"needs epochs >= 1 and batch_size >= 2, got {self.epochs} and {self.batch_size}")
         if self.learning_rate <= 0:
             raise ValueError(f"needs learning_rate > 0, got {self.learning_rate}")
+        if not 0 <= self.momentum < 1 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"needs momentum and betas in [0, 1), got {self.momentum} and {self.betas}")
+        if self.nesterov and self.optimizer == "sgd" and not self.momentum:
+            raise ValueError("nesterov needs momentum > 0, got 0")
+        if self.weight_decay < 0 or self.gamma <= 0:
+            raise ValueError(f"needs weight_decay >= 0 and gamma > 0, got {self.weight_decay} and {self.gamma}")
         if self.clip_norm < 0:
             raise ValueError(f"needs clip_norm >= 0 (0 does not clip), got {self.clip_norm}")
         if any(not 0 < m < 1 for m in self.milestones) or not 0 <= self.warmup < 1:

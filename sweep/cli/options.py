@@ -133,7 +133,7 @@ def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change a field: seeds=[0,1,2] (repeatable)",
+        help="change a field: seeds=[0,1,2] (repeatable); paths are relative to where the command runs",
     )
     parser.add_argument("--profile", help="budget and stand-ins: smoke, mini, small, paper (default: the sweep's)")
     for role in ("private", "public"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from midef.defenses.stack import remake_defense
 from midef.models import ARCHITECTURES
 from midef.sweep.spec.lines import Lines
 from midef.sweep.spec.profiles import Profile
+from midef.training import TrainingRecipe
 
 Shared = Callable[[Dataset, Dataset], Sequence[str]]
 _PLACE = re.compile(r"\w+(?:\.\w+|\[\d+\])*")
@@ -147,6 +148,19 @@ def check_networks(
         )
     problems += [f"{place}.architecture: {p}" for p in target.problems(resolution_px)]
     problems += [f"{place}.evaluator: {p}" for p in other.problems(protocol.evaluator_resolution_px)]
+
+
+def check_workers(
+    profile: Profile, trainings: Mapping[str, TrainingRecipe | None], place: str, problems: Problems
+) -> None:
+    """Check that each process of a training gets an image of every batch."""
+    for kind, recipe in trainings.items():
+        workers = profile.workers_for(kind)
+        if recipe is not None and workers > recipe.batch_size:
+            problems.append(
+                f"{place}: a batch of {recipe.batch_size} images cannot be shared by the {workers} processes of a "
+                f"{kind}; lower train_workers"
+            )
 
 
 def check_ids(setups: Sequence[Setup], problems: Problems) -> None:

@@ -33,6 +33,7 @@ from midef.sweep.spec.stand_ins import stand_in_defenses, unregistered, unregist
 from midef.sweep.spec.values import ComponentSpec
 from midef.training import TrainingRecipe
 
+_MOST_CELLS = 1_000_000
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -163,6 +164,9 @@ def resolve(spec: SweepSpec) -> Sweep:
             row = _Row(item, f"setups[{i}]", spec, profile, reader, problems)
             entries += row.entries(defenses)
     checks.check_ids([entry.setup for entry in entries], problems)
+    count = sum(len(entry.defenses) for entry in entries) * len(spec.seeds)
+    if count > _MOST_CELLS:
+        problems.append(f"setups x defenses x seeds are {count:,} cells, more than {_MOST_CELLS:,}; split the sweep")
     if problems or profile is None:
         raise SpecError(problems.located(spec.lines))
     if missing:
@@ -260,6 +264,7 @@ class _Row:
             pretraining_training = _training(
                 "pretraining_training", vars(training), spec.pretraining_training, self.problems
             )
+        checks.check_workers(profile, {"target": training, "evaluator": evaluator_training}, self.place, self.problems)
         refused = unregistered(item, profile) if item.unregistered == "refuse" else ""
         setups = list(unregistered_setups(item, profile) if refused else self._setups())
         if training is None or evaluator_training is None:

@@ -37,8 +37,8 @@ class ProtocolSpec(Strict):
     """Fields of `midef.core.Protocol`; what is left out comes from the profile."""
 
     identities: int | None = Field(default=None, ge=1)
-    images_per_identity: int | None = Field(default=None, ge=1)
-    evaluator_resolution_px: int | None = Field(default=None, ge=8)
+    images_per_identity: int | None = Field(default=None, ge=1, le=10_000)
+    evaluator_resolution_px: int | None = Field(default=None, ge=8, le=2048)
     resize: Literal["pil_uint8", "float"] | None = None
     counted: Literal["all", "best_by_target"] | None = None
     group_size: int | None = Field(default=None, ge=1)

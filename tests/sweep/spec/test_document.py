@@ -121,7 +121,34 @@ def test_values(problems_in: Callable[[str], list[str]], seeds: str, expected: s
         ("profile: smoke", "profile: smoke\ntraining: {preset: [a]}", 3, "training: training has no preset ['a']"),
         ("profile: smoke", "profile: smoke\ntraining: {epochs: yes}", 3, "training: training.epochs: expected a num"),
         ("profile: smoke", "profile: smoke\ntraining:\n  epochs: 0", 3, "training: training: needs epochs >= 1"),
+        ("images_per_identity: 2", "images_per_identity: 1000000", 8, "setups[0].protocol.images_per_identity: Input"),
         ("profile: smoke", "profile: smoke\nmatch: {confirm: [-1]}", 3, "match.confirm[0]: seeds must lie between"),
+        (
+            "profile: smoke",
+            "profile: smoke\ntrain_workers: 99",
+            5,
+            "setups[0]: a batch of 64 images cannot be",
+        ),
+        (
+            "profile: smoke",
+            "profile: smoke\ntraining: {weight_decay: -1}",
+            3,
+            "training: training: needs weight_dec",
+        ),
+        (
+            "profile: smoke",
+            "profile: smoke\ntraining: {momentum: 1}",
+            3,
+            "training: training: needs momentum and",
+        ),
+        (
+            "attack: gmi",
+            "attack: gmi(momentum=0)",
+            5,
+            "setups[0].attack: attack 'gmi': needs learning_rate > 0",
+        ),
+        ("attack: gmi", f"attack: vmi(levels={10**15})", 5, "setups[0].attack: attack 'vmi': needs levels <= 16"),
+        ("attack: gmi", "attack: brep_mi(largest_step=0)", 5, "setups[0].attack: attack 'brep_mi': needs largest"),
         ("profile: smoke", "\tprofile: smoke", 2, "cannot be read as YAML: "),
     ],
     ids=lambda text: str(text)[:40],
@@ -228,3 +255,11 @@ def test_lines_are_no_part_of_equality(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(TEXT)
     (tmp_path / "t.yaml").write_text("# moved down\n" + TEXT)
     assert read_spec(tmp_path / "s.yaml") == read_spec(tmp_path / "t.yaml") == SweepSpec(**yaml.safe_load(TEXT))
+
+
+def test_more_cells_than_a_plan_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("midef.sweep.spec.resolve._MOST_CELLS", 5)
+    data: dict[str, Any] = yaml.safe_load(TEXT)
+    assert len(resolve(load_spec({**data, "seeds": [0, 1, 2, 3, 4]})).cells) == 5
+    with pytest.raises(SpecError, match="setups x defenses x seeds are 6 cells, more than 5; split the sweep"):
+        resolve(load_spec({**data, "defenses": ["none", "midre", "nls"], "seeds": [0, 1]}))
