@@ -58,6 +58,8 @@ def _cause(error: BaseException, failure: Failure) -> str:
         return "this machine has not enough memory free for this command"
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in failure.message:
         return "no space is left on a disk of this machine"
+    if isinstance(error, ModuleNotFoundError) and (error.name or "midef").partition(".")[0] != "midef":
+        return f"a package is missing here (pip install {(error.name or '').partition('.')[0]})"
     return "Ray failed; what is finished is stored, the same command goes on" if failure.kind in ("ray", "died") else ""
 
 

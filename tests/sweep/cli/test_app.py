@@ -262,10 +262,11 @@ def test_where_no_file_can_be_written_the_traceback_is_printed(
     [
         (OSError(28, "No space left on device"), "no space is left on a disk of this machine"),
         (MemoryError(), "this machine has not enough memory free"),
+        (ModuleNotFoundError("No module named 'ray'", name="ray.tune"), "a package is missing here (pip install ray)"),
     ],
-    ids=["disk", "memory"],
+    ids=["disk", "memory", "package"],
 )
-def test_3_where_this_machine_is_too_small(
+def test_3_where_this_machine_lacks_something(
     midef: Midef, store: Store, broken: Callable[[BaseException], None], error: BaseException, said: str
 ) -> None:
     broken(error)
