@@ -210,6 +210,15 @@ class ImageFolder(Dataset):
         identities = self._keep(groups, arrangement)
         listed = self._match_lists(lists, files, sorted(groups), arrangement)
 
+        self._put_splits(identities, listed, arrangement)
+        self._note_unused(identities, listed, arrangement)
+        arrangement.names = tuple(identities) if self.labelled else ()
+        return arrangement
+
+    def _put_splits(
+        self, identities: Mapping[str, list[ImageFile]], listed: Mapping[str, set[str]], arrangement: Arrangement
+    ) -> None:
+        """Put the images of each identity into the splits, by the lists or at random."""
         too_few = []
         for label, (name, images) in enumerate(identities.items()):
             if self.has_lists:
@@ -232,7 +241,7 @@ class ImageFolder(Dataset):
                 in_order = sorted(part, key=lambda f: f.name)
                 arrangement.splits[split] += [(file, label if self.labelled else -1) for file in in_order]
 
-        if too_few and len(arrangement.lists) == len(lists):  # else the missing list is the problem
+        if too_few and len(arrangement.lists) == len(listed):  # else the missing list is the problem
             need = "an image in each list" if self.has_lists else f"{NEEDED} images, one for each split"
             cure = "raise min_images to leave them out, or add images" if self.labelled else "add images"
             arrangement.problems.append(f"too few images in {self._root}, {need} needed: {few(too_few, NAMED)}; {cure}")
@@ -240,7 +249,11 @@ class ImageFolder(Dataset):
             arrangement.problems.append(
                 f"train_list {self.train_list} leaves no image to pick checkpoints; list at least 3"
             )
-        arrangement.names = tuple(identities) if self.labelled else ()
+
+    def _note_unused(
+        self, identities: Mapping[str, list[ImageFile]], listed: Mapping[str, set[str]], arrangement: Arrangement
+    ) -> None:
+        """Count the images of used identities that are in no split."""
         candidates = [file for images in identities.values() for file in images]
         if self.has_lists:
             both = set[str]().union(*listed.values())
@@ -250,7 +263,6 @@ class ImageFolder(Dataset):
         used = {file.name for part in arrangement.splits.values() for file, _ in part}
         unused = [file.name for file in candidates if file.name not in used] if self.max_images is not None else []
         arrangement.notes += left_out_lines(unused, "image", f"beyond max_images={self.max_images}")
-        return arrangement
 
     def _keep(self, groups: Mapping[str, list[ImageFile]], arrangement: Arrangement) -> dict[str, list[ImageFile]]:
         """The identities that are used, sorted."""
