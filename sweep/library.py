@@ -223,13 +223,18 @@ def search_text(sweep: Sweep) -> str:
     Raises:
         SpecError: everything wrong with it.
     """
-    if sweep.spec.front is not None:
-        from midef.sweep.matching.pareto_search import ParetoTask
+    from midef.sweep.spec.checks import Problems
 
-        return ParetoTask.of(sweep).text
-    from midef.sweep.matching.match_text import describe_match
+    try:
+        if sweep.spec.front is not None:
+            from midef.sweep.matching.pareto_search import ParetoTask
 
-    return describe_match(sweep)
+            return ParetoTask.of(sweep).text
+        from midef.sweep.matching.match_text import describe_match
+
+        return describe_match(sweep)
+    except SpecError as error:
+        raise type(error)(Problems(error.problems).located(sweep.spec.lines)) from error
 
 
 def plan_cells(sweep: Sweep, store: StoreSource, *, only: Sequence[str] = (), retry_failed: bool = False) -> Plan:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from contextlib import suppress
 
 _NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?%?")
 _OBEYED = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -27,13 +28,13 @@ def printable(text: str, keep: str = "\n\t") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in keep or unicodedata.category(c) == "Zs" else _code(c) for c in text)
+    with suppress(UnicodeEncodeError):  # of halves of characters; bytes of a file name that are no UTF-8 are told apart
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    shown = (c if c.isprintable() or c in keep or unicodedata.category(c) == "Zs" else _code(c) for c in text)
+    return "".join(shown)
 
 
 def _code(character: str) -> str:
-    """The code of a character; of a byte that is no UTF-8, as file names may hold, that byte."""
-    if "\udc80" <= character <= "\udcff":
-        return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
 
 

@@ -154,8 +154,10 @@ def _place_of(loc: Sequence[str | int], data: Any) -> Place:
 
 
 def _unprintable(data: Any, place: Place) -> Iterator[Problem]:
-    """Texts that hold a character which no file and no table can."""
-    if isinstance(data, str):
+    """Texts that hold a character which no file and no table can, and what is nested without end."""
+    if len(place) > MAX_DEPTH:
+        yield Problem(f"nested deeper than {MAX_DEPTH} mappings and lists", at=place[:1])
+    elif isinstance(data, str):
         odd = next((c for c in data if (c < " " and c not in "\t\n") or c == "\x7f" or "\ud800" <= c <= "\udfff"), None)
         if odd is not None:
             yield Problem(f"holds the character U+{ord(odd):04X}, which is no part of a text; leave it out", at=place)

@@ -27,7 +27,8 @@ def test_letters_of_any_alphabet_stay(text: str) -> None:
 
 def test_line_breaks_stay_where_they_may() -> None:
     assert printable("a\tb\nc\r") == "a\tb\nc\\r"
-    assert printable("\udce9\ud800") == "\\xe9\\ud800"
+    assert printable("Jos\udce9, Jos\udcc3\udca9") == "Jos\\xe9, José"
+    assert printable("\ud800") == "\\ud800"
 
 
 @pytest.mark.parametrize(

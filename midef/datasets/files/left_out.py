@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from midef.core import text
+
 SYSTEM_FOLDERS = frozenset(
     ("__macosx", "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "recycler")
 ) | {"lost+found", "system volume information", "found.000", "__pycache__"}
@@ -97,6 +99,4 @@ def printable(name: str) -> str:
     >>> printable("Jos\\udce9"), printable("a\\x1b[2J")
     ('Jos\\\\xe9', 'a\\\\x1b[2J')
     """
-    as_bytes = name.encode("utf-8", "surrogateescape")
-    text = as_bytes.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text.printable(name, keep="")

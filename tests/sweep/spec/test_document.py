@@ -12,7 +12,7 @@ import yaml
 
 from midef.core import SpecError
 from midef.sweep.catalogue import read_spec
-from midef.sweep.library import load_spec
+from midef.sweep.library import load_spec, search_text
 from midef.sweep.spec.resolve import resolve
 from midef.sweep.spec.schema import SweepSpec
 
@@ -263,3 +263,16 @@ def test_more_cells_than_a_plan_can_hold(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(resolve(load_spec({**data, "seeds": [0, 1, 2, 3, 4]})).cells) == 5
     with pytest.raises(SpecError, match="setups x defenses x seeds are 6 cells, more than 5; split the sweep"):
         resolve(load_spec({**data, "defenses": ["none", "midre", "nls"], "seeds": [0, 1]}))
+
+
+def test_plain_data_that_holds_itself() -> None:
+    data: dict[str, Any] = yaml.safe_load(TEXT)
+    data["training"] = {"inside": data}
+    with pytest.raises(SpecError, match="training: nested deeper than 32 mappings and lists"):
+        load_spec(data)
+
+
+def test_a_problem_of_a_search_names_its_line(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(TEXT + "match: {target: midree}\n")
+    with pytest.raises(SpecError, match=r"^s\.yaml, line 11: match\.target: unknown defense 'midree'"):
+        search_text(resolve(read_spec(tmp_path / "s.yaml")))
