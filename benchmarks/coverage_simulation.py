@@ -1,4 +1,4 @@
-"""Simulated coverage of the intervals of success rates, over seeds, and of differences; coverage.py makes the page.
+"""Simulated coverage of the intervals of success rates and over seeds; coverage.py makes the page.
 
 Identities have rates drawn from a beta distribution, so that two images of one identity are correlated; the grid is
 sizes x rates x correlations. `before` is the rule of earlier versions: Wilson's interval over identities where all have
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from midef.core.statistics import identity_bounds, paired_interval, t_interval, two_level_interval, wilson_interval
+from midef.core.statistics import identity_bounds, t_interval, two_level_interval, wilson_interval
 
 IDENTITIES = (10, 20, 42, 60, 120, 300)
 IMAGES = (1, 2, 3, 5, 10)
@@ -149,7 +149,7 @@ def falls(rule: Rule, identities: int, images: int) -> int:
     return sum(int((np.diff(end) < -1e-12).sum()) for way in counts for end in rule(way, identities))
 
 
-# --- over seeds, and differences --------------------------------------------------------------------------------------
+# --- over seeds -------------------------------------------------------------------------------------------------------
 
 
 def over_seeds(
@@ -189,24 +189,3 @@ def over_seeds(
         covered += [a <= rate <= b for a, b in spans]
     alone, one, both = (covered / runs).tolist()
     return alone, one, both
-
-
-def paired(
-    identities: int, images: int, rates: tuple[float, float], *, runs: int, correlation: float = 0.3
-) -> tuple[float, float]:
-    """Coverage of the difference of two models on the same images, and the mean width of its interval.
-
-    Both models find the same identities easy: their rates are the same quantile of a beta distribution.
-    """
-    from scipy.special import betaincinv
-
-    rng = np.random.default_rng((identities, images, round(1000 * rates[0])))
-    scale = (1 - correlation) / correlation
-    quantile = rng.random((runs, identities, 1))
-    first, second = (
-        rng.random((runs, identities, images)) < betaincinv(rate * scale, (1 - rate) * scale, quantile)
-        for rate in rates
-    )
-    labels = np.repeat(np.arange(identities), images)
-    spans = np.array([paired_interval(a, b, labels) for a, b in zip(first, second, strict=True)])
-    return share_inside((spans[:, 0], spans[:, 1]), rates[0] - rates[1]), float(np.diff(spans).mean())

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midef.core.statistics import identity_bounds, identity_interval, paired_interval, wilson_interval
+from midef.core.statistics import identity_bounds, identity_interval, wilson_interval
 
 SHAPES = [(n, m) for n in (1, 2, 3, 5, 10, 11, 20, 42, 60, 100, 120, 300) for m in range(1, 11)]
 
@@ -87,25 +87,6 @@ def test_refuses_nothing_and_unequal_arrays() -> None:
             identity_interval(nothing)
     with pytest.raises(ValueError, match="3 images but 2 identities"):
         identity_interval([1, 0, 1], [0, 0])
-    with pytest.raises(ValueError, match="3 images before but 2 after"):
-        paired_interval([1, 0, 1], [0, 0], [0, 0, 0])
-
-
-def test_paired_where_no_image_differs_has_the_width_of_the_identities() -> None:
-    for hits in (np.zeros(300), np.ones(300), np.arange(300) % 2):
-        low, high = paired_interval(hits, hits, np.repeat(np.arange(60), 5))
-        assert low == pytest.approx(-high)
-        assert high == pytest.approx(1.96 * (2 / 62) ** 0.5 / 62**0.5, rel=1e-4)  # by hand: 60 and two pseudo-images
-
-
-@settings(deadline=None)
-@given(outcomes=st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 8)), min_size=1, max_size=80))
-def test_paired_properties(outcomes: list[tuple[bool, bool, int]]) -> None:
-    before, after, labels = (np.array(part) for part in zip(*outcomes, strict=True))
-    low, high = paired_interval(before, after, labels)
-    assert -1 <= low <= before.mean() - after.mean() + 1e-12 and high <= 1 and high - low > 0.01
-    assert before.mean() - after.mean() <= high + 1e-12
-    assert paired_interval(after, before, labels) == pytest.approx((-high, -low))
 
 
 @pytest.fixture(scope="module")
@@ -166,12 +147,3 @@ def test_both_sources_are_covered(simulated: ModuleType, seeds: int, rate: float
     assert both >= max(alone, within)
     if rate == 0.5 and spread != 0.2:  # one source alone misses the other
         assert (alone if spread == 0 else within) < 0.8
-
-
-@pytest.mark.parametrize(
-    ("n", "m", "rates"),
-    [(20, 5, (0.9, 0.8)), (60, 2, (0.95, 0.9)), (60, 5, (0.5, 0.5)), (100, 1, (0.99, 0.97)), (12, 10, (0.5, 0.3))],
-)
-def test_paired_covers(simulated: ModuleType, n: int, m: int, rates: tuple[float, float]) -> None:
-    covered, _ = simulated.paired(n, m, rates, runs=400)
-    assert covered >= 0.92  # standard error .01
