@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midef.core.errors import DataError, PreflightError, SpecError, did_you_mean, few
 from midef.models.base import ARCHITECTURES, Architecture
+from midef.nn.published_names import POSITION_ADVICE, STEM_ADVICE, TRUNKS, modern
 from midef.nn.stem import stem_at
 from midef.nn.weights import not_finite, read_tensors, said_not_finite
 
@@ -28,110 +27,6 @@ if TYPE_CHECKING:
 FOLDER_VARIABLE = "MIDEF_WEIGHTS"
 _COUNTER = "num_batches_tracked"  # older files lack it; only a batch norm without momentum reads it
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Trunk:
-    """A family's tensors in a published file.
-
-    Args:
-        named: our tensor below `blocks`, and the names of all blocks -> its name there.
-        unpublished: blocks that no published file has, which start fresh.
-        head: beginnings of the names that are not part of the trunk.
-        renamed: spelling of older files -> today's.
-        advice: beginning of our tensor's name -> what to do when its shape differs.
-    """
-
-    named: Callable[[str, tuple[str, ...]], str]
-    head: tuple[str, ...]
-    unpublished: frozenset[str] = frozenset()
-    renamed: tuple[tuple[str, str], ...] = ()
-    advice: Mapping[str, str] = field(default_factory=dict)
-
-
-# --- names ------------------------------------------------------------------------------------------------------------
-
-# Where each of our blocks begins in torchvision's list `features`: a convolution is three entries, a pooling one.
-_VGG16_BEGINS = {"block1": 0, "block2": 7, "block3": 14, "block4": 24, "block5": 34}
-
-
-def _vgg(ours: str, chain: tuple[str, ...]) -> str:
-    block, index, leaf = ours.split(".")
-    return f"features.{_VGG16_BEGINS[block] + int(index)}.{leaf}"
-
-
-def _resnet(ours: str, chain: tuple[str, ...]) -> str:
-    block, _, rest = ours.partition(".")
-    if block == "stem":
-        return f"{('conv1', 'bn1')[int(rest[0])]}{rest[1:]}"
-    return f"{block.replace('_', '.')}.{rest}"
-
-
-def _densenet(ours: str, chain: tuple[str, ...]) -> str:
-    begins = {"stem.0.": "conv0.", "stem.1.": "norm0.", "pool.norm.": "norm5."}
-    for old, new in begins.items():
-        if ours.startswith(old):
-            return f"features.{new}{ours.removeprefix(old)}"
-    return "features." + re.sub(r"^dense(\d)\.layer", r"denseblock\1.denselayer", ours)
-
-
-def _maxvit(ours: str, chain: tuple[str, ...]) -> str:
-    path = re.sub(r"^pool\.", "classifier.", ours).replace(".mbconv.", ".MBconv.")
-    return re.sub(r"^block(\d)_(\d)", lambda at: f"blocks.{int(at[1]) - 1}.layers.{at[2]}.layers", path)
-
-
-def _vit(ours: str, chain: tuple[str, ...]) -> str:
-    block, _, rest = ours.partition(".")
-    if block == "stem":
-        return f"encoder.{rest}" if rest == "pos_embedding" else rest
-    if block == "pool":
-        return f"encoder.{rest}"
-    return f"encoder.layers.encoder_layer_{block.removeprefix('layer1_')}.{rest}"
-
-
-def _swin(ours: str, chain: tuple[str, ...]) -> str:
-    """Stages and the mergings between them share one list there."""
-    block, _, rest = ours.partition(".")
-    if block == "stem":
-        return f"features.0.{rest}"
-    if block.startswith("merge"):
-        return f"features.{2 * int(block.removeprefix('merge'))}.{rest}"
-    if block == "pool":
-        return rest
-    stage, index = block.removeprefix("layer").split("_")
-    return f"features.{2 * int(stage) - 1}.{index}.{rest}"
-
-
-def _ir(ours: str, chain: tuple[str, ...]) -> str:
-    """Units of all stages share one list there."""
-    block, _, rest = ours.partition(".")
-    if block == "stem":
-        return f"input_layer.{rest}"
-    part, _, leaf = rest.partition(".")
-    unit = [name for name in chain if name.startswith("layer")].index(block)
-    return f"body.{unit}.{ {'residual': 'res', 'shortcut': 'shortcut'}[part] }_layer.{leaf}"
-
-
-_STEM_ADVICE = "the published network has the stem of 224 px; choose stem=imagenet"
-_POSITION_ADVICE = "the published positions are those of 224 px; choose resolution_px=224"
-_TRUNKS = {
-    "vgg": _Trunk(named=_vgg, head=("classifier.",), unpublished=frozenset({"embedding"})),
-    "resnet": _Trunk(named=_resnet, head=("fc.",), advice={"stem.": _STEM_ADVICE}),
-    "densenet": _Trunk(
-        named=_densenet,
-        head=("classifier.",),
-        renamed=((r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)", r"\1"),),
-        advice={"stem.": _STEM_ADVICE},
-    ),
-    "maxvit": _Trunk(named=_maxvit, head=("classifier.5.",)),
-    "vit": _Trunk(
-        named=_vit,
-        head=("heads.",),
-        renamed=((r"\.mlp\.linear_1\.", ".mlp.0."), (r"\.mlp\.linear_2\.", ".mlp.3.")),
-        advice={"stem.pos_embedding": _POSITION_ADVICE},
-    ),
-    "swin": _Trunk(named=_swin, head=("head.",)),
-    "ir": _Trunk(named=_ir, head=("output_layer.",), unpublished=frozenset({"output"})),
-}
 
 # --- files ------------------------------------------------------------------------------------------------------------
 
@@ -205,9 +100,9 @@ def misfits(weights: str, architecture: Architecture, resolution_px: int) -> lis
             return error.problems
     stem = getattr(architecture, "stem", None)
     if stem is not None and stem_at(stem, resolution_px) != "imagenet":
-        return [f"{weights} weights do not fit {name} with stem {stem!r} at {resolution_px} px; {_STEM_ADVICE}"]
+        return [f"{weights} weights do not fit {name} with stem {stem!r} at {resolution_px} px; {STEM_ADVICE}"]
     if architecture.family == "vit" and resolution_px != 224:
-        return [f"{weights} weights do not fit {name} at {resolution_px} px; {_POSITION_ADVICE}"]
+        return [f"{weights} weights do not fit {name} at {resolution_px} px; {POSITION_ADVICE}"]
     return []
 
 
@@ -276,8 +171,8 @@ def matched(
     architecture: str, published: Mapping[str, Tensor], model: TargetModel
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Published tensors under our names below `model.blocks`, and what does not fit: a few lines of each kind."""
-    trunk = _TRUNKS[ARCHITECTURES.get(architecture).family]
-    renamed = {_modern(name, trunk): tensor for name, tensor in published.items()}
+    trunk = TRUNKS[ARCHITECTURES.get(architecture).family]
+    renamed = {modern(name, trunk): tensor for name, tensor in published.items()}
     left = {name: tensor for name, tensor in renamed.items() if not name.startswith(trunk.head)}
     fresh = model.blocks.state_dict()
     taken: dict[str, Tensor] = {}
@@ -302,7 +197,7 @@ def matched(
 
 def _names_there(architecture: str, model: TargetModel) -> dict[str, str]:
     """Our tensors below `model.blocks` that are published, and what they are called there."""
-    trunk = _TRUNKS[ARCHITECTURES.get(architecture).family]
+    trunk = TRUNKS[ARCHITECTURES.get(architecture).family]
     published = (name for name in model.blocks.state_dict() if name.partition(".")[0] not in trunk.unpublished)
     return {ours: trunk.named(ours, model.block_names) for ours in published}
 
@@ -313,7 +208,7 @@ def _first(lines: list[str], most: int = 3) -> list[str]:
 
 def unpublished_blocks(architecture: str) -> frozenset[str]:
     """Blocks that start fresh since no published file has them: `embedding` of VGG16, `output` of the IR bodies."""
-    return _TRUNKS[ARCHITECTURES.get(architecture).family].unpublished
+    return TRUNKS[ARCHITECTURES.get(architecture).family].unpublished
 
 
 def lines(folder: Path, architectures: Iterable[str]) -> list[tuple[bool, str]]:
@@ -359,12 +254,6 @@ def _published_url(torchvision_name: str) -> str:
     from torchvision.models import get_model_weights
 
     return str(get_model_weights(torchvision_name)["IMAGENET1K_V1"].url)
-
-
-def _modern(name: str, trunk: _Trunk) -> str:
-    for old, new in trunk.renamed:
-        name = re.sub(old, new, name)
-    return name
 
 
 def _sides(tensor: Tensor) -> str:

@@ -21,7 +21,15 @@ _LOFT_RAMP = {"ramp_from": 50 / 125, "ramp_to": 75 / 125, "continuous": True}
 _AT_64 = {"area_low": 0.1, "area_high": 0.4, "fill_space": "pixel", "sampler": "valid_corner", "place": "random"}
 _AT_224 = {**_AT_64, "fill_space": "normalised", "fill": "mean", "ratio": 1.0, "patches": 1}
 _FIXED = {"area_low": 0.2, "area_high": 0.2}
-_TRAPDOOR = {"alpha": 0.02, "beta": 0.2, "crop_low": 0.8, "crop_p": 0.5, "flip_p": 0.5, "degrees": 30.0}
+_TRAPDOOR = {
+    "alpha": 0.02,
+    "beta": 0.2,
+    "crop_low": 0.8,
+    "crop_p": 0.5,
+    "flip_p": 0.5,
+    "degrees": 30.0,
+    "rotate_p": 0.5,
+}
 PUBLISHED: list[tuple[str, dict[str, Any]]] = [
     ("bido:celeba-vgg16", {"lambda_x": 0.05, "lambda_y": 0.5, "measure": "hsic", "sigma": 5.0}),
     ("bido:celeba-vgg16-strong", {"lambda_x": 0.05, "lambda_y": 1.0, "measure": "hsic"}),
