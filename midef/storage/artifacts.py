@@ -182,6 +182,8 @@ class ArtifactStore:
                 shutil.rmtree(target, ignore_errors=True)
             else:
                 return target
+        elif os.path.lexists(target):
+            target.unlink()  # no folder, so no copy
         target.parent.mkdir(parents=True, exist_ok=True)
         private = Path(tempfile.mkdtemp(prefix=".", dir=cache))
         root = f"{_folder(key)}/{meta['payload']}".rstrip("/")

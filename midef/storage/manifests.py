@@ -47,6 +47,7 @@ class SweepStore:
 
     def __init__(self, location: Location) -> None:
         self.location = location
+        self._said: set[str] = set()  # a command asks for the manifests several times
 
     def write_manifest(self, sweep_digest: str, rows: Sequence[Mapping[str, Value]], spec_json: str) -> None:
         """Store the planned cells, replacing an earlier plan of the same sweep. Rows may lack columns (then None).
@@ -96,7 +97,9 @@ class SweepStore:
             try:
                 readable.append((digest, self.read_manifest(digest)))
             except (DamagedFile, StoreSchemaError) as error:
-                log.warning("%s is passed over: %s", _path(digest), error)
+                if str(error) not in self._said:
+                    self._said.add(str(error))
+                    log.warning("%s is passed over: %s", _path(digest), error)
             except StoreError as error:
                 if self.location.exists(_path(digest)):
                     raise

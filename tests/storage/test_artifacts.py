@@ -299,6 +299,14 @@ def test_meta_of_another_key_is_damage(store: Store) -> None:
         store.artifacts.fetch(TARGET.key)
 
 
+def test_a_file_in_the_place_of_a_local_copy_is_no_damage_of_the_store(s3_store: Store) -> None:
+    publish(s3_store)
+    copy = s3_store.artifacts.fetch(TARGET.key)
+    shutil.rmtree(copy)
+    copy.write_bytes(b"?")
+    assert s3_store.artifacts.fetch(TARGET.key).is_dir()
+
+
 def test_no_bit_of_meta_changes_what_is_read(local_store: Store) -> None:
     """An accuracy of 18.8 must not become 98.8."""
     publish(local_store, facts={"evaluator_accuracy": 18.8})

@@ -87,6 +87,8 @@ def test_a_damaged_manifest_is_named_and_the_others_are_read(
     damage(local_store, how)
     with caplog.at_level(logging.WARNING):
         assert [digest for digest, _ in local_store.sweeps.manifests()] == ["def"]
+        assert [digest for digest, _ in local_store.sweeps.manifests()] == ["def"]
+    assert caplog.text.count("is passed over") == 1
     assert f"{MANIFEST} is passed over: the manifest of sweep abc is damaged" in caplog.text
     with pytest.raises(DamagedFile, match=r"manifest of sweep abc is damaged .* run the sweep again, finished cells"):
         local_store.sweeps.read_manifest("abc")
