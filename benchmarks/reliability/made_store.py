@@ -49,7 +49,7 @@ def make(folder: Path) -> tuple[Sweep, Path]:
     """
     store = Store.open(folder / "store")
     earlier, latest = (folder / name for name in ("earlier.yaml", "small.yaml"))
-    earlier.write_text(yaml.safe_dump({**SPEC, "name": "earlier", "seeds": [1]}))
+    earlier.write_text(yaml.safe_dump({**SPEC, "name": "earlier", "seeds": [1, 2]}))
     latest.write_text(yaml.safe_dump({**SPEC, "seeds": [0]}))
     _finish(resolve(read_spec(earlier)), store, np.random.default_rng(1))
     store.results.compact()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from midef.core.errors import StoreError
+from midef.core.errors import DamagedFile, StoreError
 from midef.storage import Store
 from midef.storage.cache import cache_folder
 from midef.storage.processes import process_lives, this_machine
@@ -78,11 +78,25 @@ class Studies:
 
     def _damage(self) -> str:
         """Why the journal cannot be used; "" if it can."""
-        if self.path.is_dir():
-            return "it is a folder"
-        with self.location.explained(f"read {JOURNAL}"):
-            damaged = first_damaged_line(self.path.read_bytes()) if self.path.exists() else None
+        try:
+            damaged = first_damaged_line(self._content())
+        except FileNotFoundError:
+            return ""
+        except DamagedFile as error:
+            return str(error)
         return f"line {damaged[0]}: {damaged[1]}" if damaged is not None else ""
+
+    def _content(self) -> bytes:
+        """What the journal holds.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            DamagedFile: if something is in its place that is no file, such as a folder or a pipe.
+        """
+        if self.location.local is not None:
+            return self.location.get(JOURNAL)
+        with self.location.explained(f"read {JOURNAL}"):
+            return self.path.read_bytes()
 
     def _set_aside(self, problem: str) -> None:
         """Move a damaged journal away and begin a new one.
@@ -110,9 +124,11 @@ class Studies:
 
     def _is_written_by_another(self) -> bool:
         """True if a driver that wrote into the journal still runs on this machine, besides this process."""
-        if self.path.is_dir():
+        try:
+            content = self._content()
+        except DamagedFile:
             return False
-        owners = {owner for log in readable_lines(self.path.read_bytes()) if (owner := _owner(log)) is not None}
+        owners = {owner for log in readable_lines(content) if (owner := _owner(log)) is not None}
         return any(pid != os.getpid() and process_lives(machine, pid) for machine, pid in owners)
 
     def open(

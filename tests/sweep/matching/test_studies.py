@@ -276,6 +276,20 @@ def test_a_folder_in_the_place_of_the_journal_is_set_aside(store: Store) -> None
     assert (Path(store.uri) / "studies/.damaged/journal.log-1").is_dir()
 
 
+@pytest.mark.timeout(60)  # nobody writes into the pipe
+@pytest.mark.parametrize("what", ["pipe", "link to nowhere"])
+def test_what_is_no_file_in_the_place_of_the_journal_is_set_aside(tmp_path: Path, what: str) -> None:
+    store = Store.open(tmp_path / "store")
+    place = tmp_path / "store" / JOURNAL
+    place.parent.mkdir()
+    if what == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to("nowhere")
+    assert Studies(store).look("one") is None
+    assert [path.name for path in (place.parent / ".damaged").iterdir()] == ["journal.log-1"]
+
+
 @pytest.mark.parametrize("store", ["local"], indirect=True)
 def test_a_file_in_the_place_of_the_folder_is_said(store: Store) -> None:
     (Path(store.uri) / "studies").touch()
