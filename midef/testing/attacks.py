@@ -302,10 +302,9 @@ class AttackContract(_OnAToyTarget):
         attack, task = small(name), task_of([0, 2])
         inputs = stored_priors(attack)
         if steps := steps_of(lambda: run_attack(attack, target, inputs, task)):
-            for value in (torch.inf, torch.nan):
-                with after_step(steps, value):
-                    images = run_attack(attack, target, inputs, task).images
-                assert images.isnan().flatten(1).all(dim=1).any(), f"{value} in what is searched gave pictures"
+            with after_step(steps, torch.inf):
+                images = run_attack(attack, target, inputs, task).images
+            assert images.isnan().flatten(1).all(dim=1).any(), "infinity in what is searched gave pictures"
 
     def test_results_do_not_depend_on_the_chunk(
         self, name: str, target: TargetModel, stored_priors: Stored, monkeypatch: pytest.MonkeyPatch
