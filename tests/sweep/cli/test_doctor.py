@@ -65,4 +65,4 @@ def test_the_doctor_names_what_is_missing(
     code, out, _ = midef("doctor", path)
     assert code == 3
     assert "missing  plotly; pip install plotly\n" in out and "missing  ray; pip install ray\n" in out
-    assert re.search(r"^missing +setups\[0\]\.private: image_folder: no such file or folder", out, re.M)
+    assert re.search(r"^missing +sweep\.yaml, line \d+: setups\[0\]\.private: image_folder: no such file", out, re.M)
