@@ -1,7 +1,7 @@
 """Text from outside on its way out: to a terminal, a log, a Markdown table, a cell of a spreadsheet.
 
 Names of files and identities, parameters, messages of other programs may hold anything. A terminal obeys some
-characters, Markdown and spreadsheets obey others; here they become what they look like.
+characters, Markdown and spreadsheets obey others; here they become what they look like. Sizes become words for people.
 """
 
 from __future__ import annotations
@@ -60,3 +60,17 @@ def spreadsheet_cell(text: str) -> str:
     shown = printable(text)
     is_obeyed = text.startswith(_OBEYED) or text.lstrip().startswith(_OBEYED)
     return f"'{shown}" if is_obeyed and not _NUMBER.fullmatch(text.strip()) else shown
+
+
+def readable(size_bytes: int) -> str:
+    """A size in bytes for people.
+
+    >>> readable(0), readable(999), readable(1_500_000), readable(73_000_000_000)
+    ('0 B', '999 B', '1.5 MB', '73.0 GB')
+    """
+    size = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -21,6 +21,7 @@ from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 from typing_extensions import override
 
 from midef.core.errors import DamagedFile, StoreError
+from midef.core.text import readable
 from midef.storage._local import digest_file, digest_stream, last_change, owner_lives, read_file, sync_folder
 from midef.storage.processes import this_machine
 
@@ -381,20 +382,6 @@ class Location:
 def is_full(error: BaseException) -> bool:
     """True if the error means that no space is left. Libraries in Rust or C++ only say so in their text."""
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)
-
-
-def readable(size_bytes: int) -> str:
-    """A size in bytes for people.
-
-    >>> readable(0), readable(999), readable(1_500_000), readable(73_000_000_000)
-    ('0 B', '999 B', '1.5 MB', '73.0 GB')
-    """
-    size = float(size_bytes)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def _shown(uri: str) -> str:

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from midef.core.errors import PreflightError, SpecError
-from midef.storage.location import readable
+from midef.core.text import readable
 
 _ROOM_BYTES = 16 * 2**20
 """The script that draws the figures has 5 MB, and every page carries it."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from midef.core.errors import PreflightError
-from midef.storage.location import readable
+from midef.core.text import readable
 
 SOCKET_LETTERS = 103 if sys.platform == "darwin" else 107
 """Most bytes of a socket's path that the system takes."""

@@ -123,8 +123,8 @@ def test_files_are_read_once_per_process_unless_they_change(store: Store, monkey
     publish(store)
     folder = store.artifacts.fetch(TARGET.key)
     read: list[Path] = []
-    original = _checksums._sha256
-    monkeypatch.setattr(_checksums, "_sha256", lambda path: (read.append(path), original(path))[1])
+    original = _checksums.digest_file
+    monkeypatch.setattr(_checksums, "digest_file", lambda path: (read.append(path), original(path))[1])
     assert Store.open(store.uri).artifacts.fetch(TARGET.key) == folder
     assert read == []
     os.utime(folder / "log/curve.json", (1, 1))
