@@ -15,6 +15,7 @@ from typing import Any
 
 from midef.core.errors import DamagedArtifact, DamagedFile, MissingArtifact, StoreError
 from midef.core.recipe import KINDS, ArtifactKey, Recipe
+from midef.core.text import readable
 from midef.storage._checksums import check_payload, checksums, compare
 from midef.storage._local import sync_folder
 from midef.storage._meta import (
@@ -30,7 +31,7 @@ from midef.storage._meta import (
     unreadable,
 )
 from midef.storage.cache import cache_folder
-from midef.storage.location import DAMAGED, Location, is_full, readable
+from midef.storage.location import DAMAGED, Location, is_full
 
 DAY_S = 86_400.0
 _ROOT = "artifacts"
