@@ -6,6 +6,7 @@ compared. *Noted* ones are compared and carry a mark. Published numbers are not 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,13 +16,14 @@ from midef.core.statistics import wilson_interval
 Grade = Literal["excluded", "noted"]
 
 LEAST_EVALUATOR_SHARE = 0.5
-"""Of the way from chance to 100 %: below it the evaluator errs more often than not where guessing does not help, and
-attack accuracy says more of the evaluator than of the attack."""
+"""Share of the way from chance to 100 %. An evaluator half way knows every second image and guesses the others; with
+one below, attack accuracy says more about the evaluator than about the attack."""
 WEAK_EVALUATOR_PERCENT = 80.0
 """The weakest published evaluator, of Stanford Dogs, has 79.79 %. Such a judge takes every fifth private image for
 somebody else, and attack accuracy misses that much."""
 FEW_IMAGES = 20
 """Attacked images. Of fewer, one is more than 5 points, and no 95 % interval is shorter than 16 points."""
+EVERY_DEFENSE = "every defense here"
 FRACTION_UP_TO = 1.0
 """A target accuracy of at most 1 % was written as a fraction: nobody matches to so little."""
 
@@ -132,11 +134,11 @@ def accuracy_of(
     Args:
         value: percent.
         chance: percent.
-        low: lower end of the interval, percent.
+        low: lower end of the interval, percent; not a number counts as none.
         high: upper end.
         n: images it was measured on.
     """
-    if low is not None:
+    if low is not None and not math.isnan(low):
         return Accuracy(value, low, value if high is None else high, chance)
     if not n or not 0 <= value <= 100:
         return Accuracy(value, value, value, chance)
@@ -149,8 +151,16 @@ def percent(value: float) -> str:
     return f"{value:.1f} %" if value >= 1 or value == 0 else f"{value:.2g} %"
 
 
+def percent_beside(value: float, limit: float) -> str:
+    """`79.8 %`; with as many digits as tell it from the limit (`79.96 %` beside 80)."""
+    digits = next((d for d in range(1, 10) if round(value, d) != round(limit, d)), 1)
+    return f"{value:.{digits}f} %"
+
+
 def evaluator_gate(accuracy: Accuracy) -> Gate | None:
     """What is wrong with an evaluator of this accuracy; None for nothing."""
+    if not math.isfinite(accuracy.value):
+        return evaluator_gate_without_chance(accuracy.value)
     chance = percent(accuracy.chance)
     if accuracy.is_at_chance:
         reason = f"the evaluator has {accuracy.text} where chance is {chance}: it cannot judge"
@@ -158,16 +168,20 @@ def evaluator_gate(accuracy: Accuracy) -> Gate | None:
     least = accuracy.chance + LEAST_EVALUATOR_SHARE * (100 - accuracy.chance)
     if accuracy.value < least:
         way = "half way" if LEAST_EVALUATOR_SHARE == 0.5 else f"{100 * LEAST_EVALUATOR_SHARE:g} % of the way"
-        reason = f"the evaluator has {accuracy.text}, less than {way} from chance ({chance}) to 100 %: it cannot judge"
+        value = percent_beside(accuracy.value, least)
+        reason = f"the evaluator has {value}, less than {way} from chance ({chance}) to 100 %: it cannot judge"
         return Gate("excluded", "evaluator", reason)
-    return weak_evaluator(accuracy.value)
+    return evaluator_gate_without_chance(accuracy.value)
 
 
-def weak_evaluator(value: float) -> Gate | None:
-    """The note on an evaluator of an accuracy in percent, where chance may be unknown; None for a good judge."""
+def evaluator_gate_without_chance(value: float) -> Gate | None:
+    """What is wrong with an evaluator of an accuracy in percent, where chance may be unknown; None for a good judge."""
+    if not math.isfinite(value):
+        return Gate("excluded", "evaluator", "the evaluator's accuracy is not a number: it cannot judge")
     if value >= WEAK_EVALUATOR_PERCENT:
         return None
-    reason = f"weak judge: the evaluator has {value:.1f} %, below {WEAK_EVALUATOR_PERCENT:g} %"
+    limit = WEAK_EVALUATOR_PERCENT
+    reason = f"weak judge: the evaluator has {percent_beside(value, limit)}, below {limit:g} %"
     return Gate("noted", "evaluator", reason)
 
 
@@ -193,7 +207,7 @@ def attack_gate(attacks: Sequence[Accuracy], *, has_undefended: bool) -> Gate | 
         return None
     undefended = "the undefended model included" if has_undefended else "and no undefended model shows that it works"
     reason = (
-        f"the attack is at chance ({percent(attacks[0].chance)}) for every defense here, {undefended}: this setup says "
+        f"the attack is at chance ({percent(attacks[0].chance)}) for {EVERY_DEFENSE}, {undefended}: this setup says "
         "nothing about defenses"
     )
     return Gate("excluded", "attack", reason)
@@ -212,7 +226,10 @@ def match_target_gate(target: float, chance: float) -> Gate | None:
     if target > chance:
         return None
     side = "chance" if target == chance else "below chance"
-    reason = f"the accuracy to match, {percent(target)}, is {side} ({percent(chance)}): networks that guess match it"
+    at, guessed = percent(target), percent(chance)
+    if at == guessed:
+        at = percent_beside(target, chance)
+    reason = f"the accuracy to match, {at}, is {side} ({guessed}): networks that guess match it"
     return Gate("excluded", "match target", reason)
 
 

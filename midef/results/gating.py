@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from midef.core.gates import (
+    EVERY_DEFENSE,
     Accuracy,
     Gate,
     accuracy_of,
     attack_gate,
     evaluator_gate,
+    evaluator_gate_without_chance,
     excluded_because,
     images_gate,
     is_excluded,
@@ -19,7 +21,6 @@ from midef.core.gates import (
     noted_because,
     target_gate,
     tolerance_gate,
-    weak_evaluator,
 )
 from midef.core.rows import ResultRow
 from midef.results.compare import ATTACK, NATURAL
@@ -83,8 +84,9 @@ def gate_lines(group: Sequence[SummaryRow]) -> list[str]:
             for reason in dict.fromkeys(gate.reason for gate in row.gates if gate.grade == grade):
                 defenses.setdefault(reason, []).append(row.defense)
         for reason, named in defenses.items():
-            who = "every defense here" if len(named) == len(group) > 1 else ", ".join(named)
-            lines.append(f"{mark} {who}: {reason}")
+            who = EVERY_DEFENSE if len(named) == len(group) > 1 else ", ".join(named)
+            says_who = who == EVERY_DEFENSE and EVERY_DEFENSE in reason
+            lines.append(f"{mark.rstrip(',')}: {reason}" if says_who else f"{mark} {who}: {reason}")
     return lines
 
 
@@ -135,7 +137,7 @@ def _evaluator(run: Sequence[ResultRow], chance: float | None, n: int | None) ->
     if judged is None or judged.evaluator_accuracy is None:
         return None
     if chance is None:
-        return weak_evaluator(judged.evaluator_accuracy)
+        return evaluator_gate_without_chance(judged.evaluator_accuracy)
     ends = {"low": judged.evaluator_low, "high": judged.evaluator_high}
     return evaluator_gate(accuracy_of(judged.evaluator_accuracy, chance, **ends, n=n))
 

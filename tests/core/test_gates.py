@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from midef.core import gates
@@ -28,6 +30,8 @@ def judged(gate: Gate | None) -> Judged | None:
         (83.5, 100 / 62, 300, None),  # the evaluator of the LFW benchmark
         (96.0, 100 / 60, 300, None),
         (0.1, 0.1, None, ("excluded", "the evaluator has 0.1 % where chance is 0.1 %")),
+        (math.nan, 25.0, 80, ("excluded", "the evaluator's accuracy is not a number")),
+        (math.nan, 25.0, None, ("excluded", "the evaluator's accuracy is not a number")),
     ],
 )
 def test_an_evaluator_that_cannot_judge_is_excluded_and_a_weak_one_noted(
@@ -96,3 +100,23 @@ def test_the_table_of_limits_names_every_limit_as_it_is_computed() -> None:
     for constant in (gates.LEAST_EVALUATOR_SHARE, gates.WEAK_EVALUATOR_PERCENT, gates.FEW_IMAGES):
         assert f"{100 * constant:g} %" in table or f"{constant:g}" in table
     assert {limit.grade for limit in gates.LIMITS} == {"excluded", "noted"}
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (79.79, "has 79.8 %, below 80 %"),
+        (79.96, "has 79.96 %, below 80 %"),
+        (79.9996, "has 79.9996 %, below 80 %"),
+        (62.46, "has 62.46 %, less than half way from chance (25.0 %) to 100 %"),
+    ],
+)
+def test_a_number_below_a_limit_is_not_printed_as_the_limit(value: float, said: str) -> None:
+    gate = gates.evaluator_gate(accuracy_of(value, 25.0, n=1000))
+    assert gate is not None and said in gate.reason
+    target = gates.match_target_gate(24.96, 25.0)
+    assert target is not None and "24.96 %, is below chance (25.0 %)" in target.reason
+
+
+def test_an_interval_that_is_no_number_is_computed_from_the_images() -> None:
+    assert accuracy_of(50.0, 25.0, low=math.nan, high=math.nan, n=80) == accuracy_of(50.0, 25.0, n=80)

@@ -19,6 +19,7 @@ MakeRow = Callable[..., ResultRow]
 Cell = Callable[..., list[ResultRow]]
 ByDefense = Callable[[list[ResultRow]], dict[str, SummaryRow]]
 
+NAN = float("nan")
 JUDGE = "the evaluator has 25.0 % where chance is 25.0 %: it cannot judge"
 
 
@@ -99,7 +100,9 @@ def test_an_attack_that_finds_nothing_anywhere_says_nothing(cell: Cell, by_defen
     span = {"low": 17.0, "high": 97.0}
     nothing = [*cell("none", 95.0, 30.0)[:1], *cell("none", 95.0, 30.0, **span)[1:], *cell("a", 90.0, 20.0)]
     assert all(row.is_excluded and not row.is_on_front for row in by_defense(nothing).values())
-    assert "the attack is at chance (25.0 %) for every defense here" in text_table(summarise(nothing))
+    text = text_table(summarise(nothing))
+    assert "⊘ excluded: the attack is at chance (25.0 %) for every defense here" in text
+    assert text.count("every defense here") == 1
     found = by_defense([*cell("none", 95.0, 80.0), *cell("a", 90.0, 20.0)])
     assert not any(row.is_excluded for row in found.values()), "that is what a good defense looks like"
 
@@ -161,3 +164,12 @@ def test_setups_without_a_result_are_named_where_the_tables_end(cell: Cell) -> N
         assert line in draw(summarise([*good, *bad])).splitlines()[-1]
         assert "no result in" not in draw(summarise(bad)), "of one setup its table says it"
         assert "no result in" not in draw(summarise([*good, *cell("none", 95.0, 90.0, setup="other")]))
+
+
+@pytest.mark.parametrize("chance", [25.0, None])
+def test_a_judge_whose_accuracy_is_no_number_judges_nobody(
+    cell: Cell, by_defense: ByDefense, chance: float | None
+) -> None:
+    found = by_defense([r for d in ("none", "a") for r in cell(d, 95.0, 90.0, evaluator_accuracy=NAN, chance=chance)])
+    assert all(row.is_excluded and not row.is_on_front for row in found.values())
+    assert "the evaluator's accuracy is not a number: it cannot judge" in text_table(list(found.values()))
