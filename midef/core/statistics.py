@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 UNSTABLE_BELOW_POINTS = 0.5
 
@@ -281,16 +281,13 @@ class Delta:
     """Drop in attack accuracy for each point of accuracy lost.
 
     Args:
-        value: larger is better, may be negative; None unless the verdict is "ok".
-        verdict: "ok"; "OP" (outperforms: at least as accurate and attacked less); "NA" (at least as accurate, attacked
-            as much).
+        value: larger is better, may be negative; None where no accuracy is lost.
         attack_drop: percentage points, shown beside the value.
         utility_drop: percentage points, shown beside the value.
         is_unstable: the utility drop is smaller than half a point, so the value mostly shows noise.
     """
 
     value: float | None
-    verdict: Literal["ok", "OP", "NA"]
     attack_drop: float
     utility_drop: float
     is_unstable: bool
@@ -308,8 +305,8 @@ def trade_off_delta(nodef_acc: float, nodef_attack: float, acc: float, attack: f
     attack_drop, utility_drop = nodef_attack - attack, nodef_acc - acc
     is_unstable = abs(utility_drop) < UNSTABLE_BELOW_POINTS
     if utility_drop <= 0:
-        return Delta(None, "OP" if attack_drop > 0 else "NA", attack_drop, utility_drop, is_unstable)
-    return Delta(attack_drop / utility_drop, "ok", attack_drop, utility_drop, is_unstable)
+        return Delta(None, attack_drop, utility_drop, is_unstable)
+    return Delta(attack_drop / utility_drop, attack_drop, utility_drop, is_unstable)
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> set[int]:

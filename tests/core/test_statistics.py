@@ -81,26 +81,25 @@ def test_two_levels_are_never_narrower_than_the_identities() -> None:
 )
 def test_delta_equals_published(nodef: tuple[float, float], defended: tuple[float, float], expected: float) -> None:
     delta = trade_off_delta(*nodef, *defended)
-    assert delta.verdict == "ok"
     assert delta.value == pytest.approx(expected, abs=0.006)
     assert not delta.is_unstable
 
 
 @pytest.mark.parametrize(
-    ("acc", "attack", "verdict", "value", "is_unstable"),
+    ("acc", "attack", "value", "is_unstable"),
     [
-        pytest.param(90.0, 40.0, "OP", None, True, id="as accurate, attacked less"),
-        pytest.param(91.0, 40.0, "OP", None, False, id="more accurate, attacked less"),
-        pytest.param(91.0, 60.0, "NA", None, False, id="more accurate, attacked more"),
-        pytest.param(90.0, 50.0, "NA", None, True, id="nothing changed"),
-        pytest.param(80.0, 60.0, "ok", -1.0, False, id="worse on both: signed"),
-        pytest.param(89.75, 40.0, "ok", 40.0, True, id="tiny drop is flagged"),
-        pytest.param(89.5, 40.0, "ok", 20.0, False, id="half a point is not"),
+        pytest.param(90.0, 40.0, None, True, id="as accurate, attacked less"),
+        pytest.param(91.0, 40.0, None, False, id="more accurate, attacked less"),
+        pytest.param(91.0, 60.0, None, False, id="more accurate, attacked more"),
+        pytest.param(90.0, 50.0, None, True, id="nothing changed"),
+        pytest.param(80.0, 60.0, -1.0, False, id="worse on both: signed"),
+        pytest.param(89.75, 40.0, 40.0, True, id="tiny drop is flagged"),
+        pytest.param(89.5, 40.0, 20.0, False, id="half a point is not"),
     ],
 )
-def test_delta_rules(acc: float, attack: float, verdict: str, value: float | None, is_unstable: bool) -> None:
+def test_delta_rules(acc: float, attack: float, value: float | None, is_unstable: bool) -> None:
     delta = trade_off_delta(90.0, 50.0, acc, attack)
-    assert (delta.verdict, delta.value, delta.is_unstable) == (verdict, value, is_unstable)
+    assert (delta.value, delta.is_unstable) == (value, is_unstable)
     assert (delta.utility_drop, delta.attack_drop) == (90.0 - acc, 50.0 - attack)
 
 
