@@ -12,11 +12,11 @@ from midef.dashboards.figures.places import is_unmatched, label
 from midef.dashboards.figures.trade_off import draw
 from midef.dashboards.page_data import Column, Details, Grid, Row, Setup
 from midef.results.columns import MetricColumn
-from midef.results.compare import ABSENT, COMPARED, NATURAL, UNDEFENDED, TradeOff
+from midef.results.compare import ABSENT, COMPARED, NATURAL, UNDEFENDED
 from midef.results.gating import why_no_result
 from midef.results.published import Published, published_of
-from midef.results.summary import SummaryRow, is_matched_setup
-from midef.results.table import Table, TableCell, TableColumn, setup_table
+from midef.results.summary import EXCLUDED, SummaryRow, is_matched_setup
+from midef.results.table import Table, TableCell, TableColumn, compared_differences, comparison_cell, setup_table
 
 FINAL_PROFILE = "paper"
 AGAINST = f"against {UNDEFENDED}"
@@ -64,7 +64,13 @@ def setup_data(
         is_matched=is_matched_setup(group),
         columns=tuple(map(_column, table.columns)),
         rows=tuple(
-            _row(row, cells, colours, theirs.get(row.defense), is_unmatched=is_unmatched(row, group))
+            _row(
+                row,
+                cells,
+                colours,
+                _details(row, group, theirs.get(row.defense)),
+                is_unmatched=is_unmatched(row, group),
+            )
             for row, cells in zip(group, table.cells, strict=True)
         ),
         footnotes=(*table.legends, *table.footnotes),
@@ -100,7 +106,7 @@ def _row(
     row: SummaryRow,
     cells: tuple[TableCell, ...],
     colours: Mapping[str, str],
-    published: Published | None,
+    details: Details,
     *,
     is_unmatched: bool,
 ) -> Row:
@@ -117,18 +123,18 @@ def _row(
         excluded=excluded_because(row.gates),
         noted=noted_because(row.gates),
         cells=cells,
-        details=_details(row, published),
+        details=details,
     )
 
 
-def _details(row: SummaryRow, published: Published | None) -> Details:
+def _details(row: SummaryRow, group: Sequence[SummaryRow], published: Published | None) -> Details:
     """Every number of a row with what it is, for the overlay."""
     lines: Lines = [(gate.grade, gate.reason) for gate in row.gates]
     for column in row.columns:
         lines += _metric_details(row, column)
         if column.metric == NATURAL:
             lines += _match_details(row)
-    lines += _trade_off_details(row.trade_off, is_reference=row.is_undefended)
+    lines += _trade_off_details(row, is_matched=is_matched_setup(group))
     if published is not None:
         lines += _published_details(published)
     lines.append(("runs", f"{row.ok} ok, {row.failed} failed, {row.refused} refused, {row.missing} missing"))
@@ -157,21 +163,21 @@ def _match_details(row: SummaryRow) -> Lines:
     seeds = f", mean of {row.match_seeds} seed{'' if row.match_seeds == 1 else 's'}" if row.match_seeds else ""
     tolerance = "" if row.match_tolerance is None else f" ± {row.match_tolerance:g}"
     return [
-        ("matched", "yes" if row.is_matched else "no"),
+        ("matched", "yes" if row.is_matched else EXCLUDED if row.is_excluded else "no"),
         ("", f"{reached} on the select split{seeds}; target {row.match_target:.2f}{tolerance}"),
     ]
 
 
-def _trade_off_details(trade_off: TradeOff, *, is_reference: bool) -> Lines:
-    if is_reference:
-        return [(AGAINST, "reference")]
-    if trade_off.utility is None or trade_off.attack is None:
-        return [(AGAINST, trade_off.reason or ABSENT)]
-    lines = [(AGAINST, trade_off.words)]
-    for name, difference in (("acc", trade_off.utility), ("att", trade_off.attack)):
-        kind = f" {difference.interval.kind}" if difference.interval else ""
-        lines.append(("", f"{name} {difference.change} points{kind}"))
-    return [*lines, ("Delta", trade_off.delta_text)]
+def _trade_off_details(row: SummaryRow, *, is_matched: bool) -> Lines:
+    """What the table says, and the differences it speaks of; no Delta where accuracies were matched."""
+    said = comparison_cell(row, is_matched=is_matched).text
+    lines = [(AGAINST, row.trade_off.reason or ABSENT if said == ABSENT else said)]
+    utility, attack = compared_differences(row, is_matched=is_matched)
+    for name, difference in (("acc", utility), ("att", attack)):
+        if difference is not None:
+            kind = f" {difference.interval.kind}" if difference.interval else ""
+            lines.append(("", f"{name} {difference.change} points{kind}"))
+    return lines if utility is None else [*lines, ("Delta", row.trade_off.delta_text)]
 
 
 def _published_details(published: Published) -> Lines:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from midef.core import outcomes
 from midef.core.statistics import Delta, paired_interval, pareto_front, trade_off_delta, two_level_interval
-from midef.results.estimates import SEEDS_FOR_T, Estimate, Interval
+from midef.results.estimates import SEEDS_FOR_T, Estimate, Interval, seeds_interval
 
 UNDEFENDED = "none"
 NATURAL, ATTACK = "natural_accuracy", "attack_accuracy_at_1"
@@ -229,7 +229,8 @@ def _difference(metric: str, undefended: Accuracies, defended: Accuracies, seeds
         runs = f", mean of {len(drops)} runs" if len(drops) > 1 else ""
         return Difference(drop, None if within is None else Interval(*within, f"95 %, {kind}{runs}"), is_paired)
     if within is None:
-        return Difference(drop, Interval(*two_level_interval((drop, drop), drops), "95 %, over seeds alone"))
+        alone = seeds_interval(drops)
+        return Difference(drop, None if alone is None else Interval(*alone, "95 %, over seeds alone"))
     return Difference(drop, Interval(*two_level_interval(within, drops), f"95 %, over seeds, and {kind}"), is_paired)
 
 
@@ -266,8 +267,8 @@ def _unpaired(before: Estimate, after: Estimate) -> tuple[float, float] | None:
 def compared_seeds(pair_seeds: Sequence[frozenset[int]], reference: int | None) -> frozenset[int]:
     """Seeds that the numbers of a setup are over: those that all its defenses have, if there are any.
 
-    Else those of the largest number of defenses that share a seed, the undefended model among them. A defense without
-    these seeds is compared with nothing.
+    Else those of the largest number of defenses that share a seed, the undefended model among them; of several such
+    choices the one of most seeds. A defense without these seeds is compared with nothing.
 
     Args:
         pair_seeds: seeds with both accuracies, of each defense.
@@ -277,8 +278,14 @@ def compared_seeds(pair_seeds: Sequence[frozenset[int]], reference: int | None) 
     if not with_any:
         return frozenset()
     known = pair_seeds[reference] if reference is not None and pair_seeds[reference] else frozenset().union(*with_any)
-    most_shared = min(known, key=lambda seed: (-sum(seed in seeds for seeds in with_any), seed))
-    return frozenset.intersection(*(seeds for seeds in with_any if most_shared in seeds))
+
+    def shared_with(seed: int) -> frozenset[int]:
+        return frozenset.intersection(*(seeds for seeds in with_any if seed in seeds))
+
+    def order(seed: int) -> tuple[int, int, int]:
+        return -sum(seed in seeds for seeds in with_any), -len(shared_with(seed)), seed
+
+    return shared_with(min(known, key=order))
 
 
 def matched_front(points: Sequence[tuple[float, float]], targets: Sequence[float | None]) -> set[int]:

@@ -39,7 +39,7 @@ class Estimate:
     Args:
         by_seed: (seed, value), sorted.
         over_seeds: over seeds and identities, where every run reports its own interval; else the t interval over seeds.
-            Needs two seeds.
+            Needs two seeds; None where the runs report none and all seeds are equal.
         within_run: ends of the interval that each run reports, averaged over seeds.
     """
 
@@ -56,13 +56,22 @@ class Estimate:
         return len(self.by_seed)
 
     def interval(self, choice: IntervalChoice) -> Interval | None:
-        return self.over_seeds if choice == "over_seeds" else self.within_run
+        """The interval to print in a setup of this choice; of fewer than three seeds none is over seeds."""
+        if choice == "within_run":
+            return self.within_run
+        return self.over_seeds if self.seeds >= SEEDS_FOR_T else None
 
 
 def mean_of(values: Iterable[float]) -> float | None:
     """Mean with an exact sum; None for no values."""
     numbers = list(values)
     return math.fsum(numbers) / len(numbers) if numbers else None
+
+
+def seeds_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Student's interval over seeds; None for one seed, and for equal ones: those do not show that others are equal."""
+    span = t_interval(values)
+    return None if span is None or math.isclose(*span, rel_tol=0.0, abs_tol=1e-9) else span
 
 
 def estimate(rows: Sequence[tuple[int, ResultRow]], *, is_percent: bool) -> Estimate:
@@ -85,6 +94,6 @@ def estimate(rows: Sequence[tuple[int, ResultRow]], *, is_percent: bool) -> Esti
         if len(values) > 1:
             both = two_level_interval(ends, values)
             over_seeds = bounded(*both, f"95 % interval over seeds and identities, {len(values)} seeds")
-    elif (seeds_alone := t_interval(values)) is not None:
+    elif (seeds_alone := seeds_interval(values)) is not None:
         over_seeds = bounded(*seeds_alone, f"95 % t interval, {len(values)} seeds")
     return Estimate(by_seed=tuple(zip(good, values, strict=True)), over_seeds=over_seeds, within_run=within)

@@ -15,7 +15,7 @@ from midef.results.notes import metrics_named
 from midef.results.published import Published, published_of
 from midef.results.runs import MATCH_NUMBERS
 from midef.results.summary import FROM_ROW, SummaryRow, by_setup, columns_in, is_matched_setup
-from midef.results.table import comparison_cell, delta_cell
+from midef.results.table import compared_differences, comparison_cell, delta_cell
 
 Record = dict[str, str | int | float | None]
 
@@ -62,14 +62,15 @@ def _metric_record(row: SummaryRow, column: MetricColumn) -> Record:
 
 
 def _trade_off_record(row: SummaryRow, *, is_matched: bool) -> Record:
-    """Delta, both drops, and what the table says of them. A Delta of equal accuracies is no number to keep."""
-    trade_off, delta = row.trade_off, row.trade_off.delta
+    """Delta, both drops, and what the table says of them; nothing of what the table does not compare."""
+    delta = row.trade_off.delta
+    utility, attack = compared_differences(row, is_matched=is_matched)
     record: Record = {
         "delta": None if is_matched else delta_cell(row).number,
         "delta_is_unstable": int(delta.is_unstable) if delta and not is_matched else None,
         "comparison": comparison_cell(row, is_matched=is_matched).joined,
     }
-    for name, difference in (("utility", trade_off.utility), ("attack", trade_off.attack)):
+    for name, difference in (("utility", utility), ("attack", attack)):
         span = difference.interval if difference else None
         record |= {
             f"{name}_drop": difference.drop if difference else None,

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from midef.core.statistics import UNSTABLE_BELOW_POINTS
 from midef.results.columns import STANDING, MetricColumn
-from midef.results.compare import ABSENT, ATTACK, DELTA_FROM_POINTS, NATURAL, UNDEFENDED, UNPAIRED_MARK
-from midef.results.estimates import IntervalChoice
+from midef.results.compare import ATTACK, DELTA_FROM_POINTS, NATURAL, UNDEFENDED, UNPAIRED_MARK
+from midef.results.estimates import SEEDS_FOR_T, IntervalChoice
 from midef.results.gating import gate_lines, mark_of
 from midef.results.published import REMARK_MARK, Published
-from midef.results.summary import SummaryRow, columns_in, is_matched_setup, seeds_named
+from midef.results.summary import SummaryRow, columns_in, is_matched_setup, over_shared_seeds, seeds_named
 
 FRONT_MARK = "●"
 NAMED_DEFENSES = 3  # that lack a seed; of more, their number
@@ -82,8 +82,9 @@ def full_everywhere(group: Sequence[SummaryRow]) -> list[MetricColumn]:
     return full
 
 
-def _runs(group: Iterable[SummaryRow]) -> str:
-    return _counts((row.attack_accuracy_at_1.seeds for row in group if row.attack_accuracy_at_1.seeds), "seed")
+def _runs(group: Sequence[SummaryRow]) -> str:
+    seeds = (row.attack_accuracy_at_1.seeds for row in over_shared_seeds(group))
+    return _counts((count for count in seeds if count), "seed")
 
 
 def _matched_to(group: Sequence[SummaryRow]) -> str:
@@ -99,7 +100,10 @@ def interval_legend(group: Sequence[SummaryRow], choice: IntervalChoice) -> str:
     """What the numbers are means of, and what the intervals are."""
     runs = _runs(group)
     if choice == "over_seeds":
-        spans = [span for row in group for metric in (NATURAL, ATTACK) if (span := row.estimate(metric).over_seeds)]
+        shown = (row.estimate(metric).interval(choice) for row in group for metric in (NATURAL, ATTACK))
+        spans = [span for span in shown if span]
+        if not spans:
+            return f"mean over {runs}; the runs report no intervals, and the seeds are equal"
         return f"mean over {runs} [{' or '.join(sorted({span.kind.rpartition(', ')[0] for span in spans}))}]"
 
     def kinds(metric: str) -> str:
@@ -119,17 +123,20 @@ def interval_legend(group: Sequence[SummaryRow], choice: IntervalChoice) -> str:
 
 def legends(group: Sequence[SummaryRow]) -> list[str]:
     """How to read the marks in the cells, the same in all setups of a kind."""
+    other = "matched defense" if is_matched_setup(group) else "defense here"
+    front = f"{FRONT_MARK} on the front: no other {other} is both at least as accurate and attacked less"
+    fronts = [front] if any(row.is_on_front for row in group) else []
     if is_matched_setup(group):
         return [
-            f"{FRONT_MARK} on the front: no other matched defense is both at least as accurate and attacked less",
+            *fronts,
             "matched: accuracy on the select split (points above the target); no: outside the tolerance, or not "
             "confirmed",
-            *_comparison_legends(row.trade_off.attack_words for row in group if row.is_matched),
+            *_comparison_legends(group, is_matched=True),
         ]
     shown = [row.trade_off.delta for row in group if row.trade_off.delta and row.trade_off.delta_value is not None]
     return [
-        f"{FRONT_MARK} on the front: no other defense here is both at least as accurate and attacked less",
-        *_comparison_legends(row.trade_off.words for row in group),
+        *fronts,
+        *_comparison_legends(group, is_matched=False),
         *([DELTA_LEGEND] if any(row.trade_off.delta for row in group) else []),
         *([UNSTABLE_LEGEND] if any(delta.is_unstable for delta in shown) else []),
     ]
@@ -142,19 +149,31 @@ DELTA_LEGEND = (
 UNSTABLE_LEGEND = f"* utility drop below {UNSTABLE_BELOW_POINTS} point: Delta is unstable"
 
 
-def _comparison_legends(words: Iterable[str]) -> list[str]:
-    """How to read the comparison with the undefended model; nothing where nothing was compared."""
-    said = [text for text in words if text != ABSENT]
-    if not said:
+def _comparison_legends(group: Sequence[SummaryRow], *, is_matched: bool) -> list[str]:
+    """How to read the comparison with the undefended model; nothing where nothing was compared.
+
+    Args:
+        group: rows of a setup.
+        is_matched: accuracies were matched: the attacks of the matched rows alone are compared.
+    """
+    compared = [row for row in group if row.trade_off.attack and (row.is_matched or not is_matched)]
+    if not compared:
         return []
+    words = [row.trade_off.attack_words if is_matched else row.trade_off.words for row in compared]
+    few = any(row.attack_accuracy_at_1.seeds < SEEDS_FOR_T for row in compared)
+    interval = f"95 % interval{', without the differences between trainings' if few else ''}"
+    shown = [row.trade_off.attack for row in compared] + [row.trade_off.utility for row in compared if not is_matched]
+    without = ", or there is no interval" if any(one and one.interval is None for one in shown) else ""
     lines = [
-        f"against {UNDEFENDED}: points of test accuracy (acc) and attack accuracy@1 (att) [95 % interval], said only "
-        "where the interval shows it; not resolved: the change may be none, and as large as the interval says"
+        f"against {UNDEFENDED}: points of test accuracy (acc) and attack accuracy@1 (att) [{interval}], said only "
+        "where the interval shows it; not resolved: the interval holds no change as well as changes up to its ends"
+        f"{without}"
     ]
-    if any(UNPAIRED_MARK in text for text in said):
+    if any(UNPAIRED_MARK in text for text in words):
         lines.append(
-            f"{UNPAIRED_MARK}: not compared image by image, because rows of an older midef do not say which images "
-            "succeeded, or both are about other images; the interval is wider than a paired one"
+            f"{UNPAIRED_MARK}: not compared image by image, because one of the two or both are of an older midef, "
+            "which does not say which images succeeded, or they are about different images; the interval is wider than "
+            "a paired one"
         )
     return lines
 
@@ -209,15 +228,18 @@ def _who_has(defenses: Sequence[str]) -> str:
 
 
 def _matched_notes(group: Sequence[SummaryRow]) -> list[str]:
-    """Which rows of a matched setup are not compared, and what the reference is."""
+    """Which rows of a matched setup are not compared, and what the reference is; a line of their own says it of those
+    that are excluded."""
     defended = [row for row in group if not row.is_undefended]
+    results = [row for row in group if not row.is_excluded]
     lines = []
     for why, was_asked in (("not matched", True), ("without an accuracy to match", False)):
-        count = sum(not row.is_matched and (row.match_target is not None) == was_asked for row in defended)
+        unmatched = [row for row in results if not row.is_undefended and not row.is_matched]
+        count = sum((row.match_target is not None) == was_asked for row in unmatched)
         if count:
             shown = "is {}; it is shown" if count == 1 else "are {}; they are shown"
             lines.append(f"{count} of {_count(len(defended), 'defense')} {shown.format(why)}, and not compared")
-    if any(row.is_undefended and not row.is_matched for row in group):
+    if any(row.is_undefended and not row.is_matched for row in results):
         lines.append("the undefended model, the reference, is not matched: its accuracy differs by design")
     return lines
 

@@ -216,9 +216,17 @@ def is_matched_setup(group: Iterable[SummaryRow]) -> bool:
     return any(row.match_target is not None for row in group)
 
 
+def over_shared_seeds(group: Sequence[SummaryRow]) -> list[SummaryRow]:
+    """Rows that are not excluded and are over the seeds of their setup; all rows where there is none."""
+    return [row for row in group if not row.is_excluded and not row.has_own_seeds] or list(group)
+
+
 def interval_choice(group: Sequence[SummaryRow]) -> IntervalChoice:
-    """The interval to print for a setup: over seeds if every defense with a number has three, else within a run."""
-    seeds = [row.attack_accuracy_at_1.seeds or row.natural_accuracy.seeds for row in group]
+    """The interval to print for a setup: over seeds if every defense with a number has three, else within a run.
+
+    Rows that are excluded, or over seeds of their own, do not decide it for the others.
+    """
+    seeds = [row.attack_accuracy_at_1.seeds or row.natural_accuracy.seeds for row in over_shared_seeds(group)]
     return "over_seeds" if min((n for n in seeds if n), default=0) >= SEEDS_FOR_T else "within_run"
 
 
@@ -288,7 +296,7 @@ def _compared(setup: Sequence[Runs]) -> list[SummaryRow]:
     compared = [
         replace(
             row,
-            trade_off=reference if row.is_undefended else _trade_off(row, undefended),
+            trade_off=reference if row.is_undefended and not row.is_excluded else _trade_off(row, undefended),
             is_on_front=i in front,
             missing=len(seeds - set(row.seeds)),
         )

@@ -9,7 +9,7 @@ from typing import Literal
 from midef.core.rows import ResultRow
 from midef.results import notes
 from midef.results.columns import MetricColumn
-from midef.results.compare import ABSENT, NATURAL, UNDEFENDED
+from midef.results.compare import ABSENT, NATURAL, UNDEFENDED, Difference
 from midef.results.estimates import IntervalChoice
 from midef.results.published import Published, published_of
 from midef.results.summary import EXCLUDED, SummaryRow, columns_in, interval_choice, is_matched_setup, seeds_named
@@ -171,24 +171,37 @@ def comparison_cell(row: SummaryRow, *, is_matched: bool) -> TableCell:
         row: of the setup.
         is_matched: defenses of the setup were asked to match an accuracy: then the attacks alone are compared.
     """
-    attack = row.trade_off.attack
-    if row.is_undefended:
-        return TableCell("reference")
     if row.is_excluded:
         return TableCell(EXCLUDED)
+    if row.is_undefended:
+        return TableCell("reference")
     if is_matched and not row.is_matched:
         return TableCell(NOT_MATCHED)
     said = row.trade_off.attack_words if is_matched else row.trade_off.words
+    _, attack = compared_differences(row, is_matched=is_matched)
     return TableCell(said, number=None if attack is None else attack.drop)
+
+
+def compared_differences(row: SummaryRow, *, is_matched: bool) -> tuple[Difference | None, Difference | None]:
+    """Differences of test accuracy and of attack accuracy@1 that the table speaks of, None for those it does not.
+
+    Args:
+        row: of the setup.
+        is_matched: as in `comparison_cell`: no accuracy is lost there, and what is not matched is not compared.
+    """
+    if not is_matched:
+        return row.trade_off.utility, row.trade_off.attack
+    return None, row.trade_off.attack if row.is_matched else None
 
 
 def _matched_cell(row: SummaryRow) -> TableCell:
     """`88.4 (+0.2)`: the accuracy on the select split and the points above the target; `no: 84.1` outside of the
-    tolerance, a dash for a row that was not asked to match."""
+    tolerance, where the row is not excluded anyway; a dash for a row that was not asked to match."""
     if row.match_target is None or row.match_accuracy is None:
         return TableCell(ABSENT, number=row.match_accuracy)
     gap = round(row.match_accuracy - row.match_target, 1) + 0.0  # no "-0.0"
-    return TableCell(f"{'' if row.is_matched else 'no: '}{row.match_accuracy:.1f}", f"({gap:+.1f})", row.match_accuracy)
+    is_outside = not row.is_matched and not row.is_excluded
+    return TableCell(f"{'no: ' if is_outside else ''}{row.match_accuracy:.1f}", f"({gap:+.1f})", row.match_accuracy)
 
 
 def _published_cell(published: Published | None) -> TableCell:

@@ -348,6 +348,14 @@ def test_a_damaged_report_is_a_warning(cell: Cell, report: Callable[..., MatchRe
     assert page["matching"] is None and page["warnings"] == [warning] and len(page["setups"]) == 1
 
 
+def said_against_none(row: dict[str, Any]) -> list[list[str]]:
+    """Lines of the overlay of a row from "against none" to the next that is neither a part of it nor Delta."""
+    details = row["details"]
+    first = next(i for i, (name, _) in enumerate(details) if name == "against none")
+    last = next(i for i in range(first + 1, len(details)) if details[i][0] not in ("", "Delta"))
+    return list(details[first:last])
+
+
 def test_the_overlay_of_a_matched_row_says_how_near_it_is(
     matched_rows: list[ResultRow], shared: Any, tmp_path: Path
 ) -> None:
@@ -364,6 +372,12 @@ def test_the_overlay_of_a_matched_row_says_how_near_it_is(
     assert said[at + 1] == ["", "95.20 % on the select split, mean of 2 seeds; target 98.50 ± 0.5"]
     assert ["matched", "yes"] in rows["nls(alpha=-0.05)"]["details"]
     assert not [name for name, _ in rows["none"]["details"] if name == "matched"]
+    against = {defense: said_against_none(row) for defense, row in rows.items()}
+    assert against["bido"] == [["against none", "not matched"]]
+    (words, attack) = against["nls(alpha=-0.05)"]
+    assert words[0] == "against none" and "acc" not in words[1]
+    assert attack[0] == "" and attack[1].startswith("att ")
+    assert not [row for row in rows.values() if "Delta" in dict(row["details"])]
 
 
 def test_a_metric_nobody_here_knows_is_in_the_table_and_the_overlay(row: Any, shelf: Any, tmp_path: Path) -> None:

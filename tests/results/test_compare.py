@@ -148,7 +148,10 @@ def test_rows_without_outcomes_are_compared_by_their_intervals_and_marked(cell: 
     assert found["a"].trade_off.words == "loses 10.0 [5.0, 15.0]; leaks 30.0 less [25.0, 35.0] (unpaired)"
     said = text_table(list(found.values())).splitlines()
     (legend,) = [line for line in said if line.startswith("(unpaired): ")]
-    assert legend.startswith("(unpaired): not compared image by image, because rows of an older midef do not say which")
+    assert legend.startswith(
+        "(unpaired): not compared image by image, because one of the two or both are of an older midef, which does not "
+        "say which images succeeded, or they are about different images"
+    )
 
 
 @pytest.mark.parametrize("why", ["other images", "other identities", "one of two runs"])

@@ -61,3 +61,14 @@ def test_csv_is_no_program(cell: Rows) -> None:
     (line,) = csv.DictReader(io.StringIO(csv_table(summarise(rows))))
     assert (line["defense"], line["setup"], line["private"]) == ("'=HYPERLINK(1)", "'@one\\x1b", "'+faces")
     assert float(line["natural_accuracy"]) == 90
+
+
+def test_csv_holds_no_difference_that_the_table_does_not_show(
+    cell: Rows, matching: Callable[..., dict[str, object]]
+) -> None:
+    rows = [*cell("none", 0, 90, 50, within=1.0, **matching(90.2)), *cell("a", 0, 88, 20, within=1.0, **matching(88.2))]
+    rows += cell("far", 0, 70, 10, within=1.0, **matching(70.0))
+    lines = {line["defense"]: line for line in csv.DictReader(io.StringIO(csv_table(summarise(rows))))}
+    kept = {d: [name for name, value in line.items() if "_drop" in name and value] for d, line in lines.items()}
+    ends = ["attack_drop", "attack_drop_low", "attack_drop_high", "attack_drop_interval"]
+    assert kept == {"none": [], "a": ends, "far": []}

@@ -96,3 +96,20 @@ def test_a_comparison_without_a_reference_says_why(
     assert column_of(found, "comparison") == {"a": "–", "c": "not matched"}
     said = [line for line in text_table(found).splitlines() if line.startswith("no comparison for ")]
     assert said == ["no comparison for a: the setup has no undefended model (defense 'none') to compare with"]
+
+
+@pytest.mark.parametrize(("seeds", "is_said"), [(1, True), (2, True), (3, False)])
+def test_few_seeds_say_nothing_of_the_differences_between_trainings(cell: Rows, seeds: int, *, is_said: bool) -> None:
+    rows = [
+        r for d, acc in (("none", 90), ("a", 80)) for s in range(seeds) for r in cell(d, s, acc + s, 50, within=1.0)
+    ]
+    (legend,) = [line for line in text_table(summarise(rows)).splitlines() if line.startswith("against none: ")]
+    assert ("[95 % interval, without the differences between trainings]" in legend) == is_said
+    assert legend.endswith("not resolved: the interval holds no change as well as changes up to its ends")
+
+
+def test_the_front_is_explained_where_there_is_one(cell: Rows, matched_cells: Rows) -> None:
+    nobody = [cell("none", 0, 0.4, 0.4), matched_cells("a", 84.1, 30.0)]
+    for rows in nobody:
+        assert "on the front" not in text_table(summarise(rows))
+    assert "● on the front" in text_table(summarise(cell("none", 0, 90, 50)))

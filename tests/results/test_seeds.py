@@ -27,6 +27,7 @@ SEEDS: dict[str, tuple[list[set[int]], int | None, set[int]]] = {
     "one shares none": ([{0, 1}, {0, 1}, {5}], 0, {0, 1}),
     "no seed of all, most share one": ([{0, 1, 2}, {0}, {1, 2}, {1}], 0, {1}),
     "those who share it share more": ([{0, 1, 2}, {0}, {1, 2}, {1, 2}], 0, {1, 2}),
+    "as many share it and more seeds": ([{0, 1, 2}, {0}, {1, 2}], 0, {1, 2}),
     "the undefended model decides": ([{9}, {0, 1}, {0, 1}], 0, {9}),
     "without an undefended model": ([{0, 1}, {1, 2}, {7}], None, {1}),
     "an undefended model without results": ([set(), {1, 2}, {2}], 0, {2}),

@@ -104,3 +104,60 @@ def test_matched_defenses_have_no_delta(
     headers = {column.key: column.header for column in setup_table(found).columns}
     assert headers["comparison"] == "against none" and "delta" not in headers
     assert "Delta" not in text_table(found)
+
+
+def test_one_row_that_is_compared_with_nothing_changes_no_interval_of_the_others(cell: Rows) -> None:
+    """`guesses` is excluded (chance is 0.5 %) and has one seed; `apart` has two seeds of its own."""
+    rows = [r for d in ("none", "a") for seed in range(3) for r in cell(d, seed, 90 + seed, 50, within=2.0)]
+    rows += cell("guesses", 0, 0.4, 0.4, within=0.2)
+    found = summarise([*rows, *(r for seed in (7, 8) for r in cell("apart", seed, 90 + seed, 50, within=2.0))])
+    assert interval_choice(found) == "over_seeds"
+    table = setup_table(found)
+    assert {cells[0].text: cells[1].interval for cells in table.cells} == {
+        **{"none": "[87.8, 94.2]", "a": "[87.8, 94.2]"},
+        **{"apart": "", "guesses": ""},
+    }
+    assert table.interval_legend == "mean over 3 seeds [95 % interval over seeds and identities]"
+    assert ", 3 seeds" in table.facts
+    assert interval_choice(summarise(cell("guesses", 0, 0.4, 0.4, within=0.2))) == "within_run"
+
+
+def test_equal_seeds_are_no_interval_without_a_width(cell: Rows, column_of: Callable[..., dict[str, str]]) -> None:
+    """That three trainings reach the same is no sign that a fourth would."""
+    rows = [r for seed in range(3) for d, acc in (("none", 90.1), ("a", 90.1)) for r in cell(d, seed, acc, 50.1)]
+    rows += [r for seed in range(3) for r in cell("b", seed, 80.1, 50.1)]
+    found = summarise(rows)
+    assert column_of(found, "natural_accuracy") == {"none": "90.1", "a": "90.1", "b": "80.1"}
+    assert column_of(found, "comparison") == {
+        "none": "reference",
+        "a": "not resolved (acc +0.0, att +0.0)",
+        "b": "not resolved (acc -10.0, att +0.0)",
+    }
+    assert (
+        setup_table(found).interval_legend == "mean over 3 seeds; the runs report no intervals, and the seeds are equal"
+    )
+    said = text_table(found)
+    assert "up to its ends, or there is no interval" in said
+
+
+def test_what_is_excluded_is_not_said_to_be_outside_the_tolerance(
+    matched_cells: Rows, column_of: Callable[..., dict[str, str]], matched_rows: list[ResultRow]
+) -> None:
+    found = summarise([*matched_rows, *matched_cells("guesses", 88.2, 30.0, natural=0.4)])
+    assert column_of(found, "matched")["guesses"] == "88.2 (+0.0)"
+    assert column_of(found, "comparison")["guesses"] == "excluded"
+    assert "2 of 6 defenses are not matched; they are shown, and not compared" in text_table(found).splitlines()
+
+
+def test_an_excluded_undefended_model_is_no_reference(
+    cell: Rows, matched_cells: Rows, column_of: Callable[..., dict[str, str]]
+) -> None:
+    setups = [
+        [*cell("none", 0, 0.4, 50, within=0.2), *cell("a", 0, 80, 20, within=1.0)],
+        [*matched_cells("none", 90.2, 60.0, natural=0.4), *matched_cells("a", 88.2, 30.0)],
+    ]
+    for rows in setups:
+        found = summarise(rows)
+        assert found[0].is_excluded and found[0].trade_off.reason == "excluded"
+        assert column_of(found, "comparison") == {"none": "excluded", "a": "–"}
+        assert "reference" not in text_table(found) and "reference" not in csv_table(found)

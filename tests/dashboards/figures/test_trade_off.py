@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from midef.core import ResultRow
 from midef.dashboards.figures.labels import Box, place_labels
+from midef.dashboards.figures.places import places_of
 from midef.dashboards.figures.point_names import LONGEST_LEADER_PX
 from midef.dashboards.figures.style import COLOURS, GREY, WHITE
 from midef.dashboards.figures.trade_off import HEIGHT_PX, MARGIN_PX, assign_colours, draw
@@ -73,6 +74,16 @@ def test_reference_chance_and_stamp_are_drawn(realistic: list[ResultRow]) -> Non
     assert sorted(dashes) == ["dash", "dash", "dot"]
     texts = [note.text for note in figure.layout.annotations]
     assert "smoke profile" in texts and "chance 0.50 %" in texts and "undefended" in texts
+
+
+def test_a_row_that_is_excluded_changes_no_interval_of_the_others(cell: Callable[..., list[ResultRow]]) -> None:
+    rows = [row for defense in ("none", "bido") for seed in range(3) for row in cell(defense, seed)]
+    guesses = [replace(r, value=0.1, low=0.0, high=0.6) for r in cell("loft(rank=16)") if r.unit == "percent"]
+    places = places_of(summarise([*rows, *guesses]), {})
+    assert places is not None
+    kinds = {place.row.defense: place.natural and place.natural.kind for place in places.ours}
+    over_seeds = "95 % interval over seeds and identities, 3 seeds"
+    assert kinds == {"none": over_seeds, "bido": over_seeds, "loft(rank=16)": None}
 
 
 def test_names_are_text_and_not_markup(cell: Callable[..., list[ResultRow]]) -> None:
