@@ -3,7 +3,8 @@
 Cost: an image is read and decoded once, 0.3 ms for a 112x112 JPEG, 16 ms for each million pixels of a photo. What was
 found is kept in `~/.cache/midef/images`, one file for each folder or archive, so that later passes decode only files
 that are new or changed. A file is taken for unchanged while its size and its times of change are the same (member of
-an archive: size and crc32). The cache may be deleted at any time; one that is damaged is ignored.
+an archive: its size and crc32, and the size and times of the archive). What was seen of files that are gone is
+forgotten. The cache may be deleted at any time; one that is damaged, or of another Pillow, is ignored.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ VERSION = 1
 """To be raised when the same file would be seen differently."""
 WORTH_KEEPING_PX = 10_000_000
 """A pass that decoded fewer pixels than this takes less than a second and is not written to the cache."""
-MANY, MUCH_BYTES = 20_000, 1_000_000_000
-"""A pass over more new images, or more bytes, takes longer than ten seconds and says that it begins."""
+SAYS_AFTER_S, SAYS_EVERY_S = 3.0, 30.0
+"""A pass that takes longer says how far it is, the first time and from then on."""
 SETTLED_S = 3.0
 """A file changed so few seconds ago is not remembered: it could change again without its times showing it."""
 
@@ -73,12 +74,13 @@ def survey(root: Path, files: Sequence[ImageFile]) -> Survey:
         files: as listed there.
     """
     known, began_ns = _remembered(root), time.time_ns()
+    archive = None if root.is_dir() else _times(root)
     seen: dict[str, Seen] = {}
     failures: list[str] = []
     todo: list[tuple[ImageFile, str, int]] = []
     for file in files:
         try:
-            stamp, changed_ns = _stamp(root, file)
+            stamp, changed_ns = _stamp(root, file, archive)
         except OSError as error:
             failures.append(f"{file.name}: {reason_of(error)}")
             continue
@@ -87,26 +89,29 @@ def survey(root: Path, files: Sequence[ImageFile]) -> Survey:
             seen[file.name] = stored[1]
         else:
             todo.append((file, stamp, changed_ns))
-    if len(todo) > MANY or sum(file.size for file, *_ in todo) > MUCH_BYTES:
-        log.warning("looking at %s images of %s, once; the next time only at new ones", f"{len(todo):,}", root)
-    new, failed = _look_at_files(root, todo)
+    new, failed = _look_at_files(root, [file for file, *_ in todo])
+    current = {file.place: known[file.place] for file in files if file.name in seen}
     for file, stamp, changed_ns in todo:
         if file.name in new and began_ns - changed_ns > SETTLED_S * 1e9:
-            known[file.place] = (stamp, new[file.name])
-    if new:
-        _recent[root] = known
-        if sum(width * height for _, _, (width, height) in new.values()) >= WORTH_KEEPING_PX:
-            _write(root, known)
+            current[file.place] = (stamp, new[file.name])
+    _keep(root, known, current, archive, new)
     found = seen | new
     return Survey({file.name: found[file.name] for file in files if file.name in found}, failures + failed)
 
 
-def _look_at_files(root: Path, files: Sequence[tuple[ImageFile, str, int]]) -> tuple[dict[str, Seen], list[str]]:
+def _look_at_files(root: Path, files: Sequence[ImageFile]) -> tuple[dict[str, Seen], list[str]]:
     """What was seen of each file, by name, and a line for each that cannot be read."""
     seen: dict[str, Seen] = {}
     failures = []
+    due_s = time.monotonic() + SAYS_AFTER_S
     with reader(root) as read:
-        for file, *_ in files:
+        for done, file in enumerate(files):
+            if time.monotonic() > due_s:
+                due_s = time.monotonic() + SAYS_EVERY_S
+                total = f"{len(files):,}"
+                log.warning(
+                    "looking at %s images of %s, %s done; the next time only at new ones", total, root, f"{done:,}"
+                )
             try:
                 seen[file.name] = look_at(open_rgb(read(file)))
             except unreadable_errors() as error:
@@ -125,12 +130,59 @@ def look_at(image: Image) -> Seen:
     return Seen(pixel_id(image), outline(image), image.size)
 
 
-def _stamp(root: Path, file: ImageFile) -> tuple[str, int]:
-    """What changes with the file's content, and when it last changed, in ns; 0 where the content itself tells it."""
-    if file.crc32 is not None:
-        return f"{file.size}:{file.crc32:08x}", 0
-    status = (root / file.place).stat()
+def _stamp(root: Path, file: ImageFile, archive: tuple[str, int] | None) -> tuple[str, int]:
+    """What changes with the file's content, and when it last changed, in ns.
+
+    Args:
+        root: folder or archive that holds it.
+        file: as listed there.
+        archive: size and times of the archive: a byte of a member can change and leave the archive's directory as it
+            was; None for a folder.
+    """
+    if archive is None:
+        return _times(root / file.place)
+    return f"{file.size}:{file.crc32 or 0:08x}:{archive[0]}", archive[1]
+
+
+def _times(path: Path) -> tuple[str, int]:
+    """Size and times of change of a file, and the later of these, in ns."""
+    status = path.stat()
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}", max(status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _keep(
+    root: Path,
+    known: Mapping[str, tuple[str, Seen]],
+    current: dict[str, tuple[str, Seen]],
+    archive: tuple[str, int] | None,
+    new: Mapping[str, Seen],
+) -> None:
+    """Remember what holds of this pass and of earlier ones, which may have been over other files of the place.
+
+    Args:
+        root: folder or archive.
+        known: what earlier passes saw.
+        current: what holds of the files of this pass.
+        archive: size and times of the archive; None for a folder.
+        new: what was decoded in this pass.
+    """
+    others = {place: entry for place, entry in known.items() if place not in current}
+    kept = {place: entry for place, entry in others.items() if _holds(root / place, entry[0], archive)}
+    if not new and len(kept) == len(others):
+        return
+    _recent[root] = kept | current
+    if len(kept) < len(others) or sum(width * height for _, _, (width, height) in new.values()) >= WORTH_KEEPING_PX:
+        _write(root, _recent[root])
+
+
+def _holds(path: Path, stamp: str, archive: tuple[str, int] | None) -> bool:
+    """Whether a file is still there and has this stamp."""
+    if archive is not None:
+        return stamp.endswith(f":{archive[0]}")
+    try:
+        return _times(path)[0] == stamp
+    except OSError:
+        return False
 
 
 _recent: dict[Path, dict[str, tuple[str, Seen]]] = {}
@@ -170,4 +222,6 @@ def _write(root: Path, entries: Mapping[str, tuple[str, Seen]]) -> None:
 
 
 def _checksum(root: Path, body: str) -> str:
-    return hashlib.sha256(f"{VERSION}\n{root!s}\n{body}".encode("utf-8", "surrogateescape")).hexdigest()
+    from PIL import __version__ as pillow
+
+    return hashlib.sha256(f"{VERSION}\n{pillow}\n{root!s}\n{body}".encode("utf-8", "surrogateescape")).hexdigest()

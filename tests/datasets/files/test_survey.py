@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
@@ -59,14 +62,74 @@ def test_a_changed_image_is_looked_at_again(faces: Path, decoded: list[int], mon
     assert after.failures == ["ada/00.png: cannot identify image file"] and "ada/00.png" not in after.seen
 
 
-def test_a_long_pass_says_that_it_begins(
+@pytest.mark.usefixtures("keep_all")
+@pytest.mark.parametrize("has_new_process", [True, False], ids=["new process", "same process"])
+def test_a_byte_that_changes_in_an_archive_is_seen(
+    faces: Path, pack: Pack, monkeypatch: pytest.MonkeyPatch, *, has_new_process: bool
+) -> None:
+    """The archive's directory, with each member's size and crc32, stays as it was."""
+    root = pack(faces)
+    assert not look(root).failures
+    content, image = bytearray(root.read_bytes()), (faces / "bob" / "03.png").read_bytes()
+    content[content.index(image) + len(image) // 2] ^= 1
+    root.write_bytes(content)
+    if has_new_process:
+        monkeypatch.setattr(survey, "_recent", {})
+    assert look(root).failures == ["bob/03.png: Bad CRC-32 for file 'bob/03.png'"]
+
+
+def test_an_archive_changed_just_now_is_not_remembered(faces: Path, pack: Pack, decoded: list[int]) -> None:
+    root = pack(faces)
+    look(root)
+    look(root)
+    assert len(decoded) == 74
+
+
+def kept(root: Path) -> set[str]:
+    return set(json.loads(survey.cache_file(root).read_text().partition("\n")[2]))
+
+
+@pytest.mark.usefixtures("keep_all")
+@pytest.mark.parametrize("is_zip", [False, True], ids=["folder", "zip"])
+def test_files_that_are_gone_are_forgotten_and_those_of_another_pass_are_not(
+    faces: Path, pack: Pack, decoded: list[int], *, is_zip: bool
+) -> None:
+    root = pack(faces) if is_zip else faces
+    files = list_images(root, levels=2)
+    survey.survey(root, files[:20])
+    survey.survey(root, files[20:])
+    assert len(kept(root)) == len(decoded) == 37, "a pass over other files of the place keeps those of the first"
+    shutil.rmtree(faces / "cyd")
+    if is_zip:
+        pack(faces)
+    look(root)
+    assert kept(root) == {file.place for file in files if not file.name.startswith("cyd")}
+
+
+@pytest.mark.usefixtures("keep_all")
+def test_what_another_pillow_decoded_is_looked_at_again(
+    faces: Path, decoded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look(faces)
+    monkeypatch.setattr(survey, "_recent", {})
+    monkeypatch.setattr(PIL, "__version__", "999.0")
+    look(faces)
+    assert len(decoded) == 74
+
+
+def test_a_long_pass_says_how_far_it_is(
     faces: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     look(faces)
     assert not caplog.text
-    monkeypatch.setattr(survey, "MANY", 36)
+    monkeypatch.setattr(survey, "SAYS_AFTER_S", -1.0)
     look(faces)
-    assert f"looking at 37 images of {faces}, once; the next time only at new ones" in caplog.text
+    assert [record.getMessage() for record in caplog.records] == [
+        f"looking at 37 images of {faces}, 0 done; the next time only at new ones"
+    ]
+    monkeypatch.setattr(survey, "SAYS_EVERY_S", -1.0)
+    look(faces)
+    assert "looking at 37 images" in caplog.text and " 36 done; " in caplog.text
 
 
 def test_small_sets_and_files_changed_just_now_are_not_kept(faces: Path, decoded: list[int]) -> None:
