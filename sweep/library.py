@@ -56,6 +56,7 @@ def load_spec(source: SpecSource, overrides: Sequence[str] = (), *, private: str
     from midef.sweep.spec.profiles import profile_named
     from midef.sweep.spec.schema import SweepSpec
 
+    _check_types(source, overrides)
     if isinstance(source, str | Path):
         spec = read_spec(source, overrides)
     elif isinstance(source, SweepSpec) and not overrides:
@@ -89,6 +90,24 @@ def load_spec(source: SpecSource, overrides: Sequence[str] = (), *, private: str
     for role, i in product(images, range(len(setups))):
         lines = lines.replaced(["setups", i, role], options[role])
     return spec.model_copy(update={"setups": setups}).written_at(lines)
+
+
+def _check_types(source: object, overrides: object) -> None:
+    """See that a sweep and its changes are of the types that `load_spec` takes.
+
+    Raises:
+        SpecError: if not.
+    """
+    from midef.core.conversion import shown
+    from midef.sweep.spec.schema import SweepSpec
+
+    if not isinstance(source, str | Path | Mapping | SweepSpec):
+        raise SpecError(
+            "a sweep is a name, the path of a YAML file, a mapping or a SweepSpec; "
+            f"got {shown(source)}, of type {type(source).__name__}"
+        )
+    if not isinstance(overrides, list | tuple) or not all(isinstance(text, str) for text in overrides):
+        raise SpecError(f"overrides are a list of texts such as 'seeds=[0, 1]'; got {shown(overrides)}")
 
 
 def _dataset(text: str, *, labelled: bool) -> str | dict[str, object]:
@@ -243,7 +262,7 @@ def plan_cells(sweep: Sweep, store: StoreSource, *, only: Sequence[str] = (), re
     from midef.sweep.planning.selection import choose_cells
 
     chosen = choose_cells(sweep, only)
-    return make_plan(sweep, _existing(store), retry_failed=retry_failed, chosen=chosen)
+    return make_plan(sweep, existing_store(store), retry_failed=retry_failed, chosen=chosen)
 
 
 def run_cells(
@@ -410,11 +429,14 @@ def _opened(store: StoreSource) -> Store:
     return store if isinstance(store, Store) else Store.open(store)
 
 
-def _existing(store: StoreSource) -> Store | None:
-    """The store, or None where there is none yet."""
+def existing_store(store: StoreSource) -> Store | None:
+    """The store, or None where there is none yet.
+
+    Raises:
+        StoreError: if none can be there: a file, a folder that cannot be read, no path.
+    """
     uri = str(store) if isinstance(store, str | Path) else ""
-    parts = ("store.json", *(f"artifacts/{kind}" for kind in KINDS))  # the first may be lost, or a link to nowhere
-    if uri and "://" not in uri and not any(os.path.lexists(Path(uri) / part) for part in parts):
+    if uri and "://" not in uri and _is_free(Path(uri)):
         return None  # told without importing what reads stores, which takes longer than a plan
     from midef.storage import Location, Store
 
@@ -422,4 +444,13 @@ def _existing(store: StoreSource) -> Store | None:
         return store
     if "://" in uri and not Location.open(uri).exists("store.json"):
         return None
-    return Store.open(uri, create=False)
+    return Store.open(store, create=False)
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether a store could be made here: no store is there, and neither a file nor a folder that cannot be read."""
+    parts = ("store.json", *(f"artifacts/{kind}" for kind in KINDS))  # the first may be lost, or a link to nowhere
+    if any(os.path.lexists(folder / part) for part in parts):
+        return False
+    place = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), Path())
+    return place.is_dir() and os.access(place, os.R_OK | os.X_OK)

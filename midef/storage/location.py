@@ -67,11 +67,11 @@ class Location:
         Raises:
             StoreError: for a URI that cannot be read, or another kind of place.
         """
-        text = str(uri)
+        text = str(uri) if isinstance(uri, str | Path) else ""
         scheme = text.partition("://")[0] if "://" in text else "file"
         if not text or scheme not in SCHEMES:
             raise StoreError(
-                f"cannot use {text!r} as a store; give a local path, s3://bucket/prefix or gs://bucket/prefix"
+                f"cannot use {text or uri!r} as a store; give a local path, s3://bucket/prefix or gs://bucket/prefix"
             )
         if "://" not in text:
             return cls._open_folder(Path(text))

@@ -23,7 +23,7 @@ import midef.sweep.cli.status as status
 import midef.sweep.cli.table as table
 import midef.sweep.cli.verify as verify
 from midef.core.errors import MidefError
-from midef.sweep.cli.last_net import forget_output, last_words, output_is_closed, speak_any_alphabet, tell
+from midef.sweep.cli.last_net import forget_output, last_words, open_streams, output_is_closed, tell
 from midef.sweep.cli.terminal import LogFormatter, Parser
 from midef.sweep.result import EXIT_INTERRUPTED, EXIT_OK
 
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: of the command line (default: of this process).
     """
-    speak_any_alphabet()
+    open_streams()
     args = argparse.Namespace()
     try:
         args = make_parser().parse_args(arguments)

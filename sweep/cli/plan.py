@@ -16,7 +16,7 @@ from midef.sweep.cli.options import (
     parsed,
     say,
 )
-from midef.sweep.library import is_matched, plan_cells, search_text
+from midef.sweep.library import existing_store, is_matched, plan_cells, search_text
 from midef.sweep.result import EXIT_OK
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
         given += ["--retry-failed"] if options.retry_failed else []
         if given:
             raise SpecError(f"midef plan of a sweep that is matched takes no {', '.join(given)}")
-        say(search_text(sweep))
+        text = search_text(sweep)
+        existing_store(options.store)  # refuses what `midef match` would
+        say(text)
         for note in sweep.notes:
             say(f"note: {note}")
         return EXIT_OK

@@ -25,6 +25,7 @@ from midef.sweep.execution import tune_run
 from midef.sweep.execution.outcome import Outcome
 from midef.sweep.result import BUDGET_REACHED
 from midef.sweep.spec.resolve import resolve
+from midef.sweep.spec.schema import SweepSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,6 +58,63 @@ def test_a_name_is_one_of_the_catalogue() -> None:
     assert midef.sweep.load_spec("smoke").name == "smoke"
     with pytest.raises(SpecError, match="unknown sweep 'smok'; did you mean 'smoke'"):
         midef.sweep.load_spec("smok")
+
+
+@pytest.mark.parametrize("call", [midef.sweep.plan, midef.sweep.run, midef.sweep.match, midef.sweep.load_spec])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (42, "got 42, of type int"),
+        (None, "got None, of type NoneType"),
+        (3.5, "of type float"),
+        (["a"], "of type list"),
+        (b"smoke", r"got b'smoke', of type bytes"),
+        (SweepSpec, "of type ModelMetaclass"),
+    ],
+)
+def test_what_is_no_sweep_is_refused_by_its_type(
+    call: Callable[..., Any], given: Any, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tune_run, "run_plan", lambda *args, **options: Outcome())
+    with pytest.raises(SpecError, match=rf"or a SweepSpec; .*{said}"):
+        call(given)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("overrides", ["seeds=[1]", b"seeds=[1]", [3], 3])
+def test_changes_are_a_list_of_texts(data: dict[str, Any], overrides: Any) -> None:
+    with pytest.raises(SpecError, match=r"overrides are a list of texts such as 'seeds=\[0, 1\]'; got"):
+        midef.sweep.load_spec(data, overrides)
+
+
+@pytest.mark.parametrize("store", [5, None, b"st", ["st"]])
+@pytest.mark.parametrize("call", [midef.sweep.plan, midef.sweep.run])
+def test_what_is_no_store_is_shown(
+    call: Callable[..., Any], store: Any, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tune_run, "run_plan", lambda *args, **options: Outcome())
+    with pytest.raises(StoreError, match=f"cannot use {re.escape(repr(store))} as a store; give a local path"):
+        call(data, store)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("inside", ["", "below"])
+def test_a_plan_and_a_run_refuse_a_file_as_a_store(data: dict[str, Any], tmp_path: Path, inside: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    store = tmp_path / "file" / inside
+    for call in (midef.sweep.plan, midef.sweep.run):
+        with pytest.raises(StoreError, match=re.escape(str(store))):
+            call(data, store)
+
+
+def test_a_plan_opens_a_folder_that_cannot_be_read(
+    data: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)  # rights hold for root, too
+    with pytest.raises(StoreError, match=re.escape(str(tmp_path))):
+        midef.sweep.plan(data, tmp_path)
 
 
 def test_overrides_change_a_copy(data: dict[str, Any]) -> None:

@@ -310,6 +310,24 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"midef {midef.__version__}\n"
 
 
+def test_output_that_was_closed_before_the_start_is_no_error(finished: Path) -> None:
+    command = f"{sys.executable} -m midef status --store store >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, cwd=finished.parent, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("names", [("stdout",), ("stderr",), ("stdout", "stderr")])
+def test_every_verb_writes_nowhere_where_there_is_no_output(
+    finished: Path, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in names:
+        monkeypatch.setattr(sys, name, None)
+    monkeypatch.chdir(finished.parent)
+    assert main(["table", "--store", "store"]) == 0
+    assert main(["status", "--store", "store"]) == 0
+    assert main(["table", "--store", "gone"]) == 3
+
+
 def test_a_pipe_that_is_closed_is_no_error(finished: Path) -> None:
 
     root = Path(__file__).resolve().parents[3]
