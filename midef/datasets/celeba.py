@@ -15,9 +15,9 @@ from midef.core.errors import DataError
 from midef.core.lazy import torch
 from midef.datasets.base import DATASETS, LOCATION, Card, Images, Splits
 from midef.datasets.files.arrangement import SPLITS, Arrangement
-from midef.datasets.files.folders import SUFFIXES, ImageFile, few, whereabouts
+from midef.datasets.files.folders import SUFFIXES, ImageFile, few, list_folder, whereabouts
 from midef.datasets.files.limits import text_of
-from midef.datasets.files.listed import ListedDataset, Role, centre_box, list_archive, read_list, stem
+from midef.datasets.files.listed import ListedDataset, Role, centre_box, read_list, stem
 from midef.datasets.files.pixels import Box
 from midef.datasets.files.split import cut, share, shuffled
 
@@ -195,7 +195,7 @@ class Celeba(ListedDataset):
                 used = [e for e in entries if e.name.lower().endswith(SUFFIXES) and stem(e.name) in wanted]
             files: Sequence[ImageFile] = sorted(ImageFile(e.name, e.name, e.stat().st_size) for e in used)
         else:
-            files = list_archive(self._place, levels=1).files
+            files = list_folder(self._place, levels=1).files
         return {stem(file.name): file for file in reversed(files)}
 
     def _choose(self, arrangement: Arrangement) -> dict[str, list[tuple[str, int]]]:

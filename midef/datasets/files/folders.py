@@ -8,13 +8,22 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from midef.core.errors import DataError
 from midef.core.errors import few as few
 from midef.datasets.files.left_out import LeftOut, counted, is_system_folder, printable
-from midef.datasets.files.limits import packing_problems, size_problems, unpacked
+from midef.datasets.files.limits import (
+    MOST_AGAIN,
+    MOST_ENTRIES,
+    MOST_FOLDERS,
+    double_names,
+    packing_problems,
+    size_problems,
+    unpacked,
+)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".webp", ".bmp")
 
@@ -58,20 +67,32 @@ def whereabouts(path: str) -> Path:
 def list_folder(path: Path, *, levels: int) -> Listing:
     """The image files of a folder or zip, and what else it holds.
 
-    Hidden files, folders of the operating system and files that are no images by their suffix are left out. Folders
-    that hold everything are dropped from the names as long as `levels` parts remain (2: identity and file; 1: file).
+    A zip is opened once as long as it does not change: it can have 200,000 members, and is listed for every question
+    about a data set. Hidden files, folders of the operating system and files that are no images by their suffix are
+    left out. Folders that hold everything are dropped from the names as long as `levels` parts remain (2: identity and
+    file; 1: file).
 
     Raises:
         DataError: if `path` is neither a folder nor a readable zip, a folder in it cannot be read, a name in it is
             not UTF-8, a member lies outside the archive, or a file is larger than any image.
     """
-    left_out = LeftOut()
     if path.is_dir():
-        files = _walk(path, left_out)
-    elif path.is_file():
-        files = _members(path, left_out)
-    else:
+        left_out = LeftOut()
+        return _without_common_folders(_walk(path, left_out), left_out, levels)
+    if not path.is_file():
         raise DataError(f"no such file or folder {path}; give a folder of images or a .zip of one")
+    status = path.stat()
+    return _list_archive(path, levels, (status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+
+
+@lru_cache(maxsize=4)
+def _list_archive(path: Path, levels: int, times: tuple[int, ...]) -> Listing:
+    """As `list_folder`; another size or other times of change are another archive."""
+    left_out = LeftOut()
+    return _without_common_folders(_members(path, left_out), left_out, levels)
+
+
+def _without_common_folders(files: list[ImageFile], left_out: LeftOut, levels: int) -> Listing:
     dropped = _common_folders([f.name.split("/") for f in files], levels)
     if dropped:
         top = "/".join(files[0].name.split("/")[:dropped]) + "/"
@@ -147,43 +168,49 @@ def content_hash(files: Sequence[ImageFile], lists: Mapping[str, bytes]) -> str:
     return total.hexdigest()
 
 
+class _Visit(NamedTuple):
+    """A folder to be walked: its path, the start of the names in it, the real folders above it."""
+
+    here: Path
+    prefix: str
+    above: frozenset[Path]
+
+
 def _walk(folder: Path, left_out: LeftOut) -> list[ImageFile]:
     """Every image file below a folder; follows links to folders, but never in a circle.
 
+    A folder to which several links lead is listed under each of them, so that images under two identities are found.
+
     Raises:
-        DataError: naming all folders that cannot be read, and all names that are not UTF-8.
+        DataError: naming all folders that cannot be read, and all names that are not UTF-8; or that there is no end.
     """
     files: list[ImageFile] = []
     blocked: list[str] = []
-
-    def walk(here: Path, prefix: str, above: tuple[Path, ...]) -> None:
-        real = here.resolve()
-        if real in above:
-            return
-        for entry in here.iterdir():
-            name = prefix + entry.name
-            try:
-                if entry.is_dir():
-                    if is_system_folder(entry.name):
-                        left_out.system.append(name)
-                    else:
-                        walk(entry, f"{name}/", (*above, real))
-                elif not name.lower().endswith(SUFFIXES):
-                    left_out.add_unread(name)
-                elif entry.is_file():
-                    if entry.name.startswith("."):
-                        left_out.hidden.append(name)
-                    else:
-                        files.append(ImageFile(name, name, entry.stat().st_size))
-                else:
-                    left_out.no_files.append(name)
-            except OSError as error:
-                blocked.append(f"{printable(name)}: {error.strerror or error}")
-
-    try:
-        walk(folder, "", ())
-    except OSError as error:
-        blocked.append(f"{folder}: {error.strerror or error}")
+    todo = [_Visit(folder, "", frozenset())]
+    visited: set[Path] = set()
+    folders = entries = again = 0
+    while todo:
+        visit = todo.pop()
+        name = visit.prefix.rstrip("/") or str(folder)
+        try:
+            real = visit.here.resolve()
+            if real in visit.above:
+                continue
+            folders, again = folders + 1, again + (real in visited and visit.here.is_symlink())
+            visited.add(real)
+            if folders > MOST_FOLDERS or again > MOST_AGAIN:
+                raise DataError(_endless(folder, name, again))
+            for entry in visit.here.iterdir():
+                entries += 1
+                if entries > MOST_ENTRIES:
+                    raise DataError(_endless(folder, name, again))
+                try:
+                    if _is_to_be_walked(entry, visit.prefix + entry.name, files, left_out):
+                        todo.append(_Visit(entry, f"{visit.prefix}{entry.name}/", visit.above | {real}))
+                except OSError as error:
+                    blocked.append(_blocked(visit.prefix + entry.name, error))
+        except OSError as error:
+            blocked.append(_blocked(name, error))
     problems = _not_utf8([f.name for f in files], folder)
     problems += size_problems([(f.name, f.size) for f in files], folder)
     if blocked:
@@ -191,6 +218,39 @@ def _walk(folder: Path, left_out: LeftOut) -> list[ImageFile]:
     if problems:
         raise DataError("\n".join(problems))
     return files
+
+
+def _is_to_be_walked(entry: Path, name: str, files: list[ImageFile], left_out: LeftOut) -> bool:
+    """True for a folder that may hold images; everything else goes where it belongs."""
+    if entry.is_dir():
+        if not is_system_folder(entry.name):
+            return True
+        left_out.system.append(name)
+    elif not name.lower().endswith(SUFFIXES):
+        left_out.add_unread(name)
+    elif not entry.is_file():
+        left_out.no_files.append(name)
+    elif entry.name.startswith("."):
+        left_out.hidden.append(name)
+    else:
+        files.append(ImageFile(name, name, entry.stat().st_size))
+    return False
+
+
+def _blocked(name: str, error: OSError) -> str:
+    """A line for what cannot be read; an error that is not of the system is none of the folder's."""
+    if error.errno is None:
+        raise error
+    return f"{printable(name)}: {error.strerror}"
+
+
+def _endless(folder: Path, name: str, again: int) -> str:
+    """A problem with a folder that is too large for a data set, or that links make so."""
+    if again > MOST_AGAIN:
+        why = f"links in {folder} lead more than {MOST_AGAIN:,} times to folders that are in it already"
+        return f"{why}, for example {printable(name)}; take these links out"
+    most = f"more than {MOST_FOLDERS:,} folders or {MOST_ENTRIES:,} files"
+    return f"{folder} has {most} in it, for example {printable(name)}; name a folder of images, without links out of it"
 
 
 def _not_utf8(names: Sequence[str], folder: Path) -> list[str]:
@@ -208,9 +268,10 @@ def _not_utf8(names: Sequence[str], folder: Path) -> list[str]:
 def _members(path: Path, left_out: LeftOut) -> list[ImageFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            infos = {i.filename: i for i in archive.infolist() if not i.is_dir()}  # of equal names the last counts
+            members = [i for i in archive.infolist() if not i.is_dir()]
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(f"{path} is not a readable zip ({error}); give a folder of images or a .zip of one") from error
+    infos = {i.filename: i for i in members}
     names = {}
     for place in infos:
         name = place.replace("\\", "/").removeprefix("./")
@@ -228,7 +289,9 @@ def _members(path: Path, left_out: LeftOut) -> list[ImageFile]:
     outside = sorted(p for p, n in names.items() if n[:1] == "/" or n[1:2] == ":" or ".." in n.split("/"))
     if outside:
         raise DataError(f"{path} has members outside itself ({few(outside)}); pack it again with relative paths")
-    if problems := packing_problems([infos[place] for place in names], path):
+    problems = packing_problems([infos[place] for place in names], path)
+    problems += double_names([info for info in members if info.filename in names], path)
+    if problems:
         raise DataError("\n".join(problems))
     return [ImageFile(n, p, infos[p].file_size, infos[p].CRC) for p, n in names.items()]
 

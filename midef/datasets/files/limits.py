@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from midef.core.errors import DataError, few
+from midef.datasets.files.left_out import counted, printable
 
 LARGEST_IMAGE_PX = 89_478_485
 """Pillow's own limit, beyond which it suspects an attack: 256 MiB as RGB. Cameras stay below 65 million."""
@@ -20,6 +21,10 @@ LARGEST_ARRAY_BYTES = 2**28
 """256 MiB of an idx file: MNIST and its siblings have 45 MiB."""
 LARGEST_LIST_BYTES = 2**26
 """64 MiB of a text file of names: CelebA's 202,599 lines are 3 MiB."""
+MOST_FOLDERS, MOST_ENTRIES = 1_000_000, 20_000_000
+"""Folders and files that are looked through for images: Glint360K has 360,232 folders and 17 million files."""
+MOST_AGAIN = 1_000
+"""Links to folders that are in the set already: nine folders with a link to each other make 986,409 paths."""
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Ways a member may be packed: of the others zipfile cannot bound what it unpacks at once."""
 
@@ -64,6 +69,25 @@ def packing_problems(members: Sequence[zipfile.ZipInfo], where: Path) -> list[st
     if strange:
         problems.append(f"{where} holds members packed in a rare way: {few(strange)}; pack it again with deflate")
     return problems
+
+
+def double_names(members: Sequence[zipfile.ZipInfo], where: Path) -> list[str]:
+    """A problem where two members unpack to one file: one name in two spellings, or once more with other content."""
+    first: dict[str, zipfile.ZipInfo] = {}
+    double = []
+    for info in members:
+        parts = info.filename.replace("\\", "/").split("/")
+        other = first.setdefault("/".join(part for part in parts if part not in ("", ".")), info)
+        if other.filename != info.filename:
+            double.append(f"{printable(other.filename)} and {printable(info.filename)}")
+        elif (other.CRC, other.file_size) != (info.CRC, info.file_size):
+            double.append(f"{printable(info.filename)} twice with other content")
+    if not double:
+        return []
+    return [
+        f"{where} holds {counted(double, 'member')} that would unpack onto another one: {few(double)}; unpack it, "
+        "keep the right ones and pack it again"
+    ]
 
 
 def unpacked(archive: zipfile.ZipFile, name: str) -> bytes:

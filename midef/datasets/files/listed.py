@@ -7,7 +7,6 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -21,7 +20,6 @@ from midef.datasets.files.examination import examine_files, seen_files
 from midef.datasets.files.folders import (
     NAMED,
     ImageFile,
-    Listing,
     content_hash,
     few,
     list_folder,
@@ -161,7 +159,7 @@ class ListedDataset(Dataset):
     def _list(self, arrangement: Arrangement, *, levels: int = 1) -> Sequence[ImageFile]:
         """The image files, or none and a problem; what is not read becomes notes."""
         try:
-            files, left_out = (list_archive if self._place.is_file() else list_folder)(self._place, levels=levels)
+            files, left_out = list_folder(self._place, levels=levels)
         except DataError as error:
             arrangement.problems += str(error).splitlines()
             return []
@@ -322,18 +320,6 @@ def stem(name: str) -> str:
     '000001'
     """
     return name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-
-
-def list_archive(path: Path, *, levels: int) -> Listing:
-    """`list_folder` of a zip, which is opened once as long as it does not change: it can have 200,000 entries."""
-    status = path.stat()
-    return _archive_listing(path, levels, status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=4)
-def _archive_listing(path: Path, levels: int, mtime_ns: int, size: int) -> Listing:
-    """The last two arguments are the cache's only: another time or size is another archive."""
-    return list_folder(path, levels=levels)
 
 
 def image_size(data: bytes) -> tuple[int, int]:

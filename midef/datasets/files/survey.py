@@ -102,7 +102,9 @@ def survey(root: Path, files: Sequence[ImageFile]) -> Survey:
 def _look_at_files(root: Path, files: Sequence[ImageFile]) -> tuple[dict[str, Seen], list[str]]:
     """What was seen of each file, by name, and a line for each that cannot be read."""
     seen: dict[str, Seen] = {}
-    failures = []
+    failures: list[str] = []
+    if not files:  # spares opening an archive
+        return seen, failures
     due_s = time.monotonic() + SAYS_AFTER_S
     with reader(root) as read:
         for done, file in enumerate(files):
