@@ -7,9 +7,9 @@ compared. *Noted* ones are compared and carry a mark. Published numbers are not 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from midef.core.statistics import wilson_interval
 
@@ -172,6 +172,23 @@ def evaluator_gate(accuracy: Accuracy) -> Gate | None:
         reason = f"the evaluator has {value}, less than {way} from chance ({chance}) to 100 %: it cannot judge"
         return Gate("excluded", "evaluator", reason)
     return evaluator_gate_without_chance(accuracy.value)
+
+
+def stored_evaluator_gate(stored: Mapping[str, Any], chance: float | None, *, report_images: int | None) -> Gate | None:
+    """What is wrong with the evaluator of stored scores; None for nothing, and where none was stored.
+
+    Args:
+        stored: `evaluator_accuracy`, `evaluator_low` and `evaluator_high`, percent; older ones have no interval.
+        chance: percent; None where unknown.
+        report_images: of the report split, for Wilson's interval where none is stored.
+    """
+    value = stored.get("evaluator_accuracy")
+    if value is None:
+        return None
+    if chance is None:
+        return evaluator_gate_without_chance(value)
+    low, high = stored.get("evaluator_low"), stored.get("evaluator_high")
+    return evaluator_gate(accuracy_of(value, chance, low=low, high=high, n=report_images))
 
 
 def evaluator_gate_without_chance(value: float) -> Gate | None:

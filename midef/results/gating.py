@@ -12,13 +12,12 @@ from midef.core.gates import (
     Gate,
     accuracy_of,
     attack_gate,
-    evaluator_gate,
-    evaluator_gate_without_chance,
     excluded_because,
     images_gate,
     is_excluded,
     match_target_gate,
     noted_because,
+    stored_evaluator_gate,
     target_gate,
     tolerance_gate,
 )
@@ -134,12 +133,7 @@ def _evaluator(run: Sequence[ResultRow], chance: float | None, n: int | None) ->
         n: images of the report split, for rows that keep no interval of the evaluator.
     """
     judged = next((r for r in run if r.status == "ok" and r.evaluator_accuracy is not None), None)
-    if judged is None or judged.evaluator_accuracy is None:
-        return None
-    if chance is None:
-        return evaluator_gate_without_chance(judged.evaluator_accuracy)
-    ends = {"low": judged.evaluator_low, "high": judged.evaluator_high}
-    return evaluator_gate(accuracy_of(judged.evaluator_accuracy, chance, **ends, n=n))
+    return None if judged is None else stored_evaluator_gate(vars(judged), chance, report_images=n)
 
 
 def _matching(run: Sequence[ResultRow], chance: float | None) -> list[Gate | None]:

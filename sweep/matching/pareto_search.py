@@ -6,20 +6,20 @@ Every strength that was tried gets its rows, so that tables and the dashboard sh
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from midef.core.canonical import digest
 from midef.core.choice import Choice
 from midef.core.errors import DamagedArtifact, SpecError
 from midef.core.failure import Failure
-from midef.core.gates import accuracy_of, evaluator_gate, excluded_because, target_gate
+from midef.core.gates import Accuracy, attack_gate
 from midef.core.match import MatchTraining
 from midef.core.seeds import derive_seed
 from midef.defenses.stack import choose_defense, remake_defense
+from midef.stages.recipes import NO_DEFENSE
 from midef.storage import Store
 from midef.sweep.matching.at_chance import select_images
 from midef.sweep.matching.concurrent import (
@@ -28,6 +28,15 @@ from midef.sweep.matching.concurrent import (
     Search,
     TrainingFailed,
     TrainingRequest,
+)
+from midef.sweep.matching.pareto_points import (
+    ATTACK_METRIC,
+    WORST_ACCURACY,
+    WORST_ATTACK,
+    AttackScore,
+    ParetoPoint,
+    mark_front,
+    read_attack,
 )
 from midef.sweep.matching.strengths import Strength, why_untuned
 from midef.sweep.matching.studies import JOURNAL, Studies, ask, quietly
@@ -40,30 +49,6 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
-
-ATTACK_METRIC = "attack_accuracy_at_1"
-_WORST_ACCURACY, _WORST_ATTACK = 0.0, 100.0
-
-
-@dataclass(frozen=True)
-class ParetoPoint:
-    """One strength that was trained and attacked.
-
-    Args:
-        choice: the defense at the strength.
-        strength: value of the parameter.
-        accuracy: percent on the select split; 0 if the training diverged.
-        attack: attack accuracy, percent; 100 if it was not measured.
-        remark: why one of them is missing or says nothing; the strength is then not on the front.
-        on_front: no other point is at least as good in both and better in one.
-    """
-
-    choice: Choice
-    strength: float
-    accuracy: float
-    attack: float
-    remark: str = ""
-    on_front: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,6 +125,8 @@ class ParetoSearch:
         """By setup, of the searches that ended."""
         self.failed: dict[str, str] = {}
         """Why a search ended early, by setup; its points are kept, and the next run goes on from there."""
+        self.no_result: dict[str, str] = {}
+        """Why a setup has no front though its points were measured."""
 
     def begin(self) -> More:
         """First work to build."""
@@ -173,8 +160,11 @@ class ParetoSearch:
             for trial, point in zip(trials, points, strict=True):
                 trial.set_user_attr("strength", point.strength)
                 trial.set_user_attr("remark", point.remark)
+                trial.set_user_attr("attack_low", point.attack_low)
                 study.tell(trial, [point.accuracy, point.attack])
-        return mark_front([self._told(trial) for trial in complete_trials(study)])
+        points = [self._told(trial) for trial in complete_trials(study)]
+        self.no_result[entry.setup.id] = reason = self._why_no_front(entry, points, seed)
+        return mark_front(points, has_result=not reason)
 
     def _open_study(self, entry: Entry, seed: int) -> Study:
         study = self.studies.open(
@@ -190,7 +180,8 @@ class ParetoSearch:
     def _told(self, trial: FrozenTrial) -> ParetoPoint:
         """The point that a trial was told."""
         (accuracy, attack), value = trial.values, trial.user_attrs["strength"]
-        return ParetoPoint(self.strength.at(value), value, accuracy, attack, trial.user_attrs.get("remark", ""))
+        remark, low = trial.user_attrs.get("remark", ""), trial.user_attrs.get("attack_low")
+        return ParetoPoint(self.strength.at(value), value, accuracy, attack, remark, attack_low=low)
 
     def _requested(self, entry: Entry, value: float, seed: int) -> RequestedTraining:
         cell = entry.cell(self.strength.at(value), seed)
@@ -207,30 +198,62 @@ class ParetoSearch:
         if training.accuracy is None:
             if requested.target.key not in self.searches.failures:
                 raise TrainingFailed(training.reason)
-            return ParetoPoint(choice, strength, _WORST_ACCURACY, _WORST_ATTACK, training.reason)
-        folder = self._scores(requested.cell)
-        entries = json.loads((folder / "measurements.json").read_text(encoding="utf-8"))
-        measured = next((e for e in entries if e["metric"] == ATTACK_METRIC), {"value": None, "reason": "not measured"})
-        if measured["value"] is None:
-            remark = f"{ATTACK_METRIC}: {measured['reason']}"
-            return ParetoPoint(choice, strength, training.accuracy, _WORST_ATTACK, remark)
-        judged = self.store.artifacts.meta(requested.cell.recipes.scores.key)["facts"]
-        images = select_images(requested.cell.recipes.private, self.store)
-        remark = _no_result(training.accuracy, images, judged, entry.identities)
-        return ParetoPoint(choice, strength, training.accuracy, float(measured["value"]), remark)
+            return ParetoPoint(choice, strength, WORST_ACCURACY, WORST_ATTACK, training.reason)
+        score = self._score(requested.cell, training.accuracy, entry)
+        if score.attack is None:
+            return ParetoPoint(choice, strength, training.accuracy, WORST_ATTACK, score.remark)
+        return ParetoPoint(choice, strength, training.accuracy, score.attack, score.remark, attack_low=score.low)
 
-    def _scores(self, planned: PlannedCell) -> Path:
-        """Folder of the scores of a cell.
+    def _score(self, planned: PlannedCell, accuracy: float, entry: Entry) -> AttackScore:
+        """What the stored scores of a cell say.
+
+        Args:
+            planned: the cell.
+            accuracy: of its target on the select split, percent.
+            entry: its setup.
 
         Raises:
             TrainingFailed: if they are damaged: the next run measures them again.
         """
         key = planned.recipes.scores.key
         try:
-            return self.store.artifacts.fetch(key)
+            folder = self.store.artifacts.fetch(key)
         except DamagedArtifact as error:
             self.store.artifacts.set_aside(key, str(error))
             raise TrainingFailed(f"{error}; it is set aside, the same command goes on") from error
+        facts = self.store.artifacts.meta(key)["facts"]
+        images = select_images(planned.recipes.private, self.store)
+        return read_attack(folder, facts, accuracy, select_images=images, chance=entry.chance)
+
+    def _why_no_front(self, entry: Entry, points: Sequence[ParetoPoint], seed: int) -> str:
+        """Why no strength of a setup is on a front: its attack is at chance everywhere; "" if one may be.
+
+        Args:
+            entry: the setup.
+            points: strengths that were tried.
+            seed: of the search.
+        """
+        if (chance := entry.chance) is None:
+            return ""
+        others = dict(self._other_attacks(entry, seed, chance))
+        tried = [p.attack_accuracy(chance) for p in points if not p.remark]
+        gate = attack_gate([*tried, *others.values()], has_undefended=NO_DEFENSE in others) if tried else None
+        return "" if gate is None else gate.reason
+
+    def _other_attacks(self, entry: Entry, seed: int, chance: float) -> Iterator[tuple[Choice, Accuracy]]:
+        """Stored attacks on the other defenses of the setup that are results: its table shows them too."""
+        for defense in entry.defenses:
+            if entry.refusal(defense):
+                continue
+            planned = entry.cell(defense, seed)
+            target, scores = planned.recipes.target.key, planned.recipes.scores.key
+            if not (self.store.artifacts.has(target) and self.store.artifacts.has(scores)):
+                continue
+            accuracy = self.store.artifacts.meta(target)["facts"].get("select_accuracy")
+            with suppress(TrainingFailed):  # damaged scores are measured again with the rest of the sweep
+                score = None if accuracy is None else self._score(planned, accuracy, entry)
+                if score is not None and score.attack is not None and not score.remark:
+                    yield defense, Accuracy(score.attack, score.low, score.attack, chance)
 
     def _sampler(self, seed: int) -> BaseSampler:
         from optuna.samplers import NSGAIISampler, TPESampler
@@ -268,36 +291,6 @@ class ParetoSearch:
         return replace(self.sweep, cells=tuple(cells))
 
 
-def _no_result(accuracy: float, images: int | None, judged: Mapping[str, Any], identities: int | None) -> str:
-    """Why a network of this accuracy, or its evaluator, says nothing; "" if both do.
-
-    Args:
-        accuracy: on the select split, percent.
-        images: of the select split.
-        judged: facts of the scores.
-        identities: that both tell apart.
-    """
-    evaluator, chance = judged.get("evaluator_accuracy"), 100 / identities if identities else None
-    if chance is None:
-        return ""
-    gates = [target_gate(accuracy_of(accuracy, chance, n=images))]
-    if evaluator is not None:
-        gates.append(evaluator_gate(accuracy_of(evaluator, chance, low=judged.get("evaluator_low"))))
-    return excluded_because(gate for gate in gates if gate is not None)
-
-
-def mark_front(points: Sequence[ParetoPoint]) -> list[ParetoPoint]:
-    """Each strength once, in the order they were tried, those that no other one dominates marked."""
-    once = list({point.choice: point for point in reversed(points)}.values())[::-1]
-    complete = [(point.accuracy, point.attack) for point in once if not point.remark]
-
-    def is_dominated(point: ParetoPoint) -> bool:
-        here = (point.accuracy, point.attack)
-        return any(acc >= here[0] and att <= here[1] and (acc, att) != here for acc, att in complete)
-
-    return [replace(point, on_front=not point.remark and not is_dominated(point)) for point in once]
-
-
 def pareto_text(search: ParetoSearch) -> str:
     """Every strength that was tried, in order, those on the front marked; which searches ended early."""
     lines = []
@@ -307,7 +300,8 @@ def pareto_text(search: ParetoSearch) -> str:
             lines.append(f"{setup}: still being searched")
             continue
         points = search.points[setup]
-        lines.append(f"{setup}: {sum(p.on_front for p in points)} of {len(points)} strengths on the front")
+        why = f": {reason}" if (reason := search.no_result.get(setup)) else ""
+        lines.append(f"{setup}: {sum(p.on_front for p in points)} of {len(points)} strengths on the front{why}")
         for p in sorted(points, key=lambda p: p.strength):
             mark = "●" if p.on_front else " "
             remark = f"   {p.remark}" if p.remark else ""

@@ -80,6 +80,11 @@ class Entry:
     refused: str = ""
     identities: int | None = None
 
+    @property
+    def chance(self) -> float | None:
+        """Accuracy of a guess among the identities, percent; None where their number is unknown."""
+        return 100 / self.identities if self.identities else None
+
     def refusal(self, defense: Choice) -> str:
         """Why this defense cannot meet this setup, whatever the seed; "" if it can."""
         return self.refused or checks.refusal(self.setup, defense, self.profile)

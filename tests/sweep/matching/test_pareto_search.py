@@ -16,14 +16,8 @@ from midef.core.choice import Choice
 from midef.core.errors import SpecError
 from midef.defenses.stack import remake_defense
 from midef.storage import Store
-from midef.sweep.matching.pareto_search import (
-    ATTACK_METRIC,
-    ParetoPoint,
-    ParetoSearch,
-    ParetoTask,
-    mark_front,
-    pareto_text,
-)
+from midef.sweep.matching.pareto_points import ATTACK_METRIC, ParetoPoint, mark_front
+from midef.sweep.matching.pareto_search import ParetoSearch, ParetoTask, pareto_text
 from midef.sweep.matching.studies import JOURNAL
 from midef.sweep.planning.plan import More, Node
 from midef.sweep.spec.load import parse_spec
@@ -59,14 +53,17 @@ class Trainer:
     """Builds what a front asks for, one cell after the other, without training or attacking anything.
 
     accuracy: percent on the select split, None diverges; attack: percent, None could not be measured; broken: why a
-    recipe cannot be built, "" if it can; evaluator: its percent on the report split.
+    recipe cannot be built, "" if it can; evaluator: its percent on the report split, with the ends of its interval
+    where they are kept; attack_low: lower end of the interval of an attack; report_images: of the report split.
     """
 
     store: Store
     accuracy: Callable[[Any], float | None] = accuracy_of
     attack: Callable[[Any], float | None] = attack_of
     broken: Callable[[Recipe], str] = lambda recipe: ""
-    evaluator: float = 99.0
+    evaluator: tuple[float, ...] = (99.0,)
+    attack_low: float | None = None
+    report_images: int | None = None
     built: list[ArtifactKey] = field(default_factory=list)
     lost: dict[ArtifactKey, str] = field(default_factory=dict)
 
@@ -99,10 +96,12 @@ class Trainer:
             return
         entries: list[dict[str, Any]] = []
         if recipe.kind == "scores":
-            facts = {"evaluator_accuracy": self.evaluator}
+            names = ("evaluator_accuracy", "evaluator_low", "evaluator_high")
+            facts = dict(zip(names, self.evaluator, strict=False))
             value = self.attack(remake_defense(planned.cell.defense))
-            entries = [{"metric": "other", "value": 1.0, "reason": ""}]
-            entries += [{"metric": ATTACK_METRIC, "value": value, "reason": "" if value is not None else "too few"}]
+            reason = "" if value is not None else "too few"
+            entries = [{"metric": "natural_accuracy", "value": 1.0, "reason": "", "n": self.report_images}]
+            entries += [{"metric": ATTACK_METRIC, "value": value, "reason": reason, "low": self.attack_low}]
         with self.store.artifacts.workspace() as folder:
             (folder / "measurements.json").write_text(json.dumps(entries))
             self.store.artifacts.publish(recipe, folder, wall_s=1.0, facts=facts, packages={})
@@ -308,9 +307,57 @@ def test_what_could_not_be_had_beats_nothing() -> None:
     ],
 )
 def test_what_says_nothing_is_on_no_front(store: Store, evaluator: float, accuracy: float, why: str) -> None:
-    front = searched(store, sweep_of({"trials": 3}), evaluator=evaluator, accuracy=lambda d: accuracy)
+    front = searched(store, sweep_of({"trials": 3}), evaluator=(evaluator,), accuracy=lambda d: accuracy)
     assert [(one.on_front, one.remark.startswith(why)) for one in front.points["faces"]] == [(False, True)] * 3
     assert "0 of 3 strengths on the front" in pareto_text(front) and "●" not in pareto_text(front)
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "report_images", "accuracy"),
+    [
+        ((12.0, 0.5, 31.0), 1000, "12.0 % [0.5, 31.0]"),
+        ((10.0,), 10, "10.0 %"),  # one of ten: Wilson's interval is 1.8 to 40.4, above chance
+        ((2.0,), 50, "2.0 % [0.4, 10.5]"),
+    ],
+)
+def test_the_interval_of_the_evaluator_is_told_as_in_a_table(
+    store: Store, evaluator: tuple[float, ...], report_images: int, accuracy: str
+) -> None:
+    front = searched(store, sweep_of({"trials": 2}), evaluator=evaluator, report_images=report_images)
+    said = " where chance is 0.83 %: it cannot judge" if "[" in accuracy else ", less than half way from chance"
+    for one in front.points["faces"]:
+        assert one.remark.startswith(f"the evaluator has {accuracy}{said}")
+
+
+@pytest.mark.parametrize(("attack", "low"), [(0.8, None), (0.0, 0.0), (4.0, 0.7)])
+def test_where_the_attack_finds_nothing_no_strength_is_on_the_front(
+    store: Store, attack: float, low: float | None
+) -> None:
+    """Not the strength that leaks least by chance, nor after the search was read again from its journal."""
+    first = searched(store, sweep_of({"trials": 3}), attack=lambda d: attack, attack_low=low)
+    again = searched(store, sweep_of({"trials": 3}))
+    for front in (first, again):
+        assert [one.on_front for one in front.points["faces"]] == [False] * 3
+        why = "the attack is at chance (0.83 %) for every defense here, and no undefended model shows that it works"
+        assert f"faces: 0 of 3 strengths on the front: {why}" in pareto_text(front) and "●" not in pareto_text(front)
+
+
+def test_one_strength_above_chance_is_enough_for_a_front(store: Store) -> None:
+    front = searched(store, attack=lambda d: 50.0 if d.area_high < 0.3 else 0.0)
+    assert any(one.on_front for one in front.points["faces"]) and "at chance" not in pareto_text(front)
+
+
+@pytest.mark.parametrize(("attack", "is_front"), [(60.0, True), (0.5, False)])
+def test_the_stored_undefended_model_tells_whether_the_attack_works(
+    store: Store, attack: float, is_front: bool
+) -> None:
+    sweep, trainer = sweep_of({"trials": 3}), Trainer(store, attack=lambda d: attack)
+    (undefended,) = sweep.cells
+    for recipe in undefended.recipes.scores.walk():
+        trainer.build(recipe, undefended)
+    front = searched(store, sweep, attack=lambda d: 0.0)
+    assert any(one.on_front for one in front.points["faces"]) is is_front
+    assert ("for every defense here, the undefended model included" in pareto_text(front)) is not is_front
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
