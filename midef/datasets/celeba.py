@@ -15,10 +15,11 @@ from midef.core.errors import DataError
 from midef.core.lazy import torch
 from midef.datasets.base import DATASETS, LOCATION, Card, Images, Splits
 from midef.datasets.files.arrangement import SPLITS, Arrangement
-from midef.datasets.files.folders import SUFFIXES, ImageFile, few, list_folder, whereabouts
+from midef.datasets.files.folders import SUFFIXES, ImageFile, few, list_folder
 from midef.datasets.files.limits import text_of
 from midef.datasets.files.listed import ListedDataset, Role, centre_box, read_list, stem
 from midef.datasets.files.pixels import Box
+from midef.datasets.files.places import whereabouts
 from midef.datasets.files.split import cut, share, shuffled
 
 IDENTITIES = "identity_CelebA.txt"
@@ -174,7 +175,7 @@ class Celeba(ListedDataset):
         try:
             by_number = self._look_up(frozenset(wanted))
         except DataError as error:
-            arrangement.problems.append(str(error))
+            arrangement.problems += {str(error)} - set(arrangement.problems)
             return arrangement
         if missing := sorted(number for number in wanted if number not in by_number):
             arrangement.problems.append(

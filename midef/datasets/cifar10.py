@@ -14,8 +14,8 @@ from midef.core.errors import DataError
 from midef.core.lazy import torch
 from midef.datasets.base import DATASETS, Card, Images, Splits
 from midef.datasets.files.classes import ClassesDataset
-from midef.datasets.files.folders import whereabouts
 from midef.datasets.files.pixels import resize
+from midef.datasets.files.places import whereabouts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,8 +66,11 @@ class Cifar10(ClassesDataset):
 
     @override
     def problems(self) -> list[str]:
-        folder, names = self._folder, [name for part in FILES.values() for name in part]
-        root = whereabouts(self.root)
+        try:
+            root, folder = whereabouts(self.root), self._folder
+        except DataError as error:
+            return [f"{self.registered_name}: {error}"]
+        names = [name for part in FILES.values() for name in part]
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:
             absent = ", ".join(str(folder / name) for name in missing)

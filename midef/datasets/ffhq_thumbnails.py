@@ -11,9 +11,9 @@ from typing_extensions import override
 
 from midef.datasets.base import DATASETS, LOCATION, Card
 from midef.datasets.files.arrangement import SPLITS, Arrangement
-from midef.datasets.files.folders import whereabouts
 from midef.datasets.files.listed import ListedDataset, centre_box, stem
 from midef.datasets.files.pixels import Box
+from midef.datasets.files.places import whereabouts
 from midef.datasets.files.split import shuffled
 
 CROP_PX, STORED_PX = 88, 128

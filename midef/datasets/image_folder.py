@@ -22,13 +22,13 @@ from midef.datasets.files.folders import (
     list_folder,
     same_name,
     unreadable,
-    whereabouts,
     with_checksums,
 )
 from midef.datasets.files.identities import identity_notes, twins, unlike_identities
 from midef.datasets.files.left_out import left_out_lines
 from midef.datasets.files.listed import read_list
 from midef.datasets.files.pixels import Box
+from midef.datasets.files.places import whereabouts
 from midef.datasets.files.split import cut, share, shuffled
 from midef.datasets.files.survey import Seen
 
@@ -314,6 +314,9 @@ class ImageFolder(Dataset):
         position = {name: i for i, name in enumerate(identities)}
         listed: dict[str, set[str]] = {}
         for role, written in lists.items():
+            listed[role] = set()
+            if role not in arrangement.lists:  # it could not be read
+                continue
             entries = [(name if name in by_name else same_name(name), label) for name, label in written]
             where = f"{role} {whereabouts(getattr(self, role))}"
             missing = [name for name, _ in entries if name not in by_name]

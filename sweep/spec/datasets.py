@@ -15,6 +15,7 @@ from midef.core.errors import DataError, PreflightError, SpecError
 from midef.core.recipe import Recipe, each_once
 from midef.datasets import DATASETS, Dataset
 from midef.datasets.files.copies import same_image
+from midef.datasets.files.places import whereabouts
 from midef.models import ARCHITECTURES
 from midef.stages import place_dataset, place_weights, published_recipe
 from midef.sweep.spec.checks import Problems
@@ -38,11 +39,13 @@ def or_path(written: str, *, labelled: bool) -> ComponentSpec:
 
     Args:
         labelled: whether images at a path have identities.
+
+    Raises:
+        DataError: for what is no data set and cannot be a path, as one that is too long.
     """
-    place = Path(written).expanduser()
-    if written.partition("(")[0].partition(":")[0] in DATASETS.names() or not place.exists():
+    if written.partition("(")[0].partition(":")[0] in DATASETS.names() or not (place := whereabouts(written)).exists():
         return written
-    return {"name": "image_folder", "path": str(place.absolute()), "labelled": labelled}
+    return {"name": "image_folder", "path": str(place), "labelled": labelled}
 
 
 def with_default_folder(written: ComponentSpec) -> ComponentSpec:

@@ -11,8 +11,8 @@ from typing_extensions import override
 
 from midef.core.errors import DataError
 from midef.datasets.base import LOCATION, Card, Dataset, Findings
-from midef.datasets.files.folders import whereabouts
 from midef.datasets.files.pixels import id_of_pixels
+from midef.datasets.files.places import whereabouts
 from midef.datasets.files.split import share, shuffled
 from midef.datasets.files.survey import Seen, look_at
 

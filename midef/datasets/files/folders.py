@@ -59,11 +59,6 @@ class Listing(NamedTuple):
     left_out: LeftOut
 
 
-def whereabouts(path: str) -> Path:
-    """Absolute path of a path in a specification; relative paths start at the working directory."""
-    return Path(path).expanduser().absolute()
-
-
 def list_folder(path: Path, *, levels: int) -> Listing:
     """The image files of a folder or zip, and what else it holds.
 

@@ -21,9 +21,9 @@ from midef.core.errors import DataError
 from midef.core.lazy import torch
 from midef.datasets.base import Images, Splits
 from midef.datasets.files.classes import ClassesDataset
-from midef.datasets.files.folders import whereabouts
 from midef.datasets.files.limits import check_array
 from midef.datasets.files.pixels import resize
+from midef.datasets.files.places import whereabouts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +62,7 @@ class IdxDataset(ClassesDataset):
                 self.drawn()
             except DataError as error:
                 problems += str(error).splitlines()
-        return [f"{self.registered_name}: {problem}" for problem in problems]
+        return [f"{self.registered_name}: {problem}" for problem in dict.fromkeys(problems)]
 
     @override
     def fingerprint(self) -> str:

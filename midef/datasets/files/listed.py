@@ -26,12 +26,12 @@ from midef.datasets.files.folders import (
     reader,
     same_name,
     unreadable,
-    whereabouts,
     with_checksums,
 )
 from midef.datasets.files.identities import twins, unlike_identities
 from midef.datasets.files.limits import text_of
 from midef.datasets.files.pixels import FORMATS, Box
+from midef.datasets.files.places import whereabouts
 from midef.datasets.files.split import cut, shuffled
 from midef.datasets.files.survey import Seen
 
@@ -259,7 +259,7 @@ class IdentityFolders(ListedDataset):
         groups = self._used(files, arrangement) if needs_folders else {"": list(files)}
         if not self.is_labelled:
             images = [file for group in groups.values() for file in group]
-            if chosen is not None:
+            if chosen is not None and "public_list" in arrangement.lists:
                 images = _matching(images, chosen, f"public_list {whereabouts(self.public_list)}", arrangement)
             if images and not arrangement.problems:
                 self._put_public(images, arrangement)
@@ -351,7 +351,11 @@ def read_list(
         lines_are: what the file holds, as part of the advice.
         may_be_empty: an empty list is no problem.
     """
-    place = whereabouts(path)
+    try:
+        place = whereabouts(path)
+    except DataError as error:
+        arrangement.problems.append(f"{role}: {error}")
+        return []
     try:
         content = text_of(place)
         lines = [line.strip() for line in content.decode("utf-8-sig").splitlines()]  # Windows puts a mark in front
