@@ -191,6 +191,10 @@ def _walk(folder: Path, left_out: LeftOut) -> list[ImageFile]:
             real = visit.here.resolve()
             if real in visit.above:
                 continue
+            if real == real.parent and visit.prefix:
+                raise DataError(
+                    f"the link {printable(name)} in {folder} leads to {real}, which holds all files; take it out"
+                )
             folders, again = folders + 1, again + (real in visited and visit.here.is_symlink())
             visited.add(real)
             if folders > MOST_FOLDERS or again > MOST_AGAIN:

@@ -36,6 +36,12 @@ def test_a_folder_that_a_link_leads_to_again_shows_its_images_under_two_identiti
     assert "10 images are under two identities" in problem and "ada/00.png and bob/other/00.png" in problem
 
 
+def test_a_link_to_everything_is_not_followed(faces: Path) -> None:
+    (faces / "bob" / "top").symlink_to("/")
+    (problem,) = ImageFolder(path=str(faces)).problems()
+    assert problem == f"image_folder: the link bob/top in {faces} leads to /, which holds all files; take it out"
+
+
 @pytest.mark.parametrize(("limit", "most"), [("MOST_FOLDERS", 4), ("MOST_ENTRIES", 40)])
 def test_a_folder_without_end_is_left(faces: Path, monkeypatch: pytest.MonkeyPatch, limit: str, most: int) -> None:
     assert len(list_images(faces, levels=2)) == 37
