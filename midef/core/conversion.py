@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from reprlib import Repr
@@ -12,6 +13,7 @@ from midef.core.errors import Problem
 LARGEST = 2**63 - 1
 """Largest whole number that tables and random generators can hold."""
 
+_EXPONENT = re.compile(r"[-+]?\d{1,20}[eE][-+]?\d{1,3}")
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 100
 _SHORT.maxlong = 45
@@ -20,6 +22,18 @@ _SHORT.maxlong = 45
 def shown(value: Any) -> str:
     """A value as it was written, shortened where it is long."""
     return _SHORT.repr(value)
+
+
+def exponent_hint(value: Any) -> str:
+    """What to write for a number that YAML reads as text, for it has an exponent and no point; "" for all else.
+
+    >>> exponent_hint("1e1"), exponent_hint("many")
+    ('; YAML reads 1e1 as text, write 10', '')
+    """
+    if not isinstance(value, str) or not _EXPONENT.fullmatch(value):
+        return ""
+    number = float(value)
+    return f"; YAML reads {value} as text, write {number:.0f}" if number.is_integer() and abs(number) < LARGEST else ""
 
 
 def misread(given: Any, made: Any, at: tuple[str | int, ...] = ()) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from midef.core.canonical import plain
 from midef.core.choice import Choice
-from midef.core.conversion import misread, shown
+from midef.core.conversion import exponent_hint, misread, shown
 from midef.core.errors import NameClash, PreflightError, Problem, SpecError, did_you_mean
 from midef.core.grammar import GrammarError, read_call, write_call
 from midef.core.packages import Package, lacking, load_packages, package_of, versioned
@@ -120,7 +120,7 @@ class Registry(Generic[T]):
             problems += [self._wrong(name, problem.at, str(problem)) for problem in misread(given, made)]
         except ValidationError as error:
             for item in error.errors():
-                given_value = f", got {shown(item['input'])}" if item["loc"] else ""
+                given_value = f", got {shown(item['input'])}{exponent_hint(item['input'])}" if item["loc"] else ""
                 problems.append(self._wrong(name, item["loc"], item["msg"].removeprefix("Value error, ") + given_value))
         if problems:
             raise SpecError(problems)
@@ -208,7 +208,7 @@ class Registry(Generic[T]):
         try:
             call = read_call(written)
         except GrammarError as error:
-            raise SpecError(f"cannot read {self.kind} {written!r}, {error}") from error
+            raise SpecError(f"cannot read {self.kind} {shown(written)}, {error}") from error
         return call.name, call.preset, dict(call.params)
 
 

@@ -8,8 +8,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from midef.core.conversion import misread
+from midef.core.conversion import exponent_hint, misread, shown
 from midef.core.errors import Problem, SpecError, did_you_mean
+
+MOST_EPOCHS = 100_000
+LARGEST_BATCH = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,11 @@ class TrainingRecipe:
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2:
             raise ValueError(f"needs epochs >= 1 and batch_size >= 2, got {self.epochs} and {self.batch_size}")
+        if self.epochs > MOST_EPOCHS or self.batch_size > LARGEST_BATCH:
+            raise ValueError(
+                f"needs epochs of at most {MOST_EPOCHS:,} and batch_size of at most {LARGEST_BATCH:,}, "
+                f"got {self.epochs} and {self.batch_size}"
+            )
         if self.learning_rate <= 0:
             raise ValueError(f"needs learning_rate > 0, got {self.learning_rate}")
         if not 0 <= self.momentum < 1 or not all(0 <= beta < 1 for beta in self.betas):
@@ -118,7 +126,8 @@ class TrainingRecipe:
             problems += [
                 Problem(
                     f"training{'.' + '.'.join(map(str, e['loc'])) if e['loc'] else ''}: "
-                    f"{e['msg'].removeprefix('Value error, ')}",
+                    f"{e['msg'].removeprefix('Value error, ')}"
+                    f"{', got ' + shown(e['input']) + exponent_hint(e['input']) if e['loc'] else ''}",
                     at=e["loc"],
                 )
                 for e in error.errors()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 from midef.attacks import ATTACKS, AccessLevel, Attack, Prior
 from midef.core.choice import Choice
-from midef.core.errors import MidefError, Problem, SpecError
+from midef.core.errors import MOST_SHOWN, MidefError, Problem, SpecError
 from midef.core.setup import Protocol, Setup
 from midef.datasets import Dataset
 from midef.datasets.files.copies import few_pairs
@@ -17,8 +18,12 @@ from midef.defenses.stack import remake_defense
 from midef.models import ARCHITECTURES
 from midef.sweep.spec.lines import Lines
 from midef.sweep.spec.profiles import Profile
+from midef.sweep.spec.schema import SweepSpec
 from midef.training import TrainingRecipe
 
+MOST_SETUPS = 10_000
+"""Most setups of a sweep: the attacks times the networks of every row."""
+MOST_CELLS = 1_000_000
 Shared = Callable[[Dataset, Dataset], Sequence[str]]
 _PLACE = re.compile(r"\w+(?:\.\w+|\[\d+\])*")
 
@@ -30,6 +35,15 @@ class Problems(list[str]):
         """Add the problems of an error, with their place."""
         for problem in error.problems if isinstance(error, SpecError) else [str(error)]:
             self.append(Problem(f"{place}: {problem}", at=(*_steps(place), *getattr(problem, "at", ()))))
+
+    @property
+    def are_enough(self) -> bool:
+        """True if more would not be shown."""
+        return len(self) >= MOST_SHOWN and len(set(self)) >= MOST_SHOWN
+
+    def cut(self, note: str) -> None:
+        """Keep as many as are shown, a note the last of them."""
+        self[:] = [*list(dict.fromkeys(self))[: MOST_SHOWN - 1], note]
 
     def located(self, lines: Lines) -> list[str]:
         """Each once, those of values that were written somewhere with where that is."""
@@ -163,10 +177,21 @@ def check_workers(
             )
 
 
+def check_size(spec: SweepSpec, problems: Problems) -> None:
+    """Check that a sweep is small enough, before anything of it is looked at."""
+    rows = [(len(item.attack) * max(1, len(item.architecture)), item.defenses or spec.defenses) for item in spec.setups]
+    setups = sum(count for count, _ in rows)
+    cells = sum(count * len(defenses) for count, defenses in rows) * len(spec.seeds)
+    if setups > MOST_SETUPS:
+        problems.append(f"setups: attacks x networks are {setups:,} setups, more than {MOST_SETUPS:,}; split the sweep")
+    if cells > MOST_CELLS:
+        problems.append(f"setups x defenses x seeds are {cells:,} cells, more than {MOST_CELLS:,}; split the sweep")
+
+
 def check_ids(setups: Sequence[Setup], problems: Problems) -> None:
     """Check that no two setups have one id."""
-    ids = [setup.id for setup in setups]
-    for name in sorted({n for n in ids if ids.count(n) > 1}):
+    counts = Counter(setup.id for setup in setups)
+    for name in sorted(name for name, count in counts.items() if count > 1):
         problems.append(f"setups: two setups have the id {name!r}; give each its own")
 
 

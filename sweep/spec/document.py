@@ -25,6 +25,8 @@ MAX_BYTES = 2**20
 """Largest file; the published matrix of 37 setups takes a fiftieth of it."""
 MAX_VALUES = 50_000
 """Most values of a file, those of an alias counted wherever it stands."""
+MAX_KEYS = 1000
+"""Most keys of one mapping."""
 MAX_DEPTH = 32
 """Deepest nesting of mappings and lists."""
 
@@ -237,6 +239,8 @@ class _Reader:
         below: list[_Value] = []
         while not isinstance(event := next(self.events), MappingEndEvent):
             key, is_merge = self.key(event, place)
+            if len(written) >= MAX_KEYS:
+                self.refuse(event, f"more than {MAX_KEYS:,} keys in one mapping")
             value = self.value(next(self.events), (*place, key))
             if is_merge:
                 below += self.merged(event, value, place)

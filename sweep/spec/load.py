@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -10,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from midef.core.conversion import shown
+from midef.core.conversion import exponent_hint, shown
 from midef.core.errors import Problem, SpecError
 from midef.sweep.spec.document import MAX_DEPTH, Document, read_document, read_file
 from midef.sweep.spec.lines import Lines, Place, shown_place
@@ -18,6 +19,8 @@ from midef.sweep.spec.matching import FrontSpec, MatchSpec, RangeSpec
 from midef.sweep.spec.paths import absolute_in
 from midef.sweep.spec.schema import ProtocolSpec, SetupSpec, SweepSpec
 
+_TURNS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+_MARKS = "\u200e\u200f\u061c"
 _MOST_PROBLEMS = 1000
 """Problems of a file that are looked for; more are no help."""
 
@@ -122,7 +125,7 @@ def parse_document(document: Document) -> SweepSpec:
 def _located(problem: Problem, lines: Lines) -> Problem:
     """The problem with its place, as the file or the option has it."""
     found, place = lines.find(problem.at), shown_place(problem.at)
-    between = "." if found == lines.where else ": "
+    between = "." if found == lines.where and not lines.inside else ": "
     return Problem(f"{found}{between if place else ''}{place}: {problem}", at=problem.at)
 
 
@@ -134,8 +137,10 @@ def _of_schema(item: Mapping[str, Any], data: Any) -> Problem:
         near = get_close_matches(str(item["loc"][-1])[:100], known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
         return Problem(f"unknown field{hint}", at=place)
-    got = "" if item["type"] == "missing" else f", got {shown(item['input'])}"
-    return Problem(item["msg"].removeprefix("Value error, ") + got, at=place)
+    text = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "missing" or ", got " in text:
+        return Problem(text, at=place)
+    return Problem(f"{text}, got {shown(item['input'])}{exponent_hint(item['input'])}", at=place)
 
 
 def _place_of(loc: Sequence[str | int], data: Any) -> Place:
@@ -158,7 +163,7 @@ def _unprintable(data: Any, place: Place) -> Iterator[Problem]:
     if len(place) > MAX_DEPTH:
         yield Problem(f"nested deeper than {MAX_DEPTH} mappings and lists", at=place[:1])
     elif isinstance(data, str):
-        odd = next((c for c in data if (c < " " and c not in "\t\n") or c == "\x7f" or "\ud800" <= c <= "\udfff"), None)
+        odd = None if data.isprintable() else next(filter(_is_odd, data), None)
         if odd is not None:
             yield Problem(f"holds the character U+{ord(odd):04X}, which is no part of a text; leave it out", at=place)
     elif isinstance(data, Mapping):
@@ -168,6 +173,12 @@ def _unprintable(data: Any, place: Place) -> Iterator[Problem]:
     elif isinstance(data, list | tuple):
         for i, value in enumerate(data):
             yield from _unprintable(value, (*place, i))
+
+
+def _is_odd(character: str) -> bool:
+    """Whether it is a control character, half of a character, or turns the direction of writing."""
+    is_control = unicodedata.category(character) in ("Cc", "Cs") and character not in "\t\n"
+    return is_control or unicodedata.bidirectional(character) in _TURNS or character in _MARKS
 
 
 def _known_fields(loc: tuple[int | str, ...]) -> list[str]:

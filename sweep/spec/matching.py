@@ -42,7 +42,7 @@ class MatchSpec(Strict):
 
     target: float | str = "none"
     tolerance: float = Field(default=0.5, gt=0, le=50)
-    trainings: int = Field(default=30, ge=3)
+    trainings: int = Field(default=30, ge=3, le=10_000)
     confirm: list[Seed] | None = None
     ranges: dict[str, RangeSpec] = Field(default_factory=dict)
     unmatched: Literal["closest", "skip"] = "closest"
@@ -97,6 +97,6 @@ class FrontSpec(Strict):
     """
 
     defense: str | dict[str, Any]
-    trials: int = Field(default=24, ge=2)
+    trials: int = Field(default=24, ge=2, le=10_000)
     sampler: Literal["nsga2", "tpe"] = "tpe"
-    together: int = Field(default=6, ge=1)
+    together: int = Field(default=6, ge=1, le=1000)

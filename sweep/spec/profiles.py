@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from midef.attacks import SmallBudget
+from midef.core.conversion import shown
 from midef.core.errors import SpecError, did_you_mean
 
 
@@ -190,5 +191,5 @@ def profile_named(name: str) -> Profile:
         SpecError: names the nearest one.
     """
     if name not in PROFILES:
-        raise SpecError(f"profile: unknown profile {name!r}; {did_you_mean(name, PROFILES)}")
+        raise SpecError(f"unknown profile {shown(name)}; {did_you_mean(name, PROFILES)}")
     return PROFILES[name]

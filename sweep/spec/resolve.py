@@ -15,7 +15,7 @@ from midef.attacks import ATTACKS
 from midef.core.canonical import digest
 from midef.core.choice import Choice
 from midef.core.conversion import shown
-from midef.core.errors import PreflightError, SpecError
+from midef.core.errors import PreflightError, Problem, SpecError
 from midef.core.match import Match
 from midef.core.registry import Registry, merged
 from midef.core.setup import Cell, Protocol, Setup, StandIn
@@ -33,7 +33,6 @@ from midef.sweep.spec.stand_ins import stand_in_defenses, unregistered, unregist
 from midef.sweep.spec.values import ComponentSpec
 from midef.training import TrainingRecipe
 
-_MOST_CELLS = 1_000_000
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -157,6 +156,9 @@ def resolve(spec: SweepSpec) -> Sweep:
         PreflightError: everything missing here: data sets that cannot be read, private images among the public ones.
     """
     problems, missing = Problems(), Problems()
+    checks.check_size(spec, problems)
+    if problems:
+        raise SpecError(problems.located(spec.lines))
     profile = _profile(spec, problems)
     _training("training", profile.training if profile else {}, spec.training, problems)
     defenses = _defenses(spec.defenses, "defenses", {}, problems)
@@ -166,12 +168,12 @@ def resolve(spec: SweepSpec) -> Sweep:
     entries: list[Entry] = []
     if profile is not None:
         for i, item in enumerate(spec.setups):
+            if problems.are_enough:
+                problems.cut(f"setups[{i}]: not looked at, nor what follows; mend the problems before it first")
+                raise SpecError(problems.located(spec.lines))
             row = _Row(item, f"setups[{i}]", spec, profile, reader, problems)
             entries += row.entries(defenses)
     checks.check_ids([entry.setup for entry in entries], problems)
-    count = sum(len(entry.defenses) for entry in entries) * len(spec.seeds)
-    if count > _MOST_CELLS:
-        problems.append(f"setups x defenses x seeds are {count:,} cells, more than {_MOST_CELLS:,}; split the sweep")
     if problems or profile is None:
         raise SpecError(problems.located(spec.lines))
     if missing:
@@ -194,7 +196,7 @@ def _profile(spec: SweepSpec, problems: Problems) -> Profile | None:
     try:
         profile = profile_named(spec.profile)
     except SpecError as error:
-        problems.take(spec.name, error)
+        problems.take("profile", error)
         return None
     workers = spec.train_workers
     if workers is None:
@@ -210,7 +212,11 @@ def _training(
     try:
         return TrainingRecipe.make(written if "preset" in written else {**budget, **written})
     except SpecError as error:
-        problems.take(place, error)
+        for problem in error.problems:
+            about = (
+                problem.removeprefix("training") if problem.startswith(("training.", "training: ")) else f": {problem}"
+            )
+            problems.append(Problem(f"{place}{about}", at=(place, *getattr(problem, "at", ()))))
         return None
 
 

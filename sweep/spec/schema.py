@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
+from midef.core.conversion import shown
 from midef.sweep.spec.lines import Lines
 from midef.sweep.spec.matching import FrontSpec, MatchSpec
 from midef.sweep.spec.values import ComponentSpec, Seed, Strict
@@ -16,18 +17,39 @@ def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-OneOrSeveral = Annotated[list[ComponentSpec], BeforeValidator(_as_list)]
+def _few(value: Any) -> Any:
+    """Refuse a list that is too long before a single item of it is looked at."""
+    if isinstance(value, list | tuple) and len(value) > MAX_ITEMS:
+        raise ValueError(f"expected at most {MAX_ITEMS:,} items, got {len(value):,}; split the sweep")
+    return value
+
+
+def _plain_id(setup_id: str) -> str:
+    """Refuse an id that passes for a path, or that no table shows as it is."""
+    if setup_id and (not _ID.fullmatch(setup_id) or not setup_id.strip(". ")):
+        raise ValueError("an id has letters, digits, blanks and . _ = + , : ( ) - in it, and is more than dots")
+    return setup_id
+
+
+_ID = re.compile(r"[\w .=+,:()-]*")
+OneOrSeveral = Annotated[list[ComponentSpec], BeforeValidator(_few), BeforeValidator(_as_list)]
+MAX_ITEMS = 1000
+"""Most setups as written, and most attacks, networks or defenses of one list; the published matrix has 37 setups."""
+MAX_NAME = 80
+"""Longest name of a sweep and longest id of a setup as written, in characters."""
 _MOST_PROCESSES = 1024
 
 
 def _processes(value: Any) -> Any:
     """Refuse what is no number of processes, where a union would name both of its members."""
     counts = value.values() if isinstance(value, dict) else [value]
+    if isinstance(value, dict) and (others := [kind for kind in value if kind not in ("target", "evaluator")]):
+        raise ValueError(f"processes are those of target and evaluator, not of {shown(others[0])}")
     for count in counts:
         is_whole = isinstance(count, int) and not isinstance(count, bool)
         if value is not None and not (is_whole and 0 <= count <= _MOST_PROCESSES):
             raise ValueError(
-                f"train_workers is a whole number from 0 (train in the node's process) to {_MOST_PROCESSES}, for all "
+                f"expected a whole number from 0 (train in the node's process) to {_MOST_PROCESSES}, for all "
                 "or as {target: 2, evaluator: 1}"
             )
     return value
@@ -41,7 +63,7 @@ class ProtocolSpec(Strict):
     evaluator_resolution_px: int | None = Field(default=None, ge=8, le=2048)
     resize: Literal["pil_uint8", "float"] | None = None
     counted: Literal["all", "best_by_target"] | None = None
-    group_size: int | None = Field(default=None, ge=1)
+    group_size: int | None = Field(default=None, ge=1, le=1_000_000)
     spread: Literal["restarts", "groups", "population", "variance"] | None = None
     knn_reference: Literal["train", "train+report"] | None = None
 
@@ -61,7 +83,7 @@ class SetupSpec(Strict):
         unregistered: `refuse` keeps a row whose attack, network or data set is not registered, as refused cells.
     """
 
-    id: str = ""
+    id: Annotated[str, AfterValidator(_plain_id)] = Field(default="", max_length=MAX_NAME)
     attack: OneOrSeveral = Field(min_length=1)
     architecture: OneOrSeveral = Field(default_factory=list)
     private: ComponentSpec | None = None
@@ -72,7 +94,7 @@ class SetupSpec(Strict):
     evaluator: ComponentSpec | None = None
     resolution_px: int | None = Field(default=None, ge=8, le=2048)
     protocol: ProtocolSpec = ProtocolSpec()
-    defenses: list[ComponentSpec] = Field(default_factory=list)
+    defenses: Annotated[list[ComponentSpec], BeforeValidator(_few)] = Field(default_factory=list)
     training: dict[str, Any] = Field(default_factory=dict)
     evaluator_training: dict[str, Any] = Field(default_factory=dict)
     certainty: Literal["", "certain", "inferred"] = ""
@@ -104,10 +126,10 @@ class SweepSpec(Strict):
         front: defense whose trade-off `midef match` searches.
     """
 
-    name: str = Field(pattern=r"^[\w.-]+$", max_length=80)
+    name: str = Field(pattern=r"^\.*[\w-][\w.-]*$", max_length=MAX_NAME)
     profile: str = "smoke"
-    setups: list[SetupSpec] = Field(min_length=1)
-    defenses: list[ComponentSpec] = Field(default_factory=list)
+    setups: Annotated[list[SetupSpec], BeforeValidator(_few)] = Field(min_length=1)
+    defenses: Annotated[list[ComponentSpec], BeforeValidator(_few)] = Field(default_factory=list)
     seeds: list[Seed] = Field(default_factory=lambda: [0], min_length=1)
     training: dict[str, Any] = Field(default_factory=dict)
     evaluator_training: dict[str, Any] = Field(default_factory=dict)

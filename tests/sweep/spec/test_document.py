@@ -116,11 +116,11 @@ def test_values(problems_in: Callable[[str], list[str]], seeds: str, expected: s
         ("identities: 12", "identities: .inf", 6, "setups[0].private.identities: .inf is no number to work with"),
         ("identities: 12", "identites: 12", 6, "setups[0].private: dataset 'synthetic_faces' has no parameter"),
         ("- id: faces", '- id: "\\e[31mfaces"', 4, "setups[0].id: holds the character U+001B, which is no part of"),
-        ("profile: smoke", "profile: smoke\ntrain_workers: -1", 3, "train_workers: train_workers is a whole number"),
-        ("profile: smoke", "profile: smoke\ntrain_workers: {target: x}", 3, "train_workers: train_workers is a whole"),
+        ("profile: smoke", "profile: smoke\ntrain_workers: -1", 3, "train_workers: expected a whole number"),
+        ("profile: smoke", "profile: smoke\ntrain_workers: {target: x}", 3, "train_workers: expected a whole"),
         ("profile: smoke", "profile: smoke\ntraining: {preset: [a]}", 3, "training: training has no preset ['a']"),
-        ("profile: smoke", "profile: smoke\ntraining: {epochs: yes}", 3, "training: training.epochs: expected a num"),
-        ("profile: smoke", "profile: smoke\ntraining:\n  epochs: 0", 3, "training: training: needs epochs >= 1"),
+        ("profile: smoke", "profile: smoke\ntraining: {epochs: yes}", 3, "training.epochs: expected a num"),
+        ("profile: smoke", "profile: smoke\ntraining:\n  epochs: 0", 3, "training: needs epochs >= 1"),
         ("images_per_identity: 2", "images_per_identity: 1000000", 8, "setups[0].protocol.images_per_identity: Input"),
         ("profile: smoke", "profile: smoke\nmatch: {confirm: [-1]}", 3, "match.confirm[0]: seeds must lie between"),
         (
@@ -133,13 +133,13 @@ def test_values(problems_in: Callable[[str], list[str]], seeds: str, expected: s
             "profile: smoke",
             "profile: smoke\ntraining: {weight_decay: -1}",
             3,
-            "training: training: needs weight_dec",
+            "training: needs weight_dec",
         ),
         (
             "profile: smoke",
             "profile: smoke\ntraining: {momentum: 1}",
             3,
-            "training: training: needs momentum and",
+            "training: needs momentum and",
         ),
         (
             "attack: gmi",
@@ -258,7 +258,7 @@ def test_lines_are_no_part_of_equality(tmp_path: Path) -> None:
 
 
 def test_more_cells_than_a_plan_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("midef.sweep.spec.resolve._MOST_CELLS", 5)
+    monkeypatch.setattr("midef.sweep.spec.checks.MOST_CELLS", 5)
     data: dict[str, Any] = yaml.safe_load(TEXT)
     assert len(resolve(load_spec({**data, "seeds": [0, 1, 2, 3, 4]})).cells) == 5
     with pytest.raises(SpecError, match="setups x defenses x seeds are 6 cells, more than 5; split the sweep"):
