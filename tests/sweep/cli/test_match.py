@@ -135,3 +135,13 @@ def test_a_front_goes_before_a_match_and_takes_its_ranges(
     assert "85 %" not in out
     code, out, _ = midef("match", write_yaml(spec(**both)), "--front", "nls", "--store", "store")
     assert code == 4 and "the front of nls over alpha" in out and "6 strengths" in out
+
+
+def test_3_for_a_file_as_the_store_of_a_search(
+    midef: Midef, spec: Callable[..., dict[str, Any]], write_yaml: Yaml, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    sweep = write_yaml(spec(match={"target": "none"}))
+    for verb in ("plan", "match"):
+        code, out, err = midef(verb, sweep, "--store", tmp_path / "file")
+        assert (code, out) == (3, "") and "is a file; give the path of a folder" in err
