@@ -2,65 +2,61 @@
 
     python benchmarks/attack_table.py lfw-attacks --store STORE
 
-Per defense: attack accuracy @1 with its interval over identities, KNN distance. Queries, seconds and peak memory are
-those of the attack on the first defense; seconds and memory of its priors stand in the second table.
+Per defense: attack accuracy @1 with its interval, KNN distance, over the seeds that the defenses of a setup share.
+Marks and the lines below are those of `midef table`. Coverage, queries and seconds are those of the attack on the
+first defense; seconds and memory of its priors stand in the second table.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from midef.core import ArtifactKey, ResultRow
-from midef.storage import Store
+from midef.results.gating import gate_lines, mark_of
+from midef.results.summary import SummaryRow, by_setup, interval_choice, summarise
+from midef.storage import Store, rows_of_sweep
 
-Found = Mapping[tuple[str, str], Mapping[str, ResultRow]]  # (attack, defense) -> metric -> row
-
-
-def by_pair(rows: Sequence[ResultRow]) -> Found:
-    found: dict[tuple[str, str], dict[str, ResultRow]] = defaultdict(dict)
-    for row in rows:
-        found[row.attack_name, row.defense][row.metric] = row
-    return found
+ATTACK = "attack_accuracy_at_1"
 
 
-def attacks_table(found: Found, defenses: Sequence[str]) -> str:
-    """Markdown; a cell that failed or is missing says so."""
+def attacks_table(groups: Sequence[Sequence[SummaryRow]], defenses: Sequence[str]) -> str:
+    """Markdown, one line per setup; a defense that failed or is missing says so."""
     heads = [f"{d}: att@1 %" for d in defenses] + [f"{d}: KNN" for d in defenses]
-    lines = [f"| attack | access | n | {' | '.join(heads)} | coverage % | queries | s | peak MB |"]
-    lines.append("| --- | --- |" + " ---: |" * (len(heads) + 5))
-    attacks = {attack for attack, _ in found}
-    first = defenses[0]
+    lines = [f"| attack | access | seeds | {' | '.join(heads)} | coverage % | queries | s |"]
+    lines.append("| --- | --- | ---: |" + " ---: |" * (len(heads) + 3))
 
-    def strength(attack: str) -> float:
-        row = found.get((attack, first), {}).get("attack_accuracy_at_1")
-        return -1.0 if row is None or row.value is None else row.value
+    def strength(group: Sequence[SummaryRow]) -> float:
+        first = next((row for row in group if row.defense == defenses[0]), None)
+        mean = None if first is None else first.attack_accuracy_at_1.mean
+        return -1.0 if mean is None else mean
 
-    for attack in sorted(attacks, key=lambda a: (-strength(a), a)):
-        hits = [found.get((attack, d), {}).get("attack_accuracy_at_1") for d in defenses]
-        distances = [found.get((attack, d), {}).get("knn_distance") for d in defenses]
-        own = found.get((attack, first), {})
-        row = hits[0] or next(r for r in hits if r is not None)
-        cells = [attack, row.access, f"{row.n or '-'}", *map(_interval, hits), *(_number(r, ".1f") for r in distances)]
-        cells += [_number(own.get("coverage"), ".0f"), _number(own.get("queries"), ",.0f")]
-        cells += [
-            _number(own.get("wall_s"), ",.0f"),
-            "-" if row.peak_memory_mb is None else f"{row.peak_memory_mb:,.0f}",
-        ]
+    for group in sorted(groups, key=lambda g: (-strength(g), g[0].attack)):
+        rows = {row.defense: row for row in group}
+        first, own = group[0], rows.get(defenses[0])
+        cells = [first.attack, first.access, str(max(len(row.shown_seeds) for row in group))]
+        cells += [_accuracy(group, rows.get(d)) for d in defenses]
+        cells += [_number(rows.get(d), "knn_distance", ".1f") for d in defenses]
+        cells += [_number(own, "coverage", ".0f"), _number(own, "queries", ",.0f"), _number(own, "wall_s", ",.0f")]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _interval(row: ResultRow | None) -> str:
+def _accuracy(group: Sequence[SummaryRow], row: SummaryRow | None) -> str:
     if row is None:
         return "missing"
-    return row.status if row.value is None else f"{row.value:.1f} [{row.low:.1f}, {row.high:.1f}]"
+    found = row.attack_accuracy_at_1
+    if found.mean is None:
+        return "failed" if row.failed else "refused"
+    span = found.interval(interval_choice(group))
+    ends = f" [{span.low:.1f}, {span.high:.1f}]" if span else ""
+    return f"{mark_of(row.gates)} {found.mean:.1f}{ends}".strip()
 
 
-def _number(row: ResultRow | None, style: str) -> str:
-    return "-" if row is None or row.value is None else format(row.value, style)
+def _number(row: SummaryRow | None, metric: str, style: str) -> str:
+    mean = None if row is None else row.estimate(metric).mean
+    return "-" if mean is None else format(mean, style)
 
 
 def priors_table(store: Store, rows: Sequence[ResultRow]) -> str:
@@ -84,14 +80,21 @@ def priors_table(store: Store, rows: Sequence[ResultRow]) -> str:
 
 def attacks_report(store: Store, rows: Sequence[ResultRow]) -> str:
     """Both tables of a sweep's rows, under a line about its targets."""
-    defenses = sorted({row.defense for row in rows}, key=lambda d: (d != "none", d))
-    one = next((row for row in rows if row.metric == "attack_accuracy_at_1" and row.value is not None), rows[0])
-    accuracy = {r.defense: r.value for r in rows if r.metric == "natural_accuracy" and r.value is not None}
+    groups = list(by_setup(summarise(rows)).values())
+    found = [row for group in groups for row in group]
+    defenses = sorted({row.defense for row in found}, key=lambda d: (d != "none", d))
+    one = next((row for row in found if row.attack_accuracy_at_1.mean is not None), found[0])
+    accuracy = {row.defense: row.natural_accuracy.mean for row in found if row.natural_accuracy.mean is not None}
     told = ", ".join(f"{d} {accuracy[d]:.1f} %" for d in defenses if d in accuracy)
-    return (
-        f"{one.identities} identities, chance {one.chance or 0:.1f} %; evaluator {one.evaluator} "
-        f"{one.evaluator_accuracy or 0:.1f} %; test accuracy of the targets: {told}\n\n"
-        f"{attacks_table(by_pair(rows), defenses)}\n\n{priors_table(store, rows)}\n"
+    notes = [f"- {group[0].attack}: {line}" for group in groups for line in gate_lines(group)]
+    return "\n\n".join(
+        [
+            f"{one.identities} identities, chance {one.chance or 0:.1f} %; evaluator {one.evaluator} "
+            f"{one.evaluator_accuracy or 0:.1f} %; test accuracy of the targets: {told}",
+            attacks_table(groups, defenses),
+            *(["\n".join(notes)] if notes else []),
+            priors_table(store, rows),
+        ]
     )
 
 
@@ -101,10 +104,10 @@ def main() -> int:
     parser.add_argument("--store", default="midef-store")
     options = parser.parse_args()
     store = Store.open(options.store, create=False)
-    rows = [row for row in store.results.read() if row.sweep == options.sweep]
+    rows = rows_of_sweep(store, options.sweep)
     if not rows:
         sys.exit(f"{options.store} holds no rows of a sweep {options.sweep!r}")
-    sys.stdout.write(attacks_report(store, rows))
+    sys.stdout.write(attacks_report(store, rows) + "\n")
     return 0
 
 

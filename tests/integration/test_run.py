@@ -13,7 +13,7 @@ import sys
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -26,6 +26,7 @@ from PIL import Image
 
 from midef.core import ArtifactKey
 from midef.datasets.files import survey
+from midef.datasets.files.folders import ImageFile
 from midef.datasets.image_folder import ImageFolder
 from midef.metrics import METRICS
 from midef.storage import Store
@@ -248,6 +249,11 @@ def row_files(folder: Path) -> dict[str, int]:
     return {p.name: p.stat().st_mtime_ns for p in (folder / "store" / "results").glob("*.parquet")}
 
 
+def looked_at_before(root: Path, files: Sequence[ImageFile]) -> tuple[dict[str, survey.Seen], list[str]]:
+    """Every image decodes and is another one."""
+    return {file.name: survey.Seen(f"image {i}", f"{i:032x}", (32, 32)) for i, file in enumerate(files)}, []
+
+
 @pytest.fixture(scope="module")
 def failing(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any], joining: dict[str, str]) -> Failing:
     folder = tmp_path_factory.mktemp("failing")
@@ -259,13 +265,15 @@ def failing(tmp_path_factory: pytest.TempPathFactory, micro: dict[str, Any], joi
             Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(stream, "PNG")
             archive.writestr(f"{who}/{i}.png", stream.getvalue())
         at = archive.getinfo("bob/2.png").header_offset
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(folder))
-        patch.setattr(survey, "WORTH_KEEPING_PX", 0)
-        assert ImageFolder(path=str(people)).examine().problems == ()
     damaged = bytearray(people.read_bytes())
     damaged[at + 200] ^= 1  # the archive's own list of sizes and checksums stays
     people.write_bytes(damaged)
+    with pytest.MonkeyPatch.context() as patch:  # what the plan remembers of it: a disk that went bad later
+        patch.setenv("HOME", str(folder))
+        patch.setattr(survey, "WORTH_KEEPING_PX", 0)
+        patch.setattr(survey, "SETTLED_S", -1.0)
+        patch.setattr(survey, "_look_at_files", looked_at_before)
+        assert ImageFolder(path=str(people)).examine().problems == ()
     faces = micro["setups"][0]
     own = {
         **faces,

@@ -93,3 +93,14 @@ def test_a_page_without_a_part_is_named(
     path.write_text("| a |\n| --- |\n| 1 |\n")
     assert refresh.main([str(path), "--store", store.uri]) == 1
     assert "has no part marked" in capsys.readouterr().err
+
+
+def test_the_table_of_attacks_is_over_seeds_and_marks_what_is_no_result(
+    refresh: ModuleType, made_by: Callable[[str], None], finished: Path, page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.write_text(page.read_text().replace("table small", "attacks small"))
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    assert refresh.main([str(page), "--store", "store"]) == 0
+    text = page.read_text()
+    assert "| attack | access | seeds | none: att@1 % | midre: att@1 % |" in text
+    assert "! " in text, "few images are noted, as in `midef table`"
