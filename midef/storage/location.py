@@ -31,7 +31,7 @@ DAMAGED = ".damaged"
 """Name of folders where damaged files are set aside."""
 _CHUNK_BYTES = 8 * 2**20
 _PARALLEL_REQUESTS = 16
-_OURS = (".json", ".parquet")
+_OURS = (".json", ".parquet", ".log")
 """No folder of a store has such a name."""
 _IN_THE_WAY = (FileExistsError, NotADirectoryError)
 

@@ -53,6 +53,12 @@ def quiet(verbose: bool) -> None:
         warnings.filterwarnings("ignore", module=r"ray\..*")
         for name in ("ray", "ray.tune", "ray.train"):
             logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger("ray.tune.execution.tune_controller").addFilter(_is_not_said_by_us)
+
+
+def _is_not_said_by_us(record: logging.LogRecord) -> bool:
+    """False for Tune's traceback of a node whose process died: our own line says which node, and why."""
+    return not record.getMessage().startswith("Trial task failed for trial ")
 
 
 def start_ray(options: RunOptions, *, with_dashboard: bool) -> None:

@@ -141,3 +141,12 @@ def test_json(midef: Midef, sweep: Sweep, store: Store) -> None:
     code, out, _ = midef("verify", "--store", "store", "--json")
     (damage,) = json.loads(out)["damaged"]
     assert (code, damage["path"], damage["set_aside_as"]) == (5, "matches/d1.json", "")
+
+
+@pytest.mark.parametrize("path", ["studies/journal.log", "matches/d1.json", "runs/r1/driver.json"])
+def test_a_folder_in_the_place_of_a_file_is_damage(midef: Midef, sweep: Sweep, store: Store, path: str) -> None:
+    (Path(store.uri) / path).unlink()
+    (Path(store.uri) / path).mkdir()
+    code, out, _ = midef("verify", "--store", "store")
+    assert code == 5
+    assert f"damaged: {path} (" in out

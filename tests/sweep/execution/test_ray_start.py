@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ from midef.storage import Store
 from midef.sweep.execution import ray_address, ray_folder
 from midef.sweep.execution.outcome import RunOptions
 from midef.sweep.execution.prepare import prepare
-from midef.sweep.execution.ray_start import start_ray, stop_ray
+from midef.sweep.execution.ray_start import quiet, start_ray, stop_ray
 from midef.sweep.execution.ray_token import token_problem
 from midef.sweep.execution.tune_run import run_plan
 from midef.sweep.planning.plan import Plan
@@ -307,3 +308,17 @@ def test_more_processes_than_the_cluster_has_room_for_are_refused(sweep_of: Swee
     with pytest.raises(PreflightError, match="kind evaluator takes 3 processes, the cluster has room for 2"):
         run_plan(prepare(sweep_of(train_workers={"evaluator": 3}), store), store, RunOptions())
     assert tune.built == []
+
+
+def test_tunes_traceback_of_a_node_that_was_killed_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = logging.getLogger("ray.tune.execution.tune_controller")
+    monkeypatch.setattr(logger, "filters", [])
+
+    def is_shown(words: str) -> bool:
+        return bool(logger.filter(logging.LogRecord(logger.name, logging.ERROR, "", 0, words, (), None)))
+
+    quiet(verbose=True)
+    assert is_shown("Trial task failed for trial run_node_8cc7c348")
+    quiet(verbose=False)
+    assert not is_shown("Trial task failed for trial run_node_8cc7c348")
+    assert is_shown("Failed to restore the run state.")
