@@ -90,6 +90,7 @@ def test_every_field_of_a_training_is_in_the_key() -> None:
         "checkpoint": "best_select",
         "precision": "bfloat16",
         "nesterov": True,
+        "momentum": 0.5,
         "betas": (0.5, 0.9),
         "milestones": (0.5,),
         "warmup": 0.1,
