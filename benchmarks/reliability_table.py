@@ -21,8 +21,9 @@ from midef.stages.build import device_name
 PAGE = Path(__file__).with_name("reliability.md")
 HEAD = """# What bad input, damage and kills do
 
-`python benchmarks/reliability_table.py`. Made at commit `{commit}`, {date}, on {device}.
+`python benchmarks/reliability_table.py`
 """
+MADE = "Made at commit `{commit}`, {date}, on {device}."
 
 
 def inputs_part(scratch: Path) -> tuple[str, bool]:
@@ -61,13 +62,13 @@ def main() -> int:
     parser.add_argument("part", nargs="?", choices=PARTS, help="one part, printed only")
     options = parser.parse_args()
     version = code_version().partition("+")[2]
-    text = HEAD.format(commit=version, date=datetime.now(UTC).strftime("%Y-%m-%d"), device=device_name("cpu"))
-    is_right = True
+    made = MADE.format(commit=version, date=datetime.now(UTC).strftime("%Y-%m-%d"), device=device_name("cpu"))
+    text, is_right = HEAD, True
     for name in [options.part] if options.part else PARTS:
         title, make = PARTS[name]
         with tempfile.TemporaryDirectory(prefix="midef.", dir="/tmp") as scratch:  # short: sockets lie below it
             part, was_right = make(Path(scratch))
-        text += f"\n## {title}\n\n{part}\n"
+        text += f"\n## {title}\n\n{made}\n\n{part.strip()}\n"
         is_right = is_right and was_right
     if options.part:
         print(text)
