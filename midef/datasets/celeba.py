@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from midef.core.errors import DataError
+from midef.core.errors import DataError, few
 from midef.core.lazy import torch
 from midef.datasets.base import DATASETS, LOCATION, Card, Images, Splits
 from midef.datasets.files.arrangement import SPLITS, Arrangement
-from midef.datasets.files.folders import SUFFIXES, ImageFile, few, list_folder
+from midef.datasets.files.folders import SUFFIXES, ImageFile, list_folder
 from midef.datasets.files.limits import text_of
 from midef.datasets.files.listed import ListedDataset, Role, centre_box, read_list, stem
 from midef.datasets.files.pixels import Box

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from midef.core.errors import DataError
+from midef.core.errors import DataError, few
 from midef.core.lazy import torch
 from midef.datasets.base import DATASETS, LOCATION, Card, Dataset, Findings, Images, Splits
 from midef.datasets.files.arrangement import NEEDED, SPLITS, Arrangement, read_images
@@ -18,7 +18,6 @@ from midef.datasets.files.folders import (
     NAMED,
     ImageFile,
     content_hash,
-    few,
     list_folder,
     same_name,
     unreadable,

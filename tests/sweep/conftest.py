@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from reliability.made_store import SPEC
 from typing_extensions import override
 
 from midef.core import Recipe
@@ -25,19 +26,7 @@ from midef.sweep.spec.resolve import PlannedCell, Sweep, resolve
 
 Spec = Callable[..., dict[str, Any]]
 
-BASE: dict[str, Any] = {
-    "name": "small",
-    "setups": [
-        {
-            "id": "faces",
-            "attack": "gmi",
-            "private": {"name": "synthetic_faces", "identities": 12, "train_images": 4},
-            "public": {"name": "synthetic_faces", "population": "public", "identities": 20, "train_images": 4},
-            "protocol": {"identities": 4, "images_per_identity": 2},
-        }
-    ],
-    "defenses": ["none"],
-}
+BASE: dict[str, Any] = {**SPEC, "defenses": ["none"]}
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from midef.core.errors import few
 from midef.datasets.base import Findings
 from midef.datasets.files.arrangement import Arrangement
 from midef.datasets.files.copies import copy_notes, copy_problems, find_copies
-from midef.datasets.files.folders import few, unreadable
+from midef.datasets.files.folders import unreadable
 from midef.datasets.files.pixels import Box
 from midef.datasets.files.survey import Seen, survey
 

@@ -12,8 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from midef.core.errors import DataError
-from midef.core.errors import few as few
+from midef.core.errors import DataError, few
 from midef.datasets.files.left_out import LeftOut, counted, is_system_folder, printable
 from midef.datasets.files.limits import (
     MOST_AGAIN,

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from midef.datasets.files.folders import ImageFile, few, same_name
+from midef.core.errors import few
+from midef.datasets.files.folders import ImageFile, same_name
 from midef.datasets.files.left_out import counted, left_out_lines, printable
 
 SPLIT_FOLDERS = frozenset(

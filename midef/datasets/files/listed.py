@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from typing_extensions import override
 
-from midef.core.errors import DataError
+from midef.core.errors import DataError, few
 from midef.core.lazy import torch
 from midef.datasets.base import LOCATION, Card, Dataset, Findings, Images, Splits
 from midef.datasets.files.arrangement import NEEDED, SPLITS, Arrangement, read_images
@@ -21,7 +21,6 @@ from midef.datasets.files.folders import (
     NAMED,
     ImageFile,
     content_hash,
-    few,
     list_folder,
     reader,
     same_name,
