@@ -62,12 +62,15 @@ class Reconstructions:
         labels: [N] identities attacked.
         restarts: [N] 0-based.
         found: [N] bool, False where the attack gave up (the image is then its best guess, evaluated like any other).
+        traits: [N, n_traits], standard normal coordinates of the identity of each image, where the attack knows them
+            exactly: it searched the latents of an image formation (`midef.datasets.ImageFormation`).
     """
 
     images: Tensor
     labels: Tensor
     restarts: Tensor
     found: Tensor
+    traits: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,6 +11,7 @@ from midef.core.errors import DataError
 from midef.core.registry import Registry
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from midef.datasets.files.survey import Seen
@@ -89,6 +91,21 @@ class Findings:
     notes: tuple[str, ...] = ()
 
 
+class ImageFormation(ABC):
+    """How the images of a data set are made: a differentiable function of latents.
+
+    Standard normal latents give images of the data set's population. The first `n_traits` coordinates are the identity;
+    the others change from image to image of one person.
+    """
+
+    latent_dim: int
+    n_traits: int
+
+    @abstractmethod
+    def images(self, latents: Tensor, resolution_px: int) -> Tensor:
+        """Images [B, 3, R, R] in [0, 1] of latents [B, latent_dim], of their type and on their device."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
     """Base of all datasets: a frozen dataclass whose fields decide the images.
@@ -153,6 +170,17 @@ class Dataset:
     def members(self) -> frozenset[str]:
         """What must not be in two sets of this class: ids of its images, or of the people they show."""
         return frozenset(self.pixel_ids())
+
+    def formation(self) -> ImageFormation | None:
+        """How its images are made, but for pixel noise and rounding; None for photographs."""
+        return None
+
+    def identity_latents(self) -> np.ndarray | None:
+        """Standard normal coordinates [K, n_traits] of its K identities, in their order, for `formation`.
+
+        They are exact. A set without labels has them too: of the people it shows. None for photographs.
+        """
+        return None
 
     def n_identities(self) -> int:
         """Number of labels; 0 for a set without labels."""

@@ -55,7 +55,10 @@ class AttackSpec:
 
 
 def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -> dict[str, Any]:
-    """Write `images.npz`: 8-bit reconstructions with their labels, restarts and whether the attack found them."""
+    """Write `images.npz`: 8-bit reconstructions with their labels, restarts and whether the attack found them.
+
+    Where the attack knows the traits of each image, they are the array `traits` of it.
+    """
     spec, device = AttackSpec.of(recipe), context.device
     attack = spec.attack
     splits = load_splits(inputs.path("private"))
@@ -90,12 +93,16 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         )
     # truncated, as in the low2high step of the papers
     images = (reconstructions.images.clamp(0, 1) * 255).to(torch.uint8)
+    known: dict[str, Any] = {}
+    if reconstructions.traits is not None:
+        known["traits"] = reconstructions.traits.float().cpu().numpy()
     np.savez_compressed(
         folder / "images.npz",
         images=images.numpy(),
         labels=reconstructions.labels.numpy(),
         restarts=reconstructions.restarts.numpy(),
         found=reconstructions.found.numpy(),
+        **known,
     )
     prepared = [needed.key for needed in recipe.walk() if needed.kind in ("prior", "surrogate", "inverter")]
     asked = sum(context.store.artifacts.meta(key)["facts"]["queries"] for key in prepared)

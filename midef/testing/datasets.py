@@ -138,6 +138,19 @@ class DatasetContract(Contract):
             assert len(dataset.pixel_ids()) >= images, "each image has an id, equal for equal pixels alone"
         assert dataset.pixel_ids() == self.make(sample, place).pixel_ids()
 
+    def test_a_formation_makes_images_of_its_identities(self, sample: str, place: Path) -> None:
+        dataset = self.make(sample, place)
+        formation, identities = dataset.formation(), dataset.identity_latents()
+        assert (formation is None) == (identities is None), "it gives both, or neither"
+        if formation is None or identities is None:
+            return
+        assert identities.shape[1] == formation.n_traits <= formation.latent_dim and np.isfinite(identities).all()
+        latents = torch.randn(4, formation.latent_dim, generator=torch.Generator().manual_seed(0), requires_grad=True)
+        images = formation.images(latents, PX)
+        assert images.shape == (4, 3, PX, PX) and images.min() >= 0 and images.max() <= 1
+        (slopes,) = torch.autograd.grad(images.square().sum(), latents)
+        assert slopes.isfinite().all() and (slopes[:, : formation.n_traits] != 0).any(dim=0).all()
+
     def test_the_card_says_what_a_reader_must_know(self, sample: str, place: Path) -> None:
         card, splits = self.make(sample, place).card(), self.make(sample, place).load(PX)
         assert card.title and card.licence and card.consent

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from midef.core import SpecError
 from midef.datasets import DATASETS, Splits
-from midef.datasets.synthetic_faces import _IDENTITY, SyntheticFaces
+from midef.datasets.faces.ranges import IDENTITY
+from midef.datasets.synthetic_faces import SyntheticFaces
 
 SMALL: dict[str, Any] = {"identities": 8, "train_images": 4, "select_images": 1, "report_images": 2}
 
@@ -50,7 +51,7 @@ def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_private_and_public_people_are_others() -> None:
     private, public = (SyntheticFaces(population=p, identities=300).traits() for p in ("private", "public"))
-    low, high = np.array(list(_IDENTITY.values())).T
+    low, high = np.array(list(IDENTITY.values())).T
     scaled = [(traits - low) / (high - low) for traits in (private, public)]
     for traits in scaled:
         assert traits.min() >= 0 and traits.max() <= 1 and traits.shape == (300, 24)
@@ -122,9 +123,9 @@ def test_difficulty_zero_leaves_only_colour_to_vary() -> None:
         if values.ndim == 1:
             assert (values == 0).all(), f"{name} varies"
     same_colours = {name: np.repeat(values[:1], 4, axis=0) for name, values in drawn.items() if name != "noise"}
-    from midef.datasets.synthetic_faces import render
+    from midef.datasets.faces.drawing import render
 
-    traits = dict(zip(_IDENTITY, easy.traits()[:1].repeat(4, axis=0).T, strict=True))
+    traits = dict(zip(IDENTITY, easy.traits()[:1].repeat(4, axis=0).T, strict=True))
     face = {k: torch.from_numpy(np.asarray(v, dtype=np.float32)) for k, v in (traits | same_colours).items()}
     images = render(face, 32)
     assert torch.equal(images, images[:1].expand(4, -1, -1, -1))
