@@ -25,7 +25,7 @@ METHODS = {
         "Attacks",
         "One file each in `midef/attacks/`. `trained before` names the [priors](priors.md) an attack starts from: one that never asks the "
         "target is trained once for all targets, the others once per target, and a sweep builds each once. A preset is the paper's whole "
-        "setting, priors included.",
+        "setting, priors included. `recorded per step`: what the [traces](traces.md) of a search hold.",
     ),
     "priors": ("Priors", "What attackers train beforehand on public data. One file each in `midef/attacks/priors/`."),
     "metrics": (

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs, Recipe
+    from midef.core.traces import Traces
 
 ATTACKS: Registry[Attack] = Registry("attack", "midef.attacks", beside=("target_handle",))
 
@@ -64,6 +65,7 @@ class Reconstructions:
         found: [N] bool, False where the attack gave up (the image is then its best guess, evaluated like any other).
         traits: [N, n_traits], standard normal coordinates of the identity of each image, where the attack knows them
             exactly: it searched the latents of an image formation (`midef.datasets.ImageFormation`).
+        traces: the course of the search; None of an attack that takes no steps.
     """
 
     images: Tensor
@@ -71,6 +73,7 @@ class Reconstructions:
     restarts: Tensor
     found: Tensor
     traits: Tensor | None = None
+    traces: Traces | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ class Attack:
 
     Args:
         draws: whether, with the same priors, another seed gives other images.
+        records: what its traces hold of each step, in words; "" of an attack that takes no steps.
     """
 
     paper: ClassVar[str] = ""
@@ -109,6 +113,7 @@ class Attack:
     access: ClassVar[AccessLevel]
     needs_observed_scores: ClassVar[bool] = False
     draws: ClassVar[bool] = True
+    records: ClassVar[str] = ""
 
     @classmethod
     def small(cls, budget: SmallBudget) -> Mapping[str, Any]:

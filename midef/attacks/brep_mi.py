@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -17,6 +18,7 @@ from midef.core.seeds import derive_seed
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
+    from midef.attacks.latent_search.recording import Recorder
     from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs, Recipe
 
@@ -64,6 +66,7 @@ class BrepMi(Attack):
 
     paper: ClassVar[str] = "Kahla et al., CVPR 2022 (arXiv 2203.06580)"
     access: ClassVar[AccessLevel] = AccessLevel.LABELS
+    records: ClassVar[str] = "radius of the sphere"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "orig": {"targets": "first_seen"},
         "mibench": {"inside_share": 0.5},
@@ -108,6 +111,8 @@ class BrepMi(Attack):
 
     @override
     def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
+        from midef.attacks.latent_search.recording import Recorder
+
         networks = self.prior.load(inputs.path("prior"), task.resolution_px, handle.n_classes, task.device)
         generator = networks["generator"].to(memory_format=torch.channels_last)
 
@@ -120,9 +125,10 @@ class BrepMi(Attack):
         if self.targets == "first_seen":
             task = replace(task, labels=self.first_seen(pool, handle.n_classes, task)[task.labels])
         latents, started = self.starts(pool, task)
-        best, grew = self.repel(ask, latents, started, task)
+        recorder = Recorder(list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True)))
+        best, grew = self.repel(ask, latents, started, task, recorder)
         images = torch.cat([_draw(generator, part, task.device).cpu() for part in best.split(CHUNK)])
-        return Reconstructions(images, task.labels, task.restarts, grew)
+        return Reconstructions(images, task.labels, task.restarts, grew, traces=recorder.traces())
 
     def pool(self, ask: Ask, task: Task) -> Pool:
         """Random latents [256, Z] and their labels, batch by batch; a batch is asked about once, when first wanted."""
@@ -176,8 +182,13 @@ class BrepMi(Attack):
                 break
         return latents, found
 
-    def repel(self, ask: Ask, latents: Tensor, started: Tensor, task: Task) -> tuple[Tensor, Tensor]:
+    def repel(
+        self, ask: Ask, latents: Tensor, started: Tensor, task: Task, recorder: Recorder | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Run the repulsion for all rows [N, Z] at once; a row leaves when its patience is used up.
+
+        Args:
+            recorder: of these rows; an iteration is a step.
 
         Returns:
             the latents at the last growth of each row's radius [N, Z] and whether it ever grew [N].
@@ -192,7 +203,11 @@ class BrepMi(Attack):
         rejected = torch.zeros(n, dtype=torch.long)
         grew = torch.zeros(n, dtype=torch.bool)
         active = started.clone()
-        while bool(active.any()):
+        for iteration in itertools.count():
+            if recorder is not None:
+                recorder.record(iteration, radius=radius.clone())
+            if not bool(active.any()):
+                break
             rows = torch.nonzero(active).squeeze(1)
             row_labels = labels[rows]
             old = radius[rows]

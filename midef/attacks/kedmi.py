@@ -51,6 +51,7 @@ class Kedmi(LatentSearch):
     paper: ClassVar[str] = "Chen et al., ICCV 2021 (arXiv 2010.04092)"
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
     per_identity: ClassVar[bool] = True
+    records: ClassVar[str] = "loss, confidence, gradient norm (of mean and log-variance), for each identity"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "orig": {"iterations": 1500, "logvar0": 1.0, "prior": _RELEASED},
         "kedmi": {"iterations": 2400, "logvar0": 1.0, "prior": _RELEASED},

@@ -42,6 +42,7 @@ class Lokt(ConditionalSearch):
 
     paper: ClassVar[str] = "Nguyen et al., NeurIPS 2023 (LOKT, arXiv 2310.19342)"
     access: ClassVar[AccessLevel] = AccessLevel.LABELS
+    records: ClassVar[str] = "loss, mean confidence of who looks in the target's place, gradient norm"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {}, "discriminator": {"surrogate": "discriminator"}}
 
     surrogate: Literal["ensemble", "discriminator"] = "ensemble"
@@ -71,3 +72,7 @@ class Lokt(ConditionalSearch):
         else:
             answers = [network(view) for name, network in networks.items() if name.startswith("surrogate")]
         return [Forward(logits, logits.new_empty(len(logits), 0), {}) for logits in answers]
+
+    @override
+    def judges(self, seen: list[Forward]) -> list[Forward]:
+        return seen

@@ -13,10 +13,12 @@ from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Ta
 from midef.attacks.latent_search.template import not_finite_rows
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
+from midef.core.traces import Traces
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from midef.attacks.latent_search.recording import Recorder
     from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs, Recipe
 
@@ -56,6 +58,7 @@ class MiFace(Attack):
 
     paper: ClassVar[str] = "Fredrikson et al., CCS 2015 (doi 10.1145/2810103.2813677)"
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
+    records: ClassVar[str] = "loss (the cost), confidence, gradient norm (of the pixels)"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"start_noise": 0.0},
         "art": {"compat": "art", "iterations": 10_000, "start_noise": 0.0},
@@ -85,14 +88,18 @@ class MiFace(Attack):
 
     @override
     def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
+        from midef.attacks.latent_search.recording import Recorder
+
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
-        parts = []
+        parts, traces = [], []
         for i in range(0, len(pairs), CHUNK):
             part = pairs[i : i + CHUNK]
             labels = torch.tensor([label for label, _ in part], device=task.device)
-            parts.append(self.descend(handle, self._start(part, task), labels))
+            recorder = Recorder(part)
+            parts.append(self.descend(handle, self._start(part, task), labels, recorder))
+            traces.append(recorder.traces())
         images, found = (torch.cat(answers).cpu() for answers in zip(*parts, strict=True))
-        return Reconstructions(images, task.labels, task.restarts, found)
+        return Reconstructions(images, task.labels, task.restarts, found, traces=Traces.joined(traces))
 
     def _start(self, pairs: Sequence[tuple[int, int]], task: Task) -> Tensor:
         shape = (3, task.resolution_px, task.resolution_px)
@@ -100,8 +107,13 @@ class MiFace(Attack):
         drawn = [torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         return self.start_noise * torch.stack(drawn).to(task.device)
 
-    def descend(self, handle: TargetHandle, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def descend(
+        self, handle: TargetHandle, images: Tensor, labels: Tensor, recorder: Recorder | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Follow the gradient from images [N, 3, H, W]; a row leaves when its own condition says so.
+
+        Args:
+            recorder: of these rows.
 
         Returns:
             the result of each row [N, 3, H, W], NaN where the descent left the numbers, and whether the target labels
@@ -122,12 +134,14 @@ class MiFace(Attack):
             best[rows[improved]] = current.detach()[improved]
             found[rows[improved]] = (logits.argmax(dim=1) == labels[rows])[improved]
             if step == self.iterations:
+                _record(recorder, step, rows, seen)
                 break
             going = torch.ones_like(improved)
             if step:  # the start ends no row: every row takes one step
                 going = self.goes_on(seen, recent[rows])
                 recent[rows, (step - 1) % self.window] = seen
             (rise,) = torch.autograd.grad(sureness.sum(), current)
+            _record(recorder, step, rows, seen, gradient_norm=rise.flatten(1).norm(dim=1))
             rows = rows[going]
             if not len(rows):
                 break
@@ -143,3 +157,9 @@ class MiFace(Attack):
         if self.compat == "art":
             return (sureness >= 1 - self.threshold) | no_progress
         return ~((sureness >= self.threshold) | no_progress)
+
+
+def _record(recorder: Recorder | None, step: int, rows: Tensor, sureness: Tensor, **series: Tensor) -> None:
+    """Take down the cost and p_y of the rows that still go; the last image of all has no gradient."""
+    if recorder is not None:
+        recorder.record(step, rows, loss=1 - sureness, confidence=sureness, **series)

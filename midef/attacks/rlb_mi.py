@@ -13,6 +13,7 @@ from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Ta
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
+from midef.core.traces import Traces
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -64,6 +65,7 @@ class RlbMi(Attack):
 
     paper: ClassVar[str] = "Han et al., CVPR 2023 (arXiv 2304.04625)"
     access: ClassVar[AccessLevel] = AccessLevel.SCORES
+    records: ClassVar[str] = "loss (minus the reward) and confidence, as served, of the image tested in the episode"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {"episodes": 40_000}}
 
     episodes: int = 40_000
@@ -116,13 +118,14 @@ class RlbMi(Attack):
         generator = networks["generator"].to(memory_format=torch.channels_last)
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
         parts = [self._learn(handle, generator, pairs[i : i + CHUNK], task) for i in range(0, len(pairs), CHUNK)]
-        images, found = (torch.cat(answers).cpu() for answers in zip(*parts, strict=True))
-        return Reconstructions(images, task.labels, task.restarts, found)
+        images, found = (torch.cat(answers).cpu() for answers in zip(*((i, f) for i, f, _ in parts), strict=True))
+        return Reconstructions(images, task.labels, task.restarts, found, traces=Traces.joined(t for *_, t in parts))
 
     def _learn(
         self, handle: TargetHandle, generator: nn.Module, pairs: Sequence[tuple[int, int]], task: Task
-    ) -> tuple[Tensor, Tensor]:
-        """The surest image of each (label, restart) [A, 3, R, R], and whether the target labels it right [A]."""
+    ) -> tuple[Tensor, Tensor, Traces | None]:
+        """The surest image of each pair [A, 3, R, R], whether the target labels it right [A], and the course."""
+        from midef.attacks.latent_search.recording import Recorder
         from midef.attacks.latent_search.streams import RowStreams
         from midef.attacks.rl.sac import Agents, Replay
 
@@ -139,6 +142,7 @@ class RlbMi(Attack):
             noise=self.noise,
             device=task.device,
         )
+        recorder = Recorder(pairs, self.episodes, first=1)
         replay = Replay(rows, min(self.episodes, self.replay), dim, task.device)
 
         states = streams.normal(dim)
@@ -160,12 +164,14 @@ class RlbMi(Attack):
             images, answers = _ask(handle, generator, torch.cat(asked))
             tests, scores = answers[:rows], answers[rows:]
             of_label = tests.gather(1, labels[:, None]).squeeze(1)
+            if recorder.wants(episode):
+                recorder.record(episode, loss=-self.reward(tests, labels), confidence=of_label)
             surer = of_label >= surest
             surest = torch.where(surer, of_label, surest)
             best = torch.where(surer[:, None, None, None], images[:rows], best)
             found = torch.where(surer, tests.argmax(dim=1) == labels, found)
         lost = ~torch.isfinite(of_label)  # an agent whose networks diverged; what it found before would hide it
-        return torch.where(lost[:, None, None, None], torch.nan, best), found
+        return torch.where(lost[:, None, None, None], torch.nan, best), found, recorder.traces()
 
     def reward(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Reward of each agent [A] for the served scores [A, K] of its image; larger is better, 0 the most."""

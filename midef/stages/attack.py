@@ -24,6 +24,7 @@ from midef.stages.build import BuildContext
 from midef.stages.split import load as load_splits
 from midef.stages.target import TargetSpec
 from midef.stages.target import load as load_target
+from midef.storage.traces import write_traces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,8 @@ class AttackSpec:
 def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -> dict[str, Any]:
     """Write `images.npz`: 8-bit reconstructions with their labels, restarts and whether the attack found them.
 
-    Where the attack knows the traits of each image, they are the array `traits` of it.
+    Where the attack knows the traits of each image, they are the array `traits` of it. `traces.npz` holds the course of
+    the search, of an attack that takes steps.
     """
     spec, device = AttackSpec.of(recipe), context.device
     attack = spec.attack
@@ -104,6 +106,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         found=reconstructions.found.numpy(),
         **known,
     )
+    if reconstructions.traces is not None:
+        write_traces(folder, reconstructions.traces)
     prepared = [needed.key for needed in recipe.walk() if needed.kind in ("prior", "surrogate", "inverter")]
     asked = sum(context.store.artifacts.meta(key)["facts"]["queries"] for key in prepared)
     return {"queries": handle.queries + asked, "attack_s": attack_s, "found": int(reconstructions.found.sum())}

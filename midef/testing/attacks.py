@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -23,6 +24,7 @@ from midef.attacks.priors.wgan_gp import WganGp
 from midef.attacks.target_handle import TargetHandle
 from midef.core import AccessError, Choice, Inputs, Recipe, Registry, SpecError, derive_seed
 from midef.core.errors import TrainingDiverged
+from midef.core.traces import MOST_POINTS, SERIES, Traces
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
 from midef.nn.network import Forward, TargetModel
@@ -136,6 +138,17 @@ def task_of(labels: list[int], restarts: int = 2, seed: int = 3) -> Task:
 
 def run_attack(attack: Attack, target: TargetModel, inputs: Inputs, task: Task) -> Reconstructions:
     return attack.reconstruct(TargetHandle(target, Defense(), attack.access), inputs, task)
+
+
+def check_traces(traces: Traces, task: Task) -> None:
+    """Traces have a row for each pair or for each identity, as many points as steps, and finite numbers."""
+    rows = list(zip(traces.labels.tolist(), traces.restarts.tolist(), strict=True))
+    pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
+    assert rows in (pairs, [(label, -1) for label in sorted(set(task.labels.tolist()))])
+    assert 0 < len(traces.steps) <= MOST_POINTS and (np.diff(traces.steps) > 0).all()
+    assert traces.series.keys() <= set(SERIES)
+    for values in traces.series.values():
+        assert values.shape == (len(rows), len(traces.steps)) and np.isfinite(values).all()
 
 
 def toy_target() -> TargetModel:
@@ -281,6 +294,9 @@ class AttackContract(_OnAToyTarget):
         assert found.found.shape == (6,) and found.found.dtype == torch.bool
         assert not found.images.requires_grad
         assert len(found.images.flatten(1).unique(dim=0)) == 6, "every (label, restart) has its own reconstruction"
+        assert (found.traces is not None) == bool(attack.records), "`records` says what its traces hold"
+        if found.traces is not None:
+            check_traces(found.traces, task)
 
     def test_repeats_with_the_same_seed_and_not_with_another(
         self, name: str, target: TargetModel, stored_priors: Stored

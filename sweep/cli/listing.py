@@ -140,7 +140,12 @@ def _defense_columns(cls: type[Defense], packages: bool) -> Entry:
 
 
 def _attack_columns(cls: type[Attack]) -> Entry:
-    return {"access": cls.access.words, "trained before": _trained_before(cls()), "presets": _presets(cls)}
+    return {
+        "access": cls.access.words,
+        "trained before": _trained_before(cls()),
+        "presets": _presets(cls),
+        "recorded per step": cls.records or "-",
+    }
 
 
 def _published_entry(row: ResultRow) -> Entry:

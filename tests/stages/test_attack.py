@@ -21,6 +21,7 @@ from midef.defenses.rounding import Rounding
 from midef.defenses.stack import choose_defense
 from midef.stages import CellRecipes, ensure
 from midef.stages.attack import victims
+from midef.storage.traces import NAME, read_traces
 
 PlanCell = Callable[..., CellRecipes]
 
@@ -37,6 +38,17 @@ def test_every_identity_is_attacked_so_many_times(cell: Any) -> None:
     assert found["restarts"].tolist() == [0, 1, 2] * 6
     assert cell.facts("reconstructions")["queries"] == 2 * 18  # iterations x reconstructions
     assert cell.facts("reconstructions")["found"] == 18
+
+
+def test_the_course_of_the_search_is_stored_beside_the_images(cell: Any, own_cell: Any, plan: PlanCell) -> None:
+    folder = cell.folder("reconstructions")
+    traces = read_traces(folder)
+    assert traces is not None and traces.series.keys() == {"loss", "confidence", "gradient_norm"}
+    assert traces.steps.tolist() == [0, 1] and traces.series["loss"].shape == (18, 2)
+    assert traces.labels.tolist() == images_of(folder)["labels"].tolist()
+    assert (folder / NAME).stat().st_size < 4000
+    without = ensure(plan("inversion_model").reconstructions, own_cell.context)
+    assert read_traces(without) is None, "it takes no steps"
 
 
 def test_images_are_truncated_to_eight_bits_not_rounded(own_cell: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from typing_extensions import override
@@ -12,10 +12,12 @@ from typing_extensions import override
 from midef.attacks.base import Attack, Reconstructions, Task
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
+from midef.core.traces import Traces
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from midef.attacks.latent_search.recording import StepRecorder
     from midef.attacks.latent_search.streams import RowStreams
     from midef.attacks.priors import Prior
     from midef.attacks.target_handle import TargetHandle
@@ -40,11 +42,13 @@ class Rows:
     Args:
         labels: [N].
         noise: a random stream for each row.
+        recorder: writes down what the target answers while they are searched.
     """
 
     labels: Tensor
     seeds: Sequence[int]
     noise: RowStreams
+    recorder: StepRecorder | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,7 @@ class LatentSearch(Attack):
 
     per_identity: ClassVar[bool] = False
     n_views: ClassVar[int] = 1
+    records: ClassVar[str] = "loss, confidence, gradient norm"
 
     iterations: int
     erase_low: float = 0.0
@@ -134,6 +139,10 @@ class LatentSearch(Attack):
         """[N], smaller the surer the networks are of the identity."""
         raise NotImplementedError
 
+    def judges(self, seen: list[Forward]) -> list[Forward]:
+        """The answers whose confidence is recorded: the target's, or those of all that stand in for it."""
+        return seen[:1]
+
     def prior_loss(self, networks: Networks, images: Tensor) -> Tensor | None:
         """[N], smaller for images the prior finds more real; None where the attack has no such term."""
         return None
@@ -165,6 +174,7 @@ class LatentSearch(Attack):
         at_once = (CHUNK if task.device == "cpu" else GPU_CHUNK) * memory_share.get()
         chunk = max(1, int(at_once) // self.images_per_row)
         images: dict[tuple[int, int], Tensor] = {}
+        traces: list[Traces | None] = []
         done = 0
         while done < len(owners):
             part = owners[done : done + chunk]
@@ -180,10 +190,12 @@ class LatentSearch(Attack):
                 handle.queries = queries
                 torch.cuda.empty_cache()
                 continue
-            images |= drawn
+            images |= drawn[0]
+            traces.append(drawn[1])
             done += len(part)
         reconstructions = torch.stack([images[pair] for pair in pairs])
-        return Reconstructions(reconstructions, task.labels, task.restarts, torch.ones_like(task.labels).bool())
+        found = torch.ones_like(task.labels).bool()
+        return Reconstructions(reconstructions, task.labels, task.restarts, found, traces=Traces.joined(traces))
 
     def _search(
         self,
@@ -192,16 +204,22 @@ class LatentSearch(Attack):
         owners: list[tuple[int, int]],
         pairs: list[tuple[int, int]],
         task: Task,
-    ) -> dict[tuple[int, int], Tensor]:
-        """Search the rows of these owners together; give the images of the pairs that belong to them."""
-        rows = self._rows("latent", owners, task)
+    ) -> tuple[dict[tuple[int, int], Tensor], Traces | None]:
+        """Search the rows of these owners together; give images of their pairs, and the course."""
+        from midef.attacks.latent_search.recording import StepRecorder
+
+        recorder = StepRecorder(owners, self.iterations)
+        rows = replace(self._rows("latent", owners, task), recorder=recorder)
         searched = [tensor.detach().requires_grad_(True) for tensor in self.start(networks, rows)]
         optimizer = self.optimizer(searched)
         lost = torch.zeros(len(owners), dtype=torch.bool, device=task.device)
         for step in range(self.iterations):
+            recorder.begin(step)
             with self._autocast(task):
                 loss = self.step_loss(handle, networks, searched, rows)
-            for tensor, slope in zip(searched, torch.autograd.grad(loss.sum(), searched), strict=True):
+            slopes = torch.autograd.grad(loss.sum(), searched)
+            recorder.end(loss, slopes)
+            for tensor, slope in zip(searched, slopes, strict=True):
                 tensor.grad = slope
             optimizer.step()
             if step + 1 == self.iterations:
@@ -219,7 +237,7 @@ class LatentSearch(Attack):
                 drawn = self.draw(networks, latents, final).float().clamp(0, 1)
                 is_lost = lost[which] | not_finite_rows([latents])
                 images |= zip(part, torch.where(is_lost[:, None, None, None], torch.nan, drawn).cpu(), strict=True)
-        return images
+        return images, recorder.traces()
 
     def _owner(self, label: int, restart: int) -> tuple[int, int]:
         """The row that a reconstruction is drawn from: its own, or the one of its identity."""
@@ -232,7 +250,10 @@ class LatentSearch(Attack):
                 from midef.attacks.latent_search.views import erased
 
                 view = erased(view, rows.noise, area=(self.erase_low, self.erase_high))
-            term = self.identity_loss(networks, self.ask(handle, networks, view), rows.labels)
+            seen = self.ask(handle, networks, view)
+            if rows.recorder is not None:
+                rows.recorder.see(self.judges(seen), rows.labels)
+            term = self.identity_loss(networks, seen, rows.labels)
             loss = term if loss is None else loss + term
         assert loss is not None, "an attack shows the target at least one view"
         return loss
