@@ -13,6 +13,7 @@ from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import torch
+from midef.core.position import share, tell
 from midef.core.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -122,11 +123,15 @@ class BrepMi(Attack):
             ).cpu()
 
         pool = self.pool(ask, task)
-        if self.targets == "first_seen":
-            task = replace(task, labels=self.first_seen(pool, handle.n_classes, task)[task.labels])
-        latents, started = self.starts(pool, task)
+        least = len(task.labels) * self.patience * (self.sphere_points + 1)  # images that the repulsion asks about
+        pooled = self.pool_batches * 256 / (self.pool_batches * 256 + least)
+        with share(0.0, pooled):
+            if self.targets == "first_seen":
+                task = replace(task, labels=self.first_seen(pool, handle.n_classes, task)[task.labels])
+            latents, started = self.starts(pool, task)
         recorder = Recorder(list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True)))
-        best, grew = self.repel(ask, latents, started, task, recorder)
+        with share(pooled, 1.0):
+            best, grew = self.repel(ask, latents, started, task, recorder)
         images = torch.cat([_draw(generator, part, task.device).cpu() for part in best.split(CHUNK)])
         return Reconstructions(images, task.labels, task.restarts, grew, traces=recorder.traces())
 
@@ -138,6 +143,7 @@ class BrepMi(Attack):
         def batches() -> Iterator[tuple[Tensor, Tensor]]:
             for i in range(self.pool_batches):
                 if i == len(asked):
+                    tell(i / self.pool_batches)
                     latents = torch.randn(256, self.prior.latent_dim, generator=rng).clamp(-self.clamp, self.clamp)
                     asked.append((latents, ask(latents)))
                 yield asked[i]
@@ -208,6 +214,7 @@ class BrepMi(Attack):
                 recorder.record(iteration, radius=radius.clone())
             if not bool(active.any()):
                 break
+            tell(1 - float((active * (1 - fruitless / self.patience)).mean()))
             rows = torch.nonzero(active).squeeze(1)
             row_labels = labels[rows]
             old = radius[rows]

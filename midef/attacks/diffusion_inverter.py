@@ -12,6 +12,7 @@ from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
 from midef.attacks.priors.diffusion import Diffusion
 from midef.core.lazy import torch
+from midef.core.position import steps
 from midef.core.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class DiffusionInverter(Attack):
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
         seeds = [derive_seed("diffusion", task.seed, *pair) for pair in pairs]
         images = []
-        for begin in range(0, len(pairs), CHUNK):
+        for begin in steps(range(0, len(pairs), CHUNK)):
             rows = slice(begin, begin + CHUNK)
             noise = RowStreams(seeds[rows], task.device)
             images.append(self.draw(denoiser, observed[rows].to(task.device), noise, task.resolution_px).cpu())  # type: ignore[arg-type]
@@ -97,7 +98,7 @@ class DiffusionInverter(Attack):
         with torch.no_grad():
             none = torch.zeros_like(answers)
             images = noise.normal(*shape).contiguous(memory_format=torch.channels_last)
-            for step in reversed(range(len(betas))):
+            for step in steps(range(len(betas))[::-1]):
                 share = images.new_full((len(images),), (step + 1) / len(betas))
                 seen = denoiser.encode(images)
                 predicted = denoiser.decode(seen, share, answers)

@@ -12,6 +12,7 @@ from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
 from midef.attacks.priors.tcnn import Tcnn
 from midef.core.lazy import torch
+from midef.core.position import steps
 
 if TYPE_CHECKING:
     from midef.attacks.target_handle import TargetHandle
@@ -61,5 +62,5 @@ class InversionModel(Attack):
         features = self.prior.features(self.prior.observed(task)).to(task.device)
         networks = self.prior.load(inputs.path("inverter"), task.resolution_px, handle.n_classes, task.device)
         with torch.no_grad():
-            images = torch.cat([networks["inverter"](part).cpu() for part in features.split(256)])
+            images = torch.cat([networks["inverter"](part).cpu() for part in steps(features.split(256))])
         return Reconstructions(images, task.labels, task.restarts, torch.ones_like(task.labels).bool())

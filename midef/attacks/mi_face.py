@@ -12,6 +12,7 @@ from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
 from midef.attacks.latent_search.template import not_finite_rows
 from midef.core.lazy import torch
+from midef.core.position import steps
 from midef.core.seeds import derive_seed
 from midef.core.traces import Traces
 
@@ -92,7 +93,7 @@ class MiFace(Attack):
 
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
         parts, traces = [], []
-        for i in range(0, len(pairs), CHUNK):
+        for i in steps(range(0, len(pairs), CHUNK)):
             part = pairs[i : i + CHUNK]
             labels = torch.tensor([label for label, _ in part], device=task.device)
             recorder = Recorder(part)
@@ -124,7 +125,7 @@ class MiFace(Attack):
         surest = torch.full(labels.shape, -1.0, device=images.device)
         recent = torch.full((len(labels), self.window), -1.0, device=images.device)
         rows = torch.arange(len(labels), device=images.device)
-        for step in range(self.iterations + 1):
+        for step in steps(range(self.iterations + 1)):
             current = images[rows].requires_grad_(True)
             logits = handle.run(current).logits.float()
             sureness = logits.softmax(dim=1).gather(1, labels[rows, None]).squeeze(1)

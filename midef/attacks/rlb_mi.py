@@ -12,6 +12,7 @@ from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import torch
+from midef.core.position import steps
 from midef.core.seeds import derive_seed
 from midef.core.traces import Traces
 
@@ -117,7 +118,7 @@ class RlbMi(Attack):
         networks = self.prior.load(inputs.path("prior"), task.resolution_px, handle.n_classes, task.device)
         generator = networks["generator"].to(memory_format=torch.channels_last)
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
-        parts = [self._learn(handle, generator, pairs[i : i + CHUNK], task) for i in range(0, len(pairs), CHUNK)]
+        parts = [self._learn(handle, generator, pairs[i : i + CHUNK], task) for i in steps(range(0, len(pairs), CHUNK))]
         images, found = (torch.cat(answers).cpu() for answers in zip(*((i, f) for i, f, _ in parts), strict=True))
         return Reconstructions(images, task.labels, task.restarts, found, traces=Traces.joined(t for *_, t in parts))
 
@@ -151,7 +152,7 @@ class RlbMi(Attack):
         best = torch.zeros(rows, 3, task.resolution_px, task.resolution_px, device=task.device)
         surest = torch.zeros(rows, device=task.device)
         found = torch.zeros(rows, dtype=torch.bool, device=task.device)
-        for episode in range(1, self.episodes + 1):
+        for episode in steps(range(1, self.episodes + 1)):
             replay.add(states, actions, self.reward(scores, labels))
             if len(replay) > self.start_after:
                 agents.update(*replay.sample(streams.uniform(self.batch_size)))

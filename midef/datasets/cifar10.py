@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from midef.core.errors import DataError
 from midef.core.lazy import torch
+from midef.core.position import steps
 from midef.datasets.base import DATASETS, Card, Images, Splits
 from midef.datasets.files.classes import ClassesDataset
 from midef.datasets.files.pixels import resize
@@ -108,7 +109,8 @@ class Cifar10(ClassesDataset):
         self._check_files()
         records = self._records()
         parts = {}
-        for split, (indices, labels) in self.drawn().items():
+        drawn = self.drawn()
+        for split, (indices, labels) in steps(drawn.items(), weights=[len(part) for part, _ in drawn.values()]):
             rows = records["report" if split == "report" else "train"][indices]
             pixels = rows[:, 1:].reshape(-1, 3, SIDE_PX, SIDE_PX)
             parts[split] = Images(_resized(pixels, resolution_px), torch.tensor(labels, dtype=torch.int64))
@@ -150,6 +152,6 @@ def _resized(images: NDArray[np.uint8], resolution_px: int) -> torch.Tensor:
     from PIL.Image import fromarray
 
     pixels = np.empty((len(images), 3, resolution_px, resolution_px), np.uint8)
-    for i, image in enumerate(images):
+    for i, image in enumerate(steps(images)):
         pixels[i] = resize(fromarray(image.transpose(1, 2, 0)), resolution_px).transpose(2, 0, 1)
     return torch.from_numpy(pixels)

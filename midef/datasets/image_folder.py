@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from midef.core.errors import DataError, few
 from midef.core.lazy import torch
+from midef.core.position import steps
 from midef.datasets.base import DATASETS, LOCATION, Card, Dataset, Findings, Images, Splits
 from midef.datasets.files.arrangement import NEEDED, SPLITS, Arrangement, read_images
 from midef.datasets.files.copies import copy_problems, find_copies
@@ -133,7 +134,7 @@ class ImageFolder(Dataset):
         ids: dict[str, str] = {}
         failures: list[str] = []
         parts = {}
-        for split in SPLITS:
+        for split in steps(SPLITS, weights=[len(arrangement.splits[split]) for split in SPLITS]):
             files = [file for file, _ in arrangement.splits[split]]
             pixels, ids_of_part, failed = read_images(self._root, files, resolution_px, self.crop)
             labels = torch.tensor([label for _, label in arrangement.splits[split]], dtype=torch.int64)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from typing_extensions import override
 
 from midef.core.lazy import torch
+from midef.core.position import steps
 from midef.core.seeds import derive_seed
 from midef.datasets.base import DATASETS, Card, Dataset, Images, Splits
 from midef.datasets.faces.drawing import render
@@ -76,7 +77,7 @@ class SyntheticFaces(Dataset):
     def load(self, resolution_px: int) -> Splits:
         counts = {"train": self.train_images, "select": self.select_images, "report": self.report_images}
         parts = {}
-        for name, count in counts.items():
+        for name, count in steps(counts.items(), weights=[*counts.values()]):
             labels = torch.arange(self.identities).repeat_interleave(count)
             images = self._draw(name, count, resolution_px)
             parts[name] = Images(images, labels if self.is_labelled else torch.full_like(labels, -1))
@@ -116,7 +117,7 @@ class SyntheticFaces(Dataset):
         traits = self.traits()
         together = max(1, _CHUNK // count)
         images = []
-        for first in range(0, self.identities, together):
+        for first in steps(range(0, self.identities, together)):
             people = range(first, min(first + together, self.identities))
             drawn = [self._nuisance(identity, split, count, resolution_px) for identity in people]
             named = {name: np.concatenate([d[name] for d in drawn]) for name in drawn[0]}

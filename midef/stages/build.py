@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import midef
 from midef.core.errors import DamagedArtifact, MissingArtifact
 from midef.core.packages import check_packages
+from midef.core.position import following
 from midef.core.recipe import Inputs, Recipe
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def build_recipe(recipe: Recipe, context: BuildContext, *, publish: bool = True)
 
     check_packages(recipe)
     builder: Builder = import_module(_BUILDERS[recipe.kind])
-    inputs = Inputs(recipe.inputs, lambda needed: ensure(needed, context))
+    inputs = Inputs(recipe.inputs, lambda needed: _ensure_input(needed, context))
     start = time.monotonic()
     if context.device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(context.device)
@@ -119,6 +120,12 @@ def build_recipe(recipe: Recipe, context: BuildContext, *, publish: bool = True)
 
         Checkpointer(context.checkpoints / recipe.key.digest, home=checkpoint_home(context)).clear()
     log.info("built %s in %.1f s", recipe.key.short, wall_s)
+
+
+def _ensure_input(recipe: Recipe, context: BuildContext) -> Path:
+    """The folder of an input. Building it, where it was lost, is not part of the position of what needs it."""
+    with following(None):
+        return ensure(recipe, context)
 
 
 @contextmanager

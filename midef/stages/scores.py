@@ -19,6 +19,7 @@ from midef.attacks.target_handle import TargetHandle
 from midef.core.errors import MidefError, NotApplicable, TooFewSamples
 from midef.core.failure import Failure
 from midef.core.outcomes import digest_of
+from midef.core.position import share, steps
 from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
 from midef.datasets import Splits
@@ -84,7 +85,9 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     torch.manual_seed(derive_seed("served", spec.attack_seed))  # for a head that samples
     model = load_target(spec.target, inputs.path("target"), context, n_classes)
     handle = TargetHandle(model, spec.target.defense, spec.access, device=device)
-    served = [handle.labels(part.to(device).float() / 255).cpu() for part in splits.report.images.split(512)]
+    with share(0.0, 0.25):
+        report_parts = splits.report.images.split(512)
+        served = [handle.labels(part.to(device).float() / 255).cpu() for part in steps(report_parts)]
     if spec.counted == "best_by_target":
         best = best_restarts(made["labels"], target_scores(handle, made["images"], made["labels"]))
         made = {name: values[best] for name, values in made.items()}
@@ -93,13 +96,16 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     def evaluate(images: Tensor) -> tuple[np.ndarray, np.ndarray]:
         return evaluate_images(evaluator, low_to_high(images, spec.evaluator.resolution_px, resize=spec.resize), device)
 
-    logits, features = evaluate(torch.from_numpy(made["images"]))
+    with share(0.25, 0.5):
+        logits, features = evaluate(torch.from_numpy(made["images"]))
     attacked = np.unique(made["labels"])
     private_images, private_labels = _private_images(splits, attacked, spec.knn_reference)
     # seen as the reconstructions are: at the target's resolution, then enlarged
-    _, private_features = evaluate(private_images)
+    with share(0.5, 0.75):
+        _, private_features = evaluate(private_images)
     report = load_splits(inputs.path("judged")).report
-    report_logits, _ = evaluate(report.images)
+    with share(0.75, 1.0):
+        report_logits, _ = evaluate(report.images)
     attack, target = (
         context.store.artifacts.meta(recipe.inputs[role].key)["facts"] for role in ("reconstructions", "target")
     )
@@ -243,7 +249,7 @@ def evaluate_images(evaluator: TargetModel, images: Tensor, device: str) -> tupl
         MidefError: if they are not finite: no number counts as an answer, and would pass for the highest rank.
     """
     logits, features = [], []
-    for part in images.split(256):
+    for part in steps(images.split(256)):
         forward = evaluator(part.to(device).float() / 255)
         logits.append(forward.logits.float().cpu())
         features.append(forward.features.float().cpu())

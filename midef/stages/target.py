@@ -16,8 +16,10 @@ from safetensors.torch import save_file
 
 from midef.core.choice import Choice
 from midef.core.errors import DataError, SpecError
+from midef.core.position import share
 from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
+from midef.datasets import Splits
 from midef.defenses import PHASE_ONE, Defense
 from midef.defenses.stack import remake_defense
 from midef.models import ARCHITECTURES, Architecture, ModelFacts
@@ -28,7 +30,7 @@ from midef.stages.recipes import BACKBONE, NO_DEFENSE, PUBLISHED
 from midef.stages.split import load as load_splits
 from midef.training import TrainingRecipe
 from midef.training.classifier.evaluate import EVALUATED_AT_ONCE, accuracy
-from midef.training.classifier.fit import fit_classifier
+from midef.training.classifier.fit import TRAINING_WORK, fit_classifier
 from midef.training.data_parallel import World
 
 WEIGHTS, TRAINING_STATE = "model.safetensors", "companion.safetensors"
@@ -99,21 +101,23 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     state_tensors: dict[str, torch.Tensor] = {}
     micro_batches = math.ceil(1 / context.memory_share)
     start = time.monotonic()
-    done = fit_classifier(
-        model.to(memory_format=torch.channels_last),
-        splits.train,
-        splits.select,
-        facts=spec.facts,
-        recipe=spec.training,
-        defense=spec.defense,
-        seed=derive_seed("training", spec.seed),
-        device=context.device,
-        report=context.report,
-        checkpoint_folder=None if context.checkpoints is None else context.checkpoints / recipe.key.digest,
-        checkpoint_home=checkpoint_home(context),
-        state_tensors=state_tensors,
-        micro_batches=micro_batches,
-    )
+    trained, measured = _shares(splits, spec.training.epochs)
+    with share(0.0, trained):
+        done = fit_classifier(
+            model.to(memory_format=torch.channels_last),
+            splits.train,
+            splits.select,
+            facts=spec.facts,
+            recipe=spec.training,
+            defense=spec.defense,
+            seed=derive_seed("training", spec.seed),
+            device=context.device,
+            report=context.report,
+            checkpoint_folder=None if context.checkpoints is None else context.checkpoints / recipe.key.digest,
+            checkpoint_home=checkpoint_home(context),
+            state_tensors=state_tensors,
+            micro_batches=micro_batches,
+        )
     train_s = time.monotonic() - start
     parent = recipe.inputs.get(PHASE_ONE) or recipe.inputs.get(BACKBONE)  # phase one's seconds hold the backbone's
     earlier_s = 0.0 if parent is None else float(context.store.artifacts.meta(parent.key)["facts"]["train_s"])
@@ -123,15 +127,26 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     (folder / "training.json").write_text(json.dumps(asdict(done)))
     at_once = max(1, EVALUATED_AT_ONCE // micro_batches)
     accuracy_on = partial(accuracy, model, device=context.device, batch_size=at_once, world=World.current())
+    with share(trained, measured):
+        train_accuracy = accuracy_on(splits.train)
+    with share(measured, 1.0):
+        report_accuracy = accuracy_on(splits.report)
     return {
         "train_s": train_s + earlier_s,
-        "train_accuracy": accuracy_on(splits.train),
+        "train_accuracy": train_accuracy,
         "select_accuracy": done.select_accuracy[done.kept_epoch],
-        "report_accuracy": accuracy_on(splits.report),
+        "report_accuracy": report_accuracy,
         "classes": len(splits.class_names),
         "defense": done.defense,
         **({"micro_batches": micro_batches} if micro_batches > 1 else {}),
     }
+
+
+def _shares(splits: Splits, epochs: int) -> tuple[float, float]:
+    """Shares of the work after the training, and after its images were classified once more."""
+    training = epochs * (TRAINING_WORK * len(splits.train) + len(splits.select))
+    whole = training + len(splits.train) + len(splits.report)
+    return training / whole, (training + len(splits.train)) / whole
 
 
 def _save(tensors: Mapping[str, torch.Tensor], path: Path) -> None:

@@ -28,6 +28,7 @@ from midef.core.traces import MOST_POINTS, SERIES, Traces
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
 from midef.nn.network import Forward, TargetModel
+from midef.testing.positions import is_ours, positions, rises_to_the_end
 from midef.testing.suite import Contract
 from midef.testing.values import changed
 from midef.training.finite import check_weights
@@ -298,6 +299,14 @@ class AttackContract(_OnAToyTarget):
         if found.traces is not None:
             check_traces(found.traces, task)
 
+    def test_tells_how_far_it_is(self, name: str, target: TargetModel, stored_priors: Stored) -> None:
+        attack, task = small(name), task_of([0, 2, 3])
+        inputs = stored_priors(attack)
+        with positions() as told:
+            run_attack(attack, target, inputs, task)
+        if told or is_ours(ATTACKS.get(name)):
+            rises_to_the_end(told)
+
     def test_repeats_with_the_same_seed_and_not_with_another(
         self, name: str, target: TargetModel, stored_priors: Stored
     ) -> None:
@@ -422,6 +431,13 @@ class PriorContract(_OnAToyTarget):
         handle = Recorder(target, Defense(), AccessLevel.WHITE_BOX)
         fit(prior, handle, stored_priors)
         assert handle.asked == prior.asks and (handle.queries > 0) == (prior.asks is not None)
+
+    def test_tells_how_far_it_is(self, name: str, target: TargetModel, stored_priors: Stored) -> None:
+        handle = TargetHandle(target, Defense(), AccessLevel.WHITE_BOX)
+        with positions() as told:
+            fit(small_prior(name), handle, stored_priors)
+        if told or is_ours(PRIORS.get(name)):
+            rises_to_the_end(told)
 
     def test_the_target_answers_in_eval_mode_and_stays_as_it_was(
         self, name: str, target: TargetModel, stored_priors: Stored

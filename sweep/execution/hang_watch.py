@@ -1,4 +1,4 @@
-"""Hang detection: the driver ends the process of a node that makes no progress."""
+"""The driver's look at heartbeats: how far each node is, and which one hangs and is ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from midef.core.failure import Failure
-from midef.sweep.execution.heartbeat import BEAT_S, process_start
+from midef.sweep.execution.heartbeat import BEAT_S, NEAR_BEAT_S, process_start
 from midef.sweep.execution.progress import describe
 from midef.sweep.execution.run_record import RunRecord
 
@@ -33,14 +33,16 @@ class HangWatch:
     def __init__(self, record: RunRecord, *, hang_s: float) -> None:
         self.record = record
         self.hang_s = hang_s
-        self.every_s = min(BEAT_S, hang_s / 2)
+        self.every_s = min(BEAT_S if record.location.local is None else NEAR_BEAT_S, hang_s / 2)
         self._looked = time.monotonic()
         self.seen: dict[str, tuple[tuple[int, int], float]] = {}
+        self.beats: dict[str, dict[str, Any]] = {}
+        """Last heartbeats, by digest of the node."""
 
     def hanging(self) -> dict[str, dict[str, Any]]:
         """Last heartbeats, by digest, of nodes whose progress is older than `hang_s`."""
         now, hanging = time.monotonic(), {}
-        beats = self.record.beats()
+        beats = self.beats = self.record.beats()
         for node, beat in beats.items():
             mark = (int(beat.get("pid", 0)), int(beat.get("beats", 0)))
             before = self.seen.get(node)
@@ -54,7 +56,10 @@ class HangWatch:
         return hanging
 
     def look(self, searcher: PlanSearcher, progress: Progress) -> None:
-        """Now and then, kill the processes of nodes that make no progress; Tune then tries them again."""
+        """Now and then, tell `progress` how far nodes are, and kill the processes of those that make no progress.
+
+        Tune then tries these again.
+        """
         now = time.monotonic()
         if now - self._looked <= self.every_s:
             return
@@ -63,6 +68,7 @@ class HangWatch:
         running = {key.digest: searcher.nodes[key] for key in searcher.running.values()}
         for digest in self.seen.keys() & running.keys():
             searcher.works_again(running[digest].key)
+            progress.hear(running[digest], self.beats[digest])
         for digest, beat in hanging.items():
             node = running.get(digest)
             if node is None or not self.end(beat):

@@ -1,4 +1,4 @@
-"""Heartbeats: a node's process tells the driver that it makes progress.
+"""Heartbeats: a node's process tells the driver that it makes progress, and how far it is.
 
 A process that hangs looks alive from outside: its actor answers, its GPU is busy. So what counts is work: steps of
 optimizers, passes through networks, and processor time where no GPU is in play (a GPU that hangs keeps its process
@@ -13,11 +13,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from midef.core.errors import MidefError
+from midef.core.position import Work, following
 from midef.storage import Store
 from midef.sweep.execution.run_record import RunRecord
 
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 
 BEAT_S = 10.0
 """Seconds between two looks at a node."""
+NEAR_BEAT_S = 3.0
+"""The same where the store is a folder: nobody pays for each file there."""
 IDLE_CPU_SHARE = 0.01
 """Less of one core than this over `BEAT_S` is no work."""
 
@@ -50,11 +54,16 @@ def _count_work() -> None:
     _is_counted = True
 
 
+def beat_s(store: Store, hang_s: float) -> float:
+    """Seconds between two looks at a node of a run that ends processes after `hang_s` without progress."""
+    return min(BEAT_S if store.location.local is None else NEAR_BEAT_S, hang_s / 4)
+
+
 class Heartbeat:
     """Writes a node's heartbeat while it works: `with Heartbeat(store, run, node, on_gpu=False):`.
 
     The first is written at once and says where the process is; another follows every `every_s` seconds in which
-    something was done. Nothing is written by a process that hangs.
+    something was done, with the position of the work. Nothing is written by a process that hangs.
 
     Args:
         store: where the heartbeats of the run are.
@@ -74,11 +83,14 @@ class Heartbeat:
         self.on_gpu = on_gpu
         self.every_s = every_s
         self.beats = 0
+        self.work = Work()
+        self._followed = following(self.work)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="midef-heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         _count_work()
+        self._followed.__enter__()
         self._thread.start()
         return self
 
@@ -87,6 +99,7 @@ class Heartbeat:
     ) -> None:
         self._ended.set()
         self._thread.join()
+        self._followed.__exit__(None, None, None)
         self._try(lambda: self.record.forget(self.node))
 
     def _beat(self) -> None:
@@ -97,16 +110,19 @@ class Heartbeat:
             "started": process_start(os.getpid()),
         }
         here |= {"ray_node": _ray_node(), "since": time.time()}
-        work, cpu_s = _work, self._cpu_s()
+        work, cpu_s, fraction = _work, self._cpu_s(), self.work.fraction
         while True:
             self.beats += 1
-            self._try(lambda: self.record.beat(self.node, {**here, "beats": self.beats, "at": time.time()}))
+            position = {"fraction": round(self.work.fraction, 4), "left_s": self.work.left_s()}
+            beat = {**here, "beats": self.beats, "at": time.time(), **position}
+            self._try(partial(self.record.beat, self.node, beat))
             while True:
                 if self._ended.wait(self.every_s):
                     return
                 worked, used_s = _work - work, self._cpu_s() - cpu_s
-                work, cpu_s = work + worked, cpu_s + used_s
-                if worked or (not self.on_gpu and used_s > IDLE_CPU_SHARE * self.every_s):
+                moved = self.work.fraction - fraction
+                work, cpu_s, fraction = work + worked, cpu_s + used_s, fraction + moved
+                if worked or moved or (not self.on_gpu and used_s > IDLE_CPU_SHARE * self.every_s):
                     break
 
     @staticmethod

@@ -1,11 +1,14 @@
-"""Progress line of a running sweep: nodes by state, and the time left."""
+"""Progress line of a running sweep: nodes by state, the time left, and how far the running ones are."""
 
 from __future__ import annotations
 
+import math
+import shutil
 import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 from midef.core.recipe import ArtifactKey
@@ -14,6 +17,29 @@ from midef.sweep.planning.plan import Node, Plan
 
 EVERY_S = {True: 0.5, False: 20.0}
 """Seconds between lines, on a terminal (one line rewritten) and elsewhere (lines of a log)."""
+REPEATED_AFTER_S = 35.0
+"""A log repeats a line that did not change after so long, so that no minute passes without a word."""
+PIECES_SHOWN = 4
+"""Running nodes that the line names, the longest at work first."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Position of a running node, as its process told it.
+
+    Args:
+        fraction: of its work, 0 to 1.
+        left_s: seconds that the rest takes; None while its pace is not known.
+        heard: when it was told, by this machine's clock.
+    """
+
+    fraction: float
+    left_s: float | None
+    heard: float
+
+    def left_now_s(self) -> float | None:
+        """Seconds that are left by now."""
+        return None if self.left_s is None else max(0.0, self.left_s - (time.monotonic() - self.heard))
 
 
 class Progress:
@@ -41,10 +67,11 @@ class Progress:
         self.gpus, self.gpu_of = gpus, gpu_of or {}
         self.waiting = dict(plan.nodes)
         self.running: dict[ArtifactKey, tuple[Node, float]] = {}
+        self.positions: dict[ArtifactKey, Position] = {}
         self.counts: Counter[str] = Counter()
         self.seconds: Mapping[str, list[float]] = defaultdict(list)
         self.last = ""
-        self._printed = 0.0
+        self._printed = self._written = float("-inf")
         self._shown = ""
         self.on_terminal = self.stream.isatty()
 
@@ -62,6 +89,15 @@ class Progress:
         if self.waiting.pop(node.key, None) is not None:
             self.running[node.key] = (node, time.monotonic())
 
+    def hear(self, node: Node, beat: Mapping[str, Any]) -> None:
+        """Take the position of a running node from its heartbeat."""
+        if node.key in self.running and "fraction" in beat:
+            left_s = beat.get("left_s")
+            heard = (float(beat["fraction"]), None if left_s is None else float(left_s))
+            known = self.positions.get(node.key)
+            if known is None or (known.fraction, known.left_s) != heard:
+                self.positions[node.key] = Position(*heard, time.monotonic())
+
     def done(self, node: Node, seconds: float | None = None) -> None:
         """A node is built.
 
@@ -71,6 +107,7 @@ class Progress:
         """
         self.started(node)
         _, since = self.running.pop(node.key)
+        self.positions.pop(node.key, None)
         took = time.monotonic() - since if seconds is None else seconds
         self.seconds[node.work].append(took)
         self.counts["done"] += 1
@@ -78,6 +115,7 @@ class Progress:
 
     def lost(self, node: Node, state: str, reason: str) -> None:
         self.running.pop(node.key, None)
+        self.positions.pop(node.key, None)
         self.waiting.pop(node.key, None)
         self.counts["failed"] += 1
         if state == "failed":
@@ -96,11 +134,24 @@ class Progress:
     def at_work(self) -> list[list[Any]]:
         """Nodes that run, in a few words each, with their seconds; the longest first."""
         now = time.monotonic()
-        running = [[describe(node), round(now - since)] for node, since in self.running.values()]
+        running = [[self._piece(node), round(now - since)] for node, since in self.running.values()]
         return sorted(running, key=lambda pair: -pair[1])
 
-    def line(self) -> str:
-        """One line, no control codes."""
+    def _piece(self, node: Node) -> str:
+        """`prior wgan_gp 41 %, 3 min left`, with what is known."""
+        position = self.positions.get(node.key)
+        if position is None or not position.fraction:
+            return describe(node)
+        left_s = position.left_now_s()
+        left = "" if left_s is None else f", {duration(left_s)} left"
+        return f"{describe(node)} {math.floor(100 * position.fraction)} %{left}"
+
+    def line(self, width: int | None = None) -> str:
+        """One line, no control codes.
+
+        Args:
+            width: most characters, for a terminal; what runs, and what ended last, is then left out where it must be.
+        """
         total = self.counts["done"] + self.counts["failed"] + len(self.running) + len(self.waiting)
         share = 100 * (self.counts["done"] + self.counts["failed"]) / max(1, total)
         parts = [
@@ -111,9 +162,17 @@ class Progress:
             f"{share:3.0f} %",
             f"ETA {duration(self.eta_s())}",
         ]
-        if self.last:
-            parts.append(f"last: {self.last}")
-        return "  ".join(parts)
+        counts = "  ".join(parts)
+        pieces = [str(piece) for piece, _ in self.at_work()]
+        last = f"  last: {self.last}" if self.last else ""
+        line = counts
+        for shown in range(min(len(pieces), PIECES_SHOWN), -1, -1):
+            more = f" +{len(pieces) - shown}" if 0 < shown < len(pieces) else ""
+            at_work = f"  now: {'; '.join(pieces[:shown])}{more}" if shown else ""
+            for line in (counts + at_work + last, counts + at_work):
+                if width is None or len(line) <= width:
+                    return line
+        return line[:width]
 
     def eta_s(self) -> float | None:
         """Seconds left if the remaining work divides well; None while some kind of work was never timed."""
@@ -130,7 +189,9 @@ class Progress:
             expected_s = self._expected(node)
             if expected_s is None:
                 return None
-            rest = max(0.0, expected_s - (now - since))
+            position = self.positions.get(node.key)
+            told_s = None if position is None else position.left_now_s()
+            rest = max(0.0, expected_s - (now - since)) if told_s is None else told_s
             left, longest = left + rest, max(longest, rest)
             on_gpus += rest * self.gpu_of.get(node.recipe.kind, 0.0)
         return max(left / self.slots, on_gpus / self.gpus if self.gpus else 0.0, longest)
@@ -145,11 +206,13 @@ class Progress:
         if not force and now - self._printed < EVERY_S[self.on_terminal]:
             return
         self._printed = now
-        line = printable(self.line(), keep="")
+        width = shutil.get_terminal_size((200, 24)).columns - 1 if self.on_terminal else None
+        line = printable(self.line(width), keep="")
         if self.on_terminal:
-            self.stream.write("\r" + line[:200].ljust(len(self._shown)))
-        elif line != self._shown:
+            self.stream.write("\r" + line.ljust(len(self._shown)))
+        elif line != self._shown or now - self._written > REPEATED_AFTER_S:
             self.stream.write(line + "\n")
+            self._written = now
         self._shown = line
         self.stream.flush()
 

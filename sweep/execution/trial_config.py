@@ -11,7 +11,7 @@ from midef.stages import BuildContext
 from midef.storage import Store
 from midef.storage.cache import cache_folder
 from midef.sweep.execution.cleanup import train_storage_of
-from midef.sweep.execution.heartbeat import BEAT_S, Heartbeat
+from midef.sweep.execution.heartbeat import BEAT_S, Heartbeat, beat_s
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,7 +134,7 @@ def trial_configs(
             train_workers=profile.workers_for(node.key.kind),
             train_storage=storage,
             retries=options.retries,
-            beat_s=min(BEAT_S, options.hang_s / 4),
+            beat_s=beat_s(store, options.hang_s),
         ).as_plain()
 
     return config_of

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from midef.attacks import ATTACKS
-from midef.core import Choice, Protocol, Recipe, Setup
+from midef.core import ArtifactKey, Choice, Protocol, Recipe, Setup
 from midef.datasets import DATASETS
 from midef.models import ARCHITECTURES
 from midef.stages import BuildContext, CellRecipes, ensure, recipes_for_cell
 from midef.storage import Store
+from midef.testing.positions import positions
 from midef.training import TrainingRecipe
 
 PEOPLE = {"name": "synthetic_faces", "identities": 8, "train_images": 4, "select_images": 1, "report_images": 2}
@@ -51,11 +52,17 @@ def plan() -> PlanCell:
 
 @dataclass(frozen=True)
 class Built:
-    """A finished cell. built: every recipe a builder worked on, in that order."""
+    """A finished cell.
+
+    Args:
+        built: every recipe a builder worked on, in that order.
+        told: positions of each.
+    """
 
     recipes: CellRecipes
     context: BuildContext
     built: list[Recipe]
+    told: dict[ArtifactKey, list[float]] = field(default_factory=dict)
 
     def folder(self, role: str) -> Path:
         return self.context.store.artifacts.fetch(getattr(self.recipes, role).key)
@@ -66,16 +73,19 @@ class Built:
 
 
 @pytest.fixture(scope="session")
-def builds() -> Callable[[pytest.MonkeyPatch], list[Recipe]]:
-    """Writes down every recipe that is really built from now on."""
+def builds() -> Callable[..., list[Recipe]]:
+    """Writes down every recipe that is really built from now on, and the positions it tells."""
     from midef.stages import build
 
-    def watch(patch: pytest.MonkeyPatch) -> list[Recipe]:
+    def watch(patch: pytest.MonkeyPatch, told: dict[ArtifactKey, list[float]] | None = None) -> list[Recipe]:
         seen: list[Recipe] = []
         plain_build = build.build_recipe
 
         def spy(recipe: Recipe, context: BuildContext, **given: Any) -> None:
-            plain_build(recipe, context, **given)
+            with positions() as of_recipe:
+                plain_build(recipe, context, **given)
+            if told is not None:
+                told[recipe.key] = of_recipe
             seen.append(recipe)
 
         patch.setattr(build, "build_recipe", spy)
@@ -85,14 +95,15 @@ def builds() -> Callable[[pytest.MonkeyPatch], list[Recipe]]:
 
 
 @pytest.fixture(scope="session")
-def cell(tmp_path_factory: pytest.TempPathFactory, builds: Callable[[pytest.MonkeyPatch], list[Recipe]]) -> Built:
+def cell(tmp_path_factory: pytest.TempPathFactory, builds: Callable[..., list[Recipe]]) -> Built:
     """GMI on an undefended target. Read it, never change it."""
     context = BuildContext(store=Store.open(tmp_path_factory.mktemp("cell") / "store"))
     recipes = plan_cell()
+    told: dict[ArtifactKey, list[float]] = {}
     with pytest.MonkeyPatch.context() as patch:
-        built = builds(patch)
+        built = builds(patch, told)
         ensure(recipes.scores, context)
-    return Built(recipes, context, list(built))
+    return Built(recipes, context, list(built), told)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from midef.metrics import METRICS
 from midef.stages import BuildContext, build, build_recipe, ensure
 from midef.stages.build import device_name
 from midef.storage import Store
+from midef.testing.positions import positions, rises_to_the_end
 
 Builds = Callable[[pytest.MonkeyPatch], list[Recipe]]
 
@@ -44,6 +45,17 @@ def test_asking_for_the_scores_builds_everything_they_need_once(cell: Any) -> No
         "reconstructions": 1,
         "scores": 1,
     }
+
+
+def test_every_stage_tells_how_far_it_is(cell: Any) -> None:
+    for recipe in cell.built:
+        rises_to_the_end(cell.told[recipe.key])
+
+
+def test_an_input_that_was_lost_is_not_the_work_at_hand(cell: Any, tmp_path: Path) -> None:
+    with positions() as told:
+        ensure(cell.recipes.target, BuildContext(store=Store.open(tmp_path / "store")))
+    assert told == cell.told[cell.recipes.target.key]
 
 
 def test_every_metric_is_measured(cell: Any) -> None:

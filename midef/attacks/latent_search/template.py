@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from midef.attacks.base import Attack, Reconstructions, Task
 from midef.core.lazy import torch
+from midef.core.position import share, steps
 from midef.core.seeds import derive_seed
 from midef.core.traces import Traces
 
@@ -180,7 +181,8 @@ class LatentSearch(Attack):
             part = owners[done : done + chunk]
             queries = handle.queries
             try:
-                drawn = self._search(handle, networks, part, pairs, task)
+                with share(done / len(owners), (done + len(part)) / len(owners)):
+                    drawn = self._search(handle, networks, part, pairs, task)
             except torch.OutOfMemoryError:
                 if len(part) == 1:
                     raise
@@ -213,7 +215,7 @@ class LatentSearch(Attack):
         searched = [tensor.detach().requires_grad_(True) for tensor in self.start(networks, rows)]
         optimizer = self.optimizer(searched)
         lost = torch.zeros(len(owners), dtype=torch.bool, device=task.device)
-        for step in range(self.iterations):
+        for step in steps(range(self.iterations)):
             recorder.begin(step)
             with self._autocast(task):
                 loss = self.step_loss(handle, networks, searched, rows)

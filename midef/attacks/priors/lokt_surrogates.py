@@ -13,6 +13,7 @@ from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrio
 from midef.attacks.priors.families.classifiers import Family, StartWeights, family_problems, missing_files
 from midef.attacks.priors.t_acgan import TAcgan
 from midef.core.lazy import torch
+from midef.core.position import share, steps
 from midef.training.generative.surrogates import SurrogateSettings, draw_labelled, fit_surrogate
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 CHUNK = 512
 """Images drawn and asked at once. Changes memory and speed, not results."""
+_DRAWING = 0.1
+"""Share of the work that drawing and asking is taken for, where its progress is shown."""
 
 
 @PRIORS.add("lokt_surrogates")
@@ -126,21 +129,23 @@ class LoktSurrogates(TargetedPrior, SurrogateSettings):
             start_from_(network, self.family, i, self.weights)  # a missing file is found before the target is asked
         resolution_px = public.train.images.shape[-1]
         gan = self.gan.load(context.inputs.path("gan"), resolution_px, handle.n_classes, context.device)
-        images, labels, label_match = draw_labelled(
-            gan["generator"],
-            handle.labels,
-            latent_dim=self.gan.latent_dim,
-            n_classes=handle.n_classes,
-            latents_per_class=self.latents_per_class,
-            resolution_px=resolution_px,
-            chunk=CHUNK,
-            run=context.run(self.seed),
-        )
+        with share(0.0, _DRAWING):
+            images, labels, label_match = draw_labelled(
+                gan["generator"],
+                handle.labels,
+                latent_dim=self.gan.latent_dim,
+                n_classes=handle.n_classes,
+                latents_per_class=self.latents_per_class,
+                resolution_px=resolution_px,
+                chunk=CHUNK,
+                run=context.run(self.seed),
+            )
         facts: dict[str, Any] = {"label_match": label_match}
-        for name, network in networks.items():
-            run = context.run(self.seed, name)
-            of_surrogate = fit_surrogate(network, images, labels, self.change, self, run)
-            facts |= {f"{name}_{fact}": value for fact, value in of_surrogate.items()}
+        with share(_DRAWING, 1.0):
+            for name, network in steps(networks.items()):
+                run = context.run(self.seed, name)
+                of_surrogate = fit_surrogate(network, images, labels, self.change, self, run)
+                facts |= {f"{name}_{fact}": value for fact, value in of_surrogate.items()}
         return facts
 
     def change(self, images: Tensor, rng: Generator) -> Tensor:

@@ -12,6 +12,7 @@ from midef.attacks.access import AccessLevel
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
 from midef.attacks.priors.families.classifiers import Family, StartWeights, family_problems, missing_files
 from midef.core.lazy import torch
+from midef.core.position import steps
 from midef.training.generative.distill import StudentSettings, fit_student
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Students(TargetedPrior, StudentSettings):
         assert isinstance(statistics, FeatureStatistics)
         statistics.measure_(features)
         facts: dict[str, Any] = {}
-        for name, student in students.items():
+        for name, student in steps(students.items()):
             of_student = fit_student(student, images, logits, self, context.run(self.seed, name))
             facts |= {f"{name}_{fact}": value for fact, value in of_student.items()}
         return facts

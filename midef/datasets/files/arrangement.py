@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from midef.core.position import steps
 from midef.datasets.files.folders import ImageFile, reader
 from midef.datasets.files.pixels import Box, open_rgb, pixel_id, reason_of, square, unreadable_errors
 
@@ -51,7 +52,7 @@ def read_images(
     pixels = np.zeros((len(files), 3, resolution_px, resolution_px), np.uint8)
     ids, failures = {}, []
     with reader(root) as read:  # one thread: for small images Pillow spends its time in Python
-        for i, file in enumerate(files):
+        for i, file in enumerate(steps(files)):
             try:
                 image = open_rgb(read(file))
                 pixels[i] = square(image, resolution_px, crop)

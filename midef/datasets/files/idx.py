@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from midef.core.errors import DataError
 from midef.core.lazy import torch
+from midef.core.position import steps
 from midef.datasets.base import Images, Splits
 from midef.datasets.files.classes import ClassesDataset
 from midef.datasets.files.limits import check_array
@@ -76,7 +77,7 @@ class IdxDataset(ClassesDataset):
             raise DataError("\n".join(problems))
         drawn = self.drawn()
         parts = {}
-        for split, (indices, labels) in drawn.items():
+        for split, (indices, labels) in steps(drawn.items(), weights=[len(part) for part, _ in drawn.values()]):
             path = self._find(FILES[2] if split == "report" else FILES[0])
             grey = _read_idx(path, dimensions=3)[indices]
             parts[split] = Images(_as_rgb(grey, resolution_px), torch.tensor(labels, dtype=torch.int64))
@@ -188,6 +189,6 @@ def _as_rgb(grey: NDArray[np.uint8], resolution_px: int) -> torch.Tensor:
     from PIL.Image import fromarray
 
     pixels = np.empty((len(grey), 3, resolution_px, resolution_px), np.uint8)
-    for i, image in enumerate(grey):
+    for i, image in enumerate(steps(grey)):
         pixels[i] = resize(fromarray(image), resolution_px)
     return torch.from_numpy(pixels)

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from midef.core.errors import DataError, few
 from midef.core.lazy import torch
+from midef.core.position import steps
 from midef.datasets.base import LOCATION, Card, Dataset, Findings, Images, Splits
 from midef.datasets.files.arrangement import NEEDED, SPLITS, Arrangement, read_images
 from midef.datasets.files.examination import examine_files, seen_files
@@ -107,7 +108,7 @@ class ListedDataset(Dataset):
             raise DataError("\n".join(self._prefixed(problems)))
         failures: list[str] = []
         parts = {}
-        for split, entries in arrangement.splits.items():
+        for split, entries in steps(arrangement.splits.items(), weights=[*map(len, arrangement.splits.values())]):
             pixels, _, failed = read_images(self._place, [file for file, _ in entries], resolution_px, self._box)
             labels = torch.tensor([label for _, label in entries], dtype=torch.int64)
             parts[split] = Images(torch.from_numpy(pixels), labels)

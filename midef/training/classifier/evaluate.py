@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from midef.core.errors import TrainingDiverged
+from midef.core.position import steps
 from midef.datasets import Images
 from midef.nn.network import TargetModel
 from midef.training.data_parallel import World, summed
@@ -36,7 +37,7 @@ def accuracy(
     hits = broken = 0
     mine = torch.arange(len(part)).tensor_split(world.size)[world.rank]
     first, end = (int(mine[0]), int(mine[-1]) + 1) if len(mine) else (0, 0)
-    for start in range(first, end, batch_size):
+    for start in steps(range(first, end, batch_size)):
         stop = min(start + batch_size, end)
         images = part.images[start:stop].to(device).float() / 255
         logits = model(images).logits

@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from midef.core.errors import SpecError, TrainingDiverged
+from midef.core.position import share, steps
 from midef.core.seeds import derive_seed
 from midef.datasets import Images
 from midef.defenses import Batch, Defense
@@ -26,6 +27,9 @@ from midef.training.classifier.evaluate import EVALUATED_AT_ONCE, accuracy
 from midef.training.data_parallel import World, norms_over_all
 from midef.training.finite import check_weights
 from midef.training.recipe import TrainingRecipe
+
+TRAINING_WORK = 3
+"""Work of an image in a training step, where that of an image that is classified is 1; for progress that is shown."""
 
 
 @dataclass
@@ -129,9 +133,13 @@ def fit_classifier(
         )
         if micro_batches > 1:
             warn_of_micro_batches(model.train(), defense, micro_batches)
-        for epoch in range(start, recipe.epochs):
-            done.loss.append(training.epoch(epoch))
-            done.select_accuracy.append(accuracy(model, select, device=device, batch_size=at_once, world=world))
+        learning = TRAINING_WORK * len(train) / (TRAINING_WORK * len(train) + len(select))
+        for epoch in steps(range(start, recipe.epochs), first=start):
+            with share(0.0, learning):
+                done.loss.append(training.epoch(epoch))
+            with share(learning, 1.0):
+                selected = accuracy(model, select, device=device, batch_size=at_once, world=world)
+            done.select_accuracy.append(selected)
             if recipe.checkpoint == "best_select" and done.select_accuracy[-1] >= max(done.select_accuracy):
                 best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
                 done.kept_epoch = epoch
@@ -191,7 +199,7 @@ class _Training:
         torch.manual_seed(derive_seed(self.seed, "noise", number, rank) % 2**63)  # dropout and other layers that draw
         batches = batches_of_epoch(self.labels, recipe, self.descend.defense, self.state, order_rng)
         total = torch.zeros((), device=device)
-        for step, positions in enumerate(batches):
+        for step, positions in enumerate(steps(batches)):
             total += self._step(positions.to(device), (number + step / len(batches)) / recipe.epochs, rng)
         mean_loss = float(total) / len(batches)  # the only wait for the device in an epoch
         if not isfinite(mean_loss):

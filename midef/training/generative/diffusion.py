@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from midef.core.lazy import F, torch
+from midef.core.position import steps
 from midef.training.finite import check_losses
 from midef.training.generative.inverter import AnsweredImages
 from midef.training.generative.loop import Losses, TrainingRun, descend, shuffled
@@ -86,7 +87,7 @@ def fit_denoiser(
     def epoch(number: int) -> Losses:
         rng = run.stream("diffusion", number)
         mean = torch.zeros((), device=run.device)
-        for done, index in enumerate(shuffled(len(data), rng).split(settings.batch_size), number * batches):
+        for done, index in enumerate(steps(shuffled(len(data), rng).split(settings.batch_size)), number * batches):
             given = torch.rand(len(index), 1, generator=rng, device=run.device) >= settings.drop_context
             loss = _loss(network, data[index], context[index] * given, kept, _steps(rng, len(index), kept), rng)
             adam.param_groups[0]["lr"] = settings.learning_rate * (1 - done / (settings.epochs * batches))
@@ -100,8 +101,8 @@ def fit_denoiser(
     held = torch.zeros((), device=run.device)
     with torch.no_grad():
         for answers, images in zip(pairs.held_answers.split(256), pairs.held_images.split(256), strict=True):
-            steps = _steps(rng, len(images), kept)
-            loss = _loss(network, images.to(run.device), answers.to(run.device), kept, steps, rng)
+            numbers = _steps(rng, len(images), kept)
+            loss = _loss(network, images.to(run.device), answers.to(run.device), kept, numbers, rng)
             held += loss * len(images) / len(pairs.held_images)
     check_losses({"held-out loss": held}, "the last epoch")
     return {**facts, "held_out_loss": float(held)}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from midef.core.lazy import F, torch
+from midef.core.position import steps
 from midef.training.generative.loop import PROBED, Losses, TrainingRun, descend, shuffled
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def fit_student(
     def epoch(number: int) -> Losses:
         loss_sum, agreed = torch.zeros(2, device=run.device)
         order = shuffled(len(data), run.stream("distill", number))
-        for index in order[: batches * size].split(size):
+        for index in steps(order[: batches * size].split(size)):
             taught = student(data[index].float() / 255)
             loss = distillation_loss(taught, answers[index], temperature=settings.temperature)
             descend(sgd, loss)

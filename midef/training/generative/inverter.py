@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from midef.core.lazy import F, torch
+from midef.core.position import steps
 from midef.training.finite import check_losses
 from midef.training.generative.loop import Losses, TrainingRun, descend, shuffled
 
@@ -75,7 +76,7 @@ def fit_inverter(
 
     def epoch(number: int) -> Losses:
         nonlocal best
-        for index in shuffled(len(data), run.stream("inverter", number)).split(settings.batch_size):
+        for index in steps(shuffled(len(data), run.stream("inverter", number)).split(settings.batch_size)):
             if len(index) < 2 <= len(data):
                 continue  # BatchNorm cannot train on one image
             loss = F.mse_loss(network(features[index]), data[index].float() / 255)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from midef.core.lazy import torch
+from midef.core.position import steps
 from midef.core.seeds import derive_seed
 from midef.training.finite import check_answers, check_losses, check_weights, in_eval
 
@@ -64,7 +65,7 @@ class TrainingRun:
         self, count: int, step: Callable[[int], Losses], probe: Probe | None, unit: str, *, averaged: int
     ) -> dict[str, float]:
         means: dict[str, Tensor] = {}
-        for number in range(count):
+        for number in steps(range(count)):
             losses = step(number)
             if number >= count - averaged:
                 for name, loss in losses.items():

@@ -8,6 +8,7 @@ from math import cos, pi
 from typing import TYPE_CHECKING
 
 from midef.core.lazy import F, torch
+from midef.core.position import steps
 from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, descend
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def draw_labelled(
     images = torch.empty(shape, dtype=torch.uint8, device=run.device)
     answered = torch.empty_like(drawn_for)
     with torch.no_grad():
-        for start in range(0, len(drawn_for), chunk):
+        for start in steps(range(0, len(drawn_for), chunk)):
             rows = slice(start, start + chunk)
             drawn = generator(latents[rows], drawn_for[rows]).float().clamp(0, 1)
             images[rows] = (drawn * 255).round().to(torch.uint8)

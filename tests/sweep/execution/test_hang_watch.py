@@ -93,12 +93,14 @@ def test_a_node_that_hangs_is_ended_once_and_explained_until_it_works_again(
     watch, progress = HangWatch(record, hang_s=60), Progress(plan, slots=1, stream=stream)
 
     def look(pid: int, beats: int) -> None:
-        record.beat(recipe.key.digest, {"pid": pid, "beats": beats, "host": "w1"})
+        record.beat(recipe.key.digest, {"pid": pid, "beats": beats, "host": "w1", "fraction": 0.4, "left_s": None})
         record.beat("of another run", {"pid": 9, "beats": 1, "host": "w1"})
         clock(61)
         watch.look(searcher, progress)
 
+    progress.started(plan.nodes[recipe.key])
     look(7, 1)
+    assert progress.line().endswith("target midre seed 0 40 %"), "how far it is comes with its heartbeat"
     look(7, 1)
     assert ended == [7] and "hangs: target midre seed 0: it made no progress for 60 s on w1" in stream.getvalue()
     failure = searcher.explained[recipe.key]

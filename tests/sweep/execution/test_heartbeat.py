@@ -6,13 +6,15 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from midef.core.position import steps
 from midef.storage import Store
-from midef.sweep.execution.heartbeat import Heartbeat, process_start
+from midef.sweep.execution.heartbeat import BEAT_S, Heartbeat, beat_s, process_start
 from midef.sweep.execution.run_record import RunRecord
 
 RUN, NODE = "sweep-1", "ab12"
@@ -73,6 +75,23 @@ def test_a_busy_process_is_progress_on_a_cpu_and_a_waiting_one_is_not(store: Sto
         seen = beats(store)
         assert seen <= 2, "the heartbeat's own work does not count"
         assert wait_for(lambda: sum(range(20_000)) > 0 and beats(store) > seen)
+
+
+def test_a_beat_carries_the_position_of_the_work(store: Store) -> None:
+    with Heartbeat(store, RUN, NODE, on_gpu=True, every_s=0.05):
+        assert wait_for(lambda: beats(store) == 1)
+        assert RunRecord(store, RUN).beats()[NODE]["fraction"] == 0.0
+        for number in steps(range(4)):
+            if number == 3:
+                assert wait_for(lambda: beats(store) >= 2), "a loop that goes on makes progress"
+                assert RunRecord(store, RUN).beats()[NODE]["fraction"] == 0.75
+    assert list(steps(range(2))) == [0, 1], "nobody listens any more"
+
+
+def test_an_object_store_gets_fewer_beats_than_a_folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert beat_s(store, 600.0) < BEAT_S and beat_s(store, 4.0) == 1.0
+    monkeypatch.setattr(store, "location", replace(store.location, local=None))
+    assert beat_s(store, 600.0) == BEAT_S and beat_s(store, 4.0) == 1.0
 
 
 def test_a_store_that_is_gone_does_not_end_the_node(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -143,13 +144,18 @@ def test_a_log_has_plain_lines(plan: Plan, clock: Callable[[float], None]) -> No
     assert lines[3].startswith("done 0  running 0")
 
 
-def test_a_line_that_did_not_change_is_not_repeated_in_a_log(plan: Plan, clock: Callable[[float], None]) -> None:
+def test_a_log_gets_a_word_a_minute_and_no_more_than_three(plan: Plan, clock: Callable[[float], None]) -> None:
     stream = io.StringIO()
     shown = Progress(plan, slots=2, stream=stream)
-    for _ in range(5):
-        clock(60)
+    written: list[int] = []
+    for second in range(600):
         shown.tick()
-    assert stream.getvalue().count("\n") == 1
+        if stream.getvalue().count("\n") > len(written):
+            written.append(second)
+        clock(1)
+    gaps = [after - before for before, after in pairwise(written)]
+    assert gaps and max(gaps) < 60, "a line that does not change"
+    assert min(gaps) >= 20
 
 
 def test_a_terminal_has_one_line_that_is_rewritten(plan: Plan, clock: Callable[[float], None]) -> None:
@@ -162,6 +168,67 @@ def test_a_terminal_has_one_line_that_is_rewritten(plan: Plan, clock: Callable[[
     shown.close()
     assert stream.getvalue().endswith("\n") and stream.getvalue().count("\n") == 1
     assert "\x1b" not in stream.getvalue()
+
+
+@pytest.fixture
+def at_work(plan: Plan, clock: Callable[[float], None]) -> Progress:
+    """A prior at 41 %, 95 s after it began, and a target that began 5 s ago."""
+    shown = Progress(plan, slots=2, stream=io.StringIO())
+    (prior,), target = nodes(plan, "prior"), nodes(plan, "target")[0]
+    shown.started(prior)
+    clock(90)
+    shown.started(target)
+    shown.hear(prior, {"fraction": 0.414, "left_s": 185.0})
+    clock(5)
+    return shown
+
+
+def test_the_line_says_how_far_each_running_node_is(at_work: Progress, clock: Callable[[float], None]) -> None:
+    assert at_work.line().endswith("  now: prior wgan_gp 41 %, 3 min left; target none seed 0")
+    assert at_work.at_work()[0] == ["prior wgan_gp 41 %, 3 min left", 95]
+    clock(110)
+    assert "prior wgan_gp 41 %, 70 s left;" in at_work.line(), "time goes on between two beats"
+    (prior,) = nodes_of(at_work, "prior")
+    at_work.done(prior, 200.0)
+    assert "%," not in at_work.line()
+
+
+def test_a_beat_that_is_read_twice_tells_nothing_new(at_work: Progress, clock: Callable[[float], None]) -> None:
+    (prior,) = nodes_of(at_work, "prior")
+    clock(110)
+    at_work.hear(prior, {"fraction": 0.414, "left_s": 185.0})
+    assert "70 s left" in at_work.line()
+    at_work.hear(prior, {"fraction": 0.5, "left_s": 185.0})
+    assert "50 %, 3 min left" in at_work.line()
+
+
+def test_a_beat_of_a_node_that_ended_is_not_kept(at_work: Progress) -> None:
+    (prior,) = nodes_of(at_work, "prior")
+    at_work.done(prior, 200.0)
+    at_work.hear(prior, {"fraction": 0.9, "left_s": 1.0})
+    assert at_work.positions == {}
+
+
+def nodes_of(shown: Progress, kind: str) -> list[Node]:
+    return [node for node, _ in shown.running.values() if node.recipe.kind == kind]
+
+
+def test_a_narrow_terminal_loses_the_end_of_the_line_first(at_work: Progress) -> None:
+    at_work.last = "split synthetic_faces (2 s)"
+    whole = at_work.line()
+    for width in range(len(whole), 0, -1):
+        assert len(at_work.line(width)) <= width
+    assert at_work.line(len(whole)) == whole
+    assert at_work.line(len(whole) - 1).endswith("; target none seed 0")
+    assert at_work.line(len(whole) - 40).endswith("now: prior wgan_gp 41 %, 3 min left +1")
+    assert at_work.line(60).startswith("done 0  running 2")
+
+
+def test_many_running_nodes_are_counted(plan: Plan) -> None:
+    shown = Progress(plan, slots=64, stream=io.StringIO())
+    for node in list(plan.nodes.values()):
+        shown.started(node)
+    assert shown.line().endswith(f" +{len(plan.nodes) - module.PIECES_SHOWN}")
 
 
 def test_blocked_nodes_do_not_flood_the_log(plan: Plan) -> None:

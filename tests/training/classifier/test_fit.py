@@ -19,6 +19,7 @@ from midef.datasets import Images, Splits
 from midef.defenses import DEFENSES, Batch, Defense
 from midef.defenses.stack import choose_defense, remake_defense
 from midef.nn.network import Forward, TargetModel
+from midef.testing.positions import positions, rises_to_the_end
 from midef.training import TrainingRecipe
 from midef.training.checkpoint import Checkpointer
 from midef.training.classifier import fit as training
@@ -48,6 +49,14 @@ def test_learns_the_identities(optimizer: str, fit: Fit, faces: Splits) -> None:
     assert done.loss[-1] < 0.3 * done.loss[0]
     assert accuracy(model, faces.train, device="cpu") > 40  # chance is 12.5
     assert not model.training
+
+
+def test_tells_how_far_it_is_after_every_step(fit: Fit) -> None:
+    with positions() as told:
+        fit(epochs=2, batch_size=16)
+    rises_to_the_end(told)
+    learned = 3 * 64 / (3 * 64 + 16)  # 64 images to learn, 16 to select by
+    assert set(told) >= {round(number / 4 * learned / 2, 9) for number in range(4)}
 
 
 def test_gradients_are_clipped_after_backward_and_before_the_step(fit: Fit, network: Network) -> None:
@@ -241,7 +250,9 @@ def test_a_resumed_training_ends_like_an_uninterrupted_one(
     for attempt, epoch in enumerate((1, 3)):
         with pytest.raises(Killed):
             fit(network(attempt), checkpoint_folder=tmp_path, report=kill_after(epoch), **how)
-    resumed, done = fit(network(9), checkpoint_folder=tmp_path, **how)
+    with positions() as told:
+        resumed, done = fit(network(9), checkpoint_folder=tmp_path, **how)
+    assert min(told) == 0.75, "epochs of the processes before count as done"
     assert same(weights_of(resumed), weights_of(straight))
     assert done == replace(expected, resumed_at=3)
 
