@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 from midef.core.errors import FAILURE_KINDS
 
-ROW_SCHEMA_VERSION = 6
+ROW_SCHEMA_VERSION = 7
 """2: how the images were judged (group_size, counted, resize, knn_reference). 3: certainty, stand_ins, remark; and what
 a published number may leave open (resolution, identities, images, seed) may be None. 4: accuracy matching (matched and
 match_target, match_tolerance, match_accuracy, match_seeds). 5: the kind of a failure
 (failure), the title of the metric's table column (column), and whether private images show nobody
 (private_is_generated). 6: which images succeeded (outcomes), the interval of the evaluator's accuracy
 (evaluator_low, evaluator_high), and the size of the split that accuracies are matched on (select_images); and files of
-rows carry a checksum over all of their bytes."""
+rows carry a checksum over all of their bytes. 7: what true private images reach (ceiling), and whether a number rests
+on estimates (is_estimate)."""
 STATUSES = ("ok", "failed", "refused")
 ORIGINS = ("measured", "published")
 
@@ -59,6 +60,9 @@ class ResultRow:
         evaluator_low: lower end of the interval of the evaluator's accuracy; None in rows of a schema before 6.
         evaluator_high: upper end.
         select_images: images of the select split; None in rows of a schema before 6.
+        ceiling: what true private images reach under the same judge; None where that is not measured, and in rows of a
+            schema before 7.
+        is_estimate: the number rests on what a network reads from images, not on what is known of them.
     """
 
     sweep: str
@@ -125,6 +129,8 @@ class ResultRow:
     evaluator_low: float | None = None
     evaluator_high: float | None = None
     select_images: int | None = None
+    ceiling: float | None = None
+    is_estimate: bool = False
 
     @property
     def number(self) -> float | None:

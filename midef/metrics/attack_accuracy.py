@@ -84,6 +84,23 @@ def attacked(evidence: Evidence) -> str:
     return digest_of(of_these, labels, *([] if is_one_each else [restarts]))
 
 
+def measured_hits(hits: np.ndarray, evidence: Evidence, *, chance: float) -> Measurement:
+    """Success rate over reconstructions in percent, with interval, spread, and which of them succeeded.
+
+    Args:
+        hits: success of each reconstruction [N], N >= 1.
+        chance: rate of a blind guess, percent.
+    """
+    import numpy as np
+
+    order = np.lexsort((evidence.restarts, evidence.labels))
+    measured = percent_of_hits(hits[order], evidence.labels[order], chance=chance, images=attacked(evidence))
+    spread = spread_of_hits(
+        hits, evidence.labels, evidence.restarts, kind=evidence.spread, group_size=evidence.group_size
+    )
+    return measured if spread is None else replace(measured, spread=spread, spread_kind=evidence.spread)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _AttackAccuracy(Metric):
     paper: ClassVar[str] = "Zhang et al., CVPR 2020; protocol of KedMI"
@@ -96,21 +113,12 @@ class _AttackAccuracy(Metric):
 
     @override
     def measure(self, evidence: Evidence) -> Measurement:
-        import numpy as np
-
-        n = len(evidence.labels)
-        if n == 0:
+        if not len(evidence.labels):
             raise TooFewSamples("attack accuracy needs at least 1 reconstruction, got 0")
         if evidence.n_classes <= self.k:
             raise NotApplicable(f"attack accuracy@{self.k} needs more than {self.k} classes, got {evidence.n_classes}")
         hits = top_k_hits(evidence.evaluator_logits, evidence.labels, self.k)
-        order = np.lexsort((evidence.restarts, evidence.labels))
-        chance = 100.0 * self.k / evidence.n_classes
-        measured = percent_of_hits(hits[order], evidence.labels[order], chance=chance, images=attacked(evidence))
-        spread = spread_of_hits(
-            hits, evidence.labels, evidence.restarts, kind=evidence.spread, group_size=evidence.group_size
-        )
-        return measured if spread is None else replace(measured, spread=spread, spread_kind=evidence.spread)
+        return measured_hits(hits, evidence, chance=100.0 * self.k / evidence.n_classes)
 
 
 @METRICS.add("attack_accuracy_at_1")

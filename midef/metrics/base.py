@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,6 +38,12 @@ class Evidence:
         group_size: of the protocol.
         spread: of the protocol.
         report_images: digest of which images the report split holds, see `midef.core.outcomes.digest_of`.
+        identity_traits: [K, T], traits that make each private identity, standard normal over the population; None where
+            a data set is not drawn from traits.
+        trait_weights: [T], how much each trait moves the image.
+        traits: [N, T], of the reconstructions.
+        report_traits: [M, T], as a regressor reads them from the images of the report split, where those of the
+            reconstructions are its estimates, too; None where the attack knows the traits of its images.
     """
 
     n_classes: int
@@ -56,11 +62,20 @@ class Evidence:
     group_size: int = 60
     spread: str = "restarts"
     report_images: str = ""
+    identity_traits: np.ndarray | None = None
+    trait_weights: np.ndarray | None = None
+    traits: np.ndarray | None = None
+    report_traits: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One number with its interval; becomes a result row, whose columns have the same names."""
+    """One number with its interval; becomes a result row, whose columns have the same names.
+
+    Args:
+        ceiling: what true private images reach under the same judge; None where that is not measured.
+        is_estimate: the number rests on what a network reads from images, and not on what is known of them.
+    """
 
     value: float
     low: float | None = None
@@ -72,6 +87,8 @@ class Measurement:
     spread: float | None = None
     spread_kind: str = ""
     outcomes: str = ""
+    ceiling: float | None = None
+    is_estimate: bool = False
 
 
 def percent_of_hits(hits: np.ndarray, identities: np.ndarray, *, chance: float, images: str = "") -> Measurement:
@@ -108,6 +125,8 @@ class Metric:
         column: title of the column in tables and pages; "" for the registered name.
         low: least possible value; None for no bound.
         high: largest possible value; None for no bound.
+        needs_traits: it reads the traits of the reconstructions; where an attack does not know them, a regressor is
+            trained that estimates them.
     """
 
     paper: ClassVar[str] = ""
@@ -118,6 +137,7 @@ class Metric:
     column: ClassVar[str] = ""
     low: ClassVar[float | None] = None
     high: ClassVar[float | None] = None
+    needs_traits: ClassVar[bool] = False
 
     def measure(self, evidence: Evidence) -> Measurement:
         """The number.
@@ -126,6 +146,11 @@ class Metric:
             TooFewSamples: rather than answering from too little.
         """
         raise NotImplementedError
+
+
+def needs_traits(metrics: Iterable[str]) -> bool:
+    """True if one of these metrics reads the traits of the reconstructions."""
+    return any(METRICS.get(name).needs_traits for name in metrics)
 
 
 def column_title(metric: str) -> str:

@@ -75,12 +75,28 @@ of theirs are not shown. The columns stand in every table, so that tables of dif
 
 def columns_of(rows: Iterable[ResultRow]) -> tuple[MetricColumn, ...]:
     """Columns of the metrics in `rows`, in the order of a table."""
+    every = list(rows)
+    without = not_applicable(every)
     titled = {
         row.metric: MetricColumn(row.metric, row.column, row.unit, row.larger_is)
-        for row in rows
-        if row.column  # also where every value of it failed
+        for row in every
+        if row.column and row.metric not in without  # also where every value of it failed
     }
     return merged([STANDING, list(titled.values())])
+
+
+def not_applicable(rows: Iterable[ResultRow]) -> frozenset[str]:
+    """Metrics that have no meaning in a setup: refused in every cell of `rows`, where others were measured.
+
+    Nothing is said of them: they get no column and no line. What stands in every table keeps both.
+    """
+    states: dict[str, set[str]] = {}
+    for row in rows:
+        states.setdefault(row.metric, set()).add(row.status)
+    if not any("ok" in of_metric for of_metric in states.values()):
+        return frozenset()
+    standing = {column.metric for column in STANDING}
+    return frozenset(metric for metric, seen in states.items() if seen == {"refused"}) - standing
 
 
 def merged(parts: Iterable[Sequence[MetricColumn]]) -> tuple[MetricColumn, ...]:

@@ -41,11 +41,15 @@ class Estimate:
         over_seeds: over seeds and identities, where every run reports its own interval; else the t interval over seeds.
             Needs two seeds; None where the runs report none and all seeds are equal.
         within_run: ends of the interval that each run reports, averaged over seeds.
+        ceiling: what true private images reach, mean over the runs that say it.
+        is_estimate: a run rests on what a network reads from images.
     """
 
     by_seed: tuple[tuple[int, float], ...] = ()
     over_seeds: Interval | None = None
     within_run: Interval | None = None
+    ceiling: float | None = None
+    is_estimate: bool = False
 
     @property
     def mean(self) -> float | None:
@@ -96,4 +100,10 @@ def estimate(rows: Sequence[tuple[int, ResultRow]], *, is_percent: bool) -> Esti
             over_seeds = bounded(*both, f"95 % interval over seeds and identities, {len(values)} seeds")
     elif (seeds_alone := seeds_interval(values)) is not None:
         over_seeds = bounded(*seeds_alone, f"95 % t interval, {len(values)} seeds")
-    return Estimate(by_seed=tuple(zip(good, values, strict=True)), over_seeds=over_seeds, within_run=within)
+    return Estimate(
+        by_seed=tuple(zip(good, values, strict=True)),
+        over_seeds=over_seeds,
+        within_run=within,
+        ceiling=mean_of(row.ceiling for row, _ in good.values() if row.ceiling is not None),
+        is_estimate=any(row.is_estimate for row, _ in good.values()),
+    )

@@ -28,9 +28,14 @@ def records(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()
     theirs = {setup: published_of(setup, published, ours) for setup, ours in labels.items()}
     matched = {key for key, group in by_setup(summaries).items() if is_matched_setup(group)}
     columns = columns_in(summaries)
+    judged = {c.metric for c in columns if any(row.estimate(c.metric).ceiling is not None for row in summaries)}
     return [
         {name: getattr(row, name) for name in FROM_ROW}
-        | {name: value for column in columns for name, value in _metric_record(row, column).items()}
+        | {
+            name: value
+            for column in columns
+            for name, value in _metric_record(row, column, has_ceiling=column.metric in judged).items()
+        }
         | {"chance": row.chance, "evaluator_accuracy": row.evaluator_accuracy}
         | _trade_off_record(row, is_matched=row.setup_key in matched)
         | {
@@ -46,7 +51,7 @@ def records(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()
     ]
 
 
-def _metric_record(row: SummaryRow, column: MetricColumn) -> Record:
+def _metric_record(row: SummaryRow, column: MetricColumn, *, has_ceiling: bool) -> Record:
     """Mean of a metric; with both intervals if it is not a cost, which is counted and not estimated."""
     metric, estimate = column.metric, row.estimate(column.metric)
     record: Record = {metric: estimate.mean}
@@ -55,6 +60,8 @@ def _metric_record(row: SummaryRow, column: MetricColumn) -> Record:
             record[f"{metric}_{choice}_low"] = interval.low if interval else None
             record[f"{metric}_{choice}_high"] = interval.high if interval else None
             record[f"{metric}_{choice}_interval"] = interval.kind if interval else None
+    if has_ceiling:
+        record |= {f"{metric}_ceiling": estimate.ceiling, f"{metric}_is_estimate": int(estimate.is_estimate)}
     if metric == NATURAL:
         record["matched"] = int(row.is_matched)
         record |= {name: getattr(row, name) for name in MATCH_NUMBERS}

@@ -13,6 +13,7 @@ from midef.results.published import REMARK_MARK, Published
 from midef.results.summary import SummaryRow, columns_in, is_matched_setup, over_shared_seeds, seeds_named
 
 FRONT_MARK = "●"
+ESTIMATE_MARK = "~"
 NAMED_DEFENSES = 3  # that lack a seed; of more, their number
 NAMED_METRICS = 3  # a cell that was lost has a row per metric: beyond these they are counted
 
@@ -63,7 +64,7 @@ def facts(group: Sequence[SummaryRow], *, is_refused: bool) -> str:
             + (", only the best by target score counted" if first.counted == "best_by_target" else ""),
             *(f"chance {chance:.2f} %" for chance in chances[:1]),
             *(f"evaluator {first.evaluator} {accuracy:.1f} %" for accuracy in evaluators[:1]),
-            *([] if is_refused else [_runs(group)]),
+            *([] if is_refused else [*_ceilings(group), _runs(group)]),
             *(f"{column.name} 100 % in every run" for column in full_everywhere(group)),
             *([_matched_to(group)] if is_matched_setup(group) else []),
         ]
@@ -125,7 +126,7 @@ def legends(group: Sequence[SummaryRow]) -> list[str]:
     """How to read the marks in the cells, the same in all setups of a kind."""
     other = "matched defense" if is_matched_setup(group) else "defense here"
     front = f"{FRONT_MARK} on the front: no other {other} is both at least as accurate and attacked less"
-    fronts = [front] if any(row.is_on_front for row in group) else []
+    fronts = [*([front] if any(row.is_on_front for row in group) else []), *_ceiling_legends(group)]
     if is_matched_setup(group):
         return [
             *fronts,
@@ -147,6 +148,29 @@ DELTA_LEGEND = (
     f"is above 0 and the loss at least {DELTA_FROM_POINTS:g}"
 )
 UNSTABLE_LEGEND = f"* utility drop below {UNSTABLE_BELOW_POINTS} point: Delta is unstable"
+
+
+def _ceilings(group: Sequence[SummaryRow]) -> list[str]:
+    """`trait@1 and trait@5 ceiling 100.0 %`: what true private images reach, where a metric says it."""
+    of_columns: dict[str, list[str]] = {}
+    for column in columns_in(group):
+        shown = [row.estimate(column.metric) for row in group]
+        ceilings = [f"{estimate.ceiling:.1f}" for estimate in shown if estimate.ceiling is not None]
+        if ceilings:
+            mark = ESTIMATE_MARK if any(estimate.is_estimate for estimate in shown) else ""
+            ends = sorted({min(ceilings, key=float), max(ceilings, key=float)}, key=float)
+            of_columns.setdefault(f"{mark}{' to '.join(ends)} %", []).append(column.name)
+    return [f"{' and '.join(names)} ceiling {ceiling}" for ceiling, names in of_columns.items()]
+
+
+def _ceiling_legends(group: Sequence[SummaryRow]) -> list[str]:
+    shown = [estimate for row in group for estimate in row.estimates.values()]
+    ceiling = "ceiling: what true private images reach under the same judge"
+    estimate = f"{ESTIMATE_MARK} an estimate that a network makes from the images; its ceiling shows how well"
+    return [
+        *([ceiling] if any(one.ceiling is not None for one in shown) else []),
+        *([estimate] if any(one.is_estimate for one in shown) else []),
+    ]
 
 
 def _comparison_legends(group: Sequence[SummaryRow], *, is_matched: bool) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from midef.core.gates import Gate, is_excluded
 from midef.core.rows import ResultRow
 from midef.core.statistics import pareto_front
-from midef.results.columns import MetricColumn, columns_of, merged
+from midef.results.columns import MetricColumn, columns_of, merged, not_applicable
 from midef.results.compare import (
     ATTACK,
     COMPARED,
@@ -245,7 +245,7 @@ def _over_seeds(runs: Runs, compared: frozenset[int]) -> SummaryRow:
     kept = frozenset(runs.by_seed) & compared if is_compared and compared else frozenset(runs.by_seed)
     shown = [(seed, row) for seed, row in every if seed in kept]
     first, states = every[0][1], [worst_state(run) for run in runs.by_seed.values()]
-    columns = columns_of(row for _, row in every)
+    columns, without = columns_of(row for _, row in every), not_applicable(row for _, row in every)
     evaluators = {seed: row.evaluator_accuracy for seed, row in every if row.evaluator_accuracy is not None}
     shared: dict[str, Any] = {name: getattr(first, name) for name in (*FROM_ROW, "private_is_generated")}
     matching, match_notes = matching_of(runs.rows)
@@ -270,7 +270,11 @@ def _over_seeds(runs: Runs, compared: frozenset[int]) -> SummaryRow:
         ok=states.count("ok"),
         failed=states.count("failed"),
         refused=states.count("refused"),
-        problems=tuple(Problem(seed, row.metric, row.status, row.reason) for seed, row in every if row.status != "ok"),
+        problems=tuple(
+            Problem(seed, row.metric, row.status, row.reason)
+            for seed, row in every
+            if row.status != "ok" and row.metric not in without
+        ),
         stored=tuple(
             stored_keys(seed, run) for seed, run in runs.by_seed.items() if any(row.reconstructions_key for row in run)
         ),

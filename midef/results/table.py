@@ -148,7 +148,8 @@ def _metric_column(metric: MetricColumn, group: Iterable[SummaryRow], choice: In
         span = estimate.interval(choice) if metric.is_percent else None
         beside = f"[{span.low:.1f}, {span.high:.1f}]" if span else ""
         mean = estimate.mean
-        cells.append(TableCell(ABSENT) if mean is None else TableCell(metric.write(mean, largest), beside, mean))
+        mark = notes.ESTIMATE_MARK if estimate.is_estimate else ""
+        cells.append(TableCell(ABSENT) if mean is None else TableCell(mark + metric.write(mean, largest), beside, mean))
     return TableColumn(metric.metric, metric.title, "interval" if metric.is_percent else "number"), cells
 
 

@@ -25,12 +25,13 @@ from midef.core.seeds import derive_seed
 from midef.datasets import Splits
 from midef.metrics import METRICS, Evidence
 from midef.metrics.attack_accuracy import top_k_hits
-from midef.metrics.base import percent_of_hits
+from midef.metrics.base import needs_traits, percent_of_hits
 from midef.nn.network import TargetModel
 from midef.stages.build import BuildContext
 from midef.stages.split import load as load_splits
 from midef.stages.target import TargetSpec
 from midef.stages.target import load as load_target
+from midef.stages.traits import trait_evidence
 from midef.storage.arrays import read_arrays
 from midef.training.finite import check_answers
 
@@ -77,11 +78,13 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     `per_image.npz` holds the success of each reconstruction, and the answer of the served target to each image of the
     private report split. The facts are the evaluator's accuracy and its interval.
     A metric that fails is a measurement with status `failed` and the reason, one that cannot apply here `refused`.
+    Where the private data is drawn from traits, `traits.npz` holds those of its identities and of the reconstructions,
+    and the weights that they are compared with.
     """
     spec, device = ScoresSpec.of(recipe), context.device
     splits = load_splits(inputs.path("private"))
     n_classes = len(splits.class_names)
-    made = read_arrays(inputs.path("reconstructions") / "images.npz", ("images", "labels", "restarts", "found"))
+    made = _reconstructions(inputs.path("reconstructions") / "images.npz")
     torch.manual_seed(derive_seed("served", spec.attack_seed))  # for a head that samples
     model = load_target(spec.target, inputs.path("target"), context, n_classes)
     handle = TargetHandle(model, spec.target.defense, spec.access, device=device)
@@ -126,6 +129,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         group_size=spec.group_size,
         spread=spec.spread,
         report_images=digest_of(splits.report.images.numpy(), splits.report.labels.numpy()),
+        **(trait_evidence(recipe.inputs["private"], made, folder) if needs_traits(spec.metrics) else {}),
     )
     (folder / "measurements.json").write_text(json.dumps(measure(spec.metrics, evidence), indent=1))
     np.savez_compressed(
@@ -140,6 +144,12 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     firsts = [int(np.flatnonzero(splits.train.labels.numpy() == label)[0]) for label in attacked]
     np.savez_compressed(folder / "exemplars.npz", images=splits.train.images[firsts].numpy(), labels=attacked)
     return _evaluator_facts(report_logits, report.labels.numpy())
+
+
+def _reconstructions(path: Path) -> dict[str, np.ndarray]:
+    """Arrays of stored reconstructions; `traits` among them where the attack knows those of its images."""
+    names = ("images", "labels", "restarts", "found")
+    return read_arrays(path, names) | read_arrays(path, ("traits",), optional=True)
 
 
 def _evaluator_facts(logits: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path, names: Sequence[str], *, optional: bool = False) -> dict[str, NDArray[Any]]:
     """Arrays of an .npz file by name; no pickles, and no more memory than the file says that it unpacks to.
+
+    Args:
+        optional: what the file does not hold is left out.
 
     Raises:
         DamagedArtifact: if it is damaged, lacks one, or one announces another size than it has.
@@ -25,6 +28,9 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
 
     try:
         with zipfile.ZipFile(path) as archive:
+            if optional:
+                held = set(archive.namelist())
+                names = [name for name in names if f"{name}.npy" in held]
             for name in names:
                 _check_size(archive, f"{name}.npy")
         with np.load(path, allow_pickle=False) as stored:

@@ -39,6 +39,10 @@ def evidence(seed: int = 0, *, classes: int = 8, n: int = 24, n_report: int = 30
         queries=int(rng.integers(0, 10**6)),
         attack_s=float(rng.random()),
         train_s=float(rng.random()),
+        identity_traits=rng.standard_normal((classes, dim)),
+        trait_weights=rng.random(dim),
+        traits=rng.standard_normal((n, dim)),
+        report_traits=rng.standard_normal((n_report, dim)),
     )
 
 
@@ -46,7 +50,8 @@ def without(*what: str) -> Evidence:
     """Evidence without reconstructions, or without images of the report split."""
     left, none = evidence(), np.empty(0, dtype=np.int64)
     if "report" in what:
-        left = replace(left, report_labels=none, report_predictions=none)
+        traits = None if left.report_traits is None else left.report_traits[:0]
+        left = replace(left, report_labels=none, report_predictions=none, report_traits=traits)
     if "reconstructions" in what:
         left = replace(
             left,
@@ -55,6 +60,7 @@ def without(*what: str) -> Evidence:
             found=none.astype(bool),
             evaluator_logits=left.evaluator_logits[:0],
             features=left.features[:0],
+            traits=None if left.traits is None else left.traits[:0],
         )
     return left
 
@@ -97,7 +103,7 @@ class MetricContract(Contract):
     def test_the_order_of_the_images_does_not_matter(self, name: str) -> None:
         given = evidence(4)
         order = np.random.default_rng(0).permutation(len(given.labels))
-        per_image = ("labels", "restarts", "evaluator_logits", "features")
+        per_image = ("labels", "restarts", "evaluator_logits", "features", "traits")
         shuffled = replace(given, **{key: getattr(given, key)[order] for key in per_image})
         first, second = (METRICS.make(name).measure(e) for e in (given, shuffled))
         assert first.value == pytest.approx(second.value, rel=1e-12)

@@ -55,6 +55,8 @@ REFUSALS = [
     ("attack_accuracy_at_5", "reconstructions", "attack accuracy needs at least 1 reconstruction, got 0"),
     ("coverage", "reconstructions", "coverage needs at least 1 reconstruction, got 0"),
     ("knn_distance", "reconstructions", "KNN distance needs at least 1 reconstruction, got 0"),
+    ("trait_accuracy", "reconstructions", "trait accuracy needs at least 1 reconstruction, got 0"),
+    ("trait_accuracy_at_5", "reconstructions", "trait accuracy needs at least 1 reconstruction, got 0"),
     ("natural_accuracy", "report", "natural accuracy needs at least 1 image in the report split, got 0"),
 ]
 """A metric, what is taken away, and what it says then."""

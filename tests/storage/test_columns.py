@@ -193,7 +193,13 @@ SCHEMA_5 = [
     pa.field("private_is_generated", pa.bool_()),
     *_texts("column"),
 ]
-OLDER = {1: SCHEMA_1, 2: SCHEMA_2, 3: SCHEMA_3, 4: SCHEMA_4, 5: SCHEMA_5}
+SCHEMA_6 = [
+    *SCHEMA_5,
+    *_texts("outcomes"),
+    *_numbers(pa.float64(), "evaluator_low", "evaluator_high"),
+    *_numbers(pa.int64(), "select_images"),
+]
+OLDER = {1: SCHEMA_1, 2: SCHEMA_2, 3: SCHEMA_3, 4: SCHEMA_4, 5: SCHEMA_5, 6: SCHEMA_6}
 ADDED_IN_2: dict[str, Any] = {
     **{"attack_params": "", "evaluator_resolution_px": None, "resize": "", "counted": "", "group_size": None},
     **{"knn_reference": ""},
@@ -206,12 +212,14 @@ ADDED_IN_5: dict[str, Any] = {"failure": "", "column": "", "private_is_generated
 ADDED_IN_6: dict[str, Any] = {
     **{"outcomes": "", "evaluator_low": None, "evaluator_high": None, "select_images": None},
 }
+ADDED_IN_7: dict[str, Any] = {"ceiling": None, "is_estimate": False}
 DEFAULTS = {
-    1: ADDED_IN_2 | ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6,
-    2: ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6,
-    3: ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6,
-    4: ADDED_IN_5 | ADDED_IN_6,
-    5: ADDED_IN_6,
+    1: ADDED_IN_2 | ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7,
+    2: ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7,
+    3: ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7,
+    4: ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7,
+    5: ADDED_IN_6 | ADDED_IN_7,
+    6: ADDED_IN_7,
 }
 
 
@@ -244,6 +252,7 @@ def test_rows_of_an_older_schema_are_read_with_defaults_for_what_came_later(vers
         ["cell", "status", "reason", "failure"],
         ["column", "metric"],
         ["outcomes", "evaluator_low"],
+        ["metric", "ceiling", "is_estimate"],
     ],
     ids="+".join,
 )
