@@ -126,7 +126,8 @@ LIMITS_TEXT = """## When a number is not shown as a result
 An *excluded* number is stored and shown with its reason (⊘), and is never on a front, ticked, matched or compared. One that is *noted* is compared
 and carries a mark (!). Tables in every format, the dashboard, the last lines of a run and accuracy matching ask one place,
 `midef/core/gates.py`. One excluded seed excludes a defense, whose mean would hold it. An interval "reaches down to chance" if its lower end
-does; a number without an interval counts as it is. Published numbers are not judged.
+does; a number without an interval counts as it is. Published numbers are not judged. "Attack not converged" is a remark about the budget of the
+attack; that an attack without it finds little shows a defense only beside what else its trace says ([traces.md](traces.md)).
 """
 
 

@@ -23,6 +23,11 @@ WEAK_EVALUATOR_PERCENT = 80.0
 somebody else, and attack accuracy misses that much."""
 FEW_IMAGES = 20
 """Attacked images. Of fewer, one is more than 5 points, and no 95 % interval is shorter than 16 points."""
+RISING_LOG_ODDS = 0.1
+"""A rise of the target's confidence from one fifth of the steps to the next: its odds grow by a tenth, 2.5 points from
+50 %. What rises less moves no attack accuracy before the steps have been multiplied."""
+SATURATED = 0.95
+"""Confidence with which a search has found what it looks for, rising or not."""
 EVERY_DEFENSE = "every defense here"
 FRACTION_UP_TO = 1.0
 """A target accuracy of at most 1 % was written as a fraction: nobody matches to so little."""
@@ -93,6 +98,13 @@ LIMITS = (
         "noted",
         "the tolerance of a matching is finer than one image of the select split",
         "whether it is met is chance",
+    ),
+    Limit(
+        "noted",
+        "attack not converged: in the last fifth of its steps the target's mean confidence is below "
+        f"{100 * SATURATED:g} % and still rises (log-odds by at least {RISING_LOG_ODDS:g} from the fifth before, 95 % "
+        "interval over identities above 0)",
+        "more steps may find more ([slow or blocked?](traces.md))",
     ),
 )
 """What `midef` does not show as a result, or not without a mark; the documentation prints this table."""
@@ -259,6 +271,23 @@ def tolerance_gate(tolerance: float, select_images: int) -> Gate | None:
         f"{100 / select_images:.2g} points each)"
     )
     return Gate("noted", "tolerance", reason)
+
+
+def search_gate(end: float, rise: float, low: float) -> Gate | None:
+    """The note on a search that was ended while the target's confidence still rose; None for any other.
+
+    Args:
+        end: mean confidence in the last fifth of the steps, 0 to 1.
+        rise: of its log-odds, over the fifth before.
+        low: lower end of the interval of the rise.
+    """
+    if end >= SATURATED or rise < RISING_LOG_ODDS or low <= 0:
+        return None
+    reason = (
+        "attack not converged: the target's confidence still rose in the last fifth of the steps, and more steps may "
+        "find more"
+    )
+    return Gate("noted", "search", reason)
 
 
 def written_target_problem(target: float, identities: int) -> str:

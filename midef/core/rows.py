@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from midef.core.errors import FAILURE_KINDS
 
-ROW_SCHEMA_VERSION = 7
+ROW_SCHEMA_VERSION = 8
 """2: how the images were judged (group_size, counted, resize, knn_reference). 3: certainty, stand_ins, remark; and what
 a published number may leave open (resolution, identities, images, seed) may be None. 4: accuracy matching (matched and
 match_target, match_tolerance, match_accuracy, match_seeds). 5: the kind of a failure
@@ -15,7 +15,8 @@ match_target, match_tolerance, match_accuracy, match_seeds). 5: the kind of a fa
 (private_is_generated). 6: which images succeeded (outcomes), the interval of the evaluator's accuracy
 (evaluator_low, evaluator_high), and the size of the split that accuracies are matched on (select_images); and files of
 rows carry a checksum over all of their bytes. 7: what true private images reach (ceiling), and whether a number rests
-on estimates (is_estimate)."""
+on estimates (is_estimate). 8: the course of the search (confidence_start,
+confidence_end, confidence_rise, confidence_rise_low, gradient_start, gradient_end)."""
 STATUSES = ("ok", "failed", "refused")
 ORIGINS = ("measured", "published")
 
@@ -63,6 +64,14 @@ class ResultRow:
         ceiling: what true private images reach under the same judge; None where that is not measured, and in rows of a
             schema before 7.
         is_estimate: the number rests on what a network reads from images, not on what is known of them.
+        confidence_start: probability, 0 to 1, that the target gives the attacked identity at the first step of the
+            search, mean; this and what follows is None of a search without confidence or of fewer than 9 steps, and
+            where no traces are stored, as in rows of a schema before 8. See `midef.core.traces`.
+        confidence_end: the same in the last fifth of the steps.
+        confidence_rise: difference of its mean log-odds between the last fifth of the steps and the fifth before.
+        confidence_rise_low: lower end of its 95 % interval over identities.
+        gradient_start: norm of the gradient at the first step, median; None of a search without gradients.
+        gradient_end: the same in the last fifth of the steps.
     """
 
     sweep: str
@@ -131,6 +140,12 @@ class ResultRow:
     select_images: int | None = None
     ceiling: float | None = None
     is_estimate: bool = False
+    confidence_start: float | None = None
+    confidence_end: float | None = None
+    confidence_rise: float | None = None
+    confidence_rise_low: float | None = None
+    gradient_start: float | None = None
+    gradient_end: float | None = None
 
     @property
     def number(self) -> float | None:

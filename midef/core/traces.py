@@ -18,6 +18,17 @@ MOST_POINTS = 50
 SERIES = ("loss", "confidence", "gradient_norm", "radius")
 """What an attack may record; `docs/traces.md` says what each is."""
 
+SURE = 0.99
+"""A search whose target gives the identity so much has found it."""
+LEAST_CONFIDENCE = 1e-6
+LEAST_POINTS = 2
+"""Points of a fifth of the steps: a search of fewer than nine steps has no end that could be compared."""
+COURSE = (
+    *("confidence_start", "confidence_end", "confidence_rise", "confidence_rise_low"),
+    *("gradient_start", "gradient_end"),
+)
+"""Columns of a result row about the search."""
+
 
 @dataclass(frozen=True, eq=False)
 class Traces:
@@ -58,6 +69,45 @@ class Traces:
             np.concatenate([part.labels for part in parts]),
             np.concatenate([part.restarts for part in parts]),
         )
+
+    @property
+    def course(self) -> dict[str, float]:
+        """What a result row says of the search, by column; empty where it has no confidence, or too few steps.
+
+        The end is the last fifth of the steps. `confidence_rise` compares it with the fifth before: the difference of
+        mean log-odds, identity by identity, and `confidence_rise_low` the lower end of its 95 % interval over
+        identities. Confidence above `SURE` counts as `SURE` there: a search that has found what it looks for is still
+        made surer by every step.
+        """
+        import numpy as np
+
+        from midef.core.statistics import t_interval
+
+        if "confidence" not in self.series:
+            return {}
+        confidence = self.series["confidence"].astype(np.float64)
+        done, length = self.steps - self.steps[0], max(self.steps[-1] - self.steps[0], 1)
+        end = 5 * done > 4 * length
+        before = (5 * done > 3 * length) & ~end
+        if min(before.sum(), end.sum()) < LEAST_POINTS or not np.isfinite(confidence).all():
+            return {}
+        clipped = confidence.clip(LEAST_CONFIDENCE, SURE)
+        log_odds = np.log(clipped / (1 - clipped))
+        of_row = log_odds[:, end].mean(axis=1) - log_odds[:, before].mean(axis=1)
+        rises = [float(of_row[self.labels == label].mean()) for label in np.unique(self.labels)]
+        span = t_interval(rises)
+        if span is None:
+            return {}
+        found = {
+            "confidence_start": float(confidence[:, 0].mean()),
+            "confidence_end": float(confidence[:, end].mean()),
+            "confidence_rise": float(np.mean(rises)),
+            "confidence_rise_low": span[0],
+        }
+        if "gradient_norm" in self.series:
+            norms = np.median(self.series["gradient_norm"].astype(np.float64), axis=0)
+            found |= {"gradient_start": float(norms[0]), "gradient_end": float(norms[end].mean())}
+        return found
 
 
 def thinned(count: int) -> list[int]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from midef.core.rows import ResultRow
 from midef.core.text import spreadsheet_cell
+from midef.core.traces import COURSE
 from midef.results.columns import MetricColumn
 from midef.results.compare import NATURAL
 from midef.results.gating import gate_record
@@ -37,6 +38,7 @@ def records(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()
             for name, value in _metric_record(row, column, has_ceiling=column.metric in judged).items()
         }
         | {"chance": row.chance, "evaluator_accuracy": row.evaluator_accuracy}
+        | {name: row.course.get(name) for name in COURSE}
         | _trade_off_record(row, is_matched=row.setup_key in matched)
         | {
             "is_on_front": int(row.is_on_front),

@@ -17,6 +17,7 @@ from midef.core.gates import (
     is_excluded,
     match_target_gate,
     noted_because,
+    search_gate,
     stored_evaluator_gate,
     target_gate,
     tolerance_gate,
@@ -120,6 +121,8 @@ def _gates_of_run(run: Sequence[ResultRow]) -> list[Gate]:
         gates.append(target_gate(accuracy))
     if attack is not None and attack.n is not None:
         gates.append(images_gate(attack.n))
+    if attack is not None:
+        gates.append(_search(attack))
     gates += _matching(run, chance)
     return [gate for gate in gates if gate is not None]
 
@@ -134,6 +137,12 @@ def _evaluator(run: Sequence[ResultRow], chance: float | None, n: int | None) ->
     """
     judged = next((r for r in run if r.status == "ok" and r.evaluator_accuracy is not None), None)
     return None if judged is None else stored_evaluator_gate(vars(judged), chance, report_images=n)
+
+
+def _search(attack: ResultRow) -> Gate | None:
+    """Gate of the search; rows of an older midef, and of attacks without confidence, know nothing of it."""
+    end, rise, low = attack.confidence_end, attack.confidence_rise, attack.confidence_rise_low
+    return None if end is None or rise is None or low is None else search_gate(end, rise, low)
 
 
 def _matching(run: Sequence[ResultRow], chance: float | None) -> list[Gate | None]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from midef.core.gates import Gate, is_excluded
 from midef.core.rows import ResultRow
 from midef.core.statistics import pareto_front
+from midef.core.traces import COURSE
 from midef.results.columns import MetricColumn, columns_of, merged, not_applicable
 from midef.results.compare import (
     ATTACK,
@@ -84,6 +85,7 @@ class SummaryRow:
         notes: what a reader has to know about these numbers.
         is_matched: `matched` of its rows; False of one that is excluded.
         gates: why its numbers are no result, or what has to be noted about them.
+        course: how its searches went, by column of `midef.core.traces.COURSE`: mean over `shown_seeds`.
     """
 
     sweep: str
@@ -130,6 +132,7 @@ class SummaryRow:
     match_accuracy: float | None = None
     match_seeds: int | None = None
     gates: tuple[Gate, ...] = ()
+    course: Mapping[str, float] = field(default_factory=dict)
 
     def estimate(self, metric: str) -> Estimate:
         """Estimate of a metric; an empty one if no row has it."""
@@ -281,7 +284,14 @@ def _over_seeds(runs: Runs, compared: frozenset[int]) -> SummaryRow:
         code_versions=tuple(sorted({row.code_version for _, row in every if row.code_version})),
         notes=(*runs.notes, *match_notes),
         gates=gates_of({seed: run for seed, run in runs.by_seed.items() if seed in kept}),
+        course=_course([row for _, row in shown if row.metric == ATTACK]),
     )
+
+
+def _course(attacks: Sequence[ResultRow]) -> dict[str, float]:
+    """Mean of each column about the search over the rows of attack accuracy, one per seed; without what none has."""
+    values = {name: [v for row in attacks if (v := getattr(row, name)) is not None] for name in COURSE}
+    return {name: mean for name, found in values.items() if (mean := mean_of(found)) is not None}
 
 
 def _compared(setup: Sequence[Runs]) -> list[SummaryRow]:

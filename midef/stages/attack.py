@@ -106,11 +106,14 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         found=reconstructions.found.numpy(),
         **known,
     )
+    course: dict[str, float] = {}
     if reconstructions.traces is not None:
         write_traces(folder, reconstructions.traces)
+        course = reconstructions.traces.course
     prepared = [needed.key for needed in recipe.walk() if needed.kind in ("prior", "surrogate", "inverter")]
     asked = sum(context.store.artifacts.meta(key)["facts"]["queries"] for key in prepared)
-    return {"queries": handle.queries + asked, "attack_s": attack_s, "found": int(reconstructions.found.sum())}
+    facts = {"queries": handle.queries + asked, "attack_s": attack_s, "found": int(reconstructions.found.sum())}
+    return {**facts, **course}
 
 
 def victims(report: Images, labels: Tensor, restarts: Tensor) -> Tensor:

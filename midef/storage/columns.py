@@ -30,6 +30,8 @@ ADDED_SINCE_1 = frozenset(
     | {"failure", "column", "private_is_generated"}  # 5
     | {"outcomes", "evaluator_low", "evaluator_high", "select_images"}  # 6
     | {"ceiling", "is_estimate"}  # 7
+    | {"confidence_start", "confidence_end", "confidence_rise", "confidence_rise_low"}  # 8
+    | {"gradient_start", "gradient_end"}  # 8
 )
 _SMALL_ROWS = 64
 """Up to here packing saves no space worth its time: a cell's file is 10 % larger without, and read in two thirds."""

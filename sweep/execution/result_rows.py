@@ -15,6 +15,7 @@ from midef.core.match import Match
 from midef.core.recipe import ArtifactKey, Recipe
 from midef.core.rows import ResultRow
 from midef.core.setup import StandIn
+from midef.core.traces import COURSE
 from midef.datasets import DATASETS
 from midef.metrics import METRICS, column_title
 from midef.storage import Store
@@ -79,6 +80,7 @@ def _measured(scores: ArtifactKey, reconstructions: ArtifactKey, store: Store) -
         "peak_memory_mb": attacked["facts"]["peak_memory_mb"],
         "queries": attacked["facts"]["queries"],
         "code_version": attacked["midef"],
+        **{name: attacked["facts"][name] for name in COURSE if name in attacked["facts"]},
     }
     return {entry["metric"]: {**shared, **entry} for entry in entries}
 

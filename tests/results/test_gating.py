@@ -173,3 +173,39 @@ def test_a_judge_whose_accuracy_is_no_number_judges_nobody(
     found = by_defense([r for d in ("none", "a") for r in cell(d, 95.0, 90.0, evaluator_accuracy=NAN, chance=chance)])
     assert all(row.is_excluded and not row.is_on_front for row in found.values())
     assert "the evaluator's accuracy is not a number: it cannot judge" in text_table(list(found.values()))
+
+
+# ---------------------------------------------------------------- searches that had not ended
+
+RISING = {"confidence_start": 0.01, "confidence_end": 0.4, "confidence_rise": 0.8, "confidence_rise_low": 0.5}
+NOT_CONVERGED = "attack not converged: the target's confidence still rose in the last fifth of the steps"
+
+
+def test_a_search_that_was_ended_too_early_is_noted_and_compared(cell: Cell, by_defense: ByDefense) -> None:
+    rows = [*cell("none", 90.0, 50.0), *cell("a", 80.0, 40.0, **RISING)]
+    assert "!" in marks(rows)["a"] and "!" not in marks(rows)["none"]
+    for text in (text_table(summarise(rows)), markdown_table(summarise(rows))):
+        assert f"! a: {NOT_CONVERGED}" in text
+    assert not by_defense(rows)["a"].is_excluded and by_defense(rows)["a"].trade_off.attack is not None
+    records = {r["defense"]: r for r in csv.DictReader(io.StringIO(csv_table(summarise(rows))))}
+    assert NOT_CONVERGED in records["a"]["noted"] and records["none"]["noted"] == ""
+    assert [records["a"][name] for name in RISING] == [str(value) for value in RISING.values()]
+    assert records["none"]["confidence_end"] == "" == records["a"]["gradient_end"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"confidence_end": 0.96}, {"confidence_rise": 0.09}, {"confidence_rise_low": -0.01}, dict.fromkeys(RISING)],
+    ids=["saturated", "a small rise", "a rise of a few", "of an older midef"],
+)
+def test_other_searches_are_not_noted(cell: Cell, changes: dict[str, float | None]) -> None:
+    assert "!" not in marks(cell("none", 90.0, 50.0, **{**RISING, **changes}))["none"]
+
+
+def test_of_several_seeds_those_that_had_not_ended_are_named(cell: Cell) -> None:
+    known: list[dict[str, float]] = [RISING, {}, RISING]
+    rows = [r for seed, about in enumerate(known) for r in cell("none", 90.0, 50.0, seed, **about)]
+    said = f"! none: with seed 0 {NOT_CONVERGED}, and more steps may find more (and with seed 2)"
+    assert said in text_table(summarise(rows))
+    every = text_table(summarise([r for s in range(2) for r in cell("none", 90.0, 50.0, s, **RISING)]))
+    assert f"! none: {NOT_CONVERGED}" in every

@@ -199,7 +199,12 @@ SCHEMA_6 = [
     *_numbers(pa.float64(), "evaluator_low", "evaluator_high"),
     *_numbers(pa.int64(), "select_images"),
 ]
-OLDER = {1: SCHEMA_1, 2: SCHEMA_2, 3: SCHEMA_3, 4: SCHEMA_4, 5: SCHEMA_5, 6: SCHEMA_6}
+SCHEMA_7 = [
+    *SCHEMA_6,
+    *_numbers(pa.float64(), "ceiling"),
+    pa.field("is_estimate", pa.bool_(), nullable=False),
+]
+OLDER = {1: SCHEMA_1, 2: SCHEMA_2, 3: SCHEMA_3, 4: SCHEMA_4, 5: SCHEMA_5, 6: SCHEMA_6, 7: SCHEMA_7}
 ADDED_IN_2: dict[str, Any] = {
     **{"attack_params": "", "evaluator_resolution_px": None, "resize": "", "counted": "", "group_size": None},
     **{"knn_reference": ""},
@@ -213,13 +218,18 @@ ADDED_IN_6: dict[str, Any] = {
     **{"outcomes": "", "evaluator_low": None, "evaluator_high": None, "select_images": None},
 }
 ADDED_IN_7: dict[str, Any] = {"ceiling": None, "is_estimate": False}
+ADDED_IN_8: dict[str, Any] = {
+    **{"confidence_start": None, "confidence_end": None, "confidence_rise": None, "confidence_rise_low": None},
+    **{"gradient_start": None, "gradient_end": None},
+}
 DEFAULTS = {
-    1: ADDED_IN_2 | ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7,
-    2: ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7,
-    3: ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7,
-    4: ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7,
-    5: ADDED_IN_6 | ADDED_IN_7,
-    6: ADDED_IN_7,
+    1: ADDED_IN_2 | ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8,
+    2: ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8,
+    3: ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8,
+    4: ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8,
+    5: ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8,
+    6: ADDED_IN_7 | ADDED_IN_8,
+    7: ADDED_IN_8,
 }
 
 
@@ -253,6 +263,7 @@ def test_rows_of_an_older_schema_are_read_with_defaults_for_what_came_later(vers
         ["column", "metric"],
         ["outcomes", "evaluator_low"],
         ["metric", "ceiling", "is_estimate"],
+        ["confidence_end", "metric"],
     ],
     ids="+".join,
 )

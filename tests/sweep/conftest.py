@@ -135,6 +135,7 @@ def publish(store: Store) -> Callable[..., None]:
             "evaluator_low": 84.5,
             "evaluator_high": 95.0,
             "select": 40,
+            "confidence_end": 0.4,
         }
         with store.artifacts.workspace() as folder:
             (folder / "measurements.json").write_text(json.dumps([_entry(name, failed) for name in METRICS.names()]))

@@ -62,6 +62,7 @@ def test_measured_rows_name_their_cell_and_its_artifacts(
         assert (row.evaluator_accuracy, row.queries, row.device) == (91.0, 24, "cpu test")
         assert (row.evaluator_low, row.evaluator_high) == (84.5, 95.0)
         assert row.select_images == 40
+        assert (row.confidence_end, row.confidence_rise) == (0.4, None), "what the reconstructions know of the search"
         assert (row.wall_s, row.peak_memory_mb) == (1.0, 12.5)
     members = json.loads(rows[0].defense_params)["members"]
     assert [(m["name"], m["params"].get("area_high")) for m in members] == [("midre", 0.3), ("nls", None)]
