@@ -139,3 +139,20 @@ class Attack:
     def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
         """One image for each (label, restart) of the task."""
         raise NotImplementedError
+
+
+def small_budget(name: str, params: Mapping[str, Any], budget: SmallBudget) -> dict[str, Any]:
+    """What an attack runs with in a small profile, a prior that stands in the place of its usual one with its own.
+
+    Args:
+        params: of the attack, as `ATTACKS.parse` gives what the user wrote.
+
+    Raises:
+        SpecError: unless attack and prior say it.
+    """
+    small = dict(ATTACKS.get(name).small(budget))
+    for word, held in ATTACKS.exchangeable(name).items():
+        written = params.get(word)
+        if isinstance(written, Mapping) and "name" in written:
+            small[word] = {"name": written["name"], **held.registry.get(written["name"]).small(budget)}
+    return small

@@ -11,6 +11,8 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
+from midef.attacks.latent_search.template import known_traits
+from midef.attacks.priors.base import PublicPrior, any_generator
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import torch
 from midef.core.position import share, tell
@@ -83,7 +85,7 @@ class BrepMi(Attack):
     pool_batches: int = 400
     redraws: int = 50
     targets: Literal["given", "first_seen"] = "given"
-    prior: WganGp = field(default_factory=WganGp, metadata={"shown": False})
+    prior: PublicPrior = field(default_factory=WganGp, metadata=any_generator(WganGp))
 
     @override
     @classmethod
@@ -122,20 +124,22 @@ class BrepMi(Attack):
                 [handle.labels(_draw(generator, part, task.device)) for part in latents.split(CHUNK)]
             ).cpu()
 
-        pool = self.pool(ask, task)
+        latent_dim = int(generator.latent_dim)  # type: ignore[arg-type]
+        pool = self.pool(ask, task, latent_dim)
         least = len(task.labels) * self.patience * (self.sphere_points + 1)  # images that the repulsion asks about
         pooled = self.pool_batches * 256 / (self.pool_batches * 256 + least)
         with share(0.0, pooled):
             if self.targets == "first_seen":
                 task = replace(task, labels=self.first_seen(pool, handle.n_classes, task)[task.labels])
-            latents, started = self.starts(pool, task)
+            latents, started = self.starts(pool, task, latent_dim)
         recorder = Recorder(list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True)))
         with share(pooled, 1.0):
             best, grew = self.repel(ask, latents, started, task, recorder)
         images = torch.cat([_draw(generator, part, task.device).cpu() for part in best.split(CHUNK)])
-        return Reconstructions(images, task.labels, task.restarts, grew, traces=recorder.traces())
+        traits = known_traits(generator, best)
+        return Reconstructions(images, task.labels, task.restarts, grew, traits, recorder.traces())
 
-    def pool(self, ask: Ask, task: Task) -> Pool:
+    def pool(self, ask: Ask, task: Task, latent_dim: int) -> Pool:
         """Random latents [256, Z] and their labels, batch by batch; a batch is asked about once, when first wanted."""
         rng = torch.Generator().manual_seed(derive_seed("brep_pool", task.seed))
         asked: list[tuple[Tensor, Tensor]] = []
@@ -144,7 +148,7 @@ class BrepMi(Attack):
             for i in range(self.pool_batches):
                 if i == len(asked):
                     tell(i / self.pool_batches)
-                    latents = torch.randn(256, self.prior.latent_dim, generator=rng).clamp(-self.clamp, self.clamp)
+                    latents = torch.randn(256, latent_dim, generator=rng).clamp(-self.clamp, self.clamp)
                     asked.append((latents, ask(latents)))
                 yield asked[i]
 
@@ -160,7 +164,7 @@ class BrepMi(Attack):
                 break
         return torch.tensor([*order, *(label for label in range(n_classes) if label not in order)])
 
-    def starts(self, pool: Pool, task: Task) -> tuple[Tensor, Tensor]:
+    def starts(self, pool: Pool, task: Task, latent_dim: int) -> tuple[Tensor, Tensor]:
         """A latent the target labels right, for each (label, restart): the r-th such draw serves restart r.
 
         Returns:
@@ -171,9 +175,7 @@ class BrepMi(Attack):
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
         row_of = {pair: row for row, pair in enumerate(pairs)}
         # the guess where no start is found has a stream of its own: the pool must not depend on how many are attacked
-        guesses = standard_latents(
-            [derive_seed("brep_guess", task.seed, *pair) for pair in pairs], self.prior.latent_dim
-        )
+        guesses = standard_latents([derive_seed("brep_guess", task.seed, *pair) for pair in pairs], latent_dim)
         latents = guesses.clamp(-self.clamp, self.clamp)
         found = torch.zeros(len(task.labels), dtype=torch.bool)
         hits: dict[int, int] = {}

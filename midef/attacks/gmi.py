@@ -11,6 +11,7 @@ from typing_extensions import override
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, SmallBudget
 from midef.attacks.latent_search.template import LatentSearch, Networks
+from midef.attacks.priors.base import PublicPrior, any_generator
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import F, torch
 
@@ -33,6 +34,7 @@ class Gmi(LatentSearch):
         clamp: bound on each latent coordinate after a step (the first forward sees the unclamped start).
         batch_equivalent: the papers average both terms over a batch of 60, which divides each latent's gradient by
             60. We divide by this constant whatever the batch, so results do not depend on it.
+        prior: with another prior than the WGAN-GP, which has a critic D, the term -D(G(z)) is left out.
 
     Source: Zhang et al., CVPR 2020; released code and KedMI's, LOMMA's and BiDO's copies of it. All restarts are kept
     (the original keeps the best of 5 by target score, `protocol.counted: best_by_target`; every later paper averages).
@@ -54,7 +56,7 @@ class Gmi(LatentSearch):
     identity_weight: float = 100.0
     clamp: float = 1.0
     batch_equivalent: int = 60
-    prior: WganGp = field(default_factory=WganGp, metadata={"shown": False})
+    prior: PublicPrior = field(default_factory=WganGp, metadata=any_generator(WganGp))
 
     @override
     def __post_init__(self) -> None:
@@ -81,7 +83,9 @@ class Gmi(LatentSearch):
         return self.identity_weight / self.batch_equivalent * each
 
     @override
-    def prior_loss(self, networks: Networks, images: Tensor) -> Tensor:
+    def prior_loss(self, networks: Networks, images: Tensor) -> Tensor | None:
+        if "critic" not in networks:
+            return None
         scores: Tensor = networks["critic"](images)
         return -scores / self.batch_equivalent
 

@@ -10,6 +10,8 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
+from midef.attacks.latent_search.template import known_traits
+from midef.attacks.priors.base import PublicPrior, any_generator
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import torch
 from midef.core.position import steps
@@ -78,7 +80,7 @@ class RlbMi(Attack):
     score_weight: float = 4.0
     margin_weight: float = 8.0
     noise: Literal["shared_scalar", "per_dim"] = "shared_scalar"
-    prior: WganGp = field(default_factory=WganGp, metadata={"shown": False})
+    prior: PublicPrior = field(default_factory=WganGp, metadata=any_generator(WganGp))
 
     @override
     @classmethod
@@ -119,20 +121,22 @@ class RlbMi(Attack):
         generator = networks["generator"].to(memory_format=torch.channels_last)
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
         parts = [self._learn(handle, generator, pairs[i : i + CHUNK], task) for i in steps(range(0, len(pairs), CHUNK))]
-        images, found = (torch.cat(answers).cpu() for answers in zip(*((i, f) for i, f, _ in parts), strict=True))
-        return Reconstructions(images, task.labels, task.restarts, found, traces=Traces.joined(t for *_, t in parts))
+        images, found, latents = (torch.cat(each).cpu() for each in zip(*(part[:3] for part in parts), strict=True))
+        traits, traces = known_traits(generator, latents), Traces.joined(part[3] for part in parts)
+        return Reconstructions(images, task.labels, task.restarts, found, traits, traces)
 
     def _learn(
         self, handle: TargetHandle, generator: nn.Module, pairs: Sequence[tuple[int, int]], task: Task
-    ) -> tuple[Tensor, Tensor, Traces | None]:
-        """The surest image of each pair [A, 3, R, R], whether the target labels it right [A], and the course."""
+    ) -> tuple[Tensor, Tensor, Tensor, Traces | None]:
+        """The surest image of each pair [A, 3, R, R], whether the target labels it right [A], its latent [A, Z], and
+        the course."""
         from midef.attacks.latent_search.recording import Recorder
         from midef.attacks.latent_search.streams import RowStreams
         from midef.attacks.rl.sac import Agents, Replay
 
         seeds = [derive_seed("rlb", task.seed, *pair) for pair in pairs]
         labels = torch.tensor([label for label, _ in pairs], device=task.device)
-        dim, rows = self.prior.latent_dim, len(pairs)
+        dim, rows = int(generator.latent_dim), len(pairs)  # type: ignore[arg-type]
         streams = RowStreams(seeds, task.device)
         agents = Agents(
             seeds,
@@ -150,6 +154,7 @@ class RlbMi(Attack):
         actions = agents.act(states)
         _, scores = _ask(handle, generator, actions)
         best = torch.zeros(rows, 3, task.resolution_px, task.resolution_px, device=task.device)
+        latents = torch.zeros_like(actions)
         surest = torch.zeros(rows, device=task.device)
         found = torch.zeros(rows, dtype=torch.bool, device=task.device)
         for episode in steps(range(1, self.episodes + 1)):
@@ -170,9 +175,10 @@ class RlbMi(Attack):
             surer = of_label >= surest
             surest = torch.where(surer, of_label, surest)
             best = torch.where(surer[:, None, None, None], images[:rows], best)
+            latents = torch.where(surer[:, None], asked[0], latents)
             found = torch.where(surer, tests.argmax(dim=1) == labels, found)
         lost = ~torch.isfinite(of_label)  # an agent whose networks diverged; what it found before would hide it
-        return torch.where(lost[:, None, None, None], torch.nan, best), found, recorder.traces()
+        return torch.where(lost[:, None, None, None], torch.nan, best), found, latents, recorder.traces()
 
     def reward(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Reward of each agent [A] for the served scores [A, K] of its image; larger is better, 0 the most."""

@@ -16,6 +16,7 @@ from midef.core.choice import Choice
 from midef.core.conversion import exponent_hint, misread, shown
 from midef.core.errors import NameClash, PreflightError, Problem, SpecError, did_you_mean
 from midef.core.grammar import GrammarError, read_call, write_call
+from midef.core.held import HELD, Held
 from midef.core.packages import Package, lacking, load_packages, package_of, versioned
 
 
@@ -115,6 +116,13 @@ class Registry(Generic[T]):
             text = f"{self.kind} {name!r} has no parameter {word!r}; {did_you_mean(str(word), known)}"
             problems.append(Problem(text, at=(word,)))
             del given[word]
+        for word, held in self.exchangeable(name).items():
+            if word in given:
+                try:
+                    given[word] = held.make(given[word])
+                except SpecError as error:
+                    problems += self._inside(name, word, error)
+                    del given[word]
         try:
             made = _adapter(cast(Hashable, cls)).validate_python(given)
             problems += [self._wrong(name, problem.at, str(problem)) for problem in misread(given, made)]
@@ -131,6 +139,10 @@ class Registry(Generic[T]):
         where = f", {'.'.join(map(str, at))}" if at else ""
         return Problem(f"{self.kind} {name!r}{where}: {text}", at=at)
 
+    def _inside(self, name: str, word: str, error: SpecError) -> list[Problem]:
+        """The problems of a component that another one holds."""
+        return [self._wrong(name, (word, *getattr(problem, "at", ())), str(problem)) for problem in error.problems]
+
     def choose(self, written: str | Mapping[str, Any]) -> Choice:
         """A `Choice` from what a person writes.
 
@@ -140,6 +152,14 @@ class Registry(Generic[T]):
         Raises:
             SpecError: for an unknown name, preset or parameter, or a wrong value.
         """
+        return self.describe(self.make(*self.complete(written)))
+
+    def complete(self, written: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Name and parameters of what a person wrote, those of its preset among them; values are unchecked.
+
+        Raises:
+            SpecError: for an unknown name or preset, or a text that cannot be read.
+        """
         name, preset, params = self.parse(written)
         cls = self.get(name)
         presets: Mapping[str, Mapping[str, Any]] = getattr(cls, "presets", {})
@@ -148,7 +168,7 @@ class Registry(Generic[T]):
                 hint = did_you_mean(str(preset), presets)
                 raise SpecError([Problem(f"{self.kind} {name!r} has no preset {preset!r}; {hint}", at=("preset",))])
             params = merged(presets[preset], params)
-        return self.describe(self.make(name, params))
+        return name, params
 
     def describe(self, component: T) -> Choice:
         """The `Choice` that makes an equal component. The label shows what differs from the defaults."""
@@ -157,10 +177,13 @@ class Registry(Generic[T]):
         keyed: dict[str, Any] = {}
         changed: dict[str, Any] = {}
         for f in fields(component):  # type: ignore[arg-type]
-            value = plain(getattr(component, f.name))
+            held, is_shown = f.metadata.get(HELD), f.metadata.get("shown", True)
+            value = plain(getattr(component, f.name) if held is None else held.described(getattr(component, f.name)))
             keyed[f.name] = value
             default = plain(f.default) if f.default is not MISSING else MISSING  # a factory's value is always shown
-            if value != default and f.metadata.get("shown", True):
+            if held is not None and "name" in value:
+                changed[f.name] = value if len(value) > 1 else value["name"]
+            elif value != default and is_shown:
                 changed[f.name] = value
         label = getattr(component, "label", None) or write_call(name, changed)
         return Choice(name, keyed, self.version(name), label)
@@ -204,12 +227,31 @@ class Registry(Generic[T]):
             name, preset = given.pop("name"), given.pop("preset", None)
             if ":" in name:
                 name, _, preset = name.partition(":")
-            return name, preset, given
+            return name, preset, self._normal(name, given)
         try:
             call = read_call(written)
         except GrammarError as error:
             raise SpecError(f"cannot read {self.kind} {shown(written)}, {error}") from error
-        return call.name, call.preset, dict(call.params)
+        return call.name, call.preset, self._normal(call.name, dict(call.params))
+
+    def exchangeable(self, name: str) -> dict[str, Held]:
+        """Fields of a component that hold another component, which may be exchanged; none of an unknown name."""
+        self._search()
+        cls = self._classes.get(name)
+        return {} if cls is None else {f.name: f.metadata[HELD] for f in fields(cls) if HELD in f.metadata}  # type: ignore[arg-type]
+
+    def _normal(self, name: str, params: dict[str, Any]) -> dict[str, Any]:
+        """The parameters, components that they hold as mappings: those below and above can then be merged."""
+        problems: list[Problem] = []
+        for word, held in self.exchangeable(name).items():
+            if word in params:
+                try:
+                    params[word] = held.normal(params[word])
+                except SpecError as error:
+                    problems += self._inside(name, word, error)
+        if problems:
+            raise SpecError(problems)
+        return params
 
 
 def _home(cls: type) -> str:
@@ -220,13 +262,19 @@ def _home(cls: type) -> str:
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Both, `above` first; where both hold a mapping (a prior, and a prior of that), their entries are merged.
 
+    Not those of two components with different names: the one above then stands alone.
+
     >>> merged({"a": {"x": 1, "y": 2}, "b": 3}, {"a": {"x": 9}})
     {'a': {'x': 9, 'y': 2}, 'b': 3}
+    >>> merged({"a": {"x": 1}}, {"a": {"name": "another"}})
+    {'a': {'name': 'another'}}
     """
     both = {
         key: merged(below[key], value)
         for key, value in above.items()
-        if isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
+        if isinstance(value, Mapping)
+        and isinstance(lower := below.get(key), Mapping)
+        and value.get("name") == lower.get("name")
     }
     return {**below, **above, **both}
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from midef.attacks import PRIORS, AccessLevel, Prior
@@ -17,20 +17,22 @@ from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
 from midef.stages.build import BuildContext
 from midef.stages.split import load as load_splits
+from midef.stages.split import made_from
 from midef.stages.target import TargetSpec
 from midef.stages.target import load as load_target
 from midef.training.finite import check_losses, check_weights
 
 
 def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -> dict[str, Any]:
-    """Write `<network>.safetensors` for each network of the prior.
+    """Write the networks of the prior: `<network>.safetensors`, unless it stores them in another way.
 
     Raises:
         TrainingDiverged: if a fact, a weight or a buffer is not finite.
     """
     prior = PRIORS.remake(Choice(recipe.component, recipe.params["params"], recipe.version))
     public = load_splits(inputs.path("public"))
-    fit_context = FitContext(inputs=inputs, device=context.device, report=context.report)
+    data_set = partial(made_from, recipe.inputs["public"], context.locations)
+    fit_context = FitContext(inputs=inputs, public=data_set, device=context.device, report=context.report)
     if isinstance(prior, TargetedPrior):
         handle = _handle(recipe, inputs, context, prior.asks)
         networks = _fresh_networks(prior, recipe, handle.n_classes)
@@ -42,8 +44,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     check_losses({name: fact for name, fact in facts.items() if isinstance(fact, float)}, "the last step")
     tensors = {name: network.state_dict() for name, network in networks.items()}
     check_weights({f"{name}.{k}": v for name, state in tensors.items() for k, v in state.items()})
-    for name, state in tensors.items():
-        save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, folder / f"{name}.safetensors")
+    prior.store(networks, folder)
     return facts
 
 
@@ -60,5 +61,5 @@ def _handle(recipe: Recipe, inputs: Inputs, context: BuildContext, access: Acces
 
 def _fresh_networks(prior: Prior, recipe: Recipe, n_classes: int) -> dict[str, nn.Module]:
     """The networks of the prior, with weights drawn from its seed."""
-    torch.manual_seed(derive_seed("prior weights", recipe.params["params"]["seed"]))
+    torch.manual_seed(derive_seed("prior weights", recipe.params["params"].get("seed", 0)))
     return prior.networks(int(recipe.inputs["public"].params["resolution_px"]), n_classes)

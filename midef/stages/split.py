@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from midef.core.errors import DataError
 from midef.core.recipe import Inputs, Recipe
-from midef.datasets import DATASETS, Images, Splits
+from midef.datasets import DATASETS, Dataset, Images, Splits
 from midef.stages.build import BuildContext
 
 
@@ -22,9 +23,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     Raises:
         DataError: if the files found here are not the ones the recipe was planned with.
     """
-    params = dict(recipe.params["params"])
-    planned = params.pop("fingerprint", "")
-    dataset = DATASETS.make(recipe.component, {**params, **context.locations.get(recipe.key.digest, {})})
+    planned = recipe.params["params"].get("fingerprint", "")
+    dataset = made_from(recipe, context.locations)
     here = dataset.fingerprint()
     if planned != here:
         raise DataError(
@@ -40,6 +40,16 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     (folder / "classes.json").write_text(json.dumps(list(splits.class_names)))
     (folder / "card.json").write_text(json.dumps(asdict(dataset.card()), default=dict))
     return {name: len(part) for name, part in splits.parts.items()}
+
+
+def made_from(recipe: Recipe, locations: Mapping[str, Mapping[str, Any]]) -> Dataset:
+    """The data set of a split's recipe.
+
+    Args:
+        locations: digest of a split's recipe -> fields that say where its files lie.
+    """
+    params = {name: value for name, value in recipe.params["params"].items() if name != "fingerprint"}
+    return DATASETS.make(recipe.component, {**params, **locations.get(recipe.key.digest, {})})
 
 
 def load(folder: Path) -> Splits:

@@ -36,6 +36,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
     "inversion_model": {"prior": {"width": 8, "epochs": 2}},
     "diffusion_inverter": {"prior": {"width": 8, "noise_steps": 10, "epochs": 2, "batch_size": 16}},
     "mi_face": {"iterations": 10},
+    "pool_search": {"pool": 16, "iterations": 5, "prior": _WGAN},
 }
 """Parameters of each attack that make it run in about a second; an attack without an entry runs with smoke's."""
 

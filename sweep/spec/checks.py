@@ -130,23 +130,30 @@ def _count(shared: Sequence[str]) -> str:
     return "1 image or person is" if len(shared) == 1 else f"{len(shared):,} images or people are"
 
 
-def check_attack(attack: Choice, resolution_px: int, protocol: Protocol, place: str, problems: Problems) -> list[str]:
-    """Check that the attack works at this resolution and answers this protocol.
+def check_attack(
+    attack: Choice, resolution_px: int, public: Dataset | None, protocol: Protocol, place: str, problems: Problems
+) -> list[str]:
+    """Check that the attack works at this resolution and on this public data, and answers this protocol.
+
+    Args:
+        public: None where it cannot be read.
 
     Returns:
         files it starts from that are not on this machine, each with its place.
     """
     made: Attack = ATTACKS.remake(attack)
     problems += [f"{place}.attack: {p}" for p in made.problems(resolution_px)]
+    if public is not None:
+        problems += [f"{place}.attack: {p}" for prior in _priors(made) for p in prior.problems_with(public)]
     if protocol.counted == "best_by_target" and made.access < AccessLevel.SCORES:
         problems.append(f"{place}.protocol: counted best_by_target needs scores, {attack.name} sees labels only")
-    return [f"{place}.attack {attack.name}: {text}" for text in _missing_files(made)]
+    return [f"{place}.attack {attack.name}: {text}" for prior in _priors(made) for text in prior.lacking()]
 
 
-def _missing_files(component: Any) -> list[str]:
-    """Files that the priors of an attack, and their priors, start from and that are not on this machine."""
+def _priors(component: Any) -> list[Prior]:
+    """The priors of an attack, each followed by the priors it starts from."""
     priors = [value for f in fields(component) if isinstance(value := getattr(component, f.name), Prior)]
-    return [text for prior in priors for text in (*prior.lacking(), *_missing_files(prior))]
+    return [one for prior in priors for one in (prior, *_priors(prior))]
 
 
 def check_networks(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from midef.attacks import ATTACKS
+from midef.attacks.base import small_budget
 from midef.core.canonical import digest
 from midef.core.choice import Choice
 from midef.core.conversion import shown
@@ -324,7 +325,9 @@ class _Row:
         if private is not None and public is not None:
             checks.check_disjoint(private, public, self.reader.shared, place, self.problems)
         for chosen in filter(None, attacks):
-            self.reader.missing += checks.check_attack(chosen, self.resolution_px, protocol, place, self.problems)
+            self.reader.missing += checks.check_attack(
+                chosen, self.resolution_px, None if public is None else public[1], protocol, place, self.problems
+            )
         for attack, architecture in product(attacks, architectures):
             starts = self._starts(architecture, evaluator, protocol)
             if attack is None or architecture is None or evaluator is None or private is None or public is None:
@@ -383,7 +386,7 @@ class _Row:
             as_written = {"name": name, **({"preset": preset} if preset else {})}
             label = ATTACKS.choose({**as_written, **params}).label
             small = self.profile.small
-            budget = {} if preset or small is None else ATTACKS.get(name).small(small)
+            budget = {} if preset or small is None else small_budget(name, params, small)
             chosen = ATTACKS.choose({**as_written, **merged(budget, params)})
             return Choice(chosen.name, chosen.params, chosen.version, label)
         except SpecError as error:

@@ -255,7 +255,7 @@ def test_the_nth_hit_serves_the_nth_restart() -> None:
     ask = linear_rule()
     labels, restarts = [0, 0, 0, 2], [0, 1, 2, 0]
     task = task_of(labels, restarts)
-    latents, found = attack().starts(attack().pool(ask, task), task)
+    latents, found = attack().starts(attack().pool(ask, task, DIM), task, DIM)
     assert found.all() and ask(latents).tolist() == labels
     assert len(latents.unique(dim=0)) == 4
     pool = torch.randn(256, DIM, generator=torch.Generator().manual_seed(derive_seed("brep_pool", SEED)))
@@ -271,7 +271,7 @@ def test_the_search_for_starts_stops_at_its_cap_and_says_what_it_did_not_find() 
         return torch.zeros(len(latents), dtype=torch.long)
 
     task = task_of([0, 9])
-    latents, found = attack(pool_batches=3).starts(attack(pool_batches=3).pool(ask, task), task)
+    latents, found = attack(pool_batches=3).starts(attack(pool_batches=3).pool(ask, task, DIM), task, DIM)
     assert asked == [256] * 3
     assert found.tolist() == [True, False]
     assert latents.abs().max() <= 1.5
@@ -294,9 +294,9 @@ def test_first_seen_attacks_the_labels_latents_get_first_in_that_order() -> None
         return ask(latents)
 
     task = task_of([0, 1, 2])
-    pool = chosen.pool(counted, task)
+    pool = chosen.pool(counted, task, DIM)
     assert chosen.first_seen(pool, 5, task).tolist() == [*seen, 4]
-    chosen.starts(pool, task)
+    chosen.starts(pool, task, DIM)
     assert asked == [256], "the starts come from the same answers"
 
 

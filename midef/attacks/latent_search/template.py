@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from typing_extensions import override
 
@@ -43,22 +43,32 @@ class Rows:
     Args:
         labels: [N].
         noise: a random stream for each row.
+        chosen: latents [N, Z] that were chosen to start from; None where nothing was.
         recorder: writes down what the target answers while they are searched.
     """
 
     labels: Tensor
     seeds: Sequence[int]
     noise: RowStreams
+    chosen: Tensor | None = None
     recorder: StepRecorder | None = None
+
+
+class _Searched(NamedTuple):
+    """What a search of some rows gives: by (label, restart), and the course of its rows."""
+
+    images: dict[tuple[int, int], Tensor]
+    traits: dict[tuple[int, int], Tensor]
+    traces: Traces | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatentSearch(Attack):
     """Optimise latents of a generator until the target sees the identity.
 
-    A subclass fills in `priors`, `identity_loss` and `optimizer`, and what else its paper changes: `start`, `latents`,
-    `draw`, `views`, `ask`, `prior_loss`, `constrain_`, `final_latents`. A row is one reconstruction, or one identity
-    where `per_identity` is set; its loss and its random numbers do not depend on the other rows.
+    A subclass fills in `priors`, `identity_loss` and `optimizer`, and what else its paper changes: `choose`, `start`,
+    `latents`, `draw`, `views`, `ask`, `prior_loss`, `constrain_`, `final_latents`. A row is one reconstruction, or one
+    identity where `per_identity` is set; its loss and its random numbers do not depend on the other rows.
 
     Args:
         iterations: steps of the search, >= 1.
@@ -102,6 +112,10 @@ class LatentSearch(Attack):
         rows = identities if self.per_identity else reconstructions
         return self.iterations * self.n_views * self.images_per_row * rows
 
+    def choosing_share(self, rows: int) -> float:
+        """Share of the work, 0 to 1, that `choose` is; for progress only."""
+        return 0.0
+
     @property
     def images_per_row(self) -> int:
         """Images drawn for each row in a step; those of a row stand together."""
@@ -109,8 +123,17 @@ class LatentSearch(Attack):
 
     # ------------------------------------------------------------ the open steps
 
+    def choose(self, handle: TargetHandle, networks: Networks, task: Task) -> Mapping[tuple[int, int], Tensor]:
+        """Latents [Z] to start from, by (label, restart), looked for before the search; empty where none are."""
+        return {}
+
     def start(self, networks: Networks, rows: Rows) -> list[Tensor]:
-        """Initial values of the search, each [N, ...]: here one standard normal latent per row, from the row's seed."""
+        """Initial values of the search, each [N, ...].
+
+        Here one latent per row: the one chosen, or else a standard normal one from the row's seed.
+        """
+        if rows.chosen is not None:
+            return [rows.chosen]
         from midef.attacks.priors.networks.dcgan import standard_latents
 
         latent_dim = networks["generator"].latent_dim
@@ -172,32 +195,39 @@ class LatentSearch(Attack):
         handle.lay_out(layout)
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
         owners = sorted({self._owner(*pair) for pair in pairs}) if self.per_identity else pairs
-        at_once = (CHUNK if task.device == "cpu" else GPU_CHUNK) * memory_share.get()
-        chunk = max(1, int(at_once) // self.images_per_row)
-        images: dict[tuple[int, int], Tensor] = {}
-        traces: list[Traces | None] = []
+        with share(0.0, first := self.choosing_share(len(owners))):
+            chosen = self.choose(handle, networks, task)
+        chunk = max(1, images_at_once(task.device) // self.images_per_row)
+        found: list[_Searched] = []
         done = 0
         while done < len(owners):
             part = owners[done : done + chunk]
             queries = handle.queries
             try:
-                with share(done / len(owners), (done + len(part)) / len(owners)):
-                    drawn = self._search(handle, networks, part, pairs, task)
+                ends = [first + (1 - first) * rows / len(owners) for rows in (done, done + len(part))]
+                with share(*ends):
+                    searched = self._search(handle, networks, part, pairs, chosen, task)
             except torch.OutOfMemoryError:
                 if len(part) == 1:
                     raise
-                drawn = None  # out of the handler first: its traceback holds what takes the memory
-            if drawn is None:
+                searched = None  # out of the handler first: its traceback holds what takes the memory
+            if searched is None:
                 chunk = (len(part) + 1) // 2  # rows do not depend on their batch: begin this part again, in halves
                 handle.queries = queries
                 torch.cuda.empty_cache()
                 continue
-            images |= drawn[0]
-            traces.append(drawn[1])
+            found.append(searched)
             done += len(part)
-        reconstructions = torch.stack([images[pair] for pair in pairs])
-        found = torch.ones_like(task.labels).bool()
-        return Reconstructions(reconstructions, task.labels, task.restarts, found, traces=Traces.joined(traces))
+        images = {pair: image for part in found for pair, image in part.images.items()}
+        traits = {pair: known for part in found for pair, known in part.traits.items()}
+        return Reconstructions(
+            torch.stack([images[pair] for pair in pairs]),
+            task.labels,
+            task.restarts,
+            torch.ones_like(task.labels).bool(),
+            torch.stack([traits[pair] for pair in pairs]) if traits else None,
+            Traces.joined([part.traces for part in found]),
+        )
 
     def _search(
         self,
@@ -205,13 +235,15 @@ class LatentSearch(Attack):
         networks: Networks,
         owners: list[tuple[int, int]],
         pairs: list[tuple[int, int]],
+        chosen: Mapping[tuple[int, int], Tensor],
         task: Task,
-    ) -> tuple[dict[tuple[int, int], Tensor], Traces | None]:
+    ) -> _Searched:
         """Search the rows of these owners together; give images of their pairs, and the course."""
         from midef.attacks.latent_search.recording import StepRecorder
 
         recorder = StepRecorder(owners, self.iterations)
-        rows = replace(self._rows("latent", owners, task), recorder=recorder)
+        begin = torch.stack([chosen[owner] for owner in owners]) if chosen else None
+        rows = replace(self._rows("latent", owners, task), chosen=begin, recorder=recorder)
         searched = [tensor.detach().requires_grad_(True) for tensor in self.start(networks, rows)]
         optimizer = self.optimizer(searched)
         lost = torch.zeros(len(owners), dtype=torch.bool, device=task.device)
@@ -230,6 +262,7 @@ class LatentSearch(Attack):
         row_of = {owner: i for i, owner in enumerate(owners)}
         waiting = [pair for pair in pairs if self._owner(*pair) in row_of]
         images: dict[tuple[int, int], Tensor] = {}
+        traits: dict[tuple[int, int], Tensor] = {}
         while waiting:
             part, waiting = waiting[: len(owners)], waiting[len(owners) :]  # no more at once than were searched: memory
             which = [row_of[self._owner(*pair)] for pair in part]
@@ -239,7 +272,9 @@ class LatentSearch(Attack):
                 drawn = self.draw(networks, latents, final).float().clamp(0, 1)
                 is_lost = lost[which] | not_finite_rows([latents])
                 images |= zip(part, torch.where(is_lost[:, None, None, None], torch.nan, drawn).cpu(), strict=True)
-        return images, recorder.traces()
+                if (known := known_traits(networks["generator"], latents)) is not None:
+                    traits |= zip(part, known, strict=True)
+        return _Searched(images, traits, recorder.traces())
 
     def _owner(self, label: int, restart: int) -> tuple[int, int]:
         """The row that a reconstruction is drawn from: its own, or the one of its identity."""
@@ -270,6 +305,17 @@ class LatentSearch(Attack):
     def _autocast(self, task: Task) -> torch.autocast:
         kind = task.device.partition(":")[0]
         return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
+
+
+def images_at_once(device: str) -> int:
+    """Images that fit on a device together."""
+    return max(1, int((CHUNK if device == "cpu" else GPU_CHUNK) * memory_share.get()))
+
+
+def known_traits(generator: nn.Module, latents: Tensor) -> Tensor | None:
+    """Traits [N, n_traits] of latents [N, Z], where the generator's first coordinates are the identity."""
+    count = int(getattr(generator, "n_traits", 0))
+    return latents[:, :count].float().cpu() if count else None
 
 
 def not_finite_rows(values: Sequence[Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from midef.attacks.latent_search.streams import RowStreams
-from midef.datasets.files.augment import constant, cropped, jittered, mirrored, rotated
+from midef.datasets.files.augment import constant, cropped, jittered, mirrored, moved, rotated
 from midef.defenses.families.erasing import covered, valid_corner_boxes
 from midef.defenses.midre import IMAGENET_MEAN
 
@@ -52,3 +52,16 @@ def slightly_changed(images: Tensor, draws: Tensor, *, jitter_p: float) -> Tenso
     factors = 0.8 + 0.4 * torch.stack([brightness, contrast])[:, :, None, None, None]
     images = torch.where((jitter < jitter_p)[:, None, None, None], jittered(images, factors[0], factors[1]), images)
     return rotated(mirrored(images, mirror < 0.5), (2 * turn - 1) * radians(5))
+
+
+def moved_and_mirrored(images: Tensor, noise: RowStreams, *, share: float, mirror: bool) -> Tensor:
+    """Images [N, 3, H, W] moved by up to this share of their size in both directions, half of them mirrored first.
+
+    Args:
+        noise: of the rows, an image each.
+        mirror: False mirrors none.
+    """
+    right, down, side = noise.uniform(3).T
+    if mirror:
+        images = mirrored(images, side < 0.5)
+    return moved(images.float(), share * (2 * right - 1), share * (2 * down - 1)) if share else images

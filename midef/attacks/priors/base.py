@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import SmallBudget, no_small_budget
+from midef.core.held import Held
 from midef.core.recipe import Inputs, Recipe
 from midef.core.registry import Registry
 from midef.core.seeds import derive_seed
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from midef.attacks.target_handle import TargetHandle
-    from midef.datasets import Splits
+    from midef.datasets import Dataset, Splits
 
 PRIORS: Registry[Prior] = Registry("prior", "midef.attacks.priors")
 
@@ -32,10 +33,12 @@ class FitContext:
 
     Args:
         inputs: folders of the priors it starts from, by role.
+        public: gives the public data set, for a prior that needs more of it than its images.
         report: called with the position of the training; None where nobody listens.
     """
 
     inputs: Inputs
+    public: Callable[[], Dataset] | None = None
     device: str = "cpu"
     report: Report | None = None
 
@@ -96,6 +99,10 @@ class Prior:
             return [f"{name} draws 8, 16, 32, 64, ... px, not {resolution_px}; choose such a resolution_px"]
         return []
 
+    def problems_with(self, public: Dataset) -> list[str]:
+        """Why it cannot be made from this public data set; each a sentence with what to do."""
+        return []
+
     def lacking(self) -> list[str]:
         """Files it needs that are not on this machine, each a sentence that says where to get it."""
         return []
@@ -103,6 +110,14 @@ class Prior:
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
         """Its networks by name, with fresh weights."""
         raise NotImplementedError
+
+    def store(self, networks: Networks, folder: Path) -> None:
+        """Write the trained networks for `load`: `<network>.safetensors` each."""
+        from safetensors.torch import save_file
+
+        for name, network in networks.items():
+            state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+            save_file(state, folder / f"{name}.safetensors")
 
     def load(self, folder: Path, resolution_px: int, n_classes: int, device: str) -> dict[str, nn.Module]:
         """The trained networks, frozen and in eval mode."""
@@ -120,6 +135,10 @@ class Prior:
 @dataclass(frozen=True, kw_only=True)
 class PublicPrior(Prior):
     """Base of priors that never ask the target: trained once for all targets."""
+
+    draws_latents: ClassVar[bool] = False
+    """True where its network `generator` makes images [B, 3, R, R] in [0, 1] of latents [B, latent_dim] alone, standard
+    normal ones typical images. Attacks that search such latents take any of these priors."""
 
     def fit(self, networks: Networks, public: Splits, context: FitContext) -> dict[str, Any]:
         """Train the networks in place.
@@ -146,3 +165,15 @@ class TargetedPrior(Prior):
             Facts to store, such as losses.
         """
         raise NotImplementedError
+
+
+def any_generator(usual: type[PublicPrior]) -> Mapping[str, Any]:
+    """Metadata of an attack's field for a prior with `draws_latents`: the usual one, or another one written by name."""
+
+    def fits(cls: type) -> str:
+        if issubclass(cls, PublicPrior) and cls.draws_latents:
+            return ""
+        able = [other.registered_name for other in PRIORS if issubclass(other, PublicPrior) and other.draws_latents]  # type: ignore[attr-defined]
+        return f"the attack searches single latents of a generator; give one of {', '.join(able)}"
+
+    return Held(PRIORS, usual, fits).metadata

@@ -36,6 +36,7 @@ class WganGp(PublicPrior, GanSettings):
     """
 
     paper: ClassVar[str] = "Zhang et al., CVPR 2020 (GMI)"
+    draws_latents: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {"steps": 280 * 468}, "kedmi": {"steps": 120 * 468}}
 
     latent_dim: int = 100

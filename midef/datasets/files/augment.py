@@ -1,8 +1,8 @@
 """Random changes of image batches [B, 3, H, W] in [0, 1], each image on its own, on the images' device.
 
 Whole batches at once, drawn from the generator given: torchvision's transforms draw once per call, from a global one.
-What is done once the numbers are drawn is a function of its own (`cropped`, `rotated`, `mirrored`, `jittered`), for
-those who draw in another way; all of these pass gradients.
+What is done once the numbers are drawn is a function of its own (`moved`, `cropped`, `rotated`, `mirrored`,
+`jittered`), for those who draw in another way; all of these pass gradients.
 """
 
 from __future__ import annotations
@@ -42,6 +42,14 @@ def shift(images: Tensor, rng: Generator, *, pixels: int) -> Tensor:
     columns = offset[:, 1:] + torch.arange(width, device=images.device)
     which = torch.arange(n, device=images.device)
     return padded[which[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def moved(images: Tensor, right: Tensor, down: Tensor) -> Tensor:
+    """Move each image by shares [B] of its width and height, between pixels too; the border is repeated."""
+    theta = images.new_zeros(len(images), 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = 1
+    theta[:, 0, 2], theta[:, 1, 2] = -2 * right, -2 * down
+    return _warp(images, theta, padding="border")
 
 
 def resized_crop(
