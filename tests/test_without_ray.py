@@ -56,7 +56,9 @@ setup = Setup(
     protocol=Protocol(identities=4, images_per_identity=1, evaluator_resolution_px=32),
 )
 training = TrainingRecipe(epochs=1, batch_size=8)
-recipes = recipes_for_cell(setup, Choice("none"), 0, training=training, evaluator_training=training)
+recipes = recipes_for_cell(
+    setup, Choice("none"), 0, training=training, evaluator_training=training, regressor_images=64
+)
 folder = ensure(recipes.scores, BuildContext(store=Store.open(sys.argv[1])))
 measured = json.loads((folder / "measurements.json").read_text())
 assert "ray" not in sys.modules

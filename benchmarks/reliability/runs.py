@@ -65,6 +65,7 @@ MICRO: dict[str, Any] = {
     "defenses": ["none", "midre"],
     "training": {"epochs": 1, "batch_size": 16},
     "evaluator_training": {"epochs": 1, "batch_size": 16},
+    "regressor_images": 64,
 }
 
 

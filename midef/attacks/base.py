@@ -132,6 +132,12 @@ class Attack:
         """Recipes of what it starts from, by role. What depends on the target has `target` among its inputs."""
         raise NotImplementedError
 
+    @property
+    def knows_traits(self) -> bool:
+        """True if its reconstructions carry the traits of each image, where the data is drawn from traits: no network
+        has to read them from the images then."""
+        return False
+
     def queries(self, *, reconstructions: int, identities: int) -> int | None:
         """Images that `reconstruct` shows the target for so many; None where only the search itself can tell."""
         return None

@@ -12,7 +12,10 @@ from typing_extensions import override
 
 from midef.core.canonical import json_of_plain, plain, quoted, sha256
 
-KINDS = ("split", "target", "evaluator", "prior", "surrogate", "inverter", "pool", "reconstructions", "scores")
+KINDS = (
+    *("split", "target", "evaluator", "prior", "surrogate", "inverter", "pool"),
+    *("regressor", "reconstructions", "scores"),
+)
 
 
 class ArtifactKey(NamedTuple):

@@ -67,7 +67,7 @@ class _TraitAccuracy(Metric):
             raise TooFewSamples("trait accuracy needs at least 1 reconstruction, got 0")
         identities, weights = evidence.identity_traits, evidence.trait_weights
         if identities is None or weights is None or evidence.traits is None:
-            raise NotApplicable("trait accuracy needs private identities that are drawn from traits; these are not")
+            raise NotApplicable("trait accuracy needs private identities drawn from traits, and those of the images")
         if len(identities) <= self.k:
             raise NotApplicable(f"trait accuracy@{self.k} needs more than {self.k} identities, got {len(identities)}")
         hits = nearest_hits(evidence.traits, evidence.labels, identities, weights, k=self.k)

@@ -31,6 +31,7 @@ _BUILDERS = {
     "prior": "midef.stages.prior",
     "surrogate": "midef.stages.prior",
     "inverter": "midef.stages.prior",
+    "regressor": "midef.stages.regressor",
     "reconstructions": "midef.stages.attack",
     "scores": "midef.stages.scores",
 }

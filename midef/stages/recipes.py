@@ -18,6 +18,8 @@ from midef.datasets.base import PATHS
 from midef.defenses.base import Defense
 from midef.defenses.stack import remake_defense
 from midef.metrics import METRICS
+from midef.metrics.base import needs_traits
+from midef.stages.drawn import drawn_as
 from midef.training import TrainingRecipe
 
 # Bumped when the maths of a stage changes; what depends on it is then built anew.
@@ -25,6 +27,10 @@ SPLIT_VERSION = 1
 TRAINING_VERSION = 1
 ATTACK_VERSION = 1
 SCORES_VERSION = 3
+REGRESSOR_VERSION = 1
+
+REGRESSOR_IMAGES = 30_000
+"""Images a trait regressor is trained on where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,21 @@ def published_recipe(weights: Choice, architecture: Choice, resolution_px: int) 
     return Recipe("target", PUBLISHED, {**params, "name": weights.name}, version=TRAINING_VERSION)
 
 
+def regressor_recipe(private: Recipe, images: int) -> Recipe | None:
+    """The network that reads traits from images like those of a split: one for all data drawn in the same way.
+
+    None where the data is not drawn from traits.
+
+    Args:
+        images: that it is trained on; drawn for it, of nobody in the split.
+    """
+    drawn = drawn_as(private)
+    if drawn is None:
+        return None
+    params = {"drawn": drawn, "resolution_px": private.params["resolution_px"], "images": images, "seed": 0}
+    return Recipe("regressor", "traits", params, version=REGRESSOR_VERSION)
+
+
 def recipes_for_cell(
     setup: Setup,
     defense: Choice,
@@ -128,8 +149,14 @@ def recipes_for_cell(
     evaluator_training: TrainingRecipe,
     pretraining_training: TrainingRecipe | None = None,
     metrics: tuple[str, ...] | None = None,
+    regressor_images: int = REGRESSOR_IMAGES,
 ) -> CellRecipes:
-    """Every recipe of one cell. Equal recipes of different cells are the same artifact."""
+    """Every recipe of one cell. Equal recipes of different cells are the same artifact.
+
+    Args:
+        metrics: names; None for all.
+        regressor_images: that a trait regressor is trained on, where a metric needs one.
+    """
     private = split_recipe(setup.private, setup.resolution_px)
     public = split_recipe(setup.public, setup.resolution_px)
     evaluated = private
@@ -167,6 +194,9 @@ def recipes_for_cell(
         ATTACK_VERSION,
     )
     names = METRICS.names() if metrics is None else sorted(metrics)
+    regressor = None
+    if needs_traits(names) and not _attack(setup.attack).knows_traits:
+        regressor = regressor_recipe(private, regressor_images)
     scores = Recipe(
         "scores",
         "metrics",
@@ -177,6 +207,7 @@ def recipes_for_cell(
             "evaluator": evaluator,
             "private": private,
             "judged": evaluated,
+            **({} if regressor is None else {"regressor": regressor}),
         },
         SCORES_VERSION,
     )
@@ -203,7 +234,12 @@ class _Requirements:
 
 @lru_cache(_FEW)
 def _requirements(attack: Choice, public: Recipe) -> _Requirements:
-    return _Requirements(ATTACKS.remake(attack), public)
+    return _Requirements(_attack(attack), public)
+
+
+@lru_cache(_FEW)
+def _attack(choice: Choice) -> Attack:
+    return ATTACKS.remake(choice)
 
 
 @lru_cache(_FEW)

@@ -112,6 +112,9 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     attack, target = (
         context.store.artifacts.meta(recipe.inputs[role].key)["facts"] for role in ("reconstructions", "target")
     )
+    traits = {}
+    if needs_traits(spec.metrics):
+        traits = trait_evidence(recipe, inputs, folder, made=made, report_images=splits.report.images, device=device)
     evidence = Evidence(
         n_classes=n_classes,
         report_labels=splits.report.labels.numpy(),
@@ -129,7 +132,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         group_size=spec.group_size,
         spread=spec.spread,
         report_images=digest_of(splits.report.images.numpy(), splits.report.labels.numpy()),
-        **(trait_evidence(recipe.inputs["private"], made, folder) if needs_traits(spec.metrics) else {}),
+        **traits,
     )
     (folder / "measurements.json").write_text(json.dumps(measure(spec.metrics, evidence), indent=1))
     np.savez_compressed(

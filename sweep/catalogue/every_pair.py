@@ -63,4 +63,5 @@ def every_pair() -> SweepSpec:
         defenses=[WRITTEN_AS.get(name, name) for name in DEFENSES.names()],
         training={"epochs": 3},
         evaluator_training={"epochs": 3},
+        regressor_images=2000,
     )

@@ -23,7 +23,13 @@ _TIMINGS_READ = 12
 
 log = logging.getLogger(__name__)
 
-GUESSED_S = dict.fromkeys(KINDS, 10.0) | {"target": 30.0, "prior": 200.0, "reconstructions": 20.0, "split": 5.0}
+GUESSED_S = dict.fromkeys(KINDS, 10.0) | {
+    "target": 30.0,
+    "prior": 200.0,
+    "regressor": 30.0,
+    "reconstructions": 20.0,
+    "split": 5.0,
+}
 """Seconds by kind that only order nodes when nothing was timed yet; never shown."""
 
 

@@ -101,7 +101,7 @@ def _synthetic(private: dict[str, Any], public: dict[str, Any], other: dict[str,
 
 _SHARES = {
     **{"target": 1.0, "evaluator": 1.0, "prior": 0.5, "surrogate": 0.5, "inverter": 0.5},
-    **{"reconstructions": 0.5, "scores": 0.25},
+    **{"regressor": 0.25, "reconstructions": 0.5, "scores": 0.25},
 }
 
 _SMOKE_PRIVATE = {"name": "synthetic_faces", "identities": 120, "difficulty": 0.2}
@@ -176,6 +176,7 @@ PAPER = Profile(
         "prior": 1.0,
         "surrogate": 1.0,
         "inverter": 0.5,
+        "regressor": 0.25,
         "reconstructions": 1.0,
         "scores": 0.25,
     },

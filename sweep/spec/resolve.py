@@ -23,7 +23,7 @@ from midef.core.setup import Cell, Protocol, Setup, StandIn
 from midef.datasets import Dataset
 from midef.defenses.stack import choose_defense
 from midef.models import ARCHITECTURES
-from midef.stages import CellRecipes, recipes_for_cell
+from midef.stages import REGRESSOR_IMAGES, CellRecipes, recipes_for_cell
 from midef.sweep.spec import checks
 from midef.sweep.spec.checks import Problems
 from midef.sweep.spec.datasets import DatasetReader
@@ -69,6 +69,7 @@ class Entry:
     Args:
         refused: why none of its cells can run, "" if they can.
         identities: of the private data, which the target tells apart; None where nothing was read.
+        regressor_images: that a trait regressor is trained on.
     """
 
     setup: Setup
@@ -79,6 +80,7 @@ class Entry:
     profile: Profile
     refused: str = ""
     identities: int | None = None
+    regressor_images: int = REGRESSOR_IMAGES
 
     @property
     def chance(self) -> float | None:
@@ -100,6 +102,7 @@ class Entry:
                 training=self.training,
                 evaluator_training=self.evaluator_training,
                 pretraining_training=self.pretraining_training,
+                regressor_images=self.regressor_images,
             )
         scores = "" if recipes is None else recipes.scores.key.digest
         profile = self.profile.name
@@ -291,6 +294,7 @@ class _Row:
                 profile,
                 refused,
                 self.identities,
+                spec.regressor_images or REGRESSOR_IMAGES,
             )
             for s in setups
         ]

@@ -116,6 +116,8 @@ class SweepSpec(Strict):
             differs from it.
         evaluator_training: the same, of evaluators.
         pretraining_training: what differs from `training` where backbones are pre-trained.
+        regressor_images: images that the network is trained on which reads traits from images of other attacks than
+            those that know them; 64 px takes four times as long as 32 px.
         private: private data set of every setup that names none.
         public: public data set of every setup that names none.
         stand_ins: the setups name published networks, data and recipes, which a small profile replaces by its own (and
@@ -134,6 +136,7 @@ class SweepSpec(Strict):
     training: dict[str, Any] = Field(default_factory=dict)
     evaluator_training: dict[str, Any] = Field(default_factory=dict)
     pretraining_training: dict[str, Any] = Field(default_factory=dict)
+    regressor_images: int | None = Field(default=None, ge=2, le=100_000_000)
     private: ComponentSpec | None = None
     public: ComponentSpec | None = None
     stand_ins: bool = False

@@ -21,6 +21,7 @@ def test_the_cell_without_ray(tmp_path: Path) -> None:
         ('"steps": 200', '"steps": 2'),
         ('"iterations": 50', '"iterations": 2'),
         ("epochs=4", "epochs=1"),
+        ("regressor_images=2000", "regressor_images=64"),
         ("(population=public)", "(population=public,identities=20)"),
     ):
         assert written in section, f"the example changed: {written}"

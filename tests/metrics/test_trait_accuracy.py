@@ -152,7 +152,7 @@ def test_reconstructions_pair_with_those_the_evaluator_judged() -> None:
 @pytest.mark.parametrize("lacking", ["identity_traits", "trait_weights", "traits"])
 def test_data_without_traits_is_refused_and_is_no_failure(lacking: str) -> None:
     without = replace(evidence(), **{lacking: None})
-    with pytest.raises(NotApplicable, match="needs private identities that are drawn from traits; these are not"):
+    with pytest.raises(NotApplicable, match="needs private identities drawn from traits, and those of the images"):
         of(without)
     (entry,) = measure(["trait_accuracy"], without)
     assert (entry["status"], entry["value"]) == ("refused", None)

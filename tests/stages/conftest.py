@@ -41,7 +41,9 @@ def plan_cell(attack: str = "gmi", *, defense: Choice = Choice("none"), seed: in
         "protocol": Protocol(identities=6, images_per_identity=3, evaluator_resolution_px=40),
         **overrides,
     }
-    return recipes_for_cell(Setup(**given), defense, seed, training=TRAINING, evaluator_training=TRAINING)
+    return recipes_for_cell(
+        Setup(**given), defense, seed, training=TRAINING, evaluator_training=TRAINING, regressor_images=64
+    )
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,7 @@ def test_asking_for_the_scores_builds_everything_they_need_once(cell: Any) -> No
         "target": 1,
         "prior": 1,
         "evaluator": 1,
+        "regressor": 1,
         "reconstructions": 1,
         "scores": 1,
     }

@@ -32,7 +32,9 @@ def test_a_cell_in_ten_lines(tmp_path: Path) -> None:
         protocol=Protocol(identities=4, images_per_identity=2, evaluator_resolution_px=32),
     )
     training = TrainingRecipe(epochs=1, batch_size=16)
-    cell = recipes_for_cell(setup, DEFENSES.choose("nls"), 0, training=training, evaluator_training=training)
+    cell = recipes_for_cell(
+        setup, DEFENSES.choose("nls"), 0, training=training, evaluator_training=training, regressor_images=64
+    )
     folder = ensure(cell.scores, BuildContext(store=Store.open(tmp_path / "store")))
     measured = {entry["metric"]: entry for entry in json.loads((folder / "measurements.json").read_text())}
     assert measured["attack_accuracy_at_1"]["n"] == 8 and measured["queries"]["value"] == 16

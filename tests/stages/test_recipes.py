@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from midef.attacks import ATTACKS
-from midef.core import Choice, Protocol, Recipe, Setup
+from midef.core import ArtifactKey, Choice, Protocol, Recipe, Setup
 from midef.datasets import DATASETS
 from midef.defenses import DEFENSES
 from midef.defenses.stack import choose_defense
@@ -166,3 +166,55 @@ def test_what_cells_share_is_what_each_would_ask_for(name: str) -> None:
         assert dict(cell.reconstructions.inputs) == {"target": cell.target, "private": cell.private, **wanted}
         alone = target_recipe.__wrapped__(cell.private, setup.architecture, chosen, training, seed=seed)
         assert Recipe.from_plain(alone.as_plain()).key == cell.target.key
+
+
+# ---------------------------------------------------------------- the network that reads traits
+
+PHOTOGRAPHS = {"fingerprint": "a" * 64}
+
+
+def test_a_regressor_is_planned_where_the_data_is_drawn_and_the_attack_does_not_know_its_traits(
+    plan: Callable[..., CellRecipes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = plan()
+    regressor = cell.scores.inputs["regressor"]
+    assert regressor.kind == "regressor" and not regressor.inputs
+    assert regressor.params["drawn"]["params"] == {"difficulty": 1.0}
+    of_photographs = plan(private=Choice("image_folder", PHOTOGRAPHS))
+    assert "regressor" not in of_photographs.scores.inputs
+    monkeypatch.setattr(ATTACKS.get("brep_mi"), "knows_traits", True)
+    assert "regressor" not in plan("brep_mi").scores.inputs
+
+
+def test_one_regressor_reads_all_data_that_is_drawn_in_the_same_way(plan: Callable[..., CellRecipes]) -> None:
+    def key(**changes: Any) -> ArtifactKey:
+        return plan(**changes).scores.inputs["regressor"].key
+
+    people = DATASETS.choose("synthetic_faces(identities=30,seed=4,train_images=3)")
+    public = DATASETS.choose("synthetic_faces(population=public,seed=5)")
+    assert key() == key(private=people) == key(public=public) == key(attack="brep_mi") == key(seed=3)
+    assert key() != key(private=DATASETS.choose("synthetic_faces(difficulty=0.2)"))
+    assert key() != key(resolution_px=40)
+
+
+def test_metrics_that_read_no_traits_need_no_regressor(plan: Callable[..., CellRecipes]) -> None:
+    setup = Setup(
+        id="any",
+        attack=ATTACKS.choose("gmi"),
+        architecture=Choice("vgg16_tiny"),
+        private=DATASETS.choose("synthetic_faces"),
+        public=DATASETS.choose("synthetic_faces(population=public)"),
+        evaluator=Choice("resnet18_tiny"),
+        resolution_px=32,
+        protocol=Protocol(),
+    )
+    budget = TrainingRecipe()
+
+    def kinds(*metrics: str) -> set[str]:
+        cell = recipes_for_cell(
+            setup, NO_DEFENSE, 0, training=budget, evaluator_training=budget, metrics=metrics, regressor_images=10
+        )
+        return {recipe.kind for recipe in cell.scores.walk()}
+
+    assert "regressor" not in kinds("natural_accuracy", "attack_accuracy_at_1")
+    assert kinds("natural_accuracy", "trait_accuracy") == {*kinds("natural_accuracy"), "regressor"}

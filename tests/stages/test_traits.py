@@ -9,44 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
-from typing_extensions import override
 
 from midef.core import Inputs, Recipe
-from midef.datasets import DATASETS, ImageFormation
+from midef.datasets import DATASETS
+from midef.stages.drawn import drawn_dataset
 from midef.stages.scores import build
-from midef.stages.traits import drawn_dataset, trait_weights
-
-
-class Flat(ImageFormation):
-    """An image of one grey: the first latent times 0.3 plus the third times 0.1; the second moves nothing."""
-
-    latent_dim, n_traits = 4, 3
-
-    @override
-    def images(self, latents: Tensor, resolution_px: int) -> Tensor:
-        grey = 0.5 + 0.3 * latents[:, 0] + 0.1 * latents[:, 2] + 5 * latents[:, 3]
-        return grey[:, None, None, None].expand(-1, 3, resolution_px, resolution_px)
-
-
-def test_a_trait_weighs_as_much_as_it_moves_the_image() -> None:
-    assert trait_weights(Flat(), 8) == pytest.approx([0.3, 0.0, 0.1], abs=1e-5)
-
-
-def test_weights_repeat_and_are_those_of_other_images_of_the_population() -> None:
-    formation = DATASETS.make("synthetic_faces", {"difficulty": 0.2}).formation()
-    assert formation is not None
-    weights = trait_weights(formation, 16)
-    assert np.array_equal(weights, trait_weights(formation, 16))
-    latents = torch.randn(256, formation.latent_dim, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    squares = []
-    for trait in (0, 1, 9):
-        moved = latents.clone()
-        moved[:, trait] += 1e-4
-        slope = (formation.images(moved, 16) - formation.images(latents, 16)) / 1e-4
-        squares.append(float(slope.square().mean()) ** 0.5)
-    assert weights[[0, 1, 9]] == pytest.approx(squares, rel=0.2)
 
 
 def test_only_data_that_is_drawn_from_traits_has_them(tmp_path: Path) -> None:
@@ -86,3 +53,26 @@ def test_traits_that_the_attack_knows_are_judged_exactly(cell: Any, tmp_path: Pa
     with np.load(tmp_path / "scores" / "traits.npz", allow_pickle=False) as kept:
         assert np.array_equal(kept["identity_traits"], people) and np.array_equal(kept["traits"], found)
         assert kept["trait_weights"].shape == (people.shape[1],) and (kept["trait_weights"] > 0).all()
+
+
+def test_what_the_attack_does_not_know_is_read_from_the_images(cell: Any) -> None:
+    """By a network whose ceiling is measured on the private report split, and which is kept with what it read."""
+    measured = {e["metric"]: e for e in json.loads((cell.folder("scores") / "measurements.json").read_text())}
+    traits = measured["trait_accuracy"]
+    assert traits["is_estimate"] is True and 0 <= traits["ceiling"] <= 100 and traits["chance"] == 12.5
+    with np.load(cell.folder("scores") / "traits.npz", allow_pickle=False) as kept:
+        assert {name: kept[name].shape for name in kept} == {
+            "identity_traits": (8, 24),
+            "trait_weights": (24,),
+            "traits": (18, 24),
+            "report_traits": (16, 24),
+        }
+
+
+def test_an_attack_that_promised_traits_and_gave_none_is_refused_not_guessed(cell: Any, tmp_path: Path) -> None:
+    scores = cell.recipes.scores
+    without = replace(scores, inputs={role: r for role, r in scores.inputs.items() if role != "regressor"})
+    inputs = Inputs(without.inputs, lambda needed: cell.context.store.artifacts.fetch(needed.key))
+    build(without, inputs, cell.context, tmp_path)
+    measured = {e["metric"]: e for e in json.loads((tmp_path / "measurements.json").read_text())}
+    assert measured["trait_accuracy"]["status"] == "refused" and measured["attack_accuracy_at_1"]["status"] == "ok"

@@ -51,8 +51,9 @@ def assert_order(plan: Plan) -> None:
 def test_a_target_attacked_three_times_is_trained_once(sweep_of: SweepOf) -> None:
     plan = make_plan(sweep_of({"attack": ["gmi", "brep_mi", "inversion_model"]}), None)
     assert kinds(plan) == {
-        "split": 2, "target": 1, "evaluator": 1, "prior": 1, "inverter": 1, "reconstructions": 3, "scores": 3,
-    }  # fmt: skip
+        **{"split": 2, "target": 1, "evaluator": 1, "prior": 1, "inverter": 1, "regressor": 1},
+        **{"reconstructions": 3, "scores": 3},
+    }
 
 
 def test_two_attacks_on_one_generator_share_it(sweep_of: SweepOf) -> None:
@@ -103,10 +104,12 @@ def test_what_is_stored_is_a_leaf(sweep_of: SweepOf, store: Store, publish: Call
     publish(recipes.reconstructions)
     publish(recipes.target)
     plan = make_plan(sweep, store)
-    assert kinds(plan) == {"split": 1, "evaluator": 1, "scores": 1}, (
+    assert kinds(plan) == {"split": 1, "evaluator": 1, "regressor": 1, "scores": 1}, (
         "the prior and the public split were only needed before"
     )
-    assert only(plan, "scores").needs == {recipes.evaluator.key, recipes.private.key}
+    assert only(plan, "scores").needs == {
+        *(recipes.evaluator.key, recipes.private.key, recipes.scores.inputs["regressor"].key)
+    }
     assert +plan.cached == {"reconstructions": 1, "target": 1}
     assert_order(plan)
 
