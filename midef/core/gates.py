@@ -24,8 +24,8 @@ somebody else, and attack accuracy misses that much."""
 FEW_IMAGES = 20
 """Attacked images. Of fewer, one is more than 5 points, and no 95 % interval is shorter than 16 points."""
 RISING_LOG_ODDS = 0.1
-"""A rise of the target's confidence from one fifth of the steps to the next: its odds grow by a tenth, 2.5 points from
-50 %. What rises less moves no attack accuracy before the steps have been multiplied."""
+"""A rise of the target's confidence from one fifth of the steps to the next. At this rate twice as many steps would add
+0.28 (log-odds grow with the logarithm of the steps where a search slows down): 7 points from 50 %."""
 SATURATED = 0.95
 """Confidence with which a search has found what it looks for, rising or not."""
 EVERY_DEFENSE = "every defense here"

@@ -19,6 +19,7 @@ import midef.sweep.cli.match as match
 import midef.sweep.cli.plan as plan
 import midef.sweep.cli.retry as retry
 import midef.sweep.cli.run as run
+import midef.sweep.cli.show as show
 import midef.sweep.cli.status as status
 import midef.sweep.cli.table as table
 import midef.sweep.cli.verify as verify
@@ -47,6 +48,7 @@ VERBS: Mapping[str, Verb] = {
     "match": match,
     "status": status,
     "table": table,
+    "show": show,
     "list": listing,
     "doctor": doctor,
     "dashboard": dashboard,

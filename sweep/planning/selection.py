@@ -6,15 +6,17 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from midef.core.errors import FAILURE_KINDS, SpecError, did_you_mean
 
 # `midef status` asks for `signature` alone, and a planner takes longer to import than a store to read.
 if TYPE_CHECKING:
+    from midef.core.rows import ResultRow
     from midef.storage.columns import CellState
     from midef.sweep.spec.resolve import PlannedCell, Sweep
 
+T = TypeVar("T")
 CellFilter: TypeAlias = "Callable[[PlannedCell], bool]"
 """True for the cells that are chosen."""
 
@@ -35,6 +37,17 @@ _WORDS: Mapping[str, Callable[[PlannedCell], set[str]]] = {
     "certainty": lambda c: {c.cell.setup.certainty or "none"},
     "cell": lambda c: {c.cell.digest, c.cell.digest[:10]},
 }
+_ROW_WORDS: Mapping[str, Callable[[ResultRow], set[str]]] = {
+    "setup": lambda r: {r.setup},
+    "attack": lambda r: {r.attack_name, r.attack},
+    "defense": lambda r: {r.defense_name, r.defense},
+    "architecture": lambda r: {_name(r.architecture), r.architecture},
+    "private": lambda r: {_name(r.private), r.private},
+    "public": lambda r: {_name(r.public), r.public},
+    "seed": lambda r: {str(r.seed)},
+    "certainty": lambda r: {r.certainty or "none"},
+    "cell": lambda r: {r.cell, r.cell[:10]},
+}
 _TEXTS: Mapping[str, str] = {
     "oom": r"out of memory|OutOfMemory|MemoryError|can't allocate",
     "died": r"the process died",
@@ -45,25 +58,55 @@ _TEXTS: Mapping[str, str] = {
 """Reasons by kind of failure, in rows of an older midef, which know no kind."""
 
 
+def _name(label: str) -> str:
+    """`image_folder` of `image_folder(path=a.zip)` and of `image_folder:preset`."""
+    return label.partition("(")[0].partition(":")[0]
+
+
 def choose_cells(sweep: Sweep, only: Sequence[str]) -> CellFilter:
     """Cells that match every key, by any of its values; `*` and `?` stand for anything.
 
     Raises:
         SpecError: every unknown key, and every value that no cell of the sweep has.
     """
-    by_key = _parse(only, _WORDS)
+    return _chooser(sweep.cells, _WORDS, only, sweep.name)
+
+
+def choose_rows(rows: Sequence[ResultRow], only: Sequence[str]) -> list[ResultRow]:
+    """Rows of the cells of one sweep that match every key, as `choose_cells` chooses cells.
+
+    Raises:
+        SpecError: as `choose_cells`.
+    """
+    is_chosen = _chooser(rows, _ROW_WORDS, only, rows[0].sweep if rows else "")
+    return [row for row in rows if is_chosen(row)]
+
+
+def _chooser(
+    things: Sequence[T], words: Mapping[str, Callable[[T], set[str]]], only: Sequence[str], sweep: str
+) -> Callable[[T], bool]:
+    """True for the things that match every key.
+
+    Args:
+        things: of the sweep.
+        words: what each key is compared with.
+        only: `key=value`.
+        sweep: its name.
+    """
+    by_key = _parse(only, words)
     problems = []
     for key, values in by_key.items():
-        known = sorted(set().union(*(_WORDS[key](c) for c in sweep.cells)))
+        known = sorted(set().union(*(words[key](thing) for thing in things)))
         problems += [
-            f"{key}={value} matches no cell of sweep {sweep.name}; {did_you_mean(value, known)}"
+            f"{key}={value} matches no cell of sweep {sweep}; {did_you_mean(value, known)}"
             for value in values
             if not any(fnmatchcase(word, value) for word in known)
         ]
     if problems:
         raise SpecError(problems)
-    return lambda c: all(
-        any(fnmatchcase(word, value) for word in _WORDS[key](c) for value in values) for key, values in by_key.items()
+    return lambda thing: all(
+        any(fnmatchcase(word, value) for word in words[key](thing) for value in values)
+        for key, values in by_key.items()
     )
 
 

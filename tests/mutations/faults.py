@@ -424,4 +424,25 @@ FAULTS = (
         "isinstance(error, BrokenPipeError)",
         "tests/sweep/cli/test_app.py",
     ),
+    Fault(
+        "a rise of one identity is taken for one of all",
+        "midef/core/gates.py",
+        "if end >= SATURATED or rise < RISING_LOG_ODDS or low <= 0:",
+        "if end >= SATURATED or rise < RISING_LOG_ODDS:",
+        "tests/core/test_traces.py",
+    ),
+    Fault(
+        "what was found and gets surer passes for a search that goes on",
+        "midef/core/traces.py",
+        "clipped = confidence.clip(LEAST_CONFIDENCE, SURE)",
+        "clipped = confidence.clip(LEAST_CONFIDENCE, 1 - LEAST_CONFIDENCE)",
+        "tests/core/test_traces.py",
+    ),
+    Fault(
+        "the confidence of all that look in place of the target's",
+        "midef/attacks/latent_search/template.py",
+        "return seen[:1]",
+        "return seen",
+        "tests/attacks/latent_search/test_recording.py",
+    ),
 )

@@ -17,10 +17,12 @@ from reliability.made_store import SPEC
 from typing_extensions import override
 
 from midef.core import Recipe
+from midef.core.traces import Traces
 from midef.defenses import DEFENSES, Defense
 from midef.metrics import METRICS
 from midef.models import ModelFacts
 from midef.storage import Store
+from midef.storage.traces import write_traces
 from midef.sweep.spec.load import parse_spec
 from midef.sweep.spec.resolve import PlannedCell, Sweep, resolve
 
@@ -126,7 +128,14 @@ def _entry(name: str, failed: str) -> dict[str, Any]:
 def publish(store: Store) -> Callable[..., None]:
     """Stores a made-up artifact of a recipe: a payload of a few bytes, facts like a real one's."""
 
-    def put(recipe: Recipe, *, wall_s: float = 1.0, failed: str = "", device: str = "cpu test") -> None:
+    def put(
+        recipe: Recipe,
+        *,
+        wall_s: float = 1.0,
+        failed: str = "",
+        device: str = "cpu test",
+        traces: Traces | None = None,
+    ) -> None:
         facts = {
             "device": device,
             "peak_memory_mb": 12.5,
@@ -139,6 +148,8 @@ def publish(store: Store) -> Callable[..., None]:
         }
         with store.artifacts.workspace() as folder:
             (folder / "measurements.json").write_text(json.dumps([_entry(name, failed) for name in METRICS.names()]))
+            if traces is not None and recipe.kind == "reconstructions":
+                write_traces(folder, traces)
             store.artifacts.publish(recipe, folder, wall_s=wall_s, facts=facts)
 
     return put
@@ -146,10 +157,10 @@ def publish(store: Store) -> Callable[..., None]:
 
 @pytest.fixture
 def publish_cell(publish: Callable[..., None]) -> Callable[..., None]:
-    """Stores all artifacts of a cell; failed: a metric that could not be measured."""
+    """Stores all artifacts of a cell; failed: a metric that could not be measured; traces: of its search."""
 
-    def put(planned: PlannedCell, failed: str = "") -> None:
+    def put(planned: PlannedCell, failed: str = "", traces: Traces | None = None) -> None:
         for recipe in planned.recipes.scores.walk():
-            publish(recipe, failed=failed)
+            publish(recipe, failed=failed, traces=traces)
 
     return put

@@ -109,7 +109,7 @@ def test_3_for_a_store_of_a_newer_midef(midef: Midef, small: Path, store: Store,
     assert "upgrade midef or choose another --store" in err
 
 
-@pytest.mark.parametrize("verb", ["status", "table", "compact"])
+@pytest.mark.parametrize("verb", ["status", "table", "show", "compact"])
 def test_3_where_there_is_no_store(midef: Midef, verb: str) -> None:
     code, _, err = midef(verb, "--store", "store")
     assert code == 3 and "no midef store at" in err and "a run there: it makes the store" in err
@@ -298,7 +298,7 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert caught.value.code == 0
     out = capsys.readouterr().out
-    for verb in ("plan", "run", "status", "table", "list", "doctor", "dashboard", "compact", "datasets"):
+    for verb in ("plan", "run", "status", "table", "show", "list", "doctor", "dashboard", "compact", "datasets"):
         assert re.search(rf"^ +{verb}\s", out, re.M), verb
 
 
