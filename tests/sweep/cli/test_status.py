@@ -23,7 +23,7 @@ def test_status_counts_cells_and_artifacts(midef: Midef, finished: Path, store: 
     code, out, _ = midef("status", "--store", "store")
     assert code == 0
     assert out.splitlines()[0].endswith(
-        "store: 2 cells, 1 evaluator, 1 prior, 2 reconstructions, 2 scores, 2 split, 2 target"
+        "store: 2 cells, 1 evaluator, 1 prior, 2 reconstructions, 1 regressor, 2 scores, 2 split, 2 target"
     )
     assert re.search(r"^[0-9a-f]{10}  small: 1 failed, 1 ok$", out, re.M)
     assert "  failed: 1 cells (faces), bug: it broke\n  next: midef retry SWEEP --failed --filter error=TEXT, " in out

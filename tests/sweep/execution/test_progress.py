@@ -257,6 +257,7 @@ def test_nodes_are_described_in_words(sweep_of: Callable[..., Sweep]) -> None:
         "target": "target midre seed 3",
         "evaluator": "evaluator classifier",
         "prior": "prior wgan_gp",
+        "regressor": "regressor traits",
         "reconstructions": "reconstructions gmi on midre seed 3",
         "scores": "scores",
     }
