@@ -14,6 +14,7 @@ from midef.dashboards.page_data import Column, Details, Grid, Row, Setup
 from midef.results.columns import MetricColumn
 from midef.results.compare import ABSENT, COMPARED, NATURAL, UNDEFENDED
 from midef.results.gating import why_no_result
+from midef.results.judges import judges_words
 from midef.results.published import Published, published_of
 from midef.results.summary import EXCLUDED, SummaryRow, is_matched_setup
 from midef.results.table import Table, TableCell, TableColumn, compared_differences, comparison_cell, setup_table
@@ -134,7 +135,7 @@ def _details(row: SummaryRow, group: Sequence[SummaryRow], published: Published 
         lines += _metric_details(row, column)
         if column.metric == NATURAL:
             lines += _match_details(row)
-    lines += _trade_off_details(row, is_matched=is_matched_setup(group))
+    lines += _trade_off_details(row, group)
     if published is not None:
         lines += _published_details(published)
     lines.append(("runs", f"{row.ok} ok, {row.failed} failed, {row.refused} refused, {row.missing} missing"))
@@ -168,8 +169,9 @@ def _match_details(row: SummaryRow) -> Lines:
     ]
 
 
-def _trade_off_details(row: SummaryRow, *, is_matched: bool) -> Lines:
+def _trade_off_details(row: SummaryRow, group: Sequence[SummaryRow]) -> Lines:
     """What the table says, and the differences it speaks of; no Delta where accuracies were matched."""
+    is_matched = is_matched_setup(group)
     said = comparison_cell(row, is_matched=is_matched).text
     lines = [(AGAINST, row.trade_off.reason or ABSENT if said == ABSENT else said)]
     utility, attack = compared_differences(row, is_matched=is_matched)
@@ -177,6 +179,12 @@ def _trade_off_details(row: SummaryRow, *, is_matched: bool) -> Lines:
         if difference is not None:
             kind = f" {difference.interval.kind}" if difference.interval else ""
             lines.append(("", f"{name} {difference.change} points{kind}"))
+    traits = row.trade_off.traits
+    if traits is not None and attack is not None:
+        kind = f" {traits.interval.kind}" if traits.interval else ""
+        lines.append(("", f"traits {traits.change} points{kind}"))
+    if words := judges_words(row, group):
+        lines.append(("judges", words))
     return lines if utility is None else [*lines, ("Delta", row.trade_off.delta_text)]
 
 

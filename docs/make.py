@@ -131,6 +131,34 @@ attack; that an attack without it finds little shows a defense only beside what 
 """
 
 
+TRAITS_TEXT = """## Trait accuracy: truth without a network
+
+A procedural face is drawn from numbers: identity traits, and others that change from image to image (pose, expression, light, colour). So whom a
+reconstruction shows can be told without a network. An image counts where the attacked identity is the nearest of *all* private identities:
+
+- **Distance**: the sum over traits of (weight x difference)². Traits are standard normal over the population; a tie, or no number, is a miss.
+- **Weight**: root mean square of the change of the image per standard deviation of the trait, over pixels, channels and 64 random images of the
+  population, by central differences, without pixel noise. It follows from data set, difficulty and resolution, and is stored with the scores
+  (`traits.npz`). So the distance is about how much the traits change the image.
+- **Known or read**: an attack that searches the traits themselves (the prior `renderer`) knows them. For all others a regressor reads them from the
+  image, and the number is marked `~`: an estimate. It learns from fresh renderings of random people, half blurred, all noisy, shifted by a pixel,
+  because generators draw no sharp edges. It is an artifact (`regressor`), one for all data drawn in the same way; `regressor_images` of a
+  specification is its budget (30,000).
+- **Ceiling**: what true private images reach: 100 % where traits are known, on the private report split where they are read. It stands above the
+  table, in every row and in the CSV. Below 50 % the number is noted, and the judges are not compared.
+- Where private data is not drawn from traits the metric is refused, and nothing is shown.
+
+### Where the judges disagree
+
+Evaluator and traits judge the same reconstructions. Each says how a defense changes the leak against the undefended model, paired image by image
+over the same seeds. They do not see the same share of a leak (40 % by traits may be 53 % for the evaluator), so differences in points are no
+measure of disagreement. They are divided by the undefended leak above chance of the same judge: -50 % is half of the leak, for both. **Judges
+disagree about a defense if the two 95 % intervals of this change do not overlap.** Where both are equally certain this is stricter than a
+test at 5 %: it errs about once in 180 times, less often if they err together. The undefended leak counts as known; where its own interval reaches chance, there is nothing to change, and
+nothing is said. A sentence below the table says it, in the CSV the column `judges_disagree`; else nothing is said.
+"""
+
+
 def limits() -> str:
     """Section about numbers that are no results, with the table of their limits."""
     from midef.core.gates import LIMITS
@@ -147,7 +175,7 @@ def pages() -> dict[str, str]:
         f"{what}.md": f"# {title}\n\n{NOTE}\n\n{text}\n\n{markdown(list_entries(what, packages=False))}\n"
         for what, (title, text) in METHODS.items()
     }
-    made["metrics.md"] += f"\n{limits()}"
+    made["metrics.md"] += f"\n{TRAITS_TEXT}\n{limits()}"
     return made | {"cli.md": f"# The command line\n\n{NOTE}\n\n{command_line()}"}
 
 

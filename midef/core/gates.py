@@ -21,6 +21,8 @@ one below, attack accuracy says more about the evaluator than about the attack."
 WEAK_EVALUATOR_PERCENT = 80.0
 """The weakest published evaluator, of Stanford Dogs, has 79.79 %. Such a judge takes every fifth private image for
 somebody else, and attack accuracy misses that much."""
+LEAST_CEILING_PERCENT = 50.0
+"""A judge that knows fewer of the true private images misses every second success, and sees half of a difference."""
 FEW_IMAGES = 20
 """Attacked images. Of fewer, one is more than 5 points, and no 95 % interval is shorter than 16 points."""
 RISING_LOG_ODDS = 0.1
@@ -93,6 +95,12 @@ LIMITS = (
         "noted",
         f"fewer than {FEW_IMAGES} reconstructions were judged",
         "one more or less is more than 5 points",
+    ),
+    Limit(
+        "noted",
+        f"the ceiling of trait accuracy, what true private images reach through the regressor, is below "
+        f"{LEAST_CEILING_PERCENT:g} %",
+        "it misses every second true image; raise regressor_images",
     ),
     Limit(
         "noted",
@@ -248,6 +256,19 @@ def images_gate(n: int) -> Gate | None:
         return None
     images = f"{n} reconstruction{' was' if n == 1 else 's were'} judged"
     return Gate("noted", "images", f"{images}, fewer than {FEW_IMAGES}: one is {100 / max(n, 1):.1f} points")
+
+
+def ceiling_gate(name: str, ceiling: float) -> Gate | None:
+    """The note on a judge of this ceiling, percent; None for a good one.
+
+    Args:
+        name: of the metric, as shown.
+    """
+    if ceiling >= LEAST_CEILING_PERCENT:
+        return None
+    limit = LEAST_CEILING_PERCENT
+    reason = f"{name} is too low: true private images reach {percent_beside(ceiling, limit)} there, below {limit:g} %"
+    return Gate("noted", f"ceiling of {name}", reason)
 
 
 def match_target_gate(target: float, chance: float) -> Gate | None:

@@ -19,6 +19,8 @@ UNDEFENDED = "none"
 NATURAL, ATTACK = "natural_accuracy", "attack_accuracy_at_1"
 COMPARED = {NATURAL: "test accuracy", ATTACK: "attack accuracy@1"}
 """Metrics that the comparison reads, utility and privacy, in words."""
+TRAITS = "trait_accuracy"
+"""The other judge of an attack, which needs no evaluator."""
 ABSENT = "–"
 MARGIN_POINTS = 1.0
 """Points of accuracy: "loses no more than 1 point" is said where the whole interval of the loss is below.
@@ -32,17 +34,19 @@ that is a ratio to nothing that anybody sees."""
 
 @dataclass(frozen=True)
 class Accuracies:
-    """The two metrics of a defense that are compared, over the same seeds.
+    """The metrics of a defense that are compared, over the same seeds.
 
     Args:
         natural: estimate of the natural accuracy.
         attack: estimate of the attack accuracy @1.
         outcomes: column `outcomes` of the rows, by metric and seed.
+        traits: estimate of the trait accuracy, empty where identities are not drawn from traits.
     """
 
     natural: Estimate
     attack: Estimate
     outcomes: Mapping[str, Mapping[int, str]] = field(default_factory=lambda: MappingProxyType({}))
+    traits: Estimate = field(default_factory=Estimate)
 
     @property
     def point(self) -> tuple[float, float]:
@@ -57,7 +61,7 @@ class Accuracies:
         return natural & attack
 
     def estimate(self, metric: str) -> Estimate:
-        return self.natural if metric == NATURAL else self.attack
+        return {NATURAL: self.natural, ATTACK: self.attack, TRAITS: self.traits}[metric]
 
 
 @dataclass(frozen=True)
@@ -116,12 +120,14 @@ class TradeOff:
         utility: of natural accuracy; None where there is nothing to compare.
         attack: of attack accuracy @1; None likewise.
         reason: why there is no trade-off at all.
+        traits: of trait accuracy; None also where it was not measured for both, over all seeds.
     """
 
     delta: Delta | None = None
     utility: Difference | None = None
     attack: Difference | None = None
     reason: str = ""
+    traits: Difference | None = None
 
     @property
     def delta_value(self) -> float | None:
@@ -211,7 +217,11 @@ def trade_off(defended: Accuracies, undefended: Accuracies | None) -> TradeOff:
     means = [pair.estimate(metric).mean for pair in (undefended, defended) for metric in (NATURAL, ATTACK)]
     assert all(mean is not None for mean in means)
     utility, attack = (_difference(metric, undefended, defended, common) for metric in (NATURAL, ATTACK))
-    return TradeOff(trade_off_delta(*(mean for mean in means if mean is not None)), utility=utility, attack=attack)
+    traits = None
+    if all(set(common) <= {seed for seed, _ in pair.traits.by_seed} for pair in (undefended, defended)):
+        traits = _difference(TRAITS, undefended, defended, common)
+    delta = trade_off_delta(*(mean for mean in means if mean is not None))
+    return TradeOff(delta, utility=utility, attack=attack, traits=traits)
 
 
 def _difference(metric: str, undefended: Accuracies, defended: Accuracies, seeds: Sequence[int]) -> Difference:

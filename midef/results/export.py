@@ -10,8 +10,9 @@ from midef.core.rows import ResultRow
 from midef.core.text import spreadsheet_cell
 from midef.core.traces import COURSE
 from midef.results.columns import MetricColumn
-from midef.results.compare import NATURAL
+from midef.results.compare import NATURAL, TRAITS
 from midef.results.gating import gate_record
+from midef.results.judges import judges_words
 from midef.results.notes import metrics_named
 from midef.results.published import Published, published_of
 from midef.results.runs import MATCH_NUMBERS
@@ -27,7 +28,8 @@ def records(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()
     for row in summaries:
         labels.setdefault(row.setup, []).append(row.defense)
     theirs = {setup: published_of(setup, published, ours) for setup, ours in labels.items()}
-    matched = {key for key, group in by_setup(summaries).items() if is_matched_setup(group)}
+    groups = by_setup(summaries)
+    matched = {key for key, group in groups.items() if is_matched_setup(group)}
     columns = columns_in(summaries)
     judged = {c.metric for c in columns if any(row.estimate(c.metric).ceiling is not None for row in summaries)}
     return [
@@ -40,6 +42,7 @@ def records(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()
         | {"chance": row.chance, "evaluator_accuracy": row.evaluator_accuracy}
         | {name: row.course.get(name) for name in COURSE}
         | _trade_off_record(row, is_matched=row.setup_key in matched)
+        | (_judges_record(row, groups[row.setup_key]) if TRAITS in judged else {})
         | {
             "is_on_front": int(row.is_on_front),
             **gate_record(row.gates),
@@ -88,6 +91,19 @@ def _trade_off_record(row: SummaryRow, *, is_matched: bool) -> Record:
             f"{name}_drop_interval": span.kind if span else None,
         }
     return record
+
+
+def _judges_record(row: SummaryRow, group: Sequence[SummaryRow]) -> Record:
+    """The difference of trait accuracy, and what is to be said where it disagrees with the evaluator's."""
+    difference = None if is_matched_setup(group) and not row.is_matched else row.trade_off.traits
+    span = difference.interval if difference else None
+    return {
+        "trait_drop": difference.drop if difference else None,
+        "trait_drop_low": span.low if span else None,
+        "trait_drop_high": span.high if span else None,
+        "trait_drop_interval": span.kind if span else None,
+        "judges_disagree": judges_words(row, group),
+    }
 
 
 def _reasons_by_seed(row: SummaryRow) -> list[str]:

@@ -12,6 +12,7 @@ from midef.core.gates import (
     Gate,
     accuracy_of,
     attack_gate,
+    ceiling_gate,
     excluded_because,
     images_gate,
     is_excluded,
@@ -123,6 +124,7 @@ def _gates_of_run(run: Sequence[ResultRow]) -> list[Gate]:
         gates.append(images_gate(attack.n))
     if attack is not None:
         gates.append(_search(attack))
+    gates += [ceiling_gate(row.column.removesuffix(" %"), row.ceiling) for row in run if row.ceiling is not None]
     gates += _matching(run, chance)
     return [gate for gate in gates if gate is not None]
 

@@ -9,11 +9,11 @@ from midef.results.columns import STANDING, MetricColumn
 from midef.results.compare import ATTACK, DELTA_FROM_POINTS, NATURAL, UNDEFENDED, UNPAIRED_MARK
 from midef.results.estimates import SEEDS_FOR_T, IntervalChoice
 from midef.results.gating import gate_lines, mark_of
+from midef.results.judges import ESTIMATE_MARK, judges_words
 from midef.results.published import REMARK_MARK, Published
 from midef.results.summary import SummaryRow, columns_in, is_matched_setup, over_shared_seeds, seeds_named
 
 FRONT_MARK = "●"
-ESTIMATE_MARK = "~"
 NAMED_DEFENSES = 3  # that lack a seed; of more, their number
 NAMED_METRICS = 3  # a cell that was lost has a row per metric: beyond these they are counted
 
@@ -215,6 +215,7 @@ def footnotes(group: Sequence[SummaryRow]) -> list[str]:
         *gate_lines(group),
         *_seed_notes(group),
         *(_matched_notes(group) if is_matched else []),
+        *(said for row in group if (said := judges_words(row, group))),
         *(f"no comparison for {', '.join(defenses)}: {reason}" for reason, defenses in reasons.items()),
     ]
 

@@ -20,6 +20,7 @@ from midef.results.compare import (
     ATTACK,
     COMPARED,
     NATURAL,
+    TRAITS,
     UNDEFENDED,
     Accuracies,
     TradeOff,
@@ -148,7 +149,12 @@ class SummaryRow:
 
     @property
     def accuracies(self) -> Accuracies:
-        return Accuracies(self.natural_accuracy, self.attack_accuracy_at_1, self.outcomes)
+        return Accuracies(
+            self.natural_accuracy,
+            self.attack_accuracy_at_1,
+            self.outcomes,
+            traits=self.estimate(TRAITS),
+        )
 
     @property
     def setup_key(self) -> SetupKey:
@@ -262,7 +268,7 @@ def _over_seeds(runs: Runs, compared: frozenset[int]) -> SummaryRow:
         },
         outcomes={
             metric: {seed: row.outcomes for seed, row in shown if row.metric == metric and row.outcomes}
-            for metric in COMPARED
+            for metric in (*COMPARED, TRAITS)
         },
         chance=next((row.chance for _, row in every if row.metric == ATTACK and row.chance is not None), None),
         evaluator_accuracy=mean_of(evaluators.values()),

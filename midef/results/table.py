@@ -11,6 +11,7 @@ from midef.results import notes
 from midef.results.columns import MetricColumn
 from midef.results.compare import ABSENT, NATURAL, UNDEFENDED, Difference
 from midef.results.estimates import IntervalChoice
+from midef.results.judges import ESTIMATE_MARK
 from midef.results.published import Published, published_of
 from midef.results.summary import EXCLUDED, SummaryRow, columns_in, interval_choice, is_matched_setup, seeds_named
 
@@ -148,7 +149,7 @@ def _metric_column(metric: MetricColumn, group: Iterable[SummaryRow], choice: In
         span = estimate.interval(choice) if metric.is_percent else None
         beside = f"[{span.low:.1f}, {span.high:.1f}]" if span else ""
         mean = estimate.mean
-        mark = notes.ESTIMATE_MARK if estimate.is_estimate else ""
+        mark = ESTIMATE_MARK if estimate.is_estimate else ""
         cells.append(TableCell(ABSENT) if mean is None else TableCell(mark + metric.write(mean, largest), beside, mean))
     return TableColumn(metric.metric, metric.title, "interval" if metric.is_percent else "number"), cells
 

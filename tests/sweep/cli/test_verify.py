@@ -42,8 +42,9 @@ def test_a_store_that_is_whole(midef: Midef, sweep: Sweep) -> None:
     code, out, err = midef("verify", "--store", "store")
     assert (code, err) == (0, "")
     assert out == (
-        "store store: whole: 1 evaluator, 1 prior, 2 reconstructions, 1 regressor, 2 scores, 2 split, 2 target, 2 rows, "
-        "1 store.json, 1 plan, 1 report of matching, 1 state of a run, 1 journal of studies\nnothing is damaged\n"
+        "store store: whole: 1 evaluator, 1 prior, 2 reconstructions, 1 regressor, 2 scores, 2 split, 2 target, "
+        "2 rows, 1 store.json, 1 plan, 1 report of matching, 1 state of a run, 1 journal of studies\n"
+        "nothing is damaged\n"
     ).replace("store store", f"store {Path.cwd() / 'store'}")
 
 
