@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from midef.attacks.access import AccessLevel
@@ -134,9 +134,9 @@ class Attack:
 
     @property
     def knows_traits(self) -> bool:
-        """True if its reconstructions carry the traits of each image, where the data is drawn from traits: no network
-        has to read them from the images then."""
-        return False
+        """True if its reconstructions carry the traits of each image: it searches a prior that knows those of what it
+        draws. No network has to read them from the images then."""
+        return any(getattr(getattr(self, f.name), "knows_traits", False) for f in fields(self))
 
     def queries(self, *, reconstructions: int, identities: int) -> int | None:
         """Images that `reconstruct` shows the target for so many; None where only the search itself can tell."""

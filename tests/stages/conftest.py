@@ -29,10 +29,15 @@ TRAINING = TrainingRecipe(epochs=1, batch_size=8)
 PlanCell = Callable[..., CellRecipes]
 
 
-def plan_cell(attack: str = "gmi", *, defense: Choice = Choice("none"), seed: int = 0, **overrides: Any) -> CellRecipes:  # noqa: B008
+UNDEFENDED = Choice("none")
+
+
+def plan_cell(
+    attack: str | Choice = "gmi", *, defense: Choice = UNDEFENDED, seed: int = 0, **overrides: Any
+) -> CellRecipes:
     given: dict[str, Any] = {
         "id": "small",
-        "attack": ATTACKS.choose(ATTACKS_HERE[attack]),
+        "attack": attack if isinstance(attack, Choice) else ATTACKS.choose(ATTACKS_HERE[attack]),
         "architecture": ARCHITECTURES.choose("vgg16_tiny"),
         "private": DATASETS.choose(PEOPLE),
         "public": DATASETS.choose({**PEOPLE, "population": "public"}),

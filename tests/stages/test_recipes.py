@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from midef.attacks import ATTACKS
+from midef.attacks.priors.base import PublicPrior
 from midef.core import ArtifactKey, Choice, Protocol, Recipe, Setup
 from midef.datasets import DATASETS
 from midef.defenses import DEFENSES
@@ -174,7 +175,7 @@ PHOTOGRAPHS = {"fingerprint": "a" * 64}
 
 
 def test_a_regressor_is_planned_where_the_data_is_drawn_and_the_attack_does_not_know_its_traits(
-    plan: Callable[..., CellRecipes], monkeypatch: pytest.MonkeyPatch
+    plan: Callable[..., CellRecipes],
 ) -> None:
     cell = plan()
     regressor = cell.scores.inputs["regressor"]
@@ -182,8 +183,18 @@ def test_a_regressor_is_planned_where_the_data_is_drawn_and_the_attack_does_not_
     assert regressor.params["drawn"]["params"] == {"difficulty": 1.0}
     of_photographs = plan(private=Choice("image_folder", PHOTOGRAPHS))
     assert "regressor" not in of_photographs.scores.inputs
-    monkeypatch.setattr(ATTACKS.get("brep_mi"), "knows_traits", True)
-    assert "regressor" not in plan("brep_mi").scores.inputs
+
+
+def held(cls: type) -> bool:
+    """Whether an attack takes any generator as its prior."""
+    return any(f.name == "prior" and f.type in ("PublicPrior", PublicPrior) for f in fields(cls))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [cls.registered_name for cls in ATTACKS if held(cls)])  # type: ignore[attr-defined]
+def test_attacks_through_the_renderer_train_no_regressor(plan: Callable[..., CellRecipes], name: str) -> None:
+    through = plan(attack=ATTACKS.choose({"name": name, "prior": "renderer"}))
+    assert "regressor" not in {recipe.kind for recipe in through.scores.walk()}
+    assert "regressor" in {recipe.kind for recipe in plan(attack=ATTACKS.choose(name)).scores.walk()}
 
 
 def test_one_regressor_reads_all_data_that_is_drawn_in_the_same_way(plan: Callable[..., CellRecipes]) -> None:

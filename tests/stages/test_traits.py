@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from midef.attacks import ATTACKS
 from midef.core import Inputs, Recipe
 from midef.datasets import DATASETS
+from midef.stages import CellRecipes, ensure
 from midef.stages.drawn import drawn_dataset
 from midef.stages.scores import build
 
@@ -76,3 +79,18 @@ def test_an_attack_that_promised_traits_and_gave_none_is_refused_not_guessed(cel
     build(without, inputs, cell.context, tmp_path)
     measured = {e["metric"]: e for e in json.loads((tmp_path / "measurements.json").read_text())}
     assert measured["trait_accuracy"]["status"] == "refused" and measured["attack_accuracy_at_1"]["status"] == "ok"
+
+
+def test_an_attack_through_the_renderer_is_judged_exactly_and_trains_no_regressor(
+    own_cell: Any, plan: Callable[..., CellRecipes]
+) -> None:
+    attack = {"name": "pool_search", "prior": "renderer", "pool": 8, "iterations": 1}
+    recipes = plan(attack=ATTACKS.choose(attack))
+    folder = ensure(recipes.scores, own_cell.context)
+    measured = {e["metric"]: e for e in json.loads((folder / "measurements.json").read_text())}
+    traits = measured["trait_accuracy"]
+    assert (traits["ceiling"], traits["is_estimate"], traits["n"]) == (100.0, False, 18)
+    with np.load(folder / "traits.npz", allow_pickle=False) as kept:
+        assert "report_traits" not in kept and kept["traits"].shape == (18, 24)
+    kinds = {recipe.kind for recipe in recipes.scores.walk()}
+    assert kinds == {"split", "target", "evaluator", "prior", "reconstructions", "scores"}

@@ -71,6 +71,8 @@ class Prior:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     kind: ClassVar[str] = "prior"
     asks: ClassVar[AccessLevel | None] = None
+    knows_traits: ClassVar[bool] = False
+    """True where the first coordinates of a latent are the traits of the identity that is drawn from it."""
 
     @classmethod
     def small(cls, budget: SmallBudget) -> Mapping[str, Any]:

@@ -41,6 +41,7 @@ class Renderer(PublicPrior):
 
     paper: ClassVar[str] = "midef's own: an ideal generator"
     draws_latents: ClassVar[bool] = True
+    knows_traits: ClassVar[bool] = True
 
     @override
     @classmethod
