@@ -142,6 +142,11 @@ class Attack:
         """Images that `reconstruct` shows the target for so many; None where only the search itself can tell."""
         return None
 
+    def images_drawn(self, *, reconstructions: int, identities: int) -> int:
+        """Images that `reconstruct` draws for so many, about; only for estimates of how long it takes."""
+        asked = self.queries(reconstructions=reconstructions, identities=identities)
+        return asked or int(getattr(self, "iterations", 1)) * reconstructions
+
     def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
         """One image for each (label, restart) of the task."""
         raise NotImplementedError

@@ -113,6 +113,14 @@ class BrepMi(Attack):
         return {"prior": self.prior.recipe(public=public, target=target)}
 
     @override
+    def images_drawn(self, *, reconstructions: int, identities: int) -> int:
+        return 256 * self.pool_batches + self._least_repelled(reconstructions)
+
+    def _least_repelled(self, rows: int) -> int:
+        """Images that the repulsion of so many rows asks about, at least."""
+        return rows * self.patience * (self.sphere_points + 1)
+
+    @override
     def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
         from midef.attacks.latent_search.recording import Recorder
 
@@ -126,8 +134,8 @@ class BrepMi(Attack):
 
         latent_dim = int(generator.latent_dim)  # type: ignore[arg-type]
         pool = self.pool(ask, task, latent_dim)
-        least = len(task.labels) * self.patience * (self.sphere_points + 1)  # images that the repulsion asks about
-        pooled = self.pool_batches * 256 / (self.pool_batches * 256 + least)
+        drawn = 256 * self.pool_batches
+        pooled = drawn / (drawn + self._least_repelled(len(task.labels)))
         with share(0.0, pooled):
             if self.targets == "first_seen":
                 task = replace(task, labels=self.first_seen(pool, handle.n_classes, task)[task.labels])

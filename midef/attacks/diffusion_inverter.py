@@ -73,6 +73,10 @@ class DiffusionInverter(Attack):
         return 0
 
     @override
+    def images_drawn(self, *, reconstructions: int, identities: int) -> int:
+        return reconstructions * self.prior.noise_steps * (2 if self.guidance else 1)
+
+    @override
     def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
         from midef.attacks.latent_search.streams import RowStreams
 

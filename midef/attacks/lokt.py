@@ -64,6 +64,11 @@ class Lokt(ConditionalSearch):
         return 0
 
     @override
+    def images_drawn(self, *, reconstructions: int, identities: int) -> int:
+        asked = self.surrogates.count if self.surrogate == "ensemble" else 1
+        return 2 * asked * self.iterations * reconstructions  # each of them is gone through back, too
+
+    @override
     def ask(self, handle: TargetHandle, networks: Networks, view: Tensor) -> list[Forward]:
         from midef.nn.network import Forward
 

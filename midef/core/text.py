@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from contextlib import suppress
 
 _NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?%?")
@@ -74,3 +75,31 @@ def readable(size_bytes: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def duration(seconds: float | None) -> str:
+    """`45 s`, `12 min`, `3.5 h`; `unknown` where nothing is known.
+
+    >>> duration(45.2), duration(725.0), duration(12600.0), duration(None)
+    ('45 s', '12 min', '3.5 h', 'unknown')
+    """
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def durations(seconds: Sequence[float]) -> str:
+    """Several of them in one unit, that of the largest but one: `10 / 30 / 500 s`.
+
+    Args:
+        seconds: at least one, smallest first.
+
+    >>> durations([185.0, 204.0, 246.0]), durations([0.2, 0.4, 12.0]), durations([36000.0])
+    ('3.1 / 3.4 / 4.1 min', '0.2 / 0.4 / 12.0 s', '10.0 h')
+    """
+    middle = seconds[max(0, len(seconds) - 2)]
+    unit, length = ("s", 1) if middle < 90 else ("min", 60) if middle < 5400 else ("h", 3600)
+    digits = 0 if middle / length >= 20 else 1
+    return " / ".join(f"{one / length:,.{digits}f}" for one in seconds) + f" {unit}"

@@ -186,6 +186,14 @@ class Dataset:
         """Number of labels; 0 for a set without labels."""
         raise NotImplementedError
 
+    def sizes(self) -> Mapping[str, int]:
+        """Number of images in `train`, `select` and `report`, as far as they are known without reading an image.
+
+        Raises:
+            DataError: with all `problems`, if there are any.
+        """
+        return {split: count for split, count in self.card().counts.items() if split in ("train", "select", "report")}
+
     def load(self, resolution_px: int) -> Splits:
         """The three splits at this resolution, the same on every machine.
 

@@ -74,8 +74,16 @@ class SyntheticFaces(Dataset):
         return frozenset(f"person {i} of {self.population}, seed {self.seed}" for i in range(self.identities))
 
     @override
+    def sizes(self) -> dict[str, int]:
+        return {split: count * self.identities for split, count in self._per_identity.items()}
+
+    @property
+    def _per_identity(self) -> dict[str, int]:
+        return {"train": self.train_images, "select": self.select_images, "report": self.report_images}
+
+    @override
     def load(self, resolution_px: int) -> Splits:
-        counts = {"train": self.train_images, "select": self.select_images, "report": self.report_images}
+        counts = self._per_identity
         parts = {}
         for name, count in steps(counts.items(), weights=[*counts.values()]):
             labels = torch.arange(self.identities).repeat_interleave(count)

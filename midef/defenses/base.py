@@ -111,6 +111,7 @@ class Defense:
         tuning: the strength that accuracy matching searches, or why there is none.
         couples_images: whether the loss of an image depends on the others of its batch, so that it has no gradient
             of its own (DP-SGD needs one).
+        training_work: of a training step, where an undefended one is 1; only for estimates of how long work takes.
         scales_skips: whether it changes skip connections, which one defense of a stack may.
         prepares_last: whether its surgery must see that of all others.
         has_phase_one: whether it always starts from a network that private images have trained.
@@ -124,6 +125,7 @@ class Defense:
     small: ClassVar[Mapping[str, Any]] = {}
     tuning: ClassVar[Tuning | NotTuned] = NotTuned("it declares none")
     couples_images: ClassVar[bool] = False
+    training_work: ClassVar[float] = 1.0
     scales_skips: ClassVar[bool] = False
     prepares_last: ClassVar[bool] = False
     has_phase_one: ClassVar[bool] = False

@@ -56,6 +56,7 @@ class DpSgd(Defense):
     small: ClassVar[Mapping[str, Any]] = {"batch_norm": "group"}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"mibench": {"noise_multiplier": 0.01}}
     prepares_last: ClassVar[bool] = True
+    training_work: ClassVar[float] = 4.0
     needs_unseen: ClassVar[str] = "phase one trains on the same images without noise, so that no epsilon would hold"
     tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="noise_multiplier", low=0.001, high=0.1, scale="log")
 

@@ -65,6 +65,7 @@ class TrapMid(Defense):
     }
     tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="beta", low=0.01, high=0.9)
     couples_images: ClassVar[bool] = True
+    training_work: ClassVar[float] = 5.0
 
     alpha: float = 0.02
     beta: float = 0.2

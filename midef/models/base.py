@@ -63,6 +63,8 @@ class Architecture:
     Args:
         family: what it shares with its siblings of other depths.
         is_small: it has fewer than two million weights, so that tests run it; others are only counted.
+        gflop_64px: billion operations (multiplications and additions) to classify an image of 64 px; 0 where they were
+            not counted. Only for estimates of how long work takes.
     """
 
     paper: ClassVar[str] = ""
@@ -70,6 +72,12 @@ class Architecture:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     family: ClassVar[str] = ""
     is_small: ClassVar[bool] = False
+    gflop_64px: ClassVar[float] = 0.0
+
+    def gflop(self, resolution_px: int) -> float:
+        """Billion operations to classify an image of this resolution, about."""
+        counted = self.gflop_64px or (0.05 if self.is_small else 8.0)
+        return counted * (resolution_px / 64) ** 2
 
     def facts(self) -> ModelFacts:
         """Names of blocks and taps, without building anything."""

@@ -99,12 +99,15 @@ class _DenseNet(Architecture):
 class DenseNet121(_DenseNet):
     """DenseNet-121; 7,978,856 parameters with the ImageNet stem and 1,000 classes."""
 
+    gflop_64px: ClassVar[float] = 7.1
+
 
 @ARCHITECTURES.add("densenet161")
 @dataclass(frozen=True, kw_only=True)
 class DenseNet161(_DenseNet):
     """DenseNet-161, growth 48; 28,681,000 parameters with the ImageNet stem and 1,000 classes."""
 
+    gflop_64px: ClassVar[float] = 20
     growth: ClassVar[int] = 48
     first: ClassVar[int] = 96
     depths: ClassVar[tuple[int, ...]] = (6, 12, 36, 24)
@@ -115,6 +118,7 @@ class DenseNet161(_DenseNet):
 class DenseNet169(_DenseNet):
     """DenseNet-169; 14,149,480 parameters with the ImageNet stem and 1,000 classes."""
 
+    gflop_64px: ClassVar[float] = 8.5
     depths: ClassVar[tuple[int, ...]] = (6, 12, 32, 32)
 
 
@@ -123,6 +127,7 @@ class DenseNet169(_DenseNet):
 class DenseNet201(_DenseNet):
     """DenseNet-201; 20,013,928 parameters with the ImageNet stem and 1,000 classes."""
 
+    gflop_64px: ClassVar[float] = 11
     depths: ClassVar[tuple[int, ...]] = (6, 12, 48, 32)
 
 
@@ -131,6 +136,7 @@ class DenseNet201(_DenseNet):
 class DenseNet121Tiny(_DenseNet):
     """DenseNet-121's chain with 13 dense layers of growth 12 in place of 58 of 32, and a stem that halves once."""
 
+    gflop_64px: ClassVar[float] = 0.048
     is_small: ClassVar[bool] = True
     stem: Literal["auto", "imagenet", "small", "strided"] = "strided"
     growth: ClassVar[int] = 12

@@ -81,6 +81,8 @@ class IR152(_IR):
     parameters then train; in its released code also the 1,920 of the stem, which makes 17,827,176.
     """
 
+    gflop_64px: ClassVar[float] = 8
+
 
 @ARCHITECTURES.add("facenet64")
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,7 @@ class FaceNet64(_IR):
     parameters then train; in its released code also the 1,920 of the stem, which makes 34,393,832.
     """
 
+    gflop_64px: ClassVar[float] = 4.1
     depths: ClassVar[tuple[int, ...]] = (3, 4, 14, 3)
 
 
@@ -103,6 +106,7 @@ class FaceNet112(_IR):
     smaller resolution is refused: it would be another evaluator.
     """
 
+    gflop_64px: ClassVar[float] = 4.1
     depths: ClassVar[tuple[int, ...]] = (3, 4, 14, 3)
 
     @override
@@ -117,6 +121,7 @@ class FaceNet112(_IR):
 class IR152Tiny(_IR):
     """IR152 with seven units, a quarter of the channels and 128 features."""
 
+    gflop_64px: ClassVar[float] = 0.099
     is_small: ClassVar[bool] = True
     depths: ClassVar[tuple[int, ...]] = (1, 2, 3, 1)
     widths: ClassVar[tuple[int, ...]] = (16, 32, 64, 128)
@@ -128,6 +133,7 @@ class IR152Tiny(_IR):
 class FaceNet64Tiny(_IR):
     """FaceNet64 with six units, a quarter of the channels and 128 features."""
 
+    gflop_64px: ClassVar[float] = 0.09
     is_small: ClassVar[bool] = True
     depths: ClassVar[tuple[int, ...]] = (1, 2, 2, 1)
     widths: ClassVar[tuple[int, ...]] = (16, 32, 64, 128)

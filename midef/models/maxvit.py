@@ -30,6 +30,7 @@ class MaxVitT(Architecture):
     branch is no longer dropped by stochastic depth, since the image would be lost with it.
     """
 
+    gflop_64px: ClassVar[float] = 0.91
     paper: ClassVar[str] = "Tu et al., ECCV 2022"
     family: ClassVar[str] = "maxvit"
     first: ClassVar[int] = 64
@@ -117,6 +118,7 @@ class MaxVitTTiny(MaxVitT):
     follow the last tens of batches, not the last hundreds: a short run has no more.
     """
 
+    gflop_64px: ClassVar[float] = 0.024
     is_small: ClassVar[bool] = True
     first: ClassVar[int] = 16
     widths: ClassVar[tuple[int, ...]] = (16, 32, 48, 64)

@@ -111,6 +111,7 @@ class YangCnn(Architecture):
     every pixel over the data set; they end in a log-softmax, which leaves the cross entropy as it is.
     """
 
+    gflop_64px: ClassVar[float] = 1.9
     paper: ClassVar[str] = "Yang et al., CCS 2019"
     family: ClassVar[str] = "cnn"
     first: ClassVar[int] = 128

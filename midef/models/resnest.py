@@ -80,6 +80,8 @@ class _ResNeSt(Architecture):
 class ResNeSt50(_ResNeSt):
     """ResNeSt-50, timm's `resnest50d`; 27,483,240 parameters with 1,000 classes."""
 
+    gflop_64px: ClassVar[float] = 13
+
 
 @ARCHITECTURES.add("resnest101")
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,7 @@ class ResNeSt101(_ResNeSt):
     TL-DMI reports 48.4 M in all and 27.9 M that train: from block `layer3_15` on, 27,937,000 with 1,000 classes.
     """
 
+    gflop_64px: ClassVar[float] = 24
     depths: ClassVar[tuple[int, ...]] = (3, 4, 23, 3)
     stem_width: ClassVar[int] = 64
 
@@ -98,6 +101,7 @@ class ResNeSt101(_ResNeSt):
 class ResNeSt101Tiny(_ResNeSt):
     """ResNeSt with two blocks per stage, an eighth of the channels and a stem that halves once."""
 
+    gflop_64px: ClassVar[float] = 0.038
     is_small: ClassVar[bool] = True
     stem: Literal["auto", "imagenet", "small", "strided"] = "strided"
     depths: ClassVar[tuple[int, ...]] = (2, 2, 2, 2)

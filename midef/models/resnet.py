@@ -79,12 +79,15 @@ class _ResNet(Architecture):
 class ResNet18(_ResNet):
     """ResNet-18; 11,689,512 parameters with the ImageNet stem and 1,000 classes."""
 
+    gflop_64px: ClassVar[float] = 4.4
+
 
 @ARCHITECTURES.add("resnet34")
 @dataclass(frozen=True, kw_only=True)
 class ResNet34(_ResNet):
     """ResNet-34; 21,797,672 parameters with the ImageNet stem and 1,000 classes."""
 
+    gflop_64px: ClassVar[float] = 9.3
     depths: ClassVar[tuple[int, ...]] = (3, 4, 6, 3)
 
 
@@ -93,6 +96,7 @@ class ResNet34(_ResNet):
 class ResNet50(_ResNet):
     """ResNet-50; 25,557,032 parameters with the ImageNet stem and 1,000 classes."""
 
+    gflop_64px: ClassVar[float] = 10
     block: ClassVar[str] = "Bottleneck"
     depths: ClassVar[tuple[int, ...]] = (3, 4, 6, 3)
 
@@ -102,6 +106,7 @@ class ResNet50(_ResNet):
 class ResNet101(_ResNet):
     """ResNet-101; 44,549,160 parameters with the ImageNet stem and 1,000 classes."""
 
+    gflop_64px: ClassVar[float] = 20
     block: ClassVar[str] = "Bottleneck"
     depths: ClassVar[tuple[int, ...]] = (3, 4, 23, 3)
 
@@ -111,6 +116,7 @@ class ResNet101(_ResNet):
 class ResNet152(_ResNet):
     """ResNet-152; 60,192,808 parameters with the ImageNet stem and 1,000 classes."""
 
+    gflop_64px: ClassVar[float] = 30
     block: ClassVar[str] = "Bottleneck"
     depths: ClassVar[tuple[int, ...]] = (3, 8, 36, 3)
 
@@ -120,6 +126,7 @@ class ResNet152(_ResNet):
 class ResNet18Tiny(_ResNet):
     """ResNet-18 with a quarter of the channels and a stem that halves once: a sixteenth of the work per layer."""
 
+    gflop_64px: ClassVar[float] = 0.07
     is_small: ClassVar[bool] = True
     stem: Literal["auto", "imagenet", "small", "strided"] = "strided"
     widths: ClassVar[tuple[int, ...]] = (16, 32, 64, 128)

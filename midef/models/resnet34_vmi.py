@@ -31,6 +31,7 @@ class ResNet34Vmi(Architecture):
     behind the pool is left out, and so is the ReLU there, which changes no mean of values that are not negative.
     """
 
+    gflop_64px: ClassVar[float] = 0.6
     paper: ClassVar[str] = "Wang et al., NeurIPS 2021 (VMI)"
     family: ClassVar[str] = "resnet_vmi"
     trunk: ClassVar[Architecture] = ResNet34(stem="imagenet")
@@ -73,6 +74,7 @@ class ResNet34Vmi(Architecture):
 class ResNet34VmiTiny(ResNet34Vmi):
     """ResNet34Vmi on a ResNet-18 with a quarter of the channels and a stem that halves once; 32 features."""
 
+    gflop_64px: ClassVar[float] = 0.07
     is_small: ClassVar[bool] = True
     trunk: ClassVar[Architecture] = ResNet18Tiny()
     feature_dim: ClassVar[int] = 32

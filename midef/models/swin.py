@@ -94,12 +94,15 @@ class _SwinV2(Architecture):
 class SwinV2T(_SwinV2):
     """Swin-V2-T; 28,351,570 parameters with 1,000 classes."""
 
+    gflop_64px: ClassVar[float] = 1.7
+
 
 @ARCHITECTURES.add("swin_v2_s")
 @dataclass(frozen=True, kw_only=True)
 class SwinV2S(_SwinV2):
     """Swin-V2-S; 49,737,442 parameters with 1,000 classes."""
 
+    gflop_64px: ClassVar[float] = 3.2
     depths: ClassVar[tuple[int, ...]] = (2, 2, 18, 2)
     stochastic_depth: ClassVar[float] = 0.3
 
@@ -109,6 +112,7 @@ class SwinV2S(_SwinV2):
 class SwinV2B(_SwinV2):
     """Swin-V2-B; 87,930,848 parameters with 1,000 classes."""
 
+    gflop_64px: ClassVar[float] = 5.6
     width: ClassVar[int] = 128
     depths: ClassVar[tuple[int, ...]] = (2, 2, 18, 2)
     heads: ClassVar[tuple[int, ...]] = (4, 8, 16, 32)
@@ -124,6 +128,7 @@ class SwinV2TTiny(_SwinV2):
     windows, and only where there are several windows to shift: at 32 px that is the first stage alone.
     """
 
+    gflop_64px: ClassVar[float] = 0.026
     is_small: ClassVar[bool] = True
     window: ClassVar[int] = 4
     width: ClassVar[int] = 24

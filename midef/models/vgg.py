@@ -29,6 +29,7 @@ class Vgg16(Architecture):
     We differ: fresh weights unless a setup says `weights: imagenet`, from which those works start the trunk.
     """
 
+    gflop_64px: ClassVar[float] = 2.5
     paper: ClassVar[str] = "Simonyan and Zisserman, ICLR 2015"
     family: ClassVar[str] = "vgg"
     convs: ClassVar[tuple[int, ...]] = (2, 2, 3, 3, 3)
@@ -82,6 +83,7 @@ class Vgg16Tiny(Vgg16):
     The names are VGG16's, so every defense's surgery still applies.
     """
 
+    gflop_64px: ClassVar[float] = 0.037
     is_small: ClassVar[bool] = True
     convs: ClassVar[tuple[int, ...]] = (1, 1, 1, 1, 1)
     divide_width: ClassVar[int] = 4

@@ -33,6 +33,7 @@ class VitB16(Architecture):
     equal logits and no slope below the head until the first step.
     """
 
+    gflop_64px: ClassVar[float] = 2.9
     paper: ClassVar[str] = "Dosovitskiy et al., ICLR 2021"
     family: ClassVar[str] = "vit"
     patch: ClassVar[int] = 16
@@ -87,6 +88,7 @@ class VitB16Tiny(VitB16):
     569,416 parameters at 64 px with 1,000 classes; 4 heads of 24 channels. Taps, skips and `dropout` as in ViT-B/16.
     """
 
+    gflop_64px: ClassVar[float] = 0.066
     is_small: ClassVar[bool] = True
     patch: ClassVar[int] = 8
     depth: ClassVar[int] = 4

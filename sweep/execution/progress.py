@@ -6,40 +6,23 @@ import math
 import shutil
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, TextIO
 
 from midef.core.recipe import ArtifactKey
-from midef.core.text import printable
+from midef.core.text import duration, printable
+from midef.sweep.execution.time_left import Left, Position, Running, TimeLeft
 from midef.sweep.planning.plan import Node, Plan
 
 EVERY_S = {True: 0.5, False: 20.0}
 """Seconds between lines, on a terminal (one line rewritten) and elsewhere (lines of a log)."""
 REPEATED_AFTER_S = 35.0
 """A log repeats a line that did not change after so long, so that no minute passes without a word."""
+LARGE, LARGE_EVERY_S = 300, 5.0
+"""Waiting nodes from which on the time left is not played through at every line, but after so many seconds."""
 PIECES_SHOWN = 4
 """Running nodes that the line names, the longest at work first."""
-
-
-@dataclass(frozen=True)
-class Position:
-    """Position of a running node, as its process told it.
-
-    Args:
-        fraction: of its work, 0 to 1.
-        left_s: seconds that the rest takes; None while its pace is not known.
-        heard: when it was told, by this machine's clock.
-    """
-
-    fraction: float
-    left_s: float | None
-    heard: float
-
-    def left_now_s(self) -> float | None:
-        """Seconds that are left by now."""
-        return None if self.left_s is None else max(0.0, self.left_s - (time.monotonic() - self.heard))
 
 
 class Progress:
@@ -63,14 +46,13 @@ class Progress:
         stream: TextIO | None = None,
     ) -> None:
         self.stream = stream or sys.stderr
-        self.slots = max(1.0, slots)
-        self.gpus, self.gpu_of = gpus, gpu_of or {}
+        self.times = TimeLeft(slots=slots, gpus=gpus, gpu_of=gpu_of or {})
         self.waiting = dict(plan.nodes)
         self.running: dict[ArtifactKey, tuple[Node, float]] = {}
         self.positions: dict[ArtifactKey, Position] = {}
         self.counts: Counter[str] = Counter()
-        self.seconds: Mapping[str, list[float]] = defaultdict(list)
         self.last = ""
+        self._left = (Left(None), 0.0)
         self._printed = self._written = float("-inf")
         self._shown = ""
         self.on_terminal = self.stream.isatty()
@@ -109,7 +91,7 @@ class Progress:
         _, since = self.running.pop(node.key)
         self.positions.pop(node.key, None)
         took = time.monotonic() - since if seconds is None else seconds
-        self.seconds[node.work].append(took)
+        self.times.took(node, took)
         self.counts["done"] += 1
         self.last = f"{describe(node)} ({took:.0f} s)"
 
@@ -160,7 +142,7 @@ class Progress:
             f"waiting {len(self.waiting)}",
             f"failed {self.counts['failed']}",
             f"{share:3.0f} %",
-            f"ETA {duration(self.eta_s())}",
+            f"ETA {self.eta_text()}",
         ]
         counts = "  ".join(parts)
         pieces = [str(piece) for piece, _ in self.at_work()]
@@ -174,31 +156,21 @@ class Progress:
                     return line
         return line[:width]
 
-    def eta_s(self) -> float | None:
-        """Seconds left if the remaining work divides well; None while some kind of work was never timed."""
+    def left(self) -> Left:
+        """Time left, see `TimeLeft`; of a large plan looked at every few seconds."""
         now = time.monotonic()
-        left = on_gpus = 0.0
-        for node in self.waiting.values():
-            expected_s = self._expected(node)
-            if expected_s is None:
-                return None
-            left += expected_s
-            on_gpus += expected_s * self.gpu_of.get(node.recipe.kind, 0.0)
-        longest = 0.0
-        for node, since in self.running.values():
-            expected_s = self._expected(node)
-            if expected_s is None:
-                return None
-            position = self.positions.get(node.key)
-            told_s = None if position is None else position.left_now_s()
-            rest = max(0.0, expected_s - (now - since)) if told_s is None else told_s
-            left, longest = left + rest, max(longest, rest)
-            on_gpus += rest * self.gpu_of.get(node.recipe.kind, 0.0)
-        return max(left / self.slots, on_gpus / self.gpus if self.gpus else 0.0, longest)
+        known, since = self._left
+        if known.seconds is not None and len(self.waiting) > LARGE and now - since < LARGE_EVERY_S:
+            return Left(max(0.0, known.seconds - (now - since)), known.is_about)
+        running = (Running(node, begun, self.positions.get(key)) for key, (node, begun) in self.running.items())
+        left = self.times.of(self.waiting.values(), running)
+        self._left = (left, now)
+        return left
 
-    def _expected(self, node: Node) -> float | None:
-        seen = self.seconds.get(node.work)
-        return sum(seen) / len(seen) if seen else node.expected_s
+    def eta_text(self) -> str:
+        """`3 min`; `about 3 min` where part of it is estimated."""
+        left = self.left()
+        return f"{'about ' if left.is_about else ''}{duration(left.seconds)}"
 
     def tick(self, *, force: bool = False) -> None:
         """Print the line, if it is time."""
@@ -243,12 +215,3 @@ def describe(node: Node) -> str:
     elif node.recipe.kind != "scores":
         words.append(node.recipe.component)
     return " ".join(words)
-
-
-def duration(seconds: float | None) -> str:
-    """`45 s`, `12 min`, `3.5 h`; `unknown` where nothing was timed."""
-    if seconds is None:
-        return "unknown"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

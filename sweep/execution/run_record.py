@@ -54,7 +54,8 @@ class DriverState:
         address: of the cluster, "" for a Ray started here.
         counts: nodes done, running, waiting and failed.
         running: what is at work, with its seconds.
-        eta_s: None where some kind of work was never timed.
+        eta_s: seconds left; None where a node was neither timed nor estimated.
+        eta_is_about: part of it rests on estimates.
         last: the node that ended last.
         gpu_hours: spent by this run.
     """
@@ -73,6 +74,7 @@ class DriverState:
     counts: dict[str, int] = field(default_factory=dict)
     running: list[list[Any]] = field(default_factory=list)
     eta_s: float | None = None
+    eta_is_about: bool = False
     last: str = ""
     gpu_hours: float = 0.0
 
@@ -157,7 +159,7 @@ class DriverReport:
 
     def write(self, state: str, gpu_hours: float) -> None:
         """Report the state of the driver; a store that is full ends the run where results are written, not here."""
-        sweep, progress = self.plan.sweep, self.progress
+        sweep, progress, left = self.plan.sweep, self.progress, self.progress.left()
         reported = DriverState(
             run=self.record.run,
             sweep=sweep.name,
@@ -172,7 +174,8 @@ class DriverReport:
             address=self.address,
             counts=progress.states(),
             running=progress.at_work(),
-            eta_s=progress.eta_s(),
+            eta_s=left.seconds,
+            eta_is_about=left.is_about,
             last=progress.last,
             gpu_hours=gpu_hours,
         )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from midef.core.text import duration
 from midef.storage import Store
 from midef.storage.columns import CellState
 from midef.storage.matches import read_matches
@@ -185,15 +186,13 @@ def _match_lines(match: MatchStatus) -> list[str]:
 def _driver_lines(driver: DriverState | None) -> list[str]:
     if driver is None:
         return []
-    # Here: it imports the planner, and most stores have no run at work.
-    from midef.sweep.execution.progress import duration
-
     counts = "  ".join(f"{word} {driver.counts.get(word, 0)}" for word in ("done", "running", "waiting", "failed"))
     silent = duration(max(0.0, time.time() - driver.at))
     took = duration(driver.at - driver.since)
     spent = f"  {driver.gpu_hours:.2f} GPU-hours" if driver.gpu_hours else ""
     if driver.is_alive:
-        head = f"{driver.state} on {driver.host} for {took}  {counts}  ETA {duration(driver.eta_s)}{spent}"
+        about = "about " if driver.eta_is_about else ""
+        head = f"{driver.state} on {driver.host} for {took}  {counts}  ETA {about}{duration(driver.eta_s)}{spent}"
         at_work = [f"  at work: {what} ({duration(seconds)})" for what, seconds in driver.running[:_SHOWN]]
         if len(driver.running) > _SHOWN:
             at_work.append(f"  and {len(driver.running) - _SHOWN} more")

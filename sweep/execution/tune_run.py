@@ -76,6 +76,7 @@ def _run(plan: Plan, store: Store, options: RunOptions, outcome: Outcome, cluste
     )
     ended = "failed"
     listener.report.write("running", 0.0)
+    progress.tick(force=True)
     try:
         with stopping(listener.stop):
             _tuner(plan, store, options, listener, placement).fit()

@@ -1,4 +1,4 @@
-"""Cost of work: seconds that stored artifacts of equal work took, and sums of them."""
+"""Cost of work: seconds that stored artifacts of equal work took, estimates where there are none, and sums of both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from midef.core.canonical import digest
 from midef.core.errors import MidefError
-from midef.core.recipe import KINDS, ArtifactKey, Recipe
+from midef.core.recipe import ArtifactKey, Recipe
 from midef.sweep.planning.resources import gpus_of
 from midef.sweep.spec.profiles import Profile
 
@@ -22,15 +22,6 @@ _TIMINGS_READ = 12
 """Stored artifacts whose seconds are read per work, newest runs or not: enough for a median."""
 
 log = logging.getLogger(__name__)
-
-GUESSED_S = dict.fromkeys(KINDS, 10.0) | {
-    "target": 30.0,
-    "prior": 200.0,
-    "regressor": 30.0,
-    "reconstructions": 20.0,
-    "split": 5.0,
-}
-"""Seconds by kind that only order nodes when nothing was timed yet; never shown."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,10 @@ class Cost:
     equal work, as the median, as the slowest.
 
     Args:
-        unknown: nodes that were never timed, in no sum.
+        hours: of nodes that were timed.
+        estimated: nodes that were never timed, in no sum but `estimated_hours`.
+        estimated_hours: of one core of this machine, about; see `midef.sweep.planning.estimate`.
+        unknown: nodes without timing and estimate, in no sum.
         gpu_hours: of GPUs held.
         gpu_unknown: nodes that were never timed on a GPU, in no sum.
         timed: stored artifacts whose seconds were read.
@@ -72,6 +66,8 @@ class Cost:
     """
 
     hours: tuple[float, float, float]
+    estimated: int
+    estimated_hours: float
     unknown: int
     gpu_hours: tuple[float, float, float]
     gpu_unknown: int
@@ -79,21 +75,25 @@ class Cost:
     devices: tuple[str, ...]
 
 
-def cost_of(nodes: Iterable[tuple[str, Timing | None]], profile: Profile) -> Cost:
+def cost_of(nodes: Iterable[tuple[str, Timing | None, float | None]], profile: Profile) -> Cost:
     """The cost of nodes under a profile. GPU-hours are of GPUs held; a timing of a CPU says nothing about them.
 
     Args:
-        nodes: kind of artifact and timing of each.
+        nodes: kind of artifact, timing and estimated seconds of each.
     """
     hours, gpu_hours = [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]
-    unknown = gpu_unknown = 0
+    unknown = gpu_unknown = estimated = 0
+    estimated_hours = 0.0
     devices, timed = set(), {}
-    for kind, timing in nodes:
+    for kind, timing, estimated_s in nodes:
         held = gpus_of(kind, profile)
         if held and (timing is None or not timing.on_gpu):
             gpu_unknown += 1
         if timing is None:
-            unknown += 1
+            if estimated_s is None:
+                unknown += 1
+            else:
+                estimated, estimated_hours = estimated + 1, estimated_hours + estimated_s / 3600
             continue
         timed[timing.work] = timing.count
         devices.add(timing.device)
@@ -105,6 +105,8 @@ def cost_of(nodes: Iterable[tuple[str, Timing | None]], profile: Profile) -> Cos
     gpu_low, gpu_expected, gpu_worst = gpu_hours
     return Cost(
         (low, expected, worst),
+        estimated,
+        estimated_hours,
         unknown,
         (gpu_low, gpu_expected, gpu_worst),
         gpu_unknown,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from midef.core.failure import Failure
 from midef.core.recipe import KINDS, ArtifactKey, Recipe
-from midef.sweep.planning.cost import GUESSED_S, Cost, Timing, cost_of, read_timings, work_of
+from midef.sweep.planning.cost import Cost, Timing, cost_of, read_timings, work_of
+from midef.sweep.planning.estimate import Estimates
 from midef.sweep.planning.selection import CellFilter, every_cell
 from midef.sweep.spec.resolve import PlannedCell, Sweep, without_collections
 
@@ -27,6 +28,7 @@ class Node:
         needs: nodes of this plan it waits for.
         cells: result files it completes.
         timing: of stored artifacts of equal work; None if there are none.
+        estimated_s: about how long it takes without a GPU, from facts alone; None where nobody estimated it.
         remaining_s: of the longest path of work that starts with it.
         urgent: what comes after it is not known yet, so it goes before all that is not urgent.
     """
@@ -35,6 +37,7 @@ class Node:
     needs: frozenset[ArtifactKey]
     cells: tuple[PlannedCell, ...] = ()
     timing: Timing | None = None
+    estimated_s: float | None = None
     remaining_s: float = 0.0
     urgent: bool = False
 
@@ -45,8 +48,8 @@ class Node:
 
     @property
     def ranked_s(self) -> float:
-        """Seconds by which nodes are ordered: expected, or guessed from the kind."""
-        return GUESSED_S[self.recipe.kind] if self.timing is None else self.timing.expected
+        """Seconds by which nodes are ordered: expected, or estimated."""
+        return (self.estimated_s or 1.0) if self.timing is None else self.timing.expected
 
     @property
     def key(self) -> ArtifactKey:
@@ -87,8 +90,13 @@ class Plan:
 
     def cost(self, kind: str | None = None) -> Cost:
         """Cost of the nodes of a kind; of all nodes without one."""
-        nodes = ((n.recipe.kind, n.timing) for n in self.nodes.values() if kind in (None, n.recipe.kind))
-        return cost_of(nodes, self.sweep.profile)
+        of_kind = (n for n in self.nodes.values() if kind in (None, n.recipe.kind))
+        return cost_of(((n.recipe.kind, n.timing, n.estimated_s) for n in of_kind), self.sweep.profile)
+
+    @cached_property
+    def estimates(self) -> Estimates:
+        """Estimates of what was never timed."""
+        return Estimates(self.sweep.locations, cpus=self.sweep.profile.cpus)
 
 
 @dataclass(frozen=True)
@@ -224,13 +232,14 @@ def _add(plan: Plan, recipe: Recipe, is_stored: Callable[[ArtifactKey], bool]) -
 
 
 def _estimate(plan: Plan, store: Store | None, stored: set[ArtifactKey]) -> None:
-    """Set timings and remaining seconds of all nodes."""
+    """Set timings, estimates and remaining seconds of all nodes."""
     if store is not None and stored:
         timings = read_timings(store, stored, {n.work for n in plan.nodes.values()})
         for node in plan.nodes.values():
             node.timing = timings.get(node.work)
     dependants: dict[ArtifactKey, list[Node]] = defaultdict(list)
     for node in plan.nodes.values():
+        node.estimated_s = plan.estimates.seconds(node.recipe)
         for key in node.needs:
             dependants[key].append(node)
     for node in reversed(plan.nodes.values()):  # every dependant stands after what it needs
@@ -239,7 +248,7 @@ def _estimate(plan: Plan, store: Store | None, stored: set[ArtifactKey]) -> None
 
 
 def _time_like_the_rest(plan: Plan, added: Sequence[Node], store: Store | None) -> None:
-    """Timings of added nodes: those of equal work in the plan, else of stored artifacts."""
+    """Timings and estimates of added nodes: timings of equal work in the plan, else of stored artifacts."""
     if not added:
         return
     new = {node.key for node in added}
@@ -250,6 +259,7 @@ def _time_like_the_rest(plan: Plan, added: Sequence[Node], store: Store | None) 
         known |= read_timings(store, stored, unknown)
     for node in added:
         node.timing = known.get(node.work)
+        node.estimated_s = plan.estimates.seconds(node.recipe)
 
 
 def _put_on_path(plan: Plan, node: Node, *, urgent: bool) -> None:

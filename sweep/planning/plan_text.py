@@ -6,8 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from midef.core.recipe import KINDS
+from midef.core.text import duration, durations
 from midef.sweep.planning.cost import Cost
+from midef.sweep.planning.estimate import cpus_here
 from midef.sweep.planning.plan import Plan
+from midef.sweep.planning.schedule import Piece, makespan_s
 from midef.sweep.spec.resolve import PlannedCell
 
 
@@ -27,7 +30,7 @@ def plan_text(plan: Plan) -> str:
         f"{to_do} to do, {len(plan.failed_before)} failed before, {len(plan.refused)} refused",
         "",
         f"{'artifact':<16}{'unshared':>10}{'shared':>10}{'cached':>10}{'to build':>10}   "
-        f"{'hours low / expected / worst':<30}{'GPU-hours':<22}basis".rstrip(),
+        f"{'time low / expected / worst':<32}{'of GPUs':<24}basis".rstrip(),
     ]
     todo = Counter(node.recipe.kind for node in plan.nodes.values())
     for kind in KINDS:
@@ -40,9 +43,11 @@ def plan_text(plan: Plan) -> str:
     last = f"{'total':<16}{totals[0]:>10,}{totals[1]:>10,}{totals[2]:>10,}{len(plan.nodes):>10,}"
     lines.append((last + (f"   {_cost_text(whole)}" if plan.nodes else "")).rstrip())
     if plan.nodes:
-        known = f"{_range(whole.hours)} hours of work" if whole.unknown < len(plan.nodes) else ""
+        known = f"{_range(whole.hours)} of work" if whole.timed else ""
+        about = f"about {_range((whole.estimated_hours,))} for {whole.estimated:,} that are estimated"
         missing = f"{whole.unknown} artifacts without a timing" if whole.unknown else ""
-        lines += ["", f"to build {len(plan.nodes):,} artifacts: " + " + ".join(filter(None, (known, missing)))]
+        sums = filter(None, (known, about if whole.estimated else "", missing))
+        lines += ["", f"to build {len(plan.nodes):,} artifacts: {' + '.join(sums)}", _duration_here(plan)]
     elif plan.is_empty:
         lines += ["", "nothing to do"]
     lines += [f"refused: {text}" for text in refusals(plan.refused)]
@@ -53,21 +58,30 @@ def plan_text(plan: Plan) -> str:
 
 
 def _cost_text(cost: Cost) -> str:
-    """Hours, GPU-hours and what they rest on."""
-    basis = f"{cost.timed} stored on {', '.join(cost.devices)}" if cost.timed else "no timing yet"
-    if cost.timed and cost.unknown:
-        basis += f"; {cost.unknown} without"
-    hours = _range(cost.hours) if cost.timed else "unknown"
+    """Time, time of GPUs and what they rest on; estimates are never part of what was timed."""
+    timed = f"{cost.timed} stored on {', '.join(cost.devices)}" if cost.timed else ""
+    estimated = f"{cost.estimated} estimated" if cost.timed else "estimated"
+    basis = [timed, estimated if cost.estimated else "", f"{cost.unknown} without" if cost.unknown else ""]
+    known = _range(cost.hours) if cost.timed else ""
+    about = f"about {_range((cost.estimated_hours,))}" if cost.estimated else ""
     if cost.gpu_unknown:
         gpu = "unknown" if not cost.gpu_hours[1] else f"{_range(cost.gpu_hours)} + unknown"
     else:
         gpu = _range(cost.gpu_hours) if cost.gpu_hours[1] else "-"
-    return f"{hours:<30}{gpu:<22}{basis}"
+    time = " + ".join(filter(None, (known, about))) or "unknown"
+    return f"{time:<32}{gpu:<24}{'; '.join(filter(None, basis))}"
 
 
-def _range(three: tuple[float, float, float]) -> str:
-    digits = 0 if three[1] >= 100 else 1 if three[1] >= 1 else 3
-    return " / ".join(f"{hours:.{digits}f}" for hours in three)
+def _range(hours: Sequence[float]) -> str:
+    return durations([3600 * one for one in hours])
+
+
+def _duration_here(plan: Plan) -> str:
+    """How long the whole takes on the processors of this machine."""
+    cpus = cpus_here()
+    pieces = [Piece(n.key, n.ranked_s, n.needs) for n in plan.nodes.values()]
+    took = duration(makespan_s(pieces, slots=cpus / plan.sweep.profile.cpus))
+    return f"about {took} from start to end on the {cpus} processors here, without a GPU"
 
 
 def refusals(refused: Sequence[PlannedCell]) -> list[str]:

@@ -73,6 +73,8 @@ class Prior:
     asks: ClassVar[AccessLevel | None] = None
     knows_traits: ClassVar[bool] = False
     """True where the first coordinates of a latent are the traits of the identity that is drawn from it."""
+    gflop_64px: ClassVar[float] = 0.016
+    """Billion operations to draw an image of 64 px, about; only for estimates of how long work takes."""
 
     @classmethod
     def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
@@ -82,6 +84,16 @@ class Prior:
             SpecError: unless a subclass says it.
         """
         raise no_small_budget(cls, "prior")
+
+    def images_trained_on(self, public_images: int) -> int:
+        """Images that its training passes through its networks, about; only for estimates of how long it takes.
+
+        Here from fields of usual names: steps or iterations times `batch_size`, or `epochs` times the public images,
+        for each of `count` networks.
+        """
+        passes = getattr(self, "steps", 0) or getattr(self, "iterations", 0)
+        images = passes * getattr(self, "batch_size", 1) or getattr(self, "epochs", 0) * public_images
+        return int(images) * int(getattr(self, "count", 1))
 
     def requires(self, *, public: Recipe, target: Recipe) -> Mapping[str, Recipe]:
         """Other priors it starts from, by role."""

@@ -46,6 +46,7 @@ class Diffusion(Inverter, DenoiserSettings):
     """
 
     paper: ClassVar[str] = "Ho et al., NeurIPS 2020 (DDPM); Ho and Salimans, 2022"
+    gflop_64px: ClassVar[float] = 0.1
 
     width: int = 128
     noise_steps: int = 400
@@ -79,6 +80,10 @@ class Diffusion(Inverter, DenoiserSettings):
             raise ValueError(f"needs 0 < beta_first <= beta_last < 1, got {self.beta_first}, {self.beta_last}")
         if not 0 < self.drop_context < 1:
             raise ValueError(f"needs 0 < drop_context < 1, got {self.drop_context}")
+
+    @override
+    def images_trained_on(self, public_images: int) -> int:
+        return 10 * super().images_trained_on(public_images)  # a U-Net works at full resolution
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:

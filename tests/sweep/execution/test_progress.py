@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
+from midef.core.text import duration
 from midef.sweep.execution import progress as module
-from midef.sweep.execution.progress import Progress, describe, duration
-from midef.sweep.planning.cost import Timing
+from midef.sweep.execution.progress import Progress, describe
 from midef.sweep.planning.plan import Node, Plan, make_plan
 from midef.sweep.spec.resolve import Sweep
 
@@ -37,7 +37,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 @pytest.fixture
 def plan(sweep_of: Callable[..., Sweep]) -> Plan:
-    return make_plan(sweep_of({"attack": ["gmi", "inversion_model"]}, defenses=["none", "midre"]), None)
+    return unknown(make_plan(sweep_of({"attack": ["gmi", "inversion_model"]}, defenses=["none", "midre"]), None))
+
+
+def unknown(plan: Plan) -> Plan:
+    """A plan of which nothing is estimated."""
+    for node in plan.nodes.values():
+        node.estimated_s = None
+    return plan
 
 
 def nodes(plan: Plan, kind: str) -> list[Node]:
@@ -75,52 +82,6 @@ def test_nodes_that_were_added_count_like_the_others(plan: Plan) -> None:
         shown.started(node)
         shown.done(node, seconds=2.0)
     assert shown.line().startswith(f"done {total}  running 0  waiting 0  failed 0  100 %  ETA 0 s")
-
-
-def test_the_time_left_is_unknown_until_every_kind_of_work_was_timed(
-    plan: Plan, clock: Callable[[float], None]
-) -> None:
-    shown = Progress(plan, slots=2, stream=io.StringIO())
-    works: dict[str, list[Node]] = {}
-    for node in plan.nodes.values():
-        works.setdefault(node.work, []).append(node)
-    for i, (first, *_) in enumerate(works.values()):
-        assert shown.eta_s() is None, f"{i} of {len(works)} kinds of work are known"
-        shown.started(first)
-        clock(10)
-        shown.done(first)
-    left = len(plan.nodes) - len(works)
-    assert left > 0 and shown.eta_s() == pytest.approx(10 * left / 2)
-
-
-def timing(seconds: float) -> Timing:
-    return Timing(seconds, seconds, seconds, 1, "cpu test")
-
-
-def test_timings_of_earlier_runs_give_a_time_left_at_once(plan: Plan, clock: Callable[[float], None]) -> None:
-    for node in plan.nodes.values():
-        node.timing = timing(60.0)
-    shown = Progress(plan, slots=4, stream=io.StringIO())
-    assert shown.eta_s() == pytest.approx(60 * len(plan.nodes) / 4)
-    node = nodes(plan, "target")[0]
-    shown.started(node)
-    clock(20)
-    assert shown.eta_s() == pytest.approx((60 * (len(plan.nodes) - 1) + 40) / 4)
-
-
-def test_the_time_left_is_at_least_that_of_the_longest_running_node(
-    sweep_of: Callable[..., Sweep], clock: Callable[[float], None]
-) -> None:
-    plan = make_plan(sweep_of(), None)
-    shown = Progress(plan, slots=64, stream=io.StringIO())
-    for node in plan.nodes.values():
-        node.timing = timing(60.0 if node.recipe.kind == "target" else 0.5)
-    for node in list(plan.nodes.values()):
-        shown.started(node)
-    clock(10)
-    assert shown.eta_s() == pytest.approx(50.0)
-    clock(500)
-    assert shown.eta_s() == 0.0
 
 
 def test_a_log_has_plain_lines(plan: Plan, clock: Callable[[float], None]) -> None:

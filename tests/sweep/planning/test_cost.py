@@ -1,4 +1,4 @@
-"""Costs come from the seconds that stored artifacts of equal work took."""
+"""Costs come from the seconds that stored artifacts of equal work took, and from estimates beside them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,17 @@ def test_timings_of_stored_work_are_used(sweep_of: SweepOf, store: Store, publis
     assert only(plan, "prior").expected_s is None
     cost = plan.cost()
     assert [round(3600 * hours) for hours in cost.hours] == [10, 30, 500]
-    assert (cost.unknown, cost.timed, cost.devices) == (len(plan.nodes) - 1, 3, ("cpu test",))
+    assert (cost.estimated, cost.unknown) == (len(plan.nodes) - 1, 0) and cost.estimated_hours > 0
+    assert (cost.timed, cost.devices) == (3, ("cpu test",))
     text = plan_text(plan)
-    assert re.search(r"^target .* 0\.003 / 0\.008 / 0\.139 +- +3 stored on cpu test$", text, re.M)
-    assert re.search(r"^prior .* unknown +- +no timing yet$", text, re.M)
-    assert f"0.003 / 0.008 / 0.139 hours of work + {len(plan.nodes) - 1} artifacts without a timing" in text
+    assert re.search(r"^target .* 10 / 30 / 500 s +- +3 stored on cpu test$", text, re.M)
+    assert re.search(r"^prior .* about [\d.]+ (s|min) +- +estimated$", text, re.M)
+    several = len(plan.nodes) - 1
+    assert re.search(rf"^total .* 10 / 30 / 500 s \+ about .* 3 stored on cpu test; {several} estimated$", text, re.M)
+    assert re.search(
+        rf": 10 / 30 / 500 s of work \+ about [\d.]+ (s|min) for {several} that are estimated$", text, re.M
+    )
+    assert re.search(r"^about \d+ (s|min) from start to end on the \d+ processors here, without a GPU$", text, re.M)
 
 
 def test_gpu_hours_come_from_timings_on_gpus_alone(
@@ -48,8 +54,8 @@ def test_gpu_hours_come_from_timings_on_gpus_alone(
     whole = plan.cost()
     asks = sum(n.recipe.kind != "split" for n in plan.nodes.values())
     assert whole.gpu_hours == (1.0, 1.0, 1.0) and whole.gpu_unknown == asks - 1
-    assert re.search(r"^target .* 1\.0 / 1\.0 / 1\.0 +1 stored on NVIDIA H100$", plan_text(plan), re.M)
-    assert re.search(r"^total .* 1\.0 / 1\.0 / 1\.0 \+ unknown", plan_text(plan), re.M)
+    assert re.search(r"^target .* 60 / 60 / 60 min +1 stored on NVIDIA H100$", plan_text(plan), re.M)
+    assert re.search(r"^total .* 60 / 60 / 60 min \+ unknown", plan_text(plan), re.M)
 
 
 def test_a_gpu_s_timing_goes_before_a_cpu_s(sweep_of: SweepOf, store: Store, publish: Callable[..., None]) -> None:
@@ -58,3 +64,13 @@ def test_a_gpu_s_timing_goes_before_a_cpu_s(sweep_of: SweepOf, store: Store, pub
         publish(sweep_of(seeds=[seed]).cells[0].recipes.target, wall_s=wall_s, device=device)
     node = only(make_plan(sweep_of(seeds=[7]), store), "target")
     assert node.timing == Timing(2.0, 2.0, 2.0, 1, "NVIDIA H100", node.work)
+
+
+def test_what_was_neither_timed_nor_estimated_is_said(sweep_of: SweepOf) -> None:
+    plan = make_plan(sweep_of(), None)
+    only(plan, "prior").estimated_s = None
+    cost = plan.cost()
+    assert (cost.estimated, cost.unknown) == (len(plan.nodes) - 1, 1)
+    text = plan_text(plan)
+    assert re.search(r"^prior .* unknown +- +1 without$", text, re.M)
+    assert re.search(r"^to build .* that are estimated \+ 1 artifacts without a timing$", text, re.M)

@@ -1,0 +1,224 @@
+"""Estimated seconds of work that was never timed: images that pass through networks, times operations of an image.
+
+From facts that every component has (steps, epochs, images, resolution, operations of a network) and rates measured on
+one machine, scaled by the speed of this one. About right within a factor of 2 or 3; what runs soon tells better.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from midef.attacks import ATTACKS, PRIORS, AccessLevel, Attack, Prior
+from midef.core.choice import Choice
+from midef.core.errors import MidefError
+from midef.core.recipe import Recipe
+from midef.datasets import DATASETS
+from midef.defenses import DEFENSES
+from midef.models import ARCHITECTURES
+from midef.stages.recipes import PUBLISHED
+
+log = logging.getLogger(__name__)
+
+# CPU seconds of one core of an Intel Xeon (2.5 GHz, AVX-512), torch 2.14, tiny networks at 32 px, measured by
+# `python benchmarks/unit_costs.py`.
+NODE_S = 0.3
+"""Of any node: reading what it needs, warming up."""
+TRAINING_S = 1.5
+"""Of any training of a classifier: the first step, imports."""
+LEARNED_S, SEARCHED_S, SEEN_S = 0.090, 0.060, 0.030
+"""Of a billion operations, forward: of an image in a training step, in a step of a search, and of one that is seen."""
+RENDERED_S = 0.0006 / 1024
+"""Of a pixel of a data set that is read or drawn."""
+PUBLIC_PRIOR_S, TARGETED_PRIOR_S = 0.0018 / 1024, 0.0045 / 1024
+"""Of a pixel of an image that a prior learns in steps: alone, and against a target."""
+FITTED_PRIOR_S = 0.0005 / 1024
+"""Of a pixel of an image that a surrogate, or a network trained in epochs, learns."""
+READ_TRAITS_S = 0.0015 / 1024
+"""Of a pixel of an image that is drawn for a trait regressor, and learned."""
+USUAL_WIDTH = 16
+"""Channels of the networks of priors behind these rates; wider ones take longer."""
+REFERENCE_LOOP_S = 0.0085
+"""Of `_loop` on that machine."""
+GPU_SPEED = 60.0
+"""Of a GPU, where that core is 1."""
+UNUSUAL_S = 10.0
+"""Of work about which nothing is known."""
+UNKNOWN_IMAGES = 10_000
+"""Images of a data set whose size cannot be read here."""
+
+
+class Sizes(NamedTuple):
+    """Number of images in the splits of a data set."""
+
+    train: int
+    select: int
+    report: int
+
+    @property
+    def all(self) -> int:
+        return sum(self)
+
+
+class Estimates:
+    """Estimated seconds of recipes.
+
+    Args:
+        locations: digest of a split recipe -> fields that say where its files lie.
+        cpus: threads of a node.
+    """
+
+    def __init__(self, locations: Mapping[str, Mapping[str, Any]], *, cpus: int = 1) -> None:
+        self.locations = locations
+        self.speed = slowness() / float(max(1, cpus) ** 0.7)  # threads share work of small networks badly
+        self._sizes: dict[Recipe, Sizes] = {}
+        self._made: dict[int, tuple[Any, Any]] = {}
+
+    def seconds(self, recipe: Recipe) -> float:
+        """About how long a node with this recipe takes, without a GPU."""
+        try:
+            work_s = _RULES[recipe.kind](self, recipe)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            log.debug("%s is not estimated: %r", recipe.component, error)  # fields of usual names with unusual values
+            work_s = UNUSUAL_S
+        return NODE_S + work_s * self.speed
+
+    def split(self, recipe: Recipe) -> float:
+        return RENDERED_S * self.sizes(recipe).all * _px(recipe) ** 2
+
+    def training(self, recipe: Recipe) -> float:
+        if recipe.component == PUBLISHED:
+            return 1.0
+        params, private = recipe.params, recipe.inputs["private"]
+        sizes, gflop = self.sizes(private), self.gflop(recipe)
+        epochs = int(params["training"]["epochs"])
+        learned = LEARNED_S * epochs * sizes.train * _training_work(str(params.get("defense", {}).get("name", "")))
+        return TRAINING_S + gflop * (learned + SEEN_S * (epochs * sizes.select + sizes.train + sizes.report))
+
+    def prior(self, recipe: Recipe) -> float:
+        prior = self._remade(recipe.params, lambda: _prior_of(recipe))
+        if prior is None:
+            return UNUSUAL_S
+        public = recipe.inputs["public"]
+        images = prior.images_trained_on(self.sizes(public).all)
+        rate = PUBLIC_PRIOR_S if prior.asks is None else TARGETED_PRIOR_S
+        if recipe.kind == "surrogate" or hasattr(prior, "epochs"):
+            rate = FITTED_PRIOR_S
+        wider = max(1.0, float(getattr(prior, "width", 0)) / USUAL_WIDTH) ** 1.5
+        return float(rate * _px(public) ** 2 * images * wider)
+
+    def regressor(self, recipe: Recipe) -> float:
+        return READ_TRAITS_S * int(recipe.params["images"]) * _px(recipe) ** 2
+
+    def attack(self, recipe: Recipe) -> float:
+        params = recipe.params
+        attack = self._remade(params["attack"], lambda: _attack_of(recipe))
+        if attack is None:
+            return UNUSUAL_S
+        identities, each = params["identities"], params["images_per_identity"]
+        images = attack.images_drawn(reconstructions=identities * each, identities=identities)
+        prior = getattr(attack, "prior", None)
+        drawing = (prior.gflop_64px if isinstance(prior, Prior) else 0.0) * (_px(recipe.inputs["private"]) / 64) ** 2
+        rate = SEARCHED_S if attack.access >= AccessLevel.WHITE_BOX else SEEN_S
+        return float(images) * (0.0002 + rate * (self.gflop(recipe.inputs["target"]) + drawing))
+
+    def scores(self, recipe: Recipe) -> float:
+        made = recipe.inputs["reconstructions"].params
+        sizes = self.sizes(recipe.inputs["private"])
+        judged = sizes.all + sizes.report + int(made["identities"] * made["images_per_identity"])
+        target, evaluator = self.gflop(recipe.inputs["target"]), self.gflop(recipe.inputs["evaluator"])
+        return SEEN_S * (judged * evaluator + sizes.report * target)
+
+    def sizes(self, split: Recipe) -> Sizes:
+        """Images in the splits of a data set; guessed where it cannot be read here."""
+        known = self._sizes.get(split)
+        if known is None:
+            params = {k: v for k, v in split.params["params"].items() if k != "fingerprint"}
+            try:
+                data_set = DATASETS.make(split.component, {**params, **self.locations.get(split.key.digest, {})})
+                counted = data_set.sizes()
+            except (MidefError, OSError):
+                counted = {}
+            if not counted:
+                counted = {"train": UNKNOWN_IMAGES * 8 // 10, "select": UNKNOWN_IMAGES // 10}
+                counted["report"] = UNKNOWN_IMAGES - sum(counted.values())
+            known = self._sizes[split] = Sizes(*(counted.get(name, 0) for name in Sizes._fields))
+        return known
+
+    def gflop(self, target: Recipe) -> float:
+        """Billion operations for an image of a target or evaluator."""
+        if target.component == PUBLISHED:
+            return 0.0
+        architecture = target.params["architecture"]
+        made = self._remade(architecture, lambda: ARCHITECTURES.remake(Choice.from_plain(architecture)))
+        return 0.0 if made is None else float(made.gflop(_px(target.inputs["private"])))
+
+    def _remade(self, params: Any, make: Callable[[], Any]) -> Any:
+        """The component of these parameters, made once: nodes share them. None where this machine lacks it."""
+        known = self._made.get(id(params))
+        if known is None:
+            try:
+                made = make()
+            except MidefError:
+                made = None
+            known = self._made[id(params)] = (params, made)  # the parameters are kept, or another's could get the id
+        return known[1]
+
+
+_RULES: dict[str, Callable[[Estimates, Recipe], float]] = {
+    "split": Estimates.split,
+    **dict.fromkeys(("target", "evaluator"), Estimates.training),
+    **dict.fromkeys(("prior", "surrogate", "inverter"), Estimates.prior),
+    "regressor": Estimates.regressor,
+    "reconstructions": Estimates.attack,
+    "scores": Estimates.scores,
+}
+
+
+def _px(split: Recipe) -> int:
+    return int(split.params["resolution_px"])
+
+
+def _prior_of(recipe: Recipe) -> Prior:
+    return PRIORS.remake(Choice(recipe.component, recipe.params["params"], recipe.version))
+
+
+def _attack_of(recipe: Recipe) -> Attack:
+    return ATTACKS.remake(Choice.from_plain(recipe.params["attack"]))
+
+
+def _training_work(defense: str) -> float:
+    """Of a training step under a defense, or under several that are combined; an undefended one is 1."""
+    work = 1.0
+    for name in filter(None, defense.split("+")):
+        if name in DEFENSES.names():
+            work *= DEFENSES.get(name).training_work
+    return work
+
+
+@lru_cache(maxsize=1)
+def slowness() -> float:
+    """Seconds that this machine takes where the one of the rates takes one: the best of a few short tries."""
+    return min(5.0, max(0.2, min(_loop() for _ in range(5)) / REFERENCE_LOOP_S))
+
+
+def _loop() -> float:
+    start = time.perf_counter()
+    total = 0
+    for number in range(100_000):
+        total += number & 7
+    return time.perf_counter() - start if total else 0.0
+
+
+def on_gpu(seconds: float) -> float:
+    """About how long a node takes on a GPU that takes so many seconds without one."""
+    return NODE_S + max(0.0, seconds - NODE_S) / GPU_SPEED
+
+
+def cpus_here() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,131 @@
+"""Estimates of what was never timed: they follow the work, are about right on one machine, and end no plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import midef.sweep
+from midef.core.errors import DataError
+from midef.core.recipe import Recipe
+from midef.datasets import DATASETS
+from midef.defenses import DEFENSES
+from midef.sweep.planning import estimate
+from midef.sweep.planning.estimate import NODE_S, UNUSUAL_S, Estimates, on_gpu, slowness
+from midef.sweep.planning.plan import Plan, make_plan
+from midef.sweep.spec.resolve import Sweep
+
+SweepOf = Callable[..., Sweep]
+
+
+@pytest.fixture(autouse=True)
+def reference_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As fast as the one the rates were measured on."""
+    monkeypatch.setattr(estimate, "slowness", lambda: 1.0)
+
+
+def seconds(plan: Plan) -> dict[str, float]:
+    """Of the first node of each kind and component."""
+    found: dict[str, float] = {}
+    for node in plan.nodes.values():
+        assert node.estimated_s is not None
+        found.setdefault(f"{node.recipe.kind} {node.recipe.component}", node.estimated_s)
+    return found
+
+
+# CPU seconds of one core of the machine of the rates, from a second of each (`python benchmarks/unit_costs.py`).
+MEASURED: dict[str, dict[str, float]] = {
+    "matrix37": {
+        "target classifier": 8.9, "evaluator classifier": 14.9, "prior wgan_gp": 150.0, "prior kedmi_gan": 83.0,
+        "prior plg_gan": 96.0, "surrogate students": 6.6, "reconstructions gmi": 7.7, "reconstructions kedmi": 5.3,
+        "reconstructions lomma_gmi": 12.9, "reconstructions lomma_kedmi": 7.1, "reconstructions plg_mi": 15.9,
+        "reconstructions brep_mi": 24.2, "reconstructions rlb_mi": 13.6, "scores metrics": 0.8,
+    },
+    "others": {
+        "target classifier": 8.9, "prior t_acgan": 80.0, "surrogate lokt_surrogates": 19.0,
+        "reconstructions lokt": 19.0, "inverter diffusion": 35.0, "reconstructions diffusion_inverter": 7.9,
+        "inverter tcnn": 4.6, "reconstructions vmi": 13.3, "reconstructions mi_face": 6.7,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_estimates_are_about_what_was_measured(name: str) -> None:
+    attacks = ["lokt", "diffusion_inverter", "inversion_model", "vmi", "mi_face"]
+    others = {"name": name, "profile": "mini", "setups": [{"attack": attacks}], "defenses": ["none"]}
+    plan = midef.sweep.plan(others if name == "others" else name, "no store")
+    found = seconds(plan)
+    for work, measured in MEASURED[name].items():
+        assert measured / 3 < found[work] < 3 * measured, f"{work}: {found[work]:.1f} for {measured}"
+    each = [
+        (n.estimated_s or 0.0, MEASURED[name].get(f"{n.recipe.kind} {n.recipe.component}")) for n in plan.nodes.values()
+    ]
+    known = [(estimated, measured) for estimated, measured in each if measured is not None]
+    assert len(known) > len(each) / 3
+    ratio = sum(estimated for estimated, _ in known) / sum(measured for _, measured in known)
+    assert 0.5 < ratio < 2, f"the sum is wrong by {ratio:.2f}"
+
+
+def test_more_work_takes_longer(sweep_of: SweepOf) -> None:
+    def of(setup: dict[str, Any] | None = None, **changes: Any) -> dict[str, float]:
+        return seconds(make_plan(sweep_of(setup, **changes), None))
+
+    usual, longer = of(), of(training={"epochs": 8})
+    assert longer["target classifier"] - estimate.TRAINING_S > 1.9 * (
+        of(training={"epochs": 4})["target classifier"] - estimate.TRAINING_S - NODE_S
+    )
+    assert longer["prior wgan_gp"] == usual["prior wgan_gp"]
+    assert of({"attack": "gmi(iterations=400)"})["reconstructions gmi"] > usual["reconstructions gmi"]
+
+
+def test_every_component_is_estimated_from_facts_of_its_own() -> None:
+    plan = midef.sweep.plan("every_pair", "no store")
+    for node in plan.nodes.values():
+        assert node.estimated_s is not None and NODE_S < node.estimated_s < 60
+        assert node.estimated_s != NODE_S + UNUSUAL_S * plan.estimates.speed, f"nothing is known about {node.work}"
+
+
+def test_a_defense_says_what_its_steps_cost(sweep_of: SweepOf) -> None:
+    plan = make_plan(sweep_of(defenses=["none", "trap_mid", "midre+nls"]), None)
+    by_defense = {
+        n.recipe.params["defense"]["name"]: n.estimated_s for n in plan.nodes.values() if n.recipe.kind == "target"
+    }
+    plain = by_defense.pop("none")
+    assert plain is not None and by_defense["trap_mid"] > plain
+    assert by_defense["trap_mid"] < DEFENSES.get("trap_mid").training_work * plain
+    assert all(seconds == plain for name, seconds in by_defense.items() if name != "trap_mid")
+
+
+def test_data_that_cannot_be_read_here_is_guessed(sweep_of: SweepOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Any) -> Any:
+        raise DataError("not on this machine")
+
+    private = sweep_of().cells[0].recipes.private
+    assert Estimates({}).sizes(private).all == sum(
+        DATASETS.make("synthetic_faces", private.params["params"]).sizes().values()
+    )
+    monkeypatch.setattr(DATASETS.get("synthetic_faces"), "sizes", broken)
+    assert Estimates({}).sizes(private).all == estimate.UNKNOWN_IMAGES
+
+
+def test_unusual_fields_end_no_plan() -> None:
+    odd = Recipe("reconstructions", "nobody_wrote_it", {"attack": {"name": "nobody_wrote_it"}})
+    assert Estimates({}).seconds(odd) == NODE_S + UNUSUAL_S
+    assert Estimates({}).seconds(Recipe("target", "classifier", {"training": {"epochs": None}})) == NODE_S + UNUSUAL_S
+
+
+def test_threads_and_gpus_take_less(sweep_of: SweepOf) -> None:
+    target = sweep_of().cells[0].recipes.target
+    one = Estimates({}).seconds(target)
+    assert Estimates({}, cpus=4).seconds(target) < one
+    assert NODE_S < on_gpu(one) < one and on_gpu(NODE_S) == NODE_S
+
+
+def test_the_machine_is_timed_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[float] = []
+    monkeypatch.setattr(estimate, "_loop", lambda: tries.append(2 * estimate.REFERENCE_LOOP_S) or tries[-1])
+    slowness.cache_clear()
+    assert slowness() == pytest.approx(2.0) and len(tries) < 10
+    slowness.cache_clear()
