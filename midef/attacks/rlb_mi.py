@@ -170,8 +170,9 @@ class RlbMi(Attack):
             images, answers = _ask(handle, generator, torch.cat(asked))
             tests, scores = answers[:rows], answers[rows:]
             of_label = tests.gather(1, labels[:, None]).squeeze(1)
+            recorder.gather(loss=-self.reward(tests, labels), confidence=of_label)
             if recorder.wants(episode):
-                recorder.record(episode, loss=-self.reward(tests, labels), confidence=of_label)
+                recorder.record(episode, **recorder.gathered())
             surer = of_label >= surest
             surest = torch.where(surer, of_label, surest)
             best = torch.where(surer[:, None, None, None], images[:rows], best)

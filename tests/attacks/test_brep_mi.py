@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from midef.attacks import Attack
 from midef.attacks.base import Task
 from midef.attacks.brep_mi import LARGEST_RADIUS, BrepMi, repulsion, sphere_points
+from midef.attacks.latent_search.recording import Recorder
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, derive_seed
@@ -179,9 +181,15 @@ def test_the_batched_loop_equals_one_row_after_the_other(rule: str) -> None:
         asked += len(latents)
         return ask(latents)
 
+    recorder = Recorder([(label, 0) for label in labels])
     best, grew = attack(patience=12, redraws=1000).repel(
-        counted, torch.stack(starts), torch.ones(6, dtype=torch.bool), task
+        counted, torch.stack(starts), torch.ones(6, dtype=torch.bool), task, recorder
     )
+    traces = recorder.traces()
+    assert traces is not None and (traces.series["radius"][:, 0] == 2.0).all()
+    growths = np.log(traces.series["radius"] / 2.0) / math.log(1.3)
+    assert np.allclose(growths, growths.round(), atol=1e-3) and (np.diff(growths, axis=1) > -1e-3).all()
+    assert (growths[:, -1] > 0.5).tolist() == grew.tolist()
     rows = [one_row(ask, starts[k], labels[k], int(task.restarts[k]), 12) for k in range(6)]
     assert grew.tolist() == [row.grew for row in rows]
     assert torch.allclose(best, torch.tensor([row.best for row in rows]), atol=1e-4)

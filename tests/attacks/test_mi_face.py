@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from midef.attacks import ATTACKS, AccessLevel
 from midef.attacks.base import Task
+from midef.attacks.latent_search.recording import Recorder
 from midef.attacks.mi_face import MiFace
 from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs
@@ -117,6 +118,25 @@ def test_each_row_ends_by_its_own_rule(compat: Literal["paper", "art"], learning
         ended.append(steps)
     assert handle.queries == sum(ended) + len(ended)
     assert len(set(ended)) > 1, "the rules can be told apart"
+
+
+def test_the_trace_of_a_row_is_its_descent_and_its_last_value_after_it_has_ended() -> None:
+    target = softmax_regression(6, scale=0.1, wavy=True)
+    attack = MiFace(iterations=6, window=2, threshold=0.9, learning_rate=10.0, start_noise=0.0)
+    recorder = Recorder([(row % 6, row // 6) for row in range(12)])
+    handle = Watcher(target)
+    attack.descend(handle, starts(12), torch.arange(12) % 6, recorder)
+    traces = recorder.traces()
+    assert traces is not None and traces.steps.tolist() == list(range(len(handle.shown)))
+    assert traces.series["confidence"] == pytest.approx(1 - traces.series["loss"], abs=1e-6)
+    costs = [cost_and_slope(target, starts(12)[row], row % 6) for row in range(12)]
+    assert traces.series["loss"][:, 0].tolist() == pytest.approx([cost for cost, _ in costs], rel=1e-4)
+    norms = [float(slope.norm()) for _, slope in costs]
+    assert traces.series["gradient_norm"][:, 0].tolist() == pytest.approx(norms, rel=1e-3)
+    steps = [by_hand(attack, target, starts(12)[row], row % 6)[1] for row in range(12)]
+    for row, last in enumerate(steps):
+        assert len(set(traces.series["confidence"][row, last:].tolist())) == 1, "it ended there"
+    assert min(steps) < max(steps) == traces.steps[-1]
 
 
 @pytest.mark.parametrize(

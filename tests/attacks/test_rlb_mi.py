@@ -129,6 +129,21 @@ def test_two_queries_an_episode_and_updates_once_enough_is_remembered(
     assert updates == [((3, 8, 16), (3, 8))] * 6
 
 
+def test_the_trace_holds_what_is_served_for_the_image_tested_in_each_episode(
+    target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp
+) -> None:
+    attack = RlbMi(prior=small_gan, **TINY)  # type: ignore[arg-type]
+    handle = Watcher(target)
+    traces = attacked(attack, handle, gan_inputs(attack), [0, 1, 2]).traces
+    assert traces is not None and traces.series.keys() == {"loss", "confidence"}
+    assert traces.steps.tolist() == list(range(1, 11)), "updates made before"
+    for episode, scores in enumerate(candidates(handle, 3)[1]):
+        for row in range(3):
+            served = scores[row].tolist()
+            assert traces.series["confidence"][row, episode] == pytest.approx(served[row], rel=1e-5)
+            assert traces.series["loss"][row, episode] == pytest.approx(-paid(served, row), rel=1e-3)
+
+
 def test_agents_are_paid_for_the_image_of_their_own_action(
     target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,12 +30,25 @@ class Recorder:
         self._wanted = None if length is None else frozenset(first + i for i in thinned(length))
         self._points: list[tuple[int, dict[str, Tensor]]] = []
         self._now: dict[str, Tensor] = {}
+        self._gathered: dict[str, list[Tensor]] = {}
         self._step = first
         self._stride = 1
 
     def wants(self, step: int) -> bool:
         """True if this step has to be recorded."""
         return self._wanted is None or step in self._wanted
+
+    def gather(self, **series: Tensor) -> None:
+        """Take values [N] of a step to be averaged into the next point: views are drawn anew in each step, and a mean
+        over all steps tells a trend from that noise where one step of several cannot."""
+        for name, values in series.items():
+            self._gathered.setdefault(name, []).append(values.detach().float())
+
+    def gathered(self) -> dict[str, Tensor]:
+        """Means of what was gathered since the last point."""
+        means = {name: torch.stack(values).mean(dim=0) for name, values in self._gathered.items()}
+        self._gathered = {}
+        return means
 
     def record(self, step: int, which: Tensor | None = None, **series: Tensor) -> None:
         """Take down values at a step that is wanted.
@@ -78,32 +91,35 @@ class Recorder:
 
 
 class StepRecorder(Recorder):
-    """The recorder of a loop of known length, which sees the answers of a step while the step is computed."""
+    """The recorder of a loop of known length, which sees the answers of a step while the step is computed.
 
-    _due = -1
+    Loss and confidence of a point are means over the steps since the point before, the gradient is that of its step.
+    """
+
+    _step_now: int | None = None
     _seen: tuple[Tensor, ...] = ()
 
     def begin(self, step: int) -> None:
         """A step begins."""
-        self._due = step if self.wants(step) else -1
-        self._seen = ()
+        self._step_now, self._seen = step, ()
 
     def see(self, answers: Sequence[Forward], labels: Tensor) -> None:
-        """Answers of this step to one view of the images.
+        """Answers of this step to one view of the images; what is asked before the first step does not count.
 
         Args:
             answers: of the networks whose confidence counts, logits [N * B, K], the B images of a row together.
             labels: [N].
         """
-        if self._due >= 0:
+        if self._step_now is not None:
             self._seen += tuple(confidence_of(answer.logits, labels) for answer in answers)
 
     def end(self, loss: Tensor, slopes: Sequence[Tensor]) -> None:
         """Loss [N] and gradients [N, ...] of this step. What was seen is averaged over views and networks."""
-        if self._due < 0:
-            return
+        assert self._step_now is not None, "a step that ends has begun"
         seen = {"confidence": torch.stack(self._seen).mean(dim=0)} if self._seen else {}
-        self.record(self._due, loss=loss, **seen, gradient_norm=row_norms(slopes))
+        self.gather(loss=loss, **seen)
+        if self.wants(self._step_now):
+            self.record(self._step_now, **self.gathered(), gradient_norm=row_norms(slopes))
 
 
 @torch.no_grad()

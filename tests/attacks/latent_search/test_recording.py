@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -95,7 +96,7 @@ def test_images_and_queries_are_the_same_without_it(
 ) -> None:
     with_it = searched(attack, target, gan_inputs(attack))
     for cls in (Recorder, StepRecorder):
-        for name in {"begin", "see", "end", "record"} & vars(cls).keys():
+        for name in {"begin", "see", "end", "gather", "record"} & vars(cls).keys():
             monkeypatch.setattr(cls, name, lambda *given, **series: None)
     without = searched(attack, target, gan_inputs(attack))
     assert with_it[0].traces is not None and without[0].traces is None
@@ -164,14 +165,17 @@ def test_thinning_keeps_the_first_and_the_last_step_and_no_more_than_it_may(coun
     assert count == 1 or (steps.min() >= 1 and steps.max() - steps.min() <= 1)
 
 
-def test_a_search_of_known_length_is_recorded_at_the_thinned_steps_alone() -> None:
+def test_a_point_is_the_mean_over_the_steps_since_the_point_before() -> None:
     recorder = StepRecorder([(0, 0)], 200)
     for step in range(200):
         recorder.begin(step)
-        recorder.end(torch.tensor([float(step)]), [torch.ones(1, 1)])
+        recorder.end(torch.tensor([float(step)]), [torch.full((1, 1), float(step))])
     traces = recorder.traces()
-    assert traces is not None and traces.steps.tolist() == thinned(200)
-    assert traces.series["loss"][0].tolist() == thinned(200) and "confidence" not in traces.series
+    kept = thinned(200)
+    assert traces is not None and traces.steps.tolist() == kept and "confidence" not in traces.series
+    assert traces.series["gradient_norm"][0].tolist() == kept, "the gradient is that of the step alone"
+    means = [0.0, *((before + 1 + at) / 2 for before, at in itertools.pairwise(kept))]
+    assert traces.series["loss"][0].tolist() == means
 
 
 @pytest.mark.parametrize("length", [1, 30, 101, 102, 777, 5000])
