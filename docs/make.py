@@ -25,7 +25,9 @@ METHODS = {
         "Attacks",
         "One file each in `midef/attacks/`. `trained before` names the [priors](priors.md) an attack starts from: one that never asks the "
         "target is trained once for all targets, the others once per target, and a sweep builds each once. A preset is the paper's whole "
-        "setting, priors included. `recorded per step`: what the [traces](traces.md) of a search hold.",
+        "setting, priors included. Where another prior can stand in the place of the paper's, it is named after `or`, and written "
+        "`gmi(prior=renderer)` or `prior: {name: renderer}`; parameters without a name, `gmi(prior={steps: 10})`, are those of the "
+        "paper's. `recorded per step`: what the [traces](traces.md) of a search hold.",
     ),
     "priors": ("Priors", "What attackers train beforehand on public data. One file each in `midef/attacks/priors/`."),
     "metrics": (

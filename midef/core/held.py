@@ -37,6 +37,15 @@ class Held:
         """Of the dataclass field, whose default factory is the usual component."""
         return {"shown": False, HELD: self}
 
+    @property
+    def others(self) -> list[str]:
+        """Names of what may stand in the place of the usual one."""
+        return [
+            name
+            for name in self.registry.names()
+            if (cls := self.registry.get(name)) is not self.usual and not self.fits(cls)
+        ]
+
     def normal(self, written: Any) -> Any:
         """What a person wrote as a mapping, with a `name` unless it is the usual one; a component as it is.
 

@@ -181,13 +181,16 @@ def _tuned_by(defense: type[Defense]) -> str:
 def _trained_before(component: Attack | Prior) -> str:
     """The priors an attack starts from, and theirs, and for whom each is trained."""
     from midef.attacks import PRIORS, Prior
+    from midef.core.held import HELD
 
     priors: list[str] = []
     for parameter in fields(component):
         if isinstance(prior := getattr(component, parameter.name), Prior):
             whom = "once for all" if prior.asks is None else f"per target, asks {prior.asks.words}"
             earlier = _trained_before(prior)
-            priors += [*([earlier] if earlier != "-" else []), f"{PRIORS.describe(prior).name} ({whom})"]
+            held = parameter.metadata.get(HELD)
+            also = f", or {' or '.join(held.others)}" if held is not None and held.others else ""
+            priors += [*([earlier] if earlier != "-" else []), f"{PRIORS.describe(prior).name} ({whom}){also}"]
     return "; ".join(priors) or "-"
 
 

@@ -23,6 +23,7 @@ GAN = {"width": 4, "latent_dim": 4, "steps": 2, "batch_size": 4}
 ATTACKS_HERE: dict[str, dict[str, Any]] = {
     "gmi": {"name": "gmi", "iterations": 2, "prior": GAN},
     "brep_mi": {"name": "brep_mi", "patience": 1, "sphere_points": 2, "pool_batches": 1, "redraws": 2, "prior": GAN},
+    "pool_search": {"name": "pool_search", "pool": 4, "iterations": 1, "prior": "renderer"},
     "inversion_model": {"name": "inversion_model", "prior": {"width": 4, "epochs": 1}},
 }
 TRAINING = TrainingRecipe(epochs=1, batch_size=8)

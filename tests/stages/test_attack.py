@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Generator, Tensor
 
 from midef.attacks import Reconstructions
 from midef.attacks.base import Task
 from midef.attacks.gmi import Gmi
 from midef.attacks.target_handle import TargetHandle
-from midef.core import DataError, Inputs, MidefError, Protocol
-from midef.datasets import Images
+from midef.core import DataError, Inputs, MidefError, Protocol, SpecError
+from midef.datasets import DATASETS, Images
 from midef.defenses.rounding import Rounding
 from midef.defenses.stack import choose_defense
 from midef.stages import CellRecipes, ensure
 from midef.stages.attack import victims
+from midef.stages.recipes import place_dataset
 from midef.storage.traces import NAME, read_traces
 
 PlanCell = Callable[..., CellRecipes]
@@ -49,6 +53,32 @@ def test_the_course_of_the_search_is_stored_beside_the_images(cell: Any, own_cel
     assert (folder / NAME).stat().st_size < 4000
     without = ensure(plan("inversion_model").reconstructions, own_cell.context)
     assert read_traces(without) is None, "it takes no steps"
+
+
+def test_traits_that_the_attack_knows_are_stored_beside_the_images(cell: Any, own_cell: Any, plan: PlanCell) -> None:
+    assert "traits" not in images_of(cell.folder("reconstructions")), "a trained generator tells none"
+    recipes = plan("pool_search")
+    folder = ensure(recipes.reconstructions, own_cell.context)
+    found = images_of(folder)
+    assert found["traits"].shape == (18, 24) and found["traits"].dtype == np.float32
+    assert np.isfinite(found["traits"]).all() and 0.3 < found["traits"].std() < 3
+    prior = own_cell.context.store.artifacts.fetch(recipes.reconstructions.inputs["prior"].key)
+    assert json.loads((prior / "formation.json").read_text())["name"] == "synthetic_faces"
+    assert own_cell.context.store.artifacts.meta(recipes.reconstructions.key)["facts"]["queries"] == 4 + 18
+
+
+def test_a_renderer_of_photographs_is_refused_where_it_is_built(own_cell: Any, plan: PlanCell, tmp_path: Path) -> None:
+    """By whoever names recipes without planning them."""
+    (tmp_path / "photographs").mkdir()
+    for i in range(6):
+        pixels = np.random.default_rng(i).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photographs" / f"{i}.png")
+    given = {"name": "image_folder", "path": str(tmp_path / "photographs"), "labelled": False}
+    public, where = place_dataset(DATASETS.choose(given))
+    recipes = plan("pool_search", public=public)
+    context = replace(own_cell.context, locations={recipes.public.key.digest: where})
+    with pytest.raises(SpecError, match="nothing says how those of image_folder were"):
+        ensure(recipes.reconstructions.inputs["prior"], context)
 
 
 def test_images_are_truncated_to_eight_bits_not_rounded(own_cell: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,3 +194,24 @@ def test_files_that_students_start_from_are_missed_while_planning(
 def test_the_best_restart_by_score_needs_scores(spec: Spec, problems_of: ProblemsOf) -> None:
     problems = problems_of(spec({"attack": "brep_mi", "protocol": {"counted": "best_by_target"}}))
     assert any("counted best_by_target needs scores, brep_mi sees labels only" in problem for problem in problems)
+
+
+def test_a_prior_is_asked_whether_it_can_be_made_from_the_public_data(
+    spec: Spec, problems_of: ProblemsOf, make_tree: Callable[..., Path]
+) -> None:
+    """Photographs do not say how they were made; told while planning, with all other problems."""
+    public = make_tree("public", {"others": 6}, seed=9)
+    found = problems_of(
+        spec(
+            {
+                "attack": ["gmi(prior=renderer)", "lomma_gmi(prior=renderer)", "gmi(iterations=0)"],
+                "public": {"name": "image_folder", "path": str(public), "labelled": False},
+            }
+        )
+    )
+    assert any("iterations >= 1" in problem for problem in found)
+    (refused,) = [problem for problem in found if "renderer" in problem]
+    assert refused == (
+        "setups[0].attack: the prior renderer draws as the public images were made, and nothing says how those of "
+        "image_folder were; choose the public data set synthetic_faces, or another prior"
+    )
