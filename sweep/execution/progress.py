@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import shutil
+import os
 import sys
 import time
 from collections import Counter
@@ -21,6 +21,7 @@ REPEATED_AFTER_S = 35.0
 """A log repeats a line that did not change after so long, so that no minute passes without a word."""
 LARGE, LARGE_EVERY_S = 300, 5.0
 """Waiting nodes from which on the time left is not played through at every line, but after so many seconds."""
+USUAL_COLUMNS = 200
 PIECES_SHOWN = 4
 """Running nodes that the line names, the longest at work first."""
 
@@ -178,8 +179,7 @@ class Progress:
         if not force and now - self._printed < EVERY_S[self.on_terminal]:
             return
         self._printed = now
-        width = shutil.get_terminal_size((200, 24)).columns - 1 if self.on_terminal else None
-        line = printable(self.line(width), keep="")
+        line = printable(self.line(self._width() if self.on_terminal else None), keep="")
         if self.on_terminal:
             self.stream.write("\r" + line.ljust(len(self._shown)))
         elif line != self._shown or now - self._written > REPEATED_AFTER_S:
@@ -187,6 +187,14 @@ class Progress:
             self._written = now
         self._shown = line
         self.stream.flush()
+
+    def _width(self) -> int:
+        """Characters that fit into a line of the terminal without the cursor going to the next."""
+        try:
+            columns = os.get_terminal_size(self.stream.fileno()).columns
+        except (OSError, ValueError):  # it only looks like one
+            columns = 0
+        return (columns or USUAL_COLUMNS) - 1
 
     def say(self, text: str) -> None:
         """A line of its own."""

@@ -69,8 +69,8 @@ class TimeLeft:
     """How long nodes take, as well as it is known by now.
 
     What runs says itself. For what waits, in this order: nodes of equal work in this run, also those that run and told
-    their pace; stored artifacts of equal work; the estimate, corrected by how wrong estimates were in this run, those
-    of the same kind if there are any.
+    their pace; stored artifacts of equal work; the estimate, corrected by how wrong estimates were in this run: those
+    of the same kind if there are any, else those of all others, as if one more had been right.
 
     Args:
         slots: nodes that run at once as far as CPUs go.
@@ -155,7 +155,7 @@ class _Seen:
             return node.expected_s, False
         if estimated_s is None:
             return None, True
-        log = self.by_kind.get(node.recipe.kind, fmean(self.by_kind.values()) if self.by_kind else 0.0)
+        log = self.by_kind.get(node.recipe.kind, sum(self.by_kind.values()) / (len(self.by_kind) + 1))
         return estimated_s * min(MOST_WRONG, max(1 / MOST_WRONG, math.exp(log))), True
 
     @staticmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,9 @@ from midef.core.failure import kind_of
 from midef.stages import BuildContext, build_recipe, ensure
 from midef.stages.target import TargetSpec, load
 from midef.storage import Store
+from midef.sweep.execution import hang_watch, heartbeat
 from midef.sweep.execution.outcome import Outcome, RunOptions
+from midef.sweep.execution.progress import Progress
 from midef.sweep.execution.ray_train import fit_with_ray_train
 from midef.sweep.execution.trial_config import TrialConfig
 from midef.sweep.execution.tune_run import run_plan
@@ -34,12 +36,17 @@ CLASSES = 12
 
 @dataclass(frozen=True)
 class Trained:
-    """The same recipe, trained by two workers of Ray Train and in this process."""
+    """The same recipe, trained by two workers of Ray Train and in this process.
+
+    Args:
+        told: positions of the training that reached the driver.
+    """
 
     recipe: Recipe
     outcome: Outcome
     shared: Store
     alone: Store
+    told: list[float]
 
     def facts(self, store: Store) -> dict[str, Any]:
         facts: dict[str, Any] = store.artifacts.meta(self.recipe.key)["facts"]
@@ -74,11 +81,22 @@ def trained(
         patch.setitem(profiles.PROFILES, "two_workers", replace(profiles.SMOKE, name="two_workers", train_workers=2))
         sweep = resolve(parse_spec(data))
         shared, alone = Store.open(folder / "shared"), Store.open(folder / "alone")
+        told: list[float] = []
+        hear = Progress.hear
+
+        def listen(self: Progress, node: Node, beat: Mapping[str, Any]) -> None:
+            if node.recipe.kind == "target":
+                told.append(float(beat["fraction"]))
+            hear(self, node, beat)
+
+        patch.setattr(Progress, "hear", listen)
+        for module in (heartbeat, hang_watch):
+            patch.setattr(module, "NEAR_BEAT_S", 0.2)
         outcome = run_plan(only_targets(sweep, shared), shared, RunOptions(cpus=3))
         recipe = sweep.cells[0].recipes.target
         torch.set_num_threads(1)
         ensure(recipe, BuildContext(store=alone))
-        yield Trained(recipe, outcome, shared, alone)
+        yield Trained(recipe, outcome, shared, alone, told)
 
 
 def test_it_is_published_like_any_other(trained: Trained) -> None:
@@ -101,6 +119,12 @@ def test_it_reports_every_epoch(trained: Trained) -> None:
     assert len(done["loss"]) == len(done["select_accuracy"]) == 4
     assert done["loss"][-1] < done["loss"][0]
     assert done["resumed_at"] == 0
+
+
+def test_the_driver_hears_how_far_it_is(trained: Trained) -> None:
+    """From the heartbeat of the first worker: the node's own process only waits."""
+    assert trained.told == sorted(trained.told)
+    assert any(0 < fraction < 1 for fraction in trained.told), trained.told
 
 
 def test_it_learned_what_one_process_learns(trained: Trained) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable
@@ -15,9 +16,11 @@ from midef.core.match import MatchOutcome, MatchReport, MatchTraining
 from midef.storage import Store
 from midef.storage.matches import write_match
 from midef.sweep.execution.prepare import prepare
+from midef.sweep.execution.progress import Progress
 from midef.sweep.execution.result_rows import lost_rows, measured_rows
-from midef.sweep.execution.run_record import DriverState, RunRecord, drivers, remove_dead
+from midef.sweep.execution.run_record import DriverReport, DriverState, RunRecord, drivers, remove_dead
 from midef.sweep.execution.status import read_status, status_text
+from midef.sweep.planning.plan import make_plan
 from midef.sweep.spec.resolve import Sweep
 
 
@@ -49,6 +52,18 @@ def test_a_sweep_at_work_says_what_and_how_long(sweep: Sweep, store: Store) -> N
     assert "  running on head for 10 min  done 3  running 1  waiting 4  failed 0  ETA 3 min\n" in text
     assert "    at work: target midre seed 0 (2 min)\n" in text
     assert "next:" not in text, "there is nothing to do but wait"
+
+
+def test_status_shows_what_the_driver_shows(sweep: Sweep, store: Store) -> None:
+    plan = make_plan(sweep, store)
+    progress = Progress(plan, slots=2, stream=io.StringIO())
+    target = next(node for node in plan.nodes.values() if node.recipe.kind == "target")
+    progress.started(target)
+    progress.hear(target, {"fraction": 0.5, "left_s": 240.0})
+    DriverReport(RunRecord(store, "sweep-1"), plan, progress, address="").write("running", 0.0)
+    text = text_of(store)
+    assert f"waiting {len(plan.nodes) - 1}  failed 0  ETA {progress.eta_text()}\n" in text and "ETA about" in text
+    assert text.endswith("\n    at work: target none seed 0 50 %, 4 min left (0 s)")
 
 
 def test_a_driver_that_fell_silent_is_gone(sweep: Sweep, store: Store) -> None:
