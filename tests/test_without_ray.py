@@ -84,5 +84,7 @@ def test_a_target_is_trained_attacked_and_judged_without_ray(tmp_path: Path) -> 
         "natural_accuracy=ok",
         "queries=ok",
         "train_s=ok",
+        "trait_accuracy=ok",
+        "trait_accuracy_at_5=ok",
         "wall_s=ok",
     ]
