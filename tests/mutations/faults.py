@@ -445,4 +445,32 @@ FAULTS = (
         "return seen",
         "tests/attacks/latent_search/test_recording.py",
     ),
+    Fault(
+        "a trait that hardly moves the image weighs as much as the others",
+        "midef/metrics/trait_accuracy.py",
+        "(((people - image) * weights) ** 2)",
+        "((people - image) ** 2)",
+        "tests/metrics/test_trait_accuracy.py",
+    ),
+    Fault(
+        "judges that see different shares of a leak are compared in points",
+        "midef/results/judges.py",
+        "scale = -100 / (undefended.mean - chance)",
+        "scale = -1.0",
+        "tests/results/test_judges.py",
+    ),
+    Fault(
+        "a regressor is trained for attacks that know the traits",
+        "midef/stages/recipes.py",
+        "if needs_traits(names) and not _attack(setup.attack).knows_traits:",
+        "if needs_traits(names):",
+        "tests/stages/test_recipes.py",
+    ),
+    Fault(
+        "the ceiling of estimates is that of known traits",
+        "midef/metrics/trait_accuracy.py",
+        "if traits is None:\n            traits, labels",
+        "if True:\n            traits, labels",
+        "tests/metrics/test_trait_accuracy.py",
+    ),
 )
