@@ -34,6 +34,7 @@ class Progress:
         slots: nodes that run at once as far as CPUs go.
         gpus: there are.
         gpu_of: GPUs that a node holds, by its kind.
+        load: how many times longer nodes take because of what else ran at the start.
         stream: where the lines go; the terminal's error stream if None.
     """
 
@@ -44,10 +45,11 @@ class Progress:
         slots: float,
         gpus: float = 0.0,
         gpu_of: Mapping[str, float] | None = None,
+        load: float = 1.0,
         stream: TextIO | None = None,
     ) -> None:
         self.stream = stream or sys.stderr
-        self.times = TimeLeft(slots=slots, gpus=gpus, gpu_of=gpu_of or {})
+        self.times = TimeLeft(slots=slots, gpus=gpus, gpu_of=gpu_of or {}, load=load)
         self.waiting = dict(plan.nodes)
         self.running: dict[ArtifactKey, tuple[Node, float]] = {}
         self.positions: dict[ArtifactKey, Position] = {}

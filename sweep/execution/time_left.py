@@ -70,16 +70,17 @@ class TimeLeft:
 
     What runs says itself. For what waits, in this order: nodes of equal work in this run, also those that run and told
     their pace; stored artifacts of equal work; the estimate, corrected by how wrong estimates were in this run: those
-    of the same kind if there are any, else those of all others, as if one more had been right.
+    of the same kind if there are any, else those of all others, as if one more had been off by the load alone.
 
     Args:
         slots: nodes that run at once as far as CPUs go.
         gpus: there are.
         gpu_of: GPUs that a node holds, by its kind.
+        load: how many times longer nodes take because of what else ran at the start.
     """
 
-    def __init__(self, *, slots: float, gpus: float, gpu_of: Mapping[str, float]) -> None:
-        self.slots, self.gpus, self.gpu_of = slots, gpus, gpu_of
+    def __init__(self, *, slots: float, gpus: float, gpu_of: Mapping[str, float], load: float = 1.0) -> None:
+        self.slots, self.gpus, self.gpu_of, self.load = slots, gpus, gpu_of, load
         self._took: dict[str, list[tuple[Node, float]]] = defaultdict(list)
 
     def took(self, node: Node, seconds: float) -> None:
@@ -155,7 +156,8 @@ class _Seen:
             return node.expected_s, False
         if estimated_s is None:
             return None, True
-        log = self.by_kind.get(node.recipe.kind, sum(self.by_kind.values()) / (len(self.by_kind) + 1))
+        others = (sum(self.by_kind.values()) + math.log(self.times.load)) / (len(self.by_kind) + 1)
+        log = self.by_kind.get(node.recipe.kind, others)
         return estimated_s * min(MOST_WRONG, max(1 / MOST_WRONG, math.exp(log))), True
 
     @staticmethod

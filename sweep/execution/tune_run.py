@@ -15,6 +15,7 @@ from midef.sweep.execution.progress import Progress
 from midef.sweep.execution.ray_start import Cluster, quiet, start_ray, stop_ray
 from midef.sweep.execution.run_record import RunRecord, new_run
 from midef.sweep.execution.trial_config import Placement, trial_configs
+from midef.sweep.planning.estimate import load_here
 from midef.sweep.planning.plan import Grow, Plan
 from midef.sweep.planning.resources import gpus_of, trains_on_ray
 
@@ -67,7 +68,9 @@ def _run(plan: Plan, store: Store, options: RunOptions, outcome: Outcome, cluste
 
     profile, record = plan.sweep.profile, RunRecord(store, new_run(plan.sweep.digest))
     held = {kind: gpus_of(kind, profile) for kind in KINDS} if cluster.gpus else {}
-    progress = Progress(plan, slots=cluster.cpus / profile.cpus, gpus=cluster.gpus, gpu_of=held)
+    slots = cluster.cpus / profile.cpus
+    load = 1.0 if options.address else load_here(slots)
+    progress = Progress(plan, slots=slots, gpus=cluster.gpus, gpu_of=held, load=load)
     budget = Budget(options.max_gpu_hours, held, progress)
     placement = Placement(cluster.needs(profile))
     config_of = trial_configs(record.run, plan, store, options, cluster, placement)

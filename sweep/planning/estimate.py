@@ -219,6 +219,12 @@ def on_gpu(seconds: float) -> float:
     return NODE_S + max(0.0, seconds - NODE_S) / GPU_SPEED
 
 
+def load_here(slots: float) -> float:
+    """How many times longer work takes on this machine because of what else runs now, if so many nodes join it."""
+    others = os.getloadavg()[0] - 1 if hasattr(os, "getloadavg") else 0.0  # but for who asks
+    return max(1.0, (max(0.0, others) + slots) / cpus_here())
+
+
 def cpus_here() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -117,6 +117,18 @@ def test_what_ended_replaces_estimates_of_equal_work_and_corrects_the_others(pla
     assert progress.left().seconds == pytest.approx(expected(16 ** (1 / 3)))
 
 
+def test_estimates_count_what_else_runs_until_the_run_itself_shows_it(plan: Plan, clock: Clock) -> None:
+    for node in plan.nodes.values():
+        node.estimated_s = 10.0
+    busy = Progress(plan, slots=1, load=4.0, stream=io.StringIO())
+    assert busy.left() == (pytest.approx((40 + START_S) * len(plan.nodes)), True)
+    first, *targets = of_kind(plan, "target")
+    busy.done(first, seconds=10.0)  # the other work had ended
+    others = len(plan.nodes) - 1 - len(targets)
+    expected = 10 * len(targets) + 20 * others + START_S * (len(targets) + others)
+    assert busy.left().seconds == pytest.approx(expected)
+
+
 def test_equal_work_against_a_dearer_defense_takes_as_much_longer_as_estimated(plan: Plan, clock: Clock) -> None:
     first, second, *_ = of_kind(plan, "target")
     assert first.work == second.work

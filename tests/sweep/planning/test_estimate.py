@@ -13,7 +13,7 @@ from midef.core.recipe import Recipe
 from midef.datasets import DATASETS
 from midef.defenses import DEFENSES
 from midef.sweep.planning import estimate
-from midef.sweep.planning.estimate import NODE_S, UNUSUAL_S, Estimates, on_gpu, slowness
+from midef.sweep.planning.estimate import NODE_S, UNUSUAL_S, Estimates, load_here, on_gpu, slowness
 from midef.sweep.planning.plan import Plan, make_plan
 from midef.sweep.spec.resolve import Sweep
 
@@ -129,3 +129,11 @@ def test_the_machine_is_timed_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> No
     slowness.cache_clear()
     assert slowness() == pytest.approx(2.0) and len(tries) < 10
     slowness.cache_clear()
+
+
+def test_other_work_on_the_machine_takes_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "cpus_here", lambda: 2)
+    for load, expected in ((0.0, 1.0), (1.0, 1.0), (3.0, 2.0), (13.0, 7.0)):
+        monkeypatch.setattr(estimate.os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+        assert load_here(2.0) == expected, f"load {load}"
+    assert load_here(1.0) < load_here(2.0)
