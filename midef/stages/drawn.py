@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 from midef.core.choice import Choice
 from midef.core.recipe import Recipe
@@ -24,8 +22,8 @@ def drawn_dataset(split: Recipe) -> Dataset | None:
 
 
 @lru_cache(64)
-def drawn_as(split: Recipe) -> Mapping[str, Any] | None:
-    """How the images of a split are drawn, as JSON data that `formation_of` reads; None where they are not.
+def drawn_as(split: Recipe) -> Choice | None:
+    """How the images of a split are drawn, for `formation_of`; None where they are not.
 
     A data set of its kind, with those parameters that its image formation knows: equal for other people and other
     numbers of images.
@@ -37,11 +35,11 @@ def drawn_as(split: Recipe) -> Mapping[str, Any] | None:
     kept = {name: value for name, value in whole.params.items() if name in vars(formation)}
     alike = DATASETS.make(whole.name, kept).formation()
     same = alike is not None and vars(alike) == vars(formation)
-    return Choice(whole.name, kept if same else whole.params, whole.version).keyed
+    return Choice(whole.name, kept if same else whole.params, whole.version)
 
 
-def formation_of(drawn: Mapping[str, Any]) -> ImageFormation:
+def formation_of(drawn: Choice) -> ImageFormation:
     """The image formation that `drawn_as` named."""
-    formation = DATASETS.make(drawn["name"], drawn["params"]).formation()
+    formation = DATASETS.remake(drawn).formation()
     assert formation is not None, "only a data set with a formation is named"
     return formation

@@ -136,7 +136,7 @@ def regressor_recipe(private: Recipe, images: int) -> Recipe | None:
     drawn = drawn_as(private)
     if drawn is None:
         return None
-    params = {"drawn": drawn, "resolution_px": private.params["resolution_px"], "images": images, "seed": 0}
+    params = {"drawn": drawn.keyed, "resolution_px": private.params["resolution_px"], "images": images, "seed": 0}
     return Recipe("regressor", "traits", params, version=REGRESSOR_VERSION)
 
 

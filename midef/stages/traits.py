@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,10 @@ import torch
 from torch import Tensor
 
 from midef.core.recipe import Inputs, Recipe
-from midef.stages.drawn import drawn_as, drawn_dataset, formation_of
+from midef.stages.drawn import drawn_as, drawn_dataset
 from midef.stages.regressor import load as load_regressor
-from midef.training.trait_regressor import read_traits, trait_weights
-
-
-@lru_cache(16)
-def _weights(split: Recipe) -> np.ndarray:
-    """Weights at the resolution of a split: a second of rendering at 32 px, once in a process."""
-    drawn = drawn_as(split)
-    assert drawn is not None, "asked of a data set that is drawn"
-    return trait_weights(formation_of(drawn), split.params["resolution_px"])
+from midef.stages.regressor import weights_of
+from midef.training.trait_regressor import read_traits
 
 
 def trait_evidence(
@@ -47,10 +39,11 @@ def trait_evidence(
         report_images: of the private report split [M, 3, R, R] uint8.
     """
     private = recipe.inputs["private"]
-    dataset = drawn_dataset(private)
-    if dataset is None:
+    dataset, drawn = drawn_dataset(private), drawn_as(private)
+    if dataset is None or drawn is None:
         return {}
-    known = {"identity_traits": dataset.identity_latents(), "trait_weights": _weights(private)}
+    weights = weights_of(drawn, int(private.params["resolution_px"]))
+    known = {"identity_traits": dataset.identity_latents(), "trait_weights": weights}
     if "traits" in made:
         known["traits"] = made["traits"]
     elif "regressor" in inputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import pytest
 import torch
@@ -50,7 +51,7 @@ def test_a_trait_weighs_as_much_as_it_moves_the_image() -> None:
 
 def test_weights_repeat_and_are_about_those_of_other_images() -> None:
     formation = faces()
-    weights = trait_weights(formation, 16)
+    weights = weights_at(16).numpy()
     assert (weights == trait_weights(formation, 16)).all()
     latents = torch.randn(256, formation.latent_dim, generator=generator(5), dtype=torch.float64)
     for trait in (0, 1, 9):
@@ -60,12 +61,14 @@ def test_weights_repeat_and_are_about_those_of_other_images() -> None:
         assert weights[trait] == pytest.approx(float(slope.square().mean()) ** 0.5, rel=0.2)
 
 
+@cache
+def weights_at(resolution_px: int) -> torch.Tensor:
+    return torch.from_numpy(trait_weights(faces(), resolution_px))
+
+
 def fitted(images: int, resolution_px: int = 16, seed: int = 0) -> tuple[TraitRegressor, dict[str, float]]:
-    formation = faces()
-    weights = torch.from_numpy(trait_weights(formation, resolution_px))
-    return fit_trait_regressor(
-        formation, weights, resolution_px=resolution_px, images=images, run=TrainingRun(seed=seed)
-    )
+    run = TrainingRun(seed=seed)
+    return fit_trait_regressor(faces(), weights_at(resolution_px), resolution_px=resolution_px, images=images, run=run)
 
 
 def test_training_repeats_whatever_was_drawn_before() -> None:
@@ -87,7 +90,7 @@ def test_it_knows_people_it_never_saw() -> None:
     assert latents is not None
     report = people.load(16).report
     traits = read_traits(network, report.images, "cpu").numpy()
-    hits = nearest_hits(traits, report.labels.numpy(), latents, trait_weights(faces(), 16))
+    hits = nearest_hits(traits, report.labels.numpy(), latents, weights_at(16).numpy())
     assert hits.mean() > 0.2 and losses["loss"] < 0.9
     alone = read_traits(network, report.images[3:4], "cpu").numpy()
     assert alone == pytest.approx(traits[3:4], abs=1e-5), "an image is read whatever stands beside it"
