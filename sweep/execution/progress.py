@@ -135,26 +135,22 @@ class Progress:
         """One line, no control codes.
 
         Args:
-            width: most characters, for a terminal; what runs, and what ended last, is then left out where it must be.
+            width: most characters, for a terminal: counts then become shorter, and what runs, and what ended last, is
+                left out where it must be.
         """
-        total = self.counts["done"] + self.counts["failed"] + len(self.running) + len(self.waiting)
-        share = 100 * (self.counts["done"] + self.counts["failed"]) / max(1, total)
-        parts = [
-            f"done {self.counts['done']}",
-            f"running {len(self.running)}",
-            f"waiting {len(self.waiting)}",
-            f"failed {self.counts['failed']}",
-            f"{share:3.0f} %",
-            f"ETA {self.eta_text()}",
-        ]
-        counts = "  ".join(parts)
+        done, failed = self.counts["done"], self.counts["failed"]
+        total = done + failed + len(self.running) + len(self.waiting)
+        share, eta = 100 * (done + failed) / max(1, total), f"ETA {self.eta_text()}"
+        at_work, waiting = f"running {len(self.running)}", f"waiting {len(self.waiting)}"
+        long = "  ".join([f"done {done}", at_work, waiting, f"failed {failed}", f"{share:3.0f} %", eta])
+        short = f"{done} of {total} done{f', {failed} failed' if failed else ''}  {eta}"
         pieces = [str(piece) for piece, _ in self.at_work()]
         last = f"  last: {self.last}" if self.last else ""
-        line = counts
+        line = long
         for shown in range(min(len(pieces), PIECES_SHOWN), -1, -1):
             more = f" +{len(pieces) - shown}" if 0 < shown < len(pieces) else ""
-            at_work = f"  now: {'; '.join(pieces[:shown])}{more}" if shown else ""
-            for line in (counts + at_work + last, counts + at_work):
+            now = f"  now: {'; '.join(pieces[:shown])}{more}" if shown else ""
+            for line in (long + now + last, long + now, short + now):
                 if width is None or len(line) <= width:
                     return line
         return line[:width]

@@ -181,8 +181,14 @@ def test_a_narrow_terminal_loses_the_end_of_the_line_first(at_work: Progress) ->
         assert len(at_work.line(width)) <= width
     assert at_work.line(len(whole)) == whole
     assert at_work.line(len(whole) - 1).endswith("; target none seed 0")
-    assert at_work.line(len(whole) - 40).endswith("now: prior wgan_gp 41 %, 3 min left +1")
-    assert at_work.line(60).startswith("done 0  running 2")
+    total = len(at_work.waiting) + 2
+    assert at_work.line(len(whole) - 40).startswith(
+        f"0 of {total} done  ETA unknown  now: prior wgan_gp 41 %, 3 min left; "
+    )
+    assert at_work.line(76).endswith("ETA unknown  now: prior wgan_gp 41 %, 3 min left +1")
+    assert at_work.line(60) == f"done 0  running 2  waiting {total - 2}  failed 0    0 %  ETA unknown"
+    at_work.lost(nodes_of(at_work, "target")[0], "failed", "it broke")
+    assert at_work.line(80).startswith(f"0 of {total} done, 1 failed  ETA unknown  now: prior wgan_gp")
 
 
 def test_many_running_nodes_are_counted(plan: Plan) -> None:
