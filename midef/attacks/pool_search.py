@@ -40,7 +40,7 @@ class PoolSearch(LatentSearch):
         iterations: steps of the search.
         learning_rate: of Adam, > 0.
         prior_weight: >= 0.
-        shift: a view is moved by up to this share of its size in both directions, 0 to 1.
+        shift: a view is moved by whole pixels, up to this share of its size in both directions, 0 to 1.
         flip: whether half the views are mirrored.
         prior: any generator of single latents. `renderer` gives the strongest attack that data made by a program
             allow, and with it the exact traits of each reconstruction.
@@ -53,6 +53,7 @@ class PoolSearch(LatentSearch):
     """
 
     paper: ClassVar[str] = "midef's own, after Struppek et al., ICML 2022, and Yuan et al., AAAI 2023"
+    version: ClassVar[int] = 2  # views between pixels before
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
 
     pool: int = 1500

@@ -133,7 +133,11 @@ def test_views_are_moved_by_up_to_the_share_and_half_of_them_mirrored() -> None:
     is_mirrored = (views(0, mirror=True) == images.flip(3)).flatten(1).all(dim=1)
     assert 70 < int(is_mirrored.sum()) < 130
     moved = views(0.25, mirror=False)
-    assert (moved != images).flatten(1).any(dim=1).all() and moved.min() >= 0 and moved.max() <= 1.00001
+    padded = torch.nn.functional.pad(images[:1], (4,) * 4, mode="replicate")
+    at = {(r, d): padded[0, :, 4 - d : 20 - d, 4 - r : 20 - r] for r in range(-4, 5) for d in range(-4, 5)}
+    met = [min(at, key=lambda by, one=one: float((at[by] - one).abs().max())) for one in moved]  # type: ignore[misc]
+    assert max(float((at[by] - one).abs().max()) for by, one in zip(met, moved, strict=True)) < 1e-4, "whole pixels"
+    assert {r for r, _ in met} == {d for _, d in met} == set(range(-4, 5)), "up to a quarter of 16 px either way"
     from midef.datasets.files.augment import moved as by
 
     right = by(images[:1], torch.tensor([0.25]), torch.tensor([-0.125]))  # 4 px to the right, 2 px up

@@ -92,8 +92,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", default="", help="faults whose name holds this")
     parser.add_argument("--workers", type=int, default=2, help="copies of the repository that work at once")
     options = parser.parse_args(arguments)
+    chosen = [fault for fault in FAULTS if options.only in fault.name]
+    if not chosen:
+        parser.error(f"no fault's name holds {options.only!r}; the names are in faults.py")
     start = time.monotonic()
-    outcomes = check([fault for fault in FAULTS if options.only in fault.name], workers=options.workers)
+    outcomes = check(chosen, workers=options.workers)
     for fault, state, seconds in outcomes:
         print(f"{state:<9} {seconds:4.0f} s  {fault.name} ({fault.file})")
     killed = sum(state == "killed" for _, state, _ in outcomes)

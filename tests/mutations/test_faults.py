@@ -27,6 +27,11 @@ def test_every_fault_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert all((ROOT / path).exists() for path in named), fault.tests
 
 
+def test_words_that_no_name_holds_are_refused_before_any_test_runs() -> None:
+    done = subprocess.run([sys.executable, str(SCRIPT), "--only", "x|y"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "no fault's name holds 'x|y'" in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["a dropped penalty: BiDO", "an off-by-one in a split"])
 def test_a_sample_is_killed(name: str) -> None:

@@ -57,11 +57,17 @@ def slightly_changed(images: Tensor, draws: Tensor, *, jitter_p: float) -> Tenso
 def moved_and_mirrored(images: Tensor, noise: RowStreams, *, share: float, mirror: bool) -> Tensor:
     """Images [N, 3, H, W] moved by up to this share of their size in both directions, half of them mirrored first.
 
+    By whole pixels: between pixels an image is smoothed, which targets answer with less confidence.
+
     Args:
         noise: of the rows, an image each.
         mirror: False mirrors none.
     """
+    height, width = images.shape[2:]
     right, down, side = noise.uniform(3).T
     if mirror:
         images = mirrored(images, side < 0.5)
-    return moved(images.float(), share * (2 * right - 1), share * (2 * down - 1)) if share else images
+    if not share:
+        return images
+    columns, rows = ((share * px * (2 * drawn - 1)).round() for px, drawn in ((width, right), (height, down)))
+    return moved(images.float(), columns / width, rows / height)
