@@ -30,6 +30,7 @@ HOMONYMS = {
     "students": "also the role of a prior",
     "none": "also weights that are fresh, and what every defense is compared with",
     "vmi": "also a published split of CelebA",
+    "confidence": "also a series of traces; the metric of this name is an example of the documentation",
 }
 """Words that are something else where they are keys, and what."""
 
