@@ -12,6 +12,7 @@ from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import torch
+from midef.core.position import steps
 from midef.core.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class LuckyDraw(Attack):
     def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
         networks = self.prior.load(inputs.path("prior"), task.resolution_px, handle.n_classes, task.device)
         images, hits = [], []
-        for label, restart in zip(task.labels.tolist(), task.restarts.tolist(), strict=True):
+        for label, restart in steps(list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))):
             rng = torch.Generator().manual_seed(derive_seed("lucky_draw", task.seed, label, restart))
             latents = torch.randn(self.tries, self.prior.latent_dim, generator=rng)
             with torch.no_grad():
