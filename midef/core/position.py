@@ -24,8 +24,8 @@ SETTLED_S = 1.0
 class Work:
     """Work whose position is followed.
 
-    The pace is measured from the first position that was told: what came before, such as reading a model or the
-    epochs that an earlier process trained, is not part of it.
+    The pace is measured from the end of the first pass of a loop: what came before, such as reading a model, epochs
+    that an earlier process trained, or warming up, is not part of it.
     """
 
     def __init__(self) -> None:
@@ -34,12 +34,14 @@ class Work:
         self.span = (0.0, 1.0)
         """Part of the work that the loop at hand makes up."""
         self._begun: tuple[float, float] | None = None
+        self._is_warm = False
 
     def tell(self, fraction: float) -> None:
         """Say which share of the loop at hand is done."""
         low, high = self.span
         reached = low + (high - low) * min(1.0, max(0.0, fraction))
-        if self._begun is None:
+        if self._begun is None or (not self._is_warm and reached > self._begun[0]):
+            self._is_warm = self._begun is not None
             self._begun = (reached, time.monotonic())
         if reached > self.fraction:
             self.fraction = reached

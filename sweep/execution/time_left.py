@@ -16,6 +16,8 @@ from midef.sweep.planning.schedule import Piece, makespan_s
 
 START_S = 0.3
 """Seconds between two nodes: the next one is handed out, its process reads what it needs."""
+SURE, SURE_S = 0.1, 5.0
+"""Share of a node, and seconds, after which its pace is believed."""
 MOST_WRONG = 20.0
 """Factor by which estimates are corrected at most."""
 
@@ -51,6 +53,12 @@ class Running(NamedTuple):
         if self.position is None or self.position.left_s is None:
             return None
         return self.position.heard - self.since + self.position.left_s
+
+    def certainty(self) -> float:
+        """How far its pace can be believed, 0 to 1: the first seconds of a small share say little."""
+        if self.position is None or self.position.left_s is None:
+            return 0.0
+        return min(1.0, self.position.fraction / SURE, (self.position.heard - self.since) / SURE_S)
 
 
 class Left(NamedTuple):
@@ -96,11 +104,15 @@ class TimeLeft:
         now = time.monotonic()
         for at_work in running:
             told_s = None if at_work.position is None else at_work.position.left_now_s()
-            if told_s is None:
+            sure = at_work.certainty()
+            if told_s is None or sure < 1:
                 expected_s, guessed = seen.expected(at_work.node)
-                if expected_s is None:
-                    return Left(None)
-                told_s, is_about = max(0.0, expected_s - (now - at_work.since)), is_about or guessed
+                if expected_s is not None:
+                    rest_s = max(0.0, expected_s - (now - at_work.since))
+                    told_s = sure * (told_s or 0.0) + (1 - sure) * rest_s
+                    is_about = is_about or guessed
+            if told_s is None:
+                return Left(None)
             pieces.append(self._piece(at_work.node, told_s, is_running=True))
         for node in waiting:
             expected_s, guessed = seen.expected(node)
@@ -128,7 +140,7 @@ class _Seen:
         self.times = times
         self.took = {work: list(pairs) for work, pairs in times._took.items()}
         for at_work in running:
-            if (seconds := at_work.took_s()) is not None:
+            if (seconds := at_work.took_s()) is not None and at_work.certainty() > 0.5:
                 self.took.setdefault(at_work.node.work, []).append((at_work.node, seconds))
         wrong: dict[str, list[float]] = defaultdict(list)
         for pairs in self.took.values():

@@ -581,15 +581,15 @@ FAULTS = (
     Fault(
         "a time left that rests on estimates does not say so",
         "sweep/execution/time_left.py",
-        "            is_about = is_about or guessed\n",
-        "",
+        "            is_about = is_about or guessed\n            pieces",
+        "            pieces",
         "tests/sweep/execution/test_time_left.py",
     ),
     Fault(
         "the pace of what runs says nothing about what waits",
         "sweep/execution/time_left.py",
-        "if (seconds := at_work.took_s()) is not None:",
-        "if (seconds := at_work.took_s()) is not None and False:",
+        "at_work.certainty() > 0.5:",
+        "False:",
         "tests/sweep/execution/test_time_left.py",
     ),
     Fault(

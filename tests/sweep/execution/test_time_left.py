@@ -100,6 +100,22 @@ def test_the_pace_of_a_running_node_is_that_of_equal_work(plan: Plan, clock: Clo
     assert after - before == pytest.approx(80 + 99 * len(others) - 1 - START_S)
 
 
+def test_the_first_moments_of_a_node_are_believed_little_by_little(plan: Plan, clock: Clock) -> None:
+    (evaluator,) = of_kind(timed(plan, 100.0), "evaluator")
+    progress = shown(Plan(plan.sweep, {evaluator.key: evaluator}, [], [], [], []))
+    progress.started(evaluator)
+    clock.now += 20
+    for fraction, expected in (
+        (0.0, 80.0),
+        (0.025, 0.25 * 1000 + 0.75 * 80),
+        (0.05, 540.0),
+        (0.1, 1000.0),
+        (0.5, 1000.0),
+    ):
+        progress.hear(evaluator, {"fraction": fraction, "left_s": 1000.0 if fraction else None})
+        assert progress.left().seconds == pytest.approx(expected), f"at {fraction}"
+
+
 def test_what_ended_replaces_estimates_of_equal_work_and_corrects_the_others(plan: Plan, clock: Clock) -> None:
     for node in plan.nodes.values():
         node.estimated_s = 10.0
