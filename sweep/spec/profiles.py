@@ -114,7 +114,7 @@ SMOKE = Profile(
     architecture="vgg16_tiny",
     evaluator="resnet18_tiny",
     training={**_SMALL_TRAINING, "epochs": 12},
-    evaluator_training={**_SMALL_TRAINING, "epochs": 10, "jitter_px": 2},
+    evaluator_training={**_SMALL_TRAINING, "epochs": 6, "batch_size": 32},
     small=SmallBudget(latent_dim=64, steps=1000, search=100, epochs=5, inverter_width=16),
     protocol={"identities": 120, "images_per_identity": 1, "evaluator_resolution_px": 32},
     private=_SMOKE_PRIVATE,

@@ -1,0 +1,141 @@
+"""What the README's first command takes: seconds of install and run, processor seconds, and the peak of memory.
+
+    python benchmarks/first_run.py                 # fresh clone of the last commit, fresh virtual environment
+    python benchmarks/first_run.py -- COMMAND ...  # any command, in this folder
+
+Memory is the proportional set size (PSS) of all processes together: shared pages count once. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+EVERY_S = 0.5
+_CHILD_SUBREAPER = 36
+"""Of prctl(2): processes whose parent ended become children of this one instead of init's, so none gets lost."""
+
+
+@dataclass
+class Peak:
+    """Largest sum of the PSS of all descendants of this process, sampled while a command runs.
+
+    Args:
+        mb: the sum.
+        processes: their MB and command lines at that moment, the largest first.
+    """
+
+    mb: float = 0.0
+    processes: list[tuple[float, str]] = field(default_factory=list)
+    _ended: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    def watch(self) -> None:
+        """Sample until `end` is called."""
+        while not self._ended.wait(EVERY_S):
+            found = [(pss_mb(pid), command_line(pid)) for pid in descendants(os.getpid())]
+            if (total := sum(mb for mb, _ in found)) > self.mb:
+                self.mb, self.processes = total, sorted(found, reverse=True)
+
+    def end(self) -> None:
+        self._ended.set()
+
+
+def descendants(root: int) -> list[int]:
+    """Process ids below `root`, itself left out."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (stat := _read(entry / "stat")):
+            children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(entry.name))
+    found, waiting = [], [root]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += below
+    return found
+
+
+def pss_mb(pid: int) -> float:
+    """Proportional set size of a process in MB; 0 for one that is gone."""
+    lines = _read(Path(f"/proc/{pid}/smaps_rollup")).splitlines()
+    return sum(float(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+def command_line(pid: int) -> str:
+    """The first words of a process."""
+    return _read(Path(f"/proc/{pid}/cmdline")).replace("\0", " ").strip()[:80]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:  # the process ended meanwhile
+        return ""
+
+
+def measured(name: str, command: Sequence[str], folder: Path) -> int:
+    """Run a command and print what it took; returns its exit code."""
+    ctypes.CDLL(None).prctl(_CHILD_SUBREAPER, 1, 0, 0, 0)
+    peak = Peak()
+    watcher = threading.Thread(target=peak.watch, daemon=True)
+    watcher.start()
+    start, cpu_before = time.monotonic(), _cpu_s()
+    code = subprocess.run(command, cwd=folder, check=False).returncode
+    wall_s = time.monotonic() - start
+    peak.end()
+    watcher.join()
+    _reap()
+    print(f"{name}: {wall_s:.0f} s, {_cpu_s() - cpu_before:.0f} processor seconds, peak {peak.mb:,.0f} MB", flush=True)
+    for mb, line in peak.processes[:8]:
+        print(f"    {mb:6,.0f} MB  {line}")
+    return code
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _reap() -> None:
+    """Wait for adopted processes that ended, whose seconds count from then on."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def first_run(repository: Path, folder: Path) -> Iterable[tuple[str, list[str]]]:
+    """The steps of a new user, by name: clone, install, run, and the same command again."""
+    python = sys.executable if sys.prefix == sys.base_prefix else str(Path(sys.base_prefix) / "bin" / "python3")
+    yield "clone", ["git", "clone", "-q", str(repository), str(folder)]
+    yield "install", ["sh", "-c", f"{python} -m venv .venv && .venv/bin/pip install -q -e ."]
+    yield "run", [".venv/bin/python", "sweep/full_matrix.py", "smoke"]
+    yield "run again", [".venv/bin/python", "sweep/full_matrix.py", "smoke"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", nargs="*", help="what to measure instead of the first run")
+    command = parser.parse_args(arguments).command
+    if command:
+        return measured(command[0], command, Path.cwd())
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "midef"
+        for name, step in first_run(Path(__file__).resolve().parents[1], folder):
+            if code := measured(name, step, folder if folder.exists() else Path(scratch)):
+                return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
