@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-EVERY_S = 0.5
+EVERY_S = 2.0
 _CHILD_SUBREAPER = 36
 """Of prctl(2): processes whose parent ended become children of this one instead of init's, so none gets lost."""
 

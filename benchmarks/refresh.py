@@ -12,6 +12,7 @@ What a part can be:
 - `table SWEEP`: what `midef table` prints of it
 - `attacks SWEEP`: its attacks, strongest first (attack_table.py)
 - `strengths FOLDER`: the table of defenses/figures.py; its figures go to FOLDER, beside the page
+- `orderings`: the table of smoke/orderings.py
 - `dashboard SWEEP FILE`: a picture of its dashboard, saved as FILE beside the page; needs Chromium
 
 Results that changed code made, or code outside a checkout, are refused: nobody could make them again. A part whose
@@ -137,6 +138,16 @@ def strengths_part(page: Path, store: Store, words: Sequence[str]) -> str:
     return f"{line}\n\n{figures.table(rows)}"
 
 
+def orderings_part(page: Path, store: Store, words: Sequence[str]) -> str:
+    """The pairs of defenses that papers order."""
+    sys.path.append(str(Path(__file__).parent / "smoke"))
+    import orderings  # type: ignore[import-not-found, unused-ignore]
+
+    _words(words)
+    rows = _rows(store, orderings.SWEEP)
+    return f"{provenance(store, rows)}\n\n{orderings.table(rows)}"
+
+
 def dashboard_part(page: Path, store: Store, words: Sequence[str]) -> str:
     """A picture of the dashboard."""
     from midef.dashboards.build import build
@@ -173,6 +184,7 @@ KINDS: dict[str, Callable[[Path, Store, Sequence[str]], str]] = {
     "table": table_part,
     "attacks": attacks_part,
     "strengths": strengths_part,
+    "orderings": orderings_part,
     "dashboard": dashboard_part,
 }
 

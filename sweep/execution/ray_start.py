@@ -79,7 +79,11 @@ def start_ray(options: RunOptions, *, with_dashboard: bool) -> None:
         "runtime_env": {
             "py_modules": [str(Path(midef.__file__).parent)],
             # A target may wait long for its workers while other nodes hold the GPUs: waiting is no failure.
-            "env_vars": {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(7 * 86_400)},
+            "env_vars": {
+                "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(7 * 86_400),
+                # Tune runs every node in a new thread, and glibc's malloc keeps what each left for that thread alone.
+                "MALLOC_ARENA_MAX": "2",
+            },
         },
         "log_to_driver": options.verbose,
         "logging_level": logging.INFO if options.verbose else logging.ERROR,

@@ -189,7 +189,7 @@ def test_training_overrides_the_profile_field_by_field(sweep_of: Callable[..., S
     recipes = sweep.cells[0].recipes
     target, evaluator = recipes.target.params["training"], recipes.evaluator.params["training"]
     assert target["epochs"] == 3 and target["optimizer"] == SMOKE.training["optimizer"]
-    assert evaluator["epochs"] == 2 and evaluator["jitter_px"] == SMOKE.evaluator_training["jitter_px"]
+    assert evaluator["epochs"] == 2 and evaluator["batch_size"] == SMOKE.evaluator_training["batch_size"]
 
 
 def test_labels_show_what_a_person_wrote_not_the_budget(sweep_of: Callable[..., Sweep]) -> None:
