@@ -75,12 +75,10 @@ of theirs are not shown. The columns stand in every table, so that tables of dif
 
 def columns_of(rows: Iterable[ResultRow]) -> tuple[MetricColumn, ...]:
     """Columns of the metrics in `rows`, in the order of a table."""
-    every = list(rows)
-    without = not_applicable(every)
     titled = {
         row.metric: MetricColumn(row.metric, row.column, row.unit, row.larger_is)
-        for row in every
-        if row.column and row.metric not in without  # also where every value of it failed
+        for row in rows
+        if row.column  # also where every value of it failed
     }
     return merged([STANDING, list(titled.values())])
 

@@ -239,12 +239,13 @@ def interval_choice(group: Sequence[SummaryRow]) -> IntervalChoice:
     return "over_seeds" if min((n for n in seeds if n), default=0) >= SEEDS_FOR_T else "within_run"
 
 
-def _over_seeds(runs: Runs, compared: frozenset[int]) -> SummaryRow:
+def _over_seeds(runs: Runs, compared: frozenset[int], without: frozenset[str]) -> SummaryRow:
     """The summary of one defense, before it is compared with the others of its setup.
 
     Args:
         runs: its rows.
         compared: seeds that the numbers of the setup are over.
+        without: metrics that have no meaning in the setup.
     """
     every = [(seed, row) for seed, run in runs.by_seed.items() for row in run]
     measured = frozenset(seed for seed, row in every if row.number is not None)
@@ -254,7 +255,8 @@ def _over_seeds(runs: Runs, compared: frozenset[int]) -> SummaryRow:
     kept = frozenset(runs.by_seed) & compared if is_compared and compared else frozenset(runs.by_seed)
     shown = [(seed, row) for seed, row in every if seed in kept]
     first, states = every[0][1], [worst_state(run) for run in runs.by_seed.values()]
-    columns, without = columns_of(row for _, row in every), not_applicable(row for _, row in every)
+    columns = tuple(column for column in columns_of(row for _, row in every) if column.metric not in without)
+    unsaid = without & not_applicable(row for _, row in every)  # not of a defense that was refused as a whole
     evaluators = {seed: row.evaluator_accuracy for seed, row in every if row.evaluator_accuracy is not None}
     shared: dict[str, Any] = {name: getattr(first, name) for name in (*FROM_ROW, "private_is_generated")}
     matching, match_notes = matching_of(runs.rows)
@@ -282,7 +284,7 @@ def _over_seeds(runs: Runs, compared: frozenset[int]) -> SummaryRow:
         problems=tuple(
             Problem(seed, row.metric, row.status, row.reason)
             for seed, row in every
-            if row.status != "ok" and row.metric not in without
+            if row.status != "ok" and row.metric not in unsaid
         ),
         stored=tuple(
             stored_keys(seed, run) for seed, run in runs.by_seed.items() if any(row.reconstructions_key for row in run)
@@ -304,7 +306,8 @@ def _compared(setup: Sequence[Runs]) -> list[SummaryRow]:
     """The rows of one setup with front, trade-off and missing seeds filled in, in display order."""
     first = next((i for i, runs in enumerate(setup) if runs.is_undefended), None)
     shared = compared_seeds(limiting_seeds(setup), first)
-    group = gated([_over_seeds(runs, shared) for runs in setup])
+    without = not_applicable(row for runs in setup for row in runs.rows)
+    group = gated([_over_seeds(runs, shared, without) for runs in setup])
     undefended = None if first is None else group[first]
     seeds = {seed for row in group for seed in row.seeds}
     nowhere = math.nan, math.nan

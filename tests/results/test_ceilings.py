@@ -74,7 +74,8 @@ def test_a_metric_that_applies_to_no_cell_of_the_setup_is_not_shown(row: Row, ce
 
 def test_a_cell_that_was_refused_as_a_whole_still_says_why(row: Row, cell: Rows) -> None:
     rows = [*cell("none", 0, 90, 50), row("natural_accuracy", None, "a", **{**REFUSED, "column": "test acc %"})]
-    rows.append(row("trait_accuracy", None, "a", **REFUSED))
+    rows += [row("trait_accuracy", None, defense, **REFUSED) for defense in ("none", "a")]
+    assert "trait_accuracy" not in [column.key for column in table_of(rows).columns]
     (problem,) = table_of(rows).problems
     assert problem == (
         "refused: a, seed 0, natural_accuracy, trait_accuracy: needs identities that are drawn from traits"
@@ -85,3 +86,12 @@ def test_a_metric_that_failed_somewhere_keeps_its_line(row: Row, cell: Rows) -> 
     failed = {**REFUSED, "status": "failed", "reason": "no such network"}
     table = table_of([*cell("none", 0, 90, 50), row("trait_accuracy", None, **failed)])
     assert table.problems == ("failed: none, seed 0, trait_accuracy: no such network",)
+
+
+def test_a_metric_that_was_refused_for_one_defense_alone_says_why(row: Row, cell: Rows) -> None:
+    """Others have the column, so an empty cell in it needs its reason."""
+    rows = [*cell("none", 0, 90, 50), *cell("a", 0, 80, 20)]
+    rows += [row("trait_accuracy", 40.0, **TRAIT), row("trait_accuracy", None, "a", **REFUSED)]
+    table = table_of(rows)
+    assert cells_of(table, "trait_accuracy") == ["40.0", "–"]
+    assert table.problems == (f"refused: a, seed 0, trait_accuracy: {REFUSED['reason']}",)
