@@ -19,6 +19,8 @@ Item = TypeVar("Item")
 
 SETTLED_S = 1.0
 """Seconds after which the pace of work tells how long the rest takes."""
+SURE, SURE_S = 0.1, 5.0
+"""Share of the work, and seconds, after which the pace is believed."""
 
 
 class Work:
@@ -55,6 +57,13 @@ class Work:
         if fraction <= first or took_s < SETTLED_S:
             return None
         return took_s * (1 - fraction) / (fraction - first)
+
+    def certainty(self) -> float:
+        """How far the pace can be believed, 0 to 1: the first seconds of a small share say little."""
+        if self._begun is None:
+            return 0.0
+        fraction, (first, since) = self.fraction, self._begun
+        return min(1.0, max(0.0, fraction - first) / SURE, (time.monotonic() - since) / SURE_S)
 
 
 _at_hand: ContextVar[Work | None] = ContextVar("work", default=None)

@@ -114,6 +114,7 @@ class Heartbeat:
         while True:
             self.beats += 1
             position = {"fraction": round(self.work.fraction, 4), "left_s": self.work.left_s()}
+            position["certainty"] = round(self.work.certainty(), 4)
             beat = {**here, "beats": self.beats, "at": time.time(), **position}
             self._try(partial(self.record.beat, self.node, beat))
             while True:

@@ -22,6 +22,8 @@ REPEATED_AFTER_S = 35.0
 LARGE, LARGE_EVERY_S = 300, 5.0
 """Waiting nodes from which on the time left is not played through at every line, but after so many seconds."""
 USUAL_COLUMNS = 200
+SHOWN_FROM = 0.5
+"""Certainty of its pace from which on the line says how long a node still takes."""
 PIECES_SHOWN = 4
 """Running nodes that the line names, the longest at work first."""
 
@@ -81,7 +83,7 @@ class Progress:
             heard = (float(beat["fraction"]), None if left_s is None else float(left_s))
             known = self.positions.get(node.key)
             if known is None or (known.fraction, known.left_s) != heard:
-                self.positions[node.key] = Position(*heard, time.monotonic())
+                self.positions[node.key] = Position(*heard, time.monotonic(), float(beat.get("certainty", 1.0)))
 
     def done(self, node: Node, seconds: float | None = None) -> None:
         """A node is built.
@@ -127,7 +129,7 @@ class Progress:
         position = self.positions.get(node.key)
         if position is None or not position.fraction:
             return describe(node)
-        left_s = position.left_now_s()
+        left_s = position.left_now_s() if position.certainty >= SHOWN_FROM else None
         left = "" if left_s is None else f", {duration(left_s)} left"
         return f"{describe(node)} {math.floor(100 * position.fraction)} %{left}"
 

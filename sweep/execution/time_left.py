@@ -7,7 +7,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any, NamedTuple
 
 from midef.sweep.planning.estimate import on_gpu
@@ -16,8 +15,8 @@ from midef.sweep.planning.schedule import Piece, makespan_s
 
 START_S = 0.3
 """Seconds between two nodes: the next one is handed out, its process reads what it needs."""
-SURE, SURE_S = 0.1, 5.0
-"""Share of a node, and seconds, after which its pace is believed."""
+LARGE_S = 10.0
+"""Nodes that are estimated to take less say less about those of other kinds: what is the same for all takes longest."""
 MOST_WRONG = 20.0
 """Factor by which estimates are corrected at most."""
 
@@ -30,11 +29,13 @@ class Position:
         fraction: of its work, 0 to 1.
         left_s: seconds that the rest takes; None while its pace is not known.
         heard: when it was told, by this machine's clock.
+        certainty: how far its pace can be believed, 0 to 1.
     """
 
     fraction: float
     left_s: float | None
     heard: float
+    certainty: float = 1.0
 
     def left_now_s(self) -> float | None:
         """Seconds that are left by now."""
@@ -48,17 +49,18 @@ class Running(NamedTuple):
     since: float
     position: Position | None
 
-    def took_s(self) -> float | None:
-        """Seconds it takes from its begin to its end; None while its pace is not known."""
-        if self.position is None or self.position.left_s is None:
-            return None
-        return self.position.heard - self.since + self.position.left_s
+    def took_s(self) -> tuple[float, float]:
+        """Seconds it takes from its begin to its end at its pace, and how far that can be believed, 0 to 1."""
+        if self.position is None or self.position.left_s is None or self.position.fraction >= 1:
+            return 0.0, 0.0
+        return self.position.left_s / (1 - self.position.fraction), self.position.certainty
 
-    def certainty(self) -> float:
-        """How far its pace can be believed, 0 to 1: the first seconds of a small share say little."""
-        if self.position is None or self.position.left_s is None:
-            return 0.0
-        return min(1.0, self.position.fraction / SURE, (self.position.heard - self.since) / SURE_S)
+    def rest_s(self, expected_s: float) -> float:
+        """Seconds that are left of it if it takes so many from its begin to its end."""
+        now = time.monotonic()
+        if self.position is None or not self.position.fraction:
+            return max(0.0, expected_s - (now - self.since))
+        return max(0.0, expected_s * (1 - self.position.fraction) - (now - self.position.heard))
 
 
 class Left(NamedTuple):
@@ -101,19 +103,12 @@ class TimeLeft:
         seen = _Seen(self, running)
         is_about = False
         pieces: list[Piece] = []
-        now = time.monotonic()
         for at_work in running:
-            told_s = None if at_work.position is None else at_work.position.left_now_s()
-            sure = at_work.certainty()
-            if told_s is None or sure < 1:
-                expected_s, guessed = seen.expected(at_work.node)
-                if expected_s is not None:
-                    rest_s = max(0.0, expected_s - (now - at_work.since))
-                    told_s = sure * (told_s or 0.0) + (1 - sure) * rest_s
-                    is_about = is_about or guessed
-            if told_s is None:
+            left_s, guessed = seen.left(at_work)
+            if left_s is None:
                 return Left(None)
-            pieces.append(self._piece(at_work.node, told_s, is_running=True))
+            is_about = is_about or guessed
+            pieces.append(self._piece(at_work.node, left_s, is_running=True))
         for node in waiting:
             expected_s, guessed = seen.expected(node)
             if expected_s is None:
@@ -133,23 +128,72 @@ class TimeLeft:
         return on_gpu(node.estimated_s)
 
 
+def between(first_s: float, second_s: float, share: float) -> float:
+    """The time that lies so far, 0 to 1, on the way between two; by factors, so that a wild one counts little."""
+    return math.expm1((1 - share) * math.log1p(first_s) + share * math.log1p(second_s))
+
+
+class _Evidence(NamedTuple):
+    """A node that took so many seconds, and how far that can be believed, 0 to 1."""
+
+    node: Node
+    seconds: float
+    weight: float
+
+
+class _Correction(NamedTuple):
+    """Logarithm of the factor by which estimates were wrong, and how much it weighs, 0 to 1: for nodes of the same
+    kind, and for others."""
+
+    log: float
+    own: float
+    others: float
+
+
 class _Seen:
     """What this run shows by now about how long nodes take."""
 
     def __init__(self, times: TimeLeft, running: Iterable[Running]) -> None:
         self.times = times
-        self.took = {work: list(pairs) for work, pairs in times._took.items()}
+        self.took = {work: [_Evidence(*pair, 1.0) for pair in pairs] for work, pairs in times._took.items()}
         for at_work in running:
-            if (seconds := at_work.took_s()) is not None and at_work.certainty() > 0.5:
-                self.took.setdefault(at_work.node.work, []).append((at_work.node, seconds))
-        wrong: dict[str, list[float]] = defaultdict(list)
-        for pairs in self.took.values():
-            for node, seconds in pairs:
-                estimated_s = times.estimated_s(node)
-                if estimated_s and seconds > 0:
-                    wrong[node.recipe.kind].append(math.log(seconds / estimated_s))
-        self.by_kind = {kind: fmean(logs) for kind, logs in wrong.items()}
+            seconds, certainty = at_work.took_s()
+            if certainty > 0:
+                evidence = _Evidence(at_work.node, seconds, certainty)
+                self.took.setdefault(at_work.node.work, []).append(evidence)
+        by_kind: dict[str, list[_Evidence]] = defaultdict(list)
+        for every in self.took.values():
+            for one in every:
+                by_kind[one.node.recipe.kind].append(one)
+        self.by_kind = {kind: self._correction(every) for kind, every in by_kind.items()}
         self._known: dict[Any, tuple[float | None, bool]] = {}
+
+    def _correction(self, every: Iterable[_Evidence]) -> _Correction:
+        """What nodes of a kind show."""
+        weights = logs = large = 0.0
+        for one in every:
+            estimated_s = self.times.estimated_s(one.node)
+            if estimated_s and one.seconds > 0:
+                weights += one.weight
+                logs += one.weight * math.log(one.seconds / estimated_s)
+                large += one.weight * min(1.0, estimated_s / LARGE_S)
+        if not weights:
+            return _Correction(0.0, 0.0, 0.0)
+        return _Correction(logs / weights, min(1.0, weights), min(1.0, weights) * large / weights)
+
+    def left(self, at_work: Running) -> tuple[float | None, bool]:
+        """Seconds that are left of a running node, and whether that rests on an estimate."""
+        position = at_work.position
+        told_s = None if position is None else position.left_now_s()
+        if position is not None and told_s is not None and position.certainty >= 1:
+            return told_s, False
+        expected_s, is_estimate = self.expected(at_work.node)
+        if expected_s is None:
+            return told_s, False
+        rest_s = at_work.rest_s(expected_s)
+        if position is not None and told_s is not None:
+            rest_s = between(rest_s, told_s, position.certainty)
+        return rest_s, is_estimate
 
     def expected(self, node: Node) -> tuple[float | None, bool]:
         """Seconds that a node takes, and whether that is an estimate."""
@@ -161,15 +205,26 @@ class _Seen:
         return known
 
     def _expected(self, node: Node) -> tuple[float | None, bool]:
+        known_s, is_estimate = self._without_equal_work(node)
+        every = self.took.get(node.work, ())
+        weight = sum(one.weight for one in every)
+        if not weight:
+            return known_s, is_estimate
+        seen_s = sum(one.weight * one.seconds * self._compared(node, one.node) for one in every) / weight
+        if weight >= 1 or known_s is None:
+            return seen_s, False
+        return between(known_s, seen_s, weight), is_estimate
+
+    def _without_equal_work(self, node: Node) -> tuple[float | None, bool]:
         estimated_s = self.times.estimated_s(node)
-        if pairs := self.took.get(node.work):
-            return fmean(seconds * self._compared(node, other) for other, seconds in pairs), False
         if node.expected_s is not None:
             return node.expected_s, False
         if estimated_s is None:
             return None, True
-        others = (sum(self.by_kind.values()) + math.log(self.times.load)) / (len(self.by_kind) + 1)
-        log = self.by_kind.get(node.recipe.kind, others)
+        logs = sum(one.log * one.others for one in self.by_kind.values()) + math.log(self.times.load)
+        others = logs / (sum(one.others for one in self.by_kind.values()) + 1)
+        of_kind = self.by_kind.get(node.recipe.kind, _Correction(0.0, 0.0, 0.0))
+        log = of_kind.own * of_kind.log + (1 - of_kind.own) * others
         return estimated_s * min(MOST_WRONG, max(1 / MOST_WRONG, math.exp(log))), True
 
     @staticmethod

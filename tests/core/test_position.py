@@ -125,3 +125,18 @@ def test_a_moment_tells_no_pace(wait: Callable[[float], None]) -> None:
         work.tell(fraction)
         assert work.left_s() is None
         wait(0.1)
+
+
+def test_a_pace_is_certain_after_some_work_and_some_seconds(wait: Callable[[float], None]) -> None:
+    work = Work()
+    assert work.certainty() == 0.0
+    for fraction in (0.5, 0.51):  # what an earlier process did, and the first pass, are no evidence
+        work.tell(fraction)
+        wait(1)
+    assert work.certainty() == 0.0
+    work.tell(0.56)
+    assert work.certainty() == pytest.approx(0.2), "a second"
+    wait(100)
+    assert work.certainty() == pytest.approx(0.5), "half of the share that is needed"
+    work.tell(0.9)
+    assert work.certainty() == 1.0

@@ -581,16 +581,23 @@ FAULTS = (
     Fault(
         "a time left that rests on estimates does not say so",
         "sweep/execution/time_left.py",
-        "            is_about = is_about or guessed\n            pieces",
-        "            pieces",
+        "is_about or guessed\n            pieces.append(self._piece(node,",
+        "is_about\n            pieces.append(self._piece(node,",
         "tests/sweep/execution/test_time_left.py",
     ),
     Fault(
         "the pace of what runs says nothing about what waits",
         "sweep/execution/time_left.py",
-        "at_work.certainty() > 0.5:",
-        "False:",
+        "if certainty > 0:",
+        "if False:",
         "tests/sweep/execution/test_time_left.py",
+    ),
+    Fault(
+        "the first moments of a node are believed like its whole course",
+        "midef/core/position.py",
+        "return min(1.0, max(0.0, fraction - first) / SURE, (time.monotonic() - since) / SURE_S)",
+        "return 1.0",
+        "tests/core/test_position.py",
     ),
     Fault(
         "a schedule lets pieces begin before what they need",

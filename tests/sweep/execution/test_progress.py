@@ -154,6 +154,14 @@ def test_the_line_says_how_far_each_running_node_is(at_work: Progress, clock: Ca
     assert "%," not in at_work.line()
 
 
+def test_a_time_left_that_is_not_certain_is_not_shown(at_work: Progress, clock: Callable[[float], None]) -> None:
+    target = nodes_of(at_work, "target")[0]
+    at_work.hear(target, {"fraction": 0.004, "left_s": 18_000.0, "certainty": 0.04})
+    assert at_work.line().endswith("; target none seed 0 0 %")
+    at_work.hear(target, {"fraction": 0.2, "left_s": 60.0, "certainty": 1.0})
+    assert at_work.line().endswith("; target none seed 0 20 %, 60 s left")
+
+
 def test_a_beat_that_is_read_twice_tells_nothing_new(at_work: Progress, clock: Callable[[float], None]) -> None:
     (prior,) = nodes_of(at_work, "prior")
     clock(110)
