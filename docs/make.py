@@ -142,15 +142,15 @@ reconstruction shows can be told without a network. An image counts where the at
 - **Weight**: root mean square of the change of the image per standard deviation of the trait, over pixels, channels and 64 random images of the
   population, by central differences, without pixel noise. It follows from data set, difficulty and resolution, and is stored with the scores
   (`traits.npz`). So the distance is about how much the traits change the image.
-- **Known or read**: an attack that searches the traits themselves (the prior `renderer`) knows them. For all others a regressor reads them from the
-  image, and the number is marked `~`: an estimate. It learns from fresh renderings of random people, half blurred, all noisy, shifted by a pixel,
-  because generators draw no sharp edges. It is an artifact (`regressor`), one for all data drawn in the same way; `regressor_images` of a
-  specification is its budget (30,000). At 32 px, 120 identities and difficulty 0.2, on one core: 10,000 images take 10 s and give a ceiling of
-  83 %, 30,000 take 28 s and give 93 %, 60,000 take 59 s and give 96 %. On 240 reconstructions each of an
-  undefended target and one under MIDRE by `pool_search` through the renderer, where both are known, 30,000 give 71.7 and 62.1 % where the truth is
-  73.8 and 61.7 %, with the same verdict on 83 and 80 % of the images.
-- **Ceiling**: what true private images reach: 100 % where traits are known, on the private report split where they are read. It stands above the
-  table, in every row and in the CSV. Below 50 % the number is noted, and the judges are not compared.
+- **Known or read**: an attack that searches the traits themselves (the prior `renderer`) knows them, where public and private data are of one kind.
+  For all others a regressor reads them from the image, and the number is marked `~`: an estimate. It learns from fresh renderings of random people,
+  half blurred, all noisy, shifted by a pixel at most, because generators draw no sharp edges. It is an artifact (`regressor`), one for all data
+  drawn in the same way; `regressor_images` of a specification is its budget (30,000). At 32 px, 120 identities and difficulty 0.2, on one core:
+  10,000 images take 10 s and give a ceiling of 83 %, 30,000 take 28 s and give 93 %, 60,000 take 59 s and give 96 %. On 240 reconstructions each
+  of an undefended target and one under MIDRE by `pool_search` through the renderer, where both are known, 30,000 give 71.7 and 62.1 % where the
+  truth is 73.8 and 61.7 %, with the same verdict on 83 and 80 % of the images.
+- **Ceiling**: what true private images reach: 100 % by definition where traits are known, on the private report split where they are read. It
+  stands above the table, in every row and in the CSV. Below 50 % the number is noted, and the judges are not compared.
 - Where private data is not drawn from traits the metric is refused, and nothing is shown.
 
 ### Where the judges disagree
@@ -158,9 +158,10 @@ reconstruction shows can be told without a network. An image counts where the at
 Evaluator and traits judge the same reconstructions. Each says how a defense changes the leak against the undefended model, paired image by image
 over the same seeds. They do not see the same share of a leak (40 % by traits may be 53 % for the evaluator), so differences in points are no
 measure of disagreement. They are divided by the undefended leak above chance of the same judge: -50 % is half of the leak, for both. **Judges
-disagree about a defense if the two 95 % intervals of this change do not overlap.** Where both are equally certain this is stricter than a
-test at 5 %: it errs about once in 180 times, less often if they err together. The undefended leak counts as known; where its own interval reaches chance, there is nothing to change, and
-nothing is said. A sentence below the table says it, in the CSV the column `judges_disagree`; else nothing is said.
+disagree about a defense if the two 95 % intervals of this change do not overlap.** Where both are equally certain this is stricter than a test at
+5 %: it errs about once in 180 times, less often if they err together. The undefended leak counts as known; where its own interval reaches chance,
+there is nothing to change, and nothing is said. Agreement is no proof: few identities make wide intervals. A sentence below the table says where
+they disagree, in the CSV the column `judges_disagree`.
 """
 
 

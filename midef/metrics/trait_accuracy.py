@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-from midef.core.errors import NotApplicable, ShapeError, TooFewSamples
+from midef.core.errors import MidefError, NotApplicable, ShapeError, TooFewSamples
 from midef.metrics.attack_accuracy import measured_hits, top_k_hits
 from midef.metrics.base import METRICS, Evidence, Measurement, Metric
 
@@ -66,10 +66,15 @@ class _TraitAccuracy(Metric):
         if not len(evidence.labels):
             raise TooFewSamples("trait accuracy needs at least 1 reconstruction, got 0")
         identities, weights = evidence.identity_traits, evidence.trait_weights
-        if identities is None or weights is None or evidence.traits is None:
-            raise NotApplicable("trait accuracy needs private identities drawn from traits, and those of the images")
+        if identities is None or weights is None:
+            raise NotApplicable("trait accuracy needs private identities that are drawn from traits")
         if len(identities) <= self.k:
             raise NotApplicable(f"trait accuracy@{self.k} needs more than {self.k} identities, got {len(identities)}")
+        if evidence.traits is None:
+            raise MidefError(
+                "trait accuracy needs the traits of the reconstructions: no regressor was planned, because the attack "
+                "knows the traits of its images and gave none; return them as `Reconstructions.traits`"
+            )
         hits = nearest_hits(evidence.traits, evidence.labels, identities, weights, k=self.k)
         measured = measured_hits(hits, evidence, chance=100.0 * self.k / len(identities))
         return replace(

@@ -38,6 +38,12 @@ def drawn_as(split: Recipe) -> Choice | None:
     return Choice(whole.name, kept if same else whole.params, whole.version)
 
 
+def have_equal_traits(private: Recipe, public: Recipe) -> bool:
+    """True if the traits of an image drawn as those of one split are coordinates of identities of the other: their data
+    sets are of one kind, whatever the parameters."""
+    return private.component == public.component
+
+
 def formation_of(drawn: Choice) -> ImageFormation:
     """The image formation that `drawn_as` named."""
     formation = DATASETS.remake(drawn).formation()

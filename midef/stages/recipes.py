@@ -19,7 +19,7 @@ from midef.defenses.base import Defense
 from midef.defenses.stack import remake_defense
 from midef.metrics import METRICS
 from midef.metrics.base import needs_traits
-from midef.stages.drawn import drawn_as
+from midef.stages.drawn import drawn_as, have_equal_traits
 from midef.training import TrainingRecipe
 
 # Bumped when the maths of a stage changes; what depends on it is then built anew.
@@ -194,8 +194,8 @@ def recipes_for_cell(
         ATTACK_VERSION,
     )
     names = METRICS.names() if metrics is None else sorted(metrics)
-    regressor = None
-    if needs_traits(names) and not _attack(setup.attack).knows_traits:
+    regressor, are_known = None, _attack(setup.attack).knows_traits and have_equal_traits(private, public)
+    if needs_traits(names) and not are_known:
         regressor = regressor_recipe(private, regressor_images)
     scores = Recipe(
         "scores",

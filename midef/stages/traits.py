@@ -28,8 +28,8 @@ def trait_evidence(
 ) -> dict[str, Any]:
     """The fields of `Evidence` about traits; none where the private data is not drawn from traits.
 
-    What they hold is written to `traits.npz`. Traits that the attack does not know are read from the images by the
-    regressor, and so are those of the report split, which show how well it reads.
+    What they hold is written to `traits.npz`. A regressor is planned where the attack does not know the traits: it
+    reads them from the images, and those of the report split too, which show how well it reads.
 
     Args:
         recipe: of the scores.
@@ -44,11 +44,11 @@ def trait_evidence(
         return {}
     weights = weights_of(drawn, int(private.params["resolution_px"]))
     known = {"identity_traits": dataset.identity_latents(), "trait_weights": weights}
-    if "traits" in made:
-        known["traits"] = made["traits"]
-    elif "regressor" in inputs:
+    if "regressor" in inputs:  # then what the attack stored, if anything, is not about these identities
         regressor = load_regressor(recipe.inputs["regressor"], inputs.path("regressor"), device)
         known["traits"] = read_traits(regressor, torch.from_numpy(made["images"]), device).numpy()
         known["report_traits"] = read_traits(regressor, report_images, device).numpy()
+    elif "traits" in made:
+        known["traits"] = made["traits"]
     np.savez_compressed(folder / "traits.npz", **known)  # type: ignore[arg-type]
     return known

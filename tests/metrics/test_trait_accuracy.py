@@ -149,13 +149,18 @@ def test_reconstructions_pair_with_those_the_evaluator_judged() -> None:
     assert ours is not None and theirs is not None and ours.is_paired_with(theirs)
 
 
-@pytest.mark.parametrize("lacking", ["identity_traits", "trait_weights", "traits"])
+@pytest.mark.parametrize("lacking", ["identity_traits", "trait_weights"])
 def test_data_without_traits_is_refused_and_is_no_failure(lacking: str) -> None:
     without = replace(evidence(), **{lacking: None})
-    with pytest.raises(NotApplicable, match="needs private identities drawn from traits, and those of the images"):
+    with pytest.raises(NotApplicable, match="needs private identities that are drawn from traits"):
         of(without)
     (entry,) = measure(["trait_accuracy"], without)
     assert (entry["status"], entry["value"]) == ("refused", None)
+
+
+def test_images_without_traits_where_people_have_them_are_a_failure() -> None:
+    (entry,) = measure(["trait_accuracy"], replace(evidence(), traits=None))
+    assert (entry["status"], entry["value"]) == ("failed", None)
 
 
 def test_as_many_identities_as_guesses_are_refused() -> None:

@@ -462,7 +462,7 @@ FAULTS = (
     Fault(
         "a regressor is trained for attacks that know the traits",
         "midef/stages/recipes.py",
-        "if needs_traits(names) and not _attack(setup.attack).knows_traits:",
+        "if needs_traits(names) and not are_known:",
         "if needs_traits(names):",
         "tests/stages/test_recipes.py",
     ),

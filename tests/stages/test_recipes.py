@@ -185,6 +185,15 @@ def test_a_regressor_is_planned_where_the_data_is_drawn_and_the_attack_does_not_
     assert "regressor" not in of_photographs.scores.inputs
 
 
+def test_traits_of_another_kind_of_data_are_not_those_of_the_private_identities(
+    plan: Callable[..., CellRecipes],
+) -> None:
+    """A regressor of the private data reads them then."""
+    through = ATTACKS.choose({"name": "pool_search", "prior": "renderer"})
+    other = plan(attack=through, public=Choice("image_folder", PHOTOGRAPHS))
+    assert other.scores.inputs["regressor"] == plan().scores.inputs["regressor"]
+
+
 def held(cls: type) -> bool:
     """Whether an attack takes any generator as its prior."""
     return any(f.name == "prior" and f.type in ("PublicPrior", PublicPrior) for f in fields(cls))  # type: ignore[arg-type]

@@ -57,7 +57,7 @@ def slightly_changed(images: Tensor, draws: Tensor, *, jitter_p: float) -> Tenso
 def moved_and_mirrored(images: Tensor, noise: RowStreams, *, share: float, mirror: bool) -> Tensor:
     """Images [N, 3, H, W] moved by up to this share of their size in both directions, half of them mirrored first.
 
-    By whole pixels: between pixels an image is smoothed, which targets answer with less confidence.
+    By whole pixels: between pixels interpolation would smooth the image.
 
     Args:
         noise: of the rows, an image each.

@@ -31,9 +31,11 @@ _FILE = "formation.json"
 class Renderer(PublicPrior):
     """A generator that is how the public images were made; nothing is trained and the target is never asked.
 
-    An upper bound on what a generator trained on public images could offer: every image of the public population has a
-    latent, every standard normal latent is such an image, and gradients are exact. It knows no private identity. An
-    attack that searches it knows the traits of each image it makes, so they can be compared with the true ones.
+    An upper bound on what a generator trained on public images could offer: but for pixel noise and rounding, every
+    image of the public population has a latent, standard normal latents follow that population, and gradients are
+    exact. It knows no private identity. The bound is that of the generator: an attack that keeps latents in a box, as
+    gmi, brep_mi and rlb_mi do by default, reaches only the middle of each range. An attack that searches it knows the
+    traits of each image it makes, so they can be compared with the true ones.
     Only for data sets that say how their images are made (`Dataset.formation`); photographs do not.
 
     Source: midef's own. Priors of papers are generators trained on public photographs.
