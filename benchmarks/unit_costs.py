@@ -28,11 +28,13 @@ from midef.core.choice import Choice
 from midef.core.position import Work, following
 from midef.core.recipe import ArtifactKey, Inputs, Recipe
 from midef.stages import BuildContext, build, ensure
+from midef.stages.drawn import formation_of
 from midef.stages.prior import _fresh_networks
 from midef.stages.split import load as load_splits
 from midef.stages.target import WEIGHTS, TargetSpec, structure
 from midef.storage import Store
 from midef.sweep.planning.plan import Node, Plan
+from midef.training.trait_regressor import TraitRegressor
 
 
 class Enough(BaseException):
@@ -123,6 +125,10 @@ class Costs:
             for name, network in _fresh_networks(prior, recipe, classes).items():
                 _save(network, folder / f"{name}.safetensors")
             return {"queries": 0}
+        if recipe.kind == "regressor":
+            traits = formation_of(Choice.from_plain(recipe.params["drawn"])).n_traits
+            _save(TraitRegressor(traits, int(recipe.params["resolution_px"])), folder / "regressor.safetensors")
+            return {"loss": 1.0}
         if recipe.kind == "reconstructions":
             identities, each = recipe.params["identities"], recipe.params["images_per_identity"]
             px = recipe.inputs["private"].params["resolution_px"]
