@@ -7,6 +7,7 @@ one machine, scaled by the speed of this one. About right within a factor of 2 o
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -81,9 +82,12 @@ class Estimates:
     def seconds(self, recipe: Recipe) -> float:
         """About how long a node with this recipe takes, without a GPU."""
         try:
-            work_s = _RULES[recipe.kind](self, recipe)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            log.debug("%s is not estimated: %r", recipe.component, error)  # fields of usual names with unusual values
+            work_s = float(_RULES[recipe.kind](self, recipe))
+        except Exception as error:  # noqa: BLE001  # components of other packages say how much they do: no plan ends here
+            log.debug("%s is not estimated: %r", recipe.component, error)
+            work_s = UNUSUAL_S
+        if not (math.isfinite(work_s) and work_s >= 0):
+            log.debug("%s is not estimated: %s seconds", recipe.component, work_s)
             work_s = UNUSUAL_S
         return NODE_S + work_s * self.speed
 
@@ -221,8 +225,13 @@ def on_gpu(seconds: float) -> float:
 
 def load_here(slots: float) -> float:
     """How many times longer work takes on this machine because of what else runs now, if so many nodes join it."""
-    others = os.getloadavg()[0] - 1 if hasattr(os, "getloadavg") else 0.0  # but for who asks
-    return max(1.0, (max(0.0, others) + slots) / cpus_here())
+    try:
+        others = max(0.0, os.getloadavg()[0] - 1)  # but for who asks
+    except (AttributeError, OSError):
+        others = 0.0
+    # the load is that of all processors, of which this process may have been given a few
+    shared = min(1.0, cpus_here() / (os.cpu_count() or 1))
+    return max(1.0, (others * shared + slots) / cpus_here())
 
 
 def cpus_here() -> int:

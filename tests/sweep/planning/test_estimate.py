@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import midef.sweep
+from midef.attacks import ATTACKS
 from midef.core.errors import DataError
 from midef.core.recipe import Recipe
 from midef.datasets import DATASETS
@@ -116,6 +117,24 @@ def test_unusual_fields_end_no_plan() -> None:
     assert Estimates({}).seconds(Recipe("target", "classifier", {"training": {"epochs": None}})) == NODE_S + UNUSUAL_S
 
 
+@pytest.mark.parametrize(
+    "said",
+    [float("nan"), float("inf"), -5.0, 10**400, NotImplementedError("not mine")],
+    ids=["nan", "inf", "negative", "large", "raises"],
+)
+def test_an_odd_answer_of_a_component_ends_no_plan(
+    said: Any, sweep_of: SweepOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawn(self: Any, *, reconstructions: int, identities: int) -> Any:
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    monkeypatch.setattr(ATTACKS.get("gmi"), "images_drawn", drawn)
+    recipe = sweep_of().cells[0].recipes.reconstructions
+    assert Estimates({}).seconds(recipe) == NODE_S + UNUSUAL_S
+
+
 def test_threads_and_gpus_take_less(sweep_of: SweepOf) -> None:
     target = sweep_of().cells[0].recipes.target
     one = Estimates({}).seconds(target)
@@ -133,7 +152,16 @@ def test_the_machine_is_timed_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_other_work_on_the_machine_takes_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "cpus_here", lambda: 2)
+    monkeypatch.setattr(estimate.os, "cpu_count", lambda: 2)
     for load, expected in ((0.0, 1.0), (1.0, 1.0), (3.0, 2.0), (13.0, 7.0)):
         monkeypatch.setattr(estimate.os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
         assert load_here(2.0) == expected, f"load {load}"
     assert load_here(1.0) < load_here(2.0)
+    monkeypatch.setattr(estimate.os, "cpu_count", lambda: 26)
+    assert load_here(2.0) == pytest.approx((12 / 13 + 2) / 2), "most of the load is on other processors"
+
+    def unknown() -> None:
+        raise OSError("no load average here")
+
+    monkeypatch.setattr(estimate.os, "getloadavg", unknown)
+    assert load_here(2.0) == 1.0
