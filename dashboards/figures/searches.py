@@ -24,9 +24,9 @@ def search_figure(setups: Sequence[SetupSearches]) -> Any:
     """
     from plotly.subplots import make_subplots
 
-    drawn = [setup for setup in setups if any(search.traces for search in setup.searches)]
+    drawn = [setup for setup in setups if any(search.bands for search in setup.searches)]
     names = [name for name in TITLES if any(name in s.bands for setup in drawn for s in setup.searches)]
-    defenses = dict.fromkeys(search.defense for setup in drawn for search in setup.searches if search.traces)
+    defenses = dict.fromkeys(search.defense for setup in drawn for search in setup.searches if search.bands)
     colours = {defense: COLOURS[i % len(COLOURS)] for i, defense in enumerate(defenses)}
     several = len(drawn) > 1
     above = [f"{_safe(s.setup)}<br>{TITLES[name]}" if several else TITLES[name] for s in drawn for name in names]

@@ -65,8 +65,8 @@ class ResultRow:
             schema before 7.
         is_estimate: the number rests on what a network reads from images, not on what is known of them.
         confidence_start: probability, 0 to 1, that the target gives the attacked identity at the first step of the
-            search, mean; this and what follows is None of a search without confidence or of fewer than 9 steps, and
-            where no traces are stored, as in rows of a schema before 8. See `midef.core.traces`.
+            search, mean; this and what follows is None of a search without confidence, of fewer than 9 steps or of one
+            identity, and where no traces are stored, as in rows of a schema before 8. See `midef.core.traces`.
         confidence_end: the same in the last fifth of the steps.
         confidence_rise: difference of its mean log-odds between the last fifth of the steps and the fifth before.
         confidence_rise_low: lower end of its 95 % interval over identities.

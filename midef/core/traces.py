@@ -72,8 +72,10 @@ class Traces:
 
     @property
     def course(self) -> dict[str, float]:
-        """What a result row says of the search, by column; empty where it has no confidence, or too few steps.
+        """What a result row says of the search, by column; empty where it has no confidence, too few steps, or fewer
+        than two identities.
 
+        Rows that left the numbers are not counted: their reconstructions are lost.
         The end is the last fifth of the steps. `confidence_rise` compares it with the fifth before: the difference of
         mean log-odds, identity by identity, and `confidence_rise_low` the lower end of its 95 % interval over
         identities. Confidence above `SURE` counts as `SURE` there: a search that has found what it looks for is still
@@ -85,16 +87,18 @@ class Traces:
 
         if "confidence" not in self.series:
             return {}
-        confidence = self.series["confidence"].astype(np.float64)
+        counted = [self.series[name] for name in ("confidence", "gradient_norm") if name in self.series]
+        kept = np.all([np.isfinite(values).all(axis=1) for values in counted], axis=0)
+        confidence, labels = self.series["confidence"][kept].astype(np.float64), self.labels[kept]
         done, length = self.steps - self.steps[0], max(self.steps[-1] - self.steps[0], 1)
         end = 5 * done > 4 * length
         before = (5 * done > 3 * length) & ~end
-        if min(before.sum(), end.sum()) < LEAST_POINTS or not np.isfinite(confidence).all():
+        if min(before.sum(), end.sum()) < LEAST_POINTS:
             return {}
         clipped = confidence.clip(LEAST_CONFIDENCE, SURE)
         log_odds = np.log(clipped / (1 - clipped))
         of_row = log_odds[:, end].mean(axis=1) - log_odds[:, before].mean(axis=1)
-        rises = [float(of_row[self.labels == label].mean()) for label in np.unique(self.labels)]
+        rises = [float(of_row[labels == label].mean()) for label in np.unique(labels)]
         span = t_interval(rises)
         if span is None:
             return {}
@@ -105,7 +109,7 @@ class Traces:
             "confidence_rise_low": span[0],
         }
         if "gradient_norm" in self.series:
-            norms = np.median(self.series["gradient_norm"].astype(np.float64), axis=0)
+            norms = np.median(self.series["gradient_norm"][kept].astype(np.float64), axis=0)
             found |= {"gradient_start": float(norms[0]), "gradient_end": float(norms[end].mean())}
         return found
 

@@ -59,13 +59,16 @@ class Search:
 
     @property
     def bands(self) -> Mapping[str, Band]:
-        """Each series that was recorded."""
+        """Each series that was recorded, over the rows that are finite throughout; without one of which none is."""
         import numpy as np
 
         if self.traces is None:
             return {}
         found = {}
-        for name, values in self.traces.series.items():
+        for name, recorded in self.traces.series.items():
+            values = recorded[np.isfinite(recorded).all(axis=1)]
+            if not len(values):
+                continue
             low, high = np.quantile(values.astype(np.float64), (0.1, 0.9), axis=0)
             found[name] = Band(values.mean(axis=0, dtype=np.float64), low, high)
         return found
@@ -170,7 +173,7 @@ def _ending(search: Search) -> list[str]:
     who = f"{rows} {kind}, {seeds_named(search.seeds)}"
     course = search.traces.course
     if not course:
-        return [f"{who}; no confidence, or too few steps, to say how it ended"]
+        return [f"{who}; no confidence, too few steps or fewer than two identities, to say how it ended"]
     end, rise, low = (course[f"confidence_{name}"] for name in ("end", "rise", "rise_low"))
     said = f"{who}; last fifth of the steps: confidence {end:.3g}, log-odds {rise:+.2f} [from {low:+.2f}]"
     said += ", still rising: attack not converged" if search_gate(end, rise, low) else ""

@@ -88,7 +88,7 @@ def draw(setups: list[SetupSearches], out: Path) -> None:
     from midef.dashboards.figures.analysis import write
     from midef.dashboards.figures.searches import search_figure
 
-    if not any(search.traces for setup in setups for search in setup.searches):
+    if not any(search.bands for setup in setups for search in setup.searches):
         say(f"\nnothing to draw, {out} is not written")
         return
     write(search_figure(setups), out)

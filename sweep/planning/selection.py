@@ -76,10 +76,13 @@ def choose_rows(rows: Sequence[ResultRow], only: Sequence[str]) -> list[ResultRo
     """Rows of the cells of one sweep that match every key, as `choose_cells` chooses cells.
 
     Raises:
-        SpecError: as `choose_cells`.
+        SpecError: as `choose_cells`, and if no cell matches every key.
     """
     is_chosen = _chooser(rows, _ROW_WORDS, only, rows[0].sweep if rows else "")
-    return [row for row in rows if is_chosen(row)]
+    chosen = [row for row in rows if is_chosen(row)]
+    if rows and not chosen:
+        raise SpecError(f"no cell of sweep {rows[0].sweep} with results matches all of {', '.join(only)}")
+    return chosen
 
 
 def _chooser(

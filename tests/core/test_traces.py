@@ -109,3 +109,23 @@ def test_one_identity_has_no_interval_and_labels_alone_no_confidence() -> None:
     assert radius.course == {}
     broken = made(lambda t, noise: np.where(t > 0.99, np.nan, 0.5 + 0 * noise))
     assert broken.course == {}
+
+
+@pytest.mark.parametrize("lost", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["confidence", "gradient_norm"])
+def test_rows_that_left_the_numbers_are_not_counted(name: str, lost: float) -> None:
+    """Facts of artifacts hold numbers alone, and one row of many says nothing about the others."""
+    whole = made(lambda t, noise: of_odds(-4 + 4 * t + 0.5 * noise))
+    series = {each: values.copy() for each, values in whole.series.items()}
+    series[name][:RESTARTS, -1] = lost
+    course = Traces(whole.steps, series, whole.labels, whole.restarts).course
+    assert (
+        course
+        == Traces(
+            whole.steps,
+            {each: values[RESTARTS:] for each, values in whole.series.items()},
+            whole.labels[RESTARTS:],
+            whole.restarts[RESTARTS:],
+        ).course
+    )
+    assert np.isfinite(list(course.values())).all() and is_rising(course)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from midef.core.traces import Traces
 from midef.dashboards.figures.searches import search_figure
-from midef.results.searches import Search, SetupSearches
+from midef.results.searches import Search, SetupSearches, searches_text
 
 
 def search(defense: str, *names: str, seeds: tuple[int, ...] = (0,)) -> Search:
@@ -44,3 +46,15 @@ def test_setups_stand_below_each_other_and_one_without_traces_is_left_out() -> N
         *("two<br>loss", "two<br>radius"),
     ]
     assert [drawn.xaxis for drawn in figure.data if drawn.fill is None] == ["x", "x4"]
+
+
+def test_rows_that_left_the_numbers_are_in_no_band() -> None:
+    whole = search("none", "loss", "confidence")
+    assert whole.traces is not None
+    loss, confidence = (values.copy() for values in whole.traces.series.values())
+    loss[0, 2], confidence[:] = np.nan, np.inf
+    series = {"loss": loss, "confidence": confidence}
+    broken = replace(whole, traces=replace(whole.traces, series=series))
+    assert list(broken.bands) == ["loss"]
+    assert broken.bands["loss"].mean == pytest.approx(loss[1:].mean(axis=0))
+    assert "nan" not in searches_text([SetupSearches("one", "one: gmi", (broken,))])

@@ -64,6 +64,9 @@ def test_chosen_cells_alone(midef: Midef, store: Store) -> None:
     assert code == 2 and "'layer=3': unknown key 'layer'" in err
     code, _, err = midef("show", "--store", "store", "defense=midr")
     assert code == 2 and "defense=midr matches no cell of sweep small; did you mean 'midre" in err
+    none, *_ = (row.cell for row in store.results.read() if row.defense_name == "none")
+    code, text, err = midef("show", "--store", "store", "defense=midre", f"cell={none}")
+    assert code == 2 and "matches all of defense=midre, cell=" in err and "no results" not in text
 
 
 @pytest.mark.usefixtures("traced")
