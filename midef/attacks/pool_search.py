@@ -42,8 +42,8 @@ class PoolSearch(LatentSearch):
         prior_weight: >= 0.
         shift: a view is moved by whole pixels, up to this share of its size in both directions, 0 to 1.
         flip: whether half the views are mirrored.
-        prior: any generator of single latents. `renderer` gives the strongest attack that data made by a program
-            allow, and with it the exact traits of each reconstruction.
+        prior: any generator of single latents. `renderer` is an ideal one where a program made the data, and gives the
+            exact traits of each reconstruction.
 
     Source: of Struppek et al., ICML 2022 (PPA), the start from the best of a pool and random changes of what the target
     sees; the loss of Yuan et al., AAAI 2023 (PLG-MI).

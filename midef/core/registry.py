@@ -123,6 +123,12 @@ class Registry(Generic[T]):
                 except SpecError as error:
                     problems += self._inside(name, word, error)
                     del given[word]
+        for word, usual in _fixed(cls).items():
+            written = given.get(word)
+            if isinstance(written, str) or (isinstance(written, Mapping) and "name" in written):
+                text = f"it cannot be exchanged by name, got {shown(written)}; give parameters of {usual} as a mapping"
+                problems.append(self._wrong(name, (word,), text))
+                del given[word]
         try:
             made = _adapter(cast(Hashable, cls)).validate_python(given)
             problems += [self._wrong(name, problem.at, str(problem)) for problem in misread(given, made)]
@@ -257,6 +263,12 @@ class Registry(Generic[T]):
 def _home(cls: type) -> str:
     package = package_of(cls.__module__)
     return cls.__module__ if package is None else f"{cls.__module__} (package {package})"
+
+
+def _fixed(cls: type) -> dict[str, str]:
+    """Fields of a component that hold another one which cannot be exchanged, with the registered name of that."""
+    names = {f.name: getattr(f.default_factory, "registered_name", "") for f in fields(cls) if HELD not in f.metadata}
+    return {word: usual for word, usual in names.items() if usual}
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

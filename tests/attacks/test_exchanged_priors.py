@@ -92,6 +92,19 @@ def test_priors_without_single_latents_are_refused(name: str, prior: str) -> Non
         ATTACKS.choose(f"{name}(prior={prior})")
 
 
+@pytest.mark.parametrize("prior", ["renderer", {"name": "renderer"}], ids=str)
+@pytest.mark.parametrize(("name", "word", "usual"), [("kedmi", "prior", "kedmi_gan"), ("vmi", "prior", "style_gan2"),
+                                                     ("lokt", "surrogates", "lokt_surrogates")])  # fmt: skip
+def test_an_attack_that_needs_its_own_prior_says_so(name: str, word: str, usual: str, prior: object) -> None:
+    with pytest.raises(SpecError) as refused:
+        ATTACKS.choose({"name": name, word: prior})
+    (problem,) = refused.value.problems
+    assert str(problem) == (
+        f"attack '{name}', {word}: it cannot be exchanged by name, got {prior!r}; "
+        f"give parameters of {usual} as a mapping"
+    )
+
+
 @pytest.mark.parametrize("name", ON_LATENTS)
 def test_attacks_work_through_the_renderer_and_know_the_traits(name: str, target: TargetModel, tmp_path: Path) -> None:
     params = {**ATTACKS.get(name).small(TINY), "prior": "renderer"}
