@@ -1,6 +1,7 @@
 """What the README's first command takes: seconds of install and run, processor seconds, and the peak of memory.
 
     python benchmarks/first_run.py                 # fresh clone of the last commit, fresh virtual environment
+    python benchmarks/first_run.py --folder clone  # the same, and keep the clone with its results
     python benchmarks/first_run.py -- COMMAND ...  # any command, in this folder
 
 Memory is the proportional set size (PSS) of all processes together: shared pages count once. Linux only.
@@ -125,12 +126,15 @@ def first_run(repository: Path, folder: Path) -> Iterable[tuple[str, list[str]]]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, help="where to clone to; a folder that does not exist yet")
     parser.add_argument("command", nargs="*", help="what to measure instead of the first run")
-    command = parser.parse_args(arguments).command
-    if command:
-        return measured(command[0], command, Path.cwd())
+    options = parser.parse_args(arguments)
+    if options.command:
+        return measured(options.command[0], options.command, Path.cwd())
+    if options.folder is not None and options.folder.exists():
+        parser.error(f"--folder: {options.folder} exists; name a new one")
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "midef"
+        folder = (options.folder or Path(scratch) / "midef").absolute()
         for name, step in first_run(Path(__file__).resolve().parents[1], folder):
             if code := measured(name, step, folder if folder.exists() else Path(scratch)):
                 return code
