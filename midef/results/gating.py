@@ -124,7 +124,11 @@ def _gates_of_run(run: Sequence[ResultRow]) -> list[Gate]:
         gates.append(images_gate(attack.n))
     if attack is not None:
         gates.append(_search(attack))
-    gates += [ceiling_gate(row.column.removesuffix(" %"), row.ceiling) for row in run if row.ceiling is not None]
+    gates += [
+        ceiling_gate(row.column.removesuffix(" %"), row.ceiling)
+        for row in run
+        if row.ceiling is not None and row.unit == "percent"
+    ]
     gates += _matching(run, chance)
     return [gate for gate in gates if gate is not None]
 

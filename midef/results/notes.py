@@ -153,7 +153,7 @@ UNSTABLE_LEGEND = f"* utility drop below {UNSTABLE_BELOW_POINTS} point: Delta is
 def _ceilings(group: Sequence[SummaryRow]) -> list[str]:
     """`trait@1 and trait@5 ceiling 100.0 %`: what true private images reach, where a metric says it."""
     of_columns: dict[str, list[str]] = {}
-    for column in columns_in(group):
+    for column in (one for one in columns_in(group) if one.is_percent):
         shown = [row.estimate(column.metric) for row in group]
         ceilings = [f"{estimate.ceiling:.1f}" for estimate in shown if estimate.ceiling is not None]
         if ceilings:

@@ -151,6 +151,22 @@ class DatasetContract(Contract):
         (slopes,) = torch.autograd.grad(images.square().sum(), latents)
         assert slopes.isfinite().all() and (slopes[:, : formation.n_traits] != 0).any(dim=0).all()
 
+    def test_identity_latents_are_in_the_order_of_the_labels(self, sample: str, place: Path) -> None:
+        """Drawn without anything else that changes, people resemble their own images more than those of others."""
+        dataset = self.make(sample, place)
+        formation, identities = dataset.formation(), dataset.identity_latents()
+        if formation is None or identities is None or not dataset.is_labelled:
+            return
+        train, people = dataset.load(PX).train, range(dataset.n_identities())
+        assert len(identities) == len(people)
+        latents = torch.zeros(len(people), formation.latent_dim)
+        latents[:, : formation.n_traits] = torch.from_numpy(identities)
+        drawn = formation.images(latents, PX).flatten(1)
+        seen = torch.stack([train.images[train.labels == i].float().mean(dim=0) for i in people]).flatten(1) / 255
+        alike = (drawn - drawn.mean(dim=0)) @ (seen - seen.mean(dim=0)).T
+        own = alike.diagonal()
+        assert own.mean() > (alike.sum() - own.sum()) / (alike.numel() - len(own)), "identities in another order"
+
     def test_the_card_says_what_a_reader_must_know(self, sample: str, place: Path) -> None:
         card, splits = self.make(sample, place).card(), self.make(sample, place).load(PX)
         assert card.title and card.licence and card.consent

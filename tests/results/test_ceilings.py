@@ -56,6 +56,12 @@ def test_ceilings_that_differ_are_a_range(row: Row, cell: Rows) -> None:
     assert "trait@1 ceiling 9.5 to 95.0 %" in table_of(rows).facts
 
 
+def test_a_ceiling_that_is_no_percentage_is_neither_written_nor_judged_as_one(row: Row, cell: Rows) -> None:
+    distance = {"unit": "distance", "column": "distance", "larger_is": "more private", "ceiling": 0.9}
+    (summary,) = summarise([*cell("none", 0, 90, 50), row("distance", 0.4, **distance)])
+    assert not summary.gates and "0.9 %" not in setup_table([summary]).facts
+
+
 def test_numbers_without_a_ceiling_say_nothing_of_one(cell: Rows) -> None:
     rows = cell("none", 0, 90, 50)
     assert "ceiling" not in text_table(summarise(rows)) + csv_table(summarise(rows))
