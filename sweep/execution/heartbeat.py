@@ -30,7 +30,7 @@ BEAT_S = 10.0
 NEAR_BEAT_S = 3.0
 """The same where the store is a folder: nobody pays for each file there."""
 IDLE_CPU_SHARE = 0.01
-"""Less of one core than this over `BEAT_S` is no work."""
+"""Less of one core than this over `BEAT_S` is no work: threads of Ray use some now and then."""
 
 _work = 0
 _is_counted = False
@@ -82,6 +82,8 @@ class Heartbeat:
         self.kind = kind
         self.on_gpu = on_gpu
         self.every_s = every_s
+        self.idle_s = max(every_s, BEAT_S) if every_s >= NEAR_BEAT_S else every_s
+        """Seconds over which processor time is counted."""
         self.beats = 0
         self.work = Work()
         self._followed = following(self.work)
@@ -110,7 +112,8 @@ class Heartbeat:
             "started": process_start(os.getpid()),
         }
         here |= {"ray_node": _ray_node(), "since": time.time()}
-        work, cpu_s, fraction = _work, self._cpu_s(), self.work.fraction
+        work, fraction = _work, self.work.fraction
+        cpu_s, counted = self._cpu_s(), time.monotonic()
         while True:
             self.beats += 1
             position = {"fraction": round(self.work.fraction, 4), "left_s": self.work.left_s()}
@@ -120,10 +123,14 @@ class Heartbeat:
             while True:
                 if self._ended.wait(self.every_s):
                     return
-                worked, used_s = _work - work, self._cpu_s() - cpu_s
-                moved = self.work.fraction - fraction
-                work, cpu_s, fraction = work + worked, cpu_s + used_s, fraction + moved
-                if worked or moved or (not self.on_gpu and used_s > IDLE_CPU_SHARE * self.every_s):
+                done, reached = _work, self.work.fraction
+                is_at_work = done != work or reached != fraction
+                work, fraction = done, reached
+                now, used_s = time.monotonic(), self._cpu_s() - cpu_s
+                is_busy = not self.on_gpu and used_s > IDLE_CPU_SHARE * self.idle_s
+                if is_busy or now - counted >= self.idle_s:
+                    cpu_s, counted = cpu_s + used_s, now
+                if is_at_work or is_busy:
                     break
 
     @staticmethod

@@ -14,7 +14,7 @@ import torch
 
 from midef.core.position import steps
 from midef.storage import Store
-from midef.sweep.execution.heartbeat import BEAT_S, Heartbeat, beat_s, process_start
+from midef.sweep.execution.heartbeat import BEAT_S, IDLE_CPU_SHARE, NEAR_BEAT_S, Heartbeat, beat_s, process_start
 from midef.sweep.execution.run_record import RunRecord
 
 RUN, NODE = "sweep-1", "ab12"
@@ -75,6 +75,27 @@ def test_a_busy_process_is_progress_on_a_cpu_and_a_waiting_one_is_not(store: Sto
         seen = beats(store)
         assert seen <= 2, "the heartbeat's own work does not count"
         assert wait_for(lambda: sum(range(20_000)) > 0 and beats(store) > seen)
+
+
+def test_a_little_processor_time_in_a_short_while_is_no_progress(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks are frequent where the store is a folder; what Ray's threads use in one of them is no work."""
+    used, looks = [0.0], [0]
+
+    def cpu_s() -> float:
+        looks[0] += 1
+        return used[0]
+
+    monkeypatch.setattr(Heartbeat, "_cpu_s", staticmethod(cpu_s))
+    beat = Heartbeat(store, RUN, NODE, on_gpu=False, every_s=NEAR_BEAT_S)
+    beat.every_s = 0.01
+    with beat:
+        assert wait_for(lambda: beats(store) == 1)
+        used[0] = 0.9 * IDLE_CPU_SHARE * BEAT_S
+        seen = looks[0]
+        assert wait_for(lambda: looks[0] > seen + 5)
+        assert beats(store) == 1
+        used[0] = 1.1 * IDLE_CPU_SHARE * BEAT_S
+        assert wait_for(lambda: beats(store) == 2)
 
 
 def test_a_beat_carries_the_position_of_the_work(store: Store) -> None:
