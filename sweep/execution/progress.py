@@ -179,9 +179,10 @@ class Progress:
         if not force and now - self._printed < EVERY_S[self.on_terminal]:
             return
         self._printed = now
-        line = printable(self.line(self._width() if self.on_terminal else None), keep="")
-        if self.on_terminal:
-            self.stream.write("\r" + line.ljust(len(self._shown)))
+        width = self._width() if self.on_terminal else None
+        line = printable(self.line(width), keep="")
+        if width is not None:
+            self.stream.write("\r" + line.ljust(min(width, len(self._shown))))
         elif line != self._shown or now - self._written > REPEATED_AFTER_S:
             self.stream.write(line + "\n")
             self._written = now
@@ -199,7 +200,7 @@ class Progress:
     def say(self, text: str) -> None:
         """A line of its own."""
         if self.on_terminal and self._shown:
-            self.stream.write("\r" + " " * len(self._shown) + "\r")
+            self.stream.write("\r" + " " * min(self._width(), len(self._shown)) + "\r")
         self.stream.write(printable(text) + "\n")
         self.stream.flush()
 

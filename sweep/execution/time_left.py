@@ -17,6 +17,8 @@ START_S = 0.3
 """Seconds between two nodes: the next one is handed out, its process reads what it needs."""
 LARGE_S = 10.0
 """Nodes that are estimated to take less say less about those of other kinds: what is the same for all takes longest."""
+SILENT_S = 120.0
+"""Seconds without a word after which a node is not taken to go on: one that works says so every few seconds."""
 MOST_WRONG = 20.0
 """Factor by which estimates are corrected at most."""
 
@@ -38,8 +40,11 @@ class Position:
     certainty: float = 1.0
 
     def left_now_s(self) -> float | None:
-        """Seconds that are left by now."""
-        return None if self.left_s is None else max(0.0, self.left_s - (time.monotonic() - self.heard))
+        """Seconds that are left by now; of a node that is silent, as many as it said."""
+        if self.left_s is None:
+            return None
+        silent_s = time.monotonic() - self.heard
+        return self.left_s if silent_s > SILENT_S else max(0.0, self.left_s - silent_s)
 
 
 class Running(NamedTuple):

@@ -9,7 +9,7 @@ from midef.core.recipe import KINDS
 from midef.core.text import duration, durations
 from midef.sweep.planning.cost import Cost
 from midef.sweep.planning.estimate import cpus_here
-from midef.sweep.planning.plan import Plan
+from midef.sweep.planning.plan import Node, Plan
 from midef.sweep.planning.schedule import Piece, makespan_s
 from midef.sweep.spec.resolve import PlannedCell
 
@@ -79,9 +79,16 @@ def _range(hours: Sequence[float]) -> str:
 def _duration_here(plan: Plan) -> str:
     """How long the whole takes on the processors of this machine."""
     cpus = cpus_here()
-    pieces = [Piece(n.key, n.ranked_s, n.needs) for n in plan.nodes.values()]
+    pieces = [Piece(n.key, _seconds_here(n), n.needs) for n in plan.nodes.values()]
     took = duration(makespan_s(pieces, slots=cpus / plan.sweep.profile.cpus))
     return f"about {took} from start to end on the {cpus} processors here, without a GPU"
+
+
+def _seconds_here(node: Node) -> float:
+    """Seconds of a node without a GPU: as long as equal work took, or as estimated where that was on a GPU."""
+    if node.timing is not None and node.timing.on_gpu and node.estimated_s is not None:
+        return node.estimated_s
+    return node.ranked_s
 
 
 def refusals(refused: Sequence[PlannedCell]) -> list[str]:

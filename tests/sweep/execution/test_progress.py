@@ -131,6 +131,20 @@ def test_a_terminal_has_one_line_that_is_rewritten(plan: Plan, clock: Callable[[
     assert "\x1b" not in stream.getvalue()
 
 
+def test_a_terminal_that_became_narrower_is_not_written_over_its_edge(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Screen()
+    shown = Progress(plan, slots=2, stream=stream)
+    shown.tick(force=True)
+    narrow = len(stream.getvalue()) - 10
+    monkeypatch.setattr(Progress, "_width", lambda self: narrow)
+    shown.tick(force=True)
+    shown.say("a word")
+    written = stream.getvalue().replace("\n", "\r").split("\r")
+    assert max(map(len, written[2:])) <= narrow
+
+
 @pytest.fixture
 def at_work(plan: Plan, clock: Callable[[float], None]) -> Progress:
     """A prior at 41 %, 95 s after it began, and a target that began 5 s ago."""

@@ -88,6 +88,9 @@ def test_what_runs_says_itself_how_long_it_takes(plan: Plan, clock: Clock) -> No
     clock.now += 100
     left = progress.left().seconds
     assert left is not None and 80 < left < 90, "time goes on between two heartbeats"
+    clock.now += 1000
+    left = progress.left().seconds
+    assert left is not None and 180 < left < 190, "what hangs is not about to end"
 
 
 def test_the_pace_of_a_running_node_is_that_of_equal_work(plan: Plan, clock: Clock) -> None:

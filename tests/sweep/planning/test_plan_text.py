@@ -16,6 +16,7 @@ import pytest
 
 from midef.storage import Store
 from midef.sweep.execution.result_rows import measured_rows
+from midef.sweep.planning.cost import Timing
 from midef.sweep.planning.plan import Plan, make_plan
 from midef.sweep.planning.plan_text import plan_text
 from midef.sweep.spec.resolve import Sweep
@@ -65,6 +66,19 @@ def test_nothing_to_do_is_said(sweep_of: SweepOf, store: Store, publish_cell: Ca
     rows = measured_rows("small", sweep.cells[0], store)
     store.results.write(sweep.cells[0].cell.digest, rows)
     assert plan_text(make_plan(sweep, store)).endswith("\nnothing to do")
+
+
+def test_seconds_of_a_gpu_are_none_of_this_machine(sweep_of: SweepOf) -> None:
+    plan = make_plan(sweep_of(), None)
+    for node in plan.nodes.values():
+        node.estimated_s = 3000.0
+    without = re.findall("about .* from start to end", plan_text(plan))
+    for node in plan.nodes.values():
+        node.timing = Timing(1.0, 1.0, 1.0, 1, "NVIDIA H100")
+    assert re.findall("about .* from start to end", plan_text(plan)) == without
+    for node in plan.nodes.values():
+        node.timing = Timing(1.0, 1.0, 1.0, 1, "cpu test")
+    assert re.findall("about .* from start to end", plan_text(plan)) != without
 
 
 @pytest.fixture
