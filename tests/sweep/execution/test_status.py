@@ -54,7 +54,8 @@ def test_a_sweep_at_work_says_what_and_how_long(sweep: Sweep, store: Store) -> N
     assert "next:" not in text, "there is nothing to do but wait"
 
 
-def test_status_shows_what_the_driver_shows(sweep: Sweep, store: Store) -> None:
+def test_status_shows_what_the_driver_shows(sweep: Sweep, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
     plan = make_plan(sweep, store)
     progress = Progress(plan, slots=2, stream=io.StringIO())
     target = next(node for node in plan.nodes.values() if node.recipe.kind == "target")
