@@ -24,7 +24,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-ETA = re.compile(r"ETA (?:(unknown)|(about )?([\d.]+) (s|min|h)\b)")
+ETA = re.compile(r"ETA (?:(unknown)|(?:at least )?(about )?([\d.]+) (s|min|h)\b)")
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 COLUMNS = 120
 

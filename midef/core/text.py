@@ -90,6 +90,22 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def time_left(seconds: float | None, *, is_about: bool = False, is_least: bool = False) -> str:
+    """A time left in words.
+
+    Args:
+        seconds: None where it is unknown.
+        is_about: part of it is estimated.
+        is_least: more work may come.
+
+    >>> time_left(180.0, is_about=True), time_left(180.0, is_about=True, is_least=True), time_left(None)
+    ('about 3 min', 'at least about 3 min', 'unknown')
+    """
+    if seconds is None:
+        return duration(seconds)
+    return f"{'at least ' if is_least else ''}{'about ' if is_about else ''}{duration(seconds)}"
+
+
 def durations(seconds: Sequence[float]) -> str:
     """Several of them in one unit, that of the largest but one: `10 / 30 / 500 s`.
 

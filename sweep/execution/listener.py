@@ -147,6 +147,7 @@ class Listener:
     def begin_nothing_more(self) -> None:
         """What was handed out and has not begun does not begin either."""
         self.searcher.stop()
+        self.progress.end_soon()
         with suppress(StoreError):
             self.record.ask_to_stop()
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
 from midef.core.recipe import ArtifactKey
-from midef.core.text import duration, printable
+from midef.core.text import duration, printable, time_left
 from midef.sweep.execution.time_left import Left, Position, Running, TimeLeft
 from midef.sweep.planning.plan import Node, Plan
 
@@ -37,6 +37,7 @@ class Progress:
         gpus: there are.
         gpu_of: GPUs that a node holds, by its kind.
         load: how many times longer nodes take because of what else ran at the start.
+        grows: further nodes may be added.
         stream: where the lines go; the terminal's error stream if None.
     """
 
@@ -48,10 +49,12 @@ class Progress:
         gpus: float = 0.0,
         gpu_of: Mapping[str, float] | None = None,
         load: float = 1.0,
+        grows: bool = False,
         stream: TextIO | None = None,
     ) -> None:
         self.stream = stream or sys.stderr
         self.times = TimeLeft(slots=slots, gpus=gpus, gpu_of=gpu_of or {}, load=load)
+        self.grows, self.is_ending = grows, False
         self.waiting = dict(plan.nodes)
         self.running: dict[ArtifactKey, tuple[Node, float]] = {}
         self.positions: dict[ArtifactKey, Position] = {}
@@ -70,6 +73,10 @@ class Progress:
         """Nodes that will not be built after all."""
         for key in keys:
             self.waiting.pop(key, None)
+
+    def end_soon(self) -> None:
+        """What waits will not begin in this run: only what runs takes time."""
+        self.is_ending = True
 
     def started(self, node: Node) -> None:
         """Count a node as running; no effect on one that is counted already."""
@@ -161,17 +168,18 @@ class Progress:
         """Time left, see `TimeLeft`; of a large plan looked at every few seconds."""
         now = time.monotonic()
         known, since = self._left
-        if known.seconds is not None and len(self.waiting) > LARGE and now - since < LARGE_EVERY_S:
-            return Left(max(0.0, known.seconds - (now - since)), known.is_about)
+        waiting = () if self.is_ending else self.waiting.values()
+        if known.seconds is not None and len(waiting) > LARGE and now - since < LARGE_EVERY_S:
+            return known._replace(seconds=max(0.0, known.seconds - (now - since)))
         running = (Running(node, begun, self.positions.get(key)) for key, (node, begun) in self.running.items())
-        left = self.times.of(self.waiting.values(), running)
+        left = self.times.of(waiting, running)._replace(is_least=self.grows and not self.is_ending)
         self._left = (left, now)
         return left
 
     def eta_text(self) -> str:
-        """`3 min`; `about 3 min` where part of it is estimated."""
+        """`3 min`; `about 3 min` where part of it is estimated, `at least` where more work may come."""
         left = self.left()
-        return f"{'about ' if left.is_about else ''}{duration(left.seconds)}"
+        return time_left(left.seconds, is_about=left.is_about, is_least=left.is_least)
 
     def tick(self, *, force: bool = False) -> None:
         """Print the line, if it is time."""

@@ -56,6 +56,7 @@ class DriverState:
         running: what is at work, with its seconds.
         eta_s: seconds left; None where a node was neither timed nor estimated.
         eta_is_about: part of it rests on estimates.
+        eta_is_least: the plan grows, by work that nobody knows yet.
         last: the node that ended last.
         gpu_hours: spent by this run.
     """
@@ -75,6 +76,7 @@ class DriverState:
     running: list[list[Any]] = field(default_factory=list)
     eta_s: float | None = None
     eta_is_about: bool = False
+    eta_is_least: bool = False
     last: str = ""
     gpu_hours: float = 0.0
 
@@ -176,6 +178,7 @@ class DriverReport:
             running=progress.at_work(),
             eta_s=left.seconds,
             eta_is_about=left.is_about,
+            eta_is_least=left.is_least,
             last=progress.last,
             gpu_hours=gpu_hours,
         )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from midef.core.text import duration
+from midef.core.text import duration, time_left
 from midef.storage import Store
 from midef.storage.columns import CellState
 from midef.storage.matches import read_matches
@@ -191,8 +191,8 @@ def _driver_lines(driver: DriverState | None) -> list[str]:
     took = duration(driver.at - driver.since)
     spent = f"  {driver.gpu_hours:.2f} GPU-hours" if driver.gpu_hours else ""
     if driver.is_alive:
-        about = "about " if driver.eta_is_about else ""
-        head = f"{driver.state} on {driver.host} for {took}  {counts}  ETA {about}{duration(driver.eta_s)}{spent}"
+        eta = time_left(driver.eta_s, is_about=driver.eta_is_about, is_least=driver.eta_is_least)
+        head = f"{driver.state} on {driver.host} for {took}  {counts}  ETA {eta}{spent}"
         at_work = [f"  at work: {what} ({duration(seconds)})" for what, seconds in driver.running[:_SHOWN]]
         if len(driver.running) > _SHOWN:
             at_work.append(f"  and {len(driver.running) - _SHOWN} more")

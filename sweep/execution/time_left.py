@@ -74,10 +74,12 @@ class Left(NamedTuple):
     Args:
         seconds: None where a node was neither timed nor estimated.
         is_about: part of it rests on estimates of work that was never timed.
+        is_least: the plan grows, by work that nobody knows yet.
     """
 
     seconds: float | None
     is_about: bool = False
+    is_least: bool = False
 
 
 class TimeLeft:

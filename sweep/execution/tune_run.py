@@ -70,7 +70,7 @@ def _run(plan: Plan, store: Store, options: RunOptions, outcome: Outcome, cluste
     held = {kind: gpus_of(kind, profile) for kind in KINDS} if cluster.gpus else {}
     slots = cluster.cpus / profile.cpus
     load = 1.0 if options.address else load_here(slots)
-    progress = Progress(plan, slots=slots, gpus=cluster.gpus, gpu_of=held, load=load)
+    progress = Progress(plan, slots=slots, gpus=cluster.gpus, gpu_of=held, load=load, grows=grow is not None)
     budget = Budget(options.max_gpu_hours, held, progress)
     placement = Placement(cluster.needs(profile))
     config_of = trial_configs(record.run, plan, store, options, cluster, placement)

@@ -87,6 +87,11 @@ def test_an_unknown_time_left_is_unknown(sweep: Sweep, store: Store) -> None:
     assert "ETA unknown" in text_of(store)
 
 
+def test_the_time_left_of_a_plan_that_grows_is_the_least(sweep: Sweep, store: Store) -> None:
+    RunRecord(store, "sweep-1").write(state_of(sweep, eta_s=180.0, eta_is_about=True, eta_is_least=True))
+    assert "ETA at least about 3 min\n" in text_of(store)
+
+
 def test_a_kind_with_one_cause_is_one_group(sweep: Sweep, store: Store) -> None:
     failures = [
         Failure("oom", "MemoryError at a.py:1: "), Failure("oom", "RuntimeError: DefaultCPUAllocator"),

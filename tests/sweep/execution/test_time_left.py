@@ -147,7 +147,9 @@ def test_what_ended_replaces_estimates_of_equal_work_and_corrects_the_others(pla
         others = sum(node.recipe.kind != "target" for node in rest)
         return 40 * (len(targets) - 1) + 10 * factor * others + START_S * len(rest)
 
-    assert progress.left() == (pytest.approx(expected(2.0)), True), "one kind was off by 4, and one is taken for right"
+    assert progress.left() == (pytest.approx(expected(2.0)), True, False), (
+        "one kind was off by 4, and one is taken for right"
+    )
     progress.done(of_kind(plan, "prior")[0], seconds=40.0)
     assert progress.left().seconds == pytest.approx(expected(16 ** (1 / 3)))
 
@@ -156,7 +158,7 @@ def test_estimates_count_what_else_runs_until_the_run_itself_shows_it(plan: Plan
     for node in plan.nodes.values():
         node.estimated_s = 10.0
     busy = Progress(plan, slots=1, load=4.0, stream=io.StringIO())
-    assert busy.left() == (pytest.approx((40 + START_S) * len(plan.nodes)), True)
+    assert busy.left() == (pytest.approx((40 + START_S) * len(plan.nodes)), True, False)
     first, *targets = of_kind(plan, "target")
     busy.done(first, seconds=10.0)  # the other work had ended
     others = len(plan.nodes) - 1 - len(targets)
@@ -187,6 +189,19 @@ def test_it_is_unknown_where_a_node_was_neither_timed_nor_estimated(plan: Plan) 
     timed(plan, 10.0)
     of_kind(plan, "scores")[0].timing = None
     assert shown(plan).left().seconds is None and "ETA unknown" in shown(plan).line()
+
+
+def test_a_plan_that_grows_takes_at_least_so_long(plan: Plan) -> None:
+    progress = Progress(timed(plan, 60.0), slots=2, grows=True, stream=io.StringIO())
+    assert "  ETA at least " in progress.line() and "at least" not in shown(plan).line()
+
+
+def test_of_a_run_that_ends_only_what_runs_takes_time(plan: Plan, clock: Clock) -> None:
+    progress, node = Progress(timed(plan, 60.0), slots=2, grows=True, stream=io.StringIO()), of_kind(plan, "prior")[0]
+    progress.started(node)
+    clock.now += 20
+    progress.end_soon()
+    assert progress.left() == (pytest.approx(40.0), False, False)
 
 
 def test_a_node_that_takes_longer_than_expected_is_about_to_end(plan: Plan, clock: Clock) -> None:
