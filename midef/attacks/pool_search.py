@@ -11,11 +11,12 @@ from typing_extensions import override
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, SmallBudget, Task
 from midef.attacks.latent_search.conditional import max_margin
+from midef.attacks.latent_search.memory import in_parts
 from midef.attacks.latent_search.template import LatentSearch, Networks, Rows, images_at_once
 from midef.attacks.priors.base import PublicPrior, any_generator
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import torch
-from midef.core.position import steps
+from midef.core.position import share
 from midef.core.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -95,12 +96,15 @@ class PoolSearch(LatentSearch):
         rng = torch.Generator().manual_seed(derive_seed("pool", task.seed))
         latent_dim = int(networks["generator"].latent_dim)  # type: ignore[arg-type]
         pool = torch.randn(self.pool, latent_dim, generator=rng).to(task.device)
+
+        def answers(begin: int, end: int) -> Tensor:
+            with share(begin / self.pool, end / self.pool):
+                logits = self.ask(handle, networks, networks["generator"](pool[begin:end]))[0].logits
+            return logits.double().log_softmax(dim=1)
+
         with torch.no_grad(), self._autocast(task):
-            answers = []
-            for part in steps(pool.split(images_at_once(task.device))):
-                logits = self.ask(handle, networks, networks["generator"](part))[0].logits
-                answers.append(logits.double().log_softmax(dim=1))
-        surest = torch.cat(answers).sort(dim=0, descending=True, stable=True).indices.cpu()
+            answered = in_parts(self.pool, images_at_once(task.device), handle, answers)
+        surest = torch.cat(answered).sort(dim=0, descending=True, stable=True).indices.cpu()
         pairs = zip(task.labels.tolist(), task.restarts.tolist(), strict=True)
         return {(label, restart): pool[surest[restart % self.pool, label]] for label, restart in pairs}
 

@@ -25,7 +25,7 @@ from midef.datasets import DATASETS
 from midef.datasets.faces.formation import FaceFormation
 from midef.datasets.synthetic_faces import SyntheticFaces
 from midef.defenses import Defense
-from midef.nn.network import TargetModel
+from midef.nn.network import Forward, TargetModel
 from midef.testing.attacks import public_splits
 
 RESOLUTION_PX, CLASSES, SEED = 32, 4, 7
@@ -121,6 +121,31 @@ def test_results_do_not_hang_on_how_many_are_searched_together(
     monkeypatch.setattr(template, "CHUNK", 3)
     pieces, again = search(attack, target, inputs, task)
     assert torch.allclose(whole.images, pieces.images, atol=1e-5) and queries == again
+
+
+def test_pool_and_search_are_halved_where_memory_runs_out(
+    target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked in vain does not count, and one image that does not fit is an error."""
+    attack, task = PoolSearch(pool=20, iterations=4, prior=small_gan), task_of([0, 1, 2, 3], restarts=2)
+    inputs = gan_inputs(attack)
+    whole, queries = search(attack, target, inputs, task)
+    run, fits, sizes = TargetHandle.run, 5, []
+
+    def short_of_memory(handle: TargetHandle, images: Tensor) -> Forward:
+        answers = run(handle, images)
+        sizes.append(len(images))
+        if len(images) > fits:
+            raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+        return answers
+
+    monkeypatch.setattr(TargetHandle, "run", short_of_memory)
+    halved, again = search(attack, target, inputs, task)
+    assert torch.allclose(whole.images, halved.images, atol=1e-5) and queries == again
+    assert sizes[:3] == [20, 10, 5] and 8 in sizes, "pool and search were too large at first"
+    fits = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        search(attack, target, inputs, task)
 
 
 def test_views_are_moved_by_up_to_the_share_and_half_of_them_mirrored() -> None:

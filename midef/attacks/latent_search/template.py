@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 from typing_extensions import override
 
 from midef.attacks.base import Attack, Reconstructions, Task
+from midef.attacks.latent_search.memory import in_parts
 from midef.core.lazy import torch
 from midef.core.position import share, steps
 from midef.core.seeds import derive_seed
@@ -198,26 +199,12 @@ class LatentSearch(Attack):
         with share(0.0, first := self.choosing_share(len(owners))):
             chosen = self.choose(handle, networks, task)
         chunk = max(1, images_at_once(task.device) // self.images_per_row)
-        found: list[_Searched] = []
-        done = 0
-        while done < len(owners):
-            part = owners[done : done + chunk]
-            queries = handle.queries
-            try:
-                ends = [first + (1 - first) * rows / len(owners) for rows in (done, done + len(part))]
-                with share(*ends):
-                    searched = self._search(handle, networks, part, pairs, chosen, task)
-            except torch.OutOfMemoryError:
-                if len(part) == 1:
-                    raise
-                searched = None  # out of the handler first: its traceback holds what takes the memory
-            if searched is None:
-                chunk = (len(part) + 1) // 2  # rows do not depend on their batch: begin this part again, in halves
-                handle.queries = queries
-                torch.cuda.empty_cache()
-                continue
-            found.append(searched)
-            done += len(part)
+
+        def search(begin: int, end: int) -> _Searched:
+            with share(*(first + (1 - first) * rows / len(owners) for rows in (begin, end))):
+                return self._search(handle, networks, owners[begin:end], pairs, chosen, task)
+
+        found = in_parts(len(owners), chunk, handle, search)
         images = {pair: image for part in found for pair, image in part.images.items()}
         traits = {pair: known for part in found for pair, known in part.traits.items()}
         return Reconstructions(
