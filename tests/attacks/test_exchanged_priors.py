@@ -124,7 +124,7 @@ def test_attacks_work_through_the_renderer_and_know_the_traits(name: str, target
 
 
 def test_gmi_without_a_critic_is_led_by_the_target_alone(target: TargetModel, tmp_path: Path) -> None:
-    """The weight of the cross entropy then only scales the gradient; with the critic it changes the way."""
+    """The term of the critic is left out."""
     attack = ATTACKS.make("gmi", {"iterations": 1, "prior": "renderer"})
     inputs = stored(dict(attack.requires(target=TARGET, public=PUBLIC)), tmp_path)
     networks = attack.priors["prior"].load(inputs.path("prior"), 32, 5, "cpu")  # type: ignore[attr-defined]

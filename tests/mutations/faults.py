@@ -613,4 +613,32 @@ FAULTS = (
         "if True:",
         "tests/sweep/planning/test_cost.py",
     ),
+    Fault(
+        "a defense that a metric was refused for does not say why",
+        "midef/results/summary.py",
+        "unsaid = without & not_applicable(row for _, row in every)",
+        "unsaid = not_applicable(row for _, row in every)",
+        "tests/results/test_ceilings.py",
+    ),
+    Fault(
+        "traits of another kind of data count as those of private identities",
+        "midef/stages/drawn.py",
+        "return private.component == public.component",
+        "return True",
+        "tests/stages/test_recipes.py -k another_kind",
+    ),
+    Fault(
+        "latents of identities in another order than the labels",
+        "midef/datasets/synthetic_faces.py",
+        "        return latents\n",
+        "        return latents[::-1].copy()\n",
+        "tests/contracts/test_datasets.py -k order_of_the_labels",
+    ),
+    Fault(
+        "what was asked in vain, when memory ran out, counts",
+        "midef/attacks/latent_search/memory.py",
+        "        handle.queries = queries\n",
+        "",
+        "tests/attacks/test_pool_search.py -k halved",
+    ),
 )

@@ -20,7 +20,7 @@ class Rendered(nn.Module):
     def draw_as(self, data_set: Dataset) -> None:
         """Take the image formation of a data set that has one."""
         formation = data_set.formation()
-        assert formation is not None, "whoever calls this has looked"
+        assert formation is not None, "the prior checks it before"
         self._of = data_set, formation
 
     @property
