@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from midef.core import Failure
 from midef.core.traces import Traces, thinned
 from midef.storage import Store
 from midef.storage.traces import NAME
 from midef.sweep.catalogue import read_spec
 from midef.sweep.execution.prepare import prepare
+from midef.sweep.execution.result_rows import lost_rows
 from midef.sweep.spec.resolve import resolve
 
 Midef = Callable[..., tuple[int, str, str]]
@@ -82,6 +84,25 @@ def test_reconstructions_of_an_older_midef_have_no_trace(midef: Midef, tmp_path:
     code, text, _ = midef("show", "--store", "store", "--out", "figure.html")
     assert code == 0 and "none: seed 0: no trace is stored" in text and "midre" in text
     assert "nothing to draw, figure.html is not written" in text and not (tmp_path / "figure.html").exists()
+
+
+def test_cells_that_failed_say_why(
+    small: Path, store: Store, publish_cell: Callable[..., None], midef: Midef, tmp_path: Path
+) -> None:
+    sweep = resolve(read_spec(small))
+    for planned in sweep.cells:
+        if planned.cell.defense.name == "none":
+            publish_cell(planned, traces=traces(4.0))
+        else:
+            rows = lost_rows("small", planned, Failure("diverged", "the loss became nan"))
+            store.results.write(planned.cell.digest, rows)
+    prepare(sweep, store)
+    code, text, _ = midef("show", "--store", "store")
+    assert code == 0 and text.count("last fifth") == 1
+    assert "midre: seed 0: failed: the loss became nan" in text
+    code, text, _ = midef("show", "--store", "store", "defense=midre", "--out", "figure.html")
+    assert code == 0 and "midre: seed 0: failed: the loss became nan" in text
+    assert "nothing to draw" in text and not (tmp_path / "figure.html").exists()
 
 
 @pytest.mark.usefixtures("traced")
