@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ LARGE_S = 10.0
 SILENT_S = 120.0
 """Seconds without a word after which a node is not taken to go on: one that works says so every few seconds."""
 MOST_WRONG = 20.0
-"""Factor by which estimates are corrected at most."""
+"""Factor by which estimates and timings are corrected at most."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ class TimeLeft:
     """How long nodes take, as well as it is known by now.
 
     What runs says itself. For what waits, in this order: nodes of equal work in this run, also those that run and told
-    their pace; stored artifacts of equal work; the estimate, corrected by how wrong estimates were in this run: those
+    their pace; stored artifacts of equal work, as much slower as work that was timed before is in this run, as if one
+    more had been as fast as stored; the estimate, corrected by how wrong estimates were in this run: those
     of the same kind if there are any, else those of all others, as if one more had been off by the load alone.
 
     Args:
@@ -157,6 +158,24 @@ class _Correction(NamedTuple):
     others: float
 
 
+def _correction(every: Iterable[_Evidence], thought_s: Callable[[Node], float | None]) -> _Correction:
+    """What nodes show that were thought to take so many seconds."""
+    weights = logs = large = 0.0
+    for one in every:
+        before_s = thought_s(one.node)
+        if before_s and one.seconds > 0:
+            weights += one.weight
+            logs += one.weight * math.log(one.seconds / before_s)
+            large += one.weight * min(1.0, before_s / LARGE_S)
+    if not weights:
+        return _Correction(0.0, 0.0, 0.0)
+    return _Correction(logs / weights, min(1.0, weights), min(1.0, weights) * large / weights)
+
+
+def _factor(log: float) -> float:
+    return min(MOST_WRONG, max(1 / MOST_WRONG, math.exp(log)))
+
+
 class _Seen:
     """What this run shows by now about how long nodes take."""
 
@@ -172,21 +191,15 @@ class _Seen:
         for every in self.took.values():
             for one in every:
                 by_kind[one.node.recipe.kind].append(one)
-        self.by_kind = {kind: self._correction(every) for kind, every in by_kind.items()}
+        self.by_kind = {kind: _correction(every, self.times.estimated_s) for kind, every in by_kind.items()}
+        self.slower = self._shared([_correction(every, lambda node: node.expected_s) for every in self.took.values()])
         self._known: dict[Any, tuple[float | None, bool]] = {}
 
-    def _correction(self, every: Iterable[_Evidence]) -> _Correction:
-        """What nodes of a kind show."""
-        weights = logs = large = 0.0
-        for one in every:
-            estimated_s = self.times.estimated_s(one.node)
-            if estimated_s and one.seconds > 0:
-                weights += one.weight
-                logs += one.weight * math.log(one.seconds / estimated_s)
-                large += one.weight * min(1.0, estimated_s / LARGE_S)
-        if not weights:
-            return _Correction(0.0, 0.0, 0.0)
-        return _Correction(logs / weights, min(1.0, weights), min(1.0, weights) * large / weights)
+    @staticmethod
+    def _shared(every: Iterable[_Correction], usual: float = 0.0) -> float:
+        """Logarithm of a factor that work of other kinds shares, as if one more had been off by the usual one."""
+        every = list(every)
+        return (sum(one.log * one.others for one in every) + usual) / (sum(one.others for one in every) + 1)
 
     def left(self, at_work: Running) -> tuple[float | None, bool]:
         """Seconds that are left of a running node, and whether that rests on an estimate."""
@@ -225,14 +238,12 @@ class _Seen:
     def _without_equal_work(self, node: Node) -> tuple[float | None, bool]:
         estimated_s = self.times.estimated_s(node)
         if node.expected_s is not None:
-            return node.expected_s, False
+            return node.expected_s * _factor(self.slower), False
         if estimated_s is None:
             return None, True
-        logs = sum(one.log * one.others for one in self.by_kind.values()) + math.log(self.times.load)
-        others = logs / (sum(one.others for one in self.by_kind.values()) + 1)
+        others = self._shared(self.by_kind.values(), math.log(self.times.load))
         of_kind = self.by_kind.get(node.recipe.kind, _Correction(0.0, 0.0, 0.0))
-        log = of_kind.own * of_kind.log + (1 - of_kind.own) * others
-        return estimated_s * min(MOST_WRONG, max(1 / MOST_WRONG, math.exp(log))), True
+        return estimated_s * _factor(of_kind.own * of_kind.log + (1 - of_kind.own) * others), True
 
     @staticmethod
     def _compared(node: Node, other: Node) -> float:

@@ -600,6 +600,27 @@ FAULTS = (
         "tests/core/test_position.py",
     ),
     Fault(
+        "stored seconds are those of this run, however slow the machine is now",
+        "sweep/execution/time_left.py",
+        "node.expected_s * _factor(self.slower), False",
+        "node.expected_s, False",
+        "tests/sweep/execution/test_time_left.py",
+    ),
+    Fault(
+        "one row that left the numbers takes the others with it",
+        "midef/core/traces.py",
+        "kept = np.all([np.isfinite(values).all(axis=1) for values in counted], axis=0)",
+        "kept = np.ones(len(self.labels), bool)",
+        "tests/core/test_traces.py",
+    ),
+    Fault(
+        "a little processor time in a short while is progress",
+        "sweep/execution/heartbeat.py",
+        "used_s > IDLE_CPU_SHARE * self.idle_s",
+        "used_s > IDLE_CPU_SHARE * self.every_s",
+        "tests/sweep/execution/test_heartbeat.py",
+    ),
+    Fault(
         "a schedule lets pieces begin before what they need",
         "sweep/planning/schedule.py",
         "elif not self.waits_for[piece.key]:",

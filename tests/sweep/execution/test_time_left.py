@@ -94,8 +94,8 @@ def test_what_runs_says_itself_how_long_it_takes(plan: Plan, clock: Clock) -> No
 
 
 def test_the_pace_of_a_running_node_is_that_of_equal_work(plan: Plan, clock: Clock) -> None:
-    timed(plan, 1.0)
-    progress, (first, *others) = shown(plan, slots=1), of_kind(plan, "target")
+    first, *others = of_kind(timed(plan, 1.0), "target")
+    progress = shown(Plan(plan.sweep, {node.key: node for node in (first, *others)}, [], [], [], []), slots=1)
     before = progress.left().seconds
     progress.started(first)
     clock.now += 20
@@ -133,6 +133,16 @@ def test_the_first_moments_of_a_small_node_say_little_about_the_others(plan: Pla
         progress.hear(split, {"fraction": 0.14, "left_s": 60.0, "certainty": 1.0})
     after = progress.left().seconds
     assert before is not None and after is not None and before < after < 1.5 * before + 60
+
+
+def test_work_of_other_kinds_is_as_much_slower_than_stored(plan: Plan, clock: Clock) -> None:
+    progress, (evaluator,) = shown(timed(plan, 20.0), slots=1), of_kind(plan, "evaluator")
+    progress.done(evaluator, seconds=80.0)
+    others = len(plan.nodes) - 1
+    assert progress.left() == (pytest.approx((40.0 + START_S) * others), False, False), "one more is as fast as stored"
+    (prior,) = of_kind(plan, "prior")
+    progress.done(prior, seconds=80.0)
+    assert progress.left().seconds == pytest.approx((20 * 16 ** (1 / 3) + START_S) * (others - 1))
 
 
 def test_what_ended_replaces_estimates_of_equal_work_and_corrects_the_others(plan: Plan, clock: Clock) -> None:
@@ -293,13 +303,17 @@ FACTORS: dict[str, dict[str, float]] = {
 }
 
 
+@pytest.mark.parametrize("is_timed", [False, True], ids=["estimated", "timed before"])
 @pytest.mark.parametrize("factors", FACTORS.values(), ids=FACTORS.keys())
 def test_from_a_quarter_of_the_run_it_is_right_within_a_factor_of_two(
-    factors: dict[str, float], plan: Plan, clock: Clock
+    factors: dict[str, float], is_timed: bool, plan: Plan, clock: Clock
 ) -> None:
     for number, node in enumerate(plan.nodes.values()):
         about = {"target": 20.0, "evaluator": 30.0, "prior": 90.0, "inverter": 10.0, "reconstructions": 15.0}
         node.estimated_s = about.get(node.recipe.kind, 2.0) * (0.9 + 0.02 * (number % 11))
+        if is_timed:
+            seconds = about.get(node.recipe.kind, 2.0)
+            node.timing = Timing(seconds, seconds, seconds, 1, "cpu test")
     path_s: dict[ArtifactKey, float] = {}
     for node in reversed(plan.nodes.values()):
         after = [path_s[other.key] for other in plan.nodes.values() if node.key in other.needs]
