@@ -12,9 +12,9 @@ from midef.dashboards.figures.places import is_unmatched, label
 from midef.dashboards.figures.trade_off import draw
 from midef.dashboards.page_data import Column, Details, Grid, Row, Setup
 from midef.results.columns import MetricColumn
-from midef.results.compare import ABSENT, COMPARED, NATURAL, UNDEFENDED
+from midef.results.compare import ABSENT, COMPARED, NATURAL, TRAITS, UNDEFENDED
 from midef.results.gating import why_no_result
-from midef.results.judges import judges_words
+from midef.results.judges import ESTIMATE_MARK, judges_words
 from midef.results.published import Published, published_of
 from midef.results.summary import EXCLUDED, SummaryRow, is_matched_setup
 from midef.results.table import Table, TableCell, TableColumn, compared_differences, comparison_cell, setup_table
@@ -149,12 +149,19 @@ def _metric_details(row: SummaryRow, column: MetricColumn) -> Lines:
         return []
     if not column.is_percent:
         return [(column.name, f"{mean:{',.4g' if mean < 1000 else ',.0f'}} {column.unit}")]
-    lines = [(column.name, f"{mean:.2f} %")]
+    lines = [(column.name, f"{_mark(row, column.metric)}{mean:.2f} %")]
+    if estimate.ceiling is not None:
+        lines.append(("", f"ceiling {estimate.ceiling:.1f} %"))
     spans = (estimate.within_run, estimate.over_seeds)
     lines += [("", f"[{span.low:.1f}, {span.high:.1f}] {span.kind}") for span in spans if span]
     if estimate.seeds > 1:
         lines.append(("", "seeds " + ", ".join(f"{seed}: {value:.1f}" for seed, value in estimate.by_seed)))
     return lines
+
+
+def _mark(row: SummaryRow, metric: str) -> str:
+    """Before a number that is an estimate."""
+    return ESTIMATE_MARK if row.estimate(metric).is_estimate else ""
 
 
 def _match_details(row: SummaryRow) -> Lines:
@@ -182,7 +189,7 @@ def _trade_off_details(row: SummaryRow, group: Sequence[SummaryRow]) -> Lines:
     traits = row.trade_off.traits
     if traits is not None and attack is not None:
         kind = f" {traits.interval.kind}" if traits.interval else ""
-        lines.append(("", f"traits {traits.change} points{kind}"))
+        lines.append(("", f"traits {_mark(row, TRAITS)}{traits.change} points{kind}"))
     if words := judges_words(row, group):
         lines.append(("judges", words))
     return lines if utility is None else [*lines, ("Delta", row.trade_off.delta_text)]

@@ -392,6 +392,15 @@ def test_a_metric_nobody_here_knows_is_in_the_table_and_the_overlay(row: Any, sh
     assert ["leak nats", "1.235 nats"] in setup["rows"][0]["details"]
 
 
+def test_an_estimate_is_marked_in_the_overlay_and_has_its_ceiling(row: Any, shelf: Any, tmp_path: Path) -> None:
+    judged = {"column": "trait@1 %", "larger_is": "less private", "ceiling": 92.8}
+    rows = [row("natural_accuracy", 90.0), row("trait_accuracy", 40.0, is_estimate=True, **judged)]
+    (setup,) = page_of(build_page(rows, shelf.fetch, tmp_path, store_name="store"))["setups"]
+    details = setup["rows"][0]["details"]
+    at = details.index(["trait@1", "~40.00 %"])
+    assert details[at + 1] == ["", "ceiling 92.8 %"]
+
+
 def test_the_scripts_read_only_what_the_schema_has(shared: Any, tmp_path: Path) -> None:
     """A field that was renamed on one side only would be undefined on the page."""
     build_page(shared[1], shared[0].fetch, tmp_path, store_name="store")
