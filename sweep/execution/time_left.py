@@ -61,10 +61,14 @@ class Running(NamedTuple):
         return self.position.left_s / (1 - self.position.fraction), self.position.certainty
 
     def rest_s(self, expected_s: float) -> float:
-        """Seconds that are left of it if it takes so many from its begin to its end."""
+        """Seconds that are left of it if it takes so many from its begin to its end.
+
+        One that tells nothing and is late takes half as long again as it is late by now.
+        """
         now = time.monotonic()
         if self.position is None or not self.position.fraction:
-            return max(0.0, expected_s - (now - self.since))
+            rest_s = expected_s - (now - self.since)
+            return max(rest_s, -rest_s / 2)
         return max(0.0, expected_s * (1 - self.position.fraction) - (now - self.position.heard))
 
 
@@ -87,8 +91,10 @@ class TimeLeft:
 
     What runs says itself. For what waits, in this order: nodes of equal work in this run, also those that run and told
     their pace; stored artifacts of equal work, as much slower as work that was timed before is in this run, as if one
-    more had been as fast as stored; the estimate, corrected by how wrong estimates were in this run: those
-    of the same kind if there are any, else those of all others, as if one more had been off by the load alone.
+    more had been as fast as stored; the estimate, corrected by how wrong estimates were in this run: those of the same
+    kind if there are any, else those of all others, as if one more had been off by the load alone. A pace that is not
+    certain yet is blended with what would be expected without it, and a node estimated below `LARGE_S` counts less
+    for other kinds.
 
     Args:
         slots: nodes that run at once as far as CPUs go.
