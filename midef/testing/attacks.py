@@ -311,6 +311,18 @@ class AttackContract(_OnAToyTarget):
         if told or is_ours(ATTACKS.get(name)):
             rises_to_the_end(told)
 
+    def test_through_a_prior_that_knows_traits_it_gives_those_of_each_image(
+        self, name: str, target: TargetModel, stored_priors: Stored
+    ) -> None:
+        """Else no network reads them either: `knows_traits` says that none has to."""
+        task = task_of([0, 3])
+        for word, held in ATTACKS.exchangeable(name).items():
+            for other in (one for one in held.others if held.registry.get(one).knows_traits):
+                attack = ATTACKS.make(name, {**ATTACKS.get(name).small(TINY), word: other})
+                found = run_attack(attack, target, stored_priors(attack), task)
+                assert attack.knows_traits and found.traits is not None, f"return the traits that {other} knows"
+                assert len(found.traits) == len(task.labels) and found.traits.isfinite().all()
+
     def test_repeats_with_the_same_seed_and_not_with_another(
         self, name: str, target: TargetModel, stored_priors: Stored
     ) -> None:
