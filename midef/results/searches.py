@@ -58,6 +58,16 @@ class Search:
     problems: tuple[str, ...]
 
     @property
+    def lost(self) -> int:
+        """Rows with a value that is no finite number."""
+        import numpy as np
+
+        if self.traces is None:
+            return 0
+        finite = [np.isfinite(values).all(axis=1) for values in self.traces.series.values()]
+        return int((~np.all(finite, axis=0)).sum())
+
+    @property
     def bands(self) -> Mapping[str, Band]:
         """Each series that was recorded, over the rows that are finite throughout; without one of which none is."""
         import numpy as np
@@ -171,6 +181,8 @@ def _ending(search: Search) -> list[str]:
     rows = len(search.traces.labels)
     kind = "identities" if (search.traces.restarts < 0).all() else "reconstructions"
     who = f"{rows} {kind}, {seeds_named(search.seeds)}"
+    if lost := search.lost:
+        who += f"; {lost} of them left the numbers and {'is' if lost == 1 else 'are'} not counted"
     course = search.traces.course
     if not course:
         return [f"{who}; no confidence, too few steps or fewer than two identities, to say how it ended"]

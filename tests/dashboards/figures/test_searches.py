@@ -57,4 +57,7 @@ def test_rows_that_left_the_numbers_are_in_no_band() -> None:
     broken = replace(whole, traces=replace(whole.traces, series=series))
     assert list(broken.bands) == ["loss"]
     assert broken.bands["loss"].mean == pytest.approx(loss[1:].mean(axis=0))
-    assert "nan" not in searches_text([SetupSearches("one", "one: gmi", (broken,))])
+    text = searches_text([SetupSearches("one", "one: gmi", (broken,))])
+    assert "nan" not in text and "11 of them left the numbers and are not counted" in text
+    one = replace(whole, traces=replace(whole.traces, series={"loss": loss}))
+    assert "1 of them left the numbers and is not counted" in searches_text([SetupSearches("one", "", (one,))])
