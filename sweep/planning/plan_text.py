@@ -13,6 +13,9 @@ from midef.sweep.planning.plan import Node, Plan
 from midef.sweep.planning.schedule import Piece, makespan_s
 from midef.sweep.spec.resolve import PlannedCell
 
+TIME, GPU = 42, 34
+"""Characters of the columns of seconds: what was timed, and what is estimated, unknown beside it."""
+
 
 def plan_text(plan: Plan) -> str:
     """Counts with and without sharing, what is stored, what it will cost."""
@@ -30,7 +33,7 @@ def plan_text(plan: Plan) -> str:
         f"{to_do} to do, {len(plan.failed_before)} failed before, {len(plan.refused)} refused",
         "",
         f"{'artifact':<16}{'unshared':>10}{'shared':>10}{'cached':>10}{'to build':>10}   "
-        f"{'time low / expected / worst':<32}{'of GPUs':<24}basis".rstrip(),
+        f"{'time low / expected / worst':<{TIME}}{'of GPUs':<{GPU}}basis".rstrip(),
     ]
     todo = Counter(node.recipe.kind for node in plan.nodes.values())
     for kind in KINDS:
@@ -69,7 +72,7 @@ def _cost_text(cost: Cost) -> str:
     else:
         gpu = _range(cost.gpu_hours) if cost.gpu_hours[1] else "-"
     time = " + ".join(filter(None, (known, about))) or "unknown"
-    return f"{time:<32}{gpu:<24}{'; '.join(filter(None, basis))}"
+    return f"{time:<{TIME - 1}} {gpu:<{GPU - 1}} {'; '.join(filter(None, basis))}"
 
 
 def _range(hours: Sequence[float]) -> str:

@@ -81,6 +81,17 @@ def test_seconds_of_a_gpu_are_none_of_this_machine(sweep_of: SweepOf) -> None:
     assert re.findall("about .* from start to end", plan_text(plan)) != without
 
 
+def test_columns_of_long_times_stand_apart(sweep_of: SweepOf) -> None:
+    plan = make_plan(sweep_of({"attack": ["gmi", "brep_mi"]}, defenses=["none", "midre"], profile="mini"), None)
+    timed, *_ = (node for node in plan.nodes.values() if node.recipe.kind == "target")
+    timed.timing = Timing(11e5, 12e5, 13e5, 3, "NVIDIA H100", timed.work)
+    head, line = (next(x for x in plan_text(plan).splitlines() if x.startswith(w)) for w in ("artifact", "target"))
+    assert "306 / 333 / 361 h + about" in line
+    for column in ("time low", "of GPUs", "basis"):
+        at = head.index(column)
+        assert line[at - 1] == " " and line[at] != " ", line
+
+
 @pytest.fixture
 def matrix(spec: Callable[..., dict[str, Any]], write_yaml: Callable[..., Path]) -> Path:
     """8 defenses x 6 attacks x 3 seeds."""
