@@ -12,6 +12,7 @@ What a part can be:
 - `table SWEEP`: what `midef table` prints of it
 - `attacks SWEEP`: its attacks, strongest first (attack_table.py)
 - `strengths FOLDER`: the table of defenses/figures.py; its figures go to FOLDER, beside the page
+- `lines SWEEP`: a line for each defense of each setup (smoke/lines.py)
 - `orderings`: the table of smoke/orderings.py
 - `dashboard SWEEP FILE`: a picture of its dashboard, saved as FILE beside the page; needs Chromium
 
@@ -138,6 +139,16 @@ def strengths_part(page: Path, store: Store, words: Sequence[str]) -> str:
     return f"{line}\n\n{figures.table(rows)}"
 
 
+def lines_part(page: Path, store: Store, words: Sequence[str]) -> str:
+    """A sweep in one table."""
+    sys.path.append(str(Path(__file__).parent / "smoke"))
+    import lines  # type: ignore[import-not-found, unused-ignore]
+
+    (sweep,) = _words(words, "SWEEP")
+    rows = _rows(store, sweep)
+    return f"{provenance(store, rows)}\n\n{lines.table(rows)}"
+
+
 def orderings_part(page: Path, store: Store, words: Sequence[str]) -> str:
     """The pairs of defenses that papers order."""
     sys.path.append(str(Path(__file__).parent / "smoke"))
@@ -184,6 +195,7 @@ KINDS: dict[str, Callable[[Path, Store, Sequence[str]], str]] = {
     "table": table_part,
     "attacks": attacks_part,
     "strengths": strengths_part,
+    "lines": lines_part,
     "orderings": orderings_part,
     "dashboard": dashboard_part,
 }

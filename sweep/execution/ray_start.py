@@ -82,7 +82,7 @@ def start_ray(options: RunOptions, *, with_dashboard: bool) -> None:
             "env_vars": {
                 "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(7 * 86_400),
                 # Tune runs every node in a new thread, and glibc's malloc keeps what each left for that thread alone.
-                "MALLOC_ARENA_MAX": "2",
+                "MALLOC_ARENA_MAX": "1",
             },
         },
         "log_to_driver": options.verbose,
