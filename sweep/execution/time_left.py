@@ -137,9 +137,17 @@ class TimeLeft:
 
     def estimated_s(self, node: Node) -> float | None:
         """The estimate, on a GPU where the node gets one."""
-        if node.estimated_s is None or not (self.gpus and self.gpu_of.get(node.recipe.kind)):
+        if node.estimated_s is None or not self._gets_gpu(node):
             return node.estimated_s
         return on_gpu(node.estimated_s)
+
+    def stored_s(self, node: Node) -> float | None:
+        """Seconds that stored artifacts of equal work took; on another kind of device only without an estimate."""
+        is_other = node.timing is not None and node.timing.on_gpu != self._gets_gpu(node)
+        return None if is_other and node.estimated_s is not None else node.expected_s
+
+    def _gets_gpu(self, node: Node) -> bool:
+        return bool(self.gpus and self.gpu_of.get(node.recipe.kind))
 
 
 def between(first_s: float, second_s: float, share: float) -> float:
@@ -198,7 +206,7 @@ class _Seen:
             for one in every:
                 by_kind[one.node.recipe.kind].append(one)
         self.by_kind = {kind: _correction(every, self.times.estimated_s) for kind, every in by_kind.items()}
-        self.slower = self._shared([_correction(every, lambda node: node.expected_s) for every in self.took.values()])
+        self.slower = self._shared([_correction(every, self.times.stored_s) for every in self.took.values()])
         self._known: dict[Any, tuple[float | None, bool]] = {}
 
     @staticmethod
@@ -242,9 +250,9 @@ class _Seen:
         return between(known_s, seen_s, weight), is_estimate
 
     def _without_equal_work(self, node: Node) -> tuple[float | None, bool]:
-        estimated_s = self.times.estimated_s(node)
-        if node.expected_s is not None:
-            return node.expected_s * _factor(self.slower), False
+        estimated_s, stored_s = self.times.estimated_s(node), self.times.stored_s(node)
+        if stored_s is not None:
+            return stored_s * _factor(self.slower), False
         if estimated_s is None:
             return None, True
         others = self._shared(self.by_kind.values(), math.log(self.times.load))

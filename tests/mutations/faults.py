@@ -602,8 +602,8 @@ FAULTS = (
     Fault(
         "stored seconds are those of this run, however slow the machine is now",
         "sweep/execution/time_left.py",
-        "node.expected_s * _factor(self.slower), False",
-        "node.expected_s, False",
+        "stored_s * _factor(self.slower), False",
+        "stored_s, False",
         "tests/sweep/execution/test_time_left.py",
     ),
     Fault(

@@ -237,6 +237,21 @@ def test_gpus_bound_what_runs_at_once_and_make_estimates_shorter(plan: Plan) -> 
     assert left is not None and left < 6000
 
 
+@pytest.mark.parametrize(("device", "gpus"), [("NVIDIA H100", {}), ("cpu test", {"gpus": 64.0, "target": 1.0})])
+def test_seconds_of_another_device_are_none_of_this_run(device: str, gpus: dict[str, float], plan: Plan) -> None:
+    targets = of_kind(plan, "target")
+    only = Plan(plan.sweep, {n.key: n for n in targets}, [], [], [], [])
+    for node in targets:
+        node.estimated_s = 600.0
+    estimated = shown(only, slots=64, **gpus).left()
+    for node in targets:
+        node.timing = Timing(60.0, 60.0, 60.0, 1, device)
+    assert shown(only, slots=64, **gpus).left() == estimated and estimated.is_about
+    for node in targets:
+        node.estimated_s = None
+    assert shown(only, slots=64, **gpus).left().seconds == pytest.approx(60 + START_S), "better than nothing"
+
+
 def test_of_many_nodes_it_is_computed_now_and_then(plan: Plan, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_module, "LARGE", 5)
     progress = shown(timed(plan, 100.0), slots=1)
