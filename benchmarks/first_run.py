@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,21 +28,25 @@ _CHILD_SUBREAPER = 36
 
 @dataclass
 class Peak:
-    """Largest sum of the PSS of all descendants of this process, sampled while a command runs.
+    """What all descendants of this process take, sampled while a command runs.
 
     Args:
-        mb: the sum.
+        mb: largest sum of their PSS.
         processes: their MB and command lines at that moment, the largest first.
+        cpu_s: processor seconds of each when it was last seen; a process's last moments are missed.
     """
 
     mb: float = 0.0
     processes: list[tuple[float, str]] = field(default_factory=list)
+    cpu_s: dict[int, float] = field(default_factory=dict)
     _ended: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def watch(self) -> None:
         """Sample until `end` is called."""
         while not self._ended.wait(EVERY_S):
-            found = [(pss_mb(pid), command_line(pid)) for pid in descendants(os.getpid())]
+            below = descendants(os.getpid())
+            self.cpu_s.update((pid, cpu_s(pid)) for pid in below)
+            found = [(pss_mb(pid), command_line(pid)) for pid in below]
             if (total := sum(mb for mb, _ in found)) > self.mb:
                 self.mb, self.processes = total, sorted(found, reverse=True)
 
@@ -71,6 +74,12 @@ def pss_mb(pid: int) -> float:
     return sum(float(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
+def cpu_s(pid: int) -> float:
+    """Processor seconds of a process itself; 0 for one that is gone."""
+    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+
+
 def command_line(pid: int) -> str:
     """The first words of a process."""
     return _read(Path(f"/proc/{pid}/cmdline")).replace("\0", " ").strip()[:80]
@@ -89,30 +98,16 @@ def measured(name: str, command: Sequence[str], folder: Path) -> int:
     peak = Peak()
     watcher = threading.Thread(target=peak.watch, daemon=True)
     watcher.start()
-    start, cpu_before = time.monotonic(), _cpu_s()
+    start = time.monotonic()
     code = subprocess.run(command, cwd=folder, check=False).returncode
     wall_s = time.monotonic() - start
     peak.end()
     watcher.join()
-    _reap()
-    print(f"{name}: {wall_s:.0f} s, {_cpu_s() - cpu_before:.0f} processor seconds, peak {peak.mb:,.0f} MB", flush=True)
+    spent = sum(peak.cpu_s.values())
+    print(f"{name}: {wall_s:.0f} s, {spent:.0f} processor seconds, peak {peak.mb:,.0f} MB", flush=True)
     for mb, line in peak.processes[:8]:
         print(f"    {mb:6,.0f} MB  {line}")
     return code
-
-
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def _reap() -> None:
-    """Wait for adopted processes that ended, whose seconds count from then on."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
 
 
 def first_run(repository: Path, folder: Path) -> Iterable[tuple[str, list[str]]]:

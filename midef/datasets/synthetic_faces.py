@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-_CHUNK = 512  # images rendered at once: 100 MB at 64 px
+_CHUNK = 256  # images rendered at once: 50 MB at 64 px
 _MOST_IMAGES = 1_000_000  # 12 GB at 64 px
 
 

@@ -89,7 +89,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     model = load_target(spec.target, inputs.path("target"), context, n_classes)
     handle = TargetHandle(model, spec.target.defense, spec.access, device=device)
     with share(0.0, 0.25):
-        report_parts = splits.report.images.split(512)
+        report_parts = splits.report.images.split(256)
         served = [handle.labels(part.to(device).float() / 255).cpu() for part in steps(report_parts)]
     if spec.counted == "best_by_target":
         best = best_restarts(made["labels"], target_scores(handle, made["images"], made["labels"]))

@@ -82,8 +82,13 @@ def by_hand(attack: Gmi, target: TargetModel, inputs: Inputs, path: list[Tensor]
 
 
 def test_the_search_is_nesterov_then_clamp_with_the_loss_averaged_over_sixty(
-    target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp, latents_seen: list[Tensor]
+    target: TargetModel,
+    gan_inputs: GanInputs,
+    small_gan: WganGp,
+    latents_seen: list[Tensor],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(template, "CHUNK", 60)
     attack = Gmi(iterations=5, prior=small_gan)
     inputs = gan_inputs(attack)
     search(attack, target, inputs, 60)

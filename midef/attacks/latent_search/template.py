@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from midef.core.recipe import Inputs, Recipe
     from midef.nn.network import Forward
 
-CHUNK = 120
+CHUNK = 40
 """Images searched together on a CPU. Changes memory and speed, not results."""
 GPU_CHUNK = 2048
 """The same on a GPU, where it is halved as long as memory is short; the papers' 300 x 5 go at once."""

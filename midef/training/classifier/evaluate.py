@@ -10,7 +10,7 @@ from midef.datasets import Images
 from midef.nn.network import TargetModel
 from midef.training.data_parallel import World, summed
 
-EVALUATED_AT_ONCE = 512
+EVALUATED_AT_ONCE = 256
 """Images whose accuracy is computed at a time. Changes memory and speed, not results."""
 
 
