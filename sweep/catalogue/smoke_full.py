@@ -1,4 +1,4 @@
-"""The smoke sweep with every defense of the five source papers, in a quarter of an hour."""
+"""The smoke sweep with every defense of the five source papers and five seeds."""
 
 from __future__ import annotations
 
