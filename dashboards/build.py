@@ -199,9 +199,14 @@ def _planned(store: Store) -> list[str]:
 
 
 def _unfinished(store: Store, stored: Sequence[ResultRow], rows: Sequence[ResultRow]) -> int | None:
-    """Cells of the latest plan that has something to do with `rows` and that have no result; None without a plan."""
+    """Cells without a result of the latest plan that holds some of `rows`, by the name they are shown under; None
+    without a plan.
+    """
     shown, done = {row.cell for row in rows}, {row.cell for row in stored}
+    names = {row.sweep for row in rows}
     for _, manifest in store.sweeps.manifests():
+        if names and manifest.sweep not in names:
+            continue
         planned = {row.get("cell") for row in manifest.rows} - {None}
         if planned and (planned & shown or not stored):
             return len(planned - done)

@@ -308,6 +308,17 @@ def a_store(cell: Cell, root: Path) -> Store:
     return store
 
 
+def test_cells_that_only_another_sweep_planned_are_not_missing(cell: Cell, tmp_path: Path) -> None:
+    store = a_store(cell, tmp_path / "store")
+    measured = next(iter(store.results.cells()))
+    store.sweeps.write_manifest("def", [{"cell": measured}, {"cell": "a"}, {"cell": "b"}], '{"name": "weekly"}')
+    missing = {
+        sweep: page_of(build(str(tmp_path / "store"), tmp_path / sweep, sweep))["header"]["missing"]
+        for sweep in ("nightly", "weekly")
+    }
+    assert missing == {"nightly": 0, "weekly": 2}
+
+
 def test_the_matching_of_the_sweep_is_shown(cell: Cell, report: Callable[..., MatchReport], tmp_path: Path) -> None:
     store = a_store(cell, tmp_path / "store")
     write_match(store, report(sweep="nightly", digest="1" * 64, trained=5))
