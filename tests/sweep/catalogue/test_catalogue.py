@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from midef.core import SpecError
@@ -21,3 +23,12 @@ def test_every_named_sweep_resolves_or_says_what_is_missing() -> None:
 
 def test_a_named_sweep_takes_overrides() -> None:
     assert len(resolve(read_spec("smoke", ["seeds=[7]", "defenses=[none]"])).cells) == 1
+
+
+def test_what_the_first_sweep_stored_is_part_of_the_longer_ones() -> None:
+    orderings = Path(__file__).parents[3] / "benchmarks" / "smoke" / "orderings.yaml"
+    short, full, longest = (
+        {planned.cell.digest for planned in resolve(read_spec(source)).cells}
+        for source in ("smoke", "smoke_full", orderings)
+    )
+    assert short < full < longest
