@@ -110,6 +110,13 @@ def _words(given: Sequence[str], *names: str) -> Sequence[str]:
     return given
 
 
+def _can_import_from(folder: str) -> None:
+    """Let this process import the scripts of a folder beside this one."""
+    path = str(Path(__file__).parent / folder)
+    if path not in sys.path:
+        sys.path.append(path)
+
+
 def table_part(page: Path, store: Store, words: Sequence[str]) -> str:
     """The table that `midef table --format md` prints."""
     from midef.sweep.result import results_table
@@ -129,7 +136,7 @@ def attacks_part(page: Path, store: Store, words: Sequence[str]) -> str:
 
 def strengths_part(page: Path, store: Store, words: Sequence[str]) -> str:
     """The table of defenses over their strengths, and its figures."""
-    sys.path.append(str(Path(__file__).parent / "defenses"))
+    _can_import_from("defenses")
     import figures  # type: ignore[import-not-found, unused-ignore]
 
     (folder,) = _words(words, "FOLDER")
@@ -141,7 +148,7 @@ def strengths_part(page: Path, store: Store, words: Sequence[str]) -> str:
 
 def lines_part(page: Path, store: Store, words: Sequence[str]) -> str:
     """A sweep in one table."""
-    sys.path.append(str(Path(__file__).parent / "smoke"))
+    _can_import_from("smoke")
     import lines  # type: ignore[import-not-found, unused-ignore]
 
     (sweep,) = _words(words, "SWEEP")
@@ -151,7 +158,7 @@ def lines_part(page: Path, store: Store, words: Sequence[str]) -> str:
 
 def orderings_part(page: Path, store: Store, words: Sequence[str]) -> str:
     """The pairs of defenses that papers order."""
-    sys.path.append(str(Path(__file__).parent / "smoke"))
+    _can_import_from("smoke")
     import orderings  # type: ignore[import-not-found, unused-ignore]
 
     _words(words)

@@ -12,6 +12,7 @@ from midef.core import ResultRow
 from midef.results.compare import TRAITS
 from midef.results.estimates import Estimate
 from midef.results.gating import mark_of
+from midef.results.judges import ESTIMATE_MARK
 from midef.results.summary import SummaryRow, by_setup, interval_choice, summarise
 from midef.storage import Store, rows_of_sweep
 
@@ -40,7 +41,7 @@ def _cells(row: SummaryRow, group: Sequence[SummaryRow]) -> list[str]:
         if found.mean is None:
             return "-"
         span = found.interval(choice)
-        mark = "~" if found.is_estimate else ""
+        mark = ESTIMATE_MARK if found.is_estimate else ""
         return f"{mark}{found.mean:.1f}" + (f" [{span.low:.1f}, {span.high:.1f}]" if span else "")
 
     course = row.course

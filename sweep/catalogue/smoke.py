@@ -7,8 +7,12 @@ from typing import Any
 from midef.sweep.spec.schema import SetupSpec, SweepSpec
 
 SEARCH: dict[str, Any] = {
-    **{"name": "pool_search", "prior": "renderer", "iterations": 50, "learning_rate": 0.1},
-    **{"prior_weight": 0.1, "shift": 0.0},
+    "name": "pool_search",
+    "prior": "renderer",
+    "iterations": 50,
+    "learning_rate": 0.1,
+    "prior_weight": 0.1,
+    "shift": 0.0,
 }
 """The attack: its generator is how the faces are drawn, so no prior has to be trained and none can be too weak."""
 

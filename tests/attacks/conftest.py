@@ -1,4 +1,4 @@
-"""A small GAN with random weights, stored as the stage stores one."""
+"""A target that can be computed by hand, and a small GAN with random weights, stored as the stage stores one."""
 
 from __future__ import annotations
 
@@ -13,8 +13,20 @@ from torch import nn
 from midef.attacks import Attack
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core import Inputs, Recipe
+from midef.nn.network import TargetModel
 
-RESOLUTION_PX = 32
+RESOLUTION_PX, CLASSES = 32, 4
+
+
+@pytest.fixture
+def target() -> TargetModel:
+    """Classes are told by brightness and colour of the four quarters."""
+    torch.manual_seed(3)
+    trunk = nn.Sequential(nn.AvgPool2d(RESOLUTION_PX // 2), nn.Flatten())
+    model = TargetModel([("quarters", trunk)], nn.Linear(12, CLASSES), feature_dim=12, n_classes=CLASSES)
+    with torch.no_grad():
+        model.head.weight.mul_(10)  # type: ignore[operator]
+    return model.eval()
 
 
 @pytest.fixture

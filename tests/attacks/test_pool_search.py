@@ -32,17 +32,6 @@ RESOLUTION_PX, CLASSES, SEED = 32, 4, 7
 GanInputs = Callable[[Attack], Inputs]
 
 
-@pytest.fixture
-def target() -> TargetModel:
-    """Classes are told by brightness and colour of the four quarters."""
-    torch.manual_seed(3)
-    trunk = nn.Sequential(nn.AvgPool2d(RESOLUTION_PX // 2), nn.Flatten())
-    model = TargetModel([("quarters", trunk)], nn.Linear(12, CLASSES), feature_dim=12, n_classes=CLASSES)
-    with torch.no_grad():
-        model.head.weight.mul_(10)  # type: ignore[operator]
-    return model.eval()
-
-
 def task_of(labels: list[int], restarts: int = 1, resolution_px: int = RESOLUTION_PX) -> Task:
     pairs = [(label, restart) for label in labels for restart in range(restarts)]
     of_labels, of_restarts = torch.tensor(pairs).T

@@ -35,17 +35,6 @@ GanInputs = Callable[[Attack], Inputs]
 
 
 @pytest.fixture
-def target() -> TargetModel:
-    """Classes are told by brightness and colour of the four quarters."""
-    torch.manual_seed(3)
-    trunk = nn.Sequential(nn.AvgPool2d(RESOLUTION_PX // 2), nn.Flatten())
-    model = TargetModel([("quarters", trunk)], nn.Linear(12, CLASSES), feature_dim=12, n_classes=CLASSES)
-    with torch.no_grad():
-        model.head.weight.mul_(10)  # type: ignore[operator]
-    return model.eval()
-
-
-@pytest.fixture
 def style_inputs(tmp_path: Path) -> Inputs:
     torch.manual_seed(0)
     for name, network in STYLE.networks(RESOLUTION_PX, 0).items():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from midef.attacks import Attack, Reconstructions
 from midef.attacks.base import Task
@@ -29,17 +29,6 @@ from midef.nn.network import Forward, TargetModel
 
 RESOLUTION_PX, CLASSES = 32, 4
 GanInputs = Callable[[Attack], Inputs]
-
-
-@pytest.fixture
-def target() -> TargetModel:
-    """Classes are told by brightness and colour of the four quarters."""
-    torch.manual_seed(3)
-    trunk = nn.Sequential(nn.AvgPool2d(RESOLUTION_PX // 2), nn.Flatten())
-    model = TargetModel([("quarters", trunk)], nn.Linear(12, CLASSES), feature_dim=12, n_classes=CLASSES)
-    with torch.no_grad():
-        model.head.weight.mul_(10)  # type: ignore[operator]
-    return model.eval()
 
 
 def task_of(rows: int) -> Task:
