@@ -13,7 +13,8 @@ What a part can be:
 - `attacks SWEEP`: its attacks, strongest first (attack_table.py)
 - `strengths FOLDER`: the table of defenses/figures.py; its figures go to FOLDER, beside the page
 - `lines SWEEP`: a line for each defense of each setup (smoke/lines.py)
-- `orderings`: the table of smoke/orderings.py
+- `orderings FILE`: which of the orderings that FILE, beside the page, names are held (orderings.py)
+- `judges SWEEP SWEEP ...`: reconstructions that two evaluators judged, by both (judges.py)
 - `dashboard SWEEP FILE`: a picture of its dashboard, saved as FILE beside the page; needs Chromium
 
 Results that changed code made, or code outside a checkout, are refused: nobody could make them again. A part whose
@@ -158,12 +159,22 @@ def lines_part(page: Path, store: Store, words: Sequence[str]) -> str:
 
 def orderings_part(page: Path, store: Store, words: Sequence[str]) -> str:
     """The pairs of defenses that papers order."""
-    _can_import_from("smoke")
-    import orderings  # type: ignore[import-not-found, unused-ignore]
+    from orderings import Claims, table  # type: ignore[import-not-found, unused-ignore]
 
-    _words(words)
-    rows = _rows(store, orderings.SWEEP)
-    return f"{provenance(store, rows)}\n\n{orderings.table(rows)}"
+    (name,) = _words(words, "FILE")
+    claims = Claims.read(page.parent / name)
+    rows = [row for sweep in claims.sweeps for row in _rows(store, sweep)]
+    return f"{provenance(store, rows)}\n\n{table(claims, rows)}"
+
+
+def judges_part(page: Path, store: Store, words: Sequence[str]) -> str:
+    """The same reconstructions by two evaluators."""
+    from judges import table  # type: ignore[import-not-found, unused-ignore]
+
+    if not words:
+        raise CannotRefresh("takes SWEEP SWEEP ...; got nothing")
+    rows = [row for sweep in words for row in _rows(store, sweep)]
+    return f"{provenance(store, rows)}\n\n{table(rows)}"
 
 
 def dashboard_part(page: Path, store: Store, words: Sequence[str]) -> str:
@@ -204,6 +215,7 @@ KINDS: dict[str, Callable[[Path, Store, Sequence[str]], str]] = {
     "strengths": strengths_part,
     "lines": lines_part,
     "orderings": orderings_part,
+    "judges": judges_part,
     "dashboard": dashboard_part,
 }
 

@@ -73,7 +73,7 @@ def test_results_of_changed_code_are_refused(
     [
         ("table smal", "this store has no sweep 'smal'; did you mean 'small'?"),
         ("table", "takes SWEEP; got nothing"),
-        ("tabel small", "is of no kind that is known: table, attacks, strengths, lines, orderings, dashboard"),
+        ("tabel small", "is of no kind that is known: table, attacks, strengths, lines, orderings, judges, dashboard"),
     ],
 )
 def test_a_part_that_cannot_be_made_is_named_and_left(

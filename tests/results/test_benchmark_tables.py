@@ -1,0 +1,100 @@
+"""Tables of the benchmarks, from rows made by hand: orderings of the papers, and two judges of the same images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from judges import table as judges_table
+from orderings import Claims, table
+
+from tests.results.conftest import a_judged_cell
+
+MANY, FEW = np.ones((40, 3), int), np.zeros((40, 3), int)
+FEW[:4] = 1
+NATURAL = np.ones((40, 5), int)
+CLAIMS = """
+sweeps: [s]
+asked:
+  first: {setups: [elsewhere, one]}
+  second: {setups: [two]}
+claims:
+  - {paper: A, less: strong, more: none}
+  - {paper: B, less: none, more: strong}
+  - {paper: C, less: strong, more: strong}
+  - {paper: D, less: absent, more: none}
+"""
+
+
+def rows_by_two_judges(second: np.ndarray) -> list:  # type: ignore[type-arg]
+    """Two defenses by two evaluators; `second` is what the less accurate one says of the defended target."""
+    rows = []
+    for defense, mine, other in (("none", MANY, MANY), ("strong", FEW, second)):
+        made = {"reconstructions_key": f"reconstructions-{defense}"}
+        rows += a_judged_cell(
+            defense, 0, NATURAL, mine, setup="one", evaluator="knows", evaluator_accuracy=99.8, **made
+        )
+        rows += a_judged_cell(
+            defense, 0, NATURAL, other, setup="two", evaluator="guesses", evaluator_accuracy=83.5, **made
+        )
+    return rows
+
+
+@pytest.fixture
+def claims(tmp_path: Path) -> Claims:
+    path = tmp_path / "claims.yaml"
+    path.write_text(CLAIMS)
+    return Claims.read(path)
+
+
+def cells(text: str, line: int) -> list[str]:
+    return [cell.strip() for cell in text.splitlines()[line].strip("|").split("|")]
+
+
+def test_an_ordering_holds_where_an_interval_shows_it(claims: Claims) -> None:
+    text = table(claims, rows_by_two_judges(MANY))
+    assert cells(text, 0)[3:] == ["first, points", "second, points", "test acc, points", "holds"]
+    assert cells(text, 2)[3].startswith("-90.0 [") and cells(text, 2)[4].startswith("+0.0 [")
+    assert [cells(text, line)[-1] for line in range(2, 6)] == [
+        "yes, by first alone",
+        "**reversed**, by first alone",
+        "not resolved",
+        "not run",
+    ]
+
+
+def test_two_that_agree_and_two_that_do_not(claims: Claims) -> None:
+    assert cells(table(claims, rows_by_two_judges(FEW)), 2)[-1] == "yes, by both"
+    worse = [row for row in rows_by_two_judges(FEW) if row.setup == "one"]
+    better = [
+        row
+        for defense, hits in (("none", FEW), ("strong", MANY))
+        for row in a_judged_cell(defense, 0, NATURAL, hits, setup="two", evaluator="guesses")
+    ]
+    assert cells(table(claims, worse + better), 2)[-1] == "contradiction: less by first, more by second"
+
+
+def test_a_metric_that_is_not_compared_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "claims.yaml"
+    path.write_text(CLAIMS.replace("[two]}", "[two], metric: coverage}"))
+    with pytest.raises(ValueError, match="metric must be one of attack_accuracy, trait_accuracy, got coverage"):
+        Claims.read(path)
+
+
+def test_the_same_images_by_two_judges() -> None:
+    """Of the defended images the first judge takes 10 % for the person; the second 40 %, those among them."""
+    second = FEW.copy()
+    second[4:16] = 1
+    text = judges_table(rows_by_two_judges(second))
+    assert text.startswith("Accuracy on the people's test images: knows 99.8 %, guesses 83.5 %.")
+    undefended, defended = cells(text, 4), cells(text, 5)
+    assert undefended[4] == undefended[6] == "reference" and undefended[7:9] == ["0", "0"]
+    assert defended[3].startswith("10.0 [") and defended[4].startswith("-90.0 [")
+    assert defended[5].startswith("40.0 [") and defended[6].startswith("-60.0 [")
+    assert defended[7:] == ["0", "30", "by both: less"]
+
+
+def test_one_judge_is_no_comparison() -> None:
+    with pytest.raises(ValueError, match="two evaluators were expected, these results have knows"):
+        judges_table([row for row in rows_by_two_judges(FEW) if row.setup == "one"])
