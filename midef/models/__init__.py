@@ -1,5 +1,5 @@
 """One architecture family per file. Importing this package loads no torch."""
 
-from midef.models.base import ARCHITECTURES, Architecture, ModelFacts
+from midef.models.base import ARCHITECTURES, Architecture, Judge, ModelFacts, PublishedFile
 
-__all__ = ["ARCHITECTURES", "Architecture", "ModelFacts"]
+__all__ = ["ARCHITECTURES", "Architecture", "Judge", "ModelFacts", "PublishedFile"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from midef.core.registry import Registry
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from midef.nn.network import TargetModel
 
 ARCHITECTURES: Registry[Architecture] = Registry("architecture", "midef.models")
@@ -57,6 +59,25 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PublishedFile:
+    """The one weight file an architecture is published with.
+
+    Args:
+        weights: how the weights are called, after what they were learned on.
+        name: of the file.
+        sha256: hexadecimal.
+        source: where to get it.
+        named: our tensor below `blocks` -> its name there.
+    """
+
+    weights: str
+    name: str
+    sha256: str
+    source: str
+    named: Callable[[str], str] = str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Architecture:
     """Base of all architectures: a frozen dataclass that builds a `TargetModel`.
 
@@ -65,6 +86,8 @@ class Architecture:
         is_small: it has fewer than two million weights, so that tests run it; others are only counted.
         gflop_64px: billion operations (multiplications and additions) to classify an image of 64 px; 0 where they were
             not counted. Only for estimates of how long work takes.
+        judges_only: it is an evaluator and nothing else; see `Judge`.
+        published: its own weight file, where it has one.
     """
 
     paper: ClassVar[str] = ""
@@ -73,6 +96,8 @@ class Architecture:
     family: ClassVar[str] = ""
     is_small: ClassVar[bool] = False
     gflop_64px: ClassVar[float] = 0.0
+    judges_only: ClassVar[bool] = False
+    published: ClassVar[PublishedFile | None] = None
 
     def gflop(self, resolution_px: int) -> float:
         """Billion operations to classify an image of this resolution, about."""
@@ -90,3 +115,41 @@ class Architecture:
     def build(self, n_classes: int, resolution_px: int) -> TargetModel:
         """A network with fresh weights, drawn from torch's global generator."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge(Architecture):
+    """Base of evaluators from elsewhere: published weights that stay as they are, and a head fitted on the features.
+
+    A judge is refused as a target and as a network that an attack names. Nothing here trains it.
+
+    Args:
+        head: `centre`, a logit is the cosine, -1 to 1, of a feature and the mean feature of a class; `linear`, the
+            logits of a linear layer, a convex fit. Both see the private training images only. Only ranks of logits
+            are used: their scale means nothing between heads.
+    """
+
+    judges_only: ClassVar[bool] = True
+
+    head: Literal["centre", "linear"] = "centre"
+
+    @staticmethod
+    def frozen(model: TargetModel) -> TargetModel:
+        """The same network, its trunk held in eval mode and without slopes of its weights."""
+        model.hold_in_eval(["blocks"])
+        model.train(model.training)
+        model.blocks.requires_grad_(False)
+        return model
+
+    def fitted_head(self, features: Tensor, labels: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
+        """Weight [K, D] and bias [K] of the head.
+
+        Args:
+            features: of private training images, float64, [N, D].
+            labels: [N].
+            n_classes: K.
+        """
+        from midef.nn import fitted_head
+
+        fit = {"centre": fitted_head.centre_head, "linear": fitted_head.linear_head}[self.head]
+        return fit(features, labels, n_classes)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midef.core.errors import DataError, PreflightError, SpecError, did_you_mean, few
-from midef.models.base import ARCHITECTURES, Architecture
-from midef.nn.published_names import POSITION_ADVICE, STEM_ADVICE, TRUNKS, modern
+from midef.models.base import ARCHITECTURES, Architecture, PublishedFile
+from midef.nn.published_names import POSITION_ADVICE, STEM_ADVICE, TRUNKS, Trunk, modern
 from midef.nn.stem import stem_at
 from midef.nn.weights import not_finite, read_tensors, said_not_finite
 
@@ -51,6 +51,7 @@ WEIGHTS: Mapping[str, Mapping[str, Any]] = {"imagenet": _IMAGENET, "ms1m": _MS1M
 imagenet: torchvision's classifiers of ImageNet-1k, the first published version of each (`IMAGENET1K_V1`): what the
 works we compare with call pre-trained, and the only version that no release of torchvision redefines.
 ms1m: Face.evoLVe's recognisers of MS-Celeb-1M (github ZhaoJ9014/face.evoLVe), IR-50 and IR-152.
+Beside these, an architecture may have a file of its own, `Architecture.published`.
 
 We differ: published trunks saw images normalised in their own way (ImageNet's mean and deviation; [-1, 1] for faces),
 ours keep the normalisation of their `TargetModel` and are trained on with it.
@@ -59,7 +60,20 @@ ours keep the normalisation of their `TargetModel` and are trained on with it.
 
 def known(weights: str, architecture: str) -> bool:
     """True if these weights are published for this architecture; False for tiny siblings."""
-    return architecture in WEIGHTS.get(weights, {})
+    own = _own_file(architecture)
+    return architecture in WEIGHTS.get(weights, {}) or (own is not None and own.weights == weights)
+
+
+def _own_file(architecture: str) -> PublishedFile | None:
+    return ARCHITECTURES.get(architecture).published if architecture in ARCHITECTURES.names() else None
+
+
+def _trunk(architecture: str) -> Trunk:
+    own = _own_file(architecture)
+    if own is not None:
+        named = own.named
+        return Trunk(named=lambda ours, chain: named(ours), head=("head.",))
+    return TRUNKS[ARCHITECTURES.get(architecture).family]
 
 
 def weights_folder() -> Path:
@@ -115,7 +129,8 @@ def sha256_of(path: Path) -> str:
 def verify(weights: str, architecture: str, path: Path) -> str:
     """The sha256 of a file, compared with the published one where one is known.
 
-    torchvision writes the first eight digits of each file's sha256 into its name; Face.evoLVe publishes none.
+    torchvision writes the first eight digits of each file's sha256 into its name; Face.evoLVe publishes none; an
+    architecture with a file of its own knows all digits.
 
     Raises:
         SpecError: if there are no such weights for this architecture.
@@ -126,7 +141,11 @@ def verify(weights: str, architecture: str, path: Path) -> str:
         digest = sha256_of(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error}") from error
-    check_digest(path, digest, expected[0] if weights == "imagenet" else "")
+    own = _own_file(architecture)
+    if own is not None:
+        _compare(path, digest, own.sha256)
+    else:
+        check_digest(path, digest, expected[0] if weights == "imagenet" else "")
     return digest
 
 
@@ -136,9 +155,15 @@ def check_digest(path: Path, digest: str, published_name: str) -> None:
     Raises:
         DataError: if they differ.
     """
-    prefix = published_name.rpartition("-")[2].partition(".")[0]
-    if not digest.startswith(prefix):
-        raise DataError(f"{path} is damaged or another file: its sha256 begins with {digest[:8]}, {prefix} is expected")
+    _compare(path, digest, published_name.rpartition("-")[2].partition(".")[0])
+
+
+def _compare(path: Path, digest: str, begins: str) -> None:
+    if not digest.startswith(begins):
+        expected = begins[:8]
+        raise DataError(
+            f"{path} is damaged or another file: its sha256 begins with {digest[:8]}, {expected} is expected"
+        )
 
 
 def read_backbone(weights: str, architecture: str, path: Path, model: TargetModel) -> dict[str, Tensor]:
@@ -171,7 +196,7 @@ def matched(
     architecture: str, published: Mapping[str, Tensor], model: TargetModel
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Published tensors under our names below `model.blocks`, and what does not fit: a few lines of each kind."""
-    trunk = TRUNKS[ARCHITECTURES.get(architecture).family]
+    trunk = _trunk(architecture)
     renamed = {modern(name, trunk): tensor for name, tensor in published.items()}
     left = {name: tensor for name, tensor in renamed.items() if not name.startswith(trunk.head)}
     fresh = model.blocks.state_dict()
@@ -197,7 +222,7 @@ def matched(
 
 def _names_there(architecture: str, model: TargetModel) -> dict[str, str]:
     """Our tensors below `model.blocks` that are published, and what they are called there."""
-    trunk = TRUNKS[ARCHITECTURES.get(architecture).family]
+    trunk = _trunk(architecture)
     published = (name for name in model.blocks.state_dict() if name.partition(".")[0] not in trunk.unpublished)
     return {ours: trunk.named(ours, model.block_names) for ours in published}
 
@@ -208,7 +233,7 @@ def _first(lines: list[str], most: int = 3) -> list[str]:
 
 def unpublished_blocks(architecture: str) -> frozenset[str]:
     """Blocks that start fresh since no published file has them: `embedding` of VGG16, `output` of the IR bodies."""
-    return TRUNKS[ARCHITECTURES.get(architecture).family].unpublished
+    return _trunk(architecture).unpublished
 
 
 def lines(folder: Path, architectures: Iterable[str]) -> list[tuple[bool, str]]:
@@ -218,7 +243,8 @@ def lines(folder: Path, architectures: Iterable[str]) -> list[tuple[bool, str]]:
     """
     report: list[tuple[bool, str]] = []
     for architecture in architectures:
-        for weights in WEIGHTS:
+        own = _own_file(architecture)
+        for weights in dict.fromkeys([*WEIGHTS, *([] if own is None else [own.weights])]):
             if not known(weights, architecture):
                 continue
             try:
@@ -237,6 +263,9 @@ def _expected(weights: str, architecture: str) -> tuple[tuple[str, ...], str]:
     Raises:
         SpecError: if there are no such weights for this architecture.
     """
+    own = _own_file(architecture)
+    if own is not None and own.weights == weights:
+        return (own.name,), own.source
     if weights not in WEIGHTS:
         raise SpecError(f"no published weights are called {weights!r}; {did_you_mean(weights, WEIGHTS)}")
     if not known(weights, architecture):

@@ -6,8 +6,10 @@ from midef.stages.recipes import (
     CellRecipes,
     place_dataset,
     place_weights,
+    problems_as_target,
     published_recipe,
     recipes_for_cell,
+    weights_of_judge,
 )
 
 __all__ = [
@@ -18,6 +20,8 @@ __all__ = [
     "ensure",
     "place_dataset",
     "place_weights",
+    "problems_as_target",
     "published_recipe",
     "recipes_for_cell",
+    "weights_of_judge",
 ]

@@ -17,6 +17,7 @@ from midef.core.errors import DamagedArtifact, MissingArtifact
 from midef.core.packages import check_packages
 from midef.core.position import following
 from midef.core.recipe import Inputs, Recipe
+from midef.stages.recipes import CLASSIFIER
 
 if TYPE_CHECKING:
     from midef.storage import Store
@@ -78,7 +79,7 @@ def ensure(recipe: Recipe, context: BuildContext) -> Path:
         pass
     except DamagedArtifact as error:
         context.store.artifacts.set_aside(recipe.key, str(error))
-    if context.fit is not None and recipe.kind in ("target", "evaluator") and recipe.inputs:
+    if context.fit is not None and recipe.kind in ("target", "evaluator") and recipe.component == CLASSIFIER:
         for needed in recipe.inputs.values():
             ensure(needed, context)
         context.fit(recipe, context)

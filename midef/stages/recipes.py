@@ -11,6 +11,7 @@ from typing import Any, cast
 from midef.attacks import ATTACKS, Attack
 from midef.core.canonical import plain
 from midef.core.choice import Choice
+from midef.core.errors import SpecError
 from midef.core.recipe import Recipe, each_once
 from midef.core.setup import Protocol, Setup
 from midef.datasets import DATASETS
@@ -19,12 +20,14 @@ from midef.defenses.base import Defense
 from midef.defenses.stack import remake_defense
 from midef.metrics import METRICS
 from midef.metrics.base import needs_traits
+from midef.models import ARCHITECTURES
 from midef.stages.drawn import drawn_as, have_equal_traits
 from midef.training import TrainingRecipe
 
 # Bumped when the maths of a stage changes; what depends on it is then built anew.
 SPLIT_VERSION = 1
 TRAINING_VERSION = 1
+FITTED_HEAD_VERSION = 1
 ATTACK_VERSION = 1
 SCORES_VERSION = 3
 REGRESSOR_VERSION = 1
@@ -75,7 +78,12 @@ def target_recipe(
         pretraining: labelled images its backbone learns first, undefended, once for all defenses and seeds.
         pretraining_training: how the backbone learns them; None as the target itself.
         published: weights its backbone starts from instead.
+
+    Raises:
+        SpecError: if the architecture only judges.
     """
+    if problems := problems_as_target(architecture):
+        raise SpecError(problems)
     params: dict[str, Any] = {
         "architecture": _keyed(architecture),
         "training": training,
@@ -94,14 +102,14 @@ def target_recipe(
             published=published,
         )
         inputs = {**undefended.inputs, **_defense(defense).requires(undefended)}
-        return Recipe("target", "classifier", params, inputs, TRAINING_VERSION)
+        return Recipe("target", CLASSIFIER, params, inputs, TRAINING_VERSION)
     inputs = {"private": private}
     if pretraining is not None:
         backbone = {**params, "seed": 0, "training": pretraining_training or training}
-        inputs[BACKBONE] = Recipe("target", "classifier", backbone, {"private": pretraining}, TRAINING_VERSION)
+        inputs[BACKBONE] = Recipe("target", CLASSIFIER, backbone, {"private": pretraining}, TRAINING_VERSION)
     if published is not None:
         inputs[BACKBONE] = published
-    return Recipe("target", "classifier", params, inputs, TRAINING_VERSION)
+    return Recipe("target", CLASSIFIER, params, inputs, TRAINING_VERSION)
 
 
 @lru_cache(_FEW)
@@ -111,11 +119,32 @@ def evaluator_recipe(
     """The evaluator: one for all targets, defenses and seeds.
 
     Args:
-        published: weights its backbone starts from.
+        training: nothing of it is used for an architecture that only judges.
+        published: weights its backbone starts from; of an architecture that only judges, those it has.
     """
+    if ARCHITECTURES.get(architecture.name).judges_only:
+        assert published is not None, "a judge has published weights"
+        inputs = {"private": private, BACKBONE: published}
+        return Recipe("evaluator", FITTED_HEAD, {"architecture": architecture.keyed}, inputs, FITTED_HEAD_VERSION)
     params = {"architecture": architecture.keyed, "training": training, "seed": 0}
     inputs = {"private": private} if published is None else {"private": private, BACKBONE: published}
-    return Recipe("evaluator", "classifier", params, inputs, TRAINING_VERSION)
+    return Recipe("evaluator", CLASSIFIER, params, inputs, TRAINING_VERSION)
+
+
+def problems_as_target(architecture: Choice) -> list[str]:
+    """Why a network cannot be trained as a target."""
+    if not ARCHITECTURES.get(architecture.name).judges_only:
+        return []
+    return [
+        f"{architecture.name} only judges: it is never a target, a network of an attack or a start of a training; "
+        f"write evaluator: {architecture.name}, and choose another architecture here"
+    ]
+
+
+def weights_of_judge(architecture: Choice) -> str:
+    """Name of the published weights that an architecture which only judges has; "" for any other."""
+    made = ARCHITECTURES.get(architecture.name)
+    return made.published.weights if made.judges_only and made.published is not None else ""
 
 
 @lru_cache(_FEW)
@@ -293,6 +322,10 @@ def place_weights(name: str, architecture: Choice, folder: Path) -> tuple[Choice
 
 BACKBONE = "backbone"
 """Role of the target whose blocks a training starts from: learned on other images, with another head."""
+CLASSIFIER = "classifier"
+"""Component of a target or evaluator that is trained here."""
+FITTED_HEAD = "fitted_head"
+"""Component of an evaluator with a published trunk, of which only the head is fitted here."""
 PUBLISHED = "published"
 """Component of a backbone that was published instead of trained here."""
 NO_DEFENSE = Choice("none", {}, 1)

@@ -26,14 +26,14 @@ from midef.datasets import Splits
 from midef.metrics import METRICS, Evidence
 from midef.metrics.attack_accuracy import top_k_hits
 from midef.metrics.base import needs_traits, percent_of_hits
-from midef.nn.network import TargetModel
 from midef.stages.build import BuildContext
+from midef.stages.evaluator import EvaluatorSpec, evaluate_images
+from midef.stages.evaluator import load as load_evaluator
 from midef.stages.split import load as load_splits
 from midef.stages.target import TargetSpec
 from midef.stages.target import load as load_target
 from midef.stages.traits import trait_evidence
 from midef.storage.arrays import read_arrays
-from midef.training.finite import check_answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class ScoresSpec:
     """
 
     target: TargetSpec
-    evaluator: TargetSpec
+    evaluator: EvaluatorSpec
     metrics: tuple[str, ...]
     access: AccessLevel
     attack_seed: int
@@ -64,7 +64,7 @@ class ScoresSpec:
         reconstructions = recipe.inputs["reconstructions"]
         return cls(
             target=TargetSpec.of(recipe.inputs["target"]),
-            evaluator=TargetSpec.of(recipe.inputs["evaluator"]),
+            evaluator=EvaluatorSpec.of(recipe.inputs["evaluator"]),
             metrics=tuple(recipe.params["metrics"]),
             access=ATTACKS.get(reconstructions.component).access,
             attack_seed=reconstructions.params["seed"],
@@ -94,10 +94,11 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     if spec.counted == "best_by_target":
         best = best_restarts(made["labels"], target_scores(handle, made["images"], made["labels"]))
         made = {name: values[best] for name, values in made.items()}
-    evaluator = load_target(spec.evaluator, inputs.path("evaluator"), context, n_classes)
+    evaluator = load_evaluator(spec.evaluator, inputs.path("evaluator"), context, n_classes)
 
     def evaluate(images: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        return evaluate_images(evaluator, low_to_high(images, spec.evaluator.resolution_px, resize=spec.resize), device)
+        enlarged = low_to_high(images, spec.evaluator.resolution_px, resize=spec.resize)
+        return evaluate_images(evaluator, enlarged, device, at_once=spec.evaluator.at_once)
 
     with share(0.25, 0.5):
         logits, features = evaluate(torch.from_numpy(made["images"]))
@@ -252,20 +253,3 @@ def low_to_high(images: Tensor, resolution_px: int, *, resize: str = "pil_uint8"
         for image in images.permute(0, 2, 3, 1).contiguous().numpy()
     ]
     return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).contiguous()
-
-
-@torch.no_grad()
-def evaluate_images(evaluator: TargetModel, images: Tensor, device: str) -> tuple[np.ndarray, np.ndarray]:
-    """Logits [N, K] and penultimate features [N, D] of images [N, 3, H, W] uint8.
-
-    Raises:
-        MidefError: if they are not finite: no number counts as an answer, and would pass for the highest rank.
-    """
-    logits, features = [], []
-    for part in steps(images.split(256)):
-        forward = evaluator(part.to(device).float() / 255)
-        logits.append(forward.logits.float().cpu())
-        features.append(forward.features.float().cpu())
-    answers = torch.cat(logits), torch.cat(features)
-    check_answers(answers, whose="the evaluator", advice="lower learning_rate of evaluator_training")
-    return answers[0].numpy(), answers[1].numpy()

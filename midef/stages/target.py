@@ -58,7 +58,7 @@ class TargetSpec:
 
     @classmethod
     def of(cls, recipe: Recipe) -> TargetSpec:
-        """Decode the recipe of a target that is trained here, or of an evaluator."""
+        """Decode the recipe of a target or evaluator that is trained here."""
         params, inputs = recipe.params, recipe.inputs
         defense = remake_defense(Choice.from_plain(params["defense"]) if "defense" in params else NO_DEFENSE)
         planned = params["training"]
@@ -121,9 +121,9 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     train_s = time.monotonic() - start
     parent = recipe.inputs.get(PHASE_ONE) or recipe.inputs.get(BACKBONE)  # phase one's seconds hold the backbone's
     earlier_s = 0.0 if parent is None else float(context.store.artifacts.meta(parent.key)["facts"]["train_s"])
-    _save(model.state_dict(), folder / WEIGHTS)
+    save(model.state_dict(), folder / WEIGHTS)
     if state_tensors:
-        _save(state_tensors, folder / TRAINING_STATE)
+        save(state_tensors, folder / TRAINING_STATE)
     (folder / "training.json").write_text(json.dumps(asdict(done)))
     at_once = max(1, EVALUATED_AT_ONCE // micro_batches)
     accuracy_on = partial(accuracy, model, device=context.device, batch_size=at_once, world=World.current())
@@ -149,7 +149,8 @@ def _shares(splits: Splits, epochs: int) -> tuple[float, float]:
     return training / whole, (training + len(splits.train)) / whole
 
 
-def _save(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+def save(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors as a safetensors file."""
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
 
 
@@ -168,7 +169,7 @@ def _read_published(recipe: Recipe, context: BuildContext, folder: Path) -> dict
     model = ARCHITECTURES.remake(architecture).build(2, int(recipe.params["resolution_px"]))
     trunk = read_backbone(weights, name, Path(where), model)
     unpublished = unpublished_blocks(name)
-    _save({f"blocks.{k}": v for k, v in trunk.items() if k.partition(".")[0] not in unpublished}, folder / WEIGHTS)
+    save({f"blocks.{k}": v for k, v in trunk.items() if k.partition(".")[0] not in unpublished}, folder / WEIGHTS)
     return {"train_s": 0.0, "weights": weights, "sha256": sha256}
 
 

@@ -21,7 +21,7 @@ from midef.core.recipe import Recipe
 from midef.datasets import DATASETS
 from midef.defenses import DEFENSES
 from midef.models import ARCHITECTURES
-from midef.stages.recipes import PUBLISHED
+from midef.stages.recipes import FITTED_HEAD, PUBLISHED
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +99,8 @@ class Estimates:
             return 1.0
         params, private = recipe.params, recipe.inputs["private"]
         sizes, gflop = self.sizes(private), self.gflop(recipe)
+        if recipe.component == FITTED_HEAD:
+            return SEEN_S * gflop * (2 * sizes.train + sizes.select + sizes.report)
         epochs = int(params["training"]["epochs"])
         learned = LEARNED_S * epochs * sizes.train * _training_work(str(params.get("defense", {}).get("name", "")))
         return TRAINING_S + gflop * (learned + SEEN_S * (epochs * sizes.select + sizes.train + sizes.report))

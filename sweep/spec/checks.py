@@ -16,6 +16,7 @@ from midef.datasets import Dataset
 from midef.datasets.files.copies import few_pairs
 from midef.defenses.stack import remake_defense
 from midef.models import ARCHITECTURES
+from midef.stages import problems_as_target
 from midef.sweep.spec.lines import Lines
 from midef.sweep.spec.profiles import Profile
 from midef.sweep.spec.schema import SweepSpec
@@ -159,7 +160,10 @@ def _priors(component: Any) -> list[Prior]:
 def check_networks(
     architecture: Choice, evaluator: Choice, resolution_px: int, protocol: Protocol, place: str, problems: Problems
 ) -> None:
-    """Check that target and evaluator take images of their resolution and are not of one family."""
+    """Check that target and evaluator take images of their resolution, are of two families, and the target no judge."""
+    if judge := problems_as_target(architecture):
+        problems += [f"{place}.architecture: {p}" for p in judge]
+        return
     target, other = ARCHITECTURES.remake(architecture), ARCHITECTURES.remake(evaluator)
     # Papers evaluate IR targets at 64 px by an IR body at 112 px: another resolution, other weights, other features.
     if target.family == other.family and protocol.evaluator_resolution_px == resolution_px:

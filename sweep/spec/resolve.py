@@ -23,7 +23,7 @@ from midef.core.setup import Cell, Protocol, Setup, StandIn
 from midef.datasets import Dataset
 from midef.defenses.stack import choose_defense
 from midef.models import ARCHITECTURES
-from midef.stages import REGRESSOR_IMAGES, CellRecipes, recipes_for_cell
+from midef.stages import REGRESSOR_IMAGES, CellRecipes, recipes_for_cell, weights_of_judge
 from midef.sweep.spec import checks
 from midef.sweep.spec.checks import Problems
 from midef.sweep.spec.datasets import DatasetReader
@@ -404,8 +404,11 @@ class _Row:
         place, evaluator_px = self.place, protocol.evaluator_resolution_px
         if architecture is not None and evaluator is not None:
             checks.check_networks(architecture, evaluator, self.resolution_px, protocol, place, self.problems)
-        weights, evaluator_weights = self.item.weights, self.item.evaluator_weights
+        weights = self.item.weights
+        evaluator_weights, where = self.item.evaluator_weights, f"{place}.evaluator_weights"
+        if not evaluator_weights and evaluator is not None and (own := weights_of_judge(evaluator)):
+            evaluator_weights, where = own, f"{place}.evaluator"
         return (
             self.reader.weights(weights, architecture, self.resolution_px, f"{place}.weights"),
-            self.reader.weights(evaluator_weights, evaluator, evaluator_px, f"{place}.evaluator_weights"),
+            self.reader.weights(evaluator_weights, evaluator, evaluator_px, where),
         )

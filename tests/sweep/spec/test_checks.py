@@ -33,6 +33,30 @@ def test_an_evaluator_of_the_same_family(spec: Spec, problems_of: ProblemsOf) ->
     assert "choose an evaluator of another family" in problem
 
 
+def test_a_judge_is_no_target(spec: Spec, problems_of: ProblemsOf) -> None:
+    (problem,) = problems_of(spec({"architecture": "mobilefacenet"}))
+    assert problem == (
+        "setups[0].architecture: mobilefacenet only judges: it is never a target, a network of an attack or a start of "
+        "a training; write evaluator: mobilefacenet, and choose another architecture here"
+    )
+
+
+def test_a_judge_needs_its_file_and_its_resolution(
+    spec: Spec, problems_of: ProblemsOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDEF_WEIGHTS", str(tmp_path))
+    (problem,) = problems_of(spec({"evaluator": "mobilefacenet"}))
+    assert problem.startswith("setups[0].evaluator: judges aligned faces of 112 px, got 32; set ")
+    assert problem.endswith("protocol.evaluator_resolution_px: 112")
+    judged = {"evaluator": "mobilefacenet", "protocol": {"identities": 12, "evaluator_resolution_px": 112}}
+    (problem,) = problems_of(spec(judged))
+    assert problem == (
+        f"setups[0].evaluator: ms1m weights of mobilefacenet: no file mobilefacenet.pt in {tmp_path}; get it from "
+        "github foamliu/MobileFaceNet, weights/mobilefacenet.pt and put it there, or name another folder in "
+        "$MIDEF_WEIGHTS"
+    )
+
+
 def test_private_and_public_are_the_same_set(spec: Spec, problems_of: ProblemsOf) -> None:
     same = {"name": "synthetic_faces", "identities": 12}
     (problem,) = problems_of(spec({"private": same, "public": same}))

@@ -1,0 +1,141 @@
+"""A judge: a published trunk that stays as it is, and a head fitted on private training images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from midef.core import Choice, DataError, Protocol, SpecError
+from midef.datasets import DATASETS
+from midef.models import ARCHITECTURES, pretrained
+from midef.stages import BuildContext, ensure, place_weights, published_recipe
+from midef.stages.evaluator import EvaluatorSpec, evaluate_images, load
+from midef.stages.recipes import NO_DEFENSE, evaluator_recipe, split_recipe, target_recipe
+from midef.stages.split import load as load_splits
+from midef.storage import Store
+from midef.training import TrainingRecipe
+
+PlanCell = Callable[..., Any]
+JUDGE = ARCHITECTURES.choose("mobilefacenet")
+HEADS = ("centre", "linear")
+CLASSES = 3
+PEOPLE = {"name": "synthetic_faces", "identities": CLASSES, "train_images": 3, "select_images": 1, "report_images": 1}
+AT_112 = Protocol(identities=CLASSES, images_per_identity=1, evaluator_resolution_px=112)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The published file with random weights."""
+    torch.manual_seed(0)
+    blocks, names = ARCHITECTURES.make("mobilefacenet").build(2, 112).blocks, names_there()
+    folder = tmp_path_factory.mktemp("weights")
+    torch.save({names[ours]: tensor for ours, tensor in blocks.state_dict().items()}, folder / "mobilefacenet.pt")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _known_digest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = ARCHITECTURES.get("mobilefacenet")
+    assert judge.published is not None
+    digest = pretrained.sha256_of(folder / "mobilefacenet.pt")
+    monkeypatch.setattr(judge, "published", replace(judge.published, sha256=digest))
+
+
+def planned(folder: Path, plan: PlanCell, head: str = "centre", **given: Any) -> Any:
+    judge = ARCHITECTURES.choose({"name": "mobilefacenet", "head": head})
+    weights, _ = place_weights("ms1m", judge, folder)
+    return plan(evaluator=judge, evaluator_weights=weights, private=DATASETS.choose(PEOPLE), protocol=AT_112, **given)
+
+
+@pytest.fixture(scope="module")
+def context(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildContext:
+    locations = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrained, "verify", lambda weights, architecture, path: pretrained.sha256_of(path))
+        for head in HEADS:
+            judge = ARCHITECTURES.choose({"name": "mobilefacenet", "head": head})
+            weights, where = place_weights("ms1m", judge, folder)
+            locations[published_recipe(weights, judge, 112).key.digest] = where
+    return BuildContext(store=Store.open(tmp_path_factory.mktemp("judge") / "store"), locations=locations)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_trunk_stays_as_published_and_the_head_fits_the_training_images(
+    head: str, folder: Path, context: BuildContext, plan: PlanCell
+) -> None:
+    recipes = planned(folder, plan, head)
+    stored = load_file(ensure(recipes.evaluator, context) / "model.safetensors")
+    published = torch.load(folder / "mobilefacenet.pt", weights_only=True)
+    names = {f"blocks.{k}": v for k, v in names_there().items()}
+    assert set(stored) == {*names, "head.weight", "head.bias"}
+    assert all(torch.equal(stored[ours], published[theirs]) for ours, theirs in names.items())
+
+    splits = load_splits(ensure(recipes.evaluator.inputs["private"], context))
+    spec = EvaluatorSpec.of(recipes.evaluator)
+    model = load(spec, ensure(recipes.evaluator, context), context, len(splits.class_names))
+    features = torch.from_numpy(evaluate_images(model, splits.train.images, "cpu", at_once=spec.at_once)[1]).double()
+    if head == "centre":
+        assert torch.equal(stored["head.bias"], torch.zeros(CLASSES))
+        torch.testing.assert_close(stored["head.weight"].double(), centres(features, splits.train.labels, CLASSES))
+    else:
+        slopes = slopes_of(stored["head.weight"].double(), stored["head.bias"].double(), features, splits.train.labels)
+        assert max(slope.abs().max() for slope in slopes) < 1e-6
+
+
+def names_there() -> dict[str, str]:
+    judge = ARCHITECTURES.make("mobilefacenet")
+    assert judge.published is not None
+    return {ours: judge.published.named(ours) for ours in judge.build(2, 112).blocks.state_dict()}
+
+
+def centres(features: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """One class at a time, from the formula."""
+    rows = []
+    for label in range(classes):
+        mean = features[labels == label].mean(dim=0)
+        rows.append(mean / mean.square().sum().sqrt())
+    return torch.stack(rows)
+
+
+def slopes_of(weight: Tensor, bias: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the loss, by hand: mean over classes of the mean cross entropy of its images, and half 1e-4 the squares."""
+    answers = (features @ weight.T + bias).softmax(dim=1)
+    of_weight, of_bias = 1e-4 * weight, 1e-4 * bias
+    for label in range(len(weight)):
+        images = labels == label
+        wrong = answers[images].clone()
+        wrong[:, label] -= 1
+        of_weight = of_weight + wrong.T @ features[images] / (images.sum() * len(weight))
+        of_bias = of_bias + wrong.sum(dim=0) / (images.sum() * len(weight))
+    return of_weight, of_bias
+
+
+def test_the_key_holds_file_and_head_and_nothing_of_a_training(folder: Path) -> None:
+    private = split_recipe(Choice("synthetic_faces"), 112)
+    weights, _ = place_weights("ms1m", JUDGE, folder)
+    published = published_recipe(weights, JUDGE, 112)
+    short, long = (evaluator_recipe(private, JUDGE, TrainingRecipe(epochs=n), published=published) for n in (1, 90))
+    assert short.key == long.key
+    linear = ARCHITECTURES.choose("mobilefacenet(head=linear)")
+    assert evaluator_recipe(private, linear, TrainingRecipe(), published=published).key != short.key
+    other = published_recipe(Choice("ms1m", {"sha256": "0" * 64}), JUDGE, 112)
+    assert evaluator_recipe(private, JUDGE, TrainingRecipe(), published=other).key != short.key
+
+
+def test_a_judge_is_no_target() -> None:
+    private = split_recipe(Choice("synthetic_faces"), 112)
+    with pytest.raises(SpecError, match=r"mobilefacenet only judges.*write evaluator: mobilefacenet"):
+        target_recipe(private, JUDGE, NO_DEFENSE, TrainingRecipe(), seed=0)
+
+
+def test_another_file_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mobilefacenet.pt").write_bytes((folder / "mobilefacenet.pt").read_bytes() + b"\0")
+    with pytest.raises(DataError, match=r"mobilefacenet\.pt is damaged or another file: its sha256 begins with"):
+        place_weights("ms1m", JUDGE, tmp_path)
