@@ -192,6 +192,15 @@ class Defense:
         """Another head on the same features; called after every `prepare_model`."""
         return head
 
+    def draws_in_layers(self) -> bool:
+        """Whether layers that it adds draw random numbers while training, as dropout does.
+
+        Several processes would then draw other numbers than one. A defense that changes the network is taken to draw
+        until it says otherwise.
+        """
+        mine = type(self)
+        return (mine.prepare_model, mine.prepare_head) != (Defense.prepare_model, Defense.prepare_head)
+
     def training_state(self, model: TargetModel, facts: TrainingFacts) -> TrainingState | None:
         """State of the training beside the network: an optimizer, batches, networks that learn too."""
         return None

@@ -124,6 +124,10 @@ class DpSgd(Defense):
         )
 
     @override
+    def draws_in_layers(self) -> bool:
+        return False
+
+    @override
     def off(self) -> Self:
         return replace(self, noise_multiplier=0.0, max_grad_norm=0.0)
 

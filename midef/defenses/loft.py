@@ -90,5 +90,9 @@ class LoFt(Defense):
         return make_low_rank(head, rank=self.rank, activation=self.activation, svd=svd, pre_bn=self.pre_bn)
 
     @override
+    def draws_in_layers(self) -> bool:
+        return False
+
+    @override
     def off(self) -> Self:
         return replace(self, rank=0)

@@ -110,6 +110,10 @@ class Mid(Defense):
         return {"kl": self.weight * kl_to_standard_normal(mean, log_sigma)}
 
     @override
+    def draws_in_layers(self) -> bool:
+        return self.bottleneck
+
+    @override
     def off(self) -> Self:
         return replace(self, weight=0.0, bottleneck=False)
 

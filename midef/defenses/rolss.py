@@ -77,5 +77,9 @@ class Rolss(Defense):
         return model
 
     @override
+    def draws_in_layers(self) -> bool:
+        return False
+
+    @override
     def off(self) -> Self:
         return replace(self, stages=(), only=(), legacy_layer3_split=False)

@@ -69,5 +69,9 @@ class Ssf(Defense):
         return model
 
     @override
+    def draws_in_layers(self) -> bool:
+        return False
+
+    @override
     def off(self) -> Self:
         return replace(self, k=1.0)

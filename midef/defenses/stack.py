@@ -119,6 +119,10 @@ class Stack(Defense):
         return head
 
     @override
+    def draws_in_layers(self) -> bool:
+        return any(part.draws_in_layers() for part in self.members)
+
+    @override
     def training_state(self, model: TargetModel, facts: TrainingFacts) -> TrainingState | None:
         states = (part.training_state(model, facts) for part in self.members)
         return next((one for one in states if one is not None), None)

@@ -131,6 +131,10 @@ class TlDmi(Defense):
         return model
 
     @override
+    def draws_in_layers(self) -> bool:
+        return False
+
+    @override
     def off(self) -> Self:
         return replace(self, cut="", share=0.0, freeze_bn_stats=False, stem_trains=False)
 

@@ -32,6 +32,8 @@ class ModelFacts:
         head_is_linear, head_has_batch_norm: of the head as a defense made it.
         weightless: blocks without weights.
         pretrained: whether training starts from weights learned on other data.
+        draws: whether layers draw random numbers while training, as dropout and stochastic depth do. True until an
+            architecture says otherwise: several processes would draw other numbers than one.
     """
 
     family: str
@@ -48,6 +50,7 @@ class ModelFacts:
     head_has_batch_norm: bool = False
     weightless: frozenset[str] = frozenset()
     pretrained: bool = False
+    draws: bool = True
 
     def __post_init__(self) -> None:
         if not self.units:

@@ -57,6 +57,7 @@ class _DenseNet(Architecture):
             units=tuple(units),
             skip_stages=tuple((f"dense{stage}",) for stage in range(1, len(self.depths) + 1)),
             skips_concatenate=True,
+            draws=False,
         )
 
     @override

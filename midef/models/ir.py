@@ -42,6 +42,7 @@ class _IR(Architecture):
             ("stem", *(stage[-1] for stage in stages), "output"),
             has_batch_norm=True,
             skip_stages=stages,
+            draws=True,
         )
 
     @override

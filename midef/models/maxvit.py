@@ -55,6 +55,7 @@ class MaxVitT(Architecture):
             skip_stages=stages,
             skip_kinds=("mbconv", "attention", "mlp"),
             has_attention=True,
+            draws=self.drop > 0,
         )
 
     def _sides(self, resolution_px: int) -> list[int]:

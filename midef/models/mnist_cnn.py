@@ -38,7 +38,7 @@ class _MnistCnn(Architecture):
     @override
     def facts(self) -> ModelFacts:
         blocks = tuple(f"block{i + 1}" for i in range(len(self.convs)))
-        return ModelFacts(self.family, blocks, blocks, has_batch_norm=True)
+        return ModelFacts(self.family, blocks, blocks, has_batch_norm=True, draws=False)
 
     @override
     def problems(self, resolution_px: int) -> list[str]:
@@ -121,7 +121,7 @@ class YangCnn(Architecture):
     @override
     def facts(self) -> ModelFacts:
         blocks = (*(f"block{i + 1}" for i in range(self.blocks)), "hidden")
-        return ModelFacts(self.family, blocks, blocks, has_batch_norm=True)
+        return ModelFacts(self.family, blocks, blocks, has_batch_norm=True, draws=True)
 
     @override
     def problems(self, resolution_px: int) -> list[str]:

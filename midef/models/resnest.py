@@ -50,6 +50,7 @@ class _ResNeSt(Architecture):
             has_batch_norm=True,
             weightless=frozenset({"pool"}),
             skip_stages=stages,
+            draws=False,
         )
 
     @override

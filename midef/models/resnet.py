@@ -46,6 +46,7 @@ class _ResNet(Architecture):
             has_batch_norm=True,
             skip_stages=stages,
             weightless=frozenset({"pool"}),
+            draws=False,
         )
 
     @override

@@ -52,6 +52,7 @@ class _SwinV2(Architecture):
             skip_stages=stages,
             skip_kinds=("attention", "mlp"),
             has_attention=True,
+            draws=self.stochastic_depth > 0,
         )
 
     @override

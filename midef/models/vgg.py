@@ -38,7 +38,8 @@ class Vgg16(Architecture):
     @override
     def facts(self) -> ModelFacts:
         taps = (*_BLOCKS[:4], "embedding")
-        return ModelFacts(self.family, _BLOCKS, taps, has_batch_norm=True, units=(*self._convs(), "embedding"))
+        units = (*self._convs(), "embedding")
+        return ModelFacts(self.family, _BLOCKS, taps, has_batch_norm=True, units=units, draws=False)
 
     def _convs(self) -> dict[str, tuple[str, ...]]:
         """Every convolution with its batch norm, as `block4.conv2`, and where they lie below `blocks`."""

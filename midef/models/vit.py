@@ -59,6 +59,7 @@ class VitB16(Architecture):
             skip_stages=(layers,),
             skip_kinds=("attention", "mlp"),
             has_attention=True,
+            draws=self.dropout > 0,
         )
 
     @override

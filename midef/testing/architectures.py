@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 from typing_extensions import override
 
 from midef.core import Registry, SpecError
@@ -20,6 +21,8 @@ from midef.testing.suite import Contract
 CLASSES = 7
 RESOLUTIONS_PX = (32, 64, 112, 224)
 FEW_WEIGHTS = 2_000_000
+DRAWING = (nn.modules.dropout._DropoutNd, StochasticDepth)
+"""Layers that draw random numbers while training, unless their `p` is 0."""
 
 
 def usual_px(name: str) -> int:
@@ -108,7 +111,22 @@ class ArchitectureContract(Contract):
         empty = {block for block in facts.blocks if not list(model.blocks.get_submodule(block).parameters())}
         assert facts.weightless == empty
 
+    def test_dropout_and_stochastic_depth_are_declared(self, name: str) -> None:
+        """Several processes would draw other numbers than one: they do not train such a network together."""
+        drawing = [m for m in on_paper(name).modules() if isinstance(m, DRAWING) and m.p > 0]
+        assert not drawing or ARCHITECTURES.make(name).facts().draws
+
     # ---------------------------------------------------------------- run
+
+    def test_layers_that_draw_while_training_are_declared(self, small: str) -> None:
+        model, images = built(small).train(), images_for(small)
+
+        def trained_on(seed: int) -> Tensor:
+            torch.manual_seed(seed)
+            logits: Tensor = model(images).logits
+            return logits
+
+        assert torch.equal(trained_on(0), trained_on(1)) or ARCHITECTURES.make(small).facts().draws
 
     def test_gives_logits_features_and_the_taps_asked_for(self, small: str) -> None:
         model, facts, images = built(small), ARCHITECTURES.make(small).facts(), images_for(small)

@@ -110,10 +110,10 @@ class Trainings:
 
 
 @torch.no_grad()
-def answers(model: TargetModel, images: Tensor) -> Tensor:
-    """Logits; a head that draws when it answers draws the same every time."""
+def answers(model: TargetModel, images: Tensor, seed: int = 0) -> Tensor:
+    """Logits; a head that draws when it answers draws the same for the same seed."""
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         logits: Tensor = model(images).logits
     return logits
 
@@ -265,6 +265,17 @@ class DefenseContract(Contract):
             )
             slopes = [g for g in gradients if g is not None]
             assert slopes and all(torch.isfinite(g).all() for g in slopes)
+
+    def test_layers_that_draw_while_training_are_declared(self, subject: str) -> None:
+        """Several processes would draw other numbers than one: they do not train such a network together."""
+        defense = made(subject)
+        torch.manual_seed(0)
+        model = ARCHITECTURES.remake(network_of(subject)).build(CLASSES, RESOLUTION_PX)
+        model = defense.prepare_model(model, Inputs({}, nothing_stored))
+        model.head = defense.prepare_head(model.head)
+        images = torch.rand(8, 3, RESOLUTION_PX, RESOLUTION_PX, generator=torch.Generator().manual_seed(0))
+        first, second = (answers(model.train(), images, seed) for seed in (0, 1))
+        assert torch.equal(first, second) or defense.draws_in_layers()
 
     def test_answers_stay_probabilities(self, subject: str) -> None:
         defense = made(subject)

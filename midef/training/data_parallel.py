@@ -80,7 +80,9 @@ def parts(count: int, world: World, *, micro_batches: int = 1, device: str = "cp
     if world.size == 1 and often == 1:
         return [Part(None, None, (count,))]
     if count < world.size:
-        raise SpecError(f"a batch of {count} images cannot be shared by {world.size} workers; lower train_workers")
+        raise SpecError(
+            f"a batch of {count} images cannot be shared by {world.size} workers; lower train_workers or set it to auto"
+        )
     shares = torch.arange(count, device=device).tensor_split(world.size)
     divided = [share.tensor_split(often) for share in shares]
     batch_parts = []
@@ -176,9 +178,7 @@ def norms_over_all(model: nn.Module, world: World) -> Iterator[None]:
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)] if world.size > 1 else []
     strange = sorted({type(norm).__name__ for norm in norms if type(norm).forward is not _BatchNorm.forward})
     if strange:
-        raise SpecError(
-            f"{', '.join(strange)} cannot be computed over several workers; set train_workers of the profile to 0 or 1"
-        )
+        raise SpecError(f"{', '.join(strange)} cannot be computed over several workers; set train_workers to 0 or 1")
     for norm in norms:
         # an attribute of the instance: state_dict, isinstance and the mode of the module see no difference
         norm.forward = _DataParallelNorm(norm)  # type: ignore[assignment,method-assign]

@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the plan; makes no store."""
     from midef.sweep.planning.plan_text import plan_text
+    from midef.sweep.planning.trainings import expected_text
 
     options = parsed(PlanArguments, args)
     sweep = options.sweep()
@@ -60,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
         text = search_text(sweep)
         existing_store(options.store)  # refuses what `midef match` would
         say(text)
+        trained = [r for planned in sweep.cells if not planned.refused for r in planned.recipes.scores.walk()]
+        say(expected_text(sweep.profile, trained))
         for note in sweep.notes:
             say(f"note: {note}")
         return EXIT_OK

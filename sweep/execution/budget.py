@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from midef.sweep.execution.progress import Progress
 from midef.sweep.planning.plan import Node
@@ -13,26 +13,26 @@ class Budget:
 
     Args:
         limit: GPU-hours; None for no limit.
-        held: GPUs that a node holds while it runs, by its kind.
+        held_by: GPUs that a node holds while it runs.
         progress: knows how long nodes have run.
     """
 
-    def __init__(self, limit: float | None, held: Mapping[str, float], progress: Progress) -> None:
+    def __init__(self, limit: float | None, held_by: Callable[[Node], float], progress: Progress) -> None:
         self.limit = limit
-        self.held = held
+        self.held_by = held_by
         self.progress = progress
         self.spent = 0.0
 
     def spend(self, node: Node, seconds: float) -> None:
         """A node ended after so many seconds."""
-        self.spent += self._held_by(node) * seconds / 3600
+        self.spent += self.held_by(node) * seconds / 3600
 
     def allows(self, node: Node, handed_out: Iterable[Node]) -> bool:
         """Whether the node fits beside what was spent and what was handed out.
 
         A node that was never timed on a GPU counts for the seconds it has run; it starts while any budget is left.
         """
-        if self.limit is None or self._held_by(node) == 0:
+        if self.limit is None or self.held_by(node) == 0:
             return True
         promised = self.promised(handed_out)
         return promised < self.limit and promised + self._expected(node) <= self.limit
@@ -40,14 +40,10 @@ class Budget:
     def promised(self, handed_out: Iterable[Node]) -> float:
         """GPU-hours spent on what ended, and at least promised to what was handed out."""
         return self.spent + sum(
-            max(self.progress.seconds_of(node) * self._held_by(node) / 3600, self._expected(node))
-            for node in handed_out
+            max(self.progress.seconds_of(node) * self.held_by(node) / 3600, self._expected(node)) for node in handed_out
         )
-
-    def _held_by(self, node: Node) -> float:
-        return self.held.get(node.recipe.kind, 0.0)
 
     def _expected(self, node: Node) -> float:
         """GPU-hours the node is expected to take; 0 where it was never timed on a GPU."""
         timing = node.timing
-        return self._held_by(node) * timing.expected / 3600 if timing is not None and timing.on_gpu else 0.0
+        return self.held_by(node) * timing.expected / 3600 if timing is not None and timing.on_gpu else 0.0

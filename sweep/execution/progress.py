@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
 
 from midef.core.recipe import ArtifactKey
@@ -35,7 +35,7 @@ class Progress:
         plan: its nodes wait.
         slots: nodes that run at once as far as CPUs go.
         gpus: there are.
-        gpu_of: GPUs that a node holds, by its kind.
+        gpu_of: GPUs that a node holds; none if None.
         load: how many times longer nodes take because of what else ran at the start.
         grows: further nodes may be added.
         stream: where the lines go; the terminal's error stream if None.
@@ -47,13 +47,13 @@ class Progress:
         *,
         slots: float,
         gpus: float = 0.0,
-        gpu_of: Mapping[str, float] | None = None,
+        gpu_of: Callable[[Node], float] | None = None,
         load: float = 1.0,
         grows: bool = False,
         stream: TextIO | None = None,
     ) -> None:
         self.stream = stream or sys.stderr
-        self.times = TimeLeft(slots=slots, gpus=gpus, gpu_of=gpu_of or {}, load=load)
+        self.times = TimeLeft(slots=slots, gpus=gpus, gpu_of=gpu_of or (lambda node: 0.0), load=load)
         self.grows, self.is_ending = grows, False
         self.waiting = dict(plan.nodes)
         self.running: dict[ArtifactKey, tuple[Node, float]] = {}

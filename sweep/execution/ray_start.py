@@ -7,19 +7,16 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import midef
 from midef.core.errors import PreflightError
-from midef.core.recipe import KINDS
 from midef.sweep.execution.outcome import RunOptions
 from midef.sweep.execution.ray_address import join_cluster, silence
 from midef.sweep.execution.ray_folder import ray_folder
 from midef.sweep.execution.ray_token import make_token
-from midef.sweep.planning.resources import DRIVER_MEMORY, node_resources
-from midef.sweep.spec.profiles import Profile
+from midef.sweep.spec.profiles import TRAINED, Profile
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +58,29 @@ def _is_not_said_by_us(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Trial task failed for trial ")
 
 
-def start_ray(options: RunOptions, *, with_dashboard: bool) -> None:
+def needs_dashboard(profile: Profile, options: RunOptions) -> bool:
+    """Whether a Ray that is started here needs its dashboard, since trainings will run through Ray Train."""
+    ordered = [profile.ordered_workers(kind) for kind in TRAINED]
+    on_gpus = any(profile.gpus.get(kind) for kind in TRAINED if profile.ordered_workers(kind) is None)
+    return any(ordered) or (on_gpus and gpus_here(options) > 0)
+
+
+def gpus_here(options: RunOptions) -> int:
+    """GPUs that a Ray which is started here will have: those that were asked for, else those it finds."""
+    from ray._private import accelerators
+
+    if options.gpus is not None:
+        return options.gpus
+    manager = accelerators.get_accelerator_manager_for_resource("GPU")
+    visible = manager.get_current_process_visible_accelerator_ids()
+    count: int = manager.get_current_node_num_accelerators()
+    return count if visible is None else min(count, len(visible))
+
+
+def start_ray(options: RunOptions, *, with_dashboard: bool) -> bool:
     """Join the running cluster, or start a Ray of our own; either way ship this very code to the workers.
 
-    `stop_ray` ends it.
+    `stop_ray` ends it. Returns True if a cluster was joined.
 
     Args:
         options: of the run.
@@ -90,7 +106,7 @@ def start_ray(options: RunOptions, *, with_dashboard: bool) -> None:
     }
     if options.joins_cluster:
         join_cluster(options.address, **shared)
-        return
+        return True
     from ray._private.utils import read_ray_address
 
     # Not address="auto": it also finds the private Ray of another sweep on this machine, and dies with it.
@@ -98,7 +114,7 @@ def start_ray(options: RunOptions, *, with_dashboard: bool) -> None:
     if recorded and not silence(recorded):  # `ray start` left a cluster here; it has resources of its own
         try:
             ray.init(**shared)
-            return
+            return True
         except (ConnectionError, RuntimeError) as error:
             log.warning("the Ray cluster on this machine cannot be joined (%s); starting another", error)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -117,6 +133,7 @@ def start_ray(options: RunOptions, *, with_dashboard: bool) -> None:
     except BaseException:
         stop_ray()
         raise
+    return False
 
 
 def stop_ray() -> None:
@@ -181,73 +198,3 @@ def ray_lives() -> bool:
         return True  # none to lose
     here = ray.get_runtime_context().get_node_id()
     return any(node["Alive"] for node in ray.nodes() if node["NodeID"] == here)
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Resources of the cluster.
-
-    Args:
-        cpus: of all machines.
-        gpus: there are, or can be.
-        memory: bytes that Ray counts.
-    """
-
-    cpus: float
-    gpus: float
-    memory: float
-
-    @classmethod
-    def now(cls, options: RunOptions) -> Cluster:
-        """The cluster that Ray is connected to."""
-        import ray
-
-        has = ray.cluster_resources()
-        gpus = max(has.get("GPU", 0.0), float(options.gpus or 0))
-        return cls(has.get("CPU", 1.0), gpus, has.get("memory", 0.0))
-
-    def check(self, profile: Profile, options: RunOptions) -> None:
-        """Warn of a cluster without the GPUs that the profile would use.
-
-        Raises:
-            PreflightError: if a training asks for more processes than can ever run at once.
-        """
-        problems = []
-        for kind in ("target", "evaluator"):
-            workers = profile.workers_for(kind)
-            have, what = (
-                (self.gpus, "GPUs") if self.gpus else (self.cpus // max(1, profile.cpus), "processes of its size")
-            )
-            if workers > have:
-                problems.append(
-                    f"a training of kind {kind} takes {workers} processes, the cluster has room for {have:g} {what}; "
-                    "lower train_workers, or add machines"
-                )
-        if problems:
-            raise PreflightError(problems)
-        if profile.gpus and not self.gpus and options.joins_cluster:
-            log.warning(
-                "the cluster has no GPU now, so everything will run on CPUs; where machines with GPUs join later, say "
-                "how many GPUs there can be: --gpus N, or $MIDEF_GPUS"
-            )
-
-    def needs(self, profile: Profile) -> dict[str, dict[str, float]]:
-        """Resources of a node by its kind, as Ray names them.
-
-        A node that only drives a training takes its part of the memory, so that not more run than have workers. It must
-        fit on one machine, or it waits for ever; a machine that was lost comes back with other numbers.
-        """
-        widest = max(1, *(profile.workers_for(kind) for kind in ("target", "evaluator")))
-        abreast = max(1, int((self.gpus or self.cpus) // widest))
-        driver_memory = max(DRIVER_MEMORY, min(self.memory // abreast, 0.8 * _largest_memory()))
-        return {
-            kind: node_resources(kind, profile, cluster_gpus=self.gpus, driver_memory=driver_memory) for kind in KINDS
-        }
-
-
-def _largest_memory() -> float:
-    """Bytes that Ray counts on the machine that has most."""
-    import ray
-
-    nodes = ray.nodes() if ray.is_initialized() else []
-    return max((node["Resources"].get("memory", 0.0) for node in nodes if node["Alive"]), default=0.0)

@@ -27,10 +27,10 @@ def fit_with_ray_train(recipe: Recipe, config: TrialConfig) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    uses_gpu = bool(config.cluster_gpus)
+    uses_gpu = config.workers_on_gpu
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config=replace(config, recipe=recipe, train_workers=0, gpu=config.cluster_gpus).as_plain(),
+        train_loop_config=replace(config, recipe=recipe, train_workers=0, gpu=float(uses_gpu)).as_plain(),
         scaling_config=ScalingConfig(
             num_workers=config.train_workers,
             use_gpu=uses_gpu,
@@ -67,7 +67,7 @@ def train_worker(config: dict[str, Any]) -> None:
 
     trial = TrialConfig.from_plain(config)
     rank = ray.train.get_context().get_world_rank()
-    device = str(ray.train.torch.get_device()) if trial.cluster_gpus else "cpu"
+    device = str(ray.train.torch.get_device()) if trial.workers_on_gpu else "cpu"
     context = replace(trial.context(), device=device, report=lambda progress: ray.train.report(progress))
     # The first worker's heartbeat is that of all: whoever hangs, it waits for them.
     with trial.heartbeat() if rank == 0 else nullcontext():

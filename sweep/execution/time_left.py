@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -99,11 +99,11 @@ class TimeLeft:
     Args:
         slots: nodes that run at once as far as CPUs go.
         gpus: there are.
-        gpu_of: GPUs that a node holds, by its kind.
+        gpu_of: GPUs that a node holds.
         load: how many times longer nodes take because of what else ran at the start.
     """
 
-    def __init__(self, *, slots: float, gpus: float, gpu_of: Mapping[str, float], load: float = 1.0) -> None:
+    def __init__(self, *, slots: float, gpus: float, gpu_of: Callable[[Node], float], load: float = 1.0) -> None:
         self.slots, self.gpus, self.gpu_of, self.load = slots, gpus, gpu_of, load
         self._took: dict[str, list[tuple[Node, float]]] = defaultdict(list)
 
@@ -132,7 +132,7 @@ class TimeLeft:
         return Left(makespan_s(pieces, slots=self.slots, gpus=self.gpus), is_about)
 
     def _piece(self, node: Node, seconds: float, *, is_running: bool = False) -> Piece:
-        gpu = self.gpu_of.get(node.recipe.kind, 0.0)
+        gpu = self.gpu_of(node)
         return Piece(node.key, seconds, () if is_running else node.needs, gpu=gpu, is_running=is_running)
 
     def estimated_s(self, node: Node) -> float | None:
@@ -147,7 +147,7 @@ class TimeLeft:
         return None if is_other and node.estimated_s is not None else node.expected_s
 
     def _gets_gpu(self, node: Node) -> bool:
-        return bool(self.gpus and self.gpu_of.get(node.recipe.kind))
+        return bool(self.gpus and self.gpu_of(node))
 
 
 def between(first_s: float, second_s: float, share: float) -> float:

@@ -19,7 +19,7 @@ from typing_extensions import override
 from midef.core.errors import MidefError
 from midef.core.failure import Failure
 from midef.core.recipe import Recipe
-from midef.stages import ensure
+from midef.stages import BuildContext, ensure
 from midef.storage import Store
 from midef.sweep.execution.ray_train import fit_with_ray_train
 from midef.sweep.execution.run_record import STOPPED, RunRecord
@@ -118,9 +118,13 @@ def works_in_parts(recipe: Recipe) -> bool:
 
 
 def _try_to_build(trial: TrialConfig) -> Failure | None:
-    fit = (lambda recipe, context: fit_with_ray_train(recipe, trial)) if trial.train_workers else None
+    def fit(recipe: Recipe, context: BuildContext) -> None:
+        # An input that was lost was chosen no number of processes: one learns what any number should.
+        workers = trial.train_workers if recipe.key == trial.recipe.key else 1
+        fit_with_ray_train(recipe, replace(trial, train_workers=workers))
+
     try:
-        ensure(trial.recipe, trial.context(fit))
+        ensure(trial.recipe, trial.context(fit if trial.train_workers else None))
     except MidefError as error:
         return Failure.of(error)
     except Exception as error:  # noqa: BLE001  # the sweep goes on without this node; the reason becomes its rows

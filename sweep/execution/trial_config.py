@@ -11,6 +11,7 @@ from midef.stages import BuildContext
 from midef.storage import Store
 from midef.storage.cache import cache_folder
 from midef.sweep.execution.cleanup import train_storage_of
+from midef.sweep.execution.cluster import DRIVER
 from midef.sweep.execution.heartbeat import BEAT_S, Heartbeat, beat_s
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from ray.tune import PlacementGroupFactory
 
     from midef.sweep.execution.outcome import RunOptions
-    from midef.sweep.execution.ray_start import Cluster
     from midef.sweep.planning.plan import Node, Plan
+    from midef.sweep.planning.trainings import Trainings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,8 @@ class TrialConfig:
         locations: digest of a split recipe -> fields that say where its files lie.
         cpus: threads of a process.
         gpu: share of a GPU that this process holds.
-        cluster_gpus: GPUs there are, or can be.
         train_workers: processes of Ray Train that train it, 0 for this one.
+        workers_on_gpu: each of them has a GPU.
         train_storage: where Ray Train keeps its own record.
         retries: further tries of a training whose process died.
         beat_s: seconds between two heartbeats.
@@ -50,8 +51,8 @@ class TrialConfig:
     locations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     cpus: int = 1
     gpu: float = 0.0
-    cluster_gpus: float = 0.0
     train_workers: int = 0
+    workers_on_gpu: bool = False
     train_storage: str = ""
     retries: int = 1
     beat_s: float = BEAT_S
@@ -98,12 +99,12 @@ class TrialConfig:
 
 @dataclass(frozen=True)
 class Placement:
-    """Resources of a trial, from the kind of its node.
+    """Resources of a trial, from the kind of its node and from who does the work.
 
     Tune pickles this with the function of the trials and unpickles both for every node: it holds nothing but the table.
 
     Args:
-        needs: resources by kind of node, as Ray names them.
+        needs: resources by kind of node, and of one that drives a training, as Ray names them.
     """
 
     needs: Mapping[str, Mapping[str, float]]
@@ -111,17 +112,18 @@ class Placement:
     def __call__(self, config: Mapping[str, Any]) -> PlacementGroupFactory:
         from ray.tune import PlacementGroupFactory
 
-        return PlacementGroupFactory([dict(self.needs[config["kind"]])])
+        return PlacementGroupFactory([dict(self.needs[DRIVER if config["train_workers"] else config["kind"]])])
 
 
 def trial_configs(
-    run: str, plan: Plan, store: Store, options: RunOptions, cluster: Cluster, placement: Placement
+    run: str, plan: Plan, store: Store, options: RunOptions, trainings: Trainings, placement: Placement
 ) -> Callable[[Node], dict[str, Any]]:
     """Makes the configuration of a node's trial, as plain data."""
     profile, places = plan.sweep.profile, plan.sweep.locations
     storage = train_storage_of(store)
 
     def config_of(node: Node) -> dict[str, Any]:
+        workers = trainings.workers_of(node.recipe)
         return TrialConfig(
             run=run,
             node=node.key,
@@ -129,9 +131,9 @@ def trial_configs(
             store=store.uri,
             locations={r.key.digest: where for r in node.recipe.walk() if (where := places.get(r.key.digest))},
             cpus=profile.cpus,
-            gpu=placement.needs[node.key.kind].get("GPU", 0.0),
-            cluster_gpus=cluster.gpus,
-            train_workers=profile.workers_for(node.key.kind),
+            gpu=0.0 if workers else placement.needs[node.key.kind].get("GPU", 0.0),
+            train_workers=workers,
+            workers_on_gpu=bool(workers) and node.key.kind in trainings.on_gpu,
             train_storage=storage,
             retries=options.retries,
             beat_s=beat_s(store, options.hang_s),

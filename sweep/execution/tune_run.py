@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from midef.core.errors import PreflightError
-from midef.core.recipe import KINDS
+from midef.core.recipe import Recipe, each_once
 from midef.storage import Store
 from midef.sweep.execution.budget import Budget
 from midef.sweep.execution.cleanup import make_room, remove_folder, scratch_of
+from midef.sweep.execution.cluster import Cluster
 from midef.sweep.execution.interrupts import stopping
 from midef.sweep.execution.outcome import Outcome, RunOptions
 from midef.sweep.execution.progress import Progress
-from midef.sweep.execution.ray_start import Cluster, quiet, start_ray, stop_ray
+from midef.sweep.execution.ray_start import needs_dashboard, quiet, start_ray, stop_ray
 from midef.sweep.execution.run_record import RunRecord, new_run
 from midef.sweep.execution.trial_config import Placement, trial_configs
 from midef.sweep.planning.estimate import load_here
-from midef.sweep.planning.plan import Grow, Plan
-from midef.sweep.planning.resources import gpus_of, trains_on_ray
+from midef.sweep.planning.plan import Grow, Node, Plan
+from midef.sweep.planning.trainings import choose_trainings
 
 if TYPE_CHECKING:
     from midef.sweep.execution.listener import Listener
@@ -49,9 +50,9 @@ def run_plan(plan: Plan, store: Store, options: RunOptions, grow: Grow | None = 
     make_room(store, plan.sweep.digest, len(plan.nodes))
     quiet(options.verbose)
     profile = plan.sweep.profile
-    start_ray(options, with_dashboard=any(trains_on_ray(kind, profile) for kind in ("target", "evaluator")))
+    is_joined = start_ray(options, with_dashboard=needs_dashboard(profile, options))
     try:
-        cluster = Cluster.now(options)
+        cluster = Cluster.now(options, is_joined=is_joined)
         cluster.check(profile, options)
         _run(plan, store, options, outcome, cluster, grow)
     finally:
@@ -67,22 +68,30 @@ def _run(plan: Plan, store: Store, options: RunOptions, outcome: Outcome, cluste
     from midef.sweep.execution.listener import Listener
 
     profile, record = plan.sweep.profile, RunRecord(store, new_run(plan.sweep.digest))
-    held = {kind: gpus_of(kind, profile) for kind in KINDS} if cluster.gpus else {}
+    recipes = _recipes_of(plan, grows=grow is not None)
+    trainings = choose_trainings(profile, recipes, cluster.facilities, plan.estimates)
     slots = cluster.cpus / profile.cpus
     load = 1.0 if options.address else load_here(slots)
+
+    def held(node: Node) -> float:
+        return trainings.gpus_of(node.recipe)
+
     progress = Progress(plan, slots=slots, gpus=cluster.gpus, gpu_of=held, load=load, grows=grow is not None)
     budget = Budget(options.max_gpu_hours, held, progress)
-    placement = Placement(cluster.needs(profile))
-    config_of = trial_configs(record.run, plan, store, options, cluster, placement)
+    placement = Placement(cluster.needs(profile, trainings))
+    config_of = trial_configs(record.run, plan, store, options, trainings, placement)
     listener = Listener(
         plan, store, options, outcome, progress=progress, budget=budget, record=record, config_of=config_of, grow=grow
     )
     ended = "failed"
     listener.report.write("running", 0.0)
+    if how := trainings.text(recipes):
+        progress.say(how)
     progress.tick(force=True)
+    kinds = {recipe.kind for recipe in recipes}
     try:
         with stopping(listener.stop):
-            _tuner(plan, store, options, listener, placement).fit()
+            _tuner(plan, store, options, listener, placement, keeps_processes=not trainings.use_ray(kinds)).fit()
         if listener.growth.error is not None:
             raise listener.growth.error
         ended = outcome.stopped or "finished"
@@ -98,23 +107,37 @@ def _run(plan: Plan, store: Store, options: RunOptions, outcome: Outcome, cluste
             listener.report.write(ended, budget.spent)
 
 
-def _tuner(plan: Plan, store: Store, options: RunOptions, listener: Listener, placement: Placement) -> Any:
-    """Tune, with one trial for each node that the searcher hands out."""
+def _recipes_of(plan: Plan, *, grows: bool) -> list[Recipe]:
+    """What a run builds, inputs first; where the plan grows, what the cells of its sweep take as well."""
+    recipes = [node.recipe for node in plan.nodes.values()]
+    if not grows:
+        return recipes
+    cells = [planned.recipes.scores for planned in plan.sweep.cells if not planned.refused]
+    return list(each_once([*recipes, *cells]))
+
+
+def _tuner(
+    plan: Plan, store: Store, options: RunOptions, listener: Listener, placement: Placement, *, keeps_processes: bool
+) -> Any:
+    """Tune, with one trial for each node that the searcher hands out.
+
+    Args:
+        keeps_processes: for the next node. A process that waits keeps its CPU and GPU; a training that needs all there
+            are, for its own processes, would wait for ever.
+    """
     from ray import tune
 
     from midef.sweep.execution.listener import Ticker
     from midef.sweep.execution.trial import run_node
 
-    grows = listener.searcher.grows
-    # A process kept for the next node keeps its CPU and GPU while it waits; a training that needs all there are, for
-    # its own processes, would wait for ever.
-    kinds = KINDS if grows else {node.recipe.kind for node in plan.nodes.values()}
     return tune.Tuner(
         tune.with_resources(run_node, placement),
         tune_config=tune.TuneConfig(
             search_alg=listener.searcher,
-            num_samples=-1 if grows else len(plan.nodes),  # the searcher says when a plan that grows ends
-            reuse_actors=not any(trains_on_ray(kind, plan.sweep.profile) for kind in kinds),
+            num_samples=-1
+            if listener.searcher.grows
+            else len(plan.nodes),  # the searcher says when a plan that grows ends
+            reuse_actors=keeps_processes,
         ),
         run_config=tune.RunConfig(
             name=listener.record.run,

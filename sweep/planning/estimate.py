@@ -18,7 +18,7 @@ from midef.attacks import ATTACKS, PRIORS, AccessLevel, Attack, Prior
 from midef.core.choice import Choice
 from midef.core.errors import MidefError
 from midef.core.recipe import Recipe
-from midef.datasets import DATASETS
+from midef.datasets import DATASETS, Dataset
 from midef.defenses import DEFENSES
 from midef.models import ARCHITECTURES
 from midef.stages.recipes import FITTED_HEAD, PUBLISHED
@@ -143,10 +143,8 @@ class Estimates:
         """Images in the splits of a data set; guessed where it cannot be read here."""
         known = self._sizes.get(split)
         if known is None:
-            params = {k: v for k, v in split.params["params"].items() if k != "fingerprint"}
             try:
-                data_set = DATASETS.make(split.component, {**params, **self.locations.get(split.key.digest, {})})
-                counted = data_set.sizes()
+                counted = self._data_set(split).sizes()
             except (MidefError, OSError):
                 counted = {}
             if not counted:
@@ -154,6 +152,17 @@ class Estimates:
                 counted["report"] = UNKNOWN_IMAGES - sum(counted.values())
             known = self._sizes[split] = Sizes(*(counted.get(name, 0) for name in Sizes._fields))
         return known
+
+    def identities(self, split: Recipe) -> int:
+        """Identities of a data set; 0 where it cannot be read here."""
+        try:
+            return self._data_set(split).n_identities()
+        except (MidefError, OSError):
+            return 0
+
+    def _data_set(self, split: Recipe) -> Dataset:
+        params = {k: v for k, v in split.params["params"].items() if k != "fingerprint"}
+        return DATASETS.make(split.component, {**params, **self.locations.get(split.key.digest, {})})
 
     def gflop(self, target: Recipe) -> float:
         """Billion operations for an image of a target or evaluator."""

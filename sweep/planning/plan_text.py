@@ -11,6 +11,7 @@ from midef.sweep.planning.cost import Cost
 from midef.sweep.planning.estimate import cpus_here
 from midef.sweep.planning.plan import Node, Plan
 from midef.sweep.planning.schedule import Piece, makespan_s
+from midef.sweep.planning.trainings import expected_text
 from midef.sweep.spec.resolve import PlannedCell
 
 TIME, GPU = 42, 34
@@ -51,6 +52,7 @@ def plan_text(plan: Plan) -> str:
         missing = f"{whole.unknown} artifacts without a timing" if whole.unknown else ""
         sums = filter(None, (known, about if whole.estimated else "", missing))
         lines += ["", f"to build {len(plan.nodes):,} artifacts: {' + '.join(sums)}", _duration_here(plan)]
+        lines += filter(None, [expected_text(sweep.profile, [node.recipe for node in plan.nodes.values()])])
     elif plan.is_empty:
         lines += ["", "nothing to do"]
     lines += [f"refused: {text}" for text in refusals(plan.refused)]

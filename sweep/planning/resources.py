@@ -5,18 +5,11 @@ from __future__ import annotations
 from midef.sweep.spec.profiles import Profile
 
 DRIVER_MEMORY = 500 * 2**20
-"""Bytes a trial at least reserves that only drives a Ray Train run: no CPU; what it reserves bounds how many run."""
+"""Bytes that a node at least reserves which only drives a training: no CPU; what it reserves bounds how many run."""
 
 
-def node_resources(
-    kind: str, profile: Profile, *, cluster_gpus: float, driver_memory: float = DRIVER_MEMORY
-) -> dict[str, float]:
-    """Resources of one node, as Ray names them.
-
-    A target or evaluator that trains through Ray Train reserves memory alone: its workers bring their own resources.
-    """
-    if trains_on_ray(kind, profile):
-        return {"memory": float(int(driver_memory))}
+def node_resources(kind: str, profile: Profile, *, cluster_gpus: float) -> dict[str, float]:
+    """Resources of a node whose own process does the work, as Ray names them."""
     resources: dict[str, float] = {"CPU": float(profile.cpus)}
     share = profile.gpus.get(kind, 0.0)
     if share and cluster_gpus:
@@ -24,11 +17,11 @@ def node_resources(
     return resources
 
 
+def driver_resources(memory: float = DRIVER_MEMORY) -> dict[str, float]:
+    """Resources of a node that only drives a training by Ray Train: memory alone, its workers bring their own."""
+    return {"memory": float(int(memory))}
+
+
 def gpus_of(kind: str, profile: Profile) -> float:
-    """GPUs that a node of this kind holds where there are any: its own share, or one per process of a training."""
-    return float(profile.workers_for(kind) or profile.gpus.get(kind, 0.0))
-
-
-def trains_on_ray(kind: str, profile: Profile) -> bool:
-    """Whether this node's training runs under Ray Train."""
-    return profile.workers_for(kind) > 0
+    """GPUs that a node of this kind holds where there are any: one per process that is ordered, or its own share."""
+    return float(profile.ordered_workers(kind) or profile.gpus.get(kind, 0.0))

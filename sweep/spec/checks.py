@@ -18,7 +18,7 @@ from midef.defenses.stack import remake_defense
 from midef.models import ARCHITECTURES
 from midef.stages import problems_as_target
 from midef.sweep.spec.lines import Lines
-from midef.sweep.spec.profiles import Profile
+from midef.sweep.spec.profiles import AUTO, Profile
 from midef.sweep.spec.schema import SweepSpec
 from midef.training import TrainingRecipe
 
@@ -178,13 +178,13 @@ def check_networks(
 def check_workers(
     profile: Profile, trainings: Mapping[str, TrainingRecipe | None], place: str, problems: Problems
 ) -> None:
-    """Check that each process of a training gets an image of every batch."""
+    """Check that each process of a training gets an image of every batch, where their number is written."""
     for kind, recipe in trainings.items():
-        workers = profile.workers_for(kind)
+        workers = profile.ordered_workers(kind) or 0
         if recipe is not None and workers > recipe.batch_size:
             problems.append(
                 f"{place}: a batch of {recipe.batch_size} images cannot be shared by the {workers} processes of a "
-                f"{kind}; lower train_workers"
+                f"{kind}; lower train_workers, or set it to {AUTO}"
             )
 
 
@@ -212,7 +212,7 @@ def refusal(setup: Setup, defense: Choice, profile: Profile) -> str:
     made = remake_defense(defense)
     pretrained = setup.pretraining is not None or setup.weights is not None
     reasons = made.problems(replace(facts, pretrained=pretrained))
-    workers = profile.workers_for("target")
+    workers = profile.ordered_workers("target") or 0
     if workers > 1 and any("training_state" in part.owned_slots() for part in made.parts()):
-        reasons.append(f"it trains in one process, profile {profile.name} trains in {workers}")
+        reasons.append(f"it trains in one process, train_workers is {workers}; set it to {AUTO}, 0 or 1")
     return "; ".join(reasons)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, Literal, TypeAlias
 
 from midef.attacks import SmallBudget
 from midef.core.conversion import shown
 from midef.core.errors import SpecError, did_you_mean
+
+AUTO: Final = "auto"
+Workers: TypeAlias = int | Literal["auto"]
+TRAINED = ("target", "evaluator")
+"""Kinds of artifacts that Ray Train can train."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +25,9 @@ class Profile:
         training: fields of `TrainingRecipe`, of targets.
         evaluator_training: the same, of evaluators.
         protocol: fields of `Protocol`.
-        train_workers: 0 trains targets and evaluators in the node's process, 1 or more through Ray Train; by kind where
-            it is a mapping.
+        train_workers: processes that train a target or evaluator, for both or by kind. 0 trains in the node's process,
+            1 or more through Ray Train; `auto` is decided where the run knows its Ray, see
+            `midef.sweep.planning.trainings`.
         cpus: per node.
         gpus: share of a GPU per node, by kind, where the cluster has GPUs.
         stand_ins: role (architecture, evaluator, private, public, weights, defense) -> name in a published matrix ->
@@ -39,17 +45,22 @@ class Profile:
     protocol: dict[str, Any]
     private: dict[str, Any] = field(default_factory=dict)
     public: dict[str, Any] = field(default_factory=dict)
-    train_workers: int | Mapping[str, int] = 0
+    train_workers: Workers | Mapping[str, Workers] = AUTO
     cpus: int = 1
     gpus: dict[str, float] = field(default_factory=dict)
     stand_ins: dict[str, dict[str, Any]] = field(default_factory=dict)
     small: SmallBudget | None = None
 
-    def workers_for(self, kind: str) -> int:
-        """Processes that train a target or an evaluator together under Ray Train; 0 trains in the node's own."""
-        if kind not in ("target", "evaluator"):
+    def workers_for(self, kind: str) -> Workers:
+        """Processes that train an artifact of this kind; 0 for one that is not trained, and where the node does it."""
+        if kind not in TRAINED:
             return 0
-        return self.train_workers if isinstance(self.train_workers, int) else self.train_workers.get(kind, 0)
+        return self.train_workers.get(kind, AUTO) if isinstance(self.train_workers, Mapping) else self.train_workers
+
+    def ordered_workers(self, kind: str) -> int | None:
+        """The number of processes where one is written; None where it is `auto`."""
+        workers = self.workers_for(kind)
+        return None if workers == AUTO else workers
 
 
 _SMALL_TRAINING = {
@@ -162,14 +173,13 @@ SMALL = Profile(
 
 PAPER = Profile(
     name="paper",
-    about="published recipes at 64 px (VGG16, 200 epochs, GMI 2,400 steps); bring your own data; targets on Ray Train",
+    about="published recipes at 64 px (VGG16, 200 epochs, GMI 2,400 steps); bring your own data",
     resolution_px=64,
     architecture="vgg16",
     evaluator="facenet112",
     training={},
     evaluator_training={"learning_rate": 0.01, "epochs": 30},
     protocol={"identities": 300, "images_per_identity": 5, "evaluator_resolution_px": 112},
-    train_workers=1,
     gpus={
         "target": 1.0,
         "evaluator": 1.0,

@@ -205,7 +205,7 @@ def _profile(spec: SweepSpec, problems: Problems) -> Profile | None:
     workers = spec.train_workers
     if workers is None:
         return profile
-    by_kind = workers if isinstance(workers, int) else {str(kind): count for kind, count in workers.items()}
+    by_kind = {str(kind): count for kind, count in workers.items()} if isinstance(workers, dict) else workers
     return replace(profile, train_workers=by_kind)
 
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 from midef.core.conversion import shown
 from midef.sweep.spec.lines import Lines
 from midef.sweep.spec.matching import FrontSpec, MatchSpec
+from midef.sweep.spec.profiles import AUTO, TRAINED, Workers
 from midef.sweep.spec.values import ComponentSpec, Seed, Strict
 
 
@@ -43,14 +44,14 @@ _MOST_PROCESSES = 1024
 def _processes(value: Any) -> Any:
     """Refuse what is no number of processes, where a union would name both of its members."""
     counts = value.values() if isinstance(value, dict) else [value]
-    if isinstance(value, dict) and (others := [kind for kind in value if kind not in ("target", "evaluator")]):
+    if isinstance(value, dict) and (others := [kind for kind in value if kind not in TRAINED]):
         raise ValueError(f"processes are those of target and evaluator, not of {shown(others[0])}")
     for count in counts:
         is_whole = isinstance(count, int) and not isinstance(count, bool)
-        if value is not None and not (is_whole and 0 <= count <= _MOST_PROCESSES):
+        if value is not None and count != AUTO and not (is_whole and 0 <= count <= _MOST_PROCESSES):
             raise ValueError(
-                f"expected a whole number from 0 (train in the node's process) to {_MOST_PROCESSES}, for all "
-                "or as {target: 2, evaluator: 1}"
+                f"expected a whole number from 0 (train in the node's process) to {_MOST_PROCESSES}, or {AUTO}, for "
+                f"all or as {{target: 2, evaluator: {AUTO}}}"
             )
     return value
 
@@ -122,8 +123,8 @@ class SweepSpec(Strict):
         public: public data set of every setup that names none.
         stand_ins: the setups name published networks, data and recipes, which a small profile replaces by its own (and
             data sets by `private` and `public`); profile `paper` takes them as they are.
-        train_workers: processes of a training, for all kinds or by kind (`target`, `evaluator`), instead of the
-            profile's; it changes no result.
+        train_workers: processes of a training, for all kinds or by kind (`target`, `evaluator`; a kind that is left out
+            is `auto`), instead of the profile's; it changes no result. See `Profile`.
         match: accuracy that `midef match` brings all defenses to.
         front: defense whose trade-off `midef match` searches.
     """
@@ -140,7 +141,9 @@ class SweepSpec(Strict):
     private: ComponentSpec | None = None
     public: ComponentSpec | None = None
     stand_ins: bool = False
-    train_workers: Annotated[int | dict[Literal["target", "evaluator"], int] | None, BeforeValidator(_processes)] = None
+    train_workers: Annotated[
+        Workers | dict[Literal["target", "evaluator"], Workers] | None, BeforeValidator(_processes)
+    ] = None
     match: MatchSpec | None = None
     front: FrontSpec | None = None
     _lines: Lines = PrivateAttr(default=Lines("sweep"))

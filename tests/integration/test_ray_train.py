@@ -24,7 +24,7 @@ from midef.sweep.execution.ray_train import fit_with_ray_train
 from midef.sweep.execution.trial_config import TrialConfig
 from midef.sweep.execution.tune_run import run_plan
 from midef.sweep.planning.plan import Node, make_plan
-from midef.sweep.planning.resources import DRIVER_MEMORY, node_resources, trains_on_ray
+from midef.sweep.planning.resources import DRIVER_MEMORY, driver_resources, node_resources
 from midef.sweep.spec import profiles
 from midef.sweep.spec.load import parse_spec
 from midef.sweep.spec.resolve import Sweep, resolve
@@ -161,12 +161,10 @@ def test_the_key_does_not_know_how_many_workers_there_were(trained: Trained, tmp
 
 
 def test_train_nodes_reserve_memory_alone() -> None:
-    shared = replace(profiles.SMOKE, train_workers=2)
-    assert trains_on_ray("target", shared) and trains_on_ray("evaluator", shared)
-    assert not trains_on_ray("prior", shared) and not trains_on_ray("target", profiles.SMOKE)
-    assert node_resources("target", shared, cluster_gpus=1) == {"memory": float(DRIVER_MEMORY)}
-    assert node_resources("prior", replace(shared, gpus={"prior": 0.5}), cluster_gpus=1) == {"CPU": 1.0, "GPU": 0.5}
-    assert node_resources("prior", replace(shared, gpus={"prior": 0.5}), cluster_gpus=0) == {"CPU": 1.0}
+    profile = replace(profiles.SMOKE, gpus={"prior": 0.5})
+    assert driver_resources() == {"memory": float(DRIVER_MEMORY)}
+    assert node_resources("prior", profile, cluster_gpus=1) == {"CPU": 1.0, "GPU": 0.5}
+    assert node_resources("prior", profile, cluster_gpus=0) == {"CPU": 1.0}
 
 
 def test_a_helper_of_a_shared_training_publishes_nothing(trained: Trained, tmp_path: Path) -> None:

@@ -253,7 +253,7 @@ def _training_state(
     if state is not None and world.size > 1:
         raise SpecError(
             f"this defense keeps state beside the network and trains in one process, not {world.size}; "
-            "set train_workers of the profile to 0 or 1"
+            "set train_workers to 0 or 1"
         )
     if state is not None and micro_batches > 1:
         raise SpecError(

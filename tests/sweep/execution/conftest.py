@@ -18,7 +18,10 @@ OK = {"status": "ok", "failure": "", "reason": ""}
 
 @dataclass
 class FakeTune:
-    """Publishes each node's artifact, unless `fails` says how it ends; of kind `store` where it names that error."""
+    """Publishes each node's artifact, unless `fails` says how it ends; of kind `store` where it names that error.
+
+    Its Ray is one that was started for the run, unless `is_joined`.
+    """
 
     publish: Callable[..., None]
     fails: dict[str, str] = field(default_factory=dict)
@@ -27,12 +30,21 @@ class FakeTune:
     pickled: Any = None
     interrupt_after: int = -1
     seconds: float = 0.0
+    is_joined: bool = False
+    with_dashboard: bool | None = None
+    keeps_processes: bool | None = None
+    configs: list[dict[str, Any]] = field(default_factory=list)
+
+    def start(self, options: Any, *, with_dashboard: bool) -> bool:
+        self.with_dashboard = with_dashboard
+        return self.is_joined
 
     def fit(self, searcher: Any) -> None:
         trial = 0
         while isinstance(config := searcher.suggest(f"t{trial}"), dict):
             if len(self.built) == self.interrupt_after:
                 raise KeyboardInterrupt
+            self.configs.append(config)
             recipe = Recipe.from_plain(config["recipe"])
             assert config["node"] == str(recipe.key) and config["kind"] == recipe.kind
             reason = self.fails.get(recipe.kind) or self.fails.get(f"{recipe.kind} {defense_of(recipe)}")
@@ -61,15 +73,16 @@ def tune(publish: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> FakeT
 
     class Tuner:
         def __init__(self, trainable: Any, *, tune_config: Any, run_config: Any) -> None:
-            assert tune_config.reuse_actors and run_config.failure_config.max_failures == 1
+            assert run_config.failure_config.max_failures == 1
             fake.trainable, self.searcher = trainable, tune_config.search_alg
+            fake.keeps_processes = tune_config.reuse_actors
             fake.pickled = (trainable, tune_config, run_config)
 
         def fit(self) -> None:
             fake.fit(self.searcher)
 
     monkeypatch.setattr(real, "Tuner", Tuner)
-    monkeypatch.setattr(tune_run, "start_ray", lambda options, with_dashboard: None)
+    monkeypatch.setattr(tune_run, "start_ray", fake.start)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     return fake

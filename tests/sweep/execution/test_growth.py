@@ -149,7 +149,7 @@ def test_a_mistake_in_growing_is_raised_when_what_ran_has_finished(
         run_plan(plan, store, RunOptions(), grow)
     assert caught.value is mistake and "target" in {key.kind for key in tune.built}
     assert len(tune.built) < len(plan.nodes)
-    first, *_, said, last = capsys.readouterr().err.splitlines()
+    _, first, *_, said, last = capsys.readouterr().err.splitlines()
     assert "ETA at least" in first and "ETA 0 s" in last, "what waits does not begin in this run"
     assert said == "no further node starts, 0 running nodes finish: ZeroDivisionError: no accuracy"
 

@@ -57,7 +57,9 @@ def timed(plan: Plan, seconds: float) -> Plan:
 
 
 def shown(plan: Plan, slots: float = 2, **gpus: float) -> Progress:
-    held = {"target": gpus["target"]} if gpus else None
+    def held(node: Node) -> float:
+        return gpus.get(node.recipe.kind, 0.0)
+
     return Progress(plan, slots=slots, gpus=gpus.get("gpus", 0.0), gpu_of=held, stream=io.StringIO())
 
 

@@ -17,7 +17,7 @@ from midef.sweep.execution.trial_config import TrialConfig
 def config(store: Store) -> TrialConfig:
     recipe = Recipe("target", "classifier", {"seed": 3}, {"private": Recipe("split", "synthetic_faces", {})})
     about: dict[str, Any] = {"run": "sweep-1", "node": recipe.key, "recipe": recipe, "store": store.uri}
-    numbers: dict[str, Any] = {"cpus": 2, "gpu": 0.5, "cluster_gpus": 4.0, "train_workers": 2, "retries": 3}
+    numbers: dict[str, Any] = {"cpus": 2, "gpu": 0.5, "workers_on_gpu": True, "train_workers": 2, "retries": 3}
     return TrialConfig(**about, **numbers, locations={"ab12": {"path": "x"}}, train_storage="s3://b/ray", beat_s=1.5)
 
 

@@ -15,6 +15,7 @@ from midef.sweep.execution.outcome import RunOptions, failure_text
 from midef.sweep.execution.prepare import prepare
 from midef.sweep.execution.tune_run import run_plan
 from midef.sweep.planning.plan import More, Node, Plan
+from midef.sweep.planning.resources import DRIVER_MEMORY
 
 SweepOf = Callable[..., Any]
 States = Callable[[Plan], dict[str, str]]
@@ -28,10 +29,12 @@ def test_what_tune_unpickles_for_every_node_is_small(sweep_of: SweepOf, store: S
     run_plan(plan, store, RunOptions())
     trainable = wrap_function(tune.trainable)
     assert len(plan.nodes) > 150 and len(cloudpickle.dumps(trainable)) < 6_000
-    assert {kind: trainable.default_resource_request({"kind": kind}).bundles for kind in ("split", "scores")} == {
-        "split": [{"CPU": 1.0}],
-        "scores": [{"CPU": 1.0}],
-    }
+
+    def needs(kind: str, train_workers: int) -> Any:
+        return trainable.default_resource_request({"kind": kind, "train_workers": train_workers}).bundles
+
+    assert needs("split", 0) == needs("target", 0) == [{"CPU": 1.0}]
+    assert needs("target", 1) == needs("target", 4) == [{"memory": float(DRIVER_MEMORY)}]
 
 
 def test_what_tune_pickles_at_its_start_holds_nothing_of_the_run(

@@ -203,7 +203,7 @@ def test_what_trains_in_one_process_is_refused_where_the_profile_trains_in_sever
     monkeypatch.setitem(profiles.PROFILES, "smoke", replace(SMOKE, train_workers=2))
     sweep = resolve(parse_spec({"name": "t", "setups": [{"attack": "gmi"}], "defenses": ["midre", "midre+trap_mid"]}))
     assert [bool(c.refused) for c in sweep.cells] == [False, True]
-    assert "trains in one process, profile smoke trains in 2" in sweep.cells[1].refused
+    assert "it trains in one process, train_workers is 2; set it to auto, 0 or 1" in sweep.cells[1].refused
 
 
 def test_files_that_students_start_from_are_missed_while_planning(

@@ -118,6 +118,7 @@ def test_values(problems_in: Callable[[str], list[str]], seeds: str, expected: s
         ("- id: faces", '- id: "\\e[31mfaces"', 4, "setups[0].id: holds the character U+001B, which is no part of"),
         ("profile: smoke", "profile: smoke\ntrain_workers: -1", 3, "train_workers: expected a whole number"),
         ("profile: smoke", "profile: smoke\ntrain_workers: {target: x}", 3, "train_workers: expected a whole"),
+        ("profile: smoke", "profile: smoke\ntrain_workers: autom", 3, "train_workers: expected a whole number from 0"),
         ("profile: smoke", "profile: smoke\ntraining: {preset: [a]}", 3, "training: training has no preset ['a']"),
         ("profile: smoke", "profile: smoke\ntraining: {epochs: yes}", 3, "training.epochs: expected a num"),
         ("profile: smoke", "profile: smoke\ntraining:\n  epochs: 0", 3, "training: needs epochs >= 1"),

@@ -15,7 +15,7 @@ from midef.sweep.execution.result_rows import lost_rows, refused_rows
 from midef.sweep.library import load_spec
 from midef.sweep.planning.plan import make_plan
 from midef.sweep.planning.plan_text import plan_text
-from midef.sweep.planning.resources import gpus_of, node_resources
+from midef.sweep.planning.resources import gpus_of
 from midef.sweep.spec.load import parse_spec
 from midef.sweep.spec.profiles import PROFILES
 from midef.sweep.spec.resolve import Sweep, resolve
@@ -169,9 +169,8 @@ def test_a_data_set_may_be_written_as_in_a_sweep() -> None:
 
 def test_processes_by_kind_change_no_key() -> None:
     base = published()
-    for workers in (3, {"evaluator": 2}):
+    for workers in (3, "auto", {"evaluator": 2, "target": "auto"}, {"evaluator": 2}):
         assert published(train_workers=workers).digest == base.digest
     profile = published(train_workers={"evaluator": 2}).profile
-    assert (profile.workers_for("evaluator"), profile.workers_for("target"), profile.workers_for("prior")) == (2, 0, 0)
-    assert node_resources("evaluator", profile, cluster_gpus=0).keys() == {"memory"}
+    assert [profile.workers_for(kind) for kind in ("evaluator", "target", "prior")] == [2, "auto", 0]
     assert (gpus_of("evaluator", profile), gpus_of("target", profile), gpus_of("split", profile)) == (2.0, 1.0, 0.0)
