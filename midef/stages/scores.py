@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,16 +100,20 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         enlarged = low_to_high(images, spec.evaluator.resolution_px, resize=spec.resize)
         return evaluate_images(evaluator, enlarged, device, at_once=spec.evaluator.at_once)
 
+    def evaluate_private(images: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        where = (str(inputs.path("evaluator")), spec.resize, device, str(context.threads))
+        return remembered((*where, digest_of(images.numpy())), lambda: evaluate(images))
+
     with share(0.25, 0.5):
         logits, features = evaluate(torch.from_numpy(made["images"]))
     attacked = np.unique(made["labels"])
     private_images, private_labels = _private_images(splits, attacked, spec.knn_reference)
     # seen as the reconstructions are: at the target's resolution, then enlarged
     with share(0.5, 0.75):
-        _, private_features = evaluate(private_images)
+        _, private_features = evaluate_private(private_images)
     report = load_splits(inputs.path("judged")).report
     with share(0.75, 1.0):
-        report_logits, _ = evaluate(report.images)
+        report_logits, _ = evaluate_private(report.images)
     attack, target = (
         context.store.artifacts.meta(recipe.inputs[role].key)["facts"] for role in ("reconstructions", "target")
     )
@@ -148,6 +152,25 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     firsts = [int(np.flatnonzero(splits.train.labels.numpy() == label)[0]) for label in attacked]
     np.savez_compressed(folder / "exemplars.npz", images=splits.train.images[firsts].numpy(), labels=attacked)
     return _evaluator_facts(report_logits, report.labels.numpy())
+
+
+Answers = tuple[np.ndarray, np.ndarray]
+_ANSWERS: dict[tuple[str, ...], Answers] = {}
+_MOST_ANSWERS = 8
+
+
+def remembered(key: tuple[str, ...], evaluate: Callable[[], Answers]) -> Answers:
+    """Answers of an evaluator to private images: the cells of a process that share both evaluate them once.
+
+    Args:
+        key: of everything that the bits of the answers depend on.
+    """
+    if key not in _ANSWERS:
+        answers = evaluate()
+        while len(_ANSWERS) >= _MOST_ANSWERS:
+            del _ANSWERS[next(iter(_ANSWERS))]
+        _ANSWERS[key] = answers
+    return _ANSWERS[key]
 
 
 def _reconstructions(path: Path) -> dict[str, np.ndarray]:

@@ -19,7 +19,7 @@ from midef.core.outcomes import digest_of, read
 from midef.defenses.stack import choose_defense
 from midef.metrics import Evidence
 from midef.nn.network import TargetModel
-from midef.stages import ensure
+from midef.stages import ensure, scores
 from midef.stages.scores import best_restarts, build, evaluate_images, low_to_high, measure
 from midef.stages.split import load as load_splits
 from midef.stages.target import TargetSpec
@@ -214,3 +214,25 @@ def test_an_evaluator_without_numbers_judges_nothing(value: float) -> None:
     evaluator = TargetModel([("flat", torch.nn.Flatten())], head, feature_dim=12, n_classes=4)
     with pytest.raises(TrainingDiverged, match="3 of 3 answers of the evaluator are not finite; lower learning_rate"):
         evaluate_images(evaluator, torch.zeros(3, 3, 2, 2, dtype=torch.uint8), "cpu")
+
+
+def test_a_process_evaluates_private_images_once(
+    own_cell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scores, "_ANSWERS", {})
+    evaluated: list[int] = []
+
+    def watched(evaluator: Any, images: torch.Tensor, device: str, **given: Any) -> Any:
+        evaluated.append(len(images))
+        return evaluate_images(evaluator, images, device, **given)
+
+    monkeypatch.setattr(scores, "evaluate_images", watched)
+    recipe, context = own_cell.recipes.scores, own_cell.context
+    texts = []
+    for name in ("first", "again"):
+        (tmp_path / name).mkdir()
+        build(recipe, Inputs(recipe.inputs, lambda needed: ensure(needed, context)), context, tmp_path / name)
+        texts.append((tmp_path / name / "measurements.json").read_text())
+    reconstructions, private, report = 18, 30, 16
+    assert evaluated == [reconstructions, private, report, reconstructions]
+    assert texts[0] == texts[1]
