@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import sys
 from pathlib import Path
@@ -46,7 +47,8 @@ METHODS = {
         "One family per file in `midef/models/`. `_tiny` siblings have the same block structure at a size for two cores. "
         "Published weights (`weights: imagenet` or `ms1m`) are files of torchvision and Face.evoLVe in `$MIDEF_WEIGHTS`; "
         "of the latter also copies saved from DataParallel or torch.compile, or as the table `state_dict` or `model` "
-        "beside an epoch. A tensor that is not finite, or a file that does not fit, is refused and named.",
+        "beside an epoch. A tensor that is not finite, or a file that does not fit, is refused and named. An architecture that only judges "
+        "has a card below.",
     ),
 }
 
@@ -133,6 +135,35 @@ attack; that an attack without it finds little shows a defense only beside what 
 """
 
 
+JUDGE_TEXT = """## Choosing an evaluator
+
+Attack accuracy says what the evaluator recognises. One that is trained here knows each person from the private training images alone; on few
+photographs it is a weak judge (42 people of LFW: 83.5 %), and what it misses counts as privacy. For photographs of faces there is a judge that
+learned elsewhere, on other people's photographs (99.7 % of the same test images, 99.8 % of all 106 people):
+
+```yaml
+setups:
+  - attack: gmi
+    evaluator: mobilefacenet                    # or mobilefacenet(head=linear)
+    protocol: {evaluator_resolution_px: 112}
+```
+
+- **Needs** the file `mobilefacenet.pt` in `$MIDEF_WEIGHTS`; `midef plan` says where to get it, `midef doctor SWEEP` whether it is there. Images must be
+  faces as ArcFace aligns them: eyes, nose and mouth at the usual places of a square of 112 px. For other pictures it says nothing.
+- **Fitted**: only a head, on the features of private training images. `centre`: a logit is the cosine to the mean feature of a person. `linear`: a
+  linear layer, each person weighing the same. The network stays as published; `evaluator_training` has no part in it. Its accuracy is measured
+  on the test images, as for any evaluator, and stands above the table.
+- **Ranks only**: attack accuracy compares logits of one image. A cosine is no probability, and logits of two heads or two evaluators do not compare.
+  KNN distances are squared distances of its features, between 0 and 4: they compare with those of no other evaluator.
+- **Only judges**: as a target, as a network of an attack, or as the start of a training it is refused. An attack that used it would be judged by its
+  own adviser. Public images that were chosen with its help are such a tie, too: say so beside the numbers.
+- **What it may have seen**: it learned on MS-Celeb-1M, which may hold some of the people attacked here, in other photographs. It can then
+  recognise a person from less than the private images tell: a hit shows that the image looks like the person, not that a stranger would know
+  them. Below the table a note says that the evaluator starts from published weights. Its card: [architectures.md](architectures.md#mobilefacenet).
+- **Two judges**: run a sweep once with each evaluator, under two setup ids. Targets and attacks are shared, only the scores are computed twice.
+"""
+
+
 TRAITS_TEXT = """## Trait accuracy: truth without a network
 
 A procedural face is drawn from numbers: identity traits, and others that change from image to image (pose, expression, light, colour). So whom a
@@ -168,6 +199,20 @@ they disagree, in the CSV the column `judges_disagree`.
 """
 
 
+def cards() -> str:
+    """What is to be known of each architecture that only judges: all that its class says."""
+    from midef.models import ARCHITECTURES
+
+    texts = []
+    for name in ARCHITECTURES.names():
+        judge = ARCHITECTURES.get(name)
+        if ARCHITECTURES.origin(name) is None and judge.judges_only and judge.published is not None:
+            file = judge.published
+            about = f"File: `{file.name}`, sha256 `{file.sha256}`, from {file.source}."
+            texts.append(f"## {name}\n\n{inspect.cleandoc(judge.__doc__ or '')}\n\n{about}\n")
+    return "\n".join(texts)
+
+
 def limits() -> str:
     """Section about numbers that are no results, with the table of their limits."""
     from midef.core.gates import LIMITS
@@ -184,7 +229,8 @@ def pages() -> dict[str, str]:
         f"{what}.md": f"# {title}\n\n{NOTE}\n\n{text}\n\n{markdown(list_entries(what, packages=False))}\n"
         for what, (title, text) in METHODS.items()
     }
-    made["metrics.md"] += f"\n{TRAITS_TEXT}\n{limits()}"
+    made["metrics.md"] += f"\n{JUDGE_TEXT}\n{TRAITS_TEXT}\n{limits()}"
+    made["architectures.md"] += f"\n{cards()}"
     return made | {"cli.md": f"# The command line\n\n{NOTE}\n\n{command_line()}"}
 
 

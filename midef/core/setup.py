@@ -97,6 +97,18 @@ class StandIn:
 _STAND_IN = re.compile(r"(.*?)(?: for (.*?)(?: \((private|public|evaluator)\))?)?")
 
 
+_STARTS_FROM = ", from "
+
+
+def weights_of_evaluator(text: str) -> str:
+    """Published weights that an evaluator started from, as `Setup.evaluator_text` names them; "" for none.
+
+    >>> weights_of_evaluator("facenet112, from ms1m"), weights_of_evaluator("resnet18_tiny")
+    ('ms1m', '')
+    """
+    return text.rpartition(_STARTS_FROM)[2] if _STARTS_FROM in text else ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setup:
     """One row of the matrix: attack, architecture, private and public data, resolution and protocol.
@@ -145,7 +157,7 @@ class Setup:
     def evaluator_text(self) -> str:
         """The evaluator as shown: the architecture and the published weights it started from."""
         return self.evaluator.label + (
-            "" if self.evaluator_weights is None else f", from {self.evaluator_weights.name}"
+            "" if self.evaluator_weights is None else f"{_STARTS_FROM}{self.evaluator_weights.name}"
         )
 
     @property

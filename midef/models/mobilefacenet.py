@@ -37,12 +37,17 @@ class MobileFaceNet(Judge):
     and the sum is divided by its length. Distances of features lie between 0 and 2 and compare with those of no other
     evaluator. With these features, 99.5 % on the pairs of LFW.
 
-    It only judges: no target, no network of an attacker, no start of a training. Its weights stay as published.
+    A head is fitted here, on the features of private training images. With `head=centre` a logit is the cosine to the
+    mean feature of a class, with `head=linear` that of a linear layer; only the ranks of logits are used.
 
-    Licence: the repository is Apache-2.0, which names the file. The network learned on refined MS-Celeb-1M, a withdrawn
-    data set for non-commercial research: use the weights for research only. MS-Celeb-1M may hold some of the people
-    that are attacked. On LFW it has one more tie: 58 public images were removed since this same network found them
-    close to a private person.
+    It only judges: no target, no network of an attacker, no start of a training. Its weights stay as published, and
+    the file is not shipped.
+
+    Licence: the repository, the file in it, is Apache-2.0. The network learned on refined MS-Celeb-1M, a withdrawn data
+    set for non-commercial research: use the weights for research only, whatever the licence of the file.
+
+    Ties: MS-Celeb-1M may hold some of the people that are attacked. Of the packed LFW, 58 public images were removed
+    since this same network found them close to a private person.
 
     Source: S. Chen et al., arXiv:1804.07573, as in github foamliu/MobileFaceNet @a6cc9032.
     We differ: that code does not add the mirror.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from midef.core.setup import weights_of_evaluator
 from midef.core.statistics import UNSTABLE_BELOW_POINTS
 from midef.results.columns import STANDING, MetricColumn
 from midef.results.compare import ATTACK, DELTA_FROM_POINTS, NATURAL, UNDEFENDED, UNPAIRED_MARK
@@ -203,7 +204,7 @@ def _comparison_legends(group: Sequence[SummaryRow], *, is_matched: bool) -> lis
 
 
 def footnotes(group: Sequence[SummaryRow]) -> list[str]:
-    """Which defenses of the setup are not compared, and why."""
+    """Which defenses of the setup are not compared, and why; and what to know of its evaluator."""
     is_matched = is_matched_setup(group)
     reasons: dict[str, list[str]] = {}
     for row in group:
@@ -217,6 +218,18 @@ def footnotes(group: Sequence[SummaryRow]) -> list[str]:
         *(_matched_notes(group) if is_matched else []),
         *(said for row in group if (said := judges_words(row, group))),
         *(f"no comparison for {', '.join(defenses)}: {reason}" for reason, defenses in reasons.items()),
+        *_evaluator_notes(group),
+    ]
+
+
+def _evaluator_notes(group: Sequence[SummaryRow]) -> list[str]:
+    """What an evaluator has seen elsewhere is not known here."""
+    weights = weights_of_evaluator(group[0].evaluator)
+    if not weights:
+        return []
+    return [
+        f"the evaluator starts from published weights ({weights}): the images these were learned on may show people "
+        "that are attacked here"
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,8 +15,9 @@ from torchvision.ops import StochasticDepth
 from typing_extensions import override
 
 from midef.core import Registry, SpecError
-from midef.models import ARCHITECTURES
+from midef.models import ARCHITECTURES, Judge
 from midef.nn.network import SkipBlock, TargetModel, count_parameters, freeze_
+from midef.stages import problems_as_target
 from midef.testing.suite import Contract
 
 CLASSES = 7
@@ -58,7 +60,8 @@ def settled(name: str) -> TargetModel:
 
 
 class ArchitectureContract(Contract):
-    """What every architecture answers. `small` are those that say `is_small`: they are run."""
+    """What every architecture answers. `small` are those that say `is_small`: they are run. `judge` are those that say
+    `judges_only`: nothing may train them."""
 
     registry: ClassVar[Registry[Any]] = ARCHITECTURES
 
@@ -67,7 +70,8 @@ class ArchitectureContract(Contract):
     def cases(cls) -> Mapping[str, Sequence[Any]]:
         small = [name for name in cls.asked() if ARCHITECTURES.get(name).is_small]
         with_skips = [name for name in small if ARCHITECTURES.make(name).facts().has_skips]
-        return {**super().cases(), "small": small, "with_skips": with_skips}
+        judges = [name for name in cls.asked() if ARCHITECTURES.get(name).judges_only]
+        return {**super().cases(), "small": small, "with_skips": with_skips, "judge": judges}
 
     # ---------------------------------------------------------------- counted
 
@@ -195,3 +199,25 @@ class ArchitectureContract(Contract):
         other(images).logits.square().sum().backward()
         left_over = [name for name, p in other.named_parameters() if p.requires_grad and p.grad is None]
         assert left_over == [], "weights the network no longer uses"
+
+    # ---------------------------------------------------------------- judges
+
+    def test_a_judge_says_which_file_has_its_weights(self, judge: str) -> None:
+        made, model = ARCHITECTURES.make(judge), on_paper(judge)
+        assert isinstance(made, Judge) and made.published is not None
+        assert re.fullmatch("[0-9a-f]{64}", made.published.sha256)
+        assert made.published.weights and made.published.name and made.published.source
+        ours = list(model.blocks.state_dict())
+        assert len({made.published.named(name) for name in ours}) == len(ours)
+
+    def test_nothing_trains_a_judge(self, judge: str) -> None:
+        model = built(judge).train()
+        before = {name: tensor.clone() for name, tensor in model.blocks.state_dict().items()}
+        assert not any(module.training for module in model.blocks.modules())
+        model(images_for(judge)).logits.square().sum().backward()
+        assert all(p.grad is None and not p.requires_grad for p in model.blocks.parameters())
+        assert all(torch.equal(tensor, before[name]) for name, tensor in model.blocks.state_dict().items())
+
+    def test_a_judge_is_no_target_and_no_network_of_an_attack(self, judge: str) -> None:
+        (problem,) = problems_as_target(ARCHITECTURES.choose(judge))
+        assert problem.startswith(f"{judge} only judges: it is never a target, a network of an attack")

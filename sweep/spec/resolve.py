@@ -317,6 +317,10 @@ class _Row:
         public = self._dataset(item.public or profile.public, f"{place}.public")
         protocol = self._protocol(private)
         evaluator = self._chosen(ARCHITECTURES, item.evaluator or profile.evaluator, "evaluator")
+        if evaluator is not None and item.evaluator_training and weights_of_judge(evaluator):
+            self.problems.append(
+                f"{place}.evaluator_training: {evaluator.name} is not trained and uses nothing of it; remove it"
+            )
         attacks = [self._attack(written) for written in item.attack]
         architectures = [
             self._chosen(ARCHITECTURES, written, "architecture")

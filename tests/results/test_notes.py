@@ -113,3 +113,13 @@ def test_the_front_is_explained_where_there_is_one(cell: Rows, matched_cells: Ro
     for rows in nobody:
         assert "on the front" not in text_table(summarise(rows))
     assert "● on the front" in text_table(summarise(cell("none", 0, 90, 50)))
+
+
+def test_a_note_says_that_the_evaluator_starts_from_published_weights(cell: Rows) -> None:
+    said = (
+        "the evaluator starts from published weights (ms1m): the images these were learned on may show people that are "
+        "attacked here"
+    )
+    judged = setup_table(summarise(cell("none", 0, 90, 50, evaluator="facenet112, from ms1m")))
+    assert said in judged.footnotes
+    assert said not in setup_table(summarise(cell("none", 0, 90, 50))).footnotes

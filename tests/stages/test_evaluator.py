@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
+from typing_extensions import override
 
 from midef.core import Choice, DataError, Protocol, SpecError
 from midef.datasets import DATASETS
-from midef.models import ARCHITECTURES, pretrained
+from midef.models import ARCHITECTURES, Judge, ModelFacts, PublishedFile, pretrained
+from midef.nn.network import TargetModel
 from midef.stages import BuildContext, ensure, place_weights, published_recipe
 from midef.stages.evaluator import EvaluatorSpec, evaluate_images, load
 from midef.stages.recipes import NO_DEFENSE, evaluator_recipe, split_recipe, target_recipe
 from midef.stages.split import load as load_splits
 from midef.storage import Store
+from midef.testing import ArchitectureContract
 from midef.training import TrainingRecipe
 
 PlanCell = Callable[..., Any]
@@ -139,3 +142,49 @@ def test_another_file_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "mobilefacenet.pt").write_bytes((folder / "mobilefacenet.pt").read_bytes() + b"\0")
     with pytest.raises(DataError, match=r"mobilefacenet\.pt is damaged or another file: its sha256 begins with"):
         place_weights("ms1m", JUDGE, tmp_path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Averages(Judge):
+    """Mean colours of the quarters of an image, from a package of others."""
+
+    paper: ClassVar[str] = "illustration"
+    family: ClassVar[str] = "averages"
+    is_small: ClassVar[bool] = True
+    registered_name: ClassVar[str] = "averages"
+
+    @override
+    def facts(self) -> ModelFacts:
+        return ModelFacts(self.family, ("scaled",), ("scaled",), has_batch_norm=True)
+
+    @override
+    def build(self, n_classes: int, resolution_px: int) -> TargetModel:
+        scaled = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.BatchNorm1d(12))
+        model = TargetModel([("scaled", scaled)], nn.Linear(12, n_classes), feature_dim=12, n_classes=n_classes)
+        return self.frozen(model)
+
+
+def test_a_judge_of_another_package_is_fitted_and_asked_the_same(
+    tmp_path: Path, plan: PlanCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ARCHITECTURES._classes, "averages", Averages)
+    state = Averages().build(2, 40).blocks.state_dict()
+    state["scaled.2.running_mean"] += 0.5
+    torch.save(state, tmp_path / "averages.pt")
+    digest = pretrained.sha256_of(tmp_path / "averages.pt")
+    file = PublishedFile(weights="colours", name="averages.pt", sha256=digest, source="somewhere")
+    monkeypatch.setattr(Averages, "published", file)
+    suite = ArchitectureContract()
+    suite.test_a_judge_says_which_file_has_its_weights("averages")
+    suite.test_nothing_trains_a_judge("averages")
+    suite.test_a_judge_is_no_target_and_no_network_of_an_attack("averages")
+
+    judge = ARCHITECTURES.choose("averages")
+    weights, where = place_weights("colours", judge, tmp_path)
+    evaluator = plan(evaluator=judge, evaluator_weights=weights).evaluator
+    store = Store.open(tmp_path / "store")
+    context = BuildContext(store=store, locations={evaluator.inputs["backbone"].key.digest: where})
+    stored = load_file(ensure(evaluator, context) / "model.safetensors")
+    assert all(torch.equal(stored[f"blocks.{name}"], tensor) for name, tensor in state.items())
+    assert store.artifacts.meta(evaluator.key)["facts"]["train_accuracy"] > 12.5
+    assert pretrained.lines(tmp_path, ["averages"]) == [(True, "colours weights of averages: averages.pt")]

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from midef.core import SpecError
-from midef.sweep.spec import profiles
+from midef.attacks import ATTACKS
+from midef.core import Protocol, SpecError
+from midef.sweep.spec import checks, profiles
+from midef.sweep.spec.checks import Problems, check_attack, named_judges
 from midef.sweep.spec.load import parse_spec
 from midef.sweep.spec.profiles import SMOKE
 from midef.sweep.spec.resolve import resolve
@@ -54,6 +56,31 @@ def test_a_judge_needs_its_file_and_its_resolution(
         f"setups[0].evaluator: ms1m weights of mobilefacenet: no file mobilefacenet.pt in {tmp_path}; get it from "
         "github foamliu/MobileFaceNet, weights/mobilefacenet.pt and put it there, or name another folder in "
         "$MIDEF_WEIGHTS"
+    )
+
+
+def test_what_a_judge_does_not_use_is_not_written(spec: Spec, problems_of: ProblemsOf) -> None:
+    protocol = {"identities": 12, "evaluator_resolution_px": 112}
+    written = {"evaluator": "mobilefacenet", "evaluator_training": {"epochs": 3}, "protocol": protocol}
+    assert (
+        "setups[0].evaluator_training: mobilefacenet is not trained and uses nothing of it; remove it"
+        in problems_of(spec(written))
+    )
+
+
+def test_an_attack_names_no_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    attack = ATTACKS.choose("lomma_gmi")
+    problems = Problems()
+    protocol = Protocol(identities=2)
+    assert named_judges(attack.params) == []
+    assert named_judges({"prior": {"students": ["vgg16", "mobilefacenet"], "teacher": "mobilefacenet"}}) == [
+        "mobilefacenet"
+    ]
+    monkeypatch.setattr(checks, "named_judges", lambda params: ["mobilefacenet"])
+    check_attack(attack, 64, None, protocol, "setups[0]", problems)
+    assert (
+        "setups[0].attack: lomma_gmi names mobilefacenet, which only judges; choose another network for the attack"
+        in (problems)
     )
 
 
