@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from midef.core.canonical import digest
 from midef.core.errors import MidefError
 from midef.core.recipe import ArtifactKey, Recipe
+from midef.sweep.planning.estimate import training_work
 from midef.sweep.planning.resources import gpus_of
 from midef.sweep.spec.profiles import Profile
 
@@ -116,8 +117,13 @@ def cost_of(nodes: Iterable[tuple[str, Timing | None, float | None]], profile: P
 
 
 def work_of(recipe: Recipe) -> str:
-    """Kind, component and budget of a recipe: equal work is expected to take equally long, whatever the seed."""
+    """Kind, component and budget of a recipe: equal work is expected to take equally long, whatever the seed.
+
+    Trainings under defenses whose steps take about equally long count as equal.
+    """
     budget = {name: value for name, value in recipe.params.items() if name not in ("seed", "defense")}
+    if "defense" in recipe.params:
+        budget["training_work"] = training_work(str(recipe.params["defense"].get("name", "")))
     if "private" in recipe.inputs:
         budget["resolution_px"] = recipe.inputs["private"].params["resolution_px"]
     return f"{recipe.kind}:{recipe.component}:{digest(budget)[:8]}"

@@ -102,7 +102,7 @@ class Estimates:
         if recipe.component == FITTED_HEAD:
             return SEEN_S * gflop * (2 * sizes.train + sizes.select + sizes.report)
         epochs = int(params["training"]["epochs"])
-        learned = LEARNED_S * epochs * sizes.train * _training_work(str(params.get("defense", {}).get("name", "")))
+        learned = LEARNED_S * epochs * sizes.train * training_work(str(params.get("defense", {}).get("name", "")))
         return TRAINING_S + gflop * (learned + SEEN_S * (epochs * sizes.select + sizes.train + sizes.report))
 
     def prior(self, recipe: Recipe) -> float:
@@ -206,7 +206,8 @@ def _attack_of(recipe: Recipe) -> Attack:
     return ATTACKS.remake(Choice.from_plain(recipe.params["attack"]))
 
 
-def _training_work(defense: str) -> float:
+@lru_cache(maxsize=1024)
+def training_work(defense: str) -> float:
     """Of a training step under a defense, or under several that are combined; an undefended one is 1."""
     work = 1.0
     for name in filter(None, defense.split("+")):

@@ -19,6 +19,22 @@ def only(plan: Plan, kind: str) -> Node:
     return node
 
 
+def test_a_defense_of_many_passes_says_nothing_about_one_of_few(
+    sweep_of: SweepOf, store: Store, publish: Callable[..., None]
+) -> None:
+    """Trap-MID learns five images where others learn one: its seconds made a plan of hours out of minutes."""
+    publish(sweep_of(defenses=["trap_mid"]).cells[0].recipes.target, wall_s=1800.0)
+    plan = make_plan(sweep_of(defenses=["none", "midre"], seeds=[1]), store)
+    assert {node.expected_s for node in plan.nodes.values() if node.recipe.kind == "target"} == {None}
+    publish(sweep_of(defenses=["none"]).cells[0].recipes.target, wall_s=60.0)
+    plan = make_plan(sweep_of(defenses=["none", "midre", "trap_mid"], seeds=[1]), store)
+    assert {
+        node.recipe.params["defense"]["name"]: node.expected_s
+        for node in plan.nodes.values()
+        if node.recipe.kind == "target"
+    } == {"none": 60.0, "midre": 60.0, "trap_mid": 1800.0}
+
+
 def test_timings_of_stored_work_are_used(sweep_of: SweepOf, store: Store, publish: Callable[..., None]) -> None:
     for seed, wall_s in enumerate([10.0, 30.0, 500.0]):
         publish(sweep_of(seeds=[seed]).cells[0].recipes.target, wall_s=wall_s)
