@@ -38,7 +38,8 @@ def quiet(verbose: bool) -> None:
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process of its own for each training
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # the end of a training is seen at the next check
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AIR_NEW_OUTPUT": "0",  # our own line instead of Tune's
@@ -97,6 +98,7 @@ def start_ray(options: RunOptions, *, with_dashboard: bool) -> bool:
             # A target may wait long for its workers while other nodes hold the GPUs: waiting is no failure.
             "env_vars": {
                 "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(7 * 86_400),
+                "RAY_TRAIN_METRICS_ENABLED": "0",  # not among those that Tune passes on from the driver's environment
                 # Tune runs every node in a new thread, and glibc's malloc keeps what each left for that thread alone.
                 "MALLOC_ARENA_MAX": "1",
             },

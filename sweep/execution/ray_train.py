@@ -44,6 +44,7 @@ def fit_with_ray_train(recipe: Recipe, config: TrialConfig) -> None:
         ),
         torch_config=TorchConfig(backend="nccl" if uses_gpu else "gloo"),
     )
+    _start_no_data_sets(trainer)
     try:
         trainer.fit()
     except TrainingFailedError as error:
@@ -55,6 +56,16 @@ def fit_with_ray_train(recipe: Recipe, config: TrialConfig) -> None:
         storage.delete(path)
     if storage.local is not None:
         shutil.rmtree(storage.local / recipe.key.digest, ignore_errors=True)
+
+
+def _start_no_data_sets(trainer: Any) -> None:
+    """Leave out the process that hands out Ray's own data sets, of which a training here has none.
+
+    Ray has no setting for it. Under a Ray that names these things otherwise the process is started, and does no harm.
+    """
+    make = getattr(trainer, "_create_default_callbacks", None)
+    if make is not None:
+        trainer._create_default_callbacks = lambda: [c for c in make() if type(c).__name__ != "DatasetsCallback"]
 
 
 def train_worker(config: dict[str, Any]) -> None:
