@@ -18,7 +18,8 @@ SERVER = """
 import sys
 import ray
 
-ray.init(num_cpus=1, include_dashboard=False, object_store_memory=150 * 2**20, log_to_driver=False)
+cpus, dashboard = int(sys.argv[1]), sys.argv[2] == "True"
+ray.init(num_cpus=cpus, include_dashboard=dashboard, object_store_memory=150 * 2**20, log_to_driver=False)
 print("address", ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
 """
@@ -38,12 +39,13 @@ def environment() -> Iterator[dict[str, str]]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def joining(environment: dict[str, str]) -> Iterator[dict[str, str]]:
-    """The environment of runs that join one Ray of one CPU: those that do not examine how Ray starts and ends."""
+@contextmanager
+def running_ray(environment: dict[str, str], *, cpus: int, dashboard: bool) -> Iterator[dict[str, str]]:
+    """The environment of runs that join a Ray with so many CPUs; it ends with the block."""
     server = subprocess.Popen(
-        [sys.executable, "-c", SERVER], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", SERVER, str(cpus), str(dashboard)],
+        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
     assert server.stdin is not None and server.stdout is not None
     try:
         for line in server.stdout:
@@ -55,6 +57,23 @@ def joining(environment: dict[str, str]) -> Iterator[dict[str, str]]:
     finally:
         server.stdin.close()
         server.wait(60)
+
+
+@pytest.fixture(scope="session")
+def joining(environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The environment of runs that join one Ray of one CPU: those that do not examine how Ray starts and ends.
+
+    It has no dashboard, so nothing trains through Ray Train there.
+    """
+    with running_ray(environment, cpus=1, dashboard=False) as joining:
+        yield joining
+
+
+@pytest.fixture(scope="session")
+def cluster(environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The environment of runs that join a Ray of three CPUs with a dashboard, as a cluster has it."""
+    with running_ray(environment, cpus=3, dashboard=True) as joining:
+        yield joining
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,12 @@
-"""A target trained by two processes of Ray Train is published, loads, and learned what one process learns."""
+"""Targets trained through Ray Train on a cluster that was joined: by two processes, and as it is left to the run.
+
+What two processes trained is published, loads, and learned what one process learns.
+"""
 
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -10,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import torch
+from safetensors.torch import load_file
 
 from midef.core import MidefError, Recipe
 from midef.core.failure import kind_of
 from midef.stages import BuildContext, build_recipe, ensure
 from midef.stages.target import TargetSpec, load
 from midef.storage import Store
-from midef.sweep.execution import hang_watch, heartbeat
+from midef.sweep.execution import hang_watch, heartbeat, tune_run
 from midef.sweep.execution.outcome import Outcome, RunOptions
 from midef.sweep.execution.progress import Progress
 from midef.sweep.execution.ray_train import fit_with_ray_train
@@ -40,6 +46,9 @@ class Trained:
 
     Args:
         told: positions of the training that reached the driver.
+        said: first line of a run that says nothing of how many processes train.
+        actors: kinds of Ray's processes in that run, and how many there were of each.
+        by_default: the store of that run.
     """
 
     recipe: Recipe
@@ -47,6 +56,9 @@ class Trained:
     shared: Store
     alone: Store
     told: list[float]
+    said: str
+    actors: Counter[str]
+    by_default: Store
 
     def facts(self, store: Store) -> dict[str, Any]:
         facts: dict[str, Any] = store.artifacts.meta(self.recipe.key)["facts"]
@@ -70,14 +82,14 @@ def only_targets(sweep: Sweep, store: Store) -> Any:
 def trained(
     tmp_path_factory: pytest.TempPathFactory,
     micro: dict[str, Any],
-    environment: dict[str, str],
+    cluster: dict[str, str],
     ray_here: Callable[[dict[str, str]], AbstractContextManager[pytest.MonkeyPatch]],
 ) -> Iterator[Trained]:
     data = copy.deepcopy(micro)
     data |= {"profile": "two_workers", "defenses": ["midre"]}
     data["training"] = {"epochs": 4, "batch_size": 16, "learning_rate": 0.01}
     folder = tmp_path_factory.mktemp("train")
-    with ray_here(environment) as patch:
+    with ray_here(cluster) as patch:
         patch.setitem(profiles.PROFILES, "two_workers", replace(profiles.SMOKE, name="two_workers", train_workers=2))
         sweep = resolve(parse_spec(data))
         shared, alone = Store.open(folder / "shared"), Store.open(folder / "alone")
@@ -92,11 +104,37 @@ def trained(
         patch.setattr(Progress, "hear", listen)
         for module in (heartbeat, hang_watch):
             patch.setattr(module, "NEAR_BEAT_S", 0.2)
-        outcome = run_plan(only_targets(sweep, shared), shared, RunOptions(cpus=3))
+        outcome = run_plan(only_targets(sweep, shared), shared, RunOptions())
         recipe = sweep.cells[0].recipes.target
         torch.set_num_threads(1)
         ensure(recipe, BuildContext(store=alone))
-        yield Trained(recipe, outcome, shared, alone, told)
+        told, by_default = list(told), Store.open(folder / "by_default")
+        said, actors = run_as_it_comes({**data, "profile": "smoke"}, by_default, patch)
+        yield Trained(recipe, outcome, shared, alone, told, said, actors, by_default)
+
+
+def run_as_it_comes(data: dict[str, Any], store: Store, patch: pytest.MonkeyPatch) -> tuple[str, Counter[str]]:
+    """Run the targets of a sweep; returns the first line, and the kinds of processes that Ray started."""
+    lines: list[str] = []
+    actors: Counter[str] = Counter()
+    stop_ray, say = tune_run.stop_ray, Progress.say
+
+    def stop() -> None:
+        from ray.util.state import list_actors
+
+        job = ray.get_runtime_context().get_job_id()
+        actors.update(actor.class_name for actor in list_actors(limit=1000) if actor.job_id == job)
+        stop_ray()
+
+    def listen(self: Progress, text: str) -> None:
+        lines.append(text)
+        say(self, text)
+
+    patch.setattr(tune_run, "stop_ray", stop)
+    patch.setattr(Progress, "say", listen)
+    outcome = run_plan(only_targets(resolve(parse_spec(data)), store), store, RunOptions())
+    assert outcome.failed == {} and outcome.built == 3
+    return lines[0], actors
 
 
 def test_it_is_published_like_any_other(trained: Trained) -> None:
@@ -135,6 +173,20 @@ def test_it_learned_what_one_process_learns(trained: Trained) -> None:
     together, apart = (trained.history(store)["loss"] for store in (trained.shared, trained.alone))
     assert together[0] == pytest.approx(apart[0], rel=1e-2)
     assert together == pytest.approx(apart, rel=5e-2)
+
+
+def test_on_a_cluster_targets_train_through_ray_train_unless_it_is_said_otherwise(trained: Trained) -> None:
+    assert trained.said == "targets train through Ray Train, one worker each"
+    assert (trained.actors["TrainController"], trained.actors["RayTrainWorker"]) == (1, 1), trained.actors
+    assert trained.actors["PlacementGroupCleaner"] == 1, "else the workers of a training that is ended keep their CPUs"
+    assert not {"DatasetManager", "PreemptionWatcher"} & trained.actors.keys(), "processes that nothing here needs"
+
+
+def test_one_worker_learns_what_the_nodes_own_process_learns(trained: Trained) -> None:
+    """To the last bit."""
+    first, second = (load_file(store.artifacts.fetch(trained.recipe.key) / "model.safetensors")
+                     for store in (trained.by_default, trained.alone))  # fmt: skip
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_the_reason_of_a_failed_training_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

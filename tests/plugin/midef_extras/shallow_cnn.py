@@ -38,7 +38,7 @@ class ShallowCnn(Architecture):
     @override
     def facts(self) -> ModelFacts:
         blocks = ("conv", "hidden")
-        return ModelFacts(self.family, blocks, blocks, has_batch_norm=True)
+        return ModelFacts(self.family, blocks, blocks, has_batch_norm=True, draws=False)
 
     @override
     def problems(self, resolution_px: int) -> list[str]:

@@ -31,6 +31,9 @@ SweepOf = Callable[..., Any]
 States = Callable[[Plan], dict[str, str]]
 
 
+RAY_ANSWERS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+
+
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No cluster, token or folder of this machine's user takes part."""
@@ -189,7 +192,7 @@ def test_a_cluster_that_cannot_be_joined_is_said_with_the_cure(
         raise error
 
     monkeypatch.setattr(ray, "init", refuse)
-    with listening(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])) as address:
+    with listening(RAY_ANSWERS) as address:
         monkeypatch.setenv("RAY_ADDRESS", address)
         with pytest.raises(PreflightError, match=said) as caught:
             start_ray(RunOptions(), with_dashboard=False)
@@ -206,6 +209,22 @@ def test_a_cluster_that_died_on_this_machine_is_not_waited_for(
     monkeypatch.setattr(ray_folder, "SOCKET_LETTERS", 1000)
     start_ray(RunOptions(cpus=1), with_dashboard=False)
     assert [call["address"] for call in init] == ["local"]
+
+
+def test_it_says_whether_the_ray_was_there_before(
+    init: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster that was named, or found on this machine, trains through Ray Train; one of our own need not."""
+    monkeypatch.setattr(ray_folder, "SOCKET_LETTERS", 1000)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "r"))
+    (tmp_path / "r/ray").mkdir(parents=True)
+    assert not start_ray(RunOptions(cpus=1), with_dashboard=False)
+    with listening(RAY_ANSWERS) as address:
+        (tmp_path / "r/ray/ray_current_cluster").write_text(address)
+        assert start_ray(RunOptions(), with_dashboard=False)
+    with listening(RAY_ANSWERS) as address:
+        assert start_ray(RunOptions(address=address), with_dashboard=False)
+    assert [call.get("address", "found") for call in init] == ["local", "found", address]
 
 
 def test_a_ray_of_ours_listens_on_loopback_alone_and_leaves_no_trace(init: list[Any]) -> None:
