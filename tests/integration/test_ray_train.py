@@ -108,7 +108,8 @@ def trained(
         recipe = sweep.cells[0].recipes.target
         torch.set_num_threads(1)
         ensure(recipe, BuildContext(store=alone))
-        told, by_default = list(told), Store.open(folder / "by_default")
+        by_default = Store.open(folder / "by_default")
+        patch.setattr(Progress, "hear", hear)
         said, actors = run_as_it_comes({**data, "profile": "smoke"}, by_default, patch)
         yield Trained(recipe, outcome, shared, alone, told, said, actors, by_default)
 
