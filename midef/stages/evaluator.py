@@ -39,7 +39,7 @@ class EvaluatorSpec:
 
     @property
     def at_once(self) -> int:
-        """Images evaluated together. A judge sees large ones, on most machines faster in few."""
+        """Images evaluated together. A judge sees large ones: 256 of 112 px and their mirrors take 3 GB."""
         return 32 if self.architecture.judges_only else 256
 
     @classmethod

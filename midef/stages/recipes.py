@@ -121,9 +121,17 @@ def evaluator_recipe(
     Args:
         training: nothing of it is used for an architecture that only judges.
         published: weights its backbone starts from; of an architecture that only judges, those it has.
+
+    Raises:
+        SpecError: for an architecture that only judges, without its weights.
     """
     if ARCHITECTURES.get(architecture.name).judges_only:
-        assert published is not None, "a judge has published weights"
+        if published is None:
+            weights = weights_of_judge(architecture) or "its own"
+            raise SpecError(
+                f"{architecture.name} judges with published weights ({weights}), got none; give the setup "
+                "evaluator_weights, made by place_weights"
+            )
         inputs = {"private": private, BACKBONE: published}
         return Recipe("evaluator", FITTED_HEAD, {"architecture": architecture.keyed}, inputs, FITTED_HEAD_VERSION)
     params = {"architecture": architecture.keyed, "training": training, "seed": 0}

@@ -54,7 +54,8 @@ def _known_digest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def planned(folder: Path, plan: PlanCell, head: str = "centre", **given: Any) -> Any:
     judge = ARCHITECTURES.choose({"name": "mobilefacenet", "head": head})
     weights, _ = place_weights("ms1m", judge, folder)
-    return plan(evaluator=judge, evaluator_weights=weights, private=DATASETS.choose(PEOPLE), protocol=AT_112, **given)
+    about = {"private": DATASETS.choose(PEOPLE), "protocol": AT_112, **given}
+    return plan(evaluator=judge, evaluator_weights=weights, **about)
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +137,22 @@ def test_a_judge_is_no_target() -> None:
     private = split_recipe(Choice("synthetic_faces"), 112)
     with pytest.raises(SpecError, match=r"mobilefacenet only judges.*write evaluator: mobilefacenet"):
         target_recipe(private, JUDGE, NO_DEFENSE, TrainingRecipe(), seed=0)
+
+
+def test_a_judge_without_its_weights_says_what_to_give() -> None:
+    private = split_recipe(Choice("synthetic_faces"), 112)
+    with pytest.raises(SpecError, match=r"published weights \(ms1m\), got none; give the setup evaluator_weights"):
+        evaluator_recipe(private, JUDGE, TrainingRecipe())
+
+
+def test_no_processes_train_a_judge_together(
+    folder: Path, context: BuildContext, plan: PlanCell, tmp_path: Path
+) -> None:
+    def never(recipe: Any, context: BuildContext) -> None:
+        raise AssertionError(f"{recipe.kind} is trained")
+
+    alone = replace(context, store=Store.open(tmp_path / "store"), fit=never)
+    assert ensure(planned(folder, plan).evaluator, alone).is_dir()
 
 
 def test_another_file_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -9,14 +9,19 @@ import pytest
 
 import midef.sweep
 from midef.attacks import ATTACKS
+from midef.core import Choice
 from midef.core.errors import DataError
 from midef.core.recipe import Recipe
 from midef.datasets import DATASETS
 from midef.defenses import DEFENSES
+from midef.models import ARCHITECTURES
+from midef.stages import published_recipe
+from midef.stages.recipes import evaluator_recipe, split_recipe
 from midef.sweep.planning import estimate
 from midef.sweep.planning.estimate import NODE_S, UNUSUAL_S, Estimates, load_here, on_gpu, slowness
 from midef.sweep.planning.plan import Plan, make_plan
 from midef.sweep.spec.resolve import Sweep
+from midef.training import TrainingRecipe
 
 SweepOf = Callable[..., Sweep]
 
@@ -97,6 +102,18 @@ def test_a_defense_says_what_its_steps_cost(sweep_of: SweepOf) -> None:
     assert plain is not None and by_defense["trap_mid"] > plain
     assert by_defense["trap_mid"] < DEFENSES.get("trap_mid").training_work * plain
     assert all(seconds == plain for name, seconds in by_defense.items() if name != "trap_mid")
+
+
+def test_the_head_of_a_judge_is_estimated_from_the_images_it_sees() -> None:
+    judge = ARCHITECTURES.choose("mobilefacenet")
+    published = published_recipe(Choice("ms1m", {"sha256": "0" * 64}), judge, 112)
+
+    def seconds_for(people: int) -> float:
+        private = split_recipe(DATASETS.choose({"name": "synthetic_faces", "identities": people}), 112)
+        recipe = evaluator_recipe(private, judge, TrainingRecipe(), published=published)
+        return Estimates({}).seconds(recipe) - NODE_S
+
+    assert seconds_for(60) == pytest.approx(2 * seconds_for(30))
 
 
 def test_data_that_cannot_be_read_here_is_guessed(sweep_of: SweepOf, monkeypatch: pytest.MonkeyPatch) -> None:
