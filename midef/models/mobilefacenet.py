@@ -70,7 +70,8 @@ class MobileFaceNet(Judge):
         units = [f"layer{i}" for i in range(sum(number for _, _, number, _ in _STAGES))]
         blocks = ("mirrored", "stem", "separable", *units, "wide", "output")
         # its residuals are named nowhere: no defense meets them
-        return ModelFacts(self.family, blocks, blocks[1:], has_batch_norm=True, weightless=frozenset({"mirrored"}))
+        empty = frozenset({"mirrored"})
+        return ModelFacts(self.family, blocks, blocks[1:], has_batch_norm=True, draws=False, weightless=empty)
 
     @override
     def problems(self, resolution_px: int) -> list[str]:
