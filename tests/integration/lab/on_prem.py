@@ -20,21 +20,24 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+from two_hosts import TOLERANCE, Watch, compare, record_of, targets_of, trainings  # noqa: E402
+
 if TYPE_CHECKING:
     from midef.core.rows import ResultRow
 
-HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 ADDRESSES = {"10.77.0.10": "head", "10.77.0.11": "w1", "10.77.0.12": "w2"}
 NODES = ("client", *ADDRESSES.values())
 CHECKS = (
-    *("hosts", "up", "token", "doctor", "killed", "submit", "cells", "artifacts", "two_hosts", "leftovers"),
-    *("again", "back", "lacking", "package", "down", "gone"),
+    *("hosts", "up", "token", "doctor", "worker", "killed", "submit", "cells", "artifacts", "two_hosts", "resumed"),
+    *("leftovers", "again", "back", "alike", "costs", "lacking", "package", "down", "gone"),
 )
 """Every line this prints, in order."""
 PACKAGE, DEFENSE = "midef-extras 0.1.0", "temperature(tau=8)"
@@ -146,6 +149,14 @@ class Lab:
         namespace = _pid_namespace((self.folder / "nodes" / node / "pid").read_text().strip())
         return [] if namespace is None else _processes_in({namespace}, name)
 
+    def titles(self) -> dict[str, list[str]]:
+        """Titles of the processes of each node, as Ray sets them."""
+        found: dict[str, list[str]] = {}
+        for node in ADDRESSES.values():
+            places = [Path("/proc") / str(process) / "cmdline" for process in self.processes(node)]
+            found[node] = [title for place in places if (title := _text(place))]
+        return found
+
     def raylets(self) -> list[str]:
         return [node for node in ADDRESSES.values() if self.processes(node, "raylet")]
 
@@ -163,6 +174,8 @@ class Lab:
             (self.shared / name).mkdir()
         file = self.checkout / "cluster" / "on_prem.yaml"
         file.write_text(edited(file.read_text(), self.shared))
+        file = self.checkout / "midef" / "training" / "checkpoint.py"  # its trainings take seconds, not hours
+        file.write_text(file.read_text().replace("every_s: float = 60.0", "every_s: float = 0.0"))
         home = self.folder / "nodes" / "client" / "home"
         shutil.copy(self.folder / "key", home / ".ssh" / "midef_cluster")  # where the cluster file looks for it
 
@@ -213,14 +226,6 @@ def go(lab: Lab, report: Report) -> None:
             raise Failure("midef doctor --cluster is not content", lab.logs / "doctor.log")
         seen(f"3 nodes answer, {fine} findings, all ok")
     _sweep(lab, report)
-    with report.check("back", goes_on=True) as seen:
-        _wait(lambda: "w1" in lab.raylets(), 180, "Ray was not started again on w1")
-        # What a node of the plan does before it works: it removes what processes of its machine left when they died.
-        code = f'from midef.storage import Store; Store.open("{lab.store}", create=False).artifacts.sweep_tmp()'
-        lab.run("w1", f". ~/.midef_env; python -c '{code}'", "sweep-w1")
-        if left := _private(lab.store):
-            raise Failure(f"{len(left)} left of what was killed: {', '.join(p.name for p in left)}")
-        seen("Ray runs on w1 again, and nothing is left there of what was killed")
     _package(lab, report)
     with report.check("down") as seen:
         lab.run("client", "ray down -y cluster.yaml", "down")
@@ -231,7 +236,16 @@ def go(lab: Lab, report: Report) -> None:
 def _package(lab: Lab, report: Report) -> None:
     """A package of somebody else (tests/plugin): on the head alone, then on every node."""
     sweep, text = lab.shared / "package.yaml", (HERE / "sweep.yaml").read_text()
-    sweep.write_text(text.replace("name: lab", "name: package").replace("[none, midre]", f'["{DEFENSE}"]'))
+    for old, new in (
+        ("^name: .*", "name: package"),
+        ("^defenses: .*", f'defenses: ["{DEFENSE}"]'),
+        ("(?<=^training: {epochs: )[0-9]+", "1"),
+        ("^train_workers: .*", ""),
+    ):
+        text, count = re.subn(old, new, text, flags=re.M)
+        if count != 1:
+            raise Failure(f"sweep.yaml matches {old!r} {count} times")
+    sweep.write_text(text)
     with report.check("lacking", goes_on=True) as seen:
         _install(lab, "head")
         said = _ended(lab, "midef doctor --cluster --nodes 3", 3, "lacking")
@@ -245,11 +259,18 @@ def _package(lab: Lab, report: Report) -> None:
         seen(f"doctor names the nodes, a failed cell says: {min(reasons)}")
     with report.check("package", goes_on=True) as seen:
         _install(lab, "w1", "w2")
-        _ended(lab, f"midef retry --failed {sweep}", 0, "package-retry")
+        lab.run("client", f"{SUBMIT} {sweep} -- --retry-failed", "package-again")
         states = {(row.cell, row.status) for row in _package_rows(lab)}
-        if [status for _, status in states] != ["ok", "ok"]:
-            raise Failure(f"cells with its defense are {states}", lab.logs / "package-retry.log")
-        seen(f"{len(states)} cells with its defense, status ok")
+        if not states or {status for _, status in states} != {"ok"}:
+            raise Failure(f"cells with its defense are {states}", lab.logs / "package-again.log")
+        target = next(row.target_key for row in _package_rows(lab))
+        hosts = trainings(lab.folder / "nodes", ADDRESSES)[target.rpartition("/")[2]].hosts
+        if len(hosts) != 1:
+            raise Failure(f"its target was trained on {hosts}", lab.logs / "package-again.log")
+        seen(
+            f"{len(states)} cells with its defense, status ok; without a word on workers, Ray Train trained the target "
+            f"by one process, on {hosts[0]}"
+        )
 
 
 def _install(lab: Lab, *nodes: str) -> None:
@@ -274,17 +295,21 @@ def _package_rows(lab: Lab) -> list[ResultRow]:
 
 
 def _sweep(lab: Lab, report: Report) -> None:
-    """The sweep, with a node lost on the way, and once more."""
-    from midef.storage import Store
+    """The sweep, with a process of a training and a node lost on the way, and once more."""
     from midef.sweep.catalogue import read_spec
     from midef.sweep.spec.resolve import resolve
 
     cells = resolve(read_spec(HERE / "sweep.yaml")).cells
     wanted = {recipe.key: recipe for c in cells for recipe in c.recipes.scores.walk()}
     log = lab.logs / "submit.log"
+    watch = Watch(lab.store, lab.folder / "kept", lab.titles)
+    watch.start()
     start = time.monotonic()
     submit = lab.start("client", SUBMIT, log)
     try:
+        with report.check("worker") as seen:
+            killed = _kill_a_worker(lab, submit, log)
+            seen(f"kill -9 of {killed}")
         with report.check("killed") as seen:
             seen(f"the raylet of w1, {_kill_in_the_middle(lab, submit, len(wanted), log)}")
         with report.check("submit") as seen:
@@ -297,6 +322,20 @@ def _sweep(lab: Lab, report: Report) -> None:
             seen(f"`{SUBMIT}` ended with 0 after {time.monotonic() - start:.0f} s")
     finally:
         submit.kill()
+        watch.end()
+
+    alone = _start_alone(lab)  # beside what mostly waits
+    try:
+        _look(lab, report, cells, wanted, killed, log)
+        _back(lab, report)
+        _compare(lab, report, alone, watch)
+    finally:
+        alone.kill()
+
+
+def _look(lab: Lab, report: Report, cells: Sequence[Any], wanted: dict[Any, Any], killed: str, log: Path) -> None:
+    """What the sweep left in the store, and its second run."""
+    from midef.storage import Store
 
     store = Store.open(lab.store, create=False)
     with report.check("cells", goes_on=True) as seen:
@@ -316,11 +355,25 @@ def _sweep(lab: Lab, report: Report) -> None:
             store.artifacts.fetch(key)  # compares every checksum
         seen(f"{len(wanted)}, each once, every checksum right")
     with report.check("two_hosts", goes_on=True) as seen:
-        (evaluator,) = (key.digest for key, recipe in wanted.items() if recipe.kind == "evaluator")
-        hosts = _shared_trainings(lab)
-        if set(hosts) != {evaluator} or len(set(hosts[evaluator])) != 2:
-            raise Failure(f"trainings of several processes: {hosts}; the evaluator is {evaluator}")
-        seen(f"the evaluator, and nothing else, was trained by two processes, on {' and '.join(hosts[evaluator])}")
+        trained = {key.digest: recipe for key, recipe in wanted.items() if recipe.kind in ("target", "evaluator")}
+        starts, said = trainings(lab.folder / "nodes", ADDRESSES), []
+        for digest, recipe in trained.items():
+            hosts = starts[digest].hosts if digest in starts else []
+            if len(set(hosts)) != (2 if recipe.kind == "target" else 1):
+                raise Failure(f"trainings under Ray Train: {starts}; {recipe.key.short} is not as it should be")
+            name = f"target with {recipe.params['defense']['name']}" if recipe.kind == "target" else "evaluator"
+            said.append(f"{name} by {len(hosts)} on {' and '.join(sorted(hosts))}")
+        if set(starts) != set(trained):
+            raise Failure(f"trainings under Ray Train: {starts}, of the sweep: {set(trained)}")
+        seen("; ".join(said))
+    with report.check("resumed", goes_on=True) as seen:
+        records = {name: record_of(lab.store, recipe) for name, recipe in targets_of(HERE / "sweep.yaml").items()}
+        resumed = {name: record["resumed_at"] for name, record in records.items()}
+        (again,) = (name for name in records if killed.endswith(f"with {name}"))
+        epochs = len(records[again]["loss"])
+        if not 0 < resumed[again] < epochs or any(at for name, at in resumed.items() if name != again):
+            raise Failure(f"trainings went on at epochs {resumed}; that with {again} lost a process", log)
+        seen(f"the target with {again} went on after epoch {resumed[again]} of {epochs}, from midef's checkpoint")
     with report.check("leftovers", goes_on=True) as seen:
         private = [p for p in _private(lab.store) if not p.name.startswith("w1.")]  # those wait for w1 to be back
         other = [p for name in ("runs", "checkpoints", "ray") for p in (lab.store / name).glob("[!.]*")]
@@ -342,46 +395,117 @@ def _private(store: Path) -> list[Path]:
     return [*store.glob(".tmp/*"), *store.glob("*/.tmp/*")]
 
 
-def _kill_in_the_middle(lab: Lab, submit: subprocess.Popen[bytes], count: int, log: Path) -> str:
-    """Kill the raylet of w1 while w1 works, some artifacts are there and some are not."""
+def _back(lab: Lab, report: Report) -> None:
+    with report.check("back", goes_on=True) as seen:
+        _wait(lambda: "w1" in lab.raylets(), 180, "Ray was not started again on w1")
+        # What a node of the plan does before it works: it removes what processes of its machine left when they died.
+        code = f'from midef.storage import Store; Store.open("{lab.store}", create=False).artifacts.sweep_tmp()'
+        lab.run("w1", f". ~/.midef_env; python -c '{code}'", "sweep-w1")
+        if left := _private(lab.store):
+            raise Failure(f"{len(left)} left of what was killed: {', '.join(p.name for p in left)}")
+        seen("Ray runs on w1 again, and nothing is left there of what was killed")
 
-    def done() -> int:
-        return sum(1 for _ in lab.store.glob("artifacts/[!.]*/*/META.json"))
+
+def _start_alone(lab: Lab) -> subprocess.Popen[bytes]:
+    """Train the same targets by one process, outside the cluster."""
+    script, places = HERE / "two_hosts.py", [lab.folder / "alone", lab.folder / "kept-alone"]
+    with (lab.logs / "alone.log").open("wb") as stream:
+        return subprocess.Popen(
+            [sys.executable, str(script), str(HERE / "sweep.yaml"), *map(str, places)],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def _compare(lab: Lab, report: Report, alone: subprocess.Popen[bytes], watch: Watch) -> None:
+    """Targets that two processes trained with those that one did, and what it took."""
+    from midef.storage import Store
+
+    targets = targets_of(HERE / "sweep.yaml")
+    with report.check("alike", goes_on=True) as seen:
+        if code := alone.wait(PATIENCE_S):
+            raise Failure(f"the training by one process ended with {code}", lab.logs / "alone.log")
+        said, wrong = [], False
+        for name, recipe in targets.items():
+            found = compare(recipe, (lab.folder / "alone", lab.folder / "kept-alone"), (lab.store, watch.kept))
+            wrong |= not found.distance < TOLERANCE[name] or bool(found.different) or found.accuracy < 90
+            said.append(
+                f"{name}: after one epoch {found.distance:.1e} of the way apart (at most {TOLERANCE[name]:g}), at the "
+                f"end {found.images - found.different} of {found.images} test images predicted alike (logits differ "
+                f"by {found.logits:.2g}, smallest margin {found.margin:.2g}, accuracy {found.accuracy:.0f} %)"
+            )
+        if wrong:
+            raise Failure("; ".join(said), lab.logs / "alone.log")
+        seen("; ".join(said))
+    with report.check("costs", goes_on=True) as seen:
+        starts, said = trainings(lab.folder / "nodes", ADDRESSES), []
+        for name, recipe in targets.items():
+            took = [Store.open(lab.folder / place).artifacts.meta(recipe.key) for place in ("alone", "shared/results")]
+            ended = (lab.store / "artifacts" / "target" / recipe.key.digest / "META.json").stat().st_mtime
+            of_train_s = ended - starts[recipe.key.digest].since
+            said.append(
+                f"{name} {took[0]['wall_s']:.0f} s in one process, {of_train_s:.0f} s under Ray Train with two workers "
+                f"(the last {took[1]['wall_s']:.0f} s of them by the workers that ended it)"
+            )
+        counts = ", ".join(f"{watch.processes(workers)} with {workers} workers" for workers in (1, 2))
+        seen(f"processes of a training: 1 in the node's own, {counts}; {'; '.join(said)}")
+
+
+def _kill_a_worker(lab: Lab, submit: subprocess.Popen[bytes], log: Path) -> str:
+    """Kill the first process of the first target that has a checkpoint, the one that writes it."""
+    targets = {recipe.key.digest: name for name, recipe in targets_of(HERE / "sweep.yaml").items()}
+    beats: dict[str, dict[str, Any]] = {}
+
+    def has_a_checkpoint() -> bool:
+        if submit.poll() is not None:
+            raise Failure(f"`{SUBMIT}` ended with {submit.returncode} before a target had a checkpoint", log)
+        at_work = {path.parent.name for path in lab.store.glob("checkpoints/*/state.pt")} & set(targets)
+        beats.update({digest: beat for digest, beat in _heartbeats(lab.store) if digest in at_work})
+        return bool(beats)
+
+    _wait(has_a_checkpoint, 300, "no target has a checkpoint", log, every_s=0.05)
+    ((digest, beat), *_) = beats.items()
+    workers = [host for host, titles in lab.titles().items() for title in titles if "RayTrainWorker" in title]
+    lab.run(str(beat["host"]), f"kill -9 {beat['pid']}", "kill-worker")
+    if beat["host"] not in workers or len(set(workers)) < 2:
+        raise Failure(f"processes of Ray Train ran on {workers}, the first worker on {beat['host']}", log)
+    return (
+        f"process {beat['pid']} of {beat['host']} after the first checkpoint; workers of Ray Train ran on "
+        f"{', '.join(workers)}; it trained the target with {targets[digest]}"
+    )
+
+
+def _kill_in_the_middle(lab: Lab, submit: subprocess.Popen[bytes], count: int, log: Path) -> str:
+    """Kill the raylet of w1 while w1 works, the targets are there and some artifacts are not."""
+    targets = {recipe.key.digest for recipe in targets_of(HERE / "sweep.yaml").values()}
+
+    def done() -> set[str]:
+        return {path.parent.name for path in lab.store.glob("artifacts/[!.]*/*/META.json")}
 
     working: list[str] = []
 
     def at_work() -> bool:
         if submit.poll() is not None:
             raise Failure(f"`{SUBMIT}` ended with {submit.returncode} before w1 was at work", log)
-        working[:] = [str(said["kind"]) for said in _heartbeats(lab.store) if said.get("host") == "w1"]
-        return bool(working) and done() >= 5
+        working[:] = [str(said["kind"]) for _, said in _heartbeats(lab.store) if said.get("host") == "w1"]
+        return bool(working) and targets <= done()
 
-    _wait(at_work, 180, "w1 does not work", log, every_s=0.05)
+    _wait(at_work, 300, "w1 does not work", log, every_s=0.05)
     lab.run("w1", "kill -9 $(pgrep -x raylet)", "kill")
-    if (n := done()) >= count * 3 // 4:
+    if (n := len(done())) > count - 3:
         raise Failure(f"it came too late: {n} of {count} artifacts were there", log)
     return f"which was at work on {', '.join(working)}, with {n} of {count} artifacts done"
 
 
-def _heartbeats(store: Path) -> Iterator[dict[str, Any]]:
+def _heartbeats(store: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Digest of each artifact that is being built, and what its process wrote last."""
     for path in store.glob("runs/*/nodes/*.json"):
         try:
-            yield json.loads(path.read_text())
+            yield path.stem, json.loads(path.read_text())
         except (FileNotFoundError, ValueError):
             continue  # it ended just now
-
-
-def _shared_trainings(lab: Lab) -> dict[str, list[str]]:
-    """Name of each Ray Train run -> hosts of its processes, as its controller logged when they last started."""
-    found: dict[str, tuple[float, list[str]]] = {}
-    for path in (lab.folder / "nodes").glob("*/tmp/ray/session_*/logs/train/*sys-controller*.log"):
-        for line in path.read_text().splitlines():
-            said = json.loads(line)
-            if "Started training worker group" in said["message"]:
-                hosts = [ADDRESSES[ip] for ip in re.findall(r"ip=([\d.]+)", said["message"])]
-                at = path.stat().st_mtime
-                found[said["run_name"]] = max(found.get(said["run_name"], (0.0, [])), (at, hosts))
-    return {run: hosts for run, (_, hosts) in found.items()}
 
 
 def _state(store: Path) -> dict[str, tuple[int, str]]:
@@ -440,6 +564,13 @@ def _processes_in(namespaces: set[str], name: str = "") -> list[int]:
             if name in ("", program) and not _is_dead(place):
                 found.append(int(place.name))
     return found
+
+
+def _text(place: Path) -> str:
+    try:
+        return place.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:  # it is gone
+        return ""
 
 
 def _is_dead(place: Path) -> bool:
