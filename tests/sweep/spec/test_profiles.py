@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from midef.attacks import ATTACKS, AccessLevel, Attack
 from midef.core import Recipe, SpecError
-from midef.sweep.spec.profiles import PROFILES, SMOKE, Profile
+from midef.sweep.spec.profiles import AUTO, PROFILES, SMOKE, Profile
 from midef.sweep.spec.resolve import Sweep
 
 SMALL = [profile for profile in PROFILES.values() if profile.small is not None]
@@ -24,6 +24,10 @@ def test_every_attack_is_valid_and_cheaper_in_every_small_profile(name: str, pro
     params = ATTACKS.get(name).small(profile.small)
     assert ATTACKS.make(name, params) != ATTACKS.make(name)
     assert ATTACKS.make(name, ATTACKS.get(name).small(replace(profile.small, search=2, steps=2, public_steps=2)))
+
+
+def test_every_profile_leaves_it_to_the_run_who_trains() -> None:
+    assert {profile.train_workers for profile in PROFILES.values()} == {AUTO}
 
 
 def test_published_attacks_keep_their_papers_budget() -> None:
