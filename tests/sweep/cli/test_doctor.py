@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from midef.models import ARCHITECTURES
 
 Yaml = Callable[..., Path]
 Midef = Callable[..., tuple[int, str, str]]
@@ -66,3 +70,25 @@ def test_the_doctor_names_what_is_missing(
     assert code == 3
     assert "missing  plotly; pip install plotly\n" in out and "missing  ray; pip install ray\n" in out
     assert re.search(r"^missing +sweep\.yaml, line \d+: setups\[0\]\.private: image_folder: no such file", out, re.M)
+
+
+def test_the_doctor_lists_the_file_of_a_judge(
+    midef: Midef,
+    spec: Callable[..., dict[str, Any]],
+    write_yaml: Yaml,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MIDEF_WEIGHTS", str(tmp_path))
+    protocol = {"identities": 12, "evaluator_resolution_px": 112}
+    path = write_yaml(spec({"evaluator": "mobilefacenet", "protocol": protocol}))
+    code, out, _ = midef("doctor", path)
+    missing = r"^missing +sweep\.yaml, line \d+: setups\[0\]\.evaluator: ms1m weights of mobilefacenet: no file mobile"
+    assert code == 3 and re.search(missing, out, re.M)
+    (tmp_path / "mobilefacenet.pt").write_bytes(b"weights")
+    judge = ARCHITECTURES.get("mobilefacenet")
+    assert judge.published is not None
+    digest = hashlib.sha256(b"weights").hexdigest()
+    monkeypatch.setattr(judge, "published", replace(judge.published, sha256=digest))
+    code, out, _ = midef("doctor", path)
+    assert code == 0 and "ok       ms1m weights of mobilefacenet: mobilefacenet.pt\n" in out
