@@ -52,9 +52,9 @@ def images_for(name: str, n: int = 6, seed: int = 0) -> Tensor:
 
 
 def settled(name: str) -> TargetModel:
-    """In eval mode, after a few training passes have moved the running statistics."""
+    """In eval mode, after a few training passes have moved the running statistics; those of a judge never move."""
     model = built(name)
-    for _ in range(3):
+    for _ in range(0 if ARCHITECTURES.get(name).judges_only else 3):
         model(images_for(name))
     return model.eval()
 

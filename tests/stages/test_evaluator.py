@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from midef.core import Choice, DataError, Protocol, SpecError
+from midef.core.errors import MissingArtifact
 from midef.datasets import DATASETS
 from midef.models import ARCHITECTURES, Judge, ModelFacts, PublishedFile, pretrained
 from midef.nn.network import TargetModel
-from midef.stages import BuildContext, ensure, place_weights, published_recipe
+from midef.stages import BuildContext, build, ensure, place_weights, published_recipe
 from midef.stages.evaluator import EvaluatorSpec, evaluate_images, load
 from midef.stages.recipes import NO_DEFENSE, evaluator_recipe, split_recipe, target_recipe
 from midef.stages.split import load as load_splits
@@ -29,7 +30,7 @@ PlanCell = Callable[..., Any]
 JUDGE = ARCHITECTURES.choose("mobilefacenet")
 HEADS = ("centre", "linear")
 CLASSES = 3
-PEOPLE = {"name": "synthetic_faces", "identities": CLASSES, "train_images": 3, "select_images": 1, "report_images": 1}
+PEOPLE = {"name": "synthetic_faces", "identities": CLASSES, "train_images": 2, "select_images": 1, "report_images": 1}
 AT_112 = Protocol(identities=CLASSES, images_per_identity=1, evaluator_resolution_px=112)
 
 
@@ -146,13 +147,16 @@ def test_a_judge_without_its_weights_says_what_to_give() -> None:
 
 
 def test_no_processes_train_a_judge_together(
-    folder: Path, context: BuildContext, plan: PlanCell, tmp_path: Path
+    folder: Path, plan: PlanCell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(recipe: Any, context: BuildContext) -> None:
-        raise AssertionError(f"{recipe.kind} is trained")
-
-    alone = replace(context, store=Store.open(tmp_path / "store"), fit=never)
-    assert ensure(planned(folder, plan).evaluator, alone).is_dir()
+    done: list[str] = []
+    monkeypatch.setattr(build, "build_recipe", lambda recipe, context: done.append(f"{recipe.kind} built"))
+    context = BuildContext(
+        store=Store.open(tmp_path), fit=lambda recipe, context: done.append(f"{recipe.kind} trained")
+    )
+    with pytest.raises(MissingArtifact):  # nothing is really built
+        ensure(planned(folder, plan).evaluator, context)
+    assert done == ["evaluator built"]
 
 
 def test_another_file_is_refused(folder: Path, tmp_path: Path) -> None:
