@@ -837,4 +837,11 @@ FAULTS = (
         ":",
         "tests/stages/test_evaluator.py -k together",
     ),
+    Fault(
+        "gradients of several workers are smaller by their number",
+        "midef/training/data_parallel.py",
+        "        dist.all_reduce(total)\n        return total.split",
+        "        dist.all_reduce(total)\n        total /= len(ctx.sizes)\n        return total.split",
+        "tests/training/test_data_parallel.py -k midre",
+    ),
 )
