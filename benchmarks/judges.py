@@ -32,7 +32,9 @@ def table(rows: Sequence[ResultRow]) -> str:
         ValueError: unless exactly two evaluators judged.
     """
     groups = list(by_setup(summarise(rows)).values())
-    accuracy = {row.evaluator: row.evaluator_accuracy or 0.0 for group in groups for row in group}
+    accuracy: dict[str, float] = {}
+    for row in (row for group in groups for row in group):  # a lost cell knows none
+        accuracy[row.evaluator] = row.evaluator_accuracy or accuracy.get(row.evaluator, 0.0)
     if len(accuracy) != 2:
         raise ValueError(f"two evaluators were expected, these results have {', '.join(accuracy) or 'none'}")
     judges = sorted(accuracy, key=lambda name: -accuracy[name])

@@ -12,7 +12,7 @@ The file names the sweeps, what is asked, and the pairs:
 
 A difference is of the same people under both defenses, with an interval over identities and seeds, as in `midef table`,
 from the first setup that has both defenses. It is read as an ordering only where its 95 % interval shows it: of twenty
-such intervals one leaves out the truth.
+such intervals one leaves out the truth. Numbers that are no result, as of a target that guesses, are not compared (⊘).
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ import yaml
 
 from midef.core import ResultRow
 from midef.results.compare import Difference, TradeOff, trade_off
-from midef.results.summary import SummaryRow, summarise
+from midef.results.gating import EXCLUDED_MARK
+from midef.results.summary import EXCLUDED, SummaryRow, summarise
 from midef.storage import Store, rows_of_sweep
 
 
@@ -92,9 +93,10 @@ def table(claims: Claims, rows: Sequence[ResultRow]) -> str:
     for claim in claims.claims:
         compared = {name: _compared(found, setups, claim) for name, (setups, _) in claims.asked.items()}
         asked = {name: None if one is None else _COMPARED[claims.asked[name][1]](one) for name, one in compared.items()}
-        utility = next((one.utility for one in compared.values() if one is not None), None)
-        cells = [claim.paper, claim.less, claim.more, *map(_change, asked.values()), _change(utility), holds(asked)]
-        lines.append(f"| {' | '.join(cells)} |")
+        utility = next((one.utility for one in compared.values() if one is not None and one.utility), None)
+        marked = [_marked(compared[name], difference) for name, difference in asked.items()]
+        said = "not compared" if any(compared.values()) and not any(asked.values()) else holds(asked)
+        lines.append(f"| {' | '.join([claim.paper, claim.less, claim.more, *marked, _change(utility), said])} |")
     return "\n".join(lines)
 
 
@@ -103,8 +105,14 @@ def _compared(found: Mapping[tuple[str, str], SummaryRow], setups: Sequence[str]
     for setup in setups:
         less, more = (found.get((setup, name)) for name in (claim.less, claim.more))
         if less is not None and more is not None:
+            if less.is_excluded or more.is_excluded:
+                return TradeOff(reason=EXCLUDED)
             return trade_off(less.accuracies, more.accuracies)
     return None
+
+
+def _marked(compared: TradeOff | None, difference: Difference | None) -> str:
+    return EXCLUDED_MARK if compared is not None and compared.reason == EXCLUDED else _change(difference)
 
 
 def _change(difference: Difference | None) -> str:

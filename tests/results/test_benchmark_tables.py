@@ -9,7 +9,7 @@ import pytest
 from judges import table as judges_table
 from orderings import Claims, table
 
-from tests.results.conftest import a_judged_cell
+from tests.results.conftest import a_judged_cell, a_lost_cell
 
 MANY, FEW = np.ones((40, 3), int), np.zeros((40, 3), int)
 FEW[:4] = 1
@@ -75,6 +75,22 @@ def test_two_that_agree_and_two_that_do_not(claims: Claims) -> None:
     assert cells(table(claims, worse + better), 2)[-1] == "contradiction: less by first, more by second"
 
 
+def test_a_target_that_guesses_shows_no_ordering(claims: Claims) -> None:
+    """Where the target learned nothing, little leaks whatever the defense does."""
+    rows = [row for row in rows_by_two_judges(MANY) if row.defense == "none"]
+    for setup, judge in (("one", "knows"), ("two", "guesses")):
+        rows += a_judged_cell("strong", 0, np.zeros((40, 5), int), FEW, setup=setup, evaluator=judge)
+    text = table(claims, rows)
+    assert cells(text, 2)[3:] == cells(text, 3)[3:] == ["⊘", "⊘", "-", "not compared"]
+    assert cells(text, 5)[3:] == ["-", "-", "-", "not run"]
+
+
+def test_defenses_of_other_seeds_are_not_compared(claims: Claims) -> None:
+    rows = [row for row in rows_by_two_judges(FEW) if row.defense == "none"]
+    rows += a_judged_cell("strong", 1, NATURAL, FEW, setup="one", evaluator="knows")
+    assert cells(table(claims, rows), 2)[3:] == ["-", "-", "-", "not compared"]
+
+
 def test_a_metric_that_is_not_compared_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "claims.yaml"
     path.write_text(CLAIMS.replace("[two]}", "[two], metric: coverage}"))
@@ -93,6 +109,12 @@ def test_the_same_images_by_two_judges() -> None:
     assert defended[3].startswith("10.0 [") and defended[4].startswith("-90.0 [")
     assert defended[5].startswith("40.0 [") and defended[6].startswith("-60.0 [")
     assert defended[7:] == ["0", "30", "by both: less"]
+
+
+def test_a_cell_that_was_lost_takes_no_accuracy_from_its_judge() -> None:
+    lost = a_lost_cell("gone", setup="one", evaluator="knows", evaluator_accuracy=None)
+    text = judges_table([*rows_by_two_judges(FEW), *lost])
+    assert text.startswith("Accuracy on the people's test images: knows 99.8 %, guesses 83.5 %.")
 
 
 def test_one_judge_is_no_comparison() -> None:
