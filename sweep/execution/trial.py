@@ -24,6 +24,7 @@ from midef.storage import Store
 from midef.sweep.execution.ray_train import fit_with_ray_train
 from midef.sweep.execution.run_record import STOPPED, RunRecord
 from midef.sweep.execution.trial_config import TrialConfig
+from midef.sweep.planning.trainings import is_trained
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ def works_in_parts(recipe: Recipe) -> bool:
 
     if recipe.kind == "reconstructions":
         return issubclass(ATTACKS.get(recipe.component), LatentSearch)
-    return recipe.kind in ("target", "evaluator")
+    return is_trained(recipe)
 
 
 def _try_to_build(trial: TrialConfig) -> Failure | None:

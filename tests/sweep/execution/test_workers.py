@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from midef.core import Failure, PreflightError
+from midef.core import Failure, PreflightError, Recipe
+from midef.stages.recipes import FITTED_HEAD
 from midef.storage import Store
 from midef.sweep.execution import cluster as cluster_module
 from midef.sweep.execution import trial as trial_module
@@ -235,3 +236,18 @@ def test_an_input_that_was_lost_is_trained_by_one_worker(
     about: dict[str, Any] = {"run": "sweep-1", "node": target.key, "recipe": target, "store": store.uri}
     assert trial_module._try_to_build(TrialConfig(**about, train_workers=4)) is None
     assert trained == [("none", 1), ("loft", 4)]
+
+
+def test_where_memory_ran_out_only_what_is_trained_is_tried_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The head of a judge is fitted at once: a second try would be the same."""
+    tries: list[float] = []
+
+    def out_of_memory(trial: TrialConfig) -> Failure:
+        tries.append(trial.memory_share)
+        return Failure("oom", "CUDA out of memory")
+
+    monkeypatch.setattr(trial_module, "_try_to_build", out_of_memory)
+    head = Recipe("evaluator", FITTED_HEAD, {}, {"private": Recipe("split", "celeba", {})})
+    failure = trial_module._build(TrialConfig(run="sweep-1", node=head.key, recipe=head, store=""))
+    assert failure is not None and "cannot be done in smaller parts" in failure.message
+    assert tries == [1.0]
