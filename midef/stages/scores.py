@@ -30,7 +30,7 @@ from midef.stages.build import BuildContext
 from midef.stages.evaluator import EvaluatorSpec, evaluate_images
 from midef.stages.evaluator import load as load_evaluator
 from midef.stages.split import load as load_splits
-from midef.stages.target import TargetSpec
+from midef.stages.target import WEIGHTS, TargetSpec
 from midef.stages.target import load as load_target
 from midef.stages.traits import trait_evidence
 from midef.storage.arrays import read_arrays
@@ -95,14 +95,16 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         best = best_restarts(made["labels"], target_scores(handle, made["images"], made["labels"]))
         made = {name: values[best] for name, values in made.items()}
     evaluator = load_evaluator(spec.evaluator, inputs.path("evaluator"), context, n_classes)
+    evaluator_key = recipe.inputs["evaluator"].key
+    weights = context.store.artifacts.meta(evaluator_key)["files"][WEIGHTS]  # one built anew may have others
 
     def evaluate(images: Tensor) -> tuple[np.ndarray, np.ndarray]:
         enlarged = low_to_high(images, spec.evaluator.resolution_px, resize=spec.resize)
         return evaluate_images(evaluator, enlarged, device, at_once=spec.evaluator.at_once)
 
     def evaluate_private(images: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        where = (str(inputs.path("evaluator")), spec.resize, device, str(context.threads))
-        return remembered((*where, digest_of(images.numpy())), lambda: evaluate(images))
+        judge = (evaluator_key.digest, weights["sha256"], spec.resize, device, str(context.threads))
+        return remembered((*judge, digest_of(images.numpy())), lambda: evaluate(images))
 
     with share(0.25, 0.5):
         logits, features = evaluate(torch.from_numpy(made["images"]))
@@ -164,13 +166,17 @@ def remembered(key: tuple[str, ...], evaluate: Callable[[], Answers]) -> Answers
 
     Args:
         key: of everything that the bits of the answers depend on.
+
+    Returns:
+        arrays of the caller's own, which it may change.
     """
     if key not in _ANSWERS:
         answers = evaluate()
         while len(_ANSWERS) >= _MOST_ANSWERS:
             del _ANSWERS[next(iter(_ANSWERS))]
         _ANSWERS[key] = answers
-    return _ANSWERS[key]
+    logits, features = _ANSWERS[key]
+    return logits.copy(), features.copy()
 
 
 def _reconstructions(path: Path) -> dict[str, np.ndarray]:

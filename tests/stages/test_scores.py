@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from midef.core import Inputs
 from midef.core.errors import TrainingDiverged
@@ -236,3 +237,33 @@ def test_a_process_evaluates_private_images_once(
     reconstructions, private, report = 18, 30, 16
     assert evaluated == [reconstructions, private, report, reconstructions]
     assert texts[0] == texts[1]
+
+
+def test_an_evaluator_that_was_built_anew_is_asked_again(own_cell: Any, tmp_path: Path) -> None:
+    """It has the recipe and the folder of the one before, and on a GPU other weights."""
+    recipe, context = own_cell.recipes.scores, own_cell.context
+    evaluator = recipe.inputs["evaluator"]
+
+    def knn_distance(name: str) -> float:
+        (tmp_path / name).mkdir()
+        inputs = Inputs(recipe.inputs, lambda needed: ensure(needed, context))
+        build(recipe, inputs, context, tmp_path / name)
+        entries = json.loads((tmp_path / name / "measurements.json").read_text())
+        return next(float(entry["value"]) for entry in entries if entry["metric"] == "knn_distance")
+
+    before = knn_distance("first")
+    weights = load_file(ensure(evaluator, context) / "model.safetensors")
+    constant = {n: torch.zeros_like(t) if n.endswith(("weight", "bias")) else t for n, t in weights.items()}
+    context.store.artifacts.set_aside(evaluator.key, "damaged")
+    with context.store.artifacts.workspace() as folder:
+        save_file(constant, folder / "model.safetensors")
+        context.store.artifacts.publish(evaluator, folder, wall_s=1.0)
+    assert before > 0 == knn_distance("again"), "to it all images are alike"
+
+
+def test_no_metric_changes_what_the_next_cell_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores, "_ANSWERS", {})
+    for _ in range(2):
+        _, features = scores.remembered(("key",), lambda: (np.ones((2, 3)), np.ones((2, 2))))
+        assert (features == 1).all()
+        features /= 4
