@@ -76,7 +76,7 @@ class Estimates:
     def __init__(self, locations: Mapping[str, Mapping[str, Any]], *, cpus: int = 1) -> None:
         self.locations = locations
         self.speed = slowness() / float(max(1, cpus) ** 0.7)  # threads share work of small networks badly
-        self._sizes: dict[Recipe, Sizes] = {}
+        self._counted: dict[Recipe, Sizes | None] = {}
         self._made: dict[int, tuple[Any, Any]] = {}
 
     def seconds(self, recipe: Recipe) -> float:
@@ -141,17 +141,17 @@ class Estimates:
 
     def sizes(self, split: Recipe) -> Sizes:
         """Images in the splits of a data set; guessed where it cannot be read here."""
-        known = self._sizes.get(split)
-        if known is None:
+        return self.counted(split) or Sizes(UNKNOWN_IMAGES * 8 // 10, UNKNOWN_IMAGES // 10, UNKNOWN_IMAGES // 10)
+
+    def counted(self, split: Recipe) -> Sizes | None:
+        """Images in the splits of a data set; None where it cannot be read here, or does not say."""
+        if split not in self._counted:
             try:
-                counted = self._data_set(split).sizes()
+                counts = self._data_set(split).sizes()
             except (MidefError, OSError):
-                counted = {}
-            if not counted:
-                counted = {"train": UNKNOWN_IMAGES * 8 // 10, "select": UNKNOWN_IMAGES // 10}
-                counted["report"] = UNKNOWN_IMAGES - sum(counted.values())
-            known = self._sizes[split] = Sizes(*(counted.get(name, 0) for name in Sizes._fields))
-        return known
+                counts = {}
+            self._counted[split] = Sizes(*(counts.get(name, 0) for name in Sizes._fields)) if counts else None
+        return self._counted[split]
 
     def identities(self, split: Recipe) -> int:
         """Identities of a data set; 0 where it cannot be read here."""

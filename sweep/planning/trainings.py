@@ -229,7 +229,8 @@ def most_workers(recipe: Recipe, estimates: Estimates) -> int:
         return 1  # how many images it leaves is not known here
     planned, private = recipe.params["training"], recipe.inputs["private"]
     batch = int({**planned, **defense.training_overrides(planned)}["batch_size"])
-    if FULL_BATCHES * batch > estimates.sizes(private).train:
+    sizes = estimates.counted(private)
+    if sizes is None or FULL_BATCHES * batch > sizes.train:
         return 1
     if each := defense.images_per_identity:
         batch = each * min(batch // each, estimates.identities(private))

@@ -686,8 +686,15 @@ FAULTS = (
     Fault(
         "a batch of all images shared as if it were full",
         "sweep/planning/trainings.py",
-        "if FULL_BATCHES * batch > estimates",
-        "if batch < 0 * estimates",
+        "if sizes is None or FULL_BATCHES * batch > sizes.train:",
+        "if sizes is None:",
+        "tests/sweep/planning/test_trainings.py",
+    ),
+    Fault(
+        "several processes for images nobody counted",
+        "sweep/planning/trainings.py",
+        "    sizes = estimates.counted(private)",
+        "    sizes = estimates.sizes(private)",
         "tests/sweep/planning/test_trainings.py",
     ),
     Fault(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from midef.core import Choice, Recipe
+from midef.datasets import DATASETS
 from midef.defenses import remake_defense
 from midef.models import ARCHITECTURES
 from midef.stages.recipes import FITTED_HEAD, PUBLISHED
@@ -151,6 +152,16 @@ def test_batches_of_few_people_are_smaller() -> None:
     each = remake_defense(Choice.from_plain(work.target("bido").params["defense"])).images_per_identity
     assert 1 < each < 16
     assert most_workers(work.target("bido"), work.plan.estimates) == max(1, 4 * each // 8)
+
+
+def test_one_worker_trains_on_data_whose_size_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data set of another package may say nothing: a batch of fewer images than workers would fail."""
+    work = planned(["none"])
+    assert most_workers(work.target("none"), work.plan.estimates) == 8
+    monkeypatch.setattr(DATASETS.get("synthetic_faces"), "sizes", lambda self: {})
+    work = planned(["none"])
+    assert most_workers(work.target("none"), work.plan.estimates) == 1
+    assert work.plan.estimates.sizes(work.target("none").inputs["private"]).train == 8000
 
 
 @pytest.mark.parametrize(
