@@ -16,7 +16,7 @@ from midef.datasets import Dataset
 from midef.datasets.files.copies import few_pairs
 from midef.defenses.stack import remake_defense
 from midef.models import ARCHITECTURES
-from midef.stages import problems_as_target
+from midef.stages import problems_as_target, weights_of_judge
 from midef.sweep.spec.lines import Lines
 from midef.sweep.spec.profiles import AUTO, Profile
 from midef.sweep.spec.schema import SweepSpec
@@ -198,6 +198,17 @@ def check_workers(
                 f"{place}: a batch of {recipe.batch_size} images cannot be shared by the {workers} processes of a "
                 f"{kind}; lower train_workers, or set it to {AUTO}"
             )
+
+
+def check_evaluator_training(spec: SweepSpec, evaluators: Sequence[Choice], problems: Problems) -> None:
+    """Check that something is trained as the sweep says that evaluators are.
+
+    Args:
+        evaluators: of all setups that can run.
+    """
+    if spec.evaluator_training and evaluators and all(map(weights_of_judge, evaluators)):
+        names = ", ".join(dict.fromkeys(evaluator.name for evaluator in evaluators))
+        problems.append(f"evaluator_training: {names} is not trained and uses nothing of it; remove it")
 
 
 def check_size(spec: SweepSpec, problems: Problems) -> None:

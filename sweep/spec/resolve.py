@@ -178,6 +178,7 @@ def resolve(spec: SweepSpec) -> Sweep:
             row = _Row(item, f"setups[{i}]", spec, profile, reader, problems)
             entries += row.entries(defenses)
     checks.check_ids([entry.setup for entry in entries], problems)
+    checks.check_evaluator_training(spec, [entry.setup.evaluator for entry in entries if not entry.refused], problems)
     if problems or profile is None:
         raise SpecError(problems.located(spec.lines))
     if missing:

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from midef.attacks import ATTACKS
-from midef.core import Protocol, SpecError
-from midef.sweep.spec import checks, profiles
+from midef.core import Choice, Protocol, SpecError
+from midef.sweep.spec import checks, datasets, profiles
 from midef.sweep.spec.checks import Problems, check_attack, named_judges
 from midef.sweep.spec.load import parse_spec
 from midef.sweep.spec.profiles import SMOKE
@@ -66,6 +66,20 @@ def test_what_a_judge_does_not_use_is_not_written(spec: Spec, problems_of: Probl
         "setups[0].evaluator_training: mobilefacenet is not trained and uses nothing of it; remove it"
         in problems_of(spec(written))
     )
+
+
+def test_a_sweep_of_judges_alone_trains_no_evaluator(
+    spec: Spec, problems_of: ProblemsOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDEF_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(datasets, "place_weights", lambda name, *about: (Choice(name, {"sha256": "0" * 64}), {}))
+    protocol = {"identities": 12, "evaluator_resolution_px": 112}
+    judged = {**spec({"evaluator": "mobilefacenet", "protocol": protocol}), "evaluator_training": {"epochs": 3}}
+    (problem,) = problems_of(judged)
+    assert problem == "evaluator_training: mobilefacenet is not trained and uses nothing of it; remove it"
+    trained = judged["setups"][0] | {"id": "trained", "evaluator": "resnet18_tiny"}
+    sweep = resolve(parse_spec({**judged, "setups": [*judged["setups"], trained]}))
+    assert [entry.evaluator_training.epochs for entry in sweep.entries] == [3, 3]
 
 
 def test_an_attack_names_no_judge(monkeypatch: pytest.MonkeyPatch) -> None:
