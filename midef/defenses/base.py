@@ -193,10 +193,11 @@ class Defense:
         return head
 
     def draws_in_layers(self) -> bool:
-        """Whether layers that it adds draw random numbers while training, as dropout does.
+        """Whether layers that it adds, or its loss, draw random numbers while training, as dropout does.
 
-        Several processes would then draw other numbers than one. A defense that changes the network is taken to draw
-        until it says otherwise.
+        Several processes would then draw other numbers than one: they do not train it together. `transform_batch` has a
+        generator that is alike in all of them. A defense that changes the network is taken to draw until it says
+        otherwise.
         """
         mine = type(self)
         return (mine.prepare_model, mine.prepare_head) != (Defense.prepare_model, Defense.prepare_head)

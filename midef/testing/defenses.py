@@ -27,6 +27,7 @@ from midef.storage import Store
 from midef.testing.suite import Contract
 from midef.testing.values import changed
 from midef.training import TrainingRecipe
+from midef.training.classifier.descent import loss_of
 from midef.training.classifier.fit import fit_classifier
 
 RESOLUTION_PX = 32
@@ -276,6 +277,18 @@ class DefenseContract(Contract):
         images = torch.rand(8, 3, RESOLUTION_PX, RESOLUTION_PX, generator=torch.Generator().manual_seed(0))
         first, second = (answers(model.train(), images, seed) for seed in (0, 1))
         assert torch.equal(first, second) or defense.draws_in_layers()
+
+    def test_a_loss_that_draws_is_declared(self, subject: str, batch: Batch) -> None:
+        """Every process computes the loss of the whole batch: with numbers of its own it would be another loss."""
+        defense = made(subject)
+        forward = forward_of(batch, defense, network_of(subject))
+
+        def loss(seed: int) -> Tensor:
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                return loss_of(defense, forward, batch, 0.5)
+
+        assert torch.equal(loss(0), loss(1)) or defense.draws_in_layers()
 
     def test_answers_stay_probabilities(self, subject: str) -> None:
         defense = made(subject)

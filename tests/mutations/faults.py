@@ -761,6 +761,13 @@ FAULTS = (
         "tests/contracts/test_defenses.py -k draw",
     ),
     Fault(
+        "a loss that draws and does not say so",
+        "midef/training/classifier/descent.py",
+        "        loss = loss + term\n",
+        "        loss = loss + term * torch.rand(())\n",
+        "tests/contracts/test_defenses.py -k a_loss_that_draws",
+    ),
+    Fault(
         "dropout that is not declared",
         "midef/models/ir.py",
         "            draws=True,",
