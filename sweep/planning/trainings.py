@@ -98,7 +98,8 @@ class Trainings:
         said = _by_way(trained, self._way)
         fewer = sum(self.workers_of(recipe) < self.workers.get(recipe.kind, 0) for recipe in trained)
         if fewer:
-            said += f"; {fewer} of {len(trained)} by fewer, since as many would learn something else"
+            why = "as many would learn something else, or get too few images each"
+            said += f"; {fewer} of {len(trained)} by fewer: {why}"
         return f"{said} ({self.lacks})" if said and self.lacks else said
 
     def _way(self, kind: str) -> str:

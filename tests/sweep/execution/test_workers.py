@@ -87,8 +87,8 @@ def test_idle_gpus_get_workers_of_what_several_learn_alike(
     many = workers["target", "midre"]
     assert many > 1 and workers == {("target", "midre"): many, ("target", "mid"): 1, ("evaluator", ""): many}
     assert first_line(capsys) == (
-        f"targets and evaluators train through Ray Train, {many} workers each on 8 GPUs; 1 of 3 by fewer, since as "
-        "many would learn something else"
+        f"targets and evaluators train through Ray Train, {many} workers each on 8 GPUs; 1 of 3 by fewer: as many "
+        "would learn something else, or get too few images each"
     )
 
 

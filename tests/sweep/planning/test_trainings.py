@@ -102,7 +102,9 @@ def test_several_workers_train_only_what_they_learn_alike() -> None:
     workers = {c.cell.defense.label: trainings.workers_of(c.recipes.target) for c in work.plan.sweep.cells}
     assert workers == {"none": 8, "midre": 8, "bido": 8, "loft": 8} | dict.fromkeys(defenses[4:], 1)
     said = trainings.text(work.recipes)
-    assert said.endswith("8 workers each on 1000 GPUs; 4 of 9 by fewer, since as many would learn something else")
+    assert said.endswith(
+        "8 workers each on 1000 GPUs; 4 of 9 by fewer: as many would learn something else, or get too few images each"
+    )
 
 
 def test_a_first_phase_whose_head_draws_is_seen_behind_the_second() -> None:
