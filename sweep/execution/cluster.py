@@ -1,4 +1,4 @@
-"""What the Ray of a run has: resources of the cluster, and what a node of each kind takes of them."""
+"""What the Ray of a run has: resources of the cluster, and what nodes take of them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from typing import Any
 from midef.core.errors import PreflightError
 from midef.core.recipe import KINDS
 from midef.sweep.execution.outcome import RunOptions
-from midef.sweep.planning.resources import DRIVER_MEMORY, driver_resources, node_resources
+from midef.sweep.planning.resources import DRIVER_MEMORY, Placement, node_resources
 from midef.sweep.planning.trainings import Facilities, Trainings
 from midef.sweep.spec.profiles import TRAINED, Profile
 
 log = logging.getLogger(__name__)
 
-DRIVER = "driver"
-"""Beside the kinds of nodes: a node that only drives a training."""
 NO_DASHBOARD = (
     "the cluster has no dashboard, without which workers of a training that is ended keep their CPUs and GPUs"
 )
@@ -109,18 +107,18 @@ class Cluster:
                 "how many GPUs there can be: --gpus N, or $MIDEF_GPUS"
             )
 
-    def needs(self, profile: Profile, trainings: Trainings) -> dict[str, dict[str, float]]:
-        """Resources of a node by its kind, as Ray names them, and of one that drives a training.
+    def placement(self, profile: Profile, trainings: Trainings) -> Placement:
+        """Resources of a node by its kind, and of one that drives a training.
 
-        That one takes its part of the memory, so that not more run than have workers. It must fit on one machine, or it
-        waits for ever; a machine that was lost comes back with other numbers.
+        That one takes its workers' part of the memory, so that not more run than have workers. It must fit on one
+        machine, or it waits for ever; a machine that was lost comes back with other numbers.
         """
-        # some of those that are not ordered may take one worker alone
-        fewest = [profile.ordered_workers(kind) or 1 for kind in TRAINED if trainings.use_ray([kind])]
-        abreast = max(1, int((self.gpus if trainings.on_gpu else self.cpus) // min(fewest, default=1)))
-        driver_memory = max(DRIVER_MEMORY, min(self.memory // abreast, 0.8 * self.largest_memory))
-        needs = {kind: node_resources(kind, profile, cluster_gpus=self.gpus) for kind in KINDS}
-        return {**needs, DRIVER: driver_resources(driver_memory)}
+        room = max(1, int(self.gpus if trainings.on_gpu else self.cpus // max(1, profile.cpus)))
+        return Placement(
+            {kind: node_resources(kind, profile, cluster_gpus=self.gpus) for kind in KINDS},
+            memory_per_worker=max(DRIVER_MEMORY, self.memory // room),
+            most_memory=max(DRIVER_MEMORY, 0.8 * self.largest_memory),
+        )
 
 
 def _gpu_kind(machine: Mapping[str, Any]) -> str:

@@ -11,16 +11,14 @@ from midef.stages import BuildContext
 from midef.storage import Store
 from midef.storage.cache import cache_folder
 from midef.sweep.execution.cleanup import train_storage_of
-from midef.sweep.execution.cluster import DRIVER
 from midef.sweep.execution.heartbeat import BEAT_S, Heartbeat, beat_s
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ray.tune import PlacementGroupFactory
-
     from midef.sweep.execution.outcome import RunOptions
     from midef.sweep.planning.plan import Node, Plan
+    from midef.sweep.planning.resources import Placement
     from midef.sweep.planning.trainings import Trainings
 
 
@@ -95,24 +93,6 @@ class TrialConfig:
         """Heartbeat of the process that does the node's work."""
         store, node = Store.open(self.store, create=False), self.node
         return Heartbeat(store, self.run, node.digest, kind=node.kind, on_gpu=self.uses_gpu, every_s=self.beat_s)
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Resources of a trial, from the kind of its node and from who does the work.
-
-    Tune pickles this with the function of the trials and unpickles both for every node: it holds nothing but the table.
-
-    Args:
-        needs: resources by kind of node, and of one that drives a training, as Ray names them.
-    """
-
-    needs: Mapping[str, Mapping[str, float]]
-
-    def __call__(self, config: Mapping[str, Any]) -> PlacementGroupFactory:
-        from ray.tune import PlacementGroupFactory
-
-        return PlacementGroupFactory([dict(self.needs[DRIVER if config["train_workers"] else config["kind"]])])
 
 
 def trial_configs(

@@ -15,13 +15,14 @@ from midef.sweep.execution.outcome import Outcome, RunOptions
 from midef.sweep.execution.progress import Progress
 from midef.sweep.execution.ray_start import needs_dashboard, quiet, start_ray, stop_ray
 from midef.sweep.execution.run_record import RunRecord, new_run
-from midef.sweep.execution.trial_config import Placement, trial_configs
+from midef.sweep.execution.trial_config import trial_configs
 from midef.sweep.planning.estimate import load_here
 from midef.sweep.planning.plan import Grow, Node, Plan
 from midef.sweep.planning.trainings import choose_trainings
 
 if TYPE_CHECKING:
     from midef.sweep.execution.listener import Listener
+    from midef.sweep.planning.resources import Placement
 
 
 def run_plan(plan: Plan, store: Store, options: RunOptions, grow: Grow | None = None) -> Outcome:
@@ -78,7 +79,7 @@ def _run(plan: Plan, store: Store, options: RunOptions, outcome: Outcome, cluste
 
     progress = Progress(plan, slots=slots, gpus=cluster.gpus, gpu_of=held, load=load, grows=grow is not None)
     budget = Budget(options.max_gpu_hours, held, progress)
-    placement = Placement(cluster.needs(profile, trainings))
+    placement = cluster.placement(profile, trainings)
     config_of = trial_configs(record.run, plan, store, options, trainings, placement)
     listener = Listener(
         plan, store, options, outcome, progress=progress, budget=budget, record=record, config_of=config_of, grow=grow

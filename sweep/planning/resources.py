@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 from midef.sweep.spec.profiles import Profile
+
+if TYPE_CHECKING:
+    from ray.tune import PlacementGroupFactory
 
 DRIVER_MEMORY = 500 * 2**20
 """Bytes that a node at least reserves which only drives a training: no CPU; what it reserves bounds how many run."""
@@ -25,3 +33,31 @@ def driver_resources(memory: float = DRIVER_MEMORY) -> dict[str, float]:
 def gpus_of(kind: str, profile: Profile) -> float:
     """GPUs that a node of this kind holds where there are any: one per process that is ordered, or its own share."""
     return float(profile.ordered_workers(kind) or profile.gpus.get(kind, 0.0))
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Resources of a trial, from the kind of its node and from who does the work.
+
+    Tune pickles this with the function of the trials and unpickles both for every node: it holds nothing but the table.
+
+    Args:
+        needs: resources by kind of node whose own process does the work, as Ray names them.
+        memory_per_worker: bytes that a node which only drives a training reserves for each of its workers.
+        most_memory: bytes that it reserves at most.
+    """
+
+    needs: Mapping[str, Mapping[str, float]]
+    memory_per_worker: float = DRIVER_MEMORY
+    most_memory: float = math.inf
+
+    def __call__(self, config: Mapping[str, Any]) -> PlacementGroupFactory:
+        from ray.tune import PlacementGroupFactory
+
+        return PlacementGroupFactory([self.resources(config["kind"], config["train_workers"])])
+
+    def resources(self, kind: str, workers: int) -> dict[str, float]:
+        """Of a node of this kind, or of one that drives a training by so many workers of Ray Train."""
+        if workers:
+            return driver_resources(min(workers * self.memory_per_worker, self.most_memory))
+        return dict(self.needs[kind])

@@ -183,18 +183,18 @@ def test_ray_train_is_not_used_where_it_would_not_be_cleaned_up_or_find_memory(
 
 
 def test_drivers_are_as_many_as_trainings_that_have_workers() -> None:
-    """Each reserves its part of the memory, and never more than one machine has."""
-    cluster = Cluster(cpus=2, gpus=0, memory=8 * GIB, largest_memory=8 * GIB, is_joined=True)
-    one = Trainings(workers={"target": 1, "evaluator": 1})
-    assert cluster.needs(SMOKE, one)["driver"] == {"memory": 4 * GIB}
-    assert cluster.needs(SMOKE, one)["target"] == {"CPU": 1.0}
-    pair = replace(SMOKE, train_workers=2)
-    assert cluster.needs(pair, Trainings(workers={"target": 2, "evaluator": 2}))["driver"] == {
-        "memory": float(int(0.8 * 8 * GIB))
-    }
-    eight = replace(cluster, gpus=8, memory=4 * GIB)
+    """Each reserves its workers' part of the memory, and never more than one machine has."""
+    cluster = Cluster(cpus=4, gpus=0, memory=8 * GIB, largest_memory=8 * GIB, is_joined=True)
+    placement = cluster.placement(SMOKE, Trainings(workers={"target": 2, "evaluator": 1}))
+    assert placement.resources("evaluator", 1) == {"memory": 2 * GIB}, "four at once, as there are processors"
+    assert placement.resources("target", 2) == {"memory": 4 * GIB}, "two at once"
+    assert placement.resources("target", 4) == {"memory": float(int(0.8 * 8 * GIB))}
+    assert placement.resources("target", 0) == {"CPU": 1.0}, "its own process does the work"
+    wide = cluster.placement(replace(SMOKE, cpus=2), Trainings(workers={"target": 1}))
+    assert wide.resources("target", 1) == {"memory": 4 * GIB}, "workers of two processors each"
+    eight = replace(cluster, gpus=8, memory=4 * GIB, largest_memory=4 * GIB)
     many = Trainings(workers={"target": 4, "evaluator": 4}, on_gpu={"target", "evaluator"}, gpus=8)
-    assert eight.needs(PROFILES["mini"], many)["driver"] == {"memory": 0.5 * GIB}
+    assert eight.placement(PROFILES["mini"], many).resources("target", 4) == {"memory": 2 * GIB}
 
 
 # --- starting Ray -----------------------------------------------------------------------------------------------------
