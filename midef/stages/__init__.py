@@ -1,15 +1,14 @@
 """The steps of one cell. Importing this package loads no torch."""
 
 from midef.stages.build import BuildContext, build_recipe, ensure
+from midef.stages.judges import problems_as_target, problems_of_attack, weights_of_judge
 from midef.stages.recipes import (
     REGRESSOR_IMAGES,
     CellRecipes,
     place_dataset,
     place_weights,
-    problems_as_target,
     published_recipe,
     recipes_for_cell,
-    weights_of_judge,
 )
 
 __all__ = [
@@ -21,6 +20,7 @@ __all__ = [
     "place_dataset",
     "place_weights",
     "problems_as_target",
+    "problems_of_attack",
     "published_recipe",
     "recipes_for_cell",
     "weights_of_judge",

@@ -22,6 +22,7 @@ from midef.metrics import METRICS
 from midef.metrics.base import needs_traits
 from midef.models import ARCHITECTURES
 from midef.stages.drawn import drawn_as, have_equal_traits
+from midef.stages.judges import problems_as_target, problems_of_attack, weights_of_judge
 from midef.training import TrainingRecipe
 
 # Bumped when the maths of a stage changes; what depends on it is then built anew.
@@ -139,22 +140,6 @@ def evaluator_recipe(
     return Recipe("evaluator", CLASSIFIER, params, inputs, TRAINING_VERSION)
 
 
-def problems_as_target(architecture: Choice) -> list[str]:
-    """Why a network cannot be trained as a target."""
-    if not ARCHITECTURES.get(architecture.name).judges_only:
-        return []
-    return [
-        f"{architecture.name} only judges: it is never a target, a network of an attack or a start of a training; "
-        f"write evaluator: {architecture.name}, and choose another architecture here"
-    ]
-
-
-def weights_of_judge(architecture: Choice) -> str:
-    """Name of the published weights that an architecture which only judges has; "" for any other."""
-    made = ARCHITECTURES.get(architecture.name)
-    return made.published.weights if made.judges_only and made.published is not None else ""
-
-
 @lru_cache(_FEW)
 def published_recipe(weights: Choice, architecture: Choice, resolution_px: int) -> Recipe:
     """A published trunk under the names of our architecture. `weights.params` hold the sha256 of its file."""
@@ -193,6 +178,9 @@ def recipes_for_cell(
     Args:
         metrics: names; None for all.
         regressor_images: that a trait regressor is trained on, where a metric needs one.
+
+    Raises:
+        SpecError: if a network that only judges is the target or named by the attack, or judges without its weights.
     """
     private = split_recipe(setup.private, setup.resolution_px)
     public = split_recipe(setup.public, setup.resolution_px)
@@ -276,6 +264,8 @@ def _requirements(attack: Choice, public: Recipe) -> _Requirements:
 
 @lru_cache(_FEW)
 def _attack(choice: Choice) -> Attack:
+    if problems := problems_of_attack(choice):
+        raise SpecError(problems)
     return ATTACKS.remake(choice)
 
 

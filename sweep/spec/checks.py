@@ -16,7 +16,7 @@ from midef.datasets import Dataset
 from midef.datasets.files.copies import few_pairs
 from midef.defenses.stack import remake_defense
 from midef.models import ARCHITECTURES
-from midef.stages import problems_as_target, weights_of_judge
+from midef.stages import problems_as_target, problems_of_attack, weights_of_judge
 from midef.sweep.spec.lines import Lines
 from midef.sweep.spec.profiles import AUTO, Profile
 from midef.sweep.spec.schema import SweepSpec
@@ -143,24 +143,13 @@ def check_attack(
         files it starts from that are not on this machine, each with its place.
     """
     made: Attack = ATTACKS.remake(attack)
-    problems += [
-        f"{place}.attack: {attack.label} names {judge}, which only judges; choose another network for the attack"
-        for judge in named_judges(attack.params)
-    ]
+    problems += [f"{place}.attack: {p}" for p in problems_of_attack(attack)]
     problems += [f"{place}.attack: {p}" for p in made.problems(resolution_px)]
     if public is not None:
         problems += [f"{place}.attack: {p}" for prior in _priors(made) for p in prior.problems_with(public)]
     if protocol.counted == "best_by_target" and made.access < AccessLevel.SCORES:
         problems.append(f"{place}.protocol: counted best_by_target needs scores, {attack.name} sees labels only")
     return [f"{place}.attack {attack.name}: {text}" for prior in _priors(made) for text in prior.lacking()]
-
-
-def named_judges(params: Any) -> list[str]:
-    """Architectures that only judge and whose name is a value among these parameters, however deep."""
-    if isinstance(params, str):
-        return [params] if params in ARCHITECTURES.names() and ARCHITECTURES.get(params).judges_only else []
-    inside = params.values() if isinstance(params, Mapping) else params if isinstance(params, list | tuple) else ()
-    return list(dict.fromkeys(name for value in inside for name in named_judges(value)))
 
 
 def _priors(component: Any) -> list[Prior]:

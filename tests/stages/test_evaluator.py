@@ -13,12 +13,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from typing_extensions import override
 
+from midef.attacks import ATTACKS
 from midef.core import Choice, DataError, Protocol, SpecError
 from midef.core.errors import MissingArtifact
 from midef.datasets import DATASETS
 from midef.models import ARCHITECTURES, Judge, ModelFacts, PublishedFile, pretrained
 from midef.nn.network import TargetModel
-from midef.stages import BuildContext, build, ensure, place_weights, published_recipe
+from midef.stages import BuildContext, build, ensure, place_weights, problems_of_attack, published_recipe
 from midef.stages.evaluator import EvaluatorSpec, evaluate_images, load
 from midef.stages.recipes import NO_DEFENSE, evaluator_recipe, split_recipe, target_recipe
 from midef.stages.split import load as load_splits
@@ -138,6 +139,17 @@ def test_a_judge_is_no_target() -> None:
     private = split_recipe(Choice("synthetic_faces"), 112)
     with pytest.raises(SpecError, match=r"mobilefacenet only judges.*write evaluator: mobilefacenet"):
         target_recipe(private, JUDGE, NO_DEFENSE, TrainingRecipe(), seed=0)
+
+
+@pytest.mark.parametrize(
+    "written", ["mobilefacenet", " mobilefacenet(head=linear)", {"name": "mobilefacenet"}], ids=str
+)
+def test_an_attack_that_names_a_judge_is_planned_by_nobody(written: Any, plan: PlanCell) -> None:
+    about = ATTACKS.choose("gmi")
+    advised = replace(about, params={**about.params, "prior": {"students": ["vgg16", written]}})
+    assert problems_of_attack(about) == []
+    with pytest.raises(SpecError, match="gmi names mobilefacenet, which only judges; choose another network"):
+        plan(attack=advised)
 
 
 def test_a_judge_without_its_weights_says_what_to_give() -> None:

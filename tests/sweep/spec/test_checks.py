@@ -13,8 +13,8 @@ from PIL import Image
 
 from midef.attacks import ATTACKS
 from midef.core import Choice, Protocol, SpecError
-from midef.sweep.spec import checks, datasets, profiles
-from midef.sweep.spec.checks import Problems, check_attack, named_judges
+from midef.sweep.spec import datasets, profiles
+from midef.sweep.spec.checks import Problems, check_attack
 from midef.sweep.spec.load import parse_spec
 from midef.sweep.spec.profiles import SMOKE
 from midef.sweep.spec.resolve import resolve
@@ -82,19 +82,16 @@ def test_a_sweep_of_judges_alone_trains_no_evaluator(
     assert [entry.evaluator_training.epochs for entry in sweep.entries] == [3, 3]
 
 
-def test_an_attack_names_no_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attack_names_no_judge() -> None:
     attack = ATTACKS.choose("lomma_gmi")
     problems = Problems()
-    protocol = Protocol(identities=2)
-    assert named_judges(attack.params) == []
-    assert named_judges({"prior": {"students": ["vgg16", "mobilefacenet"], "teacher": "mobilefacenet"}}) == [
-        "mobilefacenet"
-    ]
-    monkeypatch.setattr(checks, "named_judges", lambda params: ["mobilefacenet"])
-    check_attack(attack, 64, None, protocol, "setups[0]", problems)
+    advised = replace(attack, params={**attack.params, "students": ["vgg16", "mobilefacenet(head=linear)"]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ATTACKS, "remake", lambda choice: ATTACKS.make("lomma_gmi"))
+        check_attack(advised, 64, None, Protocol(identities=2), "setups[0]", problems)
     assert (
         "setups[0].attack: lomma_gmi names mobilefacenet, which only judges; choose another network for the attack"
-        in (problems)
+        in problems
     )
 
 
