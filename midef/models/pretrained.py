@@ -266,6 +266,8 @@ def _expected(weights: str, architecture: str) -> tuple[tuple[str, ...], str]:
     own = _own_file(architecture)
     if own is not None and own.weights == weights:
         return (own.name,), own.source
+    if own is not None:
+        raise SpecError(f"no {weights} weights are published for {architecture!r}, which has {own.weights} alone")
     if weights not in WEIGHTS:
         raise SpecError(f"no published weights are called {weights!r}; {did_you_mean(weights, WEIGHTS)}")
     if not known(weights, architecture):

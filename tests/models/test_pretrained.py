@@ -339,6 +339,7 @@ def test_two_face_bodies_are_one_too_many(tmp_path: Path) -> None:
     [
         ("imagenot", "vgg16", "no published weights are called 'imagenot'; did you mean 'imagenet'"),
         ("imagenet", "vgg16_tiny", "no imagenet weights are published for 'vgg16_tiny'; did you mean 'vgg16'"),
+        ("imagenet", "mobilefacenet", "no imagenet weights are published for 'mobilefacenet', which has ms1m alone"),
         ("ms1m", "resnet18", "no ms1m weights are published for 'resnet18'; .*Known: facenet112, facenet64, ir152"),
     ],
 )
