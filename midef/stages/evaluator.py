@@ -65,7 +65,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     start = time.monotonic()
     model = _published(spec, inputs.path(BACKBONE), classes)
     model = model.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    answers = {name: _features(model, part, spec, context.device) for name, part in splits.parts.items()}
+    parts = steps(splits.parts.items(), weights=[len(part) for part in splits.parts.values()])
+    answers = {name: _features(model, part, spec, context.device) for name, part in parts}
     weight, bias = _fitted(judge, answers["train"], splits)
     model.head.load_state_dict({"weight": weight, "bias": bias})
     target.save(model.state_dict(), folder / target.WEIGHTS)

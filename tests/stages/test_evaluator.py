@@ -25,6 +25,7 @@ from midef.stages.recipes import NO_DEFENSE, evaluator_recipe, split_recipe, tar
 from midef.stages.split import load as load_splits
 from midef.storage import Store
 from midef.testing import ArchitectureContract
+from midef.testing.positions import positions, rises_to_the_end
 from midef.training import TrainingRecipe
 
 PlanCell = Callable[..., Any]
@@ -217,7 +218,11 @@ def test_a_judge_of_another_package_is_fitted_and_asked_the_same(
     evaluator = plan(evaluator=judge, evaluator_weights=weights).evaluator
     store = Store.open(tmp_path / "store")
     context = BuildContext(store=store, locations={evaluator.inputs["backbone"].key.digest: where})
-    stored = load_file(ensure(evaluator, context) / "model.safetensors")
+    for needed in evaluator.inputs.values():
+        ensure(needed, context)
+    with positions() as told:
+        stored = load_file(ensure(evaluator, context) / "model.safetensors")
+    rises_to_the_end(told)
     assert all(torch.equal(stored[f"blocks.{name}"], tensor) for name, tensor in state.items())
     assert store.artifacts.meta(evaluator.key)["facts"]["train_accuracy"] > 12.5
     assert pretrained.lines(tmp_path, ["averages"]) == [(True, "colours weights of averages: averages.pt")]
