@@ -97,6 +97,8 @@ def _alone(row: SummaryRow, other: SummaryRow | None) -> list[str]:
         if first is None or second is None or not first.is_paired_with(second):
             return ["-", "-"]
         only.append(np.stack([first.hits & ~second.hits, second.hits & ~first.hits]))
+    if not only:
+        return ["-", "-"]
     shares = 100 * np.concatenate(only, axis=1).mean(axis=1)
     return [f"{share:.0f}" for share in shares]
 

@@ -66,7 +66,7 @@ class PublishedFile:
     """The one weight file an architecture is published with.
 
     Args:
-        weights: how the weights are called, after what they were learned on.
+        weights: name of the weights, after the images they were learned on.
         name: of the file.
         sha256: hexadecimal.
         source: where to get it.

@@ -113,8 +113,10 @@ def test_the_same_images_by_two_judges() -> None:
 
 def test_a_cell_that_was_lost_takes_no_accuracy_from_its_judge() -> None:
     lost = a_lost_cell("gone", setup="one", evaluator="knows", evaluator_accuracy=None)
+    lost += a_lost_cell("gone", setup="two", evaluator="guesses", evaluator_accuracy=None)
     text = judges_table([*rows_by_two_judges(FEW), *lost])
     assert text.startswith("Accuracy on the people's test images: knows 99.8 %, guesses 83.5 %.")
+    assert cells(text, 6)[1:] == ["gone", *["-"] * 8]
 
 
 def test_one_judge_is_no_comparison() -> None:
