@@ -162,17 +162,15 @@ def check_networks(
     architecture: Choice, evaluator: Choice, resolution_px: int, protocol: Protocol, place: str, problems: Problems
 ) -> None:
     """Check that target and evaluator take images of their resolution, are of two families, and the target no judge."""
-    if judge := problems_as_target(architecture):
-        problems += [f"{place}.architecture: {p}" for p in judge]
-        return
+    judge = problems_as_target(architecture)
     target, other = ARCHITECTURES.remake(architecture), ARCHITECTURES.remake(evaluator)
     # Papers evaluate IR targets at 64 px by an IR body at 112 px: another resolution, other weights, other features.
-    if target.family == other.family and protocol.evaluator_resolution_px == resolution_px:
+    if not judge and target.family == other.family and protocol.evaluator_resolution_px == resolution_px:
         problems.append(
             f"{place}: the evaluator {evaluator.label} is of the target's family ({target.family}); an attack that "
             "overfits one network fools its sibling too: choose an evaluator of another family"
         )
-    problems += [f"{place}.architecture: {p}" for p in target.problems(resolution_px)]
+    problems += [f"{place}.architecture: {p}" for p in judge or target.problems(resolution_px)]
     problems += [f"{place}.evaluator: {p}" for p in other.problems(protocol.evaluator_resolution_px)]
 
 

@@ -41,6 +41,8 @@ def test_a_judge_is_no_target(spec: Spec, problems_of: ProblemsOf) -> None:
         "setups[0].architecture: mobilefacenet only judges: it is never a target, a network of an attack or a start of "
         "a training; write evaluator: mobilefacenet, and choose another architecture here"
     )
+    both = problems_of(spec({"architecture": "mobilefacenet", "evaluator": "mobilefacenet"}))
+    assert both[:1] == [problem] and both[1].startswith("setups[0].evaluator: judges aligned faces of 112 px, got 32")
 
 
 def test_a_judge_needs_its_file_and_its_resolution(
