@@ -158,7 +158,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
 
 Answers = tuple[np.ndarray, np.ndarray]
 _ANSWERS: dict[tuple[str, ...], Answers] = {}
-_MOST_ANSWERS = 8
+_MOST_BYTES = 2**27
 
 
 def remembered(key: tuple[str, ...], evaluate: Callable[[], Answers]) -> Answers:
@@ -171,11 +171,10 @@ def remembered(key: tuple[str, ...], evaluate: Callable[[], Answers]) -> Answers
         arrays of the caller's own, which it may change.
     """
     if key not in _ANSWERS:
-        answers = evaluate()
-        while len(_ANSWERS) >= _MOST_ANSWERS:
-            del _ANSWERS[next(iter(_ANSWERS))]
-        _ANSWERS[key] = answers
+        _ANSWERS[key] = evaluate()
     logits, features = _ANSWERS[key]
+    while sum(array.nbytes for answers in _ANSWERS.values() for array in answers) > _MOST_BYTES:
+        del _ANSWERS[next(iter(_ANSWERS))]
     return logits.copy(), features.copy()
 
 

@@ -267,3 +267,15 @@ def test_no_metric_changes_what_the_next_cell_is_told(monkeypatch: pytest.Monkey
         _, features = scores.remembered(("key",), lambda: (np.ones((2, 3)), np.ones((2, 2))))
         assert (features == 1).all()
         features /= 4
+
+
+def test_few_bytes_of_answers_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those about 50,000 images of 500 people take 200 MB, for as long as the process lives."""
+    kept: dict[tuple[str, ...], Any] = {}
+    monkeypatch.setattr(scores, "_ANSWERS", kept)
+    monkeypatch.setattr(scores, "_MOST_BYTES", 100)
+    for name, size in (("a", 5), ("b", 5), ("c", 5), ("large", 60), ("d", 5)):
+        scores.remembered((name,), lambda size=size: (np.zeros((size, 1)), np.zeros((0, 1))))  # type: ignore[misc]
+        assert sum(array.nbytes for answers in kept.values() for array in answers) <= 100
+        assert ("large",) not in kept
+    assert list(kept) == [("d",)]
