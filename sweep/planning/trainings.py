@@ -100,6 +100,7 @@ class Trainings:
         if fewer:
             why = "as many would learn something else, or get too few images each"
             said += f"; {fewer} of {len(trained)} by fewer: {why}"
+        said += _said_of_draws(trained, {kind: self.workers[kind] for kind in self.ordered})
         return f"{said} ({self.lacks})" if said and self.lacks else said
 
     def _way(self, kind: str) -> str:
@@ -120,7 +121,23 @@ def expected_text(profile: Profile, recipes: Iterable[Recipe]) -> str:
             return f"{OWN}, or through Ray Train if the run joins a cluster{on_gpus}"
         return Trainings(workers={kind: workers})._way(kind)
 
-    return _by_way([recipe for recipe in recipes if is_trained(recipe)], way)
+    trained = [recipe for recipe in recipes if is_trained(recipe)]
+    return _by_way(trained, way) + _said_of_draws(trained, {kind: profile.ordered_workers(kind) for kind in TRAINED})
+
+
+def _said_of_draws(trained: Sequence[Recipe], ordered: Mapping[str, int | None]) -> str:
+    """What an order changes of these artifacts, whose keys it does not change; "" if nothing.
+
+    Args:
+        ordered: workers by kind, where a number is written.
+    """
+    drawing = sum((ordered.get(recipe.kind) or 0) > 1 and _draws(recipe) for recipe in trained)
+    if not drawing:
+        return ""
+    has = "has" if drawing == 1 else "have"
+    return (
+        f"; {drawing} of {len(trained)} {has} layers or a loss that draw: several workers learn something else than one"
+    )
 
 
 def _by_way(trained: Sequence[Recipe], way: Callable[[str], str]) -> str:
@@ -221,10 +238,10 @@ def most_workers(recipe: Recipe, estimates: Estimates) -> int:
         recipe: of a target or evaluator that is trained.
     """
     try:
-        defense, draws = _defense_of(recipe), _draws(recipe)
+        defense = _defense_of(recipe)
     except MidefError:  # a component that this machine lacks
         return 1
-    if draws or any("training_state" in part.owned_slots() for part in defense.parts()):
+    if _draws(recipe) or any("training_state" in part.owned_slots() for part in defense.parts()):
         return 1
     if any(type(part).images_of_epoch is not Defense.images_of_epoch for part in defense.parts()):
         return 1  # how many images it leaves is not known here
@@ -239,14 +256,17 @@ def most_workers(recipe: Recipe, estimates: Estimates) -> int:
 
 
 def _draws(recipe: Recipe) -> bool:
-    """Whether layers of its network draw while it trains: each process would draw other numbers."""
-    if ARCHITECTURES.remake(Choice.from_plain(recipe.params["architecture"])).facts().draws:
-        return True
-    phase: Recipe | None = recipe
-    while phase is not None:  # the network of a first phase has the surgery of its defense
-        if _defense_of(phase).draws_in_layers():
+    """Whether a training draws in layers or in the loss: each process would draw other numbers."""
+    try:
+        if ARCHITECTURES.remake(Choice.from_plain(recipe.params["architecture"])).facts().draws:
             return True
-        phase = phase.inputs.get(PHASE_ONE)
+        phase: Recipe | None = recipe
+        while phase is not None:  # the network of a first phase has the surgery of its defense
+            if _defense_of(phase).draws_in_layers():
+                return True
+            phase = phase.inputs.get(PHASE_ONE)
+    except MidefError:  # a component that this machine lacks
+        return True
     return False
 
 

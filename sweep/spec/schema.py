@@ -124,7 +124,8 @@ class SweepSpec(Strict):
         stand_ins: the setups name published networks, data and recipes, which a small profile replaces by its own (and
             data sets by `private` and `public`); profile `paper` takes them as they are.
         train_workers: processes of a training, for all kinds or by kind (`target`, `evaluator`; a kind that is left out
-            is `auto`), instead of the profile's; it changes no result. See `Profile`.
+            is `auto`), instead of the profile's. It changes no key, and results by rounding alone, unless a number
+            above 1 is written and layers or a loss draw (dropout, MID). See `Profile`.
         match: accuracy that `midef match` brings all defenses to.
         front: defense whose trade-off `midef match` searches.
     """

@@ -679,8 +679,8 @@ FAULTS = (
     Fault(
         "several processes for a defense that keeps state",
         "sweep/planning/trainings.py",
-        'if draws or any("training_state" in part.owned_slots() for part in defense.parts()):',
-        "if draws:",
+        'if _draws(recipe) or any("training_state" in part.owned_slots() for part in defense.parts()):',
+        "if _draws(recipe):",
         "tests/sweep/planning/test_trainings.py",
     ),
     Fault(

@@ -188,6 +188,17 @@ def test_both_ways_are_told_apart() -> None:
     )
 
 
+def test_an_order_of_several_says_what_they_learn_otherwise() -> None:
+    """The key is that of one process's training, so the line is all that tells."""
+    work = planned(["none", "mid"], train_workers={"target": 2})
+    said = "; 1 of 3 has layers or a loss that draw: several workers learn something else than one"
+    assert work.text(JOINED).endswith(said)
+    assert expected_text(work.plan.sweep.profile, work.recipes).endswith(said)
+    for workers in (1, 0, "auto"):
+        work = planned(["none", "mid"], train_workers=workers)
+        assert "draw" not in work.text(JOINED) + expected_text(work.plan.sweep.profile, work.recipes)
+
+
 @pytest.mark.parametrize(("profile", "also"), [("smoke", ""), ("mini", ", or has GPUs")])
 def test_a_plan_says_what_it_depends_on(profile: str, also: str) -> None:
     work = planned(profile=profile)
