@@ -38,7 +38,7 @@ def with_stand_ins(item: SetupSpec, spec: SweepSpec, profile: Profile) -> tuple[
         "attack": [name_of(a) for a in item.attack],
         "architecture": [swap("architecture", a) for a in item.architecture],
         **{role: swap(role, getattr(item, role)) for role in ("private", "public", "evaluator")},
-        **{"resolution_px": None, "protocol": ProtocolSpec(), "training": {}, "evaluator_training": {}},
+        **{"resolution_px": None, "protocol": _protocol(item), "training": {}, "evaluator_training": {}},
         **{"weights": "", "evaluator_weights": ""},
     }
     if item.weights:
@@ -47,6 +47,14 @@ def with_stand_ins(item: SetupSpec, spec: SweepSpec, profile: Profile) -> tuple[
         stand_ins.append(StandIn(start, f"{item.weights} weights"))
     stand_ins += _smaller(item, profile)
     return item.model_copy(update=changed), tuple(dict.fromkeys(stand_ins))
+
+
+def _protocol(item: SetupSpec) -> ProtocolSpec:
+    """What stays of a published row's protocol: the resolution of an evaluator that judges at one alone."""
+    name = "" if item.evaluator is None else name_of(item.evaluator)
+    if name in ARCHITECTURES.names() and ARCHITECTURES.get(name).judges_only:
+        return ProtocolSpec(evaluator_resolution_px=item.protocol.evaluator_resolution_px)
+    return ProtocolSpec()
 
 
 def _smaller(item: SetupSpec, profile: Profile) -> Iterator[StandIn]:

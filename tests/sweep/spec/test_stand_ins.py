@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from midef.attacks import ATTACKS
-from midef.core import Failure, PreflightError, SpecError
+from midef.core import Choice, Failure, PreflightError, SpecError
 from midef.core.setup import Protocol, StandIn
 from midef.sweep.execution.result_rows import lost_rows, refused_rows
 from midef.sweep.library import load_spec
 from midef.sweep.planning.plan import make_plan
 from midef.sweep.planning.plan_text import plan_text
 from midef.sweep.planning.resources import gpus_of
+from midef.sweep.spec import datasets
 from midef.sweep.spec.load import parse_spec
 from midef.sweep.spec.profiles import PROFILES
 from midef.sweep.spec.resolve import Sweep, resolve
@@ -157,6 +158,19 @@ def test_own_images_take_the_place_of_every_stand_in(make_tree: Callable[..., Pa
     assert {s.private.name for s in run} == {s.public.name for s in run} == {"image_folder"}
     assert all(StandIn("image_folder", "celeba", "private") in s.stand_ins for s in run)
     assert all(s.stand_ins[-1] == StandIn("12 identities, all there are") and s.protocol.identities == 12 for s in run)
+
+
+def test_a_judge_that_is_put_in_a_published_row_keeps_the_resolution_it_judges_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No stand-in replaces it, and it judges at no other size."""
+    monkeypatch.setattr(datasets, "place_weights", lambda name, *about: (Choice(name, {"sha256": "0" * 64}), {}))
+    setup = published({**ROW, "evaluator": "mobilefacenet(head=linear)"}).cells[0].cell.setup
+    assert setup.protocol == Protocol(**{**PROFILES["mini"].protocol, "evaluator_resolution_px": 112})
+    with pytest.raises(
+        SpecError, match=r"judges aligned faces of 112 px, got 32; set protocol\.evaluator_resolution_px"
+    ):
+        published({**ROW, "evaluator": "mobilefacenet", "protocol": {"identities": 300}})
 
 
 def test_a_data_set_may_be_written_as_in_a_sweep() -> None:
