@@ -154,11 +154,12 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
                 return
             result = {"status": "ok", "warnings": [f"{key.short} is stored although: {failure.message}"]}
         self.done.add(key)
-        self.on_done(self.nodes[key], result)
+        # before anybody hears of it: Tune logs what a listener raises and goes on, and so must what needs the node
         for dependant in self.dependants[key]:
             self.missing[dependant].discard(key)
             if not self.missing[dependant] and dependant in self.waiting:
                 heappush(self._ready, self._place(self.nodes[dependant]))
+        self.on_done(self.nodes[key], result)
 
     def _failure(self, key: ArtifactKey, result: dict[str, Any]) -> Failure:
         """Failure of a node: why the driver ended its process, and what it reported itself."""

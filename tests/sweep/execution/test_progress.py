@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
+from midef.core.choice import Choice
 from midef.core.text import duration
+from midef.models import ARCHITECTURES
+from midef.stages import published_recipe
 from midef.sweep.execution import progress as module
 from midef.sweep.execution.progress import Progress, describe
 from midef.sweep.planning.plan import Node, Plan, make_plan
@@ -250,6 +253,12 @@ def test_nodes_are_described_in_words(sweep_of: Callable[..., Sweep]) -> None:
         "reconstructions": "reconstructions gmi on midre seed 3",
         "scores": "scores",
     }
+
+
+def test_published_weights_are_described_in_words() -> None:
+    """They are of kind target, without a defense and a seed."""
+    weights = published_recipe(Choice("ms1m", {"sha256": "0" * 64}), ARCHITECTURES.choose("mobilefacenet"), 112)
+    assert describe(Node(weights, frozenset())) == "weights ms1m"
 
 
 @pytest.mark.parametrize(

@@ -454,3 +454,17 @@ def test_what_is_withdrawn_is_left_out_unless_it_runs_or_something_waits_for_it(
     assert driver.suggest() == 3
     driver.complete(3, result=OK)
     assert driver.suggest() == PlanSearcher.FINISHED and driver.started == [0, 2, 3]
+
+
+def test_what_depends_on_a_node_starts_whatever_a_listener_makes_of_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tune logs an error of a listener and goes on; a node whose end could not be shown held back what needs it."""
+    driver = Driver(graph_of({0: set(), 1: {0}}))
+    assert driver.suggest() == 0
+
+    def fail(node: Node, result: dict[str, Any]) -> None:
+        raise KeyError("no word for it")
+
+    monkeypatch.setattr(driver.searcher, "on_done", fail)
+    with pytest.raises(KeyError):
+        driver.complete(0, result=OK)
+    assert driver.suggest() == 1
