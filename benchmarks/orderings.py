@@ -83,10 +83,19 @@ def table(claims: Claims, rows: Sequence[ResultRow]) -> str:
 
     Args:
         rows: of the sweeps.
+
+    Raises:
+        ValueError: if two sweeps have a setup of one id that is not the same setup.
     """
     found: dict[tuple[str, str], SummaryRow] = {}
     for row in summarise(rows):
-        found.setdefault((row.setup, row.defense), row)  # a cell that several sweeps have is the same cell
+        known = found.setdefault((row.setup, row.defense), row)
+        theirs, ours = ({seed: keys for seed, *keys in one.stored} for one in (known, row))
+        if differing := [seed for seed in theirs.keys() & ours.keys() if theirs[seed] != ours[seed]]:
+            raise ValueError(
+                f"{row.setup}: {row.defense} is not the same in the sweeps {known.sweep} and {row.sweep} (seed "
+                f"{min(differing)}); give one of the setups another id"
+            )
     points = [f"{name}, points" for name in (*claims.asked, "test acc")]
     heads = ["paper", "leaks less", "than", *points, "holds"]
     lines = [f"| {' | '.join(heads)} |", f"| --- | --- | --- |{' ---: |' * (len(claims.asked) + 1)} --- |"]

@@ -59,7 +59,7 @@ def refresh(page: Path, store: Store) -> list[str]:
             if kind not in KINDS:
                 raise CannotRefresh(f"is of no kind that is known: {', '.join(KINDS)}")
             body = KINDS[kind](page, store, words)
-        except (CannotRefresh, MidefError) as error:
+        except (CannotRefresh, MidefError, OSError, ValueError) as error:
             left.append(f"{page}: `{found[2]}` {error}")
             return found[0]
         return f"{found[1]}{body}\n{found[3]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,16 @@ def test_defenses_of_other_seeds_are_not_compared(claims: Claims) -> None:
     rows = [row for row in rows_by_two_judges(FEW) if row.defense == "none"]
     rows += a_judged_cell("strong", 1, NATURAL, FEW, setup="one", evaluator="knows")
     assert cells(table(claims, rows), 2)[3:] == ["-", "-", "-", "not compared"]
+
+
+def test_cells_of_two_sweeps_that_are_not_the_same_are_refused(claims: Claims) -> None:
+    """They share a setup's id and not the attack on one target: one of them would be taken without a word."""
+    rows = rows_by_two_judges(FEW)
+    again = [replace(row, sweep="t") for row in rows]
+    assert table(claims, rows + again) == table(claims, rows)
+    other = [replace(row, reconstructions_key="others") for row in again if row.defense == "none"]
+    with pytest.raises(ValueError, match=r"one: none is not the same in the sweeps s and t \(seed 0\); give one of"):
+        table(claims, rows + other)
 
 
 def test_a_metric_that_is_not_compared_is_refused(tmp_path: Path) -> None:

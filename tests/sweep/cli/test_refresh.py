@@ -74,12 +74,15 @@ def test_results_of_changed_code_are_refused(
         ("table smal", "this store has no sweep 'smal'; did you mean 'small'?"),
         ("table", "takes SWEEP; got nothing"),
         ("tabel small", "is of no kind that is known: table, attacks, strengths, lines, orderings, judges, dashboard"),
+        ("judges small", "two evaluators were expected, these results have"),
+        ("orderings absent.yaml", "absent.yaml"),
     ],
 )
 def test_a_part_that_cannot_be_made_is_named_and_left(
     refresh: ModuleType, made_by: Callable[[str], None], finished: Path, page: Path,
-    capsys: pytest.CaptureFixture[str], part: str, said: str,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, part: str, said: str,
 ) -> None:  # fmt: skip
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
     page.write_text(page.read_text().replace("table small", part))
     before = page.read_text()
     assert refresh.main([str(page), "--store", "store"]) == 1
