@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from midef.core.errors import SpecError
+from midef.core.recipe import each_once
 from midef.sweep.cli.options import (
     SweepArguments,
     add_cell_arguments,
@@ -61,8 +62,9 @@ def run(args: argparse.Namespace) -> int:
         text = search_text(sweep)
         existing_store(options.store)  # refuses what `midef match` would
         say(text)
-        trained = [r for planned in sweep.cells if not planned.refused for r in planned.recipes.scores.walk()]
-        say(expected_text(sweep.profile, trained))
+        cells = each_once(planned.recipes.scores for planned in sweep.cells if not planned.refused)
+        if how := expected_text(sweep.profile, cells):
+            say(how)
         for note in sweep.notes:
             say(f"note: {note}")
         return EXIT_OK

@@ -83,6 +83,14 @@ def test_the_plan_of_a_sweep_to_match_is_what_would_be_searched(
     assert not Path("store").exists()
 
 
+def test_trainings_that_cells_share_are_counted_once(
+    midef: Midef, spec: Callable[..., dict[str, Any]], write_yaml: Yaml
+) -> None:
+    written = spec({"architecture": "facenet64_tiny"}, defenses=["none", "midre"], match={"target": "none - 2"})
+    _, out, _ = midef("plan", write_yaml({**written, "train_workers": {"target": 2}}), "--store", "store")
+    assert "evaluators train in the node's own process, or" in out and "; 2 of 3 have layers or a loss that draw" in out
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
