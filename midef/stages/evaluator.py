@@ -25,6 +25,8 @@ from midef.stages.recipes import BACKBONE, FITTED_HEAD
 from midef.stages.split import load as load_splits
 from midef.training.finite import check_answers
 
+LOWER_ITS_RATE = "lower learning_rate of evaluator_training"
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatorSpec:
@@ -41,6 +43,11 @@ class EvaluatorSpec:
     def at_once(self) -> int:
         """Images evaluated together. A judge sees large ones: 256 of 112 px and their mirrors take 3 GB."""
         return 32 if self.architecture.judges_only else 256
+
+    @property
+    def advice(self) -> str:
+        """What to do where its answers are no numbers."""
+        return "choose another evaluator" if self.architecture.judges_only else LOWER_ITS_RATE
 
     @classmethod
     def of(cls, recipe: Recipe) -> EvaluatorSpec:
@@ -81,7 +88,8 @@ def _features(model: TargetModel, images: Images, spec: EvaluatorSpec, device: s
     """[N, D]."""
     if not len(images):
         return torch.zeros(0, model.feature_dim)
-    return torch.from_numpy(evaluate_images(model, images.images, device, at_once=spec.at_once)[1])
+    _, features = evaluate_images(model, images.images, device, at_once=spec.at_once, advice=spec.advice)
+    return torch.from_numpy(features)
 
 
 def _fitted(judge: Judge, features: Tensor, splits: Splits) -> tuple[Tensor, Tensor]:
@@ -123,12 +131,13 @@ def load(spec: EvaluatorSpec, folder: Path, context: BuildContext, n_classes: in
 
 @torch.no_grad()
 def evaluate_images(
-    evaluator: TargetModel, images: Tensor, device: str, *, at_once: int = 256
+    evaluator: TargetModel, images: Tensor, device: str, *, at_once: int = 256, advice: str = LOWER_ITS_RATE
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits [N, K] and penultimate features [N, D] of images [N, 3, H, W] uint8.
 
     Args:
         at_once: images of a pass.
+        advice: what to do where they are not finite.
 
     Raises:
         MidefError: if they are not finite: no number counts as an answer, and would pass for the highest rank.
@@ -139,5 +148,5 @@ def evaluate_images(
         logits.append(forward.logits.float().cpu())
         features.append(forward.features.float().cpu())
     answers = torch.cat(logits), torch.cat(features)
-    check_answers(answers, whose="the evaluator", advice="lower learning_rate of evaluator_training")
+    check_answers(answers, whose="the evaluator", advice=advice)
     return answers[0].numpy(), answers[1].numpy()

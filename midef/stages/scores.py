@@ -100,11 +100,12 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
 
     def evaluate(images: Tensor) -> tuple[np.ndarray, np.ndarray]:
         enlarged = low_to_high(images, spec.evaluator.resolution_px, resize=spec.resize)
-        return evaluate_images(evaluator, enlarged, device, at_once=spec.evaluator.at_once)
+        judge = spec.evaluator
+        return evaluate_images(evaluator, enlarged, device, at_once=judge.at_once, advice=judge.advice)
 
     def evaluate_private(images: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        judge = (evaluator_key.digest, weights["sha256"], spec.resize, device, str(context.threads))
-        return remembered((*judge, digest_of(images.numpy())), lambda: evaluate(images))
+        how = (evaluator_key.digest, weights["sha256"], spec.resize, device, str(context.threads))
+        return remembered((*how, digest_of(images.numpy())), lambda: evaluate(images))
 
     with share(0.25, 0.5):
         logits, features = evaluate(torch.from_numpy(made["images"]))

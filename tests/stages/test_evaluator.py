@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from midef.attacks import ATTACKS
 from midef.core import Choice, DataError, Protocol, SpecError
-from midef.core.errors import MissingArtifact
+from midef.core.errors import MissingArtifact, TrainingDiverged
 from midef.datasets import DATASETS
 from midef.models import ARCHITECTURES, Judge, ModelFacts, PublishedFile, pretrained
 from midef.nn.network import TargetModel
@@ -226,3 +226,21 @@ def test_a_judge_of_another_package_is_fitted_and_asked_the_same(
     assert all(torch.equal(stored[f"blocks.{name}"], tensor) for name, tensor in state.items())
     assert store.artifacts.meta(evaluator.key)["facts"]["train_accuracy"] > 12.5
     assert pretrained.lines(tmp_path, ["averages"]) == [(True, "colours weights of averages: averages.pt")]
+
+
+def test_a_judge_without_numbers_is_not_advised_to_train(
+    tmp_path: Path, plan: PlanCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights are finite, what it makes of an image is not."""
+    monkeypatch.setitem(ARCHITECTURES._classes, "averages", Averages)
+    state = Averages().build(2, 40).blocks.state_dict()
+    torch.save({**state, "scaled.2.running_var": -torch.ones(12)}, tmp_path / "averages.pt")
+    digest = pretrained.sha256_of(tmp_path / "averages.pt")
+    file = PublishedFile(weights="colours", name="averages.pt", sha256=digest, source="somewhere")
+    monkeypatch.setattr(Averages, "published", file)
+    judge = ARCHITECTURES.choose("averages")
+    weights, where = place_weights("colours", judge, tmp_path)
+    evaluator = plan(evaluator=judge, evaluator_weights=weights).evaluator
+    locations = {evaluator.inputs["backbone"].key.digest: where}
+    with pytest.raises(TrainingDiverged, match="answers of the evaluator are not finite; choose another evaluator"):
+        ensure(evaluator, BuildContext(store=Store.open(tmp_path / "store"), locations=locations))
