@@ -50,7 +50,7 @@ def _accuracy(group: Sequence[SummaryRow], row: SummaryRow | None) -> str:
     if found.mean is None:
         return "failed" if row.failed else "refused"
     span = found.interval(interval_choice(group))
-    ends = f" [{span.low:.1f}, {span.high:.1f}]" if span else ""
+    ends = f" {span.ends}" if span else ""
     return f"{mark_of(row.gates)} {found.mean:.1f}{ends}".strip()
 
 

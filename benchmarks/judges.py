@@ -43,8 +43,8 @@ def table(rows: Sequence[ResultRow]) -> str:
     heads += [f"{judge} alone, %" for judge in judges] + ["a change from none is shown"]
     lines = [f"| {' | '.join(heads)} |", f"| --- | --- |{' ---: |' * (len(heads) - 3)} --- |"]
     notes: list[str] = []
+    others = {_made(row): row for group in _judged_by(judges[1], groups) for row in group}
     for group in _judged_by(judges[0], groups):
-        others = {_made(row): row for other in _judged_by(judges[1], groups) for row in other}
         lines += [_line(row, others.get(_made(row)), judges, group) for row in group]
         notes += [f"- {group[0].setup}: {note}" for note in gate_lines(group)]
     said = ", ".join(f"{judge} {accuracy[judge]:.1f} %" for judge in judges)
@@ -66,7 +66,7 @@ def _line(row: SummaryRow, other: SummaryRow | None, judges: Sequence[str], grou
     choice = interval_choice(group)
     natural = row.natural_accuracy
     cells = [
-        f"{row.attack.partition('(')[0]}",
+        row.attack.partition("(")[0],
         f"{mark_of(row.gates)} {row.defense}".strip(),
         "-" if natural.mean is None else f"{natural.mean:.1f}",
     ]
@@ -77,7 +77,7 @@ def _line(row: SummaryRow, other: SummaryRow | None, judges: Sequence[str], grou
             continue
         span = one.attack_accuracy_at_1.interval(choice)
         change = one.trade_off.attack
-        cells.append(f"{mean:.1f}" + (f" [{span.low:.1f}, {span.high:.1f}]" if span else ""))
+        cells.append(f"{mean:.1f}" + (f" {span.ends}" if span else ""))
         cells.append("reference" if one.is_undefended else "-" if change is None else change.change)
     cells += _alone(row, other)
     cells.append(

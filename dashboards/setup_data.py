@@ -153,7 +153,7 @@ def _metric_details(row: SummaryRow, column: MetricColumn) -> Lines:
     if estimate.ceiling is not None:
         lines.append(("", f"ceiling {estimate.ceiling:.1f} %"))
     spans = (estimate.within_run, estimate.over_seeds)
-    lines += [("", f"[{span.low:.1f}, {span.high:.1f}] {span.kind}") for span in spans if span]
+    lines += [("", f"{span.ends} {span.kind}") for span in spans if span]
     if estimate.seeds > 1:
         lines.append(("", "seeds " + ", ".join(f"{seed}: {value:.1f}" for seed, value in estimate.by_seed)))
     return lines

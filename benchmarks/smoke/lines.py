@@ -42,7 +42,7 @@ def _cells(row: SummaryRow, group: Sequence[SummaryRow]) -> list[str]:
             return "-"
         span = found.interval(choice)
         mark = ESTIMATE_MARK if found.is_estimate else ""
-        return f"{mark}{found.mean:.1f}" + (f" [{span.low:.1f}, {span.high:.1f}]" if span else "")
+        return f"{mark}{found.mean:.1f}" + (f" {span.ends}" if span else "")
 
     course = row.course
     evaluator = "-" if row.evaluator_accuracy is None else f"{row.evaluator_accuracy:.1f}"

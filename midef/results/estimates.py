@@ -31,6 +31,11 @@ class Interval:
     high: float
     kind: str
 
+    @property
+    def ends(self) -> str:
+        """`[3.1, 8.9]`."""
+        return f"[{self.low:.1f}, {self.high:.1f}]"
+
 
 @dataclass(frozen=True)
 class Estimate:

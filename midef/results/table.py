@@ -147,7 +147,7 @@ def _metric_column(metric: MetricColumn, group: Iterable[SummaryRow], choice: In
     cells = []
     for estimate in estimates:
         span = estimate.interval(choice) if metric.is_percent else None
-        beside = f"[{span.low:.1f}, {span.high:.1f}]" if span else ""
+        beside = span.ends if span else ""
         mean = estimate.mean
         mark = ESTIMATE_MARK if estimate.is_estimate else ""
         cells.append(TableCell(ABSENT) if mean is None else TableCell(mark + metric.write(mean, largest), beside, mean))
