@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, SmallBudget
-from midef.attacks.latent_search.template import LatentSearch, Networks
+from midef.attacks.latent_search.template import LatentSearch, Networks, Rows
 from midef.attacks.priors.base import PublicPrior, any_generator
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import F, torch
@@ -90,7 +90,7 @@ class Gmi(LatentSearch):
         return -scores / self.batch_equivalent
 
     @override
-    def constrain_(self, searched: list[Tensor]) -> None:
+    def constrain_(self, searched: list[Tensor], rows: Rows) -> None:
         with torch.no_grad():
             searched[0].clamp_(-self.clamp, self.clamp)
 

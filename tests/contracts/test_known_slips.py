@@ -62,7 +62,7 @@ def test_latents_are_clamped_on_both_sides(name: str) -> None:
     attack = ATTACKS.make(name)
     assert isinstance(attack, LatentSearch)
     latents = torch.tensor([[-9.0, -1.0, -0.5, 0.5, 1.0, 9.0]])
-    attack.constrain_([latents])
+    attack.constrain_([latents], Rows(torch.zeros(1, dtype=torch.long), [0], RowStreams([0])))
     assert latents.tolist() == [[-1.0, -1.0, -0.5, 0.5, 1.0, 1.0]]
 
 

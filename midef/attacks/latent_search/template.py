@@ -46,6 +46,8 @@ class Rows:
         noise: a random stream for each row.
         chosen: latents [N, Z] that were chosen to start from; None where nothing was.
         recorder: writes down what the target answers while they are searched.
+        stage: of the search, from 0.
+        begun: the searched values at the start of this stage, where the attack `remembers_start`.
     """
 
     labels: Tensor
@@ -53,6 +55,8 @@ class Rows:
     noise: RowStreams
     chosen: Tensor | None = None
     recorder: StepRecorder | None = None
+    stage: int = 0
+    begun: Sequence[Tensor] = ()
 
 
 class _Searched(NamedTuple):
@@ -68,11 +72,12 @@ class LatentSearch(Attack):
     """Optimise latents of a generator until the target sees the identity.
 
     A subclass fills in `priors`, `identity_loss` and `optimizer`, and what else its paper changes: `choose`, `start`,
-    `latents`, `draw`, `views`, `ask`, `prior_loss`, `constrain_`, `final_latents`. A row is one reconstruction, or one
-    identity where `per_identity` is set; its loss and its random numbers do not depend on the other rows.
+    `latents`, `draw`, `views`, `ask`, `prior_loss`, `constrain_`, `final_latents`. A search may have several stages,
+    each with an optimiser and searched values of its own: `stage_steps` and `next_start`. A row is one reconstruction,
+    or one identity where `per_identity` is set; its loss and its random numbers do not depend on the other rows.
 
     Args:
-        iterations: steps of the search, >= 1.
+        iterations: steps of the search, >= 1; of its first stage where it has several.
         erase_low, erase_high: the adaptive attacker that knows MIDRE erases a square of this share of the image, 0 <=
             low <= high < 1, from every image the target sees, anew in each step (0 erases nothing).
         precision: `bfloat16` is autocast around networks, for GPUs; changes roundings only.
@@ -81,6 +86,7 @@ class LatentSearch(Attack):
 
     per_identity: ClassVar[bool] = False
     n_views: ClassVar[int] = 1
+    remembers_start: ClassVar[bool] = False
     records: ClassVar[str] = "loss, confidence, gradient norm"
 
     iterations: int
@@ -111,7 +117,12 @@ class LatentSearch(Attack):
     @override
     def queries(self, *, reconstructions: int, identities: int) -> int | None:
         rows = identities if self.per_identity else reconstructions
-        return self.iterations * self.n_views * self.images_per_row * rows
+        return sum(self.stage_steps) * self.n_views * self.images_per_row * rows
+
+    @property
+    def stage_steps(self) -> tuple[int, ...]:
+        """Steps of each stage of the search, in turn; here there is one."""
+        return (self.iterations,)
 
     def choosing_share(self, rows: int) -> float:
         """Share of the work, 0 to 1, that `choose` is; for progress only."""
@@ -140,8 +151,17 @@ class LatentSearch(Attack):
         latent_dim = networks["generator"].latent_dim
         return [standard_latents(list(rows.seeds), int(latent_dim)).to(rows.labels.device)]  # type: ignore[arg-type]
 
+    def next_start(self, networks: Networks, searched: list[Tensor], rows: Rows) -> list[Tensor]:
+        """Initial values of stage `rows.stage` >= 1, each [N, ...], from those that the stage before ended with."""
+        return searched
+
     def optimizer(self, searched: list[Tensor]) -> torch.optim.Optimizer:
+        """A new optimiser, at the start of each stage."""
         raise NotImplementedError
+
+    def images(self, networks: Networks, searched: list[Tensor], rows: Rows) -> Tensor:
+        """Images of a step."""
+        return self.draw(networks, self.latents(searched, rows), rows)
 
     def latents(self, searched: list[Tensor], rows: Rows) -> Tensor:
         """Latents [N, Z] to draw in this step."""
@@ -172,21 +192,34 @@ class LatentSearch(Attack):
         """[N], smaller for images the prior finds more real; None where the attack has no such term."""
         return None
 
-    def constrain_(self, searched: list[Tensor]) -> None:
-        """Project the searched values onto what is allowed, in place, after every step."""
+    def constrain_(self, searched: list[Tensor], rows: Rows) -> None:
+        """Project the searched values onto what is allowed, in place, after every step.
+
+        Args:
+            rows: with the stage, and the values it `begun` from.
+        """
 
     def final_latents(self, searched: list[Tensor], rows: Rows) -> Tensor:
         """Latents of the reconstructions; `rows` are those of the reconstructions, with streams of their own."""
         return searched[0]
 
+    def final_images(self, networks: Networks, searched: list[Tensor], rows: Rows) -> tuple[Tensor, Tensor]:
+        """Latents of the reconstructions and their images; `rows` as for `final_latents`."""
+        latents = self.final_latents(searched, rows)
+        return latents, self.draw(networks, latents, rows)
+
     # ------------------------------------------------------------ the loop
 
     def step_loss(self, handle: TargetHandle, networks: Networks, searched: list[Tensor], rows: Rows) -> Tensor:
         """Loss [N] of a step of the search."""
-        return self._loss(handle, networks, self.draw(networks, self.latents(searched, rows), rows), rows)
+        return self._loss(handle, networks, self.images(networks, searched, rows), rows)
 
     @override
     def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
+        return self.search(handle, self.loaded(handle, inputs, task), task)
+
+    def loaded(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Networks:
+        """The networks of all priors, frozen, in the memory layout of the search; the target in it, too."""
         networks: dict[str, nn.Module] = {}
         for role, prior in self.priors.items():
             networks |= prior.load(inputs.path(role), task.resolution_px, handle.n_classes, task.device)
@@ -194,17 +227,21 @@ class LatentSearch(Attack):
         for network in networks.values():
             network.to(memory_format=layout)
         handle.lay_out(layout)
+        return networks
+
+    def search(self, handle: TargetHandle, networks: Networks, task: Task) -> Reconstructions:
+        """Choose where to start, search, and draw what was found."""
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
         owners = sorted({self._owner(*pair) for pair in pairs}) if self.per_identity else pairs
         with share(0.0, first := self.choosing_share(len(owners))):
             chosen = self.choose(handle, networks, task)
         chunk = max(1, images_at_once(task.device) // self.images_per_row)
 
-        def search(begin: int, end: int) -> _Searched:
+        def part_of(begin: int, end: int) -> _Searched:
             with share(*(first + (1 - first) * rows / len(owners) for rows in (begin, end))):
                 return self._search(handle, networks, owners[begin:end], pairs, chosen, task)
 
-        found = in_parts(len(owners), chunk, handle, search)
+        found = in_parts(len(owners), chunk, handle, part_of)
         images = {pair: image for part in found for pair, image in part.images.items()}
         traits = {pair: known for part in found for pair, known in part.traits.items()}
         return Reconstructions(
@@ -228,24 +265,21 @@ class LatentSearch(Attack):
         """Search the rows of these owners together; give images of their pairs, and the course."""
         from midef.attacks.latent_search.recording import StepRecorder
 
-        recorder = StepRecorder(owners, self.iterations)
+        recorder = StepRecorder(owners, sum(self.stage_steps))
         begin = torch.stack([chosen[owner] for owner in owners]) if chosen else None
         rows = replace(self._rows("latent", owners, task), chosen=begin, recorder=recorder)
-        searched = [tensor.detach().requires_grad_(True) for tensor in self.start(networks, rows)]
-        optimizer = self.optimizer(searched)
         lost = torch.zeros(len(owners), dtype=torch.bool, device=task.device)
-        for step in steps(range(self.iterations)):
-            recorder.begin(step)
-            with self._autocast(task):
-                loss = self.step_loss(handle, networks, searched, rows)
-            slopes = torch.autograd.grad(loss.sum(), searched)
-            recorder.end(loss, slopes)
-            for tensor, slope in zip(searched, slopes, strict=True):
-                tensor.grad = slope
-            optimizer.step()
-            if step + 1 == self.iterations:
-                lost |= not_finite_rows(searched)  # before a bound makes a number of infinity
-            self.constrain_(searched)
+        searched, done = self.start(networks, rows), 0
+        for stage, count in enumerate(steps(self.stage_steps, weights=self.stage_steps)):
+            rows = replace(rows, stage=stage)
+            if stage:
+                with torch.no_grad(), self._autocast(task):
+                    searched = self.next_start(networks, searched, rows)
+            searched = [tensor.detach().requires_grad_(True) for tensor in searched]
+            if self.remembers_start:
+                rows = replace(rows, begun=[tensor.detach().clone() for tensor in searched])
+            lost |= self._stage(handle, networks, searched, rows, range(done, done + count), task)
+            done += count
         row_of = {owner: i for i, owner in enumerate(owners)}
         waiting = [pair for pair in pairs if self._owner(*pair) in row_of]
         images: dict[tuple[int, int], Tensor] = {}
@@ -253,15 +287,41 @@ class LatentSearch(Attack):
         while waiting:
             part, waiting = waiting[: len(owners)], waiting[len(owners) :]  # no more at once than were searched: memory
             which = [row_of[self._owner(*pair)] for pair in part]
-            final = self._rows("sample", part, task)
+            final = replace(self._rows("sample", part, task), stage=rows.stage)
             with torch.no_grad(), self._autocast(task):
-                latents = self.final_latents([tensor.detach()[which] for tensor in searched], final)
-                drawn = self.draw(networks, latents, final).float().clamp(0, 1)
+                latents, drawn = self.final_images(networks, [tensor.detach()[which] for tensor in searched], final)
+                drawn = drawn.float().clamp(0, 1)
                 is_lost = lost[which] | not_finite_rows([latents])
                 images |= zip(part, torch.where(is_lost[:, None, None, None], torch.nan, drawn).cpu(), strict=True)
                 if (known := known_traits(networks["generator"], latents)) is not None:
                     traits |= zip(part, known, strict=True)
         return _Searched(images, traits, recorder.traces())
+
+    def _stage(
+        self,
+        handle: TargetHandle,
+        networks: Networks,
+        searched: list[Tensor],
+        rows: Rows,
+        numbers: range,
+        task: Task,
+    ) -> Tensor:
+        """Make the steps of these numbers, >= 1, in place; give [N], True for rows that have left the numbers."""
+        assert rows.recorder is not None, "the rows of a search are recorded"
+        optimizer = self.optimizer(searched)
+        for step in steps(numbers):
+            rows.recorder.begin(step)
+            with self._autocast(task):
+                loss = self.step_loss(handle, networks, searched, rows)
+            slopes = torch.autograd.grad(loss.sum(), searched)
+            rows.recorder.end(loss, slopes)
+            for tensor, slope in zip(searched, slopes, strict=True):
+                tensor.grad = slope
+            optimizer.step()
+            if step == numbers[-1]:
+                lost = not_finite_rows(searched)  # before a bound makes a number of infinity
+            self.constrain_(searched, rows)
+        return lost
 
     def _owner(self, label: int, restart: int) -> tuple[int, int]:
         """The row that a reconstruction is drawn from: its own, or the one of its identity."""
