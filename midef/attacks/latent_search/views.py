@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import radians
+from math import log, radians
 
 import torch
 from torch import Tensor
@@ -12,12 +12,15 @@ from midef.datasets.files.augment import constant, cropped, jittered, mirrored, 
 from midef.defenses.families.erasing import covered, valid_corner_boxes
 from midef.defenses.midre import IMAGENET_MEAN
 
+Colour = tuple[float, float, float]
 
-def erased(images: Tensor, noise: RowStreams, *, area: tuple[float, float]) -> Tensor:
-    """Images [N, 3, H, W] with one square each set to MIDRE's fill, ImageNet's mean colour; it passes no gradient.
+
+def erased(images: Tensor, noise: RowStreams, *, area: tuple[float, float], fill: Colour = IMAGENET_MEAN) -> Tensor:
+    """Images [N, 3, H, W] with one square each set to MIDRE's fill; it passes no gradient.
 
     Args:
         area: range of the erased share; place and share are drawn as MIDRE draws them, for each image on its own.
+        fill: RGB in [0, 1]; here ImageNet's mean colour.
 
     Source: MIDRE, TMLR 2025, the adaptive attack of its appendix. We differ: torchvision's transform erases the same
     place in all images of a batch; here an image does not depend on its batch.
@@ -25,7 +28,30 @@ def erased(images: Tensor, noise: RowStreams, *, area: tuple[float, float]) -> T
     shape = (images.shape[2], images.shape[3])
     draws = noise.uniform(len(images) // len(noise), 3).view(-1, 1, 3)  # several images of a row stand together
     mask = covered(valid_corner_boxes(draws, shape, area=area), shape)
-    return torch.where(mask, constant(IMAGENET_MEAN, images.device, images.dtype)[:, None, None], images)
+    return torch.where(mask, constant(fill, images.device, images.dtype)[:, None, None], images)
+
+
+CROP_DRAWS = 4
+"""Numbers `randomly_cropped` needs for each image."""
+
+
+def randomly_cropped(
+    images: Tensor, draws: Tensor, *, scale: tuple[float, float], ratio: tuple[float, float] = (1.0, 1.0)
+) -> Tensor:
+    """A random rectangle of each image [N, 3, H, W], resized to the whole (bilinear); gradients reach the images.
+
+    Args:
+        draws: [N, CROP_DRAWS] from [0, 1): area, ratio, left, top; image i depends on row i alone.
+        scale: range of the rectangle's share of the area, uniform.
+        ratio: range of width to height, uniform in the logarithm.
+
+    Source: torchvision's RandomResizedCrop, as PPA uses it. We differ: crops lie between pixels too, and sides longer
+    than the image are cut to fit where torchvision draws again.
+    """
+    area, shape, left, top = draws.T
+    share = scale[0] + (scale[1] - scale[0]) * area
+    wide_to_high = (log(ratio[0]) + (log(ratio[1]) - log(ratio[0])) * shape).exp()
+    return cropped(images.float(), share, left, top, ratio=wide_to_high)
 
 
 VIEW_DRAWS = 8

@@ -70,7 +70,7 @@ def resized_crop(
     )
 
 
-def cropped(images: Tensor, share: Tensor, left: Tensor, top: Tensor, *, ratio: float = 1.0) -> Tensor:
+def cropped(images: Tensor, share: Tensor, left: Tensor, top: Tensor, *, ratio: float | Tensor = 1.0) -> Tensor:
     """Cut a rectangle of this share of the area of each image and resize it to the full image (bilinear).
 
     Not clipped: bright pixels may come out a rounding above 1.
@@ -79,7 +79,7 @@ def cropped(images: Tensor, share: Tensor, left: Tensor, top: Tensor, *, ratio: 
         share: [B], above 0.
         left: [B], place of the rectangle, from 0 (at the left edge) to 1 (at the right).
         top: [B], from 0 (at the upper edge) to 1 (at the lower).
-        ratio: width to height of the rectangle.
+        ratio: width to height of the rectangle, of all or of each [B].
     """
     wide = (share * ratio).sqrt().clamp(max=1.0)
     high = (share / ratio).sqrt().clamp(max=1.0)

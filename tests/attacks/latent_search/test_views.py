@@ -9,7 +9,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as vision
 
-from midef.attacks.latent_search.views import VIEW_DRAWS, slightly_changed
+from midef.attacks.latent_search.streams import RowStreams
+from midef.attacks.latent_search.views import CROP_DRAWS, VIEW_DRAWS, erased, randomly_cropped, slightly_changed
+from midef.core import derive_seed
 
 SHARE, LEFT, TOP, BRIGHTNESS, CONTRAST, JITTER, MIRROR, TURN = range(VIEW_DRAWS)
 NEUTRAL = torch.tensor([1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.9, 0.5])
@@ -127,3 +129,51 @@ def test_half_precision_images_are_changed_in_full_precision() -> None:
     found = slightly_changed(images, rows, jitter_p=1.0)
     assert found.dtype == torch.float32
     close(found, slightly_changed(images.float(), rows, jitter_p=1.0))
+
+
+AREA, RATIO, ACROSS, DOWN = range(CROP_DRAWS)
+
+
+@pytest.mark.parametrize(
+    ("area", "ratio", "share", "wide_to_high"),
+    [(0.0, 0.5, 0.5, 1.0), (0.75, 0.0, 0.8, 0.8), (0.25, 1.0, 0.6, 1.2)],
+    ids=["least", "upright", "wide"],
+)
+def test_the_random_crop_is_pillows(area: float, ratio: float, share: float, wide_to_high: float) -> None:
+    """The area is uniform, the ratio of width to height uniform in its logarithm."""
+    draws = torch.tensor([[area, ratio, 0.25, 1.0]]).repeat(4, 1)
+    high = 1.25 if wide_to_high <= 1 else 1.2
+    found = randomly_cropped(noise(), draws, scale=(0.5, 0.9), ratio=(1 / high, high))
+    wide, tall = 20 * (share * wide_to_high) ** 0.5, 20 * (share / wide_to_high) ** 0.5
+    x, y = 0.25 * (20 - wide), 20 - tall
+    for one in range(4):
+        for channel in range(3):
+            picture = Image.fromarray(noise()[one, channel].numpy(), mode=None)
+            resized = picture.resize((20, 20), Image.Resampling.BILINEAR, box=(x, y, x + wide, y + tall))
+            np.testing.assert_allclose(found[one, channel].numpy(), np.asarray(resized), atol=1e-5)
+
+
+def test_a_random_crop_depends_on_its_own_draws_and_passes_gradients_unclipped() -> None:
+    draws = torch.rand(4, CROP_DRAWS, generator=torch.Generator().manual_seed(2))
+    images = (3 * noise() - 1).requires_grad_(True)
+    together = randomly_cropped(images, draws, scale=(0.5, 0.9), ratio=(0.8, 1.2))
+    alone = randomly_cropped(images[2:3], draws[2:3], scale=(0.5, 0.9), ratio=(0.8, 1.2))
+    close(alone, together[2:3], atol=1e-6)
+    assert together.min() < -0.5 and together.max() > 1.5, "nothing is clipped"
+    (slope,) = torch.autograd.grad(together.sum(), images)
+    assert float(slope.sum()) == pytest.approx(together.numel(), rel=1e-4), "the weights of a pixel add up to 1"
+    whole = torch.tensor([[1.0, 0.5, 0.3, 0.7]]).repeat(4, 1)
+    close(randomly_cropped(noise(), whole, scale=(0.9, 1.0)), noise())
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_erased_square_has_the_fill_and_the_rest_stays(seed: int) -> None:
+    streams = RowStreams([derive_seed("row", seed, i) for i in range(4)])
+    fill = (0.7425, 0.728, 0.703)  # (.485, .456, .406) after Normalize(.5, .5), as pixels
+    found = erased(noise(), streams, area=(0.2, 0.4), fill=fill)
+    is_filled = (found == torch.tensor(fill)[:, None, None]).all(dim=1)
+    assert torch.equal(
+        found[~is_filled[:, None].expand(-1, 3, -1, -1)], noise()[~is_filled[:, None].expand(-1, 3, -1, -1)]
+    )
+    shares = is_filled.float().mean(dim=(1, 2))
+    assert float(shares.min()) > 0.15 and float(shares.max()) < 0.45
