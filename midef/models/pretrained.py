@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from midef.core.errors import DataError, PreflightError, SpecError, did_you_mean, few
 from midef.models.base import ARCHITECTURES, Architecture, PublishedFile
+from midef.nn.named_file import FOLDER_VARIABLE
 from midef.nn.published_names import POSITION_ADVICE, STEM_ADVICE, TRUNKS, Trunk, modern
 from midef.nn.stem import stem_at
 from midef.nn.weights import not_finite, read_tensors, said_not_finite
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from midef.nn.network import TargetModel
 
-FOLDER_VARIABLE = "MIDEF_WEIGHTS"
 _COUNTER = "num_batches_tracked"  # older files lack it; only a batch norm without momentum reads it
 
 
