@@ -39,6 +39,7 @@ class StyleGan2(PublicPrior, StyleGanSettings):
     a batch. We differ: see `fit_style_gan` and `augmented` for what of StyleGAN2-ADA is left out.
     """
 
+    version: ClassVar[int] = 2
     paper: ClassVar[str] = "Wang et al., NeurIPS 2021 (VMI); Karras et al., NeurIPS 2020 (StyleGAN2-ADA)"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {}}
 
@@ -78,12 +79,13 @@ class StyleGan2(PublicPrior, StyleGanSettings):
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
-        from midef.attacks.priors.networks.style_gan2 import StyleDiscriminator, StyleGenerator
+        from midef.attacks.priors.networks.style_gan2 import StyleGenerator
+        from midef.attacks.priors.networks.style_gan2_discriminator import StyleDiscriminator
 
-        widths = {"channel_base": self.channel_base, "channel_max": self.channel_max}
+        base, most = self.channel_base, self.channel_max
         return {
-            "generator": StyleGenerator(self.latent_dim, self.mapping_layers, resolution_px, **widths),
-            "discriminator": StyleDiscriminator(resolution_px, **widths),
+            "generator": StyleGenerator(self.latent_dim, self.mapping_layers, resolution_px, base, most),
+            "discriminator": StyleDiscriminator(resolution_px, base, most),
         }
 
     @override
@@ -92,7 +94,8 @@ class StyleGan2(PublicPrior, StyleGanSettings):
 
         def draw(generator: nn.Module, latents: Tensor, rng: Generator) -> Tensor:
             assert isinstance(generator, StyleGenerator)
-            return generator.synthesis(generator.mapping(latents), rng)
+            images: Tensor = generator.synthesis(generator.mapping(latents), rng)
+            return images
 
         generator = networks["generator"]
         assert isinstance(generator, StyleGenerator)

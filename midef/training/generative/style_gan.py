@@ -102,6 +102,7 @@ def fit_style_gan(
     run.watch(average)
     losses = run.steps(settings.steps, step, probe=probe)
     generator.load_state_dict(average.state_dict())
+    set_mean_w_(generator, settings.latent_dim, run.stream("w_avg"))
     return {**losses, "augmentation": float(augment.probability)}
 
 
@@ -112,6 +113,21 @@ def mixed_latents(count: int, layers: int, latent_dim: int, rng: Generator, devi
     mixes = torch.rand(count, 1, generator=rng, device=device) < MIXING
     takes_second = mixes & (torch.arange(layers, device=device) >= cut)
     return torch.where(takes_second[:, :, None], second, first)
+
+
+def set_mean_w_(generator: nn.Module, latent_dim: int, rng: Generator, count: int = 100_000) -> None:
+    """Set the generator's mean w to that of so many latents, where it has a mapping with `w_avg`.
+
+    We differ: the published training keeps a running average of the w of its batches, which is noisier.
+    """
+    mapping = getattr(generator, "mapping", None)
+    if mapping is None:
+        return
+    with torch.no_grad():
+        total = torch.zeros_like(mapping.w_avg)
+        for _ in range(100):
+            total += mapping(torch.randn(count // 100, latent_dim, generator=rng, device=rng.device)).mean(dim=0) / 100
+        mapping.w_avg.copy_(total)
 
 
 def slope_penalty(scores: Tensor, images: Tensor) -> Tensor:

@@ -56,6 +56,14 @@ def test_it_learns_which_half_is_bright() -> None:
     assert contrast(30) > contrast(1) + 0.25
 
 
+def test_truncation_pulls_towards_the_mean_of_what_it_maps() -> None:
+    generator, _ = fitted(replace(SMALL, steps=3, learning_rate=0.5))
+    with torch.no_grad():
+        w = generator.mapping(torch.randn(50_000, 8, generator=torch.Generator().manual_seed(1)))
+    assert torch.allclose(generator.mapping.w_avg, w.mean(dim=0), atol=0.02)
+    assert w.mean(dim=0).abs().max() > 0.1, "a mean of zeros would show nothing"
+
+
 def test_default_is_the_published_recipe() -> None:
     assert StyleGan2() == StyleGan2(
         latent_dim=512,

@@ -1,257 +1,248 @@
-"""StyleGAN2's generator and discriminator.
+"""StyleGAN2's generator: the one of all attacks, self-trained or published.
+
+Modules and tensors are named as in the state dict of NVIDIA's `G_ema`, so a converted file loads by name.
 
 Source: Karras et al., CVPR 2020 (StyleGAN2) and NeurIPS 2020 (StyleGAN2-ADA). We differ: styles scale what a
-convolution takes and demodulation what it gives, which equals scaling each image's kernels and needs no grouped
-convolution; no truncation, no clamp for half precision.
+convolution takes and demodulation what it gives, which equals scaling each image's kernels (`fused` does that) and
+needs no grouped convolution; everything is float32.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from math import sqrt
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
 
 from midef.attacks.priors.networks.dcgan import doublings
-from midef.datasets.files.augment import constant
-
-TAPS = (1.0, 3.0, 3.0, 1.0)
-"""The low-pass filter around every change of resolution."""
-
-
-def _filter(like: Tensor, gain: float) -> Tensor:
-    """The filter in two dimensions, one for each channel of `like`: [C, 1, 4, 4], summing to `gain`."""
-    taps = constant(TAPS, like.device, like.dtype)
-    square = taps[:, None] * taps
-    return (square * (gain / square.sum())).expand(like.shape[1], 1, 4, 4)
-
-
-def filtered(images: Tensor, *, pad: int, gain: float = 1.0, stride: int = 1) -> Tensor:
-    """Low-pass filtered [B, C, H, W], with zeros around: H + 2 pad - 3 rows, of which each `stride`-th is given."""
-    return F.conv2d(images, _filter(images, gain), stride=stride, padding=pad, groups=images.shape[1])
-
-
-def doubled(images: Tensor) -> Tensor:
-    """[B, C, 2H, 2W]: zeros between the pixels, then the filter. A constant stays what it is, but for the border."""
-    return F.conv_transpose2d(images, _filter(images, 4.0), stride=2, padding=1, groups=images.shape[1])
-
-
-def _leaky(values: Tensor) -> Tensor:
-    """Leaky ReLU 0.2 that keeps the second moment."""
-    return F.leaky_relu(values, 0.2) * sqrt(2)
-
-
-class EqualLinear(nn.Module):
-    """A linear layer whose weights are stored with unit variance and scaled when used, so all learn equally fast.
-
-    Args:
-        rate: learning rate of this layer as a share of the optimiser's.
-    """
-
-    def __init__(self, c_in: int, c_out: int, *, bias: float = 0.0, rate: float = 1.0) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(c_out, c_in) / rate)
-        self.bias = nn.Parameter(torch.full((c_out,), bias / rate))
-        self.rate = rate
-
-    @override
-    def forward(self, values: Tensor) -> Tensor:
-        return F.linear(values, self.weight * (self.rate / sqrt(self.weight.shape[1])), self.bias * self.rate)
-
-
-class EqualConv(nn.Module):
-    """A convolution with the weight scaling of `EqualLinear`.
-
-    Args:
-        down: filters and halves the resolution.
-    """
-
-    def __init__(self, c_in: int, c_out: int, size: int, *, bias: bool = True, down: bool = False) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(c_out, c_in, size, size))
-        self.bias = nn.Parameter(torch.zeros(c_out)) if bias else None
-        self.size, self.down = size, down
-
-    @override
-    def forward(self, images: Tensor) -> Tensor:
-        weight = self.weight / sqrt(self.weight[0].numel())
-        if not self.down:
-            return F.conv2d(images, weight, self.bias, padding=self.size // 2)
-        if self.size == 1:
-            return F.conv2d(filtered(images, pad=1, stride=2), weight, self.bias)
-        return F.conv2d(filtered(images, pad=2), weight, self.bias, stride=2)
-
-
-class ModulatedConv(nn.Module):
-    """A convolution whose input channels are scaled by a style [B, W] of each image.
-
-    Args:
-        demodulate: outputs are scaled back to the variance they had without a style.
-        up: doubles the resolution.
-    """
-
-    def __init__(
-        self, c_in: int, c_out: int, size: int, style_dim: int, *, demodulate: bool = True, up: bool = False
-    ) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(c_out, c_in, size, size))
-        self.affine = EqualLinear(style_dim, c_in, bias=1.0)
-        self.size, self.demodulate, self.up = size, demodulate, up
-
-    @override
-    def forward(self, images: Tensor, style: Tensor) -> Tensor:
-        scale: Tensor = self.affine(style)
-        # demodulation undoes any factor of the weights
-        weight = self.weight if self.demodulate else self.weight / sqrt(self.weight[0].numel())
-        images = images * scale[:, :, None, None]
-        if self.up:
-            images = F.conv_transpose2d(images, weight.transpose(0, 1), stride=2)
-            images = filtered(images, pad=1, gain=4.0)
-        else:
-            images = F.conv2d(images, weight, padding=self.size // 2)
-        if self.demodulate:
-            power = scale.square() @ weight.square().sum(dim=(2, 3)).T  # [B, out]
-            images = images * (power + 1e-8).rsqrt()[:, :, None, None]
-        return images
-
-
-class StyledLayer(nn.Module):
-    """Modulated convolution, noise on each pixel (the same for all channels), bias and leaky ReLU."""
-
-    def __init__(self, c_in: int, c_out: int, style_dim: int, resolution_px: int, *, up: bool = False) -> None:
-        super().__init__()
-        self.conv = ModulatedConv(c_in, c_out, 3, style_dim, up=up)
-        self.bias = nn.Parameter(torch.zeros(c_out))
-        self.noise_strength = nn.Parameter(torch.zeros(()))
-        self.register_buffer("noise", torch.randn(1, 1, resolution_px, resolution_px))
-
-    @override
-    def forward(self, images: Tensor, style: Tensor, rng: Generator | None) -> Tensor:
-        images = self.conv(images, style)
-        noise: Tensor = self.noise  # type: ignore[assignment]
-        if rng is not None:
-            noise = torch.randn(len(images), *noise.shape[1:], generator=rng, device=images.device)
-        return _leaky(images + noise * self.noise_strength + self.bias[:, None, None])
+from midef.attacks.priors.networks.style_gan2_layers import (
+    EqualLinear,
+    StyledLayer,
+    ToRgb,
+    channels_at,
+    doubled,
+    leaky,
+)
 
 
 class Mapping(nn.Module):
-    """Latents [B, Z], brought to unit second moment, to styles [B, Z]; learns at 1/100 of the rate."""
+    """Latents [..., Z], brought to unit second moment, to w of the same shape; learns at 1/100 of the rate.
+
+    Its buffer `w_avg` [Z] is the mean w, towards which truncation pulls; zeros until a training sets it.
+    """
 
     def __init__(self, latent_dim: int, layers: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(EqualLinear(latent_dim, latent_dim, rate=0.01) for _ in range(layers))
+        self.n_layers = layers
+        for i in range(layers):
+            self.add_module(f"fc{i}", EqualLinear(latent_dim, latent_dim, rate=0.01))
+        self.w_avg: Tensor
+        self.register_buffer("w_avg", torch.zeros(latent_dim))
 
     @override
     def forward(self, latents: Tensor) -> Tensor:
-        styles = latents * (latents.square().mean(dim=-1, keepdim=True) + 1e-8).rsqrt()
-        for layer in self.layers:
-            styles = _leaky(layer(styles))
-        return styles
+        w = latents * (latents.square().mean(dim=-1, keepdim=True) + 1e-8).rsqrt()
+        for i in range(self.n_layers):
+            w = leaky(self.get_submodule(f"fc{i}")(w))
+        return w
 
 
-class StyleGenerator(nn.Module):
-    """Latents [B, Z], or one for each layer [B, num_ws, Z], to images [B, 3, R, R] in [0, 1].
+class Block(nn.Module):
+    """One resolution: two styled convolutions (at 4 px a learned constant and one), and what they add to the image.
 
-    Two convolutions at each resolution from 8 px, one at 4 px; each resolution adds to the image through a 1x1
-    convolution, which shares the style of the convolution after it. num_ws is 10 at 64 px. Channels at r px:
-    channel_base / r, at most channel_max. Noise is fixed (`noise_mode` const) where `forward` draws.
+    Args:
+        c_in: channels that enter; 0 for the block at 4 px.
     """
 
     def __init__(
-        self, latent_dim: int, mapping_layers: int, resolution_px: int, channel_base: int, channel_max: int
+        self, c_in: int, c_out: int, style_dim: int, resolution_px: int, *, clamp: float | None, fused: bool
+    ) -> None:
+        super().__init__()
+        if c_in:
+            self.conv0 = StyledLayer(c_in, c_out, style_dim, resolution_px, up=True, clamp=clamp, fused=fused)
+        else:
+            self.const = nn.Parameter(torch.randn(c_out, resolution_px, resolution_px))
+        self.conv1 = StyledLayer(c_out, c_out, style_dim, resolution_px, clamp=clamp, fused=fused)
+        self.torgb = ToRgb(c_out, style_dim, clamp=clamp, fused=fused)
+        self.is_first = not c_in
+
+    def features(self, hidden: Tensor | None, ws: Tensor, rng: Generator | None) -> Tensor:
+        """What leaves the block, [B, out, r, r], before it becomes colour.
+
+        Args:
+            hidden: what enters, [B, in, r/2, r/2]; None at 4 px.
+            ws: its rows of w, [B, 3, Z] (2 at 4 px): one for each convolution, then colour.
+        """
+        if self.is_first:
+            hidden = self.const.expand(len(ws), -1, -1, -1)
+        else:
+            assert hidden is not None
+            hidden = self.conv0(hidden, ws[:, 0], rng)
+        out: Tensor = self.conv1(hidden, ws[:, -2], rng)
+        return out
+
+    @override
+    def forward(
+        self, hidden: Tensor | None, image: Tensor | None, ws: Tensor, rng: Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        hidden = self.features(hidden, ws, rng)
+        colour = self.torgb(hidden, ws[:, -1])
+        return hidden, colour if image is None else doubled(image) + colour
+
+
+class Synthesis(nn.Module):
+    """Rows of w [B, num_ws, Z] to images [B, 3, R, R], about [-1, 1] and never clipped.
+
+    Block k draws at 4 * 2^k px and takes rows 2k - 1, 2k and 2k + 1 (0 and 1 at 4 px): the colour of a block and the
+    first convolution of the next one share a row.
+
+    `checkpointed` stores no activations inside blocks but computes them again on the way back: less memory, more time.
+    """
+
+    def __init__(
+        self, latent_dim: int, resolution_px: int, widths: list[int], *, clamp: float | None, fused: bool
+    ) -> None:
+        super().__init__()
+        self.sizes = [4 << i for i in range(doublings(resolution_px) + 1)]
+        for size, (c_in, c_out) in zip(self.sizes, pairwise([0, *widths]), strict=True):
+            self.add_module(f"b{size}", Block(c_in, c_out, latent_dim, size, clamp=clamp, fused=fused))
+        self.num_ws = 2 * len(self.sizes)
+        self.checkpointed = False
+
+    def block(self, k: int) -> Block:
+        """The block that draws at 4 * 2^k px."""
+        block = self.get_submodule(f"b{self.sizes[k]}")
+        assert isinstance(block, Block)
+        return block
+
+    def _rows(self, ws: Tensor, k: int) -> Tensor:
+        return ws[:, max(0, 2 * k - 1) : 2 * k + 2]
+
+    @override
+    def forward(self, ws: Tensor, rng: Generator | None = None, begin: int = 0, hidden: Tensor | None = None) -> Tensor:
+        """Images of rows of w.
+
+        Args:
+            ws: [B, num_ws, Z], all rows wherever it begins.
+            rng: draws fresh noise; None takes the fixed one.
+            begin: the first block to run. From 1 on the image starts there: earlier blocks add no colour.
+            hidden: what enters that block, see `features`; None where it begins at 0.
+        """
+        self._check(ws, begin, hidden)
+        image: Tensor | None = None
+        for k in range(begin, len(self.sizes)):
+            block, rows = self.block(k), self._rows(ws, k)
+            if self.checkpointed and rng is None and torch.is_grad_enabled():
+                hidden, image = checkpoint(
+                    block, hidden, image, rows, rng, use_reentrant=False, preserve_rng_state=False
+                )
+            else:
+                hidden, image = block(hidden, image, rows, rng)
+        assert image is not None
+        return image
+
+    def features(self, ws: Tensor, block: int, begin: int = 0, hidden: Tensor | None = None) -> Tensor:
+        """What enters a block, with fixed noise: [B, C, r, r] where r is 4 * 2^(block - 1).
+
+        Args:
+            block: 1 to the number of blocks - 1, and at least `begin`.
+            begin, hidden: as of `forward`.
+        """
+        self._check(ws, begin, hidden)
+        if not max(begin, 1) <= block < len(self.sizes):
+            raise ValueError(f"needs a block from {max(begin, 1)} to {len(self.sizes) - 1}, got {block}")
+        for k in range(begin, block):
+            hidden = self.block(k).features(hidden, self._rows(ws, k), None)
+        assert hidden is not None
+        return hidden
+
+    def _check(self, ws: Tensor, begin: int, hidden: Tensor | None) -> None:
+        if ws.dim() != 3 or ws.shape[1] != self.num_ws:
+            raise ValueError(f"needs rows of w [B, {self.num_ws}, Z], got {list(ws.shape)}")
+        if not 0 <= begin < len(self.sizes) or (begin == 0) != (hidden is None):
+            given = "none" if hidden is None else f"features {list(hidden.shape)}"
+            raise ValueError(
+                f"needs begin from 0 to {len(self.sizes) - 1}, with features from 1 on, got begin={begin} and {given}"
+            )
+
+
+class StyleGenerator(nn.Module):
+    """Latents [B, Z], or one for each layer [B, num_ws, Z], to images [B, 3, px, px] in [0, 1].
+
+    Two convolutions at each resolution from 8 px, one at 4 px; each resolution adds to the image through a 1x1
+    convolution, which shares the row of w with the convolution after it. num_ws is 10 at 64 px, 18 at 1024.
+
+    Args:
+        latent_dim: Z, of latents and w alike.
+        resolution_px: R, of what it draws itself.
+        channel_base, channel_max: channels at r px are channel_base / r, at most channel_max.
+        conv_clamp: largest size of what any convolution gives; None has no bound.
+        fused: modulate the kernels of each image in place of what enters and leaves; slower, the same numbers.
+        crop: share of the side of an image that `view` keeps, in its centre, (0, 1].
+        shown_px: of what `forward` gives; None is R.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        mapping_layers: int,
+        resolution_px: int,
+        channel_base: int,
+        channel_max: int,
+        *,
+        conv_clamp: float | None = None,
+        fused: bool = False,
+        crop: float = 1.0,
+        shown_px: int | None = None,
     ) -> None:
         super().__init__()
         sizes = [4 << i for i in range(doublings(resolution_px) + 1)]
         widths = [channels_at(size, channel_base, channel_max) for size in sizes]
         self.latent_dim = latent_dim
+        self.resolution_px = resolution_px
+        self.n_blocks = len(sizes)
         self.num_ws = 2 * len(sizes)
+        self.crop, self.shown_px = crop, shown_px or resolution_px
         self.mapping = Mapping(latent_dim, mapping_layers)
-        self.constant = nn.Parameter(torch.randn(1, widths[0], 4, 4))
-        layers = [StyledLayer(widths[0], widths[0], latent_dim, 4)]
-        for size, (c_in, c_out) in zip(sizes[1:], pairwise(widths), strict=True):
-            layers += [StyledLayer(c_in, c_out, latent_dim, size, up=True), StyledLayer(c_out, c_out, latent_dim, size)]
-        self.layers = nn.ModuleList(layers)
-        self.to_rgb = nn.ModuleList(ModulatedConv(width, 3, 1, latent_dim, demodulate=False) for width in widths)
-        self.rgb_bias = nn.Parameter(torch.zeros(len(sizes), 3))
+        self.synthesis = Synthesis(latent_dim, resolution_px, widths, clamp=conv_clamp, fused=fused)
 
-    def synthesis(self, styles: Tensor, rng: Generator | None = None) -> Tensor:
-        """Images [B, 3, R, R], about [-1, 1], of styles [B, num_ws, Z].
+    def styles(self, w: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
+        """One w [B, Z] for all layers, [B, num_ws, Z], truncated: w_avg + psi * (w - w_avg).
 
         Args:
-            rng: draws fresh noise; None takes the fixed one.
+            psi: 1 changes nothing, 0 gives the mean.
+            cutoff: how many rows are truncated, the first ones; None is all of them.
         """
-        style = styles.unbind(dim=1)
-        hidden = self.constant.expand(len(styles), -1, -1, -1)
-        image: Tensor | None = None
-        for i, layer in enumerate(self.layers):
-            hidden = layer(hidden, style[i], rng)
-            if i % 2 == 0:  # the last convolution of its resolution
-                block = i // 2
-                colour = self.to_rgb[block](hidden, style[i + 1]) + self.rgb_bias[block][:, None, None]
-                image = colour if image is None else doubled(image) + colour
-        assert image is not None
-        return image
+        rows = w[:, None].expand(-1, self.num_ws, -1)
+        if psi == 1:
+            return rows
+        first = self.num_ws if cutoff is None else cutoff
+        return torch.cat([torch.lerp(self.mapping.w_avg, rows[:, :first], psi), rows[:, first:]], dim=1)
+
+    def features(self, ws: Tensor, block: int, begin: int = 0, hidden: Tensor | None = None) -> Tensor:
+        """What enters a block of the synthesis; see `Synthesis.features`."""
+        return self.synthesis.features(ws, block, begin, hidden)
+
+    def view(self, images: Tensor, px: int) -> Tensor:
+        """Images [B, 3, R, R] in [-1, 1] as an attack shows them, [B, 3, px, px]; nothing is clipped.
+
+        The centre of the image (`crop` of its side), resized by antialiased bilinear weights.
+        """
+        side = images.shape[-1]
+        kept = round(side * self.crop)
+        if kept < side:
+            begin = (side - kept) // 2
+            images = images[:, :, begin : begin + kept, begin : begin + kept]
+        if kept == px:
+            return images
+        return F.interpolate(images, size=(px, px), mode="bilinear", align_corners=False, antialias=True)
 
     @override
     def forward(self, latents: Tensor) -> Tensor:
-        styles = self.mapping(latents)
-        if latents.dim() == 2:
-            styles = styles[:, None].expand(-1, self.num_ws, -1)
-        images: Tensor = (self.synthesis(styles) / 2 + 0.5).clamp(0, 1)
-        return images
-
-
-class ResidualDown(nn.Module):
-    """Two convolutions beside a 1x1 one, both halving the resolution; their sum keeps the variance."""
-
-    def __init__(self, c_in: int, c_out: int) -> None:
-        super().__init__()
-        self.first = EqualConv(c_in, c_in, 3)
-        self.second = EqualConv(c_in, c_out, 3, down=True)
-        self.skip = EqualConv(c_in, c_out, 1, bias=False, down=True)
-
-    @override
-    def forward(self, images: Tensor) -> Tensor:
-        main = _leaky(self.second(_leaky(self.first(images))))
-        total: Tensor = (main + self.skip(images)) * sqrt(0.5)
-        return total
-
-
-class StyleDiscriminator(nn.Module):
-    """Images [B, 3, R, R] in [-1, 1] to scores [B], larger is more real; images of a group see each other."""
-
-    def __init__(self, resolution_px: int, channel_base: int, channel_max: int) -> None:
-        super().__init__()
-        sizes = [resolution_px >> i for i in range(doublings(resolution_px) + 1)]
-        widths = [channels_at(size, channel_base, channel_max) for size in sizes]
-        self.from_rgb = EqualConv(3, widths[0], 1)
-        self.blocks = nn.Sequential(*(ResidualDown(c_in, c_out) for c_in, c_out in pairwise(widths)))
-        self.last = EqualConv(widths[-1] + 1, widths[-1], 3)
-        self.hidden = EqualLinear(widths[-1] * 16, widths[-1])
-        self.score = EqualLinear(widths[-1], 1)
-
-    @override
-    def forward(self, images: Tensor) -> Tensor:
-        features = with_spread(self.blocks(_leaky(self.from_rgb(images))))
-        features = _leaky(self.last(features))
-        scores: Tensor = self.score(_leaky(self.hidden(features.flatten(1)))).flatten()
-        return scores
-
-
-def with_spread(features: Tensor, group: int = 4) -> Tensor:
-    """[B, C + 1, H, W]: one more channel with the mean standard deviation within a group of images.
-
-    Groups hold `group` images, or the largest number below it that divides B; image i is in group i mod (B / group).
-    """
-    size = next(n for n in range(min(group, len(features)), 0, -1) if len(features) % n == 0)
-    grouped = features.reshape(size, -1, *features.shape[1:])
-    spread = (grouped.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3)).repeat(size)
-    return torch.cat([features, spread[:, None, None, None].expand(-1, 1, *features.shape[2:])], dim=1)
-
-
-def channels_at(size_px: int, channel_base: int, channel_max: int) -> int:
-    """Channels where the image is `size_px` wide."""
-    return max(1, min(channel_base // size_px, channel_max))
+        w = self.mapping(latents)
+        images = self.synthesis(self.styles(w) if latents.dim() == 2 else w)
+        shown: Tensor = (self.view(images, self.shown_px) / 2 + 0.5).clamp(0, 1)
+        return shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from math import sqrt
 
@@ -10,19 +11,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from midef.attacks.priors.networks.style_gan2 import (
+from midef.attacks.priors.networks.style_gan2 import Mapping, StyleGenerator
+from midef.attacks.priors.networks.style_gan2_discriminator import StyleDiscriminator, with_spread
+from midef.attacks.priors.networks.style_gan2_layers import (
     EqualConv,
     EqualLinear,
-    Mapping,
-    ModulatedConv,
-    StyleDiscriminator,
     StyledLayer,
-    StyleGenerator,
     doubled,
     filtered,
-    with_spread,
+    leaky,
+    modulated,
+    modulated_kernels,
 )
 from midef.nn.network import count_parameters
+
+Convolve = Callable[..., Tensor]
 
 
 @pytest.fixture(autouse=True)
@@ -67,37 +70,42 @@ def test_doubling_inserts_zeros_and_filters() -> None:
     assert torch.allclose(doubled(torch.ones(1, 1, 4, 4))[:, :, 1:-1, 1:-1], torch.ones(1, 1, 6, 6))
 
 
+@pytest.mark.parametrize("convolve", [modulated, modulated_kernels])
 @pytest.mark.parametrize("demodulate", [True, False], ids=["demodulated", "plain"])
-def test_a_modulated_convolution_scales_each_image_s_kernels(demodulate: bool) -> None:
-    conv = ModulatedConv(4, 5, 3, 7, demodulate=demodulate)
-    images, style = torch.randn(3, 4, 6, 6), torch.randn(3, 7)
+def test_a_modulated_convolution_scales_each_image_s_kernels(convolve: Convolve, demodulate: bool) -> None:
+    weight, images, scale = torch.randn(5, 4, 3, 3), torch.randn(3, 4, 6, 6), torch.randn(3, 4)
+    made = convolve(images, weight, scale, demodulate=demodulate)
     for i in range(3):
-        weight = conv.weight * conv.affine(style[i : i + 1])[0][None, :, None, None]
-        weight = weight / weight.square().sum(dim=(1, 2, 3), keepdim=True).sqrt() if demodulate else weight / sqrt(36)
-        expected = F.conv2d(images[i : i + 1], weight, padding=1)
-        assert torch.allclose(conv(images, style)[i : i + 1], expected, atol=1e-5)
+        kernels = weight * scale[i][None, :, None, None]
+        if demodulate:
+            kernels = kernels / kernels.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
+        expected = F.conv2d(images[i : i + 1], kernels, padding=1)
+        assert torch.allclose(made[i : i + 1], expected, atol=1e-5)
 
 
-def test_a_doubling_convolution_is_zeros_convolution_filter() -> None:
-    conv = ModulatedConv(4, 5, 3, 7, up=True)
-    images, style = torch.randn(1, 4, 6, 6), torch.randn(1, 7)
-    weight = conv.weight * conv.affine(style)[0][None, :, None, None]
-    weight = weight / weight.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
-    # a transposed convolution is one with mirrored kernels over zero-inserted images
-    dense = F.conv2d(F.pad(zero_inserted(images), (2, 1, 2, 1)), weight.flip(2, 3))
-    expected = by_loops(dense, before=1, after=1, gain=4)
-    assert conv(images, style).shape == (1, 5, 12, 12)
-    assert torch.allclose(conv(images, style)[:, :, :11, :11], expected[:, :, :11, :11], atol=1e-4)
+@pytest.mark.parametrize("convolve", [modulated, modulated_kernels])
+def test_a_doubling_convolution_is_zeros_convolution_filter(convolve: Convolve) -> None:
+    weight, images, scale = torch.randn(5, 4, 3, 3), torch.randn(2, 4, 6, 6), torch.randn(2, 4)
+    made = convolve(images, weight, scale, up=True)
+    assert made.shape == (2, 5, 12, 12)
+    for i in range(2):
+        kernels = weight * scale[i][None, :, None, None]
+        kernels = kernels / kernels.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
+        # a transposed convolution is one with mirrored kernels over zero-inserted images, 2H + 1 rows of it
+        dense = F.conv2d(F.pad(zero_inserted(images[i : i + 1]), (2, 1, 2, 1)), kernels.flip(2, 3))
+        assert dense.shape[2:] == (13, 13)
+        expected = by_loops(dense, before=1, after=1, gain=4)
+        assert torch.allclose(made[i : i + 1], expected, atol=1e-4)
 
 
 def test_a_style_starts_at_one_and_demodulation_undoes_its_size() -> None:
-    conv = ModulatedConv(4, 5, 3, 7)
-    assert torch.allclose(conv.affine(torch.zeros(1, 7)), torch.ones(1, 4))
+    layer = StyledLayer(4, 5, 7, 6)
+    assert torch.allclose(layer.affine(torch.zeros(1, 7)), torch.ones(1, 4))
     images, zero = torch.randn(1, 4, 6, 6), torch.zeros(1, 7)
-    before = conv(images, zero)
+    before = layer(images, zero, None)
     with torch.no_grad():
-        conv.affine.bias.mul_(10)
-    assert torch.allclose(conv(images, zero), before, atol=1e-4)
+        layer.affine.bias.mul_(10)
+    assert torch.allclose(layer(images, zero, None), before, atol=1e-4)
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.01])
@@ -132,7 +140,7 @@ def test_the_mapping_sees_only_the_direction_of_a_latent() -> None:
     several = mapping(latents.view(2, 2, 8))
     assert torch.allclose(several.view(4, 8), mapping(latents), atol=1e-6)
     unit = latents / latents.square().mean(dim=1, keepdim=True).sqrt()
-    for layer in mapping.layers:
+    for layer in mapping.children():
         assert isinstance(layer, EqualLinear)
         unit = F.leaky_relu(unit @ (layer.weight * 0.01 / sqrt(8)).T + layer.bias * 0.01, 0.2) * sqrt(2)
     assert torch.allclose(mapping(latents), unit, atol=1e-5)
@@ -177,25 +185,25 @@ def test_every_layer_has_its_own_latent() -> None:
         assert (generator.synthesis(generator.mapping(other)) - base).abs().max() > 1e-3, layer
 
 
-def test_the_colour_of_a_resolution_shares_the_style_of_the_next_convolution() -> None:
-    """The last of the styles is for colour alone: it changes the last addend and nothing in between."""
-    generator, styles = small(8), torch.randn(1, 4, 8)
-    hidden = generator.constant
-    image = torch.zeros(1, 3, 2, 2)
-    for i, layer in enumerate(generator.layers):
-        assert isinstance(layer, StyledLayer)
-        hidden = layer(hidden, styles[:, i], None)
-        if i in (0, 2):
-            colour = generator.to_rgb[i // 2](hidden, styles[:, i + 1]) + generator.rgb_bias[i // 2][:, None, None]
-            image = doubled(image) + colour
-    assert torch.allclose(generator.synthesis(styles), image, atol=1e-5)
+def test_the_colour_of_a_resolution_shares_the_row_of_the_next_convolution() -> None:
+    """At 16 px: rows 0 | 1 2 | 3 4 are of convolutions; colour takes 1, 3 and 5."""
+    generator, ws = small(16), torch.randn(2, 6, 8)
+    synthesis = generator.synthesis
+    hidden, image = synthesis.block(0).const.expand(2, -1, -1, -1), torch.zeros(2, 3, 2, 2)
+    for size, convolutions, colour in ((4, (0,), 1), (8, (1, 2), 3), (16, (3, 4), 5)):
+        block = synthesis.get_submodule(f"b{size}")
+        for name, row in zip(("conv0", "conv1")[-len(convolutions) :], convolutions, strict=True):
+            hidden = block.get_submodule(name)(hidden, ws[:, row], None)
+        image = doubled(image) + block.get_submodule("torgb")(hidden, ws[:, colour])
+    assert torch.allclose(synthesis(ws), image, atol=1e-5)
 
 
 def test_noise_is_fixed_unless_it_is_asked_for() -> None:
     generator, latents = small(), torch.randn(2, 8)
     with torch.no_grad():
-        for layer in generator.layers:
-            layer.noise_strength.fill_(0.5)  # type: ignore[operator]
+        for name, strength in generator.named_parameters():
+            if name.endswith("noise_strength"):
+                strength.fill_(0.5)
     torch.manual_seed(7)
     first = generator(latents)
     torch.manual_seed(8)
@@ -226,4 +234,175 @@ def test_the_spread_of_a_group_is_its_mean_standard_deviation() -> None:
 def test_nothing_is_shared_in_what_is_stored() -> None:
     state = small().state_dict()
     assert len({value.data_ptr() for value in state.values()}) == len(state)
-    assert sum(key.endswith("noise") for key in state) == 5
+    assert sum(key.endswith("noise_const") for key in state) == 5
+
+
+def test_kernels_of_each_image_give_the_same_pictures() -> None:
+    plain = StyleGenerator(16, 2, 32, 256, 32, conv_clamp=256.0)
+    fused = StyleGenerator(16, 2, 32, 256, 32, conv_clamp=256.0, fused=True)
+    fused.load_state_dict(plain.state_dict())
+    ws = plain.styles(plain.mapping(torch.randn(3, 16)))
+    expected = plain.synthesis(ws)
+    assert (fused.synthesis(ws) - expected).abs().max() < 1e-4 * expected.abs().max()
+    assert any(layer.fused for layer in fused.modules() if isinstance(layer, StyledLayer))
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    generator = StyleGenerator(4, 1, 8, 32, 3).double()
+    ws = torch.randn(2, 4, 4, dtype=torch.float64, requires_grad=True)
+    hidden = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    conv0 = generator.synthesis.block(1).conv0
+    assert torch.autograd.gradcheck(lambda rows: generator.synthesis(rows), ws, fast_mode=True)
+    assert torch.autograd.gradcheck(lambda rows, h: generator.synthesis(rows, None, 1, h), (ws, hidden), fast_mode=True)
+    parts = [generator.synthesis.block(0).const, conv0.weight, conv0.affine.weight, conv0.bias, conv0.noise_strength]
+    slopes = torch.autograd.grad(generator.synthesis(ws).sin().sum(), parts)
+    for part, slope in zip(parts, slopes, strict=True):
+        step = torch.randn_like(part) * 1e-6
+        with torch.no_grad():
+            moved = []
+            for sign in (1, -2):
+                part += sign * step
+                moved.append(generator.synthesis(ws).sin().sum())
+            part += step
+        assert (moved[0] - moved[1]).item() / 2 == pytest.approx((slope * step).sum().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("resolution_px", "channel_base", "expected", "num_ws"),
+    [
+        (256, 16384, 24_767_458, 14),
+        (256, 32768, 30_034_338, 14),
+        (512, 32768, 30_276_583, 16),
+        (1024, 32768, 30_370_060, 18),
+    ],
+)
+def test_published_sizes_have_the_published_number_of_weights(
+    resolution_px: int, channel_base: int, expected: int, num_ws: int
+) -> None:
+    with torch.device("meta"):
+        generator = StyleGenerator(512, 8, resolution_px, channel_base, 512, conv_clamp=256.0)
+    assert count_parameters(generator) == expected and generator.num_ws == num_ws
+    assert generator.n_blocks == num_ws // 2
+
+
+@pytest.mark.parametrize("resolution_px", [256, 1024])
+def test_tensors_are_named_as_in_nvidia_s_files(resolution_px: int) -> None:
+    with torch.device("meta"):
+        generator = StyleGenerator(512, 8, resolution_px, 32768, 512)
+        discriminator = StyleDiscriminator(resolution_px, 32768, 512)
+    sizes = [4 << i for i in range(generator.n_blocks)]
+    expected = {"mapping.w_avg", "synthesis.b4.const"}
+    expected |= {f"mapping.fc{i}.{part}" for i in range(8) for part in ("weight", "bias")}
+    affine = ("affine.weight", "affine.bias")
+    for size in sizes:
+        for conv in ("conv0", "conv1")[size == 4 :]:
+            parts = ("weight", "bias", "noise_const", "noise_strength", *affine)
+            expected |= {f"synthesis.b{size}.{conv}.{part}" for part in parts}
+        expected |= {f"synthesis.b{size}.torgb.{part}" for part in ("weight", "bias", *affine)}
+    state = generator.state_dict()
+    assert set(state) == expected
+    last = f"synthesis.b{resolution_px}"
+    out, before = 32768 // resolution_px, min(512, 65536 // resolution_px)
+    assert state["synthesis.b4.const"].shape == (512, 4, 4) and state["mapping.w_avg"].shape == (512,)
+    assert state[f"{last}.conv0.weight"].shape == (out, before, 3, 3)
+    assert state[f"{last}.conv0.affine.weight"].shape == (before, 512)
+    assert state[f"{last}.conv1.noise_const"].shape == (resolution_px, resolution_px)
+    assert state[f"{last}.conv1.noise_strength"].shape == ()
+    assert state[f"{last}.torgb.weight"].shape == (3, out, 1, 1)
+
+    judged = {f"b{resolution_px}.fromrgb.weight", f"b{resolution_px}.fromrgb.bias"}
+    for size in sizes[1:]:
+        judged |= {f"b{size}.{name}" for name in ("conv0.weight", "conv0.bias", "conv1.weight", "conv1.bias")}
+        judged.add(f"b{size}.skip.weight")
+    judged |= {f"b4.{layer}.{part}" for layer in ("conv", "fc", "out") for part in ("weight", "bias")}
+    state = discriminator.state_dict()
+    assert set(state) == judged
+    assert state["b4.conv.weight"].shape == (512, 513, 3, 3) and state["b4.fc.weight"].shape == (512, 8192)
+
+
+def test_truncation_pulls_the_first_rows_towards_the_mean() -> None:
+    generator, w = small(), torch.randn(3, 8)
+    generator.mapping.w_avg.copy_(torch.randn(8))
+    mean = generator.mapping.w_avg
+    rows = generator.styles(w, 0.25, 4)
+    assert rows.shape == (3, 6, 8)
+    for row in range(6):
+        expected = mean + 0.25 * (w - mean) if row < 4 else w
+        assert torch.allclose(rows[:, row], expected, atol=1e-6)
+    assert torch.allclose(generator.styles(w, 0.0), mean.expand(3, 6, 8))
+    assert torch.equal(generator.styles(w), w[:, None].expand(-1, 6, -1))
+
+
+@pytest.mark.parametrize("block", [1, 2, 3])
+def test_a_synthesis_that_begins_inside_lacks_only_the_colour_of_earlier_blocks(block: int) -> None:
+    generator, ws = small(32), torch.randn(2, 8, 8)
+    hidden = generator.features(ws, block)
+    assert hidden.shape[2:] == (2 << block, 2 << block)
+    late = generator.synthesis(ws, None, block, hidden)
+    # the skip is a sum, so the colour of the first blocks, doubled as often as they were passed, is what is missing
+    early = StyleGenerator(8, 2, 2 << block, 64, 6) if block > 1 else None
+    colour = generator.synthesis.block(0).torgb(generator.features(ws, 1), ws[:, 1])
+    if early is not None:
+        kept = {name: value for name, value in generator.state_dict().items() if name in early.state_dict()}
+        early.load_state_dict(kept)
+        colour = early.synthesis(ws[:, : early.num_ws])
+    for _ in range(generator.n_blocks - block):
+        colour = doubled(colour)
+    assert torch.allclose(late + colour, generator.synthesis(ws), atol=1e-5)
+    if block > 1:
+        again = generator.features(ws, block, 1, generator.features(ws, 1))
+        assert torch.equal(again, hidden)
+
+
+def test_refuses_to_begin_where_it_cannot() -> None:
+    generator, ws = small(), torch.randn(2, 6, 8)
+    hidden = generator.features(ws, 1)
+    with pytest.raises(ValueError, match="begin from 0 to 2, with features from 1 on, got begin=1 and none"):
+        generator.synthesis(ws, None, 1)
+    with pytest.raises(ValueError, match=r"got begin=0 and features \[2, 6, 4, 4\]"):
+        generator.synthesis(ws, None, 0, hidden)
+    with pytest.raises(ValueError, match="a block from 2 to 2, got 1"):
+        generator.features(ws, 1, 2, generator.features(ws, 2))
+    with pytest.raises(ValueError, match=r"rows of w \[B, 6, Z\], got \[2, 8\]"):
+        generator.synthesis(ws[:, 0])
+
+
+def test_clamping_bounds_every_convolution_and_every_colour() -> None:
+    bounded = StyleGenerator(8, 2, 16, 64, 6, conv_clamp=0.1)
+    free = small()
+    bounded.load_state_dict(free.state_dict())
+    ws = torch.randn(2, 6, 8)
+    assert bounded.features(ws, 2).abs().max() <= 0.1 < free.features(ws, 2).abs().max()
+    assert bounded.synthesis(ws, None, 2, 1e3 * bounded.features(ws, 2)).abs().max() <= 0.1
+    judge = StyleDiscriminator(16, 64, 6, conv_clamp=0.1)
+    seen: list[Tensor] = []
+    judge.get_submodule("b8").register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    images = 100 * torch.randn(2, 3, 16, 16)
+    judge(images)
+    plain = (judge.get_submodule("b16.skip")(leaky(judge.get_submodule("b16.fromrgb")(images), 0.1))) * sqrt(0.5)
+    assert (seen[0] - plain).abs().max() <= 0.1 * sqrt(0.5) + 1e-6
+
+
+def test_checkpoints_change_nothing_but_memory() -> None:
+    generator = small()
+    ws = torch.randn(2, 6, 8, requires_grad=True)
+    (plain,) = torch.autograd.grad(generator.synthesis(ws).square().sum(), ws)
+    generator.synthesis.checkpointed = True
+    (again,) = torch.autograd.grad(generator.synthesis(ws).square().sum(), ws)
+    assert torch.equal(plain, again)
+
+
+def test_a_view_is_the_centre_resized_and_never_clipped() -> None:
+    generator = StyleGenerator(8, 2, 32, 64, 6, crop=24 / 32)
+    images = 3 * torch.randn(2, 3, 32, 32)
+    centre = images[:, :, 4:28, 4:28]
+    assert torch.equal(generator.view(images, 24), centre)
+    # 24 to 12 px: triangles of width 4 around the middle of each pair of pixels, (1, 3, 3, 1) / 8
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    small_one = generator.view(images, 12)
+    patch = centre[:, :, 1:5, 3:7]
+    assert torch.allclose(small_one[:, :, 1, 2], (patch * taps * taps[:, None]).sum(dim=(2, 3)), atol=1e-5)
+    assert small(32).view(images, 32) is images
+    shown = StyleGenerator(8, 2, 32, 64, 6, shown_px=24)
+    drawn = shown(torch.randn(2, 8))
+    assert drawn.shape == (2, 3, 24, 24) and drawn.min() >= 0 and drawn.max() <= 1
