@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from midef.core.certainty import with_certainty
 from midef.core.gates import excluded_because, noted_because
 from midef.core.rows import ResultRow
 from midef.core.setup import StandIn
@@ -48,7 +49,7 @@ def setup_data(
     stand_ins = dict.fromkeys(stand_in for row in group for stand_in in StandIn.read(row.stand_ins))
     return Setup(
         name=name,
-        label=f"{name} ({first.certainty})" if first.certainty else name,
+        label=with_certainty(name, first.certainty, first.settings),
         what=(first.attack, first.architecture, f"{first.private} from {first.public}", f"{first.resolution_px} px"),
         counts=(
             *(sum(row.ok for row in group), sum(row.failed for row in group)),

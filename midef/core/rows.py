@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from midef.core.errors import FAILURE_KINDS
 
-ROW_SCHEMA_VERSION = 8
+ROW_SCHEMA_VERSION = 9
 """2: how the images were judged (group_size, counted, resize, knn_reference). 3: certainty, stand_ins, remark; and what
 a published number may leave open (resolution, identities, images, seed) may be None. 4: accuracy matching (matched and
 match_target, match_tolerance, match_accuracy, match_seeds). 5: the kind of a failure
@@ -16,7 +16,8 @@ match_target, match_tolerance, match_accuracy, match_seeds). 5: the kind of a fa
 (evaluator_low, evaluator_high), and the size of the split that accuracies are matched on (select_images); and files of
 rows carry a checksum over all of their bytes. 7: what true private images reach (ceiling), and whether a number rests
 on estimates (is_estimate). 8: the course of the search (confidence_start,
-confidence_end, confidence_rise, confidence_rise_low, gradient_start, gradient_end)."""
+confidence_end, confidence_rise, confidence_rise_low, gradient_start, gradient_end). 9: whose the settings of a
+published row are (settings)."""
 STATUSES = ("ok", "failed", "refused")
 ORIGINS = ("measured", "published")
 
@@ -44,7 +45,9 @@ class ResultRow:
         status: `ok`, `failed` or `refused`; a metric that failed or was refused is a row with a reason, never a 0.
         reason: of any other status than `ok`.
         failure: kind of failure, one of `FAILURE_KINDS`; "" of what is ok, and of rows that an older midef wrote.
-        certainty: of a row of a published matrix, `certain` or `inferred`, "" elsewhere.
+        certainty: of a row of a published matrix, `certain` or `inferred`, "" elsewhere: whether the paper counts it.
+        settings: of such a row, which of its settings are the paper's (`midef.core.certainty`); "" elsewhere, and in
+            rows of a schema before 9.
         stand_ins: what was replaced by something smaller, and by what.
         remark: of a published number, where its source contradicts itself.
         matched: the strength of the defense was brought to the accuracy match_target, within match_tolerance.
@@ -146,6 +149,7 @@ class ResultRow:
     confidence_rise_low: float | None = None
     gradient_start: float | None = None
     gradient_end: float | None = None
+    settings: str = ""
 
     @property
     def number(self) -> float | None:

@@ -119,6 +119,7 @@ class Setup:
             and without `pretraining` it starts from fresh weights.
         evaluator_weights: the same, of the evaluator's backbone.
         certainty: of a row of a published matrix, `certain` or `inferred`; shown with every result.
+        settings: of such a row, whose its settings are, as `midef.core.certainty.join_settings` writes it.
         stand_ins: what of a published row was replaced by something smaller; shown with every result.
     """
 
@@ -134,6 +135,7 @@ class Setup:
     weights: Choice | None = None
     evaluator_weights: Choice | None = None
     certainty: str = ""
+    settings: str = ""
     stand_ins: tuple[StandIn, ...] = ()
 
     @cached_property
@@ -145,9 +147,8 @@ class Setup:
         for name in ("pretraining", "weights", "evaluator_weights"):
             if getattr(self, name) is not None:
                 keyed[name] = getattr(self, name).keyed
-        for name, text in (("certainty", self.certainty), ("stand_ins", StandIn.join(self.stand_ins))):
-            if text:
-                keyed[name] = text
+        shown = {"certainty": self.certainty, "settings": self.settings, "stand_ins": StandIn.join(self.stand_ins)}
+        keyed |= {name: text for name, text in shown.items() if text}
         as_json: dict[str, Any] = plain(
             {"id": self.id, **keyed, "resolution_px": self.resolution_px, "protocol": self.protocol}
         )

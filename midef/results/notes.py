@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from midef.core.certainty import CERTAINTY_LEGEND, settings_line
 from midef.core.setup import weights_of_evaluator
 from midef.core.statistics import UNSTABLE_BELOW_POINTS
 from midef.results.columns import STANDING, MetricColumn
@@ -127,7 +128,11 @@ def legends(group: Sequence[SummaryRow]) -> list[str]:
     """How to read the marks in the cells, the same in all setups of a kind."""
     other = "matched defense" if is_matched_setup(group) else "defense here"
     front = f"{FRONT_MARK} on the front: no other {other} is both at least as accurate and attacked less"
-    fronts = [*([front] if any(row.is_on_front for row in group) else []), *_ceiling_legends(group)]
+    fronts = [
+        *([front] if any(row.is_on_front for row in group) else []),
+        *([CERTAINTY_LEGEND] if group[0].certainty else []),
+        *_ceiling_legends(group),
+    ]
     if is_matched_setup(group):
         return [
             *fronts,
@@ -219,6 +224,7 @@ def footnotes(group: Sequence[SummaryRow]) -> list[str]:
         *(said for row in group if (said := judges_words(row, group))),
         *(f"no comparison for {', '.join(defenses)}: {reason}" for reason, defenses in reasons.items()),
         *_evaluator_notes(group),
+        *([said] if (said := settings_line(group[0].settings)) else []),
     ]
 
 

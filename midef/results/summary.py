@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from midef.core.certainty import with_certainty
 from midef.core.gates import Gate, is_excluded
 from midef.core.rows import ResultRow
 from midef.core.statistics import pareto_front
@@ -44,7 +45,7 @@ FROM_ROW = (
         "images_per_identity",
         "counted",
     ),
-    *("certainty", "stand_ins"),
+    *("certainty", "settings", "stand_ins"),
 )
 """Fields that a summary row shares with its result rows."""
 
@@ -126,6 +127,7 @@ class SummaryRow:
     missing: int = 0
     notes: tuple[str, ...] = ()
     certainty: str = ""
+    settings: str = ""
     stand_ins: str = ""
     is_matched: bool = False
     match_target: float | None = None
@@ -178,8 +180,8 @@ class SummaryRow:
 
     @property
     def setup_label(self) -> str:
-        """The setup's id, with its certainty where it is a row of a published matrix: `S33 (inferred)`."""
-        return f"{self.setup} ({self.certainty})" if self.certainty else self.setup
+        """The setup's id; of a published row with what is certain: `S33 (row inferred, settings 2 of 5)`."""
+        return with_certainty(self.setup, self.certainty, self.settings)
 
 
 def summarise(rows: Sequence[ResultRow]) -> list[SummaryRow]:

@@ -32,6 +32,7 @@ ADDED_SINCE_1 = frozenset(
     | {"ceiling", "is_estimate"}  # 7
     | {"confidence_start", "confidence_end", "confidence_rise", "confidence_rise_low"}  # 8
     | {"gradient_start", "gradient_end"}  # 8
+    | {"settings"}  # 9
 )
 _SMALL_ROWS = 64
 """Up to here packing saves no space worth its time: a cell's file is 10 % larger without, and read in two thirds."""

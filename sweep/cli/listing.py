@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 
+from midef.core.certainty import with_certainty
 from midef.sweep.cli.options import parsed, say
 from midef.sweep.result import EXIT_OK
 
@@ -152,7 +153,7 @@ def _published_entry(row: ResultRow) -> Entry:
     spread = "" if row.spread is None else f" +- {row.spread:g}"
     return {
         "source": row.source,
-        "setup": f"{row.setup} ({row.certainty})" if row.setup else "-",
+        "setup": with_certainty(row.setup, row.certainty, row.settings) or "-",
         "attack": row.attack,
         "architecture": row.architecture,
         "defense": row.defense,

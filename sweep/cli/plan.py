@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from midef.core.certainty import with_certainty
 from midef.core.errors import SpecError
 from midef.core.recipe import each_once
 from midef.sweep.cli.options import (
@@ -104,9 +105,7 @@ def _cell_lines(plan: Plan) -> list[str]:
     lines = []
     for planned in plan.cells:
         cell = planned.cell
-        certainty = f" ({cell.setup.certainty})" if cell.setup.certainty else ""
+        setup = with_certainty(cell.setup.id, cell.setup.certainty, cell.setup.settings)
         state = states.get(cell.digest, "to do")
-        lines.append(
-            f"{cell.digest[:10]}  {state:<8}{cell.setup.id}{certainty}  {cell.defense.label}  seed {cell.seed}"
-        )
+        lines.append(f"{cell.digest[:10]}  {state:<8}{setup}  {cell.defense.label}  seed {cell.seed}")
     return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from midef.core.certainty import settings_word
 from midef.core.errors import DamagedArtifact, MissingArtifact
 from midef.storage import Store
 from midef.storage.published import write_published
@@ -50,6 +51,7 @@ def _write_manifest(sweep: Sweep, store: Store) -> None:
             "defense": c.cell.defense.label,
             "attack": c.cell.setup.attack.label,
             "certainty": c.cell.setup.certainty,
+            "settings": settings_word(c.cell.setup.settings),
             "seed": c.cell.seed,
             "profile": c.cell.profile,
             "refused": c.refused,

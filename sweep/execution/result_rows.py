@@ -187,6 +187,7 @@ def _identity(sweep_name: str, planned: PlannedCell) -> dict[str, Any]:
         "identities": setup.protocol.identities,
         "images_per_identity": setup.protocol.images_per_identity,
         "certainty": setup.certainty,
+        "settings": setup.settings,
         "stand_ins": StandIn.join(setup.stand_ins),
         "evaluator_resolution_px": setup.protocol.evaluator_resolution_px,
         **{k: v for k, v in setup.protocol.scoring.items() if k != "spread"},

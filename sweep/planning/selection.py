@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from midef.core.certainty import settings_word
 from midef.core.errors import FAILURE_KINDS, SpecError, did_you_mean
 
 # `midef status` asks for `signature` alone, and a planner takes longer to import than a store to read.
@@ -35,6 +36,7 @@ _WORDS: Mapping[str, Callable[[PlannedCell], set[str]]] = {
     "public": lambda c: {c.cell.setup.public.name, c.cell.setup.public.label},
     "seed": lambda c: {str(c.cell.seed)},
     "certainty": lambda c: {c.cell.setup.certainty or "none"},
+    "settings": lambda c: {settings_word(c.cell.setup.settings) or "none"},
     "cell": lambda c: {c.cell.digest, c.cell.digest[:10]},
 }
 _ROW_WORDS: Mapping[str, Callable[[ResultRow], set[str]]] = {
@@ -46,6 +48,7 @@ _ROW_WORDS: Mapping[str, Callable[[ResultRow], set[str]]] = {
     "public": lambda r: {_name(r.public), r.public},
     "seed": lambda r: {str(r.seed)},
     "certainty": lambda r: {r.certainty or "none"},
+    "settings": lambda r: {settings_word(r.settings) or "none"},
     "cell": lambda r: {r.cell, r.cell[:10]},
 }
 _TEXTS: Mapping[str, str] = {

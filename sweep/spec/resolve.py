@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from midef.attacks import ATTACKS
 from midef.attacks.base import small_budget
 from midef.core.canonical import digest
+from midef.core.certainty import join_settings
 from midef.core.choice import Choice
 from midef.core.conversion import shown
 from midef.core.errors import PreflightError, Problem, SpecError
@@ -310,7 +311,8 @@ class _Row:
         stand_ins, count = self.stand_ins, setup.protocol.identities
         if self.attacks_all and count < self.profile.protocol["identities"]:
             stand_ins = (*stand_ins, StandIn(f"{count} identities, all there are"))
-        return replace(setup, certainty=self.item.certainty, stand_ins=stand_ins)
+        settings = join_settings(self.item.settings)
+        return replace(setup, certainty=self.item.certainty, settings=settings, stand_ins=stand_ins)
 
     def _setups(self) -> Iterator[Setup]:
         item, profile, place = self.item, self.profile, self.place

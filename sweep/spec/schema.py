@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
+from midef.core.certainty import Basis, Setting
 from midef.core.conversion import shown
 from midef.sweep.spec.lines import Lines
 from midef.sweep.spec.matching import FrontSpec, MatchSpec
@@ -81,6 +82,8 @@ class SetupSpec(Strict):
         training: of this row; the sweep's training changes fields of it.
         evaluator_training: of this row; the sweep's changes fields of it.
         certainty: whether a published matrix names this row or it was inferred; shown with results.
+        settings: whose the settings of such a row are (attack, protocol, weights, training, evaluator: each paper, code
+            or ours); shown with results.
         unregistered: `refuse` keeps a row whose attack, network or data set is not registered, as refused cells.
     """
 
@@ -99,6 +102,7 @@ class SetupSpec(Strict):
     training: dict[str, Any] = Field(default_factory=dict)
     evaluator_training: dict[str, Any] = Field(default_factory=dict)
     certainty: Literal["", "certain", "inferred"] = ""
+    settings: dict[Setting, Basis] = Field(default_factory=dict)
     unregistered: Literal["error", "refuse"] = "error"
 
     def setup_id(self, attack: str, architecture: str, private: str) -> str:

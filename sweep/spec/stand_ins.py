@@ -45,6 +45,8 @@ def with_stand_ins(item: SetupSpec, spec: SweepSpec, profile: Profile) -> tuple[
         pretraining = changed["pretraining"] = profile.stand_ins.get("weights", {}).get(item.weights)
         start = "fresh weights" if pretraining is None else f"{name_of(pretraining)} first"
         stand_ins.append(StandIn(start, f"{item.weights} weights"))
+    if item.evaluator_weights:
+        stand_ins.append(StandIn("fresh weights", f"{item.evaluator_weights} weights", "evaluator"))
     stand_ins += _smaller(item, profile)
     return item.model_copy(update=changed), tuple(dict.fromkeys(stand_ins))
 

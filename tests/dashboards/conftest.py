@@ -241,6 +241,7 @@ def matrix_rows() -> list[ResultRow]:
         setup: dict[str, Any] = {
             **{"sweep": "matrix", "profile": "mini", "setup": f"S{i + 1:02d}", "stand_ins": STAND_INS},
             **{"certainty": "inferred" if i >= INFERRED_FROM else "certain", "attack": attack, "attack_name": attack},
+            "settings": "attack: code; weights: ours",
         }
         for defense in defenses:
             cell = {**setup, "defense": defense, "defense_name": defense.partition("(")[0], "defense_params": defense}

@@ -262,8 +262,11 @@ def test_build_from_a_store(cell: Cell, shelf: Any, tmp_path: Path) -> None:
 def test_a_matrix_names_its_stand_ins_certainty_and_refusals(matrix_report: BuildReport) -> None:
     setups = {s["name"]: s for s in page_of(matrix_report)["setups"]}
     assert len(setups) == 37
-    assert (setups["S01"]["label"], setups["S37"]["label"]) == ("S01 (certain)", "S37 (inferred)")
-    assert setups["S01"]["title"].startswith("S01 (certain): gmi")
+    assert (setups["S01"]["label"], setups["S37"]["label"]) == (
+        "S01 (row certain, settings 1 of 2)",
+        "S37 (row inferred, settings 1 of 2)",
+    )
+    assert setups["S01"]["title"].startswith("S01 (row certain, settings 1 of 2): gmi")
     assert setups["S01"]["stand_ins"] == [
         ["vgg16_tiny", "vgg16"],
         ["synthetic_faces", "celeba (private)"],

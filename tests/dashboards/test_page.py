@@ -480,9 +480,9 @@ def test_certainty_is_beside_every_setup_id(matrix_page: Watched) -> None:
     listed = page.eval_on_selector_all("#setups tbody tr td:first-child", "found => found.map(t => t.textContent)")
     assert len(options) == len(listed) == 37
     words = ["certain"] * 31 + ["inferred"] * 6
-    assert listed == [f"S{i + 1:02d} ({word})" for i, word in enumerate(words)]
+    assert listed == [f"S{i + 1:02d} (row {word}, settings 1 of 2)" for i, word in enumerate(words)]
     assert options == [label + (" – refused" if i >= 20 else "") for i, label in enumerate(listed)]
-    assert page.inner_text("#title").startswith("S01 (certain): ")
+    assert page.inner_text("#title").startswith("S01 (row certain, settings 1 of 2): ")
 
 
 def test_refused_setups_are_listed_with_the_reason(matrix_page: Watched) -> None:
@@ -491,7 +491,7 @@ def test_refused_setups_are_listed_with_the_reason(matrix_page: Watched) -> None
     page.click("#setups summary")
     reasons = page.eval_on_selector_all("#setups tr.refused td:last-child", "found => found.map(t => t.textContent)")
     assert reasons == ["attack not registered: ppa (12 cells)"] * 17
-    page.click("#setups a >> text=S33 (inferred)")
+    page.click("#setups a >> text=S33 (row inferred")
     page.wait_for_selector("#refused:not([hidden])")
     assert page.input_value("#setup") == "S33"
     for place in ("#refused", "#noplot", "#problems"):
@@ -541,7 +541,7 @@ def test_a_matrix_fits_the_window_and_loads_fast(matrix_page: Watched) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     start = time.perf_counter()
     page.select_option("#setup", "S37")
-    assert page.inner_text("#title").startswith("S37 (inferred)")
+    assert page.inner_text("#title").startswith("S37 (row inferred, settings 1 of 2)")
     assert time.perf_counter() - start < 1
 
 

@@ -51,11 +51,21 @@ def test_a_setup_in_which_everything_failed(row: Callable[..., ResultRow]) -> No
     assert csv_table(found).count("failed: no data") == 2
 
 
+SETTINGS = "attack: code; protocol: ours; weights: code; training: ours; evaluator: paper"
+
+
 @pytest.mark.parametrize("certainty", ["certain", "inferred"])
 def test_certainty_stands_beside_the_setup(cell: Rows, certainty: str) -> None:
-    found = summarise([*cell("none", 0, 90, 50, certainty=certainty), *cell("none", 0, 90, 50, setup="two")])
+    of_row = {"certainty": certainty, "settings": SETTINGS}
+    found = summarise([*cell("none", 0, 90, 50, **of_row), *cell("none", 0, 90, 50, setup="two")])
     text, markdown = text_table(found), markdown_table(found)
-    assert f"one ({certainty}): gmi" in text and f"**one ({certainty}): gmi" in markdown
+    label = f"one (row {certainty}, settings 3 of 5): gmi"
+    assert label in text and f"**{label}" in markdown
+    for said in (text, markdown):
+        assert said.count("row certain: the paper counts this setup") == 1
+        assert (
+            said.count("evaluator in the paper; attack, weights in released code; protocol, training our choice") == 1
+        )
     assert "two: gmi" in text and "**two: gmi" in markdown
     lines = list(csv.DictReader(io.StringIO(csv_table(found))))
     assert [line["certainty"] for line in lines] == [certainty, ""]
@@ -95,7 +105,7 @@ def test_a_setup_that_was_refused_as_a_whole_is_one_line(cell: Rows, lost: Rows,
             for r in lost(defense, seed, setup=setup, access="", attack="ppa", certainty="certain", stand_ins=stand_ins)
         ]
     found = summarise(rows)
-    line = "S20 (certain): ppa on tiny_vgg16, synthetic_faces from synthetic_faces, 32 px"
+    line = "S20 (row certain): ppa on tiny_vgg16, synthetic_faces from synthetic_faces, 32 px"
     why = "refused: attack not registered: ppa (6 cells)"
     text = text_table(found)
     assert f"{line}  {why}" in text.splitlines()

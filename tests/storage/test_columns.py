@@ -204,7 +204,14 @@ SCHEMA_7 = [
     *_numbers(pa.float64(), "ceiling"),
     pa.field("is_estimate", pa.bool_(), nullable=False),
 ]
-OLDER = {1: SCHEMA_1, 2: SCHEMA_2, 3: SCHEMA_3, 4: SCHEMA_4, 5: SCHEMA_5, 6: SCHEMA_6, 7: SCHEMA_7}
+SCHEMA_8 = [
+    *SCHEMA_7,
+    *_numbers(pa.float64(), "confidence_start", "confidence_end", "confidence_rise", "confidence_rise_low"),
+    *_numbers(pa.float64(), "gradient_start", "gradient_end"),
+]
+OLDER = {
+    **{1: SCHEMA_1, 2: SCHEMA_2, 3: SCHEMA_3, 4: SCHEMA_4, 5: SCHEMA_5, 6: SCHEMA_6, 7: SCHEMA_7, 8: SCHEMA_8},
+}
 ADDED_IN_2: dict[str, Any] = {
     **{"attack_params": "", "evaluator_resolution_px": None, "resize": "", "counted": "", "group_size": None},
     **{"knn_reference": ""},
@@ -222,14 +229,16 @@ ADDED_IN_8: dict[str, Any] = {
     **{"confidence_start": None, "confidence_end": None, "confidence_rise": None, "confidence_rise_low": None},
     **{"gradient_start": None, "gradient_end": None},
 }
+ADDED_IN_9: dict[str, Any] = {"settings": ""}
 DEFAULTS = {
-    1: ADDED_IN_2 | ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8,
-    2: ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8,
-    3: ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8,
-    4: ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8,
-    5: ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8,
-    6: ADDED_IN_7 | ADDED_IN_8,
-    7: ADDED_IN_8,
+    1: ADDED_IN_2 | ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8 | ADDED_IN_9,
+    2: ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8 | ADDED_IN_9,
+    3: ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8 | ADDED_IN_9,
+    4: ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8 | ADDED_IN_9,
+    5: ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8 | ADDED_IN_9,
+    6: ADDED_IN_7 | ADDED_IN_8 | ADDED_IN_9,
+    7: ADDED_IN_8 | ADDED_IN_9,
+    8: ADDED_IN_9,
 }
 
 
@@ -264,6 +273,7 @@ def test_rows_of_an_older_schema_are_read_with_defaults_for_what_came_later(vers
         ["outcomes", "evaluator_low"],
         ["metric", "ceiling", "is_estimate"],
         ["confidence_end", "metric"],
+        ["settings", "certainty"],
     ],
     ids="+".join,
 )

@@ -34,6 +34,8 @@ ROW: dict[str, Any] = {
     "protocol": {"identities": 300, "images_per_identity": 5, "evaluator_resolution_px": 112},
     "defenses": ["none", "tl_dmi:celeba-ir152"],
     "certainty": "inferred",
+    "evaluator_weights": "ms1m",
+    "settings": {"attack": "code", "weights": "ours"},
 }
 UNKNOWN: dict[str, Any] = {**ROW, "id": "S20", "attack": "nobody_wrote_it", "weights": "", "unregistered": "refuse"}
 
@@ -66,6 +68,7 @@ def test_a_small_profile_replaces_everything_published_and_says_so(profile: str)
         "synthetic_faces for celeba (private)",
         "resnet18_tiny for facenet112 (evaluator)",
         "synthetic_faces first for ms1m weights",
+        "fresh weights for ms1m weights (evaluator)",
         f"{own.protocol['identities']} x {own.protocol['images_per_identity']} images for 300 x 5",
         f"at the budget of {profile}",
     ):
@@ -75,7 +78,7 @@ def test_a_small_profile_replaces_everything_published_and_says_so(profile: str)
 
 def test_stand_ins_and_certainty_reach_the_rows() -> None:
     rows = lost_rows("rows", published().cells[0], Failure("bug", "broke"))
-    assert {row.certainty for row in rows} == {"inferred"}
+    assert {(row.certainty, row.settings) for row in rows} == {("inferred", "attack: code; weights: ours")}
     assert all("ir152_tiny for ir152" in row.stand_ins for row in rows)
 
 
