@@ -128,7 +128,6 @@ def test_a_step_does_not_shrink_with_the_batch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("radius", [0.5, 3.0, 1e3], ids=str)
 def test_an_l1_ball_lies_around_its_centre(radius: float) -> None:
-    """No attack of the 64-pixel line has one; those on intermediate layers will take this one."""
     rng = torch.Generator().manual_seed(0)
     centre, values = 5 + torch.randn(7, 2, 3, generator=rng), 5 + 4 * torch.randn(7, 2, 3, generator=rng)
     found = nearest_in_l1_ball(values, centre, radius=radius)
@@ -136,7 +135,7 @@ def test_an_l1_ball_lies_around_its_centre(radius: float) -> None:
     assert (length <= radius * (1 + 1e-5)).all()
     outside = (values - centre).abs().flatten(1).sum(1) > radius
     assert torch.allclose(length[outside], torch.tensor(radius), rtol=1e-4)
-    assert torch.equal(found[~outside], (centre + (values - centre))[~outside])
+    assert torch.equal(found[~outside], values[~outside])
     for _ in range(200):  # no other point of the ball is nearer
         step = torch.randn(7, 2, 3, generator=rng)
         other = centre + step * (radius * torch.rand(7, 1, 1, generator=rng) / step.abs().sum(dim=(1, 2), keepdim=True))

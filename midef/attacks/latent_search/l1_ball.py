@@ -12,18 +12,24 @@ def nearest_in_l1_ball(values: Tensor, centre: Tensor, *, radius: float) -> Tens
     Args:
         radius: > 0.
 
-    Rows inside stay as they are. The ball lies around `centre`, not around 0: a released code of the intermediate-layer
-    attacks projects the values themselves, which pulls every feature towards 0.
+    Rows inside stay as they are, to the bit. The ball lies around `centre`, not around 0: a released code of the
+    intermediate-layer attacks projects the values themselves, which pulls every feature towards 0. Sums are taken in
+    float64: a feature map has millions of values.
 
     Source: Duchi et al., ICML 2008, figure 1: soft thresholding by the value at which the rest sums to the radius.
     """
     offset = (values - centre).flatten(1)
-    size = offset.abs()
+    is_inside = offset.abs().sum(dim=1, dtype=torch.float64) <= radius
+    if bool(is_inside.all()):
+        return values
+    outside = offset[~is_inside].double()
+    size = outside.abs()
     falling = size.sort(dim=1, descending=True).values
     excess = falling.cumsum(dim=1) - radius
-    rank = torch.arange(1, falling.shape[1] + 1, device=values.device)
-    nonzero = (falling * rank > excess).sum(dim=1, keepdim=True)
+    rank = torch.arange(1, falling.shape[1] + 1, device=values.device, dtype=torch.float64)
+    nonzero = (falling * rank > excess).sum(dim=1, keepdim=True).clamp(min=1)  # none where a value is infinite
     threshold = excess.gather(1, nonzero - 1) / nonzero
-    nearest = offset.sign() * (size - threshold).clamp(min=0)
-    is_inside = size.sum(dim=1, keepdim=True) <= radius
-    return centre + torch.where(is_inside, offset, nearest).view_as(values)
+    nearest = outside.sign() * (size - threshold).clamp(min=0)
+    projected = values.clone()
+    projected[~is_inside] = centre[~is_inside] + nearest.to(values.dtype).view_as(values[~is_inside])
+    return projected
