@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs, Recipe
+    from midef.core.setup import Protocol
     from midef.core.traces import Traces
 
 ATTACKS: Registry[Attack] = Registry("attack", "midef.attacks", beside=("target_handle",))
@@ -126,6 +127,10 @@ class Attack:
 
     def problems(self, resolution_px: int) -> list[str]:
         """Why it cannot work at this resolution; each a sentence with what to do."""
+        return []
+
+    def problems_with(self, protocol: Protocol) -> list[str]:
+        """Why it cannot make the reconstructions of this protocol; each a sentence with what to do."""
         return []
 
     def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:

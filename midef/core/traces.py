@@ -5,7 +5,7 @@ numpy is imported where it is used, so that importing `midef.core` stays fast.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,25 @@ class Traces:
             np.concatenate([part.labels for part in parts]),
             np.concatenate([part.restarts for part in parts]),
         )
+
+    def of(self, labels: Collection[int]) -> Traces | None:
+        """Rows of these identities; None without any."""
+        import numpy as np
+
+        rows = np.flatnonzero(np.isin(self.labels, sorted(labels)))
+        return self._rows(rows, self.restarts[rows]) if len(rows) else None
+
+    def renumbered(self, label: int, restarts: Sequence[int]) -> Traces:
+        """Rows of an identity that had these restarts, in this order, as its restarts 0, 1, 2 and so on."""
+        import numpy as np
+
+        own = {int(self.restarts[row]): row for row in np.flatnonzero(self.labels == label)}
+        rows = np.array([own[restart] for restart in restarts], dtype=np.int64)
+        return self._rows(rows, np.arange(len(rows)))
+
+    def _rows(self, rows: np.ndarray, restarts: np.ndarray) -> Traces:
+        series = {name: values[rows] for name, values in self.series.items()}
+        return Traces(self.steps, series, self.labels[rows], restarts)
 
     @property
     def course(self) -> dict[str, float]:

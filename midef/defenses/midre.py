@@ -19,13 +19,8 @@ if TYPE_CHECKING:
     from midef.models.base import ModelFacts
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-
-
-def in_pixels(normalised: Any) -> Any:
-    """Pixel values in [0, 1] of values after Normalize(0.5, 0.5), which is where the released 224-px code fills."""
-    return 0.5 + 0.5 * normalised
-
-
+IMAGENET_MEAN_NORMALISED = (0.7425, 0.728, 0.703)
+"""Pixel values of the same numbers after Normalize(0.5, 0.5), 0.5 + 0.5 v: the `mean` of `fill_space` normalised."""
 _CONSTANTS = {"mean": IMAGENET_MEAN, "zero": (0.0, 0.0, 0.0), "one": (1.0, 1.0, 1.0)}
 _AT_224 = {"area_low": 0.1, "area_high": 0.4, "fill_space": "normalised"}
 _FIXED_AREA = {"area_low": 0.2, "area_high": 0.2}
@@ -134,7 +129,7 @@ class Midre(Defense):
             values = torch.rand(n, 3, generator=rng, device=rng.device)
         else:
             values = torch.tensor([_CONSTANTS[self.fill]])
-        return values if self.fill_space == "pixel" else in_pixels(values)
+        return values if self.fill_space == "pixel" else 0.5 + 0.5 * values
 
     @override
     def off(self) -> Self:

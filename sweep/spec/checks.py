@@ -144,7 +144,7 @@ def check_attack(
     """
     made: Attack = ATTACKS.remake(attack)
     problems += [f"{place}.attack: {p}" for p in problems_of_attack(attack)]
-    problems += [f"{place}.attack: {p}" for p in made.problems(resolution_px)]
+    problems += [f"{place}.attack: {p}" for p in (*made.problems(resolution_px), *made.problems_with(protocol))]
     if public is not None:
         problems += [f"{place}.attack: {p}" for prior in _priors(made) for p in prior.problems_with(public)]
     if protocol.counted == "best_by_target" and made.access < AccessLevel.SCORES:

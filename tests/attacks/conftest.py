@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from midef.attacks import Attack
+from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core import Inputs, Recipe
 from midef.nn.network import TargetModel
@@ -50,6 +51,36 @@ def gan_inputs(tmp_path: Path, gan_networks: dict[str, nn.Module]) -> Callable[[
     """What `attack` starts from."""
     for name, network in gan_networks.items():
         save_file(dict(network.state_dict()), tmp_path / f"{name}.safetensors")
+
+    def inputs(attack: Attack) -> Inputs:
+        target, public = Recipe("target", "classifier"), Recipe("split", "synthetic_faces")
+        return Inputs(attack.requires(target=target, public=public), lambda recipe: tmp_path)
+
+    return inputs
+
+
+@pytest.fixture
+def style_prior() -> StyleGan2:
+    return StyleGan2(latent_dim=8, channel_base=256, channel_max=8)
+
+
+@pytest.fixture
+def style_networks(style_prior: StyleGan2) -> dict[str, nn.Module]:
+    """A StyleGAN2 of 32 px with random weights; a quarter of its pixels leave [-1, 1], and w is truncated visibly."""
+    torch.manual_seed(0)
+    networks = style_prior.networks(RESOLUTION_PX, 0)
+    generator = networks["generator"]
+    with torch.no_grad():
+        generator.mapping.w_avg.copy_(torch.linspace(-0.5, 0.5, 8))  # type: ignore[union-attr,operator]
+    return {name: network.eval().requires_grad_(False) for name, network in networks.items()}
+
+
+@pytest.fixture
+def style_inputs(
+    tmp_path: Path, style_prior: StyleGan2, style_networks: dict[str, nn.Module]
+) -> Callable[[Attack], Inputs]:
+    """What an attack on styles starts from."""
+    style_prior.store(style_networks, tmp_path)
 
     def inputs(attack: Attack) -> Inputs:
         target, public = Recipe("target", "classifier"), Recipe("split", "synthetic_faces")

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from typing_extensions import override
 
 from midef.attacks.base import Attack, Reconstructions, Task
-from midef.attacks.latent_search.memory import in_parts
+from midef.attacks.latent_search.candidates import Keeper, Searched
+from midef.attacks.latent_search.lowest_loss import LowestLoss
+from midef.attacks.latent_search.memory import one_by_one
+from midef.core.errors import SpecError
 from midef.core.lazy import torch
 from midef.core.position import share, steps
 from midef.core.seeds import derive_seed
 from midef.core.traces import Traces
+from midef.defenses.midre import IMAGENET_MEAN
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from midef.attacks.priors import Prior
     from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Inputs, Recipe
+    from midef.core.setup import Protocol
     from midef.nn.network import Forward
 
 CHUNK = 40
@@ -59,14 +64,6 @@ class Rows:
     begun: Sequence[Tensor] = ()
 
 
-class _Searched(NamedTuple):
-    """What a search of some rows gives: by (label, restart), and the course of its rows."""
-
-    images: dict[tuple[int, int], Tensor]
-    traits: dict[tuple[int, int], Tensor]
-    traces: Traces | None
-
-
 @dataclass(frozen=True, kw_only=True)
 class LatentSearch(Attack):
     """Optimise latents of a generator until the target sees the identity.
@@ -75,6 +72,8 @@ class LatentSearch(Attack):
     `latents`, `draw`, `views`, `ask`, `prior_loss`, `constrain_`, `final_latents`. A search may have several stages,
     each with an optimiser and searched values of its own: `stage_steps` and `next_start`. A row is one reconstruction,
     or one identity where `per_identity` is set; its loss and its random numbers do not depend on the other rows.
+    Where an identity has more candidates than reconstructions (`candidates_per_identity`), a row is a candidate, and
+    `keep` says which are kept.
 
     Args:
         iterations: steps of the search, >= 1; of its first stage where it has several.
@@ -87,6 +86,8 @@ class LatentSearch(Attack):
     per_identity: ClassVar[bool] = False
     n_views: ClassVar[int] = 1
     remembers_start: ClassVar[bool] = False
+    keeps_best: ClassVar[bool] = False
+    """True where each row ends a stage with the values of its lowest loss, and not with the last ones."""
     records: ClassVar[str] = "loss, confidence, gradient norm"
 
     iterations: int
@@ -117,12 +118,37 @@ class LatentSearch(Attack):
     @override
     def queries(self, *, reconstructions: int, identities: int) -> int | None:
         rows = identities if self.per_identity else reconstructions
+        rows = self.candidates_per_identity * identities or rows
         return sum(self.stage_steps) * self.n_views * self.images_per_row * rows
 
     @property
     def stage_steps(self) -> tuple[int, ...]:
         """Steps of each stage of the search, in turn; here there is one."""
         return (self.iterations,)
+
+    @property
+    def candidates_per_identity(self) -> int:
+        """Rows that are searched for each identity, of which `keep` keeps as many as are asked for; 0 where a row is a
+        reconstruction, or an identity."""
+        return 0
+
+    @property
+    def erase_colour(self) -> tuple[float, float, float]:
+        """RGB in [0, 1] that the adaptive attacker fills erased squares with."""
+        return IMAGENET_MEAN
+
+    @override
+    def problems_with(self, protocol: Protocol) -> list[str]:
+        return self._too_few_candidates(protocol.images_per_identity)
+
+    def _too_few_candidates(self, kept: int) -> list[str]:
+        searched = self.candidates_per_identity
+        if not 0 < searched < kept:
+            return []
+        return [
+            f"it searches {searched} candidates for each identity and cannot keep {kept} of them; raise candidates to "
+            f"{kept} or more, or lower protocol.images_per_identity"
+        ]
 
     def choosing_share(self, rows: int) -> float:
         """Share of the work, 0 to 1, that `choose` is; for progress only."""
@@ -158,6 +184,10 @@ class LatentSearch(Attack):
     def optimizer(self, searched: list[Tensor]) -> torch.optim.Optimizer:
         """A new optimiser, at the start of each stage."""
         raise NotImplementedError
+
+    def rate(self, progress: float) -> float:
+        """Factor of the optimiser's learning rates in a step; `progress` is the share of the stage before it."""
+        return 1.0
 
     def images(self, networks: Networks, searched: list[Tensor], rows: Rows) -> Tensor:
         """Images of a step."""
@@ -208,6 +238,16 @@ class LatentSearch(Attack):
         latents = self.final_latents(searched, rows)
         return latents, self.draw(networks, latents, rows)
 
+    def keep(
+        self, handle: TargetHandle, networks: Networks, label: int, images: Tensor, count: int, task: Task
+    ) -> Sequence[int]:
+        """Which of an identity's candidates it keeps: `count` numbers, the best first.
+
+        Args:
+            images: of all candidates [N, 3, H, W], not clipped, on the CPU; NaN of those that left the numbers.
+        """
+        raise NotImplementedError
+
     # ------------------------------------------------------------ the loop
 
     def step_loss(self, handle: TargetHandle, networks: Networks, searched: list[Tensor], rows: Rows) -> Tensor:
@@ -233,25 +273,41 @@ class LatentSearch(Attack):
         """Choose where to start, search, and draw what was found."""
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
         owners = sorted({self._owner(*pair) for pair in pairs}) if self.per_identity else pairs
+        keeper = self._keeper(handle, networks, pairs, task) if self.candidates_per_identity else None
+        owners = owners if keeper is None else keeper.rows
         with share(0.0, first := self.choosing_share(len(owners))):
             chosen = self.choose(handle, networks, task)
         chunk = max(1, images_at_once(task.device) // self.images_per_row)
 
-        def part_of(begin: int, end: int) -> _Searched:
+        def part_of(begin: int, end: int) -> Searched:
             with share(*(first + (1 - first) * rows / len(owners) for rows in (begin, end))):
-                return self._search(handle, networks, owners[begin:end], pairs, chosen, task)
+                part = owners[begin:end]
+                return self._search(handle, networks, part, pairs if self.per_identity else part, chosen, task)
 
-        found = in_parts(len(owners), chunk, handle, part_of)
+        parts = one_by_one(len(owners), chunk, handle, part_of)
+        found = list(parts if keeper is None else map(keeper.take, parts))
         images = {pair: image for part in found for pair, image in part.images.items()}
         traits = {pair: known for part in found for pair, known in part.traits.items()}
         return Reconstructions(
-            torch.stack([images[pair] for pair in pairs]),
+            torch.stack([images[pair] for pair in pairs]).clamp(0, 1),
             task.labels,
             task.restarts,
             torch.ones_like(task.labels).bool(),
             torch.stack([traits[pair] for pair in pairs]) if traits else None,
             Traces.joined([part.traces for part in found]),
         )
+
+    def _keeper(self, handle: TargetHandle, networks: Networks, pairs: Sequence[tuple[int, int]], task: Task) -> Keeper:
+        kept: dict[int, int] = {}
+        for label, restart in pairs:
+            kept[label] = max(kept.get(label, 0), restart + 1)
+        if problems := self._too_few_candidates(max(kept.values(), default=0)):
+            raise SpecError(problems)
+
+        def keep(label: int, images: Tensor, count: int) -> Sequence[int]:
+            return self.keep(handle, networks, label, images, count, task)
+
+        return Keeper(kept, self.candidates_per_identity, keep)
 
     def _search(
         self,
@@ -261,7 +317,7 @@ class LatentSearch(Attack):
         pairs: list[tuple[int, int]],
         chosen: Mapping[tuple[int, int], Tensor],
         task: Task,
-    ) -> _Searched:
+    ) -> Searched:
         """Search the rows of these owners together; give images of their pairs, and the course."""
         from midef.attacks.latent_search.recording import StepRecorder
 
@@ -290,12 +346,12 @@ class LatentSearch(Attack):
             final = replace(self._rows("sample", part, task), stage=rows.stage)
             with torch.no_grad(), self._autocast(task):
                 latents, drawn = self.final_images(networks, [tensor.detach()[which] for tensor in searched], final)
-                drawn = drawn.float().clamp(0, 1)
+                drawn = drawn.float()
                 is_lost = lost[which] | not_finite_rows([latents])
                 images |= zip(part, torch.where(is_lost[:, None, None, None], torch.nan, drawn).cpu(), strict=True)
                 if (known := known_traits(networks["generator"], latents)) is not None:
                     traits |= zip(part, known, strict=True)
-        return _Searched(images, traits, recorder.traces())
+        return Searched(images, traits, recorder.traces())
 
     def _stage(
         self,
@@ -309,18 +365,26 @@ class LatentSearch(Attack):
         """Make the steps of these numbers, >= 1, in place; give [N], True for rows that have left the numbers."""
         assert rows.recorder is not None, "the rows of a search are recorded"
         optimizer = self.optimizer(searched)
+        rates = [group["lr"] for group in optimizer.param_groups]
+        best = LowestLoss() if self.keeps_best else None
         for step in steps(numbers):
             rows.recorder.begin(step)
             with self._autocast(task):
                 loss = self.step_loss(handle, networks, searched, rows)
             slopes = torch.autograd.grad(loss.sum(), searched)
             rows.recorder.end(loss, slopes)
+            if best is not None:
+                best.see(loss, searched)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * self.rate((step - numbers[0]) / len(numbers))
             for tensor, slope in zip(searched, slopes, strict=True):
                 tensor.grad = slope
             optimizer.step()
             if step == numbers[-1]:
                 lost = not_finite_rows(searched)  # before a bound makes a number of infinity
             self.constrain_(searched, rows)
+        if best is not None:
+            best.restore_(searched)
         return lost
 
     def _owner(self, label: int, restart: int) -> tuple[int, int]:
@@ -333,7 +397,8 @@ class LatentSearch(Attack):
             if self.erase_high:
                 from midef.attacks.latent_search.views import erased
 
-                view = erased(view, rows.noise, area=(self.erase_low, self.erase_high))
+                area = (self.erase_low, self.erase_high)
+                view = erased(view, rows.noise, area=area, fill=self.erase_colour)
             seen = self.ask(handle, networks, view)
             if rows.recorder is not None:
                 rows.recorder.see(self.judges(seen), rows.labels)

@@ -153,6 +153,8 @@ class PublicPrior(Prior):
     draws_latents: ClassVar[bool] = False
     """True where its network `generator` makes images [B, 3, R, R] in [0, 1] of latents [B, latent_dim] alone, standard
     normal ones typical images. Attacks that search such latents take any of these priors."""
+    latents_are_styles: ClassVar[bool] = False
+    """True of a prior with `draws_latents` that attacks on the styles of a StyleGAN2 may search by its latents."""
 
     def fit(self, networks: Networks, public: Splits, context: FitContext) -> dict[str, Any]:
         """Train the networks in place.
@@ -191,3 +193,19 @@ def any_generator(usual: type[PublicPrior]) -> Mapping[str, Any]:
         return f"the attack searches single latents of a generator; give one of {', '.join(able)}"
 
     return Held(PRIORS, usual, fits).metadata
+
+
+def style_generator(usual: type[PublicPrior]) -> Mapping[str, Any]:
+    """Metadata of an attack's field for a StyleGAN2: the usual one, or a prior with `latents_are_styles` by name."""
+
+    def fits(cls: type) -> str:
+        if cls is usual or _stands_for_styles(cls):
+            return ""
+        able = [other.registered_name for other in PRIORS if other is usual or _stands_for_styles(other)]  # type: ignore[attr-defined]
+        return f"the attack searches the styles of a StyleGAN2; give one of {', '.join(able)}"
+
+    return Held(PRIORS, usual, fits).metadata
+
+
+def _stands_for_styles(cls: type) -> bool:
+    return issubclass(cls, PublicPrior) and cls.latents_are_styles

@@ -44,6 +44,7 @@ class Renderer(PublicPrior):
     paper: ClassVar[str] = "midef's own: an ideal generator"
     gflop_64px: ClassVar[float] = 0.12
     draws_latents: ClassVar[bool] = True
+    latents_are_styles: ClassVar[bool] = True
     knows_traits: ClassVar[bool] = True
 
     @override

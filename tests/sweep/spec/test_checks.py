@@ -255,6 +255,17 @@ def test_files_that_students_start_from_are_missed_while_planning(
     assert len(problems) == 2 and all("no file efficientnet_b" in problem for problem in problems)
 
 
+def test_an_attack_cannot_keep_more_candidates_than_it_searches(spec: Spec, problems_of: ProblemsOf) -> None:
+    ppa = {"name": "ppa", "candidates": 3}
+    (problem,) = problems_of(spec({"attack": ppa, "protocol": {"identities": 12, "images_per_identity": 4}}))
+    assert problem == (
+        "setups[0].attack: it searches 3 candidates for each identity and cannot keep 4 of them; raise candidates to 4 "
+        "or more, or lower protocol.images_per_identity"
+    )
+    kept = {"identities": 12, "images_per_identity": 3}
+    assert not resolve(parse_spec(spec({"attack": ppa, "protocol": kept}))).cells[0].refused
+
+
 def test_the_best_restart_by_score_needs_scores(spec: Spec, problems_of: ProblemsOf) -> None:
     problems = problems_of(spec({"attack": "brep_mi", "protocol": {"counted": "best_by_target"}}))
     assert any("counted best_by_target needs scores, brep_mi sees labels only" in problem for problem in problems)
