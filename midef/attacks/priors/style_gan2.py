@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, PublicPrior
-from midef.training.generative.style_gan import StyleGanSettings, fit_style_gan
+from midef.training.generative.style_gan import StyleGanSettings, fit_style_gan, resized
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -18,12 +18,29 @@ if TYPE_CHECKING:
     from midef.datasets import Splits
 
 
+_CPU = {
+    "resolution_px": 64,
+    "latent_dim": 128,
+    "channel_base": 1024,
+    "channel_max": 128,
+    "steps": 10_000,
+    "batch_size": 16,
+    "r1": 0.05,
+    "ada_images": 100_000,
+    "ema_images": 10_000,
+    "mirror": True,
+}
+_CPU_32 = {"resolution_px": 32, "steps": 12_000, "r1": 0.0128}
+
+
 @PRIORS.add("style_gan2")
 @dataclass(frozen=True, kw_only=True)
 class StyleGan2(PublicPrior, StyleGanSettings):
     """StyleGAN2 trained on public images with adaptive augmentation; the target is never asked.
 
     Args:
+        resolution_px: of the images it learns and draws, a power of two from 8 up, 0 for that of the setup. Public
+            images are resized to it, and what it draws to the setup's.
         latent_dim: Z, of latents and styles alike.
         mapping_layers: linear layers from one to the other, >= 1.
         channel_base, channel_max: channels at r px are channel_base / r, at most channel_max.
@@ -34,6 +51,9 @@ class StyleGan2(PublicPrior, StyleGanSettings):
         ada_target: mean sign of the scores of real images the augmentation is adapted to, in (0, 1], 1 never augments.
         ada_images: images after which the augmentation's probability may have gone from 0 to 1.
         ema_images: half-life of the average of the generator, which is what attacks draw from.
+        mirror: public images are learned mirrored, too, each half of the time.
+
+    `cpu-32` and `cpu-64` learn some thousand faces on two CPU cores, in about half an hour and an hour.
 
     Source: Wang et al., NeurIPS 2021 (VMI), released options: 2,298,000 images after 1,169,000 of an earlier run, 64 in
     a batch. We differ: see `fit_style_gan` and `augmented` for what of StyleGAN2-ADA is left out.
@@ -41,8 +61,9 @@ class StyleGan2(PublicPrior, StyleGanSettings):
 
     version: ClassVar[int] = 2
     paper: ClassVar[str] = "Wang et al., NeurIPS 2021 (VMI); Karras et al., NeurIPS 2020 (StyleGAN2-ADA)"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {}, "cpu-32": {**_CPU, **_CPU_32}, "cpu-64": _CPU}
 
+    resolution_px: int = 0
     latent_dim: int = 512
     mapping_layers: int = 2
     channel_base: int = 16384
@@ -54,6 +75,7 @@ class StyleGan2(PublicPrior, StyleGanSettings):
     ada_target: float = 0.6
     ada_images: int = 500_000
     ema_images: int = 20_000
+    mirror: bool = False
     seed: int = 0
 
     @override
@@ -74,18 +96,27 @@ class StyleGan2(PublicPrior, StyleGanSettings):
                 raise ValueError(f"needs {name} >= 1, got {getattr(self, name)}")
         if self.learning_rate <= 0 or self.r1 < 0:
             raise ValueError(f"needs learning_rate > 0 and r1 >= 0, got {self.learning_rate}, {self.r1}")
+        if self.resolution_px and (text := super().problems(self.resolution_px)):
+            raise ValueError(text[0])
         if not 0 < self.ada_target <= 1:
             raise ValueError(f"needs 0 < ada_target <= 1, got {self.ada_target}")
+
+    @override
+    def problems(self, resolution_px: int) -> list[str]:
+        if self.resolution_px:
+            return []
+        return [f"{text}, or the prior's own resolution_px" for text in super().problems(resolution_px)]
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
         from midef.attacks.priors.networks.style_gan2 import StyleGenerator
         from midef.attacks.priors.networks.style_gan2_discriminator import StyleDiscriminator
 
-        base, most = self.channel_base, self.channel_max
+        own_px = self.resolution_px or resolution_px
+        widths = self.channel_base, self.channel_max
         return {
-            "generator": StyleGenerator(self.latent_dim, self.mapping_layers, resolution_px, base, most),
-            "discriminator": StyleDiscriminator(resolution_px, base, most),
+            "generator": StyleGenerator(self.latent_dim, self.mapping_layers, own_px, *widths, shown_px=resolution_px),
+            "discriminator": StyleDiscriminator(own_px, *widths),
         }
 
     @override
@@ -102,7 +133,7 @@ class StyleGan2(PublicPrior, StyleGanSettings):
         return fit_style_gan(
             generator,
             networks["discriminator"],
-            public.all_images,
+            resized(public.all_images, generator.resolution_px),
             draw,
             generator.num_ws,
             self,

@@ -35,6 +35,7 @@ class StyleGanSettings:
     ada_target: float
     ada_images: int
     ema_images: int
+    mirror: bool
 
 
 def fit_style_gan(
@@ -78,6 +79,9 @@ def fit_style_gan(
 
     def step(number: int) -> Losses:
         real = data[passes.next()].float() / 127.5 - 1
+        if settings.mirror:
+            mirrored = torch.rand(len(real), 1, 1, 1, generator=rng, device=real.device) < 0.5
+            real = torch.where(mirrored, real.flip(3), real)
         with torch.no_grad():
             fake = fakes()
         real.requires_grad_(number % PENALTY_EVERY == 0)
@@ -113,6 +117,18 @@ def mixed_latents(count: int, layers: int, latent_dim: int, rng: Generator, devi
     mixes = torch.rand(count, 1, generator=rng, device=device) < MIXING
     takes_second = mixes & (torch.arange(layers, device=device) >= cut)
     return torch.where(takes_second[:, :, None], second, first)
+
+
+def resized(images: Tensor, px: int) -> Tensor:
+    """Images [N, 3, H, H] uint8 to px by antialiased bilinear weights, in parts."""
+    if images.shape[-1] == px:
+        return images
+
+    def made(part: Tensor) -> Tensor:
+        smooth = F.interpolate(part.float(), size=(px, px), mode="bilinear", align_corners=False, antialias=True)
+        return smooth.round().clamp(0, 255).to(torch.uint8)
+
+    return torch.cat([made(part) for part in images.split(256)])
 
 
 def set_mean_w_(generator: nn.Module, latent_dim: int, rng: Generator, count: int = 100_000) -> None:

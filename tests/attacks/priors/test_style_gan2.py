@@ -17,6 +17,7 @@ from midef.attacks.priors.networks.style_gan2 import StyleGenerator
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.core import Inputs, Recipe
 from midef.datasets import Images, Splits
+from midef.nn.network import count_parameters
 from midef.training.generative.loop import TrainingRun
 
 SMALL = StyleGan2(latent_dim=8, channel_base=64, channel_max=8, steps=2, batch_size=4)
@@ -120,7 +121,28 @@ def test_one_recipe_serves_all_targets() -> None:
 
 def test_it_draws_powers_of_two() -> None:
     assert SMALL.problems(64) == []
-    assert SMALL.problems(48) == ["style_gan2 draws 8, 16, 32, 64, ... px, not 48; choose such a resolution_px"]
+    other = (
+        "style_gan2 draws 8, 16, 32, 64, ... px, not 48; choose such a resolution_px, or the prior's own resolution_px"
+    )
+    assert SMALL.problems(48) == [other]
+
+
+def test_it_may_draw_at_a_resolution_of_its_own() -> None:
+    """Public images of 20 px are learned at 16 px; the generator shows 20."""
+    prior = replace(SMALL, resolution_px=16)
+    assert prior.problems(20) == []
+    generator, _ = fitted(prior, 20)
+    assert generator.resolution_px == 16
+    w = generator.mapping(torch.randn(2, 8))
+    assert generator.synthesis(generator.styles(w)).shape == (2, 3, 16, 16)
+    assert generator(torch.randn(2, 8)).shape == (2, 3, 20, 20)
+
+
+@pytest.mark.parametrize(("preset", "px"), [("cpu-32", 32), ("cpu-64", 64)])
+def test_presets_for_a_cpu_are_small(preset: str, px: int) -> None:
+    prior = PRIORS.make("style_gan2", StyleGan2.presets[preset])
+    assert isinstance(prior, StyleGan2) and prior.resolution_px == px and prior.batch_size % 4 == 0
+    assert sum(count_parameters(network) for network in prior.networks(64, 0).values()) < 2e6
 
 
 @pytest.mark.parametrize(
@@ -130,6 +152,7 @@ def test_it_draws_powers_of_two() -> None:
         ({"mapping_layers": 0}, "mapping_layers >= 1"),
         ({"learning_rate": 0.0}, "learning_rate > 0"),
         ({"r1": -1.0}, "r1 >= 0"),
+        ({"resolution_px": 48}, "draws 8, 16, 32, 64, ... px, not 48"),
         ({"ada_target": 0.0}, "0 < ada_target <= 1"),
         ({"ada_target": 1.5}, "0 < ada_target <= 1"),
     ],

@@ -85,6 +85,7 @@ HOW: dict[str, Any] = {
     "ada_target": 1.0,
     "ada_images": 1000,
     "ema_images": 100,
+    "mirror": False,
 }
 
 
@@ -158,6 +159,35 @@ def test_a_sure_discriminator_is_shown_augmented_images() -> None:
     generator, discriminator, images = toy()
     facts = fit(generator, discriminator, images, steps=40, ada_target=0.01, ada_images=640)
     assert 0.3 < facts["augmentation"] <= 1, "its probability moves by 0.1 every 4 steps"
+
+
+def test_real_images_are_mirrored_half_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    halves = torch.zeros(4, 3, 4, 4, dtype=torch.uint8)
+    halves[..., :2] = 255  # bright on the left
+    seen: list[Tensor] = []
+    penalty = slope_penalty
+
+    def spy(scores: Tensor, images: Tensor) -> Tensor:
+        seen.append(images.detach())
+        return penalty(scores, images)
+
+    monkeypatch.setattr(style_gan, "slope_penalty", spy)
+    for mirror in (False, True):
+        generator, discriminator, _ = toy()
+        fit(generator, discriminator, halves, steps=1, batch_size=64, mirror=mirror)
+    left_is_bright = [images[:, 0, 0, 0] > 0 for images in seen]
+    assert left_is_bright[0].all() and 16 < left_is_bright[1].sum() < 48
+    assert torch.equal(seen[1][:, :, :, 0], -seen[1][:, :, :, 3]), "rows stay whole"
+
+
+def test_images_are_resized_with_every_pixel_counted() -> None:
+    images = torch.randint(0, 255, (3, 3, 8, 8), dtype=torch.uint8, generator=rng())
+    assert style_gan.resized(images, 8) is images
+    # 8 to 4 px: triangles around the middle of each pair of pixels, (1, 3, 3, 1) / 8
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    expected = (images[:, :, 1:5, 3:7] * taps * taps[:, None]).sum(dim=(2, 3))
+    made = style_gan.resized(images, 4)
+    assert made.dtype == torch.uint8 and (made[:, :, 1, 2] - expected).abs().max() <= 0.51
 
 
 def test_real_and_generated_images_are_augmented_alike(monkeypatch: pytest.MonkeyPatch) -> None:

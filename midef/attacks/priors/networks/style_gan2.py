@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from midef.attacks.priors.networks.dcgan import doublings
 from midef.attacks.priors.networks.style_gan2_layers import (
+    LEAKY_GAIN,
     EqualLinear,
     StyledLayer,
     ToRgb,
@@ -46,7 +47,7 @@ class Mapping(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         w = latents * (latents.square().mean(dim=-1, keepdim=True) + 1e-8).rsqrt()
         for i in range(self.n_layers):
-            w = leaky(self.get_submodule(f"fc{i}")(w))
+            w = leaky(self.get_submodule(f"fc{i}")(w, LEAKY_GAIN))
         return w
 
 

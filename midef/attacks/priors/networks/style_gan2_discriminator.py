@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from midef.attacks.priors.networks.dcgan import doublings
-from midef.attacks.priors.networks.style_gan2_layers import EqualConv, EqualLinear, channels_at, leaky
+from midef.attacks.priors.networks.style_gan2_layers import LEAKY_GAIN, EqualConv, EqualLinear, channels_at, leaky
 
 
 class ResidualDown(nn.Module):
@@ -33,9 +33,11 @@ class ResidualDown(nn.Module):
     @override
     def forward(self, images: Tensor) -> Tensor:
         if self.fromrgb is not None:
-            images = leaky(self.fromrgb(images), self.clamp)
-        main = leaky(self.conv1(leaky(self.conv0(images), self.clamp)), self.clamp)
-        total: Tensor = (main + self.skip(images)) * sqrt(0.5)
+            images = leaky(self.fromrgb(images, LEAKY_GAIN), self.clamp)
+        main = leaky(self.conv0(images, LEAKY_GAIN), self.clamp)
+        half = sqrt(0.5)  # brings the variance of the sum back to one
+        main = leaky(self.conv1(main, LEAKY_GAIN * half), None if self.clamp is None else self.clamp * half)
+        total: Tensor = main + self.skip(images, half)
         return total
 
 
@@ -51,8 +53,8 @@ class LastBlock(nn.Module):
 
     @override
     def forward(self, features: Tensor) -> Tensor:
-        features = leaky(self.conv(with_spread(features, self.group)), self.clamp)
-        scores: Tensor = self.out(leaky(self.fc(features.flatten(1)))).flatten()
+        features = leaky(self.conv(with_spread(features, self.group), LEAKY_GAIN), self.clamp)
+        scores: Tensor = self.out(leaky(self.fc(features.flatten(1), LEAKY_GAIN))).flatten()
         return scores
 
 
@@ -96,5 +98,6 @@ def with_spread(features: Tensor, group: int = 4) -> Tensor:
     """
     size = next(n for n in range(min(group, len(features)), 0, -1) if len(features) % n == 0)
     grouped = features.reshape(size, -1, *features.shape[1:])
-    spread = (grouped.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3)).repeat(size)
+    variance = (grouped - grouped.mean(dim=0)).square().mean(dim=0)  # `var` over the first axis is slow on a CPU
+    spread = (variance + 1e-8).sqrt().mean(dim=(1, 2, 3)).repeat(size)
     return torch.cat([features, spread[:, None, None, None].expand(-1, 1, *features.shape[2:])], dim=1)

@@ -40,9 +40,13 @@ def doubled(images: Tensor) -> Tensor:
     return F.conv_transpose2d(images, _filter(images, 4.0), stride=2, padding=1, groups=images.shape[1])
 
 
+LEAKY_GAIN = sqrt(2)
+"""Keeps the second moment through a leaky ReLU. It commutes with it, so layers scale their small weights by it."""
+
+
 def leaky(values: Tensor, clamp: float | None = None) -> Tensor:
-    """Leaky ReLU 0.2 that keeps the second moment, between -clamp and clamp."""
-    return clamped(F.leaky_relu(values, 0.2) * sqrt(2), clamp)
+    """Leaky ReLU 0.2, between -clamp and clamp; changes `values` in place where nothing else needs them."""
+    return clamped(F.leaky_relu(values, 0.2, inplace=True), clamp)
 
 
 def clamped(values: Tensor, clamp: float | None) -> Tensor:
@@ -64,8 +68,10 @@ class EqualLinear(nn.Module):
         self.rate = rate
 
     @override
-    def forward(self, values: Tensor) -> Tensor:
-        return F.linear(values, self.weight * (self.rate / sqrt(self.weight.shape[1])), self.bias * self.rate)
+    def forward(self, values: Tensor, gain: float = 1.0) -> Tensor:
+        """Its outputs, `gain` times."""
+        scale = gain * self.rate
+        return F.linear(values, self.weight * (scale / sqrt(self.weight.shape[1])), self.bias * scale)
 
 
 class EqualConv(nn.Module):
@@ -82,13 +88,15 @@ class EqualConv(nn.Module):
         self.size, self.down = size, down
 
     @override
-    def forward(self, images: Tensor) -> Tensor:
-        weight = self.weight / sqrt(self.weight[0].numel())
+    def forward(self, images: Tensor, gain: float = 1.0) -> Tensor:
+        """Its outputs, `gain` times."""
+        weight = self.weight * (gain / sqrt(self.weight[0].numel()))
+        bias = None if self.bias is None else self.bias * gain
         if not self.down:
-            return F.conv2d(images, weight, self.bias, padding=self.size // 2)
+            return F.conv2d(images, weight, bias, padding=self.size // 2)
         if self.size == 1:
-            return F.conv2d(filtered(images, pad=1, stride=2), weight, self.bias)
-        return F.conv2d(filtered(images, pad=2), weight, self.bias, stride=2)
+            return F.conv2d(filtered(images, pad=1, stride=2), weight, bias)
+        return F.conv2d(filtered(images, pad=2), weight, bias, stride=2)
 
 
 def _demodulation(weight: Tensor, scale: Tensor) -> Tensor:
@@ -97,7 +105,16 @@ def _demodulation(weight: Tensor, scale: Tensor) -> Tensor:
     return (power + 1e-8).rsqrt()
 
 
-def modulated(images: Tensor, weight: Tensor, scale: Tensor, *, demodulate: bool = True, up: bool = False) -> Tensor:
+def modulated(
+    images: Tensor,
+    weight: Tensor,
+    scale: Tensor,
+    added: Tensor,
+    *,
+    gain: float = 1.0,
+    demodulate: bool = True,
+    up: bool = False,
+) -> Tensor:
     """A convolution of images [B, in, H, W] whose input channels are scaled by the style of each image.
 
     Styles scale what the convolution takes and demodulation what it gives: one convolution for all images.
@@ -105,26 +122,40 @@ def modulated(images: Tensor, weight: Tensor, scale: Tensor, *, demodulate: bool
     Args:
         weight: [out, in, k, k].
         scale: [B, in].
+        added: to the result, any shape that broadcasts to it.
+        gain: factor of the result, before that.
         up: doubles the resolution: zeros between the pixels, convolution, filter.
     """
     images = images * scale[:, :, None, None]
+    if not demodulate:
+        weight = weight * gain
     if up:
         images = filtered(F.conv_transpose2d(images, weight.transpose(0, 1), stride=2), pad=1, gain=4.0)
     else:
         images = F.conv2d(images, weight, padding=weight.shape[2] // 2)
-    return images * _demodulation(weight, scale)[:, :, None, None] if demodulate else images
+    if not demodulate:
+        return images + added
+    return torch.addcmul(added, images, (_demodulation(weight, scale) * gain)[:, :, None, None])
 
 
 def modulated_kernels(
-    images: Tensor, weight: Tensor, scale: Tensor, *, demodulate: bool = True, up: bool = False
+    images: Tensor,
+    weight: Tensor,
+    scale: Tensor,
+    added: Tensor,
+    *,
+    gain: float = 1.0,
+    demodulate: bool = True,
+    up: bool = False,
 ) -> Tensor:
     """`modulated` as the paper defines it: each image has kernels of its own, in one grouped convolution.
 
     Args:
         weight: [out, in, k, k].
         scale: [B, in].
+        added, gain, up: as of `modulated`.
     """
-    kernels = weight * scale[:, None, :, None, None]  # [B, out, in, k, k]
+    kernels = weight * gain * scale[:, None, :, None, None]  # [B, out, in, k, k]
     if demodulate:
         kernels = kernels * _demodulation(weight, scale)[:, :, None, None, None]
     count, size = len(images), weight.shape[2]
@@ -132,9 +163,9 @@ def modulated_kernels(
     if up:
         turned = kernels.transpose(1, 2).flatten(0, 1)
         made = F.conv_transpose2d(together, turned, stride=2, groups=count)
-        return filtered(made.view(count, -1, *made.shape[2:]), pad=1, gain=4.0)
+        return filtered(made.view(count, -1, *made.shape[2:]), pad=1, gain=4.0) + added
     made = F.conv2d(together, kernels.flatten(0, 1), padding=size // 2, groups=count)
-    return made.view(count, -1, *made.shape[2:])
+    return made.view(count, -1, *made.shape[2:]) + added
 
 
 class StyledLayer(nn.Module):
@@ -168,11 +199,12 @@ class StyledLayer(nn.Module):
     @override
     def forward(self, images: Tensor, style: Tensor, rng: Generator | None) -> Tensor:
         convolve = modulated_kernels if self.fused else modulated
-        images = convolve(images, self.weight, self.affine(style), up=self.up)
         noise = self.noise_const
         if rng is not None:
             noise = torch.randn(len(images), 1, *noise.shape, generator=rng, device=images.device)
-        return leaky(images + noise * self.noise_strength + self.bias[:, None, None], self.clamp)
+        added = noise * (self.noise_strength * LEAKY_GAIN)
+        images = convolve(images, self.weight, self.affine(style), added, gain=LEAKY_GAIN, up=self.up)
+        return leaky(images.add_((self.bias * LEAKY_GAIN)[:, None, None]), self.clamp)
 
 
 class ToRgb(nn.Module):
@@ -188,6 +220,8 @@ class ToRgb(nn.Module):
     @override
     def forward(self, images: Tensor, style: Tensor) -> Tensor:
         convolve = modulated_kernels if self.fused else modulated
-        scale = self.affine(style) / sqrt(self.weight.shape[1])
-        colours = convolve(images, self.weight, scale, demodulate=False)
-        return clamped(colours + self.bias[:, None, None], self.clamp)
+        gain = 1 / sqrt(self.weight.shape[1])
+        colours = convolve(
+            images, self.weight, self.affine(style), self.bias[:, None, None], gain=gain, demodulate=False
+        )
+        return clamped(colours, self.clamp)

@@ -74,19 +74,20 @@ def test_doubling_inserts_zeros_and_filters() -> None:
 @pytest.mark.parametrize("demodulate", [True, False], ids=["demodulated", "plain"])
 def test_a_modulated_convolution_scales_each_image_s_kernels(convolve: Convolve, demodulate: bool) -> None:
     weight, images, scale = torch.randn(5, 4, 3, 3), torch.randn(3, 4, 6, 6), torch.randn(3, 4)
-    made = convolve(images, weight, scale, demodulate=demodulate)
+    added = torch.randn(3, 1, 6, 6)
+    made = convolve(images, weight, scale, added, gain=3.0, demodulate=demodulate)
     for i in range(3):
         kernels = weight * scale[i][None, :, None, None]
         if demodulate:
             kernels = kernels / kernels.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
-        expected = F.conv2d(images[i : i + 1], kernels, padding=1)
+        expected = 3 * F.conv2d(images[i : i + 1], kernels, padding=1) + added[i]
         assert torch.allclose(made[i : i + 1], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("convolve", [modulated, modulated_kernels])
 def test_a_doubling_convolution_is_zeros_convolution_filter(convolve: Convolve) -> None:
     weight, images, scale = torch.randn(5, 4, 3, 3), torch.randn(2, 4, 6, 6), torch.randn(2, 4)
-    made = convolve(images, weight, scale, up=True)
+    made = convolve(images, weight, scale, torch.zeros(()), up=True)
     assert made.shape == (2, 5, 12, 12)
     for i in range(2):
         kernels = weight * scale[i][None, :, None, None]
@@ -375,11 +376,15 @@ def test_clamping_bounds_every_convolution_and_every_colour() -> None:
     assert bounded.features(ws, 2).abs().max() <= 0.1 < free.features(ws, 2).abs().max()
     assert bounded.synthesis(ws, None, 2, 1e3 * bounded.features(ws, 2)).abs().max() <= 0.1
     judge = StyleDiscriminator(16, 64, 6, conv_clamp=0.1)
+    with torch.no_grad():
+        judge.get_parameter("b16.conv1.bias").fill_(5)
     seen: list[Tensor] = []
     judge.get_submodule("b8").register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     images = 100 * torch.randn(2, 3, 16, 16)
     judge(images)
-    plain = (judge.get_submodule("b16.skip")(leaky(judge.get_submodule("b16.fromrgb")(images), 0.1))) * sqrt(0.5)
+    plain = (judge.get_submodule("b16.skip")(leaky(sqrt(2) * judge.get_submodule("b16.fromrgb")(images), 0.1))) * sqrt(
+        0.5
+    )
     assert (seen[0] - plain).abs().max() <= 0.1 * sqrt(0.5) + 1e-6
 
 
