@@ -35,6 +35,7 @@ _IMAGENET = {
     "vgg16": "vgg16_bn",
     **{name: name for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")},
     **{name: name for name in ("densenet121", "densenet161", "densenet169", "densenet201")},
+    "inception_v3": "inception_v3",
     "maxvit_t": "maxvit_t",
     "vit_b16": "vit_b_16",
     **{name: name for name in ("swin_v2_t", "swin_v2_s", "swin_v2_b")},

@@ -20,11 +20,14 @@ class Forward(NamedTuple):
         logits: [B, K].
         features: penultimate [B, D], the input of the head.
         taps: outputs of the blocks asked for, by name.
+        side_logits: of heads in the middle of the network, each [B, K], whose loss is added to that of `logits`; none
+            outside of training.
     """
 
     logits: Tensor
     features: Tensor
     taps: dict[str, Tensor]
+    side_logits: tuple[Tensor, ...] = ()
 
 
 class CodeHead(nn.Module):

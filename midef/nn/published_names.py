@@ -50,6 +50,18 @@ def _densenet(ours: str, chain: tuple[str, ...]) -> str:
     return "features." + re.sub(r"^dense(\d)\.layer", r"denseblock\1.denselayer", ours)
 
 
+# Places in our stem -> torchvision's names; the others are poolings.
+_INCEPTION_STEM = {"0": "1a_3x3", "1": "2a_3x3", "2": "2b_3x3", "4": "3b_1x1", "5": "4a_3x3"}
+
+
+def _inception(ours: str, chain: tuple[str, ...]) -> str:
+    block, _, rest = ours.partition(".")
+    if block == "stem":
+        place, _, leaf = rest.partition(".")
+        return f"Conv2d_{_INCEPTION_STEM[place]}.{leaf}"
+    return f"Mixed_{block.removeprefix('mixed')}.{rest}"
+
+
 def _maxvit(ours: str, chain: tuple[str, ...]) -> str:
     path = re.sub(r"^pool\.", "classifier.", ours).replace(".mbconv.", ".MBconv.")
     return re.sub(r"^block(\d)_(\d)", lambda at: f"blocks.{int(at[1]) - 1}.layers.{at[2]}.layers", path)
@@ -98,6 +110,7 @@ TRUNKS: Mapping[str, Trunk] = {
         renamed=((r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)", r"\1"),),
         advice={"stem.": STEM_ADVICE},
     ),
+    "inception": Trunk(named=_inception, head=("fc.", "AuxLogits.")),
     "maxvit": Trunk(named=_maxvit, head=("classifier.5.",)),
     "vit": Trunk(
         named=_vit,

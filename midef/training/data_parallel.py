@@ -104,7 +104,7 @@ def gathered(forward: Forward, part: Part, world: World) -> Forward:
         return cast("Tensor", _Gather.apply(rows, part.sizes, world.rank))
 
     taps = {name: bring(tap) for name, tap in forward.taps.items()}
-    return Forward(bring(forward.logits), bring(forward.features), taps)
+    return Forward(bring(forward.logits), bring(forward.features), taps, tuple(map(bring, forward.side_logits)))
 
 
 class _Gather(torch.autograd.Function):

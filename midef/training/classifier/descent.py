@@ -33,13 +33,18 @@ def make_optimizer(parameters: Iterable[Tensor], recipe: TrainingRecipe) -> torc
 
 
 def loss_of(defense: Defense, forward: Forward, batch: Batch, progress: float) -> Tensor:
-    """The loss of a batch under a defense: its criterion or cross entropy, plus its penalties."""
-    loss = defense.criterion(forward, batch, progress)
-    if loss is None:
-        loss = F.cross_entropy(forward.logits.float(), batch.labels)
+    """The loss of a batch under a defense: its criterion or cross entropy, of every head alike, plus its penalties."""
+    loss = _of_head(defense, forward, batch, progress)
+    for logits in forward.side_logits:
+        loss = loss + _of_head(defense, forward._replace(logits=logits), batch, progress)
     for term in defense.penalties(forward, batch, progress).values():
         loss = loss + term
     return loss
+
+
+def _of_head(defense: Defense, forward: Forward, batch: Batch, progress: float) -> Tensor:
+    loss = defense.criterion(forward, batch, progress)
+    return F.cross_entropy(forward.logits.float(), batch.labels) if loss is None else loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +118,10 @@ def _divide(forward: Forward, count: int) -> tuple[Forward, Forward]:
     first = {name: tap[:count] for name, tap in forward.taps.items()}
     others = {name: tap[count:] for name, tap in forward.taps.items()}
     return (
-        Forward(forward.logits[:count], forward.features[:count], first),
-        Forward(forward.logits[count:], forward.features[count:], others),
+        Forward(forward.logits[:count], forward.features[:count], first, tuple(s[:count] for s in forward.side_logits)),
+        Forward(
+            forward.logits[count:], forward.features[count:], others, tuple(s[count:] for s in forward.side_logits)
+        ),
     )
 
 
