@@ -11,6 +11,8 @@ from midef.sweep.spec.schema import ProtocolSpec, SetupSpec, SweepSpec
 _GAN: dict[str, Any] = {"width": 4, "latent_dim": 16, "batch_size": 16}
 _WGAN = {**_GAN, "steps": 20}
 _KEDMI = {**_GAN, "steps": 20, "discriminator_steps": 2}
+_STYLE = {"latent_dim": 16, "channel_base": 256, "channel_max": 8, "steps": 10, "batch_size": 8}
+_STYLES = {"pool": 16, "iterations": 5, "prior": _STYLE}
 _STUDENTS = {"family": "cnn_tiny", "count": 2, "weights": "none", "epochs": 1, "batch_size": 16}
 _SURROGATES = {
     "family": "cnn_tiny",
@@ -36,6 +38,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
     "inversion_model": {"prior": {"width": 8, "epochs": 2}},
     "diffusion_inverter": {"prior": {"width": 8, "noise_steps": 10, "epochs": 2, "batch_size": 16}},
     "mi_face": {"iterations": 10},
+    "ppa": {**_STYLES, "candidates": 2, "selection_rounds": 2},
     "pool_search": {"pool": 16, "iterations": 5, "prior": _WGAN},
 }
 """Parameters of each attack that make it run in about a second; an attack without an entry runs with smoke's."""

@@ -111,6 +111,8 @@ class Estimates:
             return UNUSUAL_S
         public = recipe.inputs["public"]
         images = prior.images_trained_on(self.sizes(public).all)
+        if gflop := prior.learned_gflop(_px(public)):
+            return float(LEARNED_S * images * gflop)
         rate = PUBLIC_PRIOR_S if prior.asks is None else TARGETED_PRIOR_S
         if recipe.kind == "surrogate" or hasattr(prior, "epochs"):
             rate = FITTED_PRIOR_S
@@ -128,7 +130,7 @@ class Estimates:
         identities, each = params["identities"], params["images_per_identity"]
         images = attack.images_drawn(reconstructions=identities * each, identities=identities)
         prior = getattr(attack, "prior", None)
-        drawing = (prior.gflop_64px if isinstance(prior, Prior) else 0.0) * (_px(recipe.inputs["private"]) / 64) ** 2
+        drawing = prior.gflop(_px(recipe.inputs["private"])) if isinstance(prior, Prior) else 0.0
         rate = SEARCHED_S if attack.access >= AccessLevel.WHITE_BOX else SEEN_S
         return float(images) * (0.0002 + rate * (self.gflop(recipe.inputs["target"]) + drawing))
 

@@ -95,6 +95,15 @@ class Prior:
         images = passes * getattr(self, "batch_size", 1) or getattr(self, "epochs", 0) * public_images
         return int(images) * int(getattr(self, "count", 1))
 
+    def gflop(self, resolution_px: int) -> float:
+        """Billion operations to draw an image of a setup at this resolution, about; only for estimates."""
+        return self.gflop_64px * (resolution_px / 64) ** 2
+
+    def learned_gflop(self, resolution_px: int) -> float:
+        """Billion operations, forward, of all networks on an image that it learns; 0 where its training is like that of
+        most, whose time goes by pixels. Only for estimates."""
+        return 0.0
+
     def requires(self, *, public: Recipe, target: Recipe) -> Mapping[str, Recipe]:
         """Other priors it starts from, by role."""
         return {}

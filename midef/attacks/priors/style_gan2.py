@@ -108,6 +108,18 @@ class StyleGan2(PublicPrior, StyleGanSettings):
         return [f"{text}, or the prior's own resolution_px" for text in super().problems(resolution_px)]
 
     @override
+    def gflop(self, resolution_px: int) -> float:
+        sides = [4 << i for i in range((self.resolution_px or resolution_px).bit_length() - 2)]
+        widths = [min(self.channel_base // side, self.channel_max) for side in sides]
+        came = [0, *widths]
+        macs = sum(9 * c * (c + before) * side**2 for c, before, side in zip(widths, came, sides, strict=False))
+        return 2e-9 * macs
+
+    @override
+    def learned_gflop(self, resolution_px: int) -> float:
+        return 2 * self.gflop(resolution_px)  # the discriminator is about as large
+
+    @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
         from midef.attacks.priors.networks.style_gan2 import StyleGenerator
         from midef.attacks.priors.networks.style_gan2_discriminator import StyleDiscriminator

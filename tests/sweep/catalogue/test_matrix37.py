@@ -242,6 +242,15 @@ def test_every_row_says_what_was_replaced(mini: Sweep) -> None:
     assert {c.cell.setup.certainty for c in mini.cells} == {"certain", "inferred"}
 
 
+def test_the_rows_at_224_px_share_one_generator_of_the_public_faces(mini: Sweep) -> None:
+    """In a small profile: whatever the attack, and dogs too."""
+    high = [c for c in mini.cells if c.cell.setup.attack.name in ("ppa", "if_gmi", "mirror") and not c.refused]
+    used = {
+        recipe.key for cell in high for recipe in cell.recipes.reconstructions.inputs.values() if recipe.kind == "prior"
+    }
+    assert len(used) == (1 if high else 0)
+
+
 def test_planning_is_quick_needs_no_torch_and_shares(tmp_path: Path) -> None:
     """15 targets: six of VGG16, three of IR152 and of FaceNet64 with TL-DMI, each with a backbone to start from."""
     program = (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import midef.sweep
-from midef.attacks import ATTACKS
+from midef.attacks import ATTACKS, PRIORS
 from midef.core import Choice
 from midef.core.errors import DataError
 from midef.core.recipe import Recipe
@@ -48,6 +48,7 @@ MEASURED: dict[str, dict[str, float]] = {
         "prior plg_gan": 96.0, "surrogate students": 6.6, "reconstructions gmi": 7.7, "reconstructions kedmi": 5.3,
         "reconstructions lomma_gmi": 12.9, "reconstructions lomma_kedmi": 7.1, "reconstructions plg_mi": 15.9,
         "reconstructions brep_mi": 24.2, "reconstructions rlb_mi": 13.6, "scores metrics": 0.8,
+        "prior style_gan2": 790.0, "reconstructions ppa": 30.6,
     },
     "others": {
         "target classifier": 8.9, "prior t_acgan": 80.0, "surrogate lokt_surrogates": 19.0,
@@ -102,6 +103,15 @@ def test_a_defense_says_what_its_steps_cost(sweep_of: SweepOf) -> None:
     assert plain is not None and by_defense["trap_mid"] > plain
     assert by_defense["trap_mid"] < DEFENSES.get("trap_mid").training_work * plain
     assert all(seconds == plain for name, seconds in by_defense.items() if name != "trap_mid")
+
+
+def test_a_stylegan2_is_estimated_from_the_operations_of_its_networks() -> None:
+    """Golden, by hand: at 8 px with 4 channels 9 x 4 x 4 multiplications at each of 16 pixels, twice that at 64."""
+    small = PRIORS.make("style_gan2", {"channel_base": 1024, "channel_max": 4})
+    assert small.gflop(8) == pytest.approx(2e-9 * 9 * 4 * 4 * (16 + 2 * 64))
+    assert small.learned_gflop(8) == 2 * small.gflop(8)
+    of_others = PRIORS.make("wgan_gp")
+    assert (of_others.gflop(64), of_others.learned_gflop(64)) == (of_others.gflop_64px, 0)
 
 
 def test_the_head_of_a_judge_is_estimated_from_the_images_it_sees() -> None:
