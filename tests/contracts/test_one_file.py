@@ -29,6 +29,7 @@ HOMONYMS = {
     "wall_s": "also a field of stored facts and of costs",
     "students": "also the role of a prior",
     "none": "also weights that are fresh, and what every defense is compared with",
+    "mirror": "also a field of trainings that mirror images",
     "vmi": "also a published split of CelebA",
     "confidence": "also a series of traces; the metric of this name is an example of the documentation",
 }
