@@ -67,6 +67,7 @@ class Reconstructions:
         traits: [N, n_traits], standard normal coordinates of the identity of each image, where the attack knows them
             exactly: it searched the latents of an image formation (`midef.datasets.ImageFormation`).
         traces: the course of the search; None of an attack that takes no steps.
+        latents: [N, ...] that a latent search drew the images from; they are not stored.
     """
 
     images: Tensor
@@ -75,6 +76,7 @@ class Reconstructions:
     found: Tensor
     traits: Tensor | None = None
     traces: Traces | None = None
+    latents: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,10 @@ class Attack:
 
     def problems_with(self, protocol: Protocol) -> list[str]:
         """Why it cannot make the reconstructions of this protocol; each a sentence with what to do."""
+        return []
+
+    def lacking(self) -> list[str]:
+        """Files it needs beside its priors that are not on this machine, each a sentence that says where to get it."""
         return []
 
     def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:

@@ -86,10 +86,17 @@ class Ppa(PoincareSearch):
     def keep(
         self, handle: TargetHandle, networks: Networks, label: int, images: Tensor, count: int, task: Task
     ) -> Sequence[int]:
-        from midef.attacks.latent_search.selection import best_first, mean_confidence
+        return range(count) if count == len(images) else self.ranked(handle, networks, label, images, task)[:count]
 
-        if count == len(images):
-            return range(count)
+    def ranked(
+        self, handle: TargetHandle, networks: Networks, label: int, images: Tensor, task: Task, *, crop: bool = True
+    ) -> list[int]:
+        """Numbers of an identity's candidates [N, 3, H, W], the one first that the target is surest of.
+
+        Args:
+            crop: whether it sees crops of them; False only mirrors.
+        """
+        from midef.attacks.latent_search.selection import best_first, mean_confidence
 
         def confidence(views: Tensor) -> Tensor:
             return self.ask(handle, networks, views)[0].logits.double().softmax(dim=1)[:, label]
@@ -102,5 +109,6 @@ class Ppa(PoincareSearch):
                 rounds=self.selection_rounds,
                 seed=derive_seed("selection", task.seed, label),
                 at_once=images_at_once(task.device),
+                crop=crop,
             )
-        return best_first(surest, count)
+        return best_first(surest, len(images))

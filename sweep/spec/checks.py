@@ -149,7 +149,8 @@ def check_attack(
         problems += [f"{place}.attack: {p}" for prior in _priors(made) for p in prior.problems_with(public)]
     if protocol.counted == "best_by_target" and made.access < AccessLevel.SCORES:
         problems.append(f"{place}.protocol: counted best_by_target needs scores, {attack.name} sees labels only")
-    return [f"{place}.attack {attack.name}: {text}" for prior in _priors(made) for text in prior.lacking()]
+    lacking = [*made.lacking(), *(text for prior in _priors(made) for text in prior.lacking())]
+    return [f"{place}.attack {attack.name}: {text}" for text in lacking]
 
 
 def _priors(component: Any) -> list[Prior]:

@@ -17,6 +17,7 @@ class Searched(NamedTuple):
 
     images: dict[tuple[int, int], Tensor]
     traits: dict[tuple[int, int], Tensor]
+    latents: dict[tuple[int, int], Tensor]
     traces: Traces | None
 
 
@@ -37,7 +38,7 @@ class Keeper:
 
     def __init__(self, kept: Mapping[int, int], candidates: int, keep: Keep) -> None:
         self._kept, self._candidates, self._keep = kept, candidates, keep
-        self._held = Searched({}, {}, None)
+        self._held = Searched({}, {}, {}, None)
 
     @property
     def rows(self) -> list[tuple[int, int]]:
@@ -46,23 +47,25 @@ class Keeper:
 
     def take(self, part: Searched) -> Searched:
         """What the identities keep that are complete with this part; restart 0 is the best."""
-        images, traits = {**self._held.images, **part.images}, {**self._held.traits, **part.traits}
-        traces = Traces.joined([self._held.traces, part.traces])
-        given, courses = Searched({}, {}, None), []
-        for label in dict.fromkeys(label for label, _ in images):
+        now = Searched(
+            {**self._held.images, **part.images},
+            {**self._held.traits, **part.traits},
+            {**self._held.latents, **part.latents},
+            Traces.joined([self._held.traces, part.traces]),
+        )
+        given, courses = Searched({}, {}, {}, None), []
+        tables = [(now.images, given.images), (now.traits, given.traits), (now.latents, given.latents)]
+        for label in dict.fromkeys(label for label, _ in now.images):
             every = [(label, number) for number in range(self._candidates)]
-            if not all(pair in images for pair in every):
+            if not all(pair in now.images for pair in every):
                 continue
-            numbers = self._keep(label, torch.stack([images[pair] for pair in every]), self._kept[label])
-            for restart, number in enumerate(numbers):
-                given.images[label, restart] = images[label, number]
-                if traits:
-                    given.traits[label, restart] = traits[label, number]
-            if traces is not None:
-                courses.append(traces.renumbered(label, numbers))
-            for pair in every:
-                del images[pair]
-                traits.pop(pair, None)
-        left = {label for label, _ in images}
-        self._held = Searched(images, traits, None if traces is None else traces.of(left))
+            numbers = self._keep(label, torch.stack([now.images[pair] for pair in every]), self._kept[label])
+            for table, kept in tables:
+                kept |= {(label, restart): table[label, n] for restart, n in enumerate(numbers) if (label, n) in table}
+                for pair in every:
+                    table.pop(pair, None)
+            if now.traces is not None:
+                courses.append(now.traces.renumbered(label, numbers))
+        left = {label for label, _ in now.images}
+        self._held = now._replace(traces=None if now.traces is None else now.traces.of(left))
         return given._replace(traces=Traces.joined(courses))

@@ -288,6 +288,7 @@ class LatentSearch(Attack):
         found = list(parts if keeper is None else map(keeper.take, parts))
         images = {pair: image for part in found for pair, image in part.images.items()}
         traits = {pair: known for part in found for pair, known in part.traits.items()}
+        latents = {pair: latent for part in found for pair, latent in part.latents.items()}
         return Reconstructions(
             torch.stack([images[pair] for pair in pairs]).clamp(0, 1),
             task.labels,
@@ -295,6 +296,7 @@ class LatentSearch(Attack):
             torch.ones_like(task.labels).bool(),
             torch.stack([traits[pair] for pair in pairs]) if traits else None,
             Traces.joined([part.traces for part in found]),
+            torch.stack([latents[pair] for pair in pairs]),
         )
 
     def _keeper(self, handle: TargetHandle, networks: Networks, pairs: Sequence[tuple[int, int]], task: Task) -> Keeper:
@@ -340,6 +342,7 @@ class LatentSearch(Attack):
         waiting = [pair for pair in pairs if self._owner(*pair) in row_of]
         images: dict[tuple[int, int], Tensor] = {}
         traits: dict[tuple[int, int], Tensor] = {}
+        drawn_from: dict[tuple[int, int], Tensor] = {}
         while waiting:
             part, waiting = waiting[: len(owners)], waiting[len(owners) :]  # no more at once than were searched: memory
             which = [row_of[self._owner(*pair)] for pair in part]
@@ -349,9 +352,10 @@ class LatentSearch(Attack):
                 drawn = drawn.float()
                 is_lost = lost[which] | not_finite_rows([latents])
                 images |= zip(part, torch.where(is_lost[:, None, None, None], torch.nan, drawn).cpu(), strict=True)
+                drawn_from |= zip(part, latents.cpu(), strict=True)
                 if (known := known_traits(networks["generator"], latents)) is not None:
                     traits |= zip(part, known, strict=True)
-        return Searched(images, traits, recorder.traces())
+        return Searched(images, traits, drawn_from, recorder.traces())
 
     def _stage(
         self,

@@ -216,5 +216,18 @@ def style_generator(usual: type[PublicPrior]) -> Mapping[str, Any]:
     return Held(PRIORS, usual, fits).metadata
 
 
+def layered_generator(usual: type[PublicPrior], why: str) -> Mapping[str, Any]:
+    """Metadata of an attack's field for a StyleGAN2 and nothing in its place.
+
+    Args:
+        why: the attack needs it, a clause.
+    """
+
+    def fits(cls: type) -> str:
+        return "" if issubclass(cls, usual) else f"{why}; give {usual.registered_name}"  # type: ignore[attr-defined]
+
+    return Held(PRIORS, usual, fits).metadata
+
+
 def _stands_for_styles(cls: type) -> bool:
     return issubclass(cls, PublicPrior) and cls.latents_are_styles

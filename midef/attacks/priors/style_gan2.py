@@ -107,6 +107,14 @@ class StyleGan2(PublicPrior, StyleGanSettings):
             return []
         return [f"{text}, or the prior's own resolution_px" for text in super().problems(resolution_px)]
 
+    def n_blocks(self, resolution_px: int) -> int:
+        """Blocks of its generator, which draw at 4, 8, 16, ... px.
+
+        Args:
+            resolution_px: of the setup.
+        """
+        return (self.resolution_px or resolution_px).bit_length() - 2
+
     @override
     def gflop(self, resolution_px: int) -> float:
         sides = [4 << i for i in range((self.resolution_px or resolution_px).bit_length() - 2)]

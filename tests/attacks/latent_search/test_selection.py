@@ -82,12 +82,13 @@ def test_what_is_no_number_comes_last_and_ties_keep_their_order() -> None:
 
 
 def part_of(rows: Sequence[tuple[int, int]]) -> Searched:
-    """Candidate (label, number) is an image of the value 10 label + number, and so are its trait and its loss."""
+    """Candidate (label, number) is an image of the value 10 label + number, and so are its trait, latent and loss."""
     values = {pair: torch.full((3, 2, 2), 10.0 * pair[0] + pair[1]) for pair in rows}
     labels, numbers = np.array(rows).T
     loss = np.array([[10 * label + number] * 2 for label, number in rows], dtype=np.float32)
     traces = Traces(np.array([0, 1]), {"loss": loss}, labels, numbers)
-    return Searched(values, {pair: value[0, 0, :1] for pair, value in values.items()}, traces)
+    known, latents = ({pair: value[0, 0, :n] for pair, value in values.items()} for n in (1, 2))
+    return Searched(values, known, latents, traces)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 12])
@@ -112,6 +113,7 @@ def test_an_identity_keeps_the_best_as_soon_as_its_candidates_are_complete(size:
     images = {pair: int(image[0, 0, 0]) for part in given for pair, image in part.images.items()}
     assert images == {(5, 0): 53, (5, 1): 51, (2, 0): 23, (7, 0): 73, (7, 1): 71, (7, 2): 70, (7, 3): 72}
     assert {pair: int(known) for part in given for pair, known in part.traits.items()} == images
+    assert {pair: int(latent[1]) for part in given for pair, latent in part.latents.items()} == images
     traces = Traces.joined([part.traces for part in given])
     assert traces is not None
     rows_of = zip(traces.labels.tolist(), traces.restarts.tolist(), strict=True)
