@@ -71,6 +71,7 @@ _ATTACKS = {
 }
 _ACCESS = {
     **dict.fromkeys(("gmi", "kedmi", "lomma_gmi", "lomma_kedmi", "plg_mi", "vmi"), "white box"),
+    **dict.fromkeys(("ppa", "mirror", "if_gmi"), "white box"),
     **{"brep_mi": "labels only", "inversion_model": "scores", "diffusion_inverter": "scores"},
 }
 _ARCHITECTURES = {
