@@ -30,7 +30,11 @@ METHODS = {
         "`gmi(prior=renderer)` or `prior: {name: renderer}`; parameters without a name, `gmi(prior={steps: 10})`, are those of the "
         "paper's. `recorded per step`: what the [traces](traces.md) of a search hold.",
     ),
-    "priors": ("Priors", "What attackers train beforehand on public data. One file each in `midef/attacks/priors/`."),
+    "priors": (
+        "Priors",
+        "What attackers train beforehand on public data. One file each in `midef/attacks/priors/`. StyleGAN2s that others published: "
+        "[published_weights.md](published_weights.md).",
+    ),
     "metrics": (
         "Metrics",
         "One file each in `midef/metrics/`. A result row is one metric of one cell; a metric that could not be measured is a row with "

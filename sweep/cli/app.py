@@ -11,6 +11,7 @@ from typing import Protocol
 import midef
 import midef.sweep.cli.analyse as analyse
 import midef.sweep.cli.compact as compact
+import midef.sweep.cli.convert as convert
 import midef.sweep.cli.dashboard as dashboard
 import midef.sweep.cli.datasets as datasets
 import midef.sweep.cli.doctor as doctor
@@ -56,6 +57,7 @@ VERBS: Mapping[str, Verb] = {
     "compact": compact,
     "verify": verify,
     "datasets": datasets,
+    "convert": convert,
 }
 VERBOSE = "show logs, and the traceback of an error that nobody expected"
 WORKING = ("run", "retry", "match")

@@ -109,7 +109,9 @@ class Estimates:
         prior = self._remade(recipe.params, lambda: _prior_of(recipe))
         if prior is None:
             return UNUSUAL_S
-        public = recipe.inputs["public"]
+        public = recipe.inputs.get("public")
+        if public is None:  # others trained it
+            return 1.0
         images = prior.images_trained_on(self.sizes(public).all)
         if gflop := prior.learned_gflop(_px(public)):
             return float(LEARNED_S * images * gflop)

@@ -130,6 +130,17 @@ class Prior:
         """Files it needs that are not on this machine, each a sentence that says where to get it."""
         return []
 
+    def given(self, recipe: Recipe, folder: Path) -> dict[str, Any] | None:
+        """Write networks that somebody else trained, for `load`; None where it is trained here.
+
+        Args:
+            recipe: its own, which names what was published by digests, and no public images.
+
+        Returns:
+            Facts to store.
+        """
+        return None
+
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
         """Its networks by name, with fresh weights."""
         raise NotImplementedError

@@ -1,17 +1,21 @@
-"""The StyleGAN2 of VMI, with a latent for each of its layers."""
+"""StyleGAN2: trained here on public images, or published; every attack that searches its latents takes it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, PublicPrior
+from midef.core.errors import DataError
+from midef.core.recipe import Recipe
 from midef.training.generative.style_gan import StyleGanSettings, fit_style_gan, resized
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Generator, Tensor, nn
 
     from midef.attacks.base import SmallBudget
@@ -36,9 +40,11 @@ _CPU_32 = {"resolution_px": 32, "steps": 12_000, "r1": 0.0128}
 @PRIORS.add("style_gan2")
 @dataclass(frozen=True, kw_only=True)
 class StyleGan2(PublicPrior, StyleGanSettings):
-    """StyleGAN2 trained on public images with adaptive augmentation; the target is never asked.
+    """StyleGAN2 trained on public images with adaptive augmentation, or a published one; the target is never asked.
 
     Args:
+        weights: `none` trains; any other is a published generator, read from a file of `midef convert` in
+            `$MIDEF_WEIGHTS`: nothing is trained, the public images are not looked at, and the fields below stay unused.
         resolution_px: of the images it learns and draws, a power of two from 8 up, 0 for that of the setup. Public
             images are resized to it, and what it draws to the setup's.
         latent_dim: Z, of latents and styles alike.
@@ -61,8 +67,14 @@ class StyleGan2(PublicPrior, StyleGanSettings):
 
     version: ClassVar[int] = 2
     paper: ClassVar[str] = "Wang et al., NeurIPS 2021 (VMI); Karras et al., NeurIPS 2020 (StyleGAN2-ADA)"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {}, "cpu-32": {**_CPU, **_CPU_32}, "cpu-64": _CPU}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "orig": {},
+        "cpu-32": {**_CPU, **_CPU_32},
+        "cpu-64": _CPU,
+        **{name: {"weights": name} for name in ("ffhq", "metfaces", "afhq-dog", "ffhq-256")},
+    }
 
+    weights: Literal["none", "ffhq", "metfaces", "afhq-dog", "ffhq-256"] = "none"
     resolution_px: int = 0
     latent_dim: int = 512
     mapping_layers: int = 2
@@ -96,14 +108,50 @@ class StyleGan2(PublicPrior, StyleGanSettings):
                 raise ValueError(f"needs {name} >= 1, got {getattr(self, name)}")
         if self.learning_rate <= 0 or self.r1 < 0:
             raise ValueError(f"needs learning_rate > 0 and r1 >= 0, got {self.learning_rate}, {self.r1}")
+        if self.is_published and (self.resolution_px, self.latent_dim) != (0, 512):
+            given = f"{self.resolution_px} and {self.latent_dim}"
+            raise ValueError(
+                f"{self.weights} weights have their own resolution_px and latent_dim; leave them out, got {given}"
+            )
         if self.resolution_px and (text := super().problems(self.resolution_px)):
             raise ValueError(text[0])
         if not 0 < self.ada_target <= 1:
             raise ValueError(f"needs 0 < ada_target <= 1, got {self.ada_target}")
 
+    @property
+    def is_published(self) -> bool:
+        """True where somebody else trained it."""
+        return self.weights != "none"
+
+    @override
+    def images_trained_on(self, public_images: int) -> int:
+        return 0 if self.is_published else super().images_trained_on(public_images)
+
+    @override
+    def recipe(self, *, public: Recipe, target: Recipe) -> Recipe:
+        if not self.is_published:
+            return super().recipe(public=public, target=target)
+        from midef.attacks.priors.published.files import digests
+
+        choice = PRIORS.describe(StyleGan2(weights=self.weights))
+        params = {"params": choice.params, "sha256": digests(self.weights)}
+        return Recipe(self.kind, choice.name, params, {}, choice.version)
+
+    @override
+    def lacking(self) -> list[str]:
+        from midef.attacks.priors.published.files import missing
+
+        return missing(self.weights) if self.is_published else []
+
+    @override
+    def given(self, recipe: Recipe, folder: Path) -> dict[str, Any] | None:
+        from midef.attacks.priors.published.files import bring
+
+        return bring(self.weights, recipe.params["sha256"], folder) if self.is_published else None
+
     @override
     def problems(self, resolution_px: int) -> list[str]:
-        if self.resolution_px:
+        if self.resolution_px or self.is_published:
             return []
         return [f"{text}, or the prior's own resolution_px" for text in super().problems(resolution_px)]
 
@@ -117,8 +165,13 @@ class StyleGan2(PublicPrior, StyleGanSettings):
 
     @override
     def gflop(self, resolution_px: int) -> float:
-        sides = [4 << i for i in range((self.resolution_px or resolution_px).bit_length() - 2)]
-        widths = [min(self.channel_base // side, self.channel_max) for side in sides]
+        px, base, most = self.resolution_px or resolution_px, self.channel_base, self.channel_max
+        if self.is_published:
+            from midef.attacks.priors.published.files import PUBLISHED
+
+            px, base, most = PUBLISHED[self.weights].resolution_px, 32768, 512
+        sides = [4 << i for i in range(px.bit_length() - 2)]
+        widths = [min(base // side, most) for side in sides]
         came = [0, *widths]
         macs = sum(9 * c * (c + before) * side**2 for c, before, side in zip(widths, came, sides, strict=False))
         return 2e-9 * macs
@@ -132,12 +185,22 @@ class StyleGan2(PublicPrior, StyleGanSettings):
         from midef.attacks.priors.networks.style_gan2 import StyleGenerator
         from midef.attacks.priors.networks.style_gan2_discriminator import StyleDiscriminator
 
+        if self.is_published:
+            raise DataError(f"{self.weights} weights have no fresh networks; they are loaded")
         own_px = self.resolution_px or resolution_px
         widths = self.channel_base, self.channel_max
         return {
             "generator": StyleGenerator(self.latent_dim, self.mapping_layers, own_px, *widths, shown_px=resolution_px),
             "discriminator": StyleDiscriminator(own_px, *widths),
         }
+
+    @override
+    def load(self, folder: Path, resolution_px: int, n_classes: int, device: str) -> dict[str, nn.Module]:
+        if not self.is_published:
+            return super().load(folder, resolution_px, n_classes, device)
+        from midef.attacks.priors.published.files import load
+
+        return load(self.weights, folder, resolution_px, device)
 
     @override
     def fit(self, networks: Networks, public: Splits, context: FitContext) -> dict[str, Any]:

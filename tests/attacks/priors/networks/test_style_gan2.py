@@ -17,6 +17,7 @@ from midef.attacks.priors.networks.style_gan2_layers import (
     EqualConv,
     EqualLinear,
     StyledLayer,
+    ToRgb,
     doubled,
     filtered,
     leaky,
@@ -107,6 +108,59 @@ def test_a_style_starts_at_one_and_demodulation_undoes_its_size() -> None:
     with torch.no_grad():
         layer.affine.bias.mul_(10)
     assert torch.allclose(layer(images, zero, None), before, atol=1e-4)
+
+
+def leaky_relu(values: Tensor) -> Tensor:
+    return torch.where(values > 0, values, 0.2 * values) * sqrt(2)
+
+
+def test_a_styled_layer_is_convolution_noise_bias_and_relu_in_this_order() -> None:
+    layer, images, style = StyledLayer(4, 5, 7, 6), torch.randn(2, 4, 6, 6), torch.randn(2, 7)
+    with torch.no_grad():
+        layer.bias.normal_()
+        layer.noise_strength.fill_(0.7)
+        layer.affine.bias.normal_()
+    for rng in (None, torch.Generator().manual_seed(3)):
+        made = layer(images, style, rng)
+        drawn = torch.randn(2, 1, 6, 6, generator=torch.Generator().manual_seed(3))
+        for i in range(2):
+            scale = style[i] @ layer.affine.weight.T / sqrt(7) + layer.affine.bias
+            kernels = layer.weight * scale[None, :, None, None]
+            kernels = kernels / (kernels.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-8).sqrt()
+            noise = layer.noise_const if rng is None else drawn[i]
+            plain = F.conv2d(images[i : i + 1], kernels, padding=1) + 0.7 * noise + layer.bias[:, None, None]
+            assert torch.allclose(made[i : i + 1], leaky_relu(plain), atol=1e-5)
+
+
+def test_colours_are_a_scaled_1x1_convolution() -> None:
+    layer, images, style = ToRgb(4, 7), torch.randn(2, 4, 6, 6), torch.randn(2, 7)
+    with torch.no_grad():
+        layer.bias.normal_()
+    scale = layer.affine(style) / 2  # sqrt(4 channels)
+    expected = torch.einsum("oi,bi,bihw->bohw", layer.weight[:, :, 0, 0], scale, images) + layer.bias[:, None, None]
+    assert torch.allclose(layer(images, style), expected, atol=1e-5)
+
+
+def test_a_discriminator_is_that_of_the_formula() -> None:
+    judge, images = StyleDiscriminator(8, 64, 6, group=2), torch.randn(4, 3, 8, 8)
+    with torch.no_grad():
+        for name, parameter in judge.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_()
+    given = judge.state_dict()
+
+    def conv(values: Tensor, name: str, **how: int) -> Tensor:
+        weight = given[f"{name}.weight"]
+        return F.conv2d(values, weight / sqrt(weight[0].numel()), given.get(f"{name}.bias"), **how)
+
+    seen = leaky_relu(conv(images, "b8.fromrgb"))
+    main = leaky_relu(conv(seen, "b8.conv0", padding=1))
+    main = leaky_relu(conv(by_loops(main, before=2, after=2, gain=1), "b8.conv1", stride=2))
+    beside = conv(by_loops(seen, before=1, after=1, gain=1)[:, :, ::2, ::2], "b8.skip")
+    values = leaky_relu(conv(with_spread((main + beside) / sqrt(2), 2), "b4.conv", padding=1)).flatten(1)
+    values = leaky_relu(values @ given["b4.fc.weight"].T / sqrt(values.shape[1]) + given["b4.fc.bias"])
+    scores = values @ given["b4.out.weight"].T / sqrt(values.shape[1]) + given["b4.out.bias"]
+    assert torch.allclose(judge(images), scores.flatten(), atol=1e-5)
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.01])
