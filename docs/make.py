@@ -38,7 +38,8 @@ METHODS = {
     "metrics": (
         "Metrics",
         "One file each in `midef/metrics/`. A result row is one metric of one cell; a metric that could not be measured is a row with "
-        "the status `failed` and the reason. What the intervals are: [intervals.md](intervals.md).",
+        "the status `failed` and the reason. What the intervals are: [intervals.md](intervals.md). A sweep measures the group `standard`, or "
+        "what its `metrics:` names ([below](#more-metrics)). `needs`: the file of a published network in `$MIDEF_WEIGHTS`.",
     ),
     "datasets": (
         "Data sets",
@@ -139,6 +140,44 @@ attack; that an attack without it finds little shows a defense only beside what 
 """
 
 
+MORE_TEXT = """## More metrics
+
+`metrics:` of a specification lists metrics or groups; it replaces the standard ones.
+
+```yaml
+metrics: [standard, images]      # or faces, extraction, all, or single names: [standard, fid, kid]
+```
+
+- **Groups**: `standard` costs next to nothing and needs no file. `faces` and `images` read every reconstruction and private image with a published
+  network (FID at 299 px: about 0.35 s an image on one core; private images once for all cells of a process). `extraction` trains two students per
+  cell.
+- **Files**: nothing is downloaded. While a file is missing, `midef plan` says which metrics will be refused, and each is a row with the status `refused`,
+  the kind `data` and the file to bring. When it lies in `$MIDEF_WEIGHTS`, these scores have another key and are measured anew; nothing needs
+  to be deleted, and targets and attacks are taken from the store. Files are read without executing anything, their digest is compared, and every
+  tensor must fit.
+
+| file | read by | get it from |
+| --- | --- | --- |
+{files}
+
+- **delta_eval** of PPA, IF-GMI and MIBench is `knn_distance`: the squared distance in the evaluator's features. **delta_face** is `feature_distance_face`, here in
+  MobileFaceNet's embedding at 112 px, so it compares with no published number. The L2 distance of MIRROR and TL-DMI is `centroid_distance`, which
+  is not squared.
+- **FID** is biased upwards by few images: the remark of a row says how many there are, and that their covariance is singular below 2,048. No interval: a
+  bootstrap repeats images, so it is biased more than the value. `kid` has no bias, and an interval by leaving out identities. `fid_ppa` is what
+  the code of PPA prints, which feeds [-1, 1] to a network that expects [0, 1]: compare it with such columns alone.
+- **Precision, recall, density, coverage** are computed per identity with three neighbours and averaged; four images of an identity are the least. The `_ppa`
+  variants count as that code does: nearest ball alone, another divisor, equal distances inside.
+- **Pairs**: `reconstruction_error` (pixels in [0, 1]), `reconstruction_error_normalised` (unit variance of private pixels), `psnr`, `ssim` and `lpips` compare a
+  reconstruction with the observed image it is made from (inversion networks). Other attacks look for an identity: these rows are refused, and
+  `lpips_nearest` compares with the nearest private image instead.
+- **Knowledge extraction** (`kes_ppa`, `kes_loft`): a student learns to name the attacked identities from the reconstructions alone, and is asked about the
+  private training images (`_test`: about the report split). No private image teaches it or chooses an epoch, and it starts from ImageNet weights
+  where the file is there, else fresh, never from a face network. `chance` of the row is what the same student reaches under shuffled labels; the
+  remark says what it starts from. Small profiles have a tiny student of 20 epochs: compare such a score within its profile only.
+"""
+
+
 JUDGE_TEXT = """## Choosing an evaluator
 
 Attack accuracy says what the evaluator recognises. One that is trained here knows each person from the private training images alone; on few
@@ -217,6 +256,22 @@ def cards() -> str:
     return "\n".join(texts)
 
 
+def more_metrics() -> str:
+    """Section about groups of metrics, with the files that they need."""
+    from midef.metrics import METRICS
+    from midef.metrics.extractors import EXTRACTORS
+
+    readers: dict[str, list[str]] = {}
+    sources: dict[str, str] = {}
+    for name in METRICS.names():
+        for extractor in METRICS.get(name).extractors:
+            file = EXTRACTORS.get(extractor).file
+            readers.setdefault(file.name, []).append(name)
+            sources[file.name] = file.source
+    rows = [f"| `{file}` | {', '.join(names)} | {sources[file]} |" for file, names in sorted(readers.items())]
+    return MORE_TEXT.replace("{files}", "\n".join(rows))
+
+
 def limits() -> str:
     """Section about numbers that are no results, with the table of their limits."""
     from midef.core.gates import LIMITS
@@ -233,7 +288,7 @@ def pages() -> dict[str, str]:
         f"{what}.md": f"# {title}\n\n{NOTE}\n\n{text}\n\n{markdown(list_entries(what, packages=False))}\n"
         for what, (title, text) in METHODS.items()
     }
-    made["metrics.md"] += f"\n{JUDGE_TEXT}\n{TRAITS_TEXT}\n{limits()}"
+    made["metrics.md"] += f"\n{more_metrics()}\n{JUDGE_TEXT}\n{TRAITS_TEXT}\n{limits()}"
     made["architectures.md"] += f"\n{cards()}"
     return made | {"cli.md": f"# The command line\n\n{NOTE}\n\n{command_line()}"}
 

@@ -145,7 +145,13 @@ class TooFewSamples(MidefError):
 class NotApplicable(MidefError):
     """A question that has no answer in this setup, however often it is asked: a refusal, no failure."""
 
-    failure = "refused"
+    failure: FailureKind = "refused"
+
+
+class MissingWeights(NotApplicable):
+    """A published network whose weight file is not here: a refusal until somebody brings it."""
+
+    failure = "data"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

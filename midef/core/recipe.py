@@ -14,7 +14,7 @@ from midef.core.canonical import json_of_plain, plain, quoted, sha256
 
 KINDS = (
     *("split", "target", "evaluator", "prior", "surrogate", "inverter", "pool"),
-    *("regressor", "reconstructions", "scores"),
+    *("regressor", "reconstructions", "extractor", "student", "scores"),
 )
 
 

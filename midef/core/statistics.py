@@ -144,6 +144,43 @@ def identity_interval(hits: Any, identities: Any = None, *, level: float = 0.95)
     return float(low), float(high), f"{100 * level:g} % interval over identities"
 
 
+def mean_interval(values: Any, identities: Any, *, level: float = 0.95) -> tuple[float, float, str] | None:
+    """Interval of a mean over images when those of one identity are not independent; None for fewer than two.
+
+    Student's interval with the identities as the observations: the variance of the mean is the sum over identities of
+    (total of the identity - its images * mean) ^ 2, over N ^ 2, times G / (G - 1). Where all identities have one number
+    of images it is Student's interval of the means of identities. Nothing is clipped to a range.
+
+    Args:
+        values: one number per image [N].
+        identities: which identity each image belongs to [N].
+
+    Returns:
+        (low, high, kind): in the unit of the values, and what the interval is, in words.
+
+    >>> low, high, kind = mean_interval([1.0, 1.0, 3.0, 3.0], [0, 0, 1, 1])
+    >>> round(low, 2), round(high, 2), kind
+    (-10.71, 14.71, '95 % Student, 2 identities')
+
+    Raises:
+        ValueError: for no images, or arrays of different length.
+
+    Source: the ratio estimator of cluster samples, W. G. Cochran, Sampling Techniques, 3rd ed., section 2.11.
+    """
+    import numpy as np
+    from scipy.special import stdtrit
+
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    totals, images = _identity_totals(flat, identities)
+    groups = len(images)
+    if groups < 2:
+        return None
+    mean = flat.mean()
+    error = math.sqrt(groups / (groups - 1) * float(((totals - images * mean) ** 2).sum())) / flat.size
+    half = float(stdtrit(groups - 1, (1 + level) / 2)) * error
+    return float(mean) - half, float(mean) + half, f"{100 * level:g} % Student, {groups} identities"
+
+
 def paired_bounds(lost: Any, gained: Any, images: Any, *, level: float = 0.95) -> tuple[Any, Any]:
     """Ends of the interval of a paired difference, for many samples at once; `paired_interval` takes images.
 

@@ -1,5 +1,25 @@
 """One metric per file: a pure function below, a thin class above."""
 
-from midef.metrics.base import METRICS, Evidence, Measurement, Metric, column_title
+from midef.metrics.base import (
+    METRICS,
+    STANDARD,
+    Evidence,
+    Measurement,
+    Metric,
+    StudentAnswers,
+    chosen_metrics,
+    column_title,
+    standard_metrics,
+)
 
-__all__ = ["METRICS", "Evidence", "Measurement", "Metric", "column_title"]
+__all__ = [
+    "METRICS",
+    "STANDARD",
+    "Evidence",
+    "Measurement",
+    "Metric",
+    "StudentAnswers",
+    "chosen_metrics",
+    "column_title",
+    "standard_metrics",
+]

@@ -2,18 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+from midef.core.errors import MissingWeights, NotApplicable, SpecError, TooFewSamples, did_you_mean
 from midef.core.outcomes import Outcomes
 from midef.core.registry import Registry
-from midef.core.statistics import identity_interval
+from midef.core.statistics import identity_interval, mean_interval
+from midef.metrics.extractors.base import EXTRACTORS
 
 if TYPE_CHECKING:
     import numpy as np
 
 METRICS: Registry[Metric] = Registry("metric", "midef.metrics")
+STANDARD = "standard"
+"""Group of the metrics that every sweep measures."""
+Extract: TypeAlias = "Callable[[np.ndarray], np.ndarray]"
+"""Images [N, 3, H, W] uint8 -> features [N, D]; asked again for the same images, it remembers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentAnswers:
+    """What a network that learned from the reconstructions alone says of private images.
+
+    Args:
+        learned: images it learned from.
+        train_hits: [P], whether it names the identity of each private training image of the attacked identities.
+        train_labels: [P], their identities.
+        report_hits: [M], the same of the report split.
+        report_labels: [M].
+        floor_train_hits: [P], of the same network taught with shuffled labels.
+        floor_report_hits: [M].
+        start: what it is and started from, in words.
+        failed: why there are no answers; "" if there are.
+    """
+
+    learned: int
+    train_hits: np.ndarray
+    train_labels: np.ndarray
+    report_hits: np.ndarray
+    report_labels: np.ndarray
+    floor_train_hits: np.ndarray
+    floor_report_hits: np.ndarray
+    start: str
+    failed: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +77,12 @@ class Evidence:
         traits: [N, T], of the reconstructions.
         report_traits: [M, T], as a regressor reads them from the images of the report split, where those of the
             reconstructions are its estimates, too; None where the attack knows the traits of its images.
+        images: [N, 3, R, R] uint8, the reconstructions; None of a cell whose images are not kept.
+        private_images: [P, 3, R, R] uint8, those of `private_features`, as the target saw them.
+        originals: [N, 3, R, R] uint8, the private image that each reconstruction is made from; None where an attack
+            looks for an identity and not for an image.
+        extractors: what reads features from images, by the name of the extractor; none whose weights are missing.
+        students: networks that learned from the reconstructions, by the name of their recipe.
     """
 
     n_classes: int
@@ -66,6 +105,41 @@ class Evidence:
     trait_weights: np.ndarray | None = None
     traits: np.ndarray | None = None
     report_traits: np.ndarray | None = None
+    images: np.ndarray | None = None
+    private_images: np.ndarray | None = None
+    originals: np.ndarray | None = None
+    extractors: Mapping[str, Extract] = field(default_factory=dict)
+    students: Mapping[str, StudentAnswers] = field(default_factory=dict)
+
+    def extract(self, name: str) -> Extract:
+        """What reads the features of an extractor.
+
+        Raises:
+            MissingWeights: where its weights are missing, naming the file and where to get it.
+        """
+        if name not in self.extractors:
+            raise MissingWeights(EXTRACTORS.get(name).file.advice())
+        return self.extractors[name]
+
+    def reconstructions_of(self, metric: str) -> np.ndarray:
+        """The reconstructions as images, N >= 1.
+
+        Raises:
+            TooFewSamples: if there is none.
+            NotApplicable: if they are not kept.
+        """
+        if not len(self.labels):
+            raise TooFewSamples(f"{metric} needs at least 1 reconstruction, got 0")
+        if self.images is None:
+            raise NotApplicable(f"{metric} needs the reconstructions as images")
+        return self.images
+
+    @property
+    def order(self) -> np.ndarray:
+        """Positions [N] of the reconstructions by identity and restart: sums do not depend on their order then."""
+        import numpy as np
+
+        return np.lexsort((self.restarts, self.labels))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +149,7 @@ class Measurement:
     Args:
         ceiling: what true private images reach under the same judge; None where that is not measured.
         is_estimate: the number rests on what a network reads from images, and not on what is known of them.
+        remark: what to know beside the number.
     """
 
     value: float
@@ -89,6 +164,30 @@ class Measurement:
     outcomes: str = ""
     ceiling: float | None = None
     is_estimate: bool = False
+    remark: str = ""
+
+
+def mean_over_identities(
+    values: np.ndarray, identities: np.ndarray, *, low: float = 0.0, high: float = float("inf"), remark: str = ""
+) -> Measurement:
+    """Mean of a number per image, with Student's interval over identities (`mean_interval`).
+
+    Args:
+        values: [N], N >= 1.
+        identities: [N], whose image it is.
+        low, high: least and largest possible value, which the interval does not leave.
+        remark: what to know beside the number.
+    """
+    mean, interval = float(values.mean()), mean_interval(values, identities)
+    return Measurement(
+        value=mean,
+        low=None if interval is None else min(mean, max(low, interval[0])),
+        high=None if interval is None else max(mean, min(high, interval[1])),
+        interval="" if interval is None else interval[2],
+        n=len(values),
+        groups=len(set(identities.tolist())),
+        remark=remark,
+    )
 
 
 def percent_of_hits(hits: np.ndarray, identities: np.ndarray, *, chance: float, images: str = "") -> Measurement:
@@ -127,6 +226,10 @@ class Metric:
         high: largest possible value; None for no bound.
         needs_traits: it reads the traits of the reconstructions; where an attack does not know them, a regressor is
             trained that estimates them.
+        group: `standard`, measured by every sweep; any other only where a sweep names it, or the metric: it costs more
+            or needs a file.
+        extractors: names of the extractors whose features it reads.
+        students: names of the recipes of networks that learn from the reconstructions, see `StudentAnswers`.
     """
 
     paper: ClassVar[str] = ""
@@ -138,6 +241,9 @@ class Metric:
     low: ClassVar[float | None] = None
     high: ClassVar[float | None] = None
     needs_traits: ClassVar[bool] = False
+    group: ClassVar[str] = STANDARD
+    extractors: ClassVar[tuple[str, ...]] = ()
+    students: ClassVar[tuple[str, ...]] = ()
 
     def measure(self, evidence: Evidence) -> Measurement:
         """The number.
@@ -151,6 +257,42 @@ class Metric:
 def needs_traits(metrics: Iterable[str]) -> bool:
     """True if one of these metrics reads the traits of the reconstructions."""
     return any(METRICS.get(name).needs_traits for name in metrics)
+
+
+def groups() -> dict[str, list[str]]:
+    """Metrics of each group, sorted."""
+    by_group: dict[str, list[str]] = {}
+    for name in METRICS.names():
+        by_group.setdefault(METRICS.get(name).group, []).append(name)
+    return by_group
+
+
+def standard_metrics() -> list[str]:
+    """Metrics that every sweep measures."""
+    return groups()[STANDARD]
+
+
+def chosen_metrics(written: Sequence[str]) -> list[str]:
+    """Names of the metrics that are meant, sorted: each by its name or that of its group; `all` means every one.
+
+    Raises:
+        SpecError: for a word that is neither.
+    """
+    by_group = groups()
+    known = {**{name: [name] for name in METRICS.names()}, **by_group, "all": METRICS.names()}
+    if unknown := [word for word in written if word not in known]:
+        raise SpecError([f"no metric or group of metrics is called {w!r}; {did_you_mean(w, known)}" for w in unknown])
+    return sorted({name for word in written for name in known[word]})
+
+
+def extractors_of(metrics: Iterable[str]) -> list[str]:
+    """Names of the extractors whose features these metrics read, sorted."""
+    return sorted({extractor for name in metrics for extractor in METRICS.get(name).extractors})
+
+
+def students_of(metrics: Iterable[str]) -> list[str]:
+    """Names of the recipes of students that these metrics need, sorted."""
+    return sorted({student for name in metrics for student in METRICS.get(name).students})
 
 
 def column_title(metric: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from midef.core.errors import ShapeError, TooFewSamples
-from midef.metrics.base import METRICS, Evidence, Measurement, Metric
+from midef.metrics.base import METRICS, Evidence, Measurement, Metric, mean_over_identities
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +41,39 @@ def nearest_squared(reconstructions: np.ndarray, private: np.ndarray) -> np.ndar
     return nearest
 
 
+def distances_to_nearest(
+    metric: str,
+    reconstructions: np.ndarray,
+    labels: np.ndarray,
+    private: np.ndarray,
+    private_labels: np.ndarray,
+) -> np.ndarray:
+    """Squared distance [N] from each reconstruction to the nearest private image of its identity.
+
+    Args:
+        metric: its name, for errors.
+        reconstructions: features [N, D].
+        labels: [N].
+        private: features of private images [P, D].
+        private_labels: [P].
+
+    Raises:
+        TooFewSamples: for no reconstruction, or an identity without a private image.
+    """
+    import numpy as np
+
+    if not len(labels):
+        raise TooFewSamples(f"{metric} needs at least 1 reconstruction, got 0")
+    distances = np.empty(len(labels))
+    for label in np.unique(labels):
+        own = private[private_labels == label]
+        if not len(own):
+            raise TooFewSamples(f"{metric} needs a private training image of identity {label}, got none")
+        rows = labels == label
+        distances[rows] = nearest_squared(reconstructions[rows], own)
+    return distances
+
+
 @METRICS.add("knn_distance")
 @dataclass(frozen=True, kw_only=True)
 class KnnDistance(Metric):
@@ -48,7 +81,8 @@ class KnnDistance(Metric):
 
     In penultimate features of the evaluator, not normalised; the scale depends on the evaluator, so compare only rows
     that share one. Private images come to it as reconstructions do, from the target's resolution. Squared as in the
-    released code (the papers' prose says distance); not only successes count.
+    released code (the papers' prose says distance); not only successes count. Called the distance delta_eval where the
+    evaluator is Inception-v3, as in PPA, IF-GMI and MIBench.
     """
 
     paper: ClassVar[str] = "Zhang et al., CVPR 2020; protocol of KedMI"
@@ -59,16 +93,7 @@ class KnnDistance(Metric):
 
     @override
     def measure(self, evidence: Evidence) -> Measurement:
-        import numpy as np
-
-        if not len(evidence.labels):
-            raise TooFewSamples("KNN distance needs at least 1 reconstruction, got 0")
-        distances = np.empty(len(evidence.labels))
-        for label in np.unique(evidence.labels):
-            private = evidence.private_features[evidence.private_labels == label]
-            if not len(private):
-                raise TooFewSamples(f"KNN distance needs a private training image of identity {label}, got none")
-            rows = evidence.labels == label
-            distances[rows] = nearest_squared(evidence.features[rows], private)
-        groups = len(np.unique(evidence.labels))
-        return Measurement(value=float(distances.mean()), n=len(distances), groups=groups)
+        distances = distances_to_nearest(
+            "KNN distance", evidence.features, evidence.labels, evidence.private_features, evidence.private_labels
+        )
+        return mean_over_identities(distances, evidence.labels)

@@ -6,7 +6,6 @@ Nothing is downloaded: a person puts the files into one folder, `weights_folder(
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from midef.core.errors import DataError, PreflightError, SpecError, did_you_mean, few
 from midef.models.base import ARCHITECTURES, Architecture, PublishedFile
-from midef.nn.named_file import FOLDER_VARIABLE
+from midef.nn.named_file import FOLDER_VARIABLE, sha256_of
 from midef.nn.published_names import POSITION_ADVICE, STEM_ADVICE, TRUNKS, Trunk, modern
 from midef.nn.stem import stem_at
 from midef.nn.weights import not_finite, read_tensors, said_not_finite
@@ -119,12 +118,6 @@ def misfits(weights: str, architecture: Architecture, resolution_px: int) -> lis
     if architecture.family == "vit" and resolution_px != 224:
         return [f"{weights} weights do not fit {name} at {resolution_px} px; {POSITION_ADVICE}"]
     return []
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal digest of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify(weights: str, architecture: str, path: Path) -> str:

@@ -13,14 +13,13 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from midef.core.errors import DataError, PreflightError
-from midef.nn.named_file import NamedFile
+from midef.nn.named_file import NamedFile, torchvision_file
 from midef.nn.weights import read_tensors
 
 if TYPE_CHECKING:
     from torchvision.models import VGG, AlexNet
 
 Trunk = Literal["alex", "vgg"]
-_TORCHVISION = "https://download.pytorch.org/models/"
 
 
 @dataclass(frozen=True)
@@ -38,13 +37,9 @@ class _Layers:
     file: NamedFile
 
 
-def _published(name: str) -> NamedFile:
-    return NamedFile(name=name, source=_TORCHVISION + name, sha256=name.rpartition("-")[2].partition(".")[0])
-
-
 _LAYERS: Mapping[str, _Layers] = {
-    "alex": _Layers("alexnet", (2, 5, 8, 10, 12), _published("alexnet-owt-7be5be79.pth")),
-    "vgg": _Layers("vgg16", (4, 9, 16, 23, 30), _published("vgg16-397923af.pth")),
+    "alex": _Layers("alexnet", (2, 5, 8, 10, 12), torchvision_file("alexnet-owt-7be5be79.pth")),
+    "vgg": _Layers("vgg16", (4, 9, 16, 23, 30), torchvision_file("vgg16-397923af.pth")),
 }
 
 

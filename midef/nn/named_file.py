@@ -54,8 +54,7 @@ class NamedFile:
             DataError: if it cannot be read or is another file.
         """
         try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256_of(path)
         except OSError as error:
             raise DataError(f"cannot read {path}: {error}") from error
         if not digest.startswith(self.sha256):
@@ -63,3 +62,15 @@ class NamedFile:
                 f"{path} is damaged or another file: its sha256 begins with {digest[:8]}, {self.sha256[:8]} is expected"
             )
         return digest
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal digest of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def torchvision_file(name: str) -> NamedFile:
+    """A file of torchvision, whose name ends with the first digits of its sha256."""
+    source = f"https://download.pytorch.org/models/{name}"
+    return NamedFile(name=name, source=source, sha256=name.rpartition("-")[2].partition(".")[0])

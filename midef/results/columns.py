@@ -86,11 +86,13 @@ def columns_of(rows: Iterable[ResultRow]) -> tuple[MetricColumn, ...]:
 def not_applicable(rows: Iterable[ResultRow]) -> frozenset[str]:
     """Metrics that have no meaning in a setup: refused in every cell of `rows`, where others were measured.
 
-    Nothing is said of them: they get no column and no line. What stands in every table keeps both.
+    Nothing is said of them: they get no column and no line. What stands in every table keeps both, and so does what was
+    refused because a file is missing (failure `data`).
     """
     states: dict[str, set[str]] = {}
     for row in rows:
-        states.setdefault(row.metric, set()).add(row.status)
+        is_for_want = row.status == "refused" and row.failure == "data"
+        states.setdefault(row.metric, set()).add("lacking" if is_for_want else row.status)
     if not any("ok" in of_metric for of_metric in states.values()):
         return frozenset()
     standing = {column.metric for column in STANDING}

@@ -2,6 +2,7 @@
 
 from midef.stages.build import BuildContext, build_recipe, ensure
 from midef.stages.judges import problems_as_target, problems_of_attack, weights_of_judge
+from midef.stages.measuring import StudentPlan, place_extractors
 from midef.stages.recipes import (
     REGRESSOR_IMAGES,
     CellRecipes,
@@ -15,9 +16,11 @@ __all__ = [
     "REGRESSOR_IMAGES",
     "BuildContext",
     "CellRecipes",
+    "StudentPlan",
     "build_recipe",
     "ensure",
     "place_dataset",
+    "place_extractors",
     "place_weights",
     "problems_as_target",
     "problems_of_attack",

@@ -33,6 +33,8 @@ _BUILDERS = {
     "surrogate": "midef.stages.prior",
     "inverter": "midef.stages.prior",
     "regressor": "midef.stages.regressor",
+    "extractor": "midef.stages.extractor",
+    "student": "midef.stages.student",
     "reconstructions": "midef.stages.attack",
     "scores": "midef.stages.scores",
 }

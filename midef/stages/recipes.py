@@ -18,11 +18,13 @@ from midef.datasets import DATASETS
 from midef.datasets.base import PATHS
 from midef.defenses.base import Defense
 from midef.defenses.stack import remake_defense
-from midef.metrics import METRICS
-from midef.metrics.base import needs_traits
+from midef.metrics import METRICS, standard_metrics
+from midef.metrics.base import extractors_of, needs_traits
+from midef.metrics.extractors import EXTRACTORS
 from midef.models import ARCHITECTURES
 from midef.stages.drawn import drawn_as, have_equal_traits
 from midef.stages.judges import problems_as_target, problems_of_attack, weights_of_judge
+from midef.stages.measuring import StudentPlan, extractor_role, student_recipes
 from midef.training import TrainingRecipe
 
 # Bumped when the maths of a stage changes; what depends on it is then built anew.
@@ -30,7 +32,7 @@ SPLIT_VERSION = 1
 TRAINING_VERSION = 1
 FITTED_HEAD_VERSION = 1
 ATTACK_VERSION = 1
-SCORES_VERSION = 3
+SCORES_VERSION = 4
 REGRESSOR_VERSION = 1
 
 REGRESSOR_IMAGES = 30_000
@@ -172,12 +174,17 @@ def recipes_for_cell(
     pretraining_training: TrainingRecipe | None = None,
     metrics: tuple[str, ...] | None = None,
     regressor_images: int = REGRESSOR_IMAGES,
+    extractors: Mapping[str, Recipe] | None = None,
+    student: StudentPlan | None = None,
 ) -> CellRecipes:
     """Every recipe of one cell. Equal recipes of different cells are the same artifact.
 
     Args:
-        metrics: names; None for all.
+        metrics: names; None for the standard ones.
         regressor_images: that a trait regressor is trained on, where a metric needs one.
+        extractors: weights of the extractors that are here, by name, see `place_extractors`; metrics that read others
+            are refused. When a file comes, the scores have another key and are measured anew.
+        student: that learns from the reconstructions, where a metric needs one; None for the papers', fresh.
 
     Raises:
         SpecError: if a network that only judges is the target or named by the attack, or judges without its weights.
@@ -218,14 +225,19 @@ def recipes_for_cell(
         {"target": target, "private": private, **_requirements(setup.attack, public).of(target)},
         ATTACK_VERSION,
     )
-    names = METRICS.names() if metrics is None else sorted(metrics)
+    names = standard_metrics() if metrics is None else sorted(metrics)
     regressor, are_known = None, _attack(setup.attack).knows_traits and have_equal_traits(private, public)
     if needs_traits(names) and not are_known:
         regressor = regressor_recipe(private, regressor_images)
+    plan_of_students, start = student or StudentPlan.published(), {}
+    if plan_of_students.weights is not None:
+        trunk = plan_of_students.weights, plan_of_students.architecture, setup.resolution_px
+        start = {BACKBONE: published_recipe(*trunk)}
+    here = {name: weights for name, weights in (extractors or {}).items() if name in extractors_of(names)}
     scores = Recipe(
         "scores",
         "metrics",
-        _scoring(setup.protocol, tuple(names)),
+        _scoring(setup.protocol, tuple(names), tuple(here)),
         {
             "reconstructions": reconstructions,
             "target": target,
@@ -233,6 +245,8 @@ def recipes_for_cell(
             "private": private,
             "judged": evaluated,
             **({} if regressor is None else {"regressor": regressor}),
+            **{extractor_role(name): weights for name, weights in here.items()},
+            **student_recipes(names, plan_of_students, reconstructions, start),
         },
         SCORES_VERSION,
     )
@@ -280,8 +294,10 @@ def _keyed(choice: Choice) -> Any:
 
 
 @lru_cache(_FEW)
-def _scoring(protocol: Protocol, metrics: tuple[str, ...]) -> Any:
-    return plain({"metrics": {name: METRICS.version(name) for name in metrics}, "protocol": protocol.scoring})
+def _scoring(protocol: Protocol, metrics: tuple[str, ...], extractors: tuple[str, ...]) -> Any:
+    versions = {name: METRICS.version(name) for name in metrics}
+    read = {"extractors": {name: EXTRACTORS.version(name) for name in extractors}} if extractors else {}
+    return plain({"metrics": versions, "protocol": protocol.scoring, **read})
 
 
 def place_dataset(choice: Choice) -> tuple[Choice, dict[str, Any]]:

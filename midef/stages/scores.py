@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from midef.attacks import ATTACKS, AccessLevel
@@ -26,10 +26,14 @@ from midef.datasets import Splits
 from midef.metrics import METRICS, Evidence
 from midef.metrics.attack_accuracy import top_k_hits
 from midef.metrics.base import needs_traits, percent_of_hits
+from midef.stages.attack import victims
 from midef.stages.build import BuildContext
 from midef.stages.evaluator import EvaluatorSpec, evaluate_images
 from midef.stages.evaluator import load as load_evaluator
+from midef.stages.extractor import extractors_for
+from midef.stages.resize import low_to_high
 from midef.stages.split import load as load_splits
+from midef.stages.student import student_answers
 from midef.stages.target import WEIGHTS, TargetSpec
 from midef.stages.target import load as load_target
 from midef.stages.traits import trait_evidence
@@ -43,6 +47,7 @@ class ScoresSpec:
     Args:
         metrics: names.
         access: of the attack.
+        is_of_pairs: the attack reconstructs private images whose scores were observed.
         attack_seed: as the recipe of the reconstructions names it.
         resize, counted, group_size, spread, knn_reference: as in `midef.core.Protocol`.
     """
@@ -51,6 +56,7 @@ class ScoresSpec:
     evaluator: EvaluatorSpec
     metrics: tuple[str, ...]
     access: AccessLevel
+    is_of_pairs: bool
     attack_seed: int
     resize: str
     counted: str
@@ -67,6 +73,7 @@ class ScoresSpec:
             evaluator=EvaluatorSpec.of(recipe.inputs["evaluator"]),
             metrics=tuple(recipe.params["metrics"]),
             access=ATTACKS.get(reconstructions.component).access,
+            is_of_pairs=ATTACKS.get(reconstructions.component).needs_observed_scores,
             attack_seed=reconstructions.params["seed"],
             **recipe.params["protocol"],
         )
@@ -115,7 +122,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     with share(0.5, 0.75):
         _, private_features = evaluate_private(private_images)
     report = load_splits(inputs.path("judged")).report
-    with share(0.75, 1.0):
+    with share(0.75, 0.8 if has_own_networks(recipe) else 1.0):
         report_logits, _ = evaluate_private(report.images)
     attack, target = (
         context.store.artifacts.meta(recipe.inputs[role].key)["facts"] for role in ("reconstructions", "target")
@@ -140,9 +147,16 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         group_size=spec.group_size,
         spread=spec.spread,
         report_images=digest_of(splits.report.images.numpy(), splits.report.labels.numpy()),
+        images=made["images"],
+        private_images=private_images.numpy(),
+        originals=_originals(splits, made) if spec.is_of_pairs else None,
+        extractors=extractors_for(recipe, inputs, context, resize=spec.resize),
+        students=student_answers(recipe, inputs, context, splits, attacked),
         **traits,
     )
-    (folder / "measurements.json").write_text(json.dumps(measure(spec.metrics, evidence), indent=1))
+    with share(0.8, 1.0) if has_own_networks(recipe) else nullcontext():
+        measurements = measure(spec.metrics, evidence)
+    (folder / "measurements.json").write_text(json.dumps(measurements, indent=1))
     np.savez_compressed(
         folder / "per_image.npz",
         labels=made["labels"],
@@ -155,6 +169,17 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     firsts = [int(np.flatnonzero(splits.train.labels.numpy() == label)[0]) for label in attacked]
     np.savez_compressed(folder / "exemplars.npz", images=splits.train.images[firsts].numpy(), labels=attacked)
     return _evaluator_facts(report_logits, report.labels.numpy())
+
+
+def has_own_networks(recipe: Recipe) -> bool:
+    """True if metrics of these scores read networks beside the evaluator, which takes most of their time."""
+    return any(needed.kind in ("extractor", "student") for needed in recipe.inputs.values())
+
+
+def _originals(splits: Splits, made: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The observed private image behind each reconstruction [N, 3, H, W] uint8."""
+    labels, restarts = (torch.from_numpy(made[name].astype(np.int64)) for name in ("labels", "restarts"))
+    return (victims(splits.report, labels, restarts) * 255).round().to(torch.uint8).numpy()
 
 
 Answers = tuple[np.ndarray, np.ndarray]
@@ -258,27 +283,3 @@ def best_restarts(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     _, first = np.unique(labels[order], return_index=True)
     best: np.ndarray = order[first]
     return best
-
-
-def low_to_high(images: Tensor, resolution_px: int, *, resize: str = "pil_uint8") -> Tensor:
-    """Images [N, 3, H, W] uint8 at the evaluator's resolution.
-
-    Args:
-        resize: `pil_uint8`, Pillow's bilinear resize of 8-bit images; `float`, torch's bilinear interpolation with
-            antialiasing off, as PLG-MI's code does it, rounded back to 8 bits.
-    """
-    from PIL import Image
-
-    if images.shape[-1] == resolution_px:
-        return images
-    if resize == "float":
-        size = (resolution_px, resolution_px)
-        larger = F.interpolate(images.float(), size=size, mode="bilinear", align_corners=False)
-        return larger.round().clamp(0, 255).to(torch.uint8)
-    resized = [
-        np.asarray(
-            Image.fromarray(image).resize((resolution_px, resolution_px), Image.Resampling.BILINEAR), dtype=np.uint8
-        )
-        for image in images.permute(0, 2, 3, 1).contiguous().numpy()
-    ]
-    return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).contiguous()

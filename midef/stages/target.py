@@ -156,7 +156,8 @@ def save(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
 
 def _read_published(recipe: Recipe, context: BuildContext, folder: Path) -> dict[str, Any]:
     """Write the published trunk under our names, the part of our network that no published file has left out."""
-    from midef.models.pretrained import read_backbone, sha256_of, unpublished_blocks
+    from midef.models.pretrained import read_backbone, unpublished_blocks
+    from midef.nn.named_file import sha256_of
 
     where = context.locations.get(recipe.key.digest, {}).get("path")
     weights, sha256 = recipe.params["name"], recipe.params["weights"]["sha256"]

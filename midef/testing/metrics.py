@@ -14,17 +14,47 @@ import pytest
 from typing_extensions import override
 
 from midef.core import Registry, ResultRow, TooFewSamples
-from midef.metrics import METRICS, Evidence
+from midef.metrics import METRICS, Evidence, StudentAnswers
+from midef.metrics.base import extractors_of, students_of
 from midef.stages.scores import measure
 from midef.testing.suite import Contract
 
 DIRECTIONS = ("more useful", "more private", "less private", "more costly")
+PX = 12
+"""Side of the random images."""
 
 
-def evidence(seed: int = 0, *, classes: int = 8, n: int = 24, n_report: int = 30, dim: int = 5) -> Evidence:
+def projected(images: np.ndarray) -> np.ndarray:
+    """Features of length 1 [N, 6] of images [N, 3, PX, PX] uint8: what an extractor could read."""
+    weights = np.random.default_rng(0).standard_normal((3 * PX * PX, 6))
+    features = np.stack([(image.reshape(-1) / 255.0) @ weights for image in images]) if len(images) else np.ones((0, 6))
+    units: np.ndarray = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
+    return units
+
+
+def student_answers(rng: np.random.Generator, classes: int, n: int, n_report: int) -> StudentAnswers:
+    """What students could have answered."""
+    labels, report = np.arange(4 * classes) % classes, np.arange(n_report) % classes
+    hits, floor = (rng.random(len(labels)) < rate for rate in (0.6, 0.2))
+    report_hits, report_floor = (rng.random(n_report) < rate for rate in (0.6, 0.2))
+    return StudentAnswers(
+        learned=n,
+        train_hits=hits,
+        train_labels=labels,
+        report_hits=report_hits,
+        report_labels=report,
+        floor_train_hits=floor,
+        floor_report_hits=report_floor,
+        start="a student",
+    )
+
+
+def evidence(seed: int = 0, *, classes: int = 8, n: int = 32, n_report: int = 30, dim: int = 5) -> Evidence:
     """What a cell could have left behind, at random."""
     rng = np.random.default_rng(seed)
     attacked = np.arange(n) % classes
+    answers = student_answers(np.random.default_rng(seed + 1), classes, n, n_report)
+    pixels = np.random.default_rng(seed + 2).integers(0, 256, (2 * n + 5 * classes, 3, PX, PX), dtype=np.uint8)
     return Evidence(
         n_classes=classes,
         report_labels=rng.integers(0, classes, n_report),
@@ -34,8 +64,8 @@ def evidence(seed: int = 0, *, classes: int = 8, n: int = 24, n_report: int = 30
         found=rng.random(n) < 0.5,
         evaluator_logits=rng.standard_normal((n, classes)).astype(np.float32),
         features=rng.standard_normal((n, dim)).astype(np.float32),
-        private_features=rng.standard_normal((3 * classes, dim)).astype(np.float32),
-        private_labels=np.arange(3 * classes) % classes,
+        private_features=rng.standard_normal((5 * classes, dim)).astype(np.float32),
+        private_labels=np.arange(5 * classes) % classes,
         queries=int(rng.integers(0, 10**6)),
         attack_s=float(rng.random()),
         train_s=float(rng.random()),
@@ -43,6 +73,11 @@ def evidence(seed: int = 0, *, classes: int = 8, n: int = 24, n_report: int = 30
         trait_weights=rng.random(dim),
         traits=rng.standard_normal((n, dim)),
         report_traits=rng.standard_normal((n_report, dim)),
+        images=pixels[:n],
+        private_images=pixels[2 * n :],
+        originals=pixels[n : 2 * n],
+        extractors=dict.fromkeys(extractors_of(METRICS.names()), projected),
+        students=dict.fromkeys(students_of(METRICS.names()), answers),
     )
 
 
@@ -51,7 +86,11 @@ def without(*what: str) -> Evidence:
     left, none = evidence(), np.empty(0, dtype=np.int64)
     if "report" in what:
         traits = None if left.report_traits is None else left.report_traits[:0]
-        left = replace(left, report_labels=none, report_predictions=none, report_traits=traits)
+        unasked = {
+            name: replace(answers, report_hits=none, report_labels=none, floor_report_hits=none)
+            for name, answers in left.students.items()
+        }
+        left = replace(left, report_labels=none, report_predictions=none, report_traits=traits, students=unasked)
     if "reconstructions" in what:
         left = replace(
             left,
@@ -61,6 +100,8 @@ def without(*what: str) -> Evidence:
             evaluator_logits=left.evaluator_logits[:0],
             features=left.features[:0],
             traits=None if left.traits is None else left.traits[:0],
+            images=None if left.images is None else left.images[:0],
+            originals=None if left.originals is None else left.originals[:0],
         )
     return left
 
@@ -85,7 +126,7 @@ class MetricContract(Contract):
 
     def test_stays_in_its_range_with_its_interval_around_it(self, name: str, seed: int) -> None:
         metric = METRICS.make(name)
-        answer = metric.measure(evidence(seed, n=8 * (seed + 1)))
+        answer = metric.measure(evidence(seed, n=32 + 8 * seed))
         low = -math.inf if metric.low is None else metric.low
         high = math.inf if metric.high is None else metric.high
         assert low <= answer.value <= high and math.isfinite(answer.value)
@@ -103,7 +144,7 @@ class MetricContract(Contract):
     def test_the_order_of_the_images_does_not_matter(self, name: str) -> None:
         given = evidence(4)
         order = np.random.default_rng(0).permutation(len(given.labels))
-        per_image = ("labels", "restarts", "evaluator_logits", "features", "traits")
+        per_image = ("labels", "restarts", "evaluator_logits", "features", "traits", "images", "originals")
         shuffled = replace(given, **{key: getattr(given, key)[order] for key in per_image})
         first, second = (METRICS.make(name).measure(e) for e in (given, shuffled))
         assert first.value == pytest.approx(second.value, rel=1e-12)
@@ -126,7 +167,8 @@ class MetricContract(Contract):
                 answered += 1
             except TooFewSamples as error:
                 assert re.search(r"needs at least \d+ .*, got 0", str(error))
-        assert answered >= 1, "a metric reads the report split or the reconstructions"
+        reads_both = bool(METRICS.get(name).students)  # they learn from reconstructions and are asked about others
+        assert answered >= 1 or reads_both, "a metric reads the report split or the reconstructions"
 
     def test_a_refusal_is_a_failed_entry_with_a_reason_and_no_value(self, name: str) -> None:
         if METRICS.get(name).larger_is == "more costly":

@@ -214,6 +214,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "milestones": (0.6, 0.8),
     },
     "loft-224": {**_HIGH_RESOLUTION, "batch_size": 96},
+    "kes-ppa": {"learning_rate": 0.1, "epochs": 75, "batch_size": 32, "schedule": "cosine", "crop_scale": (0.8, 1.0)},
+    "kes-loft": {**_HIGH_RESOLUTION, "batch_size": 50},
 }
 """Published recipes, by line of work and target.
 
@@ -222,6 +224,7 @@ mid-*, trap-mid-*: the defenses' own. The released code of all these keeps the b
 select split. bido-vmi-resnet34: its learning rate is not published, we take NoDef's; tl-dmi-resnet50: which epoch is
 kept is not published; loft-pretraining-224: on MS-Celeb-1M; facescrub-224: the PPA line (batch 64 for MaxViT and the
 DenseNets, which train from fresh weights); loft-224: LoFt and CALoR; loft-64: LoFt lowers the rate at two milestones
-(its appendix C.2), and that these and the factor are those of loft-224 is inferred. Milestones are fractions of
+(its appendix C.2), and that these and the factor are those of loft-224 is inferred; kes-ppa, kes-loft: the students of
+the knowledge extraction score (the schedule of the former ends at 1e-4, ours at 0). Milestones are fractions of
 training: 60, 120 and 160 of 200 epochs; 75 and 90 of 100.
 """

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from midef.core.registry import Registry
     from midef.core.rows import ResultRow
     from midef.defenses import Defense
+    from midef.metrics import Metric
 
 Entry: TypeAlias = dict[str, str]
 C = TypeVar("C", bound="_Described")
@@ -100,13 +101,20 @@ def list_entries(what: str, *, packages: bool = True) -> list[Entry]:
         case "architectures":
             return _components(ARCHITECTURES, packages)
         case "metrics":
-            return _components(METRICS, packages, lambda cls: {"unit": cls.unit, "larger is": cls.larger_is})
+            return _components(METRICS, packages, _metric_columns)
         case "profiles":
             return [{"name": p.name, "meaning": p.about} for p in PROFILES.values()]
         case "sweeps":
             return [{"name": n, "meaning": (f.__doc__ or "").splitlines()[0]} for n, f in named_sweeps().items()]
         case _:
             return [_published_entry(row) for row in published_rows()]
+
+
+def _metric_columns(cls: type[Metric]) -> Entry:
+    from midef.metrics.extractors import EXTRACTORS
+
+    files = dict.fromkeys(EXTRACTORS.get(name).file.name for name in cls.extractors)
+    return {"unit": cls.unit, "larger is": cls.larger_is, "group": cls.group, "needs": ", ".join(files)}
 
 
 def _names(registry: Registry[Any], packages: bool) -> list[str]:

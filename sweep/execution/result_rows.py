@@ -17,7 +17,7 @@ from midef.core.rows import ResultRow
 from midef.core.setup import StandIn
 from midef.core.traces import COURSE
 from midef.datasets import DATASETS
-from midef.metrics import METRICS, column_title
+from midef.metrics import METRICS, column_title, standard_metrics
 from midef.storage import Store
 from midef.sweep.execution.outcome import Outcome
 from midef.sweep.spec.resolve import PlannedCell
@@ -112,8 +112,13 @@ def lost_rows(
             failure=failure.kind,
             code_version=code_version(),
         )
-        for name in METRICS.names()
+        for name in _planned_metrics(planned)
     ]
+
+
+def _planned_metrics(planned: PlannedCell) -> list[str]:
+    """Metrics of a cell; the standard ones where its recipes could not be named."""
+    return standard_metrics() if planned.answered_by is None else sorted(planned.recipes.scores.params["metrics"])
 
 
 class RowWriter:

@@ -20,6 +20,7 @@ from midef.core.errors import MidefError
 from midef.core.recipe import Recipe
 from midef.datasets import DATASETS, Dataset
 from midef.defenses import DEFENSES
+from midef.metrics.extractors import EXTRACTORS
 from midef.models import ARCHITECTURES
 from midef.stages.recipes import FITTED_HEAD, PUBLISHED
 
@@ -124,6 +125,19 @@ class Estimates:
     def regressor(self, recipe: Recipe) -> float:
         return READ_TRAITS_S * int(recipe.params["images"]) * _px(recipe) ** 2
 
+    def extractor(self, recipe: Recipe) -> float:
+        return 1.0
+
+    def student(self, recipe: Recipe) -> float:
+        made = recipe.inputs["reconstructions"]
+        images = int(made.params["identities"] * made.params["images_per_identity"])
+        network = self._remade(
+            recipe.params["architecture"],
+            lambda: ARCHITECTURES.remake(Choice.from_plain(recipe.params["architecture"])),
+        )
+        gflop = 0.0 if network is None else float(network.gflop(_px(made.inputs["private"])))
+        return TRAINING_S + LEARNED_S * int(recipe.params["training"]["epochs"]) * images * gflop
+
     def attack(self, recipe: Recipe) -> float:
         params = recipe.params
         attack = self._remade(params["attack"], lambda: _attack_of(recipe))
@@ -141,7 +155,8 @@ class Estimates:
         sizes = self.sizes(recipe.inputs["private"])
         judged = sizes.all + sizes.report + int(made["identities"] * made["images_per_identity"])
         target, evaluator = self.gflop(recipe.inputs["target"]), self.gflop(recipe.inputs["evaluator"])
-        return SEEN_S * (judged * evaluator + sizes.report * target)
+        read = sum(EXTRACTORS.get(name).gflop for name in recipe.params.get("extractors", ()))
+        return SEEN_S * (judged * evaluator + sizes.report * target + (judged - sizes.report) * read)
 
     def sizes(self, split: Recipe) -> Sizes:
         """Images in the splits of a data set; guessed where it cannot be read here."""
@@ -193,6 +208,8 @@ _RULES: dict[str, Callable[[Estimates, Recipe], float]] = {
     **dict.fromkeys(("target", "evaluator"), Estimates.training),
     **dict.fromkeys(("prior", "surrogate", "inverter"), Estimates.prior),
     "regressor": Estimates.regressor,
+    "extractor": Estimates.extractor,
+    "student": Estimates.student,
     "reconstructions": Estimates.attack,
     "scores": Estimates.scores,
 }

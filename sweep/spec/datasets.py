@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +18,7 @@ from midef.datasets import DATASETS, Dataset
 from midef.datasets.files.copies import same_image
 from midef.datasets.files.places import whereabouts
 from midef.models import ARCHITECTURES
-from midef.stages import place_dataset, place_weights, published_recipe
+from midef.stages import StudentPlan, place_dataset, place_extractors, place_weights, published_recipe
 from midef.sweep.spec.checks import Problems
 from midef.sweep.spec.values import ComponentSpec
 
@@ -84,7 +85,8 @@ class DatasetReader:
         self.notes: list[str] = []
         """What to know of the data sets before using them: what was left out, each with its place."""
         self._weights: dict[tuple[str, str], tuple[Choice, dict[str, Any]] | None] = {}
-        self._weight_places: dict[str, dict[str, Any]] = {}  # digest of a published backbone -> the same
+        self._weight_places: dict[str, dict[str, Any]] = {}  # digest of published weights -> the same
+        self._extractors: dict[tuple[str, ...], dict[str, Recipe]] = {}
 
     def dataset(self, written: ComponentSpec, place: str) -> tuple[Choice, Dataset] | None:
         """The choice with a fingerprint instead of paths, and the data set; None after a problem was noted."""
@@ -166,6 +168,51 @@ class DatasetReader:
         choice, where = read
         self._weight_places[published_recipe(choice, architecture, resolution_px).key.digest] = where
         return choice
+
+    def extractors(self, metrics: Sequence[str], place: str) -> dict[str, Recipe]:
+        """Weights of the extractors that metrics read, as far as their files are here; notes what is refused without.
+
+        Args:
+            metrics: names.
+            place: in the specification.
+        """
+        from midef.models.pretrained import weights_folder
+
+        key = tuple(metrics)
+        if key not in self._extractors:
+            self._extractors[key] = {}
+            try:
+                self._extractors[key], where, missing = place_extractors(metrics, weights_folder())
+            except DataError as error:
+                self.missing.take(place, error)
+            else:
+                self._weight_places |= where
+                self.notes += [f"{place}: {line}" for line in missing]
+        return self._extractors[key]
+
+    def student(self, written: Mapping[str, Any], resolution_px: int) -> StudentPlan:
+        """Students as a profile plans them, from published weights where their file is here.
+
+        Args:
+            written: `architecture`, `weights` and `epochs` of a profile.
+            resolution_px: of the images it sees.
+
+        Raises:
+            SpecError: if there is no such architecture.
+        """
+        from midef.models.pretrained import misfits, weights_folder
+
+        architecture, name = ARCHITECTURES.choose(written["architecture"]), written.get("weights", "")
+        weights = None
+        if name and not misfits(name, ARCHITECTURES.remake(architecture), resolution_px):
+            key = (name, architecture.name)
+            if key not in self._weights:
+                with suppress(PreflightError):  # then it starts fresh, and the row says so
+                    self._weights[key] = place_weights(name, architecture, weights_folder())
+            if (read := self._weights.get(key)) is not None:
+                weights, where = read
+                self._weight_places[published_recipe(weights, architecture, resolution_px).key.digest] = where
+        return StudentPlan(architecture=architecture, weights=weights, epochs=written.get("epochs"))
 
     def locations(self, roots: Iterable[Recipe]) -> dict[str, dict[str, Any]]:
         """Where files lie: digest of each split that `roots` need, and of published weights -> fields."""

@@ -32,6 +32,8 @@ class Profile:
         gpus: share of a GPU per node, by kind, where the cluster has GPUs.
         stand_ins: role (architecture, evaluator, private, public, weights, defense) -> name in a published matrix ->
             what this profile puts in its place; none where it takes the published ones.
+        student: architecture of the students that learn from reconstructions, where a metric needs them, `weights` that
+            they start from where the file is here, and their `epochs` where they are not the papers'.
         small: what attacks make their parameters of, see `Attack.small`; None leaves them at their papers' budgets.
     """
 
@@ -50,6 +52,7 @@ class Profile:
     gpus: dict[str, float] = field(default_factory=dict)
     stand_ins: dict[str, dict[str, Any]] = field(default_factory=dict)
     small: SmallBudget | None = None
+    student: dict[str, Any] = field(default_factory=lambda: {"architecture": "resnet50", "weights": "imagenet"})
 
     def workers_for(self, kind: str) -> Workers:
         """Processes that train an artifact of this kind; 0 for one that is not trained, and where the node does it."""
@@ -113,8 +116,9 @@ def _synthetic(private: dict[str, Any], public: dict[str, Any], other: dict[str,
 
 _SHARES = {
     **{"target": 1.0, "evaluator": 1.0, "prior": 0.5, "surrogate": 0.5, "inverter": 0.5},
-    **{"regressor": 0.25, "reconstructions": 0.5, "scores": 0.25},
+    **{"regressor": 0.25, "reconstructions": 0.5, "student": 0.5, "scores": 0.25},
 }
+_SMALL_STUDENT = {"architecture": "resnet18_tiny", "epochs": 20}
 
 _SMOKE_PRIVATE = {"name": "synthetic_faces", "identities": 120, "difficulty": 0.2}
 _SMOKE_PUBLIC = {**_PUBLIC, "identities": 600}
@@ -128,6 +132,7 @@ SMOKE = Profile(
     training={**_SMALL_TRAINING, "epochs": 12},
     evaluator_training={**_SMALL_TRAINING, "epochs": 6, "batch_size": 32},
     small=SmallBudget(latent_dim=64, steps=1000, search=100, epochs=5, inverter_width=16),
+    student=_SMALL_STUDENT,
     protocol={"identities": 120, "images_per_identity": 1, "evaluator_resolution_px": 32},
     private=_SMOKE_PRIVATE,
     public=_SMOKE_PUBLIC,
@@ -146,6 +151,7 @@ MINI = Profile(
     training={**_SMALL_TRAINING, "epochs": 12},
     evaluator_training={**_SMALL_TRAINING, "epochs": 12, "jitter_px": 2},
     small=SmallBudget(latent_dim=64, steps=600, search=100, epochs=5, inverter_width=16),
+    student=_SMALL_STUDENT,
     protocol={"identities": 40, "images_per_identity": 2, "evaluator_resolution_px": 32},
     private=_MINI_PRIVATE,
     public=_MINI_PUBLIC,
@@ -165,6 +171,7 @@ SMALL = Profile(
     training={**_SMALL_TRAINING, "epochs": 30},
     evaluator_training={**_SMALL_TRAINING, "epochs": 30, "jitter_px": 3},
     small=SmallBudget(latent_dim=100, steps=1500, search=200, epochs=20, inverter_width=32),
+    student=_SMALL_STUDENT,
     protocol={"identities": 60, "images_per_identity": 5, "evaluator_resolution_px": 64},
     private=_SMALL_PRIVATE,
     public=_SMALL_PUBLIC,
@@ -189,6 +196,7 @@ PAPER = Profile(
         "inverter": 0.5,
         "regressor": 0.25,
         "reconstructions": 1.0,
+        "student": 1.0,
         "scores": 0.25,
     },
 )

@@ -19,12 +19,15 @@ from midef.core.choice import Choice
 from midef.core.conversion import shown
 from midef.core.errors import PreflightError, Problem, SpecError
 from midef.core.match import Match
+from midef.core.recipe import Recipe
 from midef.core.registry import Registry, merged
 from midef.core.setup import Cell, Protocol, Setup, StandIn
 from midef.datasets import Dataset
 from midef.defenses.stack import choose_defense
+from midef.metrics import chosen_metrics
+from midef.metrics.base import students_of
 from midef.models import ARCHITECTURES
-from midef.stages import REGRESSOR_IMAGES, CellRecipes, recipes_for_cell, weights_of_judge
+from midef.stages import REGRESSOR_IMAGES, CellRecipes, StudentPlan, recipes_for_cell, weights_of_judge
 from midef.sweep.spec import checks
 from midef.sweep.spec.checks import Problems
 from midef.sweep.spec.datasets import DatasetReader
@@ -64,6 +67,21 @@ class PlannedCell:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What is measured in every cell of a setup.
+
+    Args:
+        metrics: names.
+        extractors: weights of the extractors that they read and that are here.
+        student: that learns from the reconstructions, where one of them needs it.
+    """
+
+    metrics: tuple[str, ...]
+    extractors: Mapping[str, Recipe]
+    student: StudentPlan | None
+
+
+@dataclass(frozen=True)
 class Entry:
     """A setup with what it is compared with and how its networks are trained.
 
@@ -71,6 +89,7 @@ class Entry:
         refused: why none of its cells can run, "" if they can.
         identities: of the private data, which the target tells apart; None where nothing was read.
         regressor_images: that a trait regressor is trained on.
+        measured: metrics, and what they read beside the evaluator.
     """
 
     setup: Setup
@@ -82,6 +101,7 @@ class Entry:
     refused: str = ""
     identities: int | None = None
     regressor_images: int = REGRESSOR_IMAGES
+    measured: Measured | None = None
 
     @property
     def chance(self) -> float | None:
@@ -104,6 +124,7 @@ class Entry:
                 evaluator_training=self.evaluator_training,
                 pretraining_training=self.pretraining_training,
                 regressor_images=self.regressor_images,
+                **({} if self.measured is None else vars(self.measured)),
             )
         scores = "" if recipes is None else recipes.scores.key.digest
         profile = self.profile.name
@@ -169,6 +190,7 @@ def resolve(spec: SweepSpec) -> Sweep:
     defenses = _defenses(spec.defenses, "defenses", {}, problems)
     if len(set(spec.seeds)) < len(spec.seeds):
         problems.append(f"seeds: {shown(spec.seeds)} holds a seed twice")
+    metrics = _metrics(spec, problems)
     reader = DatasetReader(problems, missing)
     entries: list[Entry] = []
     if profile is not None:
@@ -176,7 +198,7 @@ def resolve(spec: SweepSpec) -> Sweep:
             if problems.are_enough:
                 problems.cut(f"setups[{i}]: not looked at, nor what follows; mend the problems before it first")
                 raise SpecError(problems.located(spec.lines))
-            row = _Row(item, f"setups[{i}]", spec, profile, reader, problems)
+            row = _Row(item, f"setups[{i}]", spec, profile, reader, problems, metrics)
             entries += row.entries(defenses)
     checks.check_ids([entry.setup for entry in entries], problems)
     checks.check_evaluator_training(spec, [entry.setup.evaluator for entry in entries if not entry.refused], problems)
@@ -242,6 +264,15 @@ def _defenses(
     return tuple(chosen)
 
 
+def _metrics(spec: SweepSpec, problems: Problems) -> tuple[str, ...]:
+    """Metrics of a sweep by name; none after a problem was noted."""
+    try:
+        return tuple(chosen_metrics(spec.metrics))
+    except SpecError as error:
+        problems.take("metrics", error)
+        return ()
+
+
 class _Row:
     """One item of `setups`, at the profile's size.
 
@@ -249,13 +280,22 @@ class _Row:
         place: of the item in the specification, for problems.
         reader: reads data sets and weights, and notes what is missing.
         problems: gets everything wrong with the item.
+        metrics: names of those that are measured.
     """
 
     def __init__(
-        self, item: SetupSpec, place: str, spec: SweepSpec, profile: Profile, reader: DatasetReader, problems: Problems
+        self,
+        item: SetupSpec,
+        place: str,
+        spec: SweepSpec,
+        profile: Profile,
+        reader: DatasetReader,
+        problems: Problems,
+        metrics: tuple[str, ...],
     ) -> None:
         self.item, self.stand_ins = with_stand_ins(item, spec, profile)
         self.place, self.spec, self.profile, self.reader, self.problems = place, spec, profile, reader, problems
+        self.metrics = metrics
         self.resolution_px = self.item.resolution_px or profile.resolution_px
         self.identities: int | None = None
         """Of the private data, once it was read."""
@@ -286,6 +326,8 @@ class _Row:
         setups = list(unregistered_setups(item, profile) if refused else self._setups())
         if training is None or evaluator_training is None:
             return []
+        student = self.reader.student(profile.student, self.resolution_px) if students_of(self.metrics) else None
+        measured = Measured(self.metrics, self.reader.extractors(self.metrics, "metrics"), student)
         return [
             Entry(
                 self._shown(s),
@@ -297,6 +339,7 @@ class _Row:
                 refused,
                 self.identities,
                 spec.regressor_images or REGRESSOR_IMAGES,
+                measured,
             )
             for s in setups
         ]

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr
 
 from midef.core.certainty import Basis, Setting
 from midef.core.conversion import shown
+from midef.metrics import STANDARD
 from midef.sweep.spec.lines import Lines
 from midef.sweep.spec.matching import FrontSpec, MatchSpec
 from midef.sweep.spec.profiles import AUTO, TRAINED, Workers
@@ -123,6 +124,9 @@ class SweepSpec(Strict):
         pretraining_training: what differs from `training` where backbones are pre-trained.
         regressor_images: images that the network is trained on which reads traits from images of other attacks than
             those that know them; 64 px takes four times as long as 32 px.
+        metrics: names of metrics, or of groups of them: `standard`, what is measured where nothing is written; `faces`,
+            `images` and `extraction`, which cost more or need a file in $MIDEF_WEIGHTS; `all`. They replace the
+            standard ones: write `[standard, images]` for both.
         private: private data set of every setup that names none.
         public: public data set of every setup that names none.
         stand_ins: the setups name published networks, data and recipes, which a small profile replaces by its own (and
@@ -143,6 +147,9 @@ class SweepSpec(Strict):
     evaluator_training: dict[str, Any] = Field(default_factory=dict)
     pretraining_training: dict[str, Any] = Field(default_factory=dict)
     regressor_images: int | None = Field(default=None, ge=2, le=100_000_000)
+    metrics: Annotated[list[str], BeforeValidator(_few), BeforeValidator(_as_list)] = Field(
+        default_factory=lambda: [STANDARD], min_length=1
+    )
     private: ComponentSpec | None = None
     public: ComponentSpec | None = None
     stand_ins: bool = False

@@ -28,6 +28,7 @@ HOMONYMS = {
     "train_s": "also a field of stored facts",
     "wall_s": "also a field of stored facts and of costs",
     "students": "also the role of a prior",
+    "precision": "also a field of trainings",
     "none": "also weights that are fresh, and what every defense is compared with",
     "mirror": "also a field of trainings that mirror images",
     "vmi": "also a published split of CelebA",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from midef.core import ArtifactKey, Failure
-from midef.metrics import METRICS
+from midef.metrics import standard_metrics
 from midef.storage import Store
 from midef.sweep.execution.outcome import Outcome, RunOptions
 from midef.sweep.execution.tune_run import run_plan
@@ -107,7 +107,7 @@ def test_each_target_follows_from_the_accuracies_before_it(grown: Grown, cell: N
 def test_the_cell_asked_for_last_has_its_rows(grown: Grown, cell: Named) -> None:
     wanted = cell(after(grown.chain.accuracies[:2]))
     assert grown.store.results.cells() == {wanted.cell.digest: "ok"}
-    assert len(grown.store.results.read()) == len(METRICS.names())
+    assert len(grown.store.results.read()) == len(standard_metrics())
 
 
 def test_every_piece_is_built_once_and_asked_about_once(grown: Grown) -> None:

@@ -28,7 +28,7 @@ from midef.core import ArtifactKey
 from midef.datasets.files import survey
 from midef.datasets.files.folders import ImageFile
 from midef.datasets.image_folder import ImageFolder
-from midef.metrics import METRICS
+from midef.metrics import standard_metrics
 from midef.storage import Store
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
@@ -169,7 +169,7 @@ def test_nothing_finished_is_built_again(story: Story) -> None:
 
 def test_every_cell_has_its_rows(story: Story) -> None:
     rows = story.store.results.read()
-    each = len(METRICS.names())
+    each = len(standard_metrics())
     assert Counter((r.defense, r.status) for r in rows) == {("none", "ok"): each, ("midre", "ok"): each}
     assert set(story.store.results.cells().values()) == {"ok"}
     accuracy = next(r for r in rows if r.metric == "attack_accuracy_at_1" and r.defense == "midre")
@@ -309,7 +309,7 @@ def test_what_could_be_measured_is(failing: Failing) -> None:
 
 def test_a_training_that_diverged_says_so_in_every_row(failing: Failing) -> None:
     rows = [r for r in failing.store.results.read() if r.setup == "faces" and r.status == "failed"]
-    assert len(rows) == len(METRICS.names())
+    assert len(rows) == len(standard_metrics())
     for row in rows:
         assert re.fullmatch(
             r"target/\w{10} failed: TrainingDiverged: the loss became (nan|-?inf) in epoch 1 of 1; .*", row.reason

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,12 @@ UNDEFENDED = Choice("none")
 
 
 def plan_cell(
-    attack: str | Choice = "gmi", *, defense: Choice = UNDEFENDED, seed: int = 0, **overrides: Any
+    attack: str | Choice = "gmi",
+    *,
+    defense: Choice = UNDEFENDED,
+    seed: int = 0,
+    measured: Mapping[str, Any] | None = None,
+    **overrides: Any,
 ) -> CellRecipes:
     given: dict[str, Any] = {
         "id": "small",
@@ -48,7 +53,13 @@ def plan_cell(
         **overrides,
     }
     return recipes_for_cell(
-        Setup(**given), defense, seed, training=TRAINING, evaluator_training=TRAINING, regressor_images=64
+        Setup(**given),
+        defense,
+        seed,
+        training=TRAINING,
+        evaluator_training=TRAINING,
+        regressor_images=64,
+        **(measured or {}),
     )
 
 
@@ -56,6 +67,12 @@ def plan_cell(
 def plan() -> PlanCell:
     """Names the recipes of a small cell; nothing is built."""
     return plan_cell
+
+
+@pytest.fixture(scope="session")
+def plan_measured() -> PlanCell:
+    """Names the recipes of that cell where other metrics are measured: arguments are those of `recipes_for_cell`."""
+    return lambda attack="gmi", **measured: plan_cell(attack, measured=measured)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from midef.models import ARCHITECTURES, Judge, pretrained
 from midef.stages.evaluator import evaluate_images
-from midef.stages.scores import low_to_high
+from midef.stages.resize import low_to_high
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = next((p for p in (ROOT.parent / "shared" / "data", ROOT.parents[1] / "shared" / "data") if p.is_dir()), ROOT)

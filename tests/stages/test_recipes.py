@@ -142,7 +142,7 @@ def test_keys_of_a_cell_are_fixed_until_a_version_is_bumped() -> None:
         "target": "21f902dd12485bb30959e85d8278f88d548b0d7589848201c93de28521bfc0c7",
         "evaluator": "22f41694db6f946554f0a8621d28d1f06a57242d1995ff273c84ba2c0a7a6cb1",
         "reconstructions": "b66955fc593b7326b3318bc344f91aa381beb93e295500580ec63b5ea059ea86",
-        "scores": "0065fe0f6fd8e60e283907fc2c6a526d2540c17f9acc76783724fa10fcc1c90f",
+        "scores": "af81ae7b40b2c434d918c8fa933c5f164382379e1a884d645d61fd67fe367071",
     }
 
 

@@ -19,7 +19,7 @@ from typing_extensions import override
 from midef.core import Recipe
 from midef.core.traces import Traces
 from midef.defenses import DEFENSES, Defense
-from midef.metrics import METRICS
+from midef.metrics import METRICS, standard_metrics
 from midef.models import ModelFacts
 from midef.storage import Store
 from midef.storage.traces import write_traces
@@ -147,7 +147,7 @@ def publish(store: Store) -> Callable[..., None]:
             "confidence_end": 0.4,
         }
         with store.artifacts.workspace() as folder:
-            (folder / "measurements.json").write_text(json.dumps([_entry(name, failed) for name in METRICS.names()]))
+            (folder / "measurements.json").write_text(json.dumps([_entry(name, failed) for name in standard_metrics()]))
             if traces is not None and recipe.kind == "reconstructions":
                 write_traces(folder, traces)
             store.artifacts.publish(recipe, folder, wall_s=wall_s, facts=facts)

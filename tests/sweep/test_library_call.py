@@ -19,7 +19,7 @@ import pytest
 import midef.results
 import midef.sweep
 from midef.core import ResultRow, SpecError, StoreError
-from midef.metrics import METRICS
+from midef.metrics import standard_metrics
 from midef.storage import Store
 from midef.sweep.execution import tune_run
 from midef.sweep.execution.outcome import Outcome
@@ -150,7 +150,7 @@ def test_a_finished_sweep_has_its_cells_rows_and_table(built: dict[str, Any], st
     assert said == ["wrote the rows of 2 cells whose scores were stored"]
     assert (result.cells, result.built, result.exit_code, result.is_complete) == ({"ok": 2}, 0, 0, True)
     rows = result.rows()
-    assert len(rows) == 2 * len(METRICS.names()) and set(rows.defense) == {"none", "midre"}
+    assert len(rows) == 2 * len(standard_metrics()) and set(rows.defense) == {"none", "midre"}
     assert "midre" in result.table()
     assert {row["defense"] for row in csv.DictReader(io.StringIO(result.table("csv")))} == {"none", "midre"}
     pd.testing.assert_frame_equal(midef.results.read(store.uri), rows)
@@ -253,4 +253,4 @@ def test_the_example_of_the_documentation(tmp_path: Path) -> None:
     assert re.search(
         r"^none +\d+\.\d+\nmidre\(area_high=0.3\) +\d+\.\d+$|^midre\(area_high=0.3\) +\d+\.\d+\nnone", done.stdout, re.M
     )
-    assert len(midef.results.read(tmp_path / "notebook-store")) == 2 * len(METRICS.names())
+    assert len(midef.results.read(tmp_path / "notebook-store")) == 2 * len(standard_metrics())

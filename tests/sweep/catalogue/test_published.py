@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from midef.defenses.stack import choose_defense
 from midef.metrics import METRICS as REGISTERED
 from midef.models import ARCHITECTURES
 from midef.sweep.catalogue.matrix37 import matrix37
-from midef.sweep.catalogue.published.rows import METRICS, published_rows, read_lines
+from midef.sweep.catalogue.published.rows import METRICS, OURS, published_rows, read_lines
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -54,7 +55,21 @@ OF_SETUPS = {
 
 @pytest.fixture(scope="module")
 def rows() -> list[ResultRow]:
-    return published_rows()
+    """The published rows, each metric under the name of its column in the file."""
+    lines = {f"published-{line['number']}": line for line in read_lines()}
+    printed = {ours: name for name, ours in OURS.items()}
+
+    def as_printed(row: ResultRow) -> ResultRow:
+        name = printed.get(row.metric, "")
+        return replace(row, metric=name) if lines[row.cell].get(name) else row
+
+    return [as_printed(row) for row in published_rows()]
+
+
+def test_a_distance_in_the_evaluators_features_is_the_knn_distance() -> None:
+    by_metric = Counter(row.metric for row in published_rows())
+    assert by_metric["knn_distance"] == 133 + 43 and "feature_distance_eval" not in by_metric
+    assert set(OURS.values()) <= set(REGISTERED.names())
 
 
 def found(rows: list[ResultRow], setup: str, defense: str, metric: str, table: str) -> ResultRow:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from midef.core import Failure, StoreError
-from midef.metrics import METRICS
+from midef.metrics import standard_metrics
 from midef.storage import Location, Store
 from midef.sweep.catalogue import read_spec
 from midef.sweep.cli import app
@@ -128,7 +128,7 @@ def test_3_for_a_full_disk_and_nothing_is_lost(
     assert (
         err.startswith("midef: store is too small: the plan needs ") and "free space or choose another --store" in err
     )
-    assert store.results.read() == before and len(before) == 2 * len(METRICS.names())
+    assert store.results.read() == before and len(before) == 2 * len(standard_metrics())
     assert midef("run", finished, "--store", "store")[0] == 0, "what needs no space still works"
 
 

@@ -23,7 +23,7 @@ ProblemsOf = Callable[[dict[str, Any]], list[str]]
             {"setup": {"protocol": {"identites": 3}}},
             "sweep.yaml.setups[0].protocol.identites: unknown field; did you mean 'identities'?",
         ),
-        ({"zzz": 1}, "sweep.yaml.zzz: unknown field; known: defenses, evaluator_training, front, match, name"),
+        ({"zzz": 1}, "sweep.yaml.zzz: unknown field; known: defenses, evaluator_training, front, match, metrics"),
     ],
     ids=["sweep", "setup", "protocol", "nothing_near"],
 )

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from midef.core.errors import DataError, PreflightError, SpecError
-from midef.models.pretrained import check_digest, sha256_of, weights_folder
-from midef.nn.named_file import FOLDER_VARIABLE
+from midef.models.pretrained import check_digest, weights_folder
+from midef.nn.named_file import FOLDER_VARIABLE, sha256_of
 from midef.nn.weights import not_finite, read_tensors, said_not_finite
 
 _TORCHVISION = {

@@ -20,7 +20,7 @@ from midef.attacks.priors.published.shape import (
 )
 from midef.core.errors import DataError, SpecError, did_you_mean
 from midef.core.lazy import torch
-from midef.models.pretrained import sha256_of
+from midef.nn.named_file import sha256_of
 from midef.nn.weights import not_finite, said_not_finite
 
 if TYPE_CHECKING:

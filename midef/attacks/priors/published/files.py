@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from midef.attacks.priors.published.shape import KINDS, Kind, StyleShape, misfits
 from midef.core.errors import DataError, PreflightError
-from midef.models.pretrained import sha256_of, weights_folder
-from midef.nn.named_file import FOLDER_VARIABLE
+from midef.models.pretrained import weights_folder
+from midef.nn.named_file import FOLDER_VARIABLE, sha256_of
 from midef.nn.weights import not_finite, said_not_finite
 
 if TYPE_CHECKING:
