@@ -86,7 +86,7 @@ class Mirror(StyleSearch):
     def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
         return {
             "pool": 5 * budget.search,
-            "candidates": max(4, budget.search // 20),
+            "candidates": max(4, budget.search // 25),
             "iterations": min(50, budget.search),
             "prior": StyleGan2.small(budget),
         }

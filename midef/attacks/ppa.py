@@ -72,7 +72,7 @@ class Ppa(PoincareSearch):
     def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
         return {
             "pool": 5 * budget.search,
-            "candidates": max(4, budget.search // 20),
+            "candidates": max(4, budget.search // 25),
             "iterations": min(50, budget.search),
             "selection_rounds": max(1, budget.search // 5),
             "prior": StyleGan2.small(budget),

@@ -38,6 +38,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
     "inversion_model": {"prior": {"width": 8, "epochs": 2}},
     "diffusion_inverter": {"prior": {"width": 8, "noise_steps": 10, "epochs": 2, "batch_size": 16}},
     "mi_face": {"iterations": 10},
+    "if_gmi": {**_STYLES, "candidates": 2, "layer_iterations": 2},
     "mirror": {**_STYLES, "candidates": 2},
     "ppa": {**_STYLES, "candidates": 2, "selection_rounds": 2},
     "pool_search": {"pool": 16, "iterations": 5, "prior": _WGAN},

@@ -16,7 +16,7 @@ from midef.nn.network import TargetModel
 
 CLASSES, RESOLUTION_PX = 6, 32
 NOTHING = Inputs({}, lambda recipe: None)  # type: ignore[arg-type, return-value]
-TINY = [name for name in ARCHITECTURES.names() if name.endswith("_tiny") and not name.startswith("vgg")]
+TINY = [n for n in ARCHITECTURES.names() if n.endswith("_tiny") and ARCHITECTURES.make(n).facts().has_skips]
 
 
 def network(architecture: str = "resnet18_tiny") -> TargetModel:

@@ -115,8 +115,9 @@ def test_every_architecture_can_be_cut_at_each_of_its_units(architecture: str) -
         left = now
         training = {name.split(".")[1] for name in trainable(model) if name.startswith("blocks.")}
         assert not training & defense.facts_after(facts).frozen
-    assert all(name.startswith("head.") for name in trainable(model))
-    assert left == 7 * (model.feature_dim + 1), "the head always trains"
+    assert all(name.startswith(("head.", "side.")) for name in trainable(model))
+    beside = sum(count for name, count in trainable(model).items() if name.startswith("side."))
+    assert left == 7 * (model.feature_dim + 1) + beside, "every head always trains"
 
 
 @pytest.mark.parametrize(
