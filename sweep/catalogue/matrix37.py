@@ -6,10 +6,13 @@ from midef.core.certainty import SETTINGS
 from midef.sweep.catalogue.published.tables import (
     AUGMENTATIONS,
     BIDO_64,
+    IF_GMI,
     MIDRE_64,
     MIDRE_224,
     MIDRE_224_STRONG,
+    MIRROR,
     NLS,
+    PPA_DOGS,
     TL_DMI_64,
     also,
     celeba,
@@ -54,14 +57,14 @@ def matrix37() -> SweepSpec:
         # IF-GMI's own config has 50.
         # Whose configuration: not stated either; the example of its code, with three layers.
         *(
-            facescrub("if_gmi:if-gmi", architecture, images=50, ours=("attack", "protocol"))
+            facescrub(IF_GMI, architecture, images=50, ours=("attack", "protocol"))
             for architecture in ("resnet18", "resnet152")
         ),
         # 100 x 8 is in TL-DMI's supplement, and so are 500 steps: the paper follows MIRROR, whose code has 20,000. No
         # utility is lost, says the text: the weaker of MIDRE's two strengths. The evaluators are MIRROR's, says the
         # paper: networks that learned on VGGFace2 elsewhere. What they started from is not known.
         high_resolution(
-            "mirror:tldmi",
+            MIRROR,
             "resnet50",
             MIDRE_224,
             private="vggface2",
@@ -76,7 +79,7 @@ def matrix37() -> SweepSpec:
             ours=SETTINGS_OF_MIRROR,
         ),
         high_resolution(
-            "mirror:tldmi",
+            MIRROR,
             "inception_v1",
             MIDRE_224,
             private="vggface2",
@@ -91,7 +94,7 @@ def matrix37() -> SweepSpec:
         ),
         # PPA's parameters for dogs are in its code; that 8 of 16 candidates are kept, as of the faces, is our choice.
         high_resolution(
-            *("ppa:midre-dogs", "resnest101", MIDRE_224),
+            *(PPA_DOGS, "resnest101", MIDRE_224),
             private="stanford_dogs",
             public="afhq_dogs",
             identities=120,

@@ -24,6 +24,10 @@ _ATTACKS_64 = {
     **{name: f"{name}:tldmi" for name in ("gmi", "kedmi", "lomma_gmi", "lomma_kedmi")},
     **{"plg_mi": "plg_mi:orig", "rlb_mi": "rlb_mi:orig", "brep_mi": "brep_mi"},
 }
+# The generators are the published ones. MIRROR's code draws at 256 px; the others say 1024.
+PPA, PPA_DOGS = "ppa:midre(prior=style_gan2:ffhq)", "ppa:midre-dogs(prior=style_gan2:afhq-dog)"
+IF_GMI = "if_gmi:if-gmi(prior=style_gan2:ffhq)"
+MIRROR = "mirror:tldmi(prior=style_gan2:ffhq-256)"
 GMI_LINE = ("gmi", "kedmi", "lomma_gmi", "lomma_kedmi")
 # PLG-MI alone is settled: the paper follows its authors, and BiDO is older than the attack.
 _SETTLED_64 = ("plg_mi",)
@@ -198,18 +202,18 @@ def tables() -> dict[str, list[SetupSpec]]:
             *(celeba("plg_mi", name, public=ffhq) for name in targets),
         ],
         "B.9": [
-            facescrub("ppa:midre", "resnet18", mid("resnet18"), DP, BIDO_224, _TL_DMI_224["resnet18"]),
-            facescrub("ppa:midre", "resnet152", mid("resnet152"), BIDO_224, NLS, ROLSS, SSF_RESNET, "tts"),
+            facescrub(PPA, "resnet18", mid("resnet18"), DP, BIDO_224, _TL_DMI_224["resnet18"]),
+            facescrub(PPA, "resnet152", mid("resnet152"), BIDO_224, NLS, ROLSS, SSF_RESNET, "tts"),
             facescrub(
-                *("ppa:midre", "resnet101", mid("resnet101"), DP, BIDO_224, _TL_DMI_224["resnet101"]),
+                *(PPA, "resnet101", mid("resnet101"), DP, BIDO_224, _TL_DMI_224["resnet101"]),
                 *(NLS, ROLSS, SSF_RESNET, "tts"),
             ),
         ],
         "B.10": [
-            facescrub("ppa:midre", "densenet169", ROLSS, SSF_DENSENET),
-            facescrub("ppa:midre", "densenet121", NLS, ROLSS, SSF_DENSENET),
-            facescrub("ppa:midre", "resnest101", NLS),
-            facescrub("ppa:midre", "maxvit_t", _TL_DMI_224["maxvit_t"], NLS, ROLSS),
+            facescrub(PPA, "densenet169", ROLSS, SSF_DENSENET),
+            facescrub(PPA, "densenet121", NLS, ROLSS, SSF_DENSENET),
+            facescrub(PPA, "resnest101", NLS),
+            facescrub(PPA, "maxvit_t", _TL_DMI_224["maxvit_t"], NLS, ROLSS),
         ],
     }
 

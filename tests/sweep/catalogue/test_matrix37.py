@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,15 +77,19 @@ def test_whose_the_settings_of_each_row_are() -> None:
 
 
 @BOTH
-def test_every_high_resolution_row_names_its_parameters_and_the_evaluators_start(
+def test_every_high_resolution_row_names_its_parameters_its_generator_and_the_evaluators_start(
     made: Callable[[], SweepSpec],
 ) -> None:
     high = [row for row in made().setups if (row.resolution_px or 0) > 64]
-    assert Counter(row.attack[0] for row in high) == (
-        {"ppa:midre": 7, "ppa:midre-dogs": 1, "if_gmi:if-gmi": 2, "mirror:tldmi": 2}
-        if made is matrix37
-        else {"ppa:midre": 7}
-    )
+    others = {
+        "ppa:midre-dogs(prior=style_gan2:afhq-dog)": 1,
+        "if_gmi:if-gmi(prior=style_gan2:ffhq)": 2,
+        "mirror:tldmi(prior=style_gan2:ffhq-256)": 2,
+    }
+    assert Counter(row.attack[0] for row in high) == {
+        "ppa:midre(prior=style_gan2:ffhq)": 7,
+        **(others if made is matrix37 else {}),
+    }
     starts = Counter((name(row.evaluator or ""), row.evaluator_weights) for row in high)
     assert starts.pop(("inception_v3", "imagenet")) == (10 if made is matrix37 else 7)
     # what MIRROR's evaluators started from is not known, and nothing is published for the first
@@ -202,6 +207,20 @@ def test_the_paper_profile_says_what_is_missing(
         "evaluator_weights: ms1m weights of facenet112",
     ):
         assert lacking in said
+
+
+def test_published_stylegan_attacks_keep_what_the_rows_ask_for_and_draw_from_published_generators(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MIDEF_WEIGHTS", str(tmp_path))
+    for row in matrix37().setups:
+        if attack(row) not in ("ppa", "if_gmi", "mirror"):
+            continue
+        chosen: Any = ATTACKS.remake(ATTACKS.choose(row.attack[0]))
+        assert (row.protocol.images_per_identity or 0) <= chosen.candidates
+        public = {"ffhq": ("ffhq", "ffhq-256"), "afhq_dogs": ("afhq-dog",)}[name(row.public or "")]
+        assert chosen.prior.weights in public
+        assert f"stylegan2-{chosen.prior.weights}-generator.safetensors" in " ".join(chosen.prior.lacking())
 
 
 # --- small profiles ---------------------------------------------------------------------------------------------------
