@@ -22,6 +22,7 @@ from midef.core.seeds import derive_seed
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from midef.attacks.latent_search.styles import NormalSpace
     from midef.attacks.target_handle import TargetHandle
     from midef.nn.network import Forward
 
@@ -97,14 +98,11 @@ class Mirror(StyleSearch):
 
     # ------------------------------------------------------------ P space
 
-    def normal(self, w: Tensor) -> Tensor:
-        """w, or a latent, where its coordinates are about normal."""
-        return w if self.prior.latents_are_styles else F.leaky_relu(w, 5.0)
+    @property
+    def space(self) -> NormalSpace:
+        from midef.attacks.latent_search.styles import NormalSpace
 
-    def clipped(self, w: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        """w, its coordinates between these bounds where they are about normal."""
-        normal = self.normal(w).clamp(low, high)
-        return normal if self.prior.latents_are_styles else F.leaky_relu(normal, 0.2)
+        return NormalSpace(is_styled=not self.prior.latents_are_styles)
 
     @override
     def starts(self, generator: Any, w: Tensor) -> Tensor:
@@ -120,9 +118,8 @@ class Mirror(StyleSearch):
     def choose(self, handle: TargetHandle, networks: Networks, task: Task) -> Mapping[tuple[int, int], Tensor]:
         """A style for each layer, then two rows with the bounds in P space: [layers + 2, Z]."""
         pool = self.scored_pool(handle, networks, derive_seed("pool", task.seed), task)
-        normal = self.normal(pool.starts)
-        spread = self.clip_std * normal.std(dim=0, correction=0)
-        bounds = torch.stack([normal.mean(dim=0) - spread, normal.mean(dim=0) + spread])
+        mean, deviation = self.space.spread(pool.starts)
+        bounds = torch.stack([mean - self.clip_std * deviation, mean + self.clip_std * deviation])
         layers = 1 if self.prior.latents_are_styles else int(networks["generator"].num_ws)  # type: ignore[arg-type]
         return {
             (label, number): torch.cat([start.expand(layers, -1), bounds])
@@ -141,7 +138,7 @@ class Mirror(StyleSearch):
     def constrain_(self, searched: list[Tensor], rows: Rows) -> None:
         assert rows.chosen is not None, "a search of styles starts from its pool"
         with torch.no_grad():
-            searched[0].copy_(self.clipped(searched[0], rows.chosen[:, -2:-1], rows.chosen[:, -1:]))
+            searched[0].copy_(self.space.clipped(searched[0], rows.chosen[:, -2:-1], rows.chosen[:, -1:]))
 
     @override
     def latents(self, searched: list[Tensor], rows: Rows) -> Tensor:

@@ -40,6 +40,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
     "mi_face": {"iterations": 10},
     "if_gmi": {**_STYLES, "candidates": 2, "layer_iterations": 2},
     "mirror": {**_STYLES, "candidates": 2},
+    "mirror_black_box": {"pool": 16, "population": 6, "generations": 3, "prior": _STYLE},
     "ppa": {**_STYLES, "candidates": 2, "selection_rounds": 2},
     "pool_search": {"pool": 16, "iterations": 5, "prior": _WGAN},
 }

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from typing_extensions import override
 
 from midef.attacks.base import Task
-from midef.attacks.latent_search.memory import in_parts
 from midef.attacks.latent_search.template import LatentSearch, Networks, Rows, images_at_once
 from midef.attacks.priors.base import PublicPrior, style_generator
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.core.lazy import torch
-from midef.core.position import share
 from midef.core.seeds import derive_seed
 from midef.defenses.midre import IMAGENET_MEAN, IMAGENET_MEAN_NORMALISED
 
@@ -116,27 +114,22 @@ class StyleSearch(LatentSearch):
 
     def scored_pool(self, handle: TargetHandle, networks: Networks, seed: int, task: Task) -> StylePool:
         """A pool drawn from a seed, with what the target says of it."""
-        from midef.attacks.latent_search.styles import StylePool, has_styles, pool_latents, shown
+        from midef.attacks.latent_search.styles import StylePool, has_styles, judged, pool_latents
 
         generator: Any = networks["generator"]
         latents = pool_latents(seed, self.pool, int(generator.latent_dim)).to(task.device)
-        is_styled = has_styles(generator)
 
-        def judge(begin: int, end: int) -> Tensor:
-            part = latents[begin:end]
-            with share(begin / self.pool, end / self.pool):
-                if is_styled:
-                    rows = self.judged_rows(generator, generator.mapping(part))
-                    images = shown(generator, generator.synthesis(rows), clip=True)
-                else:
-                    images = generator(part)
-                views = [images, images.flip(3)] if self.judges_mirrored else [images]
-                scores = [self.ask(handle, networks, view)[0].logits.double().softmax(dim=1) for view in views]
-            return torch.stack(scores).mean(dim=0).cpu()
+        def judge(images: Tensor) -> Tensor:
+            views = [images, images.flip(3)] if self.judges_mirrored else [images]
+            scores = [self.ask(handle, networks, view)[0].logits.double().softmax(dim=1) for view in views]
+            return torch.stack(scores).mean(dim=0)
+
+        def rows(w: Tensor) -> Tensor:
+            return self.judged_rows(generator, w)
 
         with torch.no_grad(), self._autocast(task):
-            scores = torch.cat(in_parts(self.pool, images_at_once(task.device), handle, judge))
-            starts = self.starts(generator, generator.mapping(latents) if is_styled else latents)
+            scores = judged(generator, latents, rows, judge, handle, images_at_once(task.device))
+            starts = self.starts(generator, generator.mapping(latents) if has_styles(generator) else latents)
         return StylePool(starts, scores)
 
     @override
