@@ -49,7 +49,7 @@ def _others(component: Any, field_name: str) -> Iterator[Any]:
     elif isinstance(value, bool):
         yield not value
     elif isinstance(value, int):
-        yield from (value + 1, 2 * value, max(1, value // 2), 1, 5, 16, 512)
+        yield from (value + 1, 2 * value, max(1, value // 2), 1, 5, 16)
     elif isinstance(value, float):
         yield from (0.9 * value, 0.5, 0.2, 0.05, 2.0, 0.0)
     elif isinstance(value, str):

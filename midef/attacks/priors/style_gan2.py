@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from midef.datasets import Splits
 
 
+PUBLISHED_LATENT_DIM = 512
+"""Of every published generator."""
 _CPU = {
     "resolution_px": 64,
     "latent_dim": 128,
@@ -44,7 +46,8 @@ class StyleGan2(PublicPrior, StyleGanSettings):
 
     Args:
         weights: `none` trains; any other is a published generator, read from a file of `midef convert` in
-            `$MIDEF_WEIGHTS`: nothing is trained, the public images are not looked at, and the fields below stay unused.
+            `$MIDEF_WEIGHTS`: nothing is trained, the public images are not looked at, latents have 512 numbers, and
+            the fields below stay unused.
         resolution_px: of the images it learns and draws, a power of two from 8 up, 0 for that of the setup. Public
             images are resized to it, and what it draws to the setup's.
         latent_dim: Z, of latents and styles alike.
@@ -102,17 +105,14 @@ class StyleGan2(PublicPrior, StyleGanSettings):
         }
 
     def __post_init__(self) -> None:
+        if self.is_published:  # a small profile may have given another number; attacks ask for this one
+            object.__setattr__(self, "latent_dim", PUBLISHED_LATENT_DIM)
         counts = ("latent_dim", "mapping_layers", "channel_base", "channel_max", "steps", "batch_size")
         for name in (*counts, "ada_images", "ema_images"):
             if getattr(self, name) < 1:
                 raise ValueError(f"needs {name} >= 1, got {getattr(self, name)}")
         if self.learning_rate <= 0 or self.r1 < 0:
             raise ValueError(f"needs learning_rate > 0 and r1 >= 0, got {self.learning_rate}, {self.r1}")
-        if self.is_published and (self.resolution_px, self.latent_dim) != (0, 512):
-            given = f"{self.resolution_px} and {self.latent_dim}"
-            raise ValueError(
-                f"{self.weights} weights have their own resolution_px and latent_dim; leave them out, got {given}"
-            )
         if self.resolution_px and (text := super().problems(self.resolution_px)):
             raise ValueError(text[0])
         if not 0 < self.ada_target <= 1:
