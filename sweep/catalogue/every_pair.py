@@ -42,6 +42,11 @@ BUDGETS: dict[str, dict[str, Any]] = {
     "mirror": {**_STYLES, "candidates": 2},
     "mirror_black_box": {"pool": 16, "population": 6, "generations": 3, "prior": _STYLE},
     "ppa": {**_STYLES, "candidates": 2, "selection_rounds": 2},
+    "ppdg_mi": {
+        **_STYLES,
+        **{"candidates": 2, "selection_rounds": 2, "pseudo_private": 2, "features": "discriminator"},
+        **{"inversion_steps": 2, "tuning_steps": 2},
+    },
     "pool_search": {"pool": 16, "iterations": 5, "prior": _WGAN},
 }
 """Parameters of each attack that make it run in about a second; an attack without an entry runs with smoke's."""

@@ -183,6 +183,8 @@ def test_an_image_does_not_hang_on_how_many_more_are_asked_for(
 
 def test_more_layers_than_a_generator_has_are_refused_with_the_number_that_fits(attack: IfGmi) -> None:
     assert attack.problems(32) == [] and replace(attack, layers=5).problems(128) == []
+    published = replace(attack, layers=8, prior=StyleGan2(weights="ffhq"))
+    assert published.problems(224) == [] and "9 blocks has 8" in replace(published, layers=9).problems(224)[0]
     (problem,) = replace(attack, layers=4).problems(32)
     assert problem == ("it opens 4 layers, and a generator of 4 blocks has 3 to open; set layers to 3 or less")
 

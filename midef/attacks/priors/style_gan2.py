@@ -161,15 +161,20 @@ class StyleGan2(PublicPrior, StyleGanSettings):
         Args:
             resolution_px: of the setup.
         """
-        return (self.resolution_px or resolution_px).bit_length() - 2
+        return self._own_px(resolution_px).bit_length() - 2
 
-    @override
-    def gflop(self, resolution_px: int) -> float:
-        px, base, most = self.resolution_px or resolution_px, self.channel_base, self.channel_max
+    def _own_px(self, resolution_px: int) -> int:
+        """What its generator draws at, in a setup of this resolution."""
         if self.is_published:
             from midef.attacks.priors.published.files import PUBLISHED
 
-            px, base, most = PUBLISHED[self.weights].resolution_px, 32768, 512
+            return PUBLISHED[self.weights].resolution_px
+        return self.resolution_px or resolution_px
+
+    @override
+    def gflop(self, resolution_px: int) -> float:
+        px = self._own_px(resolution_px)
+        base, most = (32768, 512) if self.is_published else (self.channel_base, self.channel_max)
         sides = [4 << i for i in range(px.bit_length() - 2)]
         widths = [min(base // side, most) for side in sides]
         came = [0, *widths]

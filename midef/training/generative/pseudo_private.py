@@ -6,16 +6,16 @@ import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import cos, pi, sqrt
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-import torch.nn.functional as F
-from torch import Generator, Tensor, nn
-
+from midef.core.lazy import F, torch
 from midef.core.position import share, steps
 from midef.training.generative.set_distances import SET_DISTANCES, SetDistance
 
-Features = Callable[[Tensor], Tensor]
+if TYPE_CHECKING:
+    from torch import Generator, Tensor, nn
+
+Features = Callable[["Tensor"], "Tensor"]
 """Of images [B, 3, R, R] about [-1, 1]: vectors [B, D]."""
 
 MIDPOINT_LATENTS = 600

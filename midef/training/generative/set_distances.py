@@ -7,13 +7,15 @@ its conditional transport, and pairs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from midef.core.lazy import F, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BANDWIDTHS = 5
-SetDistance = Callable[[Tensor, Tensor], Tensor]
+SetDistance = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
 def mean_discrepancy(x: Tensor, y: Tensor) -> Tensor:
