@@ -49,7 +49,7 @@ class ResultRow:
         settings: of such a row, which of its settings are the paper's (`midef.core.certainty`); "" elsewhere, and in
             rows of a schema before 9.
         stand_ins: what was replaced by something smaller, and by what.
-        remark: of a published number, where its source contradicts itself.
+        remark: what to know beside a number; of a published one, where its source contradicts itself.
         matched: the strength of the defense was brought to the accuracy match_target, within match_tolerance.
         match_target: percent on the select split; None where nothing was asked to match.
         match_tolerance: points.

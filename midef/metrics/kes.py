@@ -36,8 +36,9 @@ class _Kes(Metric):
             labels, name = student.report_labels, "image in the report split"
         if not len(hits):
             raise TooFewSamples(f"the knowledge extraction score needs at least 1 {name}, got 0")
-        remark = f"{student.start}; {student.learned} reconstructions; chance: the same student, labels shuffled"
-        return replace(percent_of_hits(hits, labels, chance=100.0 * float(floor.mean())), remark=remark)
+        chance = 100.0 * float(floor.mean())
+        remark = f"floor {chance:.1f} % (labels shuffled), {student.start}, {student.learned} reconstructions"
+        return replace(percent_of_hits(hits, labels, chance=chance), remark=remark)
 
 
 @METRICS.add("kes_ppa")

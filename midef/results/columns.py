@@ -86,17 +86,21 @@ def columns_of(rows: Iterable[ResultRow]) -> tuple[MetricColumn, ...]:
 def not_applicable(rows: Iterable[ResultRow]) -> frozenset[str]:
     """Metrics that have no meaning in a setup: refused in every cell of `rows`, where others were measured.
 
-    Nothing is said of them: they get no column and no line. What stands in every table keeps both, and so does what was
-    refused because a file is missing (failure `data`).
+    They get no column, and no line unless it was for want of a file (`lacking_a_file`). What stands in every table
+    keeps both.
     """
     states: dict[str, set[str]] = {}
     for row in rows:
-        is_for_want = row.status == "refused" and row.failure == "data"
-        states.setdefault(row.metric, set()).add("lacking" if is_for_want else row.status)
+        states.setdefault(row.metric, set()).add(row.status)
     if not any("ok" in of_metric for of_metric in states.values()):
         return frozenset()
     standing = {column.metric for column in STANDING}
     return frozenset(metric for metric, seen in states.items() if seen == {"refused"}) - standing
+
+
+def lacking_a_file(rows: Iterable[ResultRow]) -> frozenset[str]:
+    """Metrics that were refused because a file is missing, which a line says: somebody may bring it."""
+    return frozenset(row.metric for row in rows if row.status == "refused" and row.failure == "data")
 
 
 def merged(parts: Iterable[Sequence[MetricColumn]]) -> tuple[MetricColumn, ...]:

@@ -224,6 +224,7 @@ def footnotes(group: Sequence[SummaryRow]) -> list[str]:
         *(said for row in group if (said := judges_words(row, group))),
         *(f"no comparison for {', '.join(defenses)}: {reason}" for reason, defenses in reasons.items()),
         *_evaluator_notes(group),
+        *_metric_notes(group),
         *([said] if (said := settings_line(group[0].settings)) else []),
     ]
 
@@ -237,6 +238,18 @@ def _evaluator_notes(group: Sequence[SummaryRow]) -> list[str]:
         f"the evaluator starts from published weights ({weights}): the images these were learned on may show people "
         "that are attacked here"
     ]
+
+
+def _metric_notes(group: Sequence[SummaryRow]) -> list[str]:
+    """What to know beside the numbers of a metric, once where it is the same of all defenses."""
+    lines = []
+    for column in columns_in(group):
+        said = {row.defense: text for row in group if (text := row.remarks.get(column.metric))}
+        if len(set(said.values())) == 1 and len(said) == len(group):
+            lines.append(f"{column.title}: {group[0].remarks[column.metric]}")
+        elif said:
+            lines.append(f"{column.title}: " + "; ".join(f"{defense}, {text}" for defense, text in said.items()))
+    return lines
 
 
 def _seed_notes(group: Sequence[SummaryRow]) -> list[str]:

@@ -16,7 +16,7 @@ from midef.core.gates import Gate, is_excluded
 from midef.core.rows import ResultRow
 from midef.core.statistics import pareto_front
 from midef.core.traces import COURSE
-from midef.results.columns import MetricColumn, columns_of, merged, not_applicable
+from midef.results.columns import MetricColumn, columns_of, lacking_a_file, merged, not_applicable
 from midef.results.compare import (
     ATTACK,
     COMPARED,
@@ -88,6 +88,7 @@ class SummaryRow:
         is_matched: `matched` of its rows; False of one that is excluded.
         gates: why its numbers are no result, or what has to be noted about them.
         course: how its searches went, by column of `midef.core.traces.COURSE`: mean over `shown_seeds`.
+        remarks: what to know beside the number of a metric.
     """
 
     sweep: str
@@ -136,6 +137,7 @@ class SummaryRow:
     match_seeds: int | None = None
     gates: tuple[Gate, ...] = ()
     course: Mapping[str, float] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
     def estimate(self, metric: str) -> Estimate:
         """Estimate of a metric; an empty one if no row has it."""
@@ -259,6 +261,7 @@ def _over_seeds(runs: Runs, compared: frozenset[int], without: frozenset[str]) -
     first, states = every[0][1], [worst_state(run) for run in runs.by_seed.values()]
     columns = tuple(column for column in columns_of(row for _, row in every) if column.metric not in without)
     unsaid = without & not_applicable(row for _, row in every)  # not of a defense that was refused as a whole
+    unsaid -= lacking_a_file(row for _, row in every)
     evaluators = {seed: row.evaluator_accuracy for seed, row in every if row.evaluator_accuracy is not None}
     shared: dict[str, Any] = {name: getattr(first, name) for name in (*FROM_ROW, "private_is_generated")}
     matching, match_notes = matching_of(runs.rows)
@@ -295,6 +298,10 @@ def _over_seeds(runs: Runs, compared: frozenset[int], without: frozenset[str]) -
         notes=(*runs.notes, *match_notes),
         gates=gates_of({seed: run for seed, run in runs.by_seed.items() if seed in kept}),
         course=_course([row for _, row in shown if row.metric == ATTACK]),
+        remarks={
+            metric: "; ".join(dict.fromkeys(row.remark for _, row in shown if row.metric == metric and row.remark))
+            for metric in dict.fromkeys(row.metric for _, row in shown if row.remark)
+        },
     )
 
 

@@ -2,7 +2,7 @@
 
 from midef.stages.build import BuildContext, build_recipe, ensure
 from midef.stages.judges import problems_as_target, problems_of_attack, weights_of_judge
-from midef.stages.measuring import StudentPlan, place_extractors
+from midef.stages.measuring import StudentPlan, extractor_lines, place_extractors
 from midef.stages.recipes import (
     REGRESSOR_IMAGES,
     CellRecipes,
@@ -19,6 +19,7 @@ __all__ = [
     "StudentPlan",
     "build_recipe",
     "ensure",
+    "extractor_lines",
     "place_dataset",
     "place_extractors",
     "place_weights",

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from midef.core.choice import Choice
-from midef.core.errors import PreflightError
+from midef.core.errors import DataError, PreflightError
 from midef.core.recipe import Recipe
 from midef.metrics import METRICS
 from midef.metrics.base import extractors_of, students_of
 from midef.metrics.extractors import EXTRACTORS
 from midef.models import ARCHITECTURES
+from midef.nn.named_file import NamedFile
 from midef.training import TrainingRecipe
 
 # Bumped when the maths of a stage changes; what depends on it is then built anew.
@@ -76,6 +77,24 @@ def place_extractors(metrics: Iterable[str], folder: Path) -> tuple[dict[str, Re
         recipes[name] = extractor_recipe(name, file.digest(path))
         where[recipes[name].key.digest] = {"path": str(path)}
     return recipes, where, [f"{', '.join(sorted(of))} will be refused: {text}" for text, of in missing.items()]
+
+
+def extractor_lines(metrics: Iterable[str], folder: Path) -> list[tuple[bool, str]]:
+    """Found or missing, and a sentence, for every file that metrics read; a file that is there is read once."""
+    names = sorted(metrics)
+    readers: dict[NamedFile, list[str]] = {}
+    for name in names:
+        for extractor in METRICS.get(name).extractors:
+            readers.setdefault(EXTRACTORS.get(extractor).file, []).append(name)
+    lines: list[tuple[bool, str]] = []
+    for file, of in readers.items():
+        try:
+            file.digest(file.find(folder))
+        except (PreflightError, DataError) as error:
+            lines.append((False, f"metrics {', '.join(of)}: {error}"))
+        else:
+            lines.append((True, f"metrics {', '.join(of)}: {file.name}"))
+    return lines
 
 
 def student_recipes(

@@ -121,8 +121,10 @@ def _print_weights(options: DoctorArguments, *, known: Collection[str]) -> None:
     Args:
         known: problems that are printed already; a line that stands in one of them is left out.
     """
+    from midef.metrics import chosen_metrics
     from midef.models import ARCHITECTURES
     from midef.models.pretrained import lines, weights_folder
+    from midef.stages import extractor_lines
     from midef.sweep.spec.profiles import profile_named
 
     spec = options.spec()
@@ -133,6 +135,7 @@ def _print_weights(options: DoctorArguments, *, known: Collection[str]) -> None:
         for network in (*(setup.architecture or [profile.architecture]), setup.evaluator or profile.evaluator)
     ]
     names = {ARCHITECTURES.parse(network or profile.evaluator)[0] for network in networks}
-    for is_here, text in lines(weights_folder(), sorted(names)):
+    of_metrics = extractor_lines(chosen_metrics(spec.metrics), weights_folder())
+    for is_here, text in [*lines(weights_folder(), sorted(names)), *of_metrics]:
         if not any(text in problem for problem in known):
             say(f"{'ok      ' if is_here else 'optional'} {text}")

@@ -65,6 +65,27 @@ def test_a_metric_that_always_failed_keeps_its_column(row: Row, cell: Rows) -> N
     assert table.problems == ("failed: none, seed 0, mutual_information: no such network",)
 
 
+def test_a_metric_that_lacks_a_file_has_a_line_and_no_column(row: Row, cell: Rows) -> None:
+    about = {"status": "refused", "reason": "no file x.pth", **NEW}
+    rows = [*cell("none", 0, 90, 50), *cell("a", 0, 80, 20)]
+    rows += [row("mutual_information", None, defense, failure="data", **about) for defense in ("none", "a")]
+    rows += [row("oddity", None, d, failure="refused", **{**about, "reason": "no pairs"}) for d in ("none", "a")]
+    table = setup_table(summarise(rows))
+    assert "leak nats" not in [column.header for column in table.columns]
+    assert table.problems == (
+        "refused: none, seed 0, mutual_information: no file x.pth",
+        "refused: a, seed 0, mutual_information: no file x.pth",
+    )
+
+
+def test_what_to_know_beside_a_metric_stands_below_the_table(row: Row, cell: Rows) -> None:
+    rows = [*cell("none", 0, 90, 50), *cell("a", 0, 80, 20)]
+    rows += [row("mutual_information", 1.0, d, remark="40 images", **NEW) for d in ("none", "a")]
+    rows += [row("oddity", 1.0, d, column="odd", remark=f"floor {n}") for d, n in (("none", 1), ("a", 2))]
+    said = setup_table(summarise(rows)).footnotes
+    assert "leak nats: 40 images" in said and "odd: none, floor 1; a, floor 2" in said
+
+
 def test_costs_stand_behind_delta_and_utility_in_front(row: Row, cell: Rows) -> None:
     rows = [*cell("none", 0, 90, 50)]
     rows.append(row("energy_kwh", 2.0, column="energy", unit="kWh", larger_is="more costly"))

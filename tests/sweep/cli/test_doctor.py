@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from midef.metrics.extractors import EXTRACTORS
 from midef.models import ARCHITECTURES
 
 Yaml = Callable[..., Path]
@@ -92,3 +93,20 @@ def test_the_doctor_lists_the_file_of_a_judge(
     monkeypatch.setattr(judge, "published", replace(judge.published, sha256=digest))
     code, out, _ = midef("doctor", path)
     assert code == 0 and "ok       ms1m weights of mobilefacenet: mobilefacenet.pt\n" in out
+
+
+def test_the_doctor_lists_the_files_of_metrics(
+    midef: Midef, spec: Callable[..., dict[str, Any]], write_yaml: Yaml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDEF_WEIGHTS", str(tmp_path))
+    path = write_yaml({**spec({}), "metrics": ["standard", "lpips", "kid"]})
+    code, out, _ = midef("doctor", path)
+    assert code == 0, "a metric without its file is refused, and the rest is measured"
+    assert re.search(r"^optional metrics lpips: no file alexnet-owt-7be5be79\.pth in .*; get it from https", out, re.M)
+    assert re.search(r"^optional metrics kid: no file weights-inception-2015-12-05-6726825d\.pth", out, re.M)
+    file = EXTRACTORS.get("lpips_alex").file
+    (tmp_path / file.name).write_bytes(b"weights")
+    monkeypatch.setattr(
+        EXTRACTORS.get("lpips_alex"), "file", replace(file, sha256=hashlib.sha256(b"weights").hexdigest())
+    )
+    assert f"ok       metrics lpips: {file.name}\n" in midef("doctor", path)[1]
