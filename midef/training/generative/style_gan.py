@@ -106,7 +106,9 @@ def fit_style_gan(
     run.watch(average)
     losses = run.steps(settings.steps, step, probe=probe)
     generator.load_state_dict(average.state_dict())
-    set_mean_w_(generator, settings.latent_dim, run.stream("w_avg"))
+    mapping = getattr(generator, "mapping", None)
+    if mapping is not None:
+        mapping.w_avg.copy_(mean_w(mapping, settings.latent_dim, run.stream("w_avg")))
     return {**losses, "augmentation": float(augment.probability)}
 
 
@@ -131,19 +133,17 @@ def resized(images: Tensor, px: int) -> Tensor:
     return torch.cat([made(part) for part in images.split(256)])
 
 
-def set_mean_w_(generator: nn.Module, latent_dim: int, rng: Generator, count: int = 100_000) -> None:
-    """Set the generator's mean w to that of so many latents, where it has a mapping with `w_avg`.
+def mean_w(mapping: nn.Module, latent_dim: int, rng: Generator, count: int = 100_000) -> Tensor:
+    """The mean w [Z] of so many latents, towards which truncation pulls.
 
     We differ: the published training keeps a running average of the w of its batches, which is noisier.
     """
-    mapping = getattr(generator, "mapping", None)
-    if mapping is None:
-        return
     with torch.no_grad():
-        total = torch.zeros_like(mapping.w_avg)
-        for _ in range(100):
-            total += mapping(torch.randn(count // 100, latent_dim, generator=rng, device=rng.device)).mean(dim=0) / 100
-        mapping.w_avg.copy_(total)
+        parts = [
+            mapping(torch.randn(count // 100, latent_dim, generator=rng, device=rng.device)).mean(dim=0)
+            for _ in range(100)
+        ]
+    return torch.stack(parts).mean(dim=0)
 
 
 def slope_penalty(scores: Tensor, images: Tensor) -> Tensor:

@@ -130,13 +130,27 @@ def _of_rosinality(source: Path) -> dict[Kind, _Network]:
     except (OSError, EOFError, RuntimeError, KeyError, ValueError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"{source} cannot be read as weights: {reason}; fetch it again") from error
-    wanted = ("g_ema", "d", "latent_avg")
+    wanted = ("g_ema", "d")
     if not isinstance(content, Mapping) or any(part not in content for part in wanted):
         held = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
         raise DataError(f"{source} holds {held}, where {', '.join(wanted)} are expected of a file by rosinality")
-    state = rosinality.of_generator(content["g_ema"], content["latent_avg"])
+    state = rosinality.of_generator(content["g_ema"], content.get("latent_avg"))
+    if "mapping.w_avg" not in state:
+        state["mapping.w_avg"] = _mean_w(state)
     judged = rosinality.of_discriminator(content["d"])
     return {
         "generator": _Network(shape_of_generator(state, None), state),
         "discriminator": _Network(shape_of_discriminator(judged, None, _USUAL_GROUP), judged),
     }
+
+
+def _mean_w(state: Mapping[str, Tensor]) -> Tensor:
+    """The mean w of a generator whose file lacks it: its training kept none, and whoever truncates computes one."""
+    from midef.attacks.priors.networks.style_gan2 import Mapping as Mapped
+    from midef.training.generative.style_gan import mean_w
+
+    own = {name.removeprefix("mapping."): value for name, value in state.items() if name.startswith("mapping.")}
+    latent_dim = own["fc0.weight"].shape[1]
+    mapping = Mapped(latent_dim, len(own) // 2)
+    mapping.load_state_dict({**own, "w_avg": torch.zeros(latent_dim)})
+    return mean_w(mapping, latent_dim, torch.Generator().manual_seed(0))

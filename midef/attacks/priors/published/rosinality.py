@@ -67,8 +67,8 @@ def discriminator_names(resolution_px: int) -> dict[str, str]:
     return names
 
 
-def of_generator(published: Mapping[str, Tensor], w_avg: Tensor) -> dict[str, Tensor]:
-    """A generator's tensors under NVIDIA's names and in its shapes.
+def of_generator(published: Mapping[str, Tensor], w_avg: Tensor | None) -> dict[str, Tensor]:
+    """A generator's tensors under NVIDIA's names and in its shapes; without the mean w where it is not given.
 
     Raises:
         DataError: if a tensor is missing, or there is one that is not known.
@@ -77,7 +77,7 @@ def of_generator(published: Mapping[str, Tensor], w_avg: Tensor) -> dict[str, Te
     colours = sum(bool(re.fullmatch(r"to_rgbs\.\d+\.bias", name)) for name in published)
     taken = _renamed(published, generator_names(colours + 1, mapping_layers), "generator")
     made = {name: _reshaped(name, tensor) for name, tensor in taken.items()}
-    return {**made, "mapping.w_avg": w_avg.flatten()}
+    return made if w_avg is None else {**made, "mapping.w_avg": w_avg.flatten()}
 
 
 def of_discriminator(published: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -267,6 +267,16 @@ def test_a_file_by_rosinality_becomes_the_same_networks(networks: Nets, tmp_path
         assert StyleShape.of_metadata(file.metadata()).conv_clamp is None
 
 
+def test_a_mean_that_a_file_lacks_is_computed(networks: Nets, tmp_path: Path) -> None:
+    path, content = tmp_path / "550000.pt", as_rosinality(networks)
+    del content["latent_avg"]
+    torch.save(content, path)
+    found = load_file(convert(path, tmp_path / "out")[0][0])["mapping.w_avg"]
+    with torch.no_grad():
+        w = networks["generator"].get_submodule("mapping")(torch.randn(50_000, 8))
+    assert torch.allclose(found, w.mean(dim=0), atol=0.02) and w.mean(dim=0).abs().max() > 0.1
+
+
 def test_objects_in_a_file_by_rosinality_are_refused_and_not_run(networks: Nets, tmp_path: Path) -> None:
     marker, path = tmp_path / "marker", tmp_path / "550000.pt"
     torch.save({**as_rosinality(networks), "args": Evil((os.system, f"touch {marker}"))}, path)
@@ -274,7 +284,7 @@ def test_objects_in_a_file_by_rosinality_are_refused_and_not_run(networks: Nets,
         convert(path, tmp_path / "out")
     assert not marker.exists()
     torch.save({"g_ema": {}}, path)
-    with pytest.raises(DataError, match="holds g_ema, where g_ema, d, latent_avg are expected"):
+    with pytest.raises(DataError, match="holds g_ema, where g_ema, d are expected"):
         convert(path, tmp_path / "out")
     content = as_rosinality(networks)
     content["g_ema"]["convs.9.conv.weight"] = content["g_ema"].pop("convs.3.conv.weight")
