@@ -163,6 +163,14 @@ def test_a_discriminator_is_that_of_the_formula() -> None:
     assert torch.allclose(judge(images), scores.flatten(), atol=1e-5)
 
 
+def test_the_slope_of_a_discriminator_has_a_slope() -> None:
+    """The penalty on slopes is descended on; layers that work in place could lose it."""
+    judge = StyleDiscriminator(8, 16, 3).double()
+    images = torch.randn(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(judge, images, fast_mode=True)
+    assert torch.autograd.gradgradcheck(judge, images, fast_mode=True)
+
+
 @pytest.mark.parametrize("rate", [1.0, 0.01])
 def test_equal_learning_rates(rate: float) -> None:
     """Outputs have unit variance at the start, and a step of size 1 moves the used weight by rate / sqrt(fan-in)."""
