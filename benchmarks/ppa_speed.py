@@ -45,9 +45,11 @@ def target_of(options: argparse.Namespace) -> TargetModel:
     return ARCHITECTURES.make(options.target).build(CLASSES, options.px).eval()
 
 
-def straightforward(options: argparse.Namespace, *, frozen_generator: bool) -> Callable[[int], float]:
+def straightforward(
+    options: argparse.Namespace, *, frozen_generator: bool, fused: bool = True
+) -> Callable[[int], float]:
     """CPU seconds of so many steps with a batch of 25."""
-    generator, target = generator_of(options, fused=True), target_of(options)
+    generator, target = generator_of(options, fused=fused), target_of(options)
     generator.requires_grad_(not frozen_generator)
     crop = RandomResizedCrop(options.px, scale=(0.9, 1.0), ratio=(1.0, 1.0), antialias=True)
     labels = torch.zeros(BATCH, dtype=torch.long)
@@ -112,6 +114,7 @@ def main() -> None:
     loops = {
         "straightforward, nothing frozen": straightforward(options, frozen_generator=False),
         "straightforward, generator frozen": straightforward(options, frozen_generator=True),
+        "straightforward, nothing frozen, not fused": straightforward(options, frozen_generator=False, fused=False),
         "midef": ours(options),
     }
     speeds: dict[str, list[float]] = {name: [] for name in loops}
