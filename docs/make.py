@@ -142,14 +142,15 @@ attack; that an attack without it finds little shows a defense only beside what 
 
 MORE_TEXT = """## More metrics
 
-`metrics:` of a specification lists metrics or groups; it replaces the standard ones.
+`metrics:` of a specification lists metrics or groups; it replaces the standard ones, but for test accuracy and attack accuracy@1, by which defenses
+are compared.
 
 ```yaml
 metrics: [standard, images]      # or faces, extraction, all, or single names: [standard, fid, kid]
 ```
 
 - **Groups**: `standard` costs next to nothing and needs no file. `faces` and `images` read every reconstruction and private image with a published
-  network (FID at 299 px: about 0.35 s an image on one core; private images once for all cells of a process). `extraction` trains two students per
+  network (FID at 299 px: 0.2 s an image on one core; private images once for all cells of a process). `extraction` trains two students per
   cell.
 - **Files**: nothing is downloaded. While a file is missing, `midef plan` says which metrics will be refused, and each is a row with the status `refused`,
   the kind `data` and the file to bring. When it lies in `$MIDEF_WEIGHTS`, these scores have another key and are measured anew; nothing needs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from typing_extensions import override
@@ -106,12 +106,13 @@ class _OfManifold(Metric):
             of_identity = manifold(own, features[labels == identity], as_ppa=self.as_ppa)
             values.append(getattr(of_identity, self.part))
         scale, high = (1.0, float("inf")) if self.high is None else (100.0, self.high)
-        return mean_over_identities(
+        measured = mean_over_identities(
             scale * np.array(values),
             identities,
             high=high,
             remark=f"{counts.min()} to {counts.max()} reconstructions of an identity",
         )
+        return replace(measured, n=len(labels))
 
 
 @METRICS.add("precision")

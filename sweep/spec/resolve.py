@@ -27,6 +27,7 @@ from midef.defenses.stack import choose_defense
 from midef.metrics import chosen_metrics
 from midef.metrics.base import students_of
 from midef.models import ARCHITECTURES
+from midef.results.compare import COMPARED
 from midef.stages import REGRESSOR_IMAGES, CellRecipes, StudentPlan, recipes_for_cell, weights_of_judge
 from midef.sweep.spec import checks
 from midef.sweep.spec.checks import Problems
@@ -265,9 +266,9 @@ def _defenses(
 
 
 def _metrics(spec: SweepSpec, problems: Problems) -> tuple[str, ...]:
-    """Metrics of a sweep by name; none after a problem was noted."""
+    """Metrics of a sweep by name, those that defenses are compared by among them; none after a problem was noted."""
     try:
-        return tuple(chosen_metrics(spec.metrics))
+        return tuple(sorted({*chosen_metrics(spec.metrics), *COMPARED}))
     except SpecError as error:
         problems.take("metrics", error)
         return ()

@@ -14,6 +14,7 @@ from midef.core.errors import DataError, MissingWeights, NotApplicable
 from midef.metrics import METRICS
 from midef.metrics.base import extractors_of
 from midef.metrics.extractors import EXTRACTORS
+from midef.models.mobilefacenet import MobileFaceNet
 from midef.nn.inception_fid import InceptionFid, _trunk
 from midef.stages.scores import measure
 from midef.testing.metrics import evidence
@@ -98,3 +99,13 @@ def test_every_extractor_names_one_file_with_its_digest() -> None:
         digits = extractor.file.sha256
         assert len(digits) in (8, 64) and set(digits) <= set(hashlib.sha256().hexdigest() + "0123456789abcdef")
         assert extractor.file.source.startswith(("https://", "github "))
+
+
+def test_the_embedding_of_faces_is_that_of_the_judge() -> None:
+    torch.manual_seed(0)
+    model = MobileFaceNet().build(2, 112).eval()
+    tensors = {MobileFaceNet.published.named(name): tensor for name, tensor in model.blocks.state_dict().items()}
+    images = torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        found, expected = EXTRACTORS.make("face_embedding").network(tensors)(images), model(images).features
+    assert torch.equal(found, expected) and found.norm(dim=1).tolist() == pytest.approx([1, 1])

@@ -11,6 +11,7 @@ import pytest
 from midef.core import SpecError
 from midef.metrics import METRICS, chosen_metrics, standard_metrics
 from midef.metrics.base import groups
+from midef.results.compare import COMPARED
 from midef.sweep.spec.resolve import resolve
 from midef.sweep.spec.schema import SweepSpec
 
@@ -40,7 +41,7 @@ def test_groups_and_names_are_measured_and_missing_files_noted_once(
     written: Callable[..., SweepSpec], tmp_path: Path
 ) -> None:
     sweep = resolve(written(metrics=["images", "coverage"]))
-    assert measured(sweep.cells[0]) == sorted(["coverage", *groups()["images"]])
+    assert measured(sweep.cells[0]) == sorted(["coverage", *COMPARED, *groups()["images"]])
     notes = [note for note in sweep.notes if note.startswith("metrics: ")]
     assert len(notes) == 2, "one line per file, whatever the number of setups and metrics"
     assert notes[0].startswith("metrics: ") and "fid, fid_ppa, kid" in notes[0]
