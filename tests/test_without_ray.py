@@ -79,10 +79,15 @@ def test_a_target_is_trained_attacked_and_judged_without_ray(tmp_path: Path) -> 
     assert found.stdout.split() == [
         "attack_accuracy_at_1=ok",
         "attack_accuracy_at_5=ok",
+        "centroid_distance=ok",
         "coverage=ok",
         "knn_distance=ok",
         "natural_accuracy=ok",
+        "psnr=refused",  # of pairs, which this attack has not
         "queries=ok",
+        "reconstruction_error=refused",
+        "reconstruction_error_normalised=refused",
+        "ssim=refused",
         "train_s=ok",
         "trait_accuracy=ok",
         "trait_accuracy_at_5=ok",

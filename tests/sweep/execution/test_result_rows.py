@@ -12,7 +12,7 @@ import pytest
 from midef.core import Failure, MissingArtifact
 from midef.core.code_version import code_version
 from midef.core.match import Match
-from midef.metrics import METRICS
+from midef.metrics import METRICS, standard_metrics
 from midef.storage import Store
 from midef.sweep.execution.result_rows import lost_rows, measured_rows, refused_rows
 from midef.sweep.spec.resolve import PlannedCell, Sweep
@@ -52,7 +52,7 @@ def test_measured_rows_name_their_cell_and_its_artifacts(
 ) -> None:
     publish_cell(planned)
     rows = measured_rows("mine", planned, store)
-    assert [row.metric for row in rows] == METRICS.names()
+    assert [row.metric for row in rows] == standard_metrics()
     for row in rows:
         assert {name: getattr(row, name) for name in IDENTITY} == IDENTITY
         assert row.cell == planned.cell.digest
@@ -88,7 +88,7 @@ def test_a_lost_cell_has_every_metric_with_the_reason(
     planned: PlannedCell, status: Literal["failed", "refused"]
 ) -> None:
     rows = lost_rows("mine", planned, Failure("diverged", "target/12 failed: the loss became nan"), status=status)
-    assert [row.metric for row in rows] == METRICS.names()
+    assert [row.metric for row in rows] == standard_metrics()
     for row in rows:
         said = (row.status, row.failure, row.reason)
         assert said == (status, "diverged", "target/12 failed: the loss became nan")
