@@ -176,6 +176,14 @@ def test_tuning_changes_what_is_found_and_an_identity_does_not_hang_on_others(
     assert all(torch.equal(t, before[name]) for name, t in style_networks["generator"].state_dict().items())
 
 
+def test_its_last_round_becomes_surer(attack: PpdgMi, target: TargetModel, style_inputs: StyleInputs) -> None:
+    attack = replace(attack, candidates=4, iterations=8, learning_rate=0.03, tuning_rate=0.003)
+    found, _ = search(attack, target, style_inputs(attack), task_of([0, 1], restarts=4))
+    assert found.traces is not None and found.traces.steps.tolist() == list(range(8))
+    loss, sure = found.traces.series["loss"], found.traces.series["confidence"]
+    assert loss[:, -1].mean() < loss[:, 0].mean() and sure[:, -1].mean() > sure[:, 0].mean()
+
+
 def test_published_features_are_vgg16_s_of_images_of_at_most_256_px(
     attack: PpdgMi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -64,7 +64,8 @@ def tuned(
 
     Source: Peng et al., 2024 (PPDG-MI), released code for high resolution, without its locality term, which is off
     there. We differ: the generator is in eval mode where theirs is in training mode, which moves the mean w; the
-    scheduler that they make and never step is left out; pairs keep the fixed noise, where they draw and search it.
+    scheduler that they make and never step is left out; pairs keep the fixed noise, where they draw it anew; latents
+    whose mean w an inversion starts from are drawn anew each time, where theirs have seed 123.
     """
     with torch.no_grad():
         goal = features(images)
