@@ -251,7 +251,7 @@ def test_their_defenses_will_meet_the_tiny_networks_once_the_attacks_are_there()
     cells = resolve(matrix37().model_copy(update={"setups": as_gmi})).cells
     assert len(cells) == 64
     assert {c.refused for c in cells} == {""}
-    assert {c.cell.setup.architecture.name for c in cells if c.cell.setup.id == "S30"} == {"inception_v3_tiny"}
+    assert {c.cell.setup.architecture.name for c in cells if c.cell.setup.id == "S30"} == {"resnet18_tiny"}
 
 
 def test_every_row_says_what_was_replaced(mini: Sweep) -> None:
