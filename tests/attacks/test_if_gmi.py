@@ -169,6 +169,18 @@ def test_it_becomes_surer_through_its_stages(attack: IfGmi, target: TargetModel,
     assert again.traces is not None and np.array_equal(again.traces.series["loss"], loss)
 
 
+def test_bfloat16_is_for_the_target_and_leaves_styles_and_features_alone(
+    attack: IfGmi, target: TargetModel, style_inputs: StyleInputs
+) -> None:
+    inputs, task = style_inputs(attack), task_of([0, 2])
+    found, _ = search(replace(attack, precision="bfloat16"), target, inputs, task)
+    expected, _ = search(attack, target, inputs, task)
+    assert found.images.dtype == torch.float32 and bool(found.images.isfinite().all())
+    assert found.traces is not None and expected.traces is not None
+    first, other = (traces.series["loss"][:, 0] for traces in (found.traces, expected.traces))
+    assert first == pytest.approx(other, rel=0.02) and not np.array_equal(first, other), "fewer digits of the target"
+
+
 def test_an_image_does_not_hang_on_how_many_more_are_asked_for(
     attack: IfGmi, target: TargetModel, style_inputs: StyleInputs
 ) -> None:

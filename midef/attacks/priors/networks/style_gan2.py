@@ -4,7 +4,7 @@ Modules and tensors are named as in the state dict of NVIDIA's `G_ema`, so a con
 
 Source: Karras et al., CVPR 2020 (StyleGAN2) and NeurIPS 2020 (StyleGAN2-ADA). We differ: styles scale what a
 convolution takes and demodulation what it gives, which equals scaling each image's kernels (`fused` does that) and
-needs no grouped convolution; everything is float32.
+needs no grouped convolution; everything is float32, under autocast, too.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from midef.attacks.priors.networks.style_gan2_layers import (
     ToRgb,
     channels_at,
     doubled,
+    in_float32,
     leaky,
 )
 
@@ -45,10 +46,11 @@ class Mapping(nn.Module):
 
     @override
     def forward(self, latents: Tensor) -> Tensor:
-        w = latents * (latents.square().mean(dim=-1, keepdim=True) + 1e-8).rsqrt()
-        for i in range(self.n_layers):
-            w = leaky(self.get_submodule(f"fc{i}")(w, LEAKY_GAIN))
-        return w
+        with in_float32(latents):
+            w = latents * (latents.square().mean(dim=-1, keepdim=True) + 1e-8).rsqrt()
+            for i in range(self.n_layers):
+                w = leaky(self.get_submodule(f"fc{i}")(w, LEAKY_GAIN))
+            return w
 
 
 class Block(nn.Module):
@@ -136,12 +138,13 @@ class Synthesis(nn.Module):
         image: Tensor | None = None
         for k in range(begin, len(self.sizes)):
             block, rows = self.block(k), self._rows(ws, k)
-            if self.checkpointed and rng is None and torch.is_grad_enabled():
-                hidden, image = checkpoint(
-                    block, hidden, image, rows, rng, use_reentrant=False, preserve_rng_state=False
-                )
-            else:
-                hidden, image = block(hidden, image, rows, rng)
+            with in_float32(ws):
+                if self.checkpointed and rng is None and torch.is_grad_enabled():
+                    hidden, image = checkpoint(
+                        block, hidden, image, rows, rng, use_reentrant=False, preserve_rng_state=False
+                    )
+                else:
+                    hidden, image = block(hidden, image, rows, rng)
         assert image is not None
         return image
 
@@ -155,8 +158,9 @@ class Synthesis(nn.Module):
         self._check(ws, begin, hidden)
         if not max(begin, 1) <= block < len(self.sizes):
             raise ValueError(f"needs a block from {max(begin, 1)} to {len(self.sizes) - 1}, got {block}")
-        for k in range(begin, block):
-            hidden = self.block(k).features(hidden, self._rows(ws, k), None)
+        with in_float32(ws):
+            for k in range(begin, block):
+                hidden = self.block(k).features(hidden, self._rows(ws, k), None)
         assert hidden is not None
         return hidden
 

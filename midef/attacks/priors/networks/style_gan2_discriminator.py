@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from midef.attacks.priors.networks.dcgan import doublings
-from midef.attacks.priors.networks.style_gan2_layers import LEAKY_GAIN, EqualConv, EqualLinear, channels_at, leaky
+from midef.attacks.priors.networks.style_gan2_layers import (
+    LEAKY_GAIN,
+    EqualConv,
+    EqualLinear,
+    channels_at,
+    in_float32,
+    leaky,
+)
 
 
 class ResidualDown(nn.Module):
@@ -86,8 +93,9 @@ class StyleDiscriminator(nn.Module):
 
     @override
     def forward(self, images: Tensor) -> Tensor:
-        for size in self.sizes:
-            images = self.get_submodule(f"b{size}")(images)
+        with in_float32(images):
+            for size in self.sizes:
+                images = self.get_submodule(f"b{size}")(images)
         return images
 
 

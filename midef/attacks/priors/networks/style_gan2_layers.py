@@ -54,6 +54,11 @@ def clamped(values: Tensor, clamp: float | None) -> Tensor:
     return values if clamp is None else values.clamp(-clamp, clamp)
 
 
+def in_float32(like: Tensor) -> torch.autocast:
+    """While this lasts, autocast is off on the device of a tensor."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
 class EqualLinear(nn.Module):
     """A linear layer whose weights are stored with unit variance and scaled when used, so all learn equally fast.
 

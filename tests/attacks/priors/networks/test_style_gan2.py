@@ -417,6 +417,23 @@ def test_a_synthesis_that_begins_inside_lacks_only_the_colour_of_earlier_blocks(
         assert torch.equal(again, hidden)
 
 
+def test_it_stays_in_float32_where_networks_around_it_do_not() -> None:
+    """Half precision changes its pictures: published searches force float32, and so do its modules."""
+    generator, latents = small(), torch.randn(2, 8)
+    generator.mapping.w_avg.copy_(torch.randn(8))
+    judge = StyleDiscriminator(16, 64, 6)
+
+    def made() -> list[Tensor]:
+        ws = generator.styles(generator.mapping(latents), 0.5, 4)
+        images = generator.synthesis(ws)
+        return [ws, images, generator.features(ws, 2), judge(images), generator(latents)]
+
+    expected = made()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = made()
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
 def test_refuses_to_begin_where_it_cannot() -> None:
     generator, ws = small(), torch.randn(2, 6, 8)
     hidden = generator.features(ws, 1)
