@@ -55,7 +55,8 @@ def tuned(
     """A copy of a StyleGAN2 generator that draws more like these images; the generator itself stays as it is.
 
     Each image is inverted first, then the synthesis is tuned to draw the set of images from the w that were found. The
-    mapping, its mean w and the fixed noise stay as they are, and so does the mode: eval.
+    mapping, its mean w and the fixed noise stay as they are, and so does the mode: eval. A set cannot be worked on in
+    parts: where memory runs out all is done again, with activations inside blocks computed twice. That gives the same.
 
     Args:
         generator, discriminator: frozen.
@@ -67,25 +68,49 @@ def tuned(
     scheduler that they make and never step is left out; pairs keep the fixed noise, where they draw it anew; latents
     whose mean w an inversion starts from are drawn anew each time, where theirs have seed 123.
     """
+
+    def tuned_copy(*, saves_memory: bool) -> nn.Module:
+        own: Any = copy.deepcopy(generator)
+        own.synthesis.checkpointed = saves_memory
+        _tune_(own, discriminator, images, features, settings, rng)
+        own.synthesis.checkpointed = False
+        made: nn.Module = own
+        return made
+
+    begun = rng.get_state()
+    try:
+        return tuned_copy(saves_memory=False)
+    except torch.OutOfMemoryError:
+        rng.set_state(begun)
+    # out of the handler first: its traceback holds what takes the memory
+    torch.cuda.empty_cache()
+    return tuned_copy(saves_memory=True)
+
+
+def _tune_(
+    generator: Any,
+    discriminator: nn.Module,
+    images: Tensor,
+    features: Features,
+    settings: TuningSettings,
+    rng: Generator,
+) -> None:
     with torch.no_grad():
         goal = features(images)
     with share(0.0, 0.5):
         w = _pivots(generator, discriminator, goal, features, settings, rng)
-    own: Any = copy.deepcopy(generator)
-    own.synthesis.requires_grad_(True)
-    weights = list(own.synthesis.parameters())
+    generator.synthesis.requires_grad_(True)
+    weights = list(generator.synthesis.parameters())
     adam = torch.optim.Adam(weights, lr=settings.tuning_rate)
     distance = SET_DISTANCES[settings.distance]
-    rows = own.styles(w)
+    rows = generator.styles(w)
     with share(0.5, 1.0):
         for _ in steps(range(settings.tuning_steps)):
             adam.zero_grad(set_to_none=True)
-            distance(features(own.synthesis(rows)), goal).backward()
+            distance(features(generator.synthesis(rows)), goal).backward()
             adam.step()
     adam.zero_grad(set_to_none=True)
-    own.requires_grad_(False)
-    tuned_generator: nn.Module = own
-    return tuned_generator
+    generator.requires_grad_(False)
 
 
 def _pivots(

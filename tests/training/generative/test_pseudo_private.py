@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from midef.attacks.priors.networks import style_gan2
 from midef.attacks.priors.networks.style_gan2 import StyleGenerator
 from midef.attacks.priors.networks.style_gan2_discriminator import StyleDiscriminator
 from midef.training.generative import pseudo_private
@@ -126,6 +127,37 @@ def test_pairs_are_inverted_one_by_one(
         return pseudo_private._pivots(*networks, which, features, settings, torch.Generator().manual_seed(0))
 
     assert torch.allclose(pivots(goal)[1:2], pivots(goal[1:2]), atol=1e-6)
+
+
+@pytest.mark.parametrize("at", [2, 6], ids=["inversion", "tuning"])
+def test_where_memory_runs_out_it_is_done_again_with_less_and_gives_the_same(
+    networks: tuple[StyleGenerator, StyleDiscriminator], images: Tensor, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    expected = tune(networks, images, SETTINGS).state_dict()
+    features, calls, recomputed = discriminator_features(networks[1]), [], []
+    through = style_gan2.checkpoint
+
+    def short(drawn: Tensor) -> Tensor:
+        calls.append(len(drawn))
+        if len(calls) == at:
+            raise torch.OutOfMemoryError("short")
+        return features(drawn)
+
+    def spy(*args: Any, **how: Any) -> Any:
+        recomputed.append(len(calls))
+        return through(*args, **how)
+
+    monkeypatch.setattr(style_gan2, "checkpoint", spy)
+    found: Any = tuned(*networks, images, short, SETTINGS, torch.Generator().manual_seed(2))
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.state_dict().items())
+    assert len(recomputed) == 3 * (4 + 3) and min(recomputed) > at, "three blocks in every step of the second time"
+    assert not found.synthesis.checkpointed and not networks[0].synthesis.checkpointed
+
+    def always(drawn: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("short")
+
+    with pytest.raises(torch.OutOfMemoryError, match="short"):
+        tuned(*networks, images, always, SETTINGS, torch.Generator().manual_seed(2))
 
 
 def test_maps_become_vectors_whose_squared_distance_averages_over_places() -> None:
