@@ -134,6 +134,10 @@ def _of_rosinality(source: Path) -> dict[Kind, _Network]:
     if not isinstance(content, Mapping) or any(part not in content for part in wanted):
         held = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
         raise DataError(f"{source} holds {held}, where {', '.join(wanted)} are expected of a file by rosinality")
+    for part in wanted:
+        stored = content[part]
+        if not isinstance(stored, Mapping) or not all(isinstance(value, torch.Tensor) for value in stored.values()):
+            raise DataError(f"{source} holds no tensors by name as {part}; this is no StyleGAN2 by rosinality")
     state = rosinality.of_generator(content["g_ema"], content.get("latent_avg"))
     if "mapping.w_avg" not in state:
         state["mapping.w_avg"] = _mean_w(state)

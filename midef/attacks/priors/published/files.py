@@ -170,6 +170,10 @@ def bring(name: str, sha256: Mapping[str, str], folder: Path) -> dict[str, str]:
         if sha256_of(path) != sha256[kind]:
             raise DataError(f"{path} is another file than the one the plan was made with; plan again")
         read(path, kind)
+        if (held := shape_in(path, kind)[1].get("preset")) != name:
+            raise DataError(
+                f"{path} holds {held}, expected {name}; give each file the name that `midef convert` gave it"
+            )
         shutil.copyfile(path, folder / f"{kind}.safetensors")
     _, about = shape_in(folder / "generator.safetensors", "generator")
     return {"weights": name, "source_sha256": about.get("source_sha256", ""), "licence": PUBLISHED[name].licence}

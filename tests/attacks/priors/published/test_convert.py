@@ -256,6 +256,44 @@ def test_some_names_by_rosinality(ours: str, theirs: str) -> None:
     assert rosinality.generator_names(7, 8)[ours] == theirs
 
 
+def test_all_names_of_a_discriminator_by_rosinality() -> None:
+    """Golden, of github rosinality/stylegan2-pytorch, model.py: what its layers are called at 16 px."""
+    blocks = {
+        f"{ours}.{part}": f"convs.{number}.{theirs}"
+        for number, ours in ((1, "b16"), (2, "b8"))
+        for part, theirs in (
+            ("conv0.weight", "conv1.0.weight"),
+            ("conv0.bias", "conv1.1.bias"),
+            ("conv1.weight", "conv2.1.weight"),
+            ("conv1.bias", "conv2.2.bias"),
+            ("skip.weight", "skip.1.weight"),
+        )
+    }
+    assert rosinality.discriminator_names(16) == {
+        "b16.fromrgb.weight": "convs.0.0.weight",
+        "b16.fromrgb.bias": "convs.0.1.bias",
+        **blocks,
+        "b4.conv.weight": "final_conv.0.weight",
+        "b4.conv.bias": "final_conv.1.bias",
+        "b4.fc.weight": "final_linear.0.weight",
+        "b4.fc.bias": "final_linear.0.bias",
+        "b4.out.weight": "final_linear.1.weight",
+        "b4.out.bias": "final_linear.1.bias",
+    }
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [("g_ema", 3), ("d", torch.zeros(2)), ("g_ema", {"style.1.weight": 3})], ids=["g", "d", "value"]
+)
+def test_a_file_by_rosinality_that_holds_no_tensors_by_name_is_refused(
+    networks: Nets, tmp_path: Path, part: str, value: Any
+) -> None:
+    path = tmp_path / "550000.pt"
+    torch.save({**as_rosinality(networks), part: value}, path)
+    with pytest.raises(DataError, match=f"550000.pt holds no tensors by name as {part}"):
+        convert(path, tmp_path / "out")
+
+
 def test_a_file_by_rosinality_becomes_the_same_networks(networks: Nets, tmp_path: Path) -> None:
     path = tmp_path / "550000.pt"
     torch.save(as_rosinality(networks), path)

@@ -92,6 +92,14 @@ def test_a_file_that_changed_after_the_plan_is_refused(folder: Path, tmp_path: P
         FFHQ.given(planned, tmp_path)
 
 
+def test_a_file_of_another_generator_under_this_name_is_refused(nvidia: Write, folder: Path, tmp_path: Path) -> None:
+    convert(nvidia(), tmp_path / "other", "metfaces")
+    for kind in ("generator", "discriminator"):
+        (tmp_path / "other" / file_of("metfaces", kind)).rename(folder / file_of("ffhq", kind))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="holds metfaces, expected ffhq; give each file the name"):
+        FFHQ.given(recipe(), tmp_path)
+
+
 def test_a_missing_file_is_named_with_what_to_do(tmp_path: Path) -> None:
     (text,) = FFHQ.lacking()
     assert f"no file {file_of('ffhq', 'generator')} and {file_of('ffhq', 'discriminator')} in {tmp_path}" in text
