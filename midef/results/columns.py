@@ -84,18 +84,23 @@ def columns_of(rows: Iterable[ResultRow]) -> tuple[MetricColumn, ...]:
 
 
 def not_applicable(rows: Iterable[ResultRow]) -> frozenset[str]:
-    """Metrics that have no meaning in a setup: refused in every cell of `rows`, where others were measured.
+    """Metrics that have no meaning in a setup: refused in every cell of `rows` of which any other was measured.
 
     They get no column, and no line unless it was for want of a file (`lacking_a_file`). What stands in every table
-    keeps both.
+    keeps both. Cells that were lost as a whole say nothing about a metric.
     """
+    every = list(rows)
+    measured = {_cell(row) for row in every if row.status == "ok"}
     states: dict[str, set[str]] = {}
-    for row in rows:
-        states.setdefault(row.metric, set()).add(row.status)
-    if not any("ok" in of_metric for of_metric in states.values()):
-        return frozenset()
+    for row in every:
+        if _cell(row) in measured:
+            states.setdefault(row.metric, set()).add(row.status)
     standing = {column.metric for column in STANDING}
     return frozenset(metric for metric, seen in states.items() if seen == {"refused"}) - standing
+
+
+def _cell(row: ResultRow) -> tuple[str, str, int | None]:
+    return row.defense_name, row.defense_params, row.seed
 
 
 def lacking_a_file(rows: Iterable[ResultRow]) -> frozenset[str]:

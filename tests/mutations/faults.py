@@ -635,6 +635,13 @@ FAULTS = (
         "tests/sweep/planning/test_cost.py",
     ),
     Fault(
+        "a cell that was lost as a whole brings columns of metrics that do not apply",
+        "midef/results/columns.py",
+        "if _cell(row) in measured:",
+        "if True:",
+        "tests/results/test_columns.py -k lost",
+    ),
+    Fault(
         "a defense that a metric was refused for does not say why",
         "midef/results/summary.py",
         "unsaid = without & not_applicable(row for _, row in every)",

@@ -78,6 +78,23 @@ def test_a_metric_that_lacks_a_file_has_a_line_and_no_column(row: Row, cell: Row
     )
 
 
+@pytest.mark.parametrize("lost", [("b", 0), ("a", 1)], ids=["a defense", "a seed of one"])
+def test_a_lost_cell_brings_no_columns_of_metrics_that_do_not_apply(
+    row: Row, cell: Rows, lost: tuple[str, int]
+) -> None:
+    """All metrics of a lost cell are failed, those of pairs among them, which other cells refuse."""
+    rows = [*cell("none", 0, 90, 50), *cell("a", 0, 80, 20)]
+    about = {**NEW, "reason": "no pairs", "failure": "refused"}
+    rows += [row("mutual_information", None, defense, status="refused", **about) for defense in ("none", "a")]
+    gone = {"status": "failed", "reason": "out of memory", "failure": "oom"}
+    rows += [row(metric, None, *lost, **gone) for metric in ("natural_accuracy", "attack_accuracy_at_1")]
+    rows.append(row("mutual_information", None, *lost, **{**NEW, **gone}))
+    table = setup_table(summarise(rows))
+    assert "leak nats" not in [column.header for column in table.columns]
+    assert not [line for line in table.problems if "no pairs" in line]
+    assert [line for line in table.problems if "out of memory" in line]
+
+
 def test_what_to_know_beside_a_metric_stands_below_the_table(row: Row, cell: Rows) -> None:
     rows = [*cell("none", 0, 90, 50), *cell("a", 0, 80, 20)]
     rows += [row("mutual_information", 1.0, d, remark="40 images", **NEW) for d in ("none", "a")]
