@@ -24,15 +24,23 @@ def mean_discrepancy(x: Tensor, y: Tensor) -> Tensor:
     Five Gaussian kernels exp(-|a - b|^2 / b_j) are summed, b_j = b_0 2^j for j from 0 to 4, where 4 b_0 is the mean
     squared distance of two different members of both sets together, a constant to gradients.
     """
+    from torch.utils.checkpoint import checkpoint
+
     both = torch.cat([x, y])
-    # of differences: products of long features leave nothing of small distances in float32
-    distances = torch.stack([(both - one).square().sum(dim=1) for one in both])
+    # of differences: products of long features leave nothing of small distances in float32. They are not kept for the
+    # way back but computed again, as there are as many of the size of `both` as it has members
+    columns = [checkpoint(_distances_from, both, one, use_reentrant=False, preserve_rng_state=False) for one in both]
+    distances = torch.stack(columns)
     members = len(both)
     mean = distances.detach().sum() / (members**2 - members)
     bandwidth = (mean / 2 ** (BANDWIDTHS // 2)).clamp(min=torch.finfo(mean.dtype).tiny)
     kernels = torch.stack([(-distances / (bandwidth * 2**j)).exp() for j in range(BANDWIDTHS)]).sum(dim=0)
     of_x, of_y, between = kernels[: len(x), : len(x)], kernels[len(x) :, len(x) :], kernels[: len(x), len(x) :]
     return of_x.mean() + of_y.mean() - 2 * between.mean()
+
+
+def _distances_from(members: Tensor, one: Tensor) -> Tensor:
+    return (members - one).square().sum(dim=1)
 
 
 def transport_cost(x: Tensor, y: Tensor) -> Tensor:

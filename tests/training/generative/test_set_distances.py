@@ -91,3 +91,21 @@ def test_descending_any_of_them_brings_the_sets_together(name: str) -> None:
         adam.step()
         values.append(float(loss.detach()))
     assert values[-1] < 0.3 * values[0]
+
+
+def test_the_discrepancy_keeps_no_differences_of_long_features_for_the_way_back() -> None:
+    """Twenty members of LPIPS's 8 million numbers: their differences would be 13 GB."""
+    x = torch.randn(5, 1000, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes() // 4
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        value = mean_discrepancy(x, x.detach() + 0.1)
+    assert sum(kept.values()) < 2 * 10 * 1000
+    double = x.detach().double().requires_grad_(True)
+    (slope,) = torch.autograd.grad(value, x)
+    (expected,) = torch.autograd.grad(mean_discrepancy(double, double.detach() + 0.1), double)
+    assert torch.allclose(slope.double(), expected, rtol=1e-3, atol=1e-7)
