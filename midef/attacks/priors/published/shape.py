@@ -60,7 +60,7 @@ class StyleShape:
 
     def metadata(self) -> dict[str, str]:
         """Its fields as text, for the metadata of a safetensors file."""
-        return {name: "none" if value is None else f"{value:g}" for name, value in asdict(self).items()}
+        return {name: "none" if value is None else str(value) for name, value in asdict(self).items()}
 
     @classmethod
     def of_metadata(cls, metadata: Mapping[str, str]) -> Self:

@@ -14,6 +14,7 @@ from torch import nn
 from midef.attacks.priors.networks.style_gan2 import StyleGenerator
 from midef.attacks.priors.published.convert import convert
 from midef.attacks.priors.published.files import PUBLISHED, file_of, read
+from midef.attacks.priors.published.shape import StyleShape
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.core import Inputs, Recipe
 from midef.core.errors import DataError, PreflightError
@@ -170,3 +171,14 @@ def test_a_published_one_has_a_shape_of_its_own() -> None:
 def test_every_published_one_is_a_preset() -> None:
     for name in PUBLISHED:
         assert StyleGan2.presets[name] == {"weights": name}
+
+
+def test_the_shape_in_the_metadata_of_a_file_is_exact() -> None:
+    for shape in (
+        StyleShape(resolution_px=1024, channel_base=1_048_577, channel_max=1024, conv_clamp=256.0, latent_dim=512),
+        StyleShape(resolution_px=8, channel_base=64, channel_max=8, conv_clamp=1 / 3, group=4),
+        StyleShape(resolution_px=8, channel_base=64, channel_max=8),
+    ):
+        assert StyleShape.of_metadata(shape.metadata()) == shape
+    old = {**StyleShape(resolution_px=8, channel_base=64, channel_max=8).metadata(), "conv_clamp": "256"}
+    assert StyleShape.of_metadata(old).conv_clamp == 256
