@@ -15,11 +15,13 @@ from midef.attacks import ATTACKS, Attack, Reconstructions
 from midef.attacks import if_gmi as module
 from midef.attacks.base import Task
 from midef.attacks.if_gmi import IfGmi
+from midef.attacks.latent_search import template
 from midef.attacks.latent_search.poincare import poincare_loss
 from midef.attacks.latent_search.streams import RowStreams
 from midef.attacks.latent_search.styles import pool_latents
 from midef.attacks.latent_search.template import Rows
 from midef.attacks.latent_search.views import CROP_DRAWS, randomly_cropped
+from midef.attacks.priors.networks.style_gan2 import Synthesis
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, SpecError, derive_seed
@@ -167,6 +169,29 @@ def test_it_becomes_surer_through_its_stages(attack: IfGmi, target: TargetModel,
     again, _ = search(attack, target, style_inputs(attack), task_of([0, 1, 2, 3], restarts=2))
     assert torch.equal(again.images, found.images)
     assert again.traces is not None and np.array_equal(again.traces.series["loss"], loss)
+
+
+def test_fewer_images_of_a_large_generator_are_worked_on_together(
+    attack: IfGmi, target: TargetModel, style_inputs: StyleInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, task, sizes = style_inputs(attack), task_of([0, 2, 3]), []
+    expected, _ = search(attack, target, inputs, task)
+    synthesis = Synthesis.forward
+
+    def spied(self: Synthesis, ws: Tensor, *args: Any, **how: Any) -> Tensor:
+        sizes.append(len(ws))
+        return synthesis(self, ws, *args, **how)
+
+    monkeypatch.setattr(Synthesis, "forward", spied)
+    monkeypatch.setattr(template, "CPU_BYTES", 2.5 * style_prior_bytes(inputs, attack))
+    found, _ = search(attack, target, inputs, task)
+    assert max(sizes) == 2 and torch.allclose(found.images, expected.images, atol=1e-4)
+
+
+def style_prior_bytes(inputs: Inputs, attack: IfGmi) -> int:
+    networks = attack.prior.load(inputs.path("prior"), RESOLUTION_PX, CLASSES, "cpu")
+    size: int = networks["generator"].bytes_per_image  # type: ignore[assignment]
+    return size
 
 
 def test_bfloat16_is_for_the_target_and_leaves_styles_and_features_alone(

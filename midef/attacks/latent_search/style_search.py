@@ -130,7 +130,7 @@ class StyleSearch(LatentSearch):
             return self.judged_rows(generator, w)
 
         with torch.no_grad(), self._autocast(task):
-            scores = judged(generator, latents, rows, judge, handle, images_at_once(task.device))
+            scores = judged(generator, latents, rows, judge, handle, images_at_once(task.device, generator))
             starts = self.starts(generator, generator.mapping(latents) if has_styles(generator) else latents)
         return StylePool(starts, scores)
 

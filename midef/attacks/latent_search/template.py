@@ -35,6 +35,8 @@ CHUNK = 40
 """Images searched together on a CPU. Changes memory and speed, not results."""
 GPU_CHUNK = 2048
 """The same on a GPU, where it is halved as long as memory is short; the papers' 300 x 5 go at once."""
+CPU_BYTES = 4 * 2**30
+"""Memory for what a generator keeps of images that are searched together on a CPU."""
 
 memory_share: ContextVar[float] = ContextVar("memory_share", default=1.0)
 """Share of these numbers that is searched together: 0.5 after memory ran out."""
@@ -277,7 +279,7 @@ class LatentSearch(Attack):
         owners = owners if keeper is None else keeper.rows
         with share(0.0, first := self.choosing_share(len(owners))):
             chosen = self.choose(handle, networks, task)
-        chunk = max(1, images_at_once(task.device) // self.images_per_row)
+        chunk = max(1, images_at_once(task.device, networks.get("generator")) // self.images_per_row)
 
         def part_of(begin: int, end: int) -> Searched:
             with share(*(first + (1 - first) * rows / len(owners) for rows in (begin, end))):
@@ -423,9 +425,17 @@ class LatentSearch(Attack):
         return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
-def images_at_once(device: str) -> int:
-    """Images that fit on a device together."""
-    return max(1, int((CHUNK if device == "cpu" else GPU_CHUNK) * memory_share.get()))
+def images_at_once(device: str, generator: nn.Module | None = None) -> int:
+    """Images that fit on a device together.
+
+    Args:
+        generator: that draws them; one that says `bytes_per_image` draws fewer together on a CPU. A GPU is tried.
+    """
+    most: float = CHUNK if device == "cpu" else GPU_CHUNK
+    each = getattr(generator, "bytes_per_image", 0)
+    if each and device == "cpu":
+        most = min(most, CPU_BYTES / each)
+    return max(1, int(most * memory_share.get()))
 
 
 def known_traits(generator: nn.Module, latents: Tensor) -> Tensor | None:

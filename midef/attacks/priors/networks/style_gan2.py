@@ -29,6 +29,9 @@ from midef.attacks.priors.networks.style_gan2_layers import (
     leaky,
 )
 
+KEPT = 20
+"""Features of the largest size that are kept for the way back, together: of the two largest blocks mostly."""
+
 
 class Mapping(nn.Module):
     """Latents [..., Z], brought to unit second moment, to w of the same shape; learns at 1/100 of the rate.
@@ -70,7 +73,7 @@ class Block(nn.Module):
             self.const = nn.Parameter(torch.randn(c_out, resolution_px, resolution_px))
         self.conv1 = StyledLayer(c_out, c_out, style_dim, resolution_px, clamp=clamp, fused=fused)
         self.torgb = ToRgb(c_out, style_dim, clamp=clamp, fused=fused)
-        self.is_first = not c_in
+        self.is_first, self.resolution_px = not c_in, resolution_px
 
     def features(self, hidden: Tensor | None, ws: Tensor, rng: Generator | None) -> Tensor:
         """What leaves the block, [B, out, r, r], before it becomes colour.
@@ -213,6 +216,12 @@ class StyleGenerator(nn.Module):
         self.crop, self.shown_px = crop, shown_px or resolution_px
         self.mapping = Mapping(latent_dim, mapping_layers)
         self.synthesis = Synthesis(latent_dim, resolution_px, widths, clamp=conv_clamp, fused=fused)
+
+    @property
+    def bytes_per_image(self) -> int:
+        """Memory that an image takes in a search, about: `KEPT` times what its largest feature takes."""
+        blocks = map(self.synthesis.block, range(self.n_blocks))
+        return KEPT * 4 * max(block.conv1.weight.shape[0] * block.resolution_px**2 for block in blocks)
 
     def styles(self, w: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
         """One w [B, Z] for all layers, [B, num_ws, Z], truncated: w_avg + psi * (w - w_avg).
