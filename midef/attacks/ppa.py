@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, SmallBudget, Task
-from midef.attacks.latent_search.style_search import PoincareSearch
+from midef.attacks.latent_search.style_search import SMALL_RATE, PoincareSearch
 from midef.attacks.latent_search.template import Networks, images_at_once
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.core.seeds import derive_seed
@@ -45,7 +45,8 @@ class Ppa(PoincareSearch):
 
     Source: Struppek et al., ICML 2022, released code and configs; the configs of MIDRE, TMLR 2025.
     We differ: views of the final selection are the same for all candidates of an identity, drawn for it alone; a pool
-    comes from the seed of the attack, where released configs fix 42. `PoincareSearch` has more.
+    comes from the seed of the attack, where released configs fix 42; small profiles have ten times the learning rate,
+    for styles of small generators lie farther apart. `PoincareSearch` has more.
     """
 
     paper: ClassVar[str] = "Struppek et al., ICML 2022 (arXiv 2201.12179)"
@@ -74,6 +75,7 @@ class Ppa(PoincareSearch):
             "pool": 5 * budget.search,
             "candidates": max(4, budget.search // 25),
             "iterations": min(50, budget.search),
+            "learning_rate": SMALL_RATE,
             "selection_rounds": max(1, budget.search // 5),
             "prior": StyleGan2.small(budget),
         }

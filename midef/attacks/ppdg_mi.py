@@ -58,7 +58,7 @@ class PpdgMi(Ppa, TuningSettings):
     compare features of the discriminator, which no paper does.
     """
 
-    paper: ClassVar[str] = "Peng et al., 2024 (PPDG-MI, arXiv 2410.05814)"
+    paper: ClassVar[str] = "Peng et al., 2024 (PPDG-MI)"
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
     records: ClassVar[str] = "loss, confidence, gradient norm, of the candidates that are kept, in the last round"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from midef.attacks import ATTACKS, Attack, Reconstructions
-from midef.attacks.base import Task
+from midef.attacks.base import SmallBudget, Task
 from midef.attacks.latent_search import template
 from midef.attacks.latent_search.poincare import poincare_loss
 from midef.attacks.latent_search.streams import RowStreams
 from midef.attacks.latent_search.views import CROP_DRAWS, randomly_cropped
 from midef.attacks.ppa import Ppa
+from midef.attacks.priors.networks.style_gan2 import Mapping
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, SpecError, derive_seed
@@ -264,3 +265,16 @@ def test_presets_hold_the_published_numbers(
     assert [step for step in range(1, steps) if rates[step] < rates[step - 1]] == list(drops)
     (searched,) = made.optimizer([torch.zeros(2, requires_grad=True)]).param_groups
     assert searched["betas"] == (0.1, 0.1) and searched["weight_decay"] == 0
+
+
+def test_in_a_small_profile_a_search_can_cross_what_w_spreads_over() -> None:
+    """A step of Adam with these betas moves a coordinate by about the rate: 50 published ones by 0.25 at most."""
+    budget = SmallBudget(search=100, steps=600, epochs=5, inverter_width=16, latent_dim=64)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        w = Mapping(64, 2)(torch.randn(500, 64))
+    spread = w.std(dim=0).mean().item()
+    assert 0.5 < spread < 1.2, "the mapping learns at a hundredth of the rate, so a short training hardly changes it"
+    small = Ppa.small(budget)
+    assert small["iterations"] * Ppa().learning_rate < 0.5 * spread
+    assert small["iterations"] * small["learning_rate"] > 2 * spread
