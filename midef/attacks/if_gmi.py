@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, SmallBudget, Task
-from midef.attacks.latent_search.style_search import PoincareSearch
+from midef.attacks.latent_search.style_search import AT_224, AT_224_DOGS, PoincareSearch
 from midef.attacks.latent_search.template import Networks, Rows
 from midef.attacks.priors.base import layered_generator
 from midef.attacks.priors.style_gan2 import StyleGan2
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 RADII = (1000.0, 2000.0, 3000.0, 4000.0, 5000.0, 6000.0, 8000.0)
 """Of the L1 balls, by stage; the last one from there on."""
 
-_AT_224: Mapping[str, Any] = {"erase_fill": "normalised"}
 _CELEBA: Mapping[str, Any] = {"pool": 5000, "iterations": 70, "layer_iterations": 25}
 
 
@@ -65,11 +64,11 @@ class IfGmi(PoincareSearch):
     remembers_start: ClassVar[bool] = True
     records: ClassVar[str] = "loss, confidence, gradient norm (of w and the feature), through all stages"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "if-gmi": {**_AT_224, "pool": 5000},
-        "if-gmi-facescrub": _AT_224,
-        "if-gmi-celeba": {**_AT_224, **_CELEBA},
-        "if-gmi-dogs": {**_AT_224, "iterations": 100, "learning_rate": 0.01, "crop_low": 0.75},
-        "loft": {**_AT_224, **_CELEBA, "ball": False, "candidates": 5, "score_with_single_w": True},
+        "if-gmi": {**AT_224, "pool": 5000},
+        "if-gmi-facescrub": AT_224,
+        "if-gmi-celeba": {**AT_224, **_CELEBA},
+        "if-gmi-dogs": AT_224_DOGS,
+        "loft": {**AT_224, **_CELEBA, "ball": False, "candidates": 5, "score_with_single_w": True},
     }
 
     candidates: int = 50

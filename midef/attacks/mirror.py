@@ -13,7 +13,7 @@ from typing_extensions import override
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, SmallBudget, Task
 from midef.attacks.latent_search.memory import in_parts
-from midef.attacks.latent_search.style_search import StyleSearch
+from midef.attacks.latent_search.style_search import AT_224, StyleSearch
 from midef.attacks.latent_search.template import Networks, Rows, images_at_once
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.core.lazy import F, torch
@@ -62,8 +62,8 @@ class Mirror(StyleSearch):
     keeps_best: ClassVar[bool] = True
     records: ClassVar[str] = "loss, confidence, gradient norm, of the candidates that are kept"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "mirror": {"erase_fill": "normalised"},
-        "tldmi": {"erase_fill": "normalised", "iterations": 500},
+        "mirror": AT_224,
+        "tldmi": {**AT_224, "iterations": 500},
     }
 
     pool: int = 100_000
@@ -110,9 +110,8 @@ class Mirror(StyleSearch):
 
     @override
     def rows_of(self, generator: Any, latents: Tensor) -> Tensor:
-        from midef.attacks.latent_search.styles import truncated
-
-        return truncated(generator, latents, self.psi, self.cutoff)
+        rows: Tensor = generator.styles(latents, self.psi, self.cutoff)
+        return rows
 
     @override
     def choose(self, handle: TargetHandle, networks: Networks, task: Task) -> Mapping[tuple[int, int], Tensor]:

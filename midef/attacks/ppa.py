@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, SmallBudget, Task
-from midef.attacks.latent_search.style_search import SMALL_RATE, PoincareSearch
+from midef.attacks.latent_search.style_search import AT_224, AT_224_DOGS, SMALL_RATE, PoincareSearch
 from midef.attacks.latent_search.template import Networks, images_at_once
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.core.seeds import derive_seed
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from midef.attacks.target_handle import TargetHandle
 
-_AT_224: Mapping[str, Any] = {"erase_fill": "normalised"}
-_DOGS: Mapping[str, Any] = {**_AT_224, "iterations": 100, "learning_rate": 0.01, "crop_low": 0.75}
 _MIDRE: Mapping[str, Any] = {"candidates": 16}
 
 
@@ -53,11 +51,11 @@ class Ppa(PoincareSearch):
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
     records: ClassVar[str] = "loss, confidence, gradient norm, of the candidates that are kept"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "ppa": _AT_224,
-        "ppa-celeba": {**_AT_224, "pool": 5000, "iterations": 70},
-        "midre": {**_AT_224, **_MIDRE, "rate_drops": (0.6, 0.8)},
-        "midre-dogs": {**_DOGS, **_MIDRE},
-        "tldmi": {**_AT_224, "clip_in_loop": True},
+        "ppa": AT_224,
+        "ppa-celeba": {**AT_224, "pool": 5000, "iterations": 70},
+        "midre": {**AT_224, **_MIDRE, "rate_drops": (0.6, 0.8)},
+        "midre-dogs": {**AT_224_DOGS, **_MIDRE},
+        "tldmi": {**AT_224, "clip_in_loop": True},
     }
 
     selection_rounds: int = 100

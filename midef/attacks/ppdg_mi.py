@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, Reconstructions, SmallBudget, Task
+from midef.attacks.latent_search.style_search import AT_224
 from midef.attacks.latent_search.template import Networks
 from midef.attacks.ppa import Ppa
 from midef.attacks.priors.base import layered_generator
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 FEATURE_PX = 256
 """Larger images are averaged down to this before their features are taken."""
 
-_AT_224: Mapping[str, Any] = {"erase_fill": "normalised"}
 _LPIPS_TRUNK: Literal["vgg"] = "vgg"
 
 
@@ -62,10 +62,10 @@ class PpdgMi(Ppa, TuningSettings):
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
     records: ClassVar[str] = "loss, confidence, gradient norm, of the candidates that are kept, in the last round"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "ppdg": _AT_224,
-        "ppdg-ct": {**_AT_224, "distance": "ct", "inversion_steps": 150, "tuning_steps": 25},
-        "ppdg-pw": {**_AT_224, "distance": "pw", "inversion_steps": 300, "pseudo_private": 5},
-        "loft": _AT_224,
+        "ppdg": AT_224,
+        "ppdg-ct": {**AT_224, "distance": "ct", "inversion_steps": 150, "tuning_steps": 25},
+        "ppdg-pw": {**AT_224, "distance": "pw", "inversion_steps": 300, "pseudo_private": 5},
+        "loft": AT_224,
     }
 
     pool: int = 500

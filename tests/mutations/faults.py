@@ -1028,10 +1028,10 @@ FAULTS = (
     ),
     Fault(
         "later rows of w are truncated, not the first",
-        "midef/attacks/latent_search/styles.py",
-        "psi), ws[:, cutoff:]]",
-        "psi), ws[:, :-cutoff]]",
-        "tests/attacks/latent_search/test_styles.py",
+        "midef/attacks/priors/networks/style_gan2.py",
+        "psi), rows[:, first:]]",
+        "psi), rows[:, :-first]]",
+        "tests/attacks/priors/networks/test_style_gan2.py",
     ),
     Fault(
         "every seed of an attack has the same pool of styles",

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from midef.attacks.target_handle import TargetHandle
     from midef.nn.network import Forward
 
+AT_224: Mapping[str, Any] = {"erase_fill": "normalised"}
+"""What all published presets share: MIDRE's code for targets of 224 px fills erased squares in normalised space."""
+AT_224_DOGS: Mapping[str, Any] = {**AT_224, "iterations": 100, "learning_rate": 0.01, "crop_low": 0.75}
+"""PPA's config for dogs with AFHQ, which others took."""
+
 
 SMALL_RATE = 0.05
 """Learning rate of PPA in small profiles, ten times the published one.

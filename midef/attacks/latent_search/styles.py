@@ -53,12 +53,6 @@ def has_styles(generator: nn.Module) -> bool:
     return hasattr(generator, "synthesis")
 
 
-def truncated(generator: nn.Module, ws: Tensor, psi: float, cutoff: int) -> Tensor:
-    """Rows of w [N, num_ws, Z], each its own, of which the first `cutoff` are pulled towards the mean w by 1 - psi."""
-    mean: Tensor = generator.mapping.w_avg  # type: ignore[union-attr,assignment]
-    return torch.cat([torch.lerp(mean, ws[:, :cutoff], psi), ws[:, cutoff:]], dim=1)
-
-
 def shown(generator: nn.Module, images: Tensor, *, clip: bool = False) -> Tensor:
     """What the target is shown of a StyleGAN2's images [N, 3, R, R] about [-1, 1]: [N, 3, px, px] about [0, 1].
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from midef.attacks.latent_search.styles import StylePool, pool_latents, shown, truncated
+from midef.attacks.latent_search.styles import StylePool, pool_latents, shown
 from midef.attacks.priors.networks.style_gan2 import StyleGenerator
 
 
@@ -30,17 +30,6 @@ def test_the_surest_are_different_entries_and_ties_keep_their_order() -> None:
     pool = StylePool(torch.arange(4.0)[:, None], scores)
     assert pool.surest(0, 3).flatten().tolist() == [1, 3, 2]
     assert pool.surest(1, 4).flatten().tolist() == [0, 1, 2, 3]
-
-
-def test_the_first_rows_of_each_image_are_pulled_to_the_mean() -> None:
-    made, ws = generator(), torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(1))
-    found = truncated(made, ws, 0.7, 3)
-    mean = torch.linspace(-1, 1, 8)
-    for row in range(8):
-        expected = mean + 0.7 * (ws[:, row] - mean) if row < 3 else ws[:, row]
-        assert torch.allclose(found[:, row], expected, atol=1e-6)
-    same = ws[:, :1].expand(-1, 8, -1)
-    assert torch.allclose(truncated(made, same, 0.5, 4), made.styles(ws[:, 0], 0.5, 4), atol=1e-6)
 
 
 def test_the_target_is_shown_the_priors_view_in_0_to_1_clipped_where_it_is_asked_for() -> None:

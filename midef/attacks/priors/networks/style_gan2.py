@@ -224,13 +224,13 @@ class StyleGenerator(nn.Module):
         return KEPT * 4 * max(block.conv1.weight.shape[0] * block.resolution_px**2 for block in blocks)
 
     def styles(self, w: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
-        """One w [B, Z] for all layers, [B, num_ws, Z], truncated: w_avg + psi * (w - w_avg).
+        """Rows [B, num_ws, Z] of one w [B, Z] for all layers or of one for each, truncated: w_avg + psi (w - w_avg).
 
         Args:
             psi: 1 changes nothing, 0 gives the mean.
             cutoff: how many rows are truncated, the first ones; None is all of them.
         """
-        rows = w[:, None].expand(-1, self.num_ws, -1)
+        rows = w if w.dim() == 3 else w[:, None].expand(-1, self.num_ws, -1)
         if psi == 1:
             return rows
         first = self.num_ws if cutoff is None else cutoff
@@ -257,6 +257,6 @@ class StyleGenerator(nn.Module):
     @override
     def forward(self, latents: Tensor) -> Tensor:
         w = self.mapping(latents)
-        images = self.synthesis(self.styles(w) if latents.dim() == 2 else w)
+        images = self.synthesis(self.styles(w))
         shown: Tensor = (self.view(images, self.shown_px) / 2 + 0.5).clamp(0, 1)
         return shown

@@ -392,6 +392,12 @@ def test_truncation_pulls_the_first_rows_towards_the_mean() -> None:
     for row in range(6):
         expected = mean + 0.25 * (w - mean) if row < 4 else w
         assert torch.allclose(rows[:, row], expected, atol=1e-6)
+    each = torch.randn(3, 6, 8)
+    pulled = generator.styles(each, 0.25, 4)
+    for row in range(6):
+        expected = mean + 0.25 * (each[:, row] - mean) if row < 4 else each[:, row]
+        assert torch.allclose(pulled[:, row], expected, atol=1e-6), "a w for each layer"
+    assert generator.styles(each) is each
     assert torch.allclose(generator.styles(w, 0.0), mean.expand(3, 6, 8))
     assert torch.equal(generator.styles(w), w[:, None].expand(-1, 6, -1))
 
