@@ -56,16 +56,22 @@ METRICS: Mapping[str, Printed] = {
     "inference_ms": Printed("milliseconds", "more costly"),
     "defense_ms": Printed("milliseconds", "more costly"),
 }
-"""As printed; a row has the name of `OURS`. feature_distance_eval, feature_distance_face: to the nearest private
-image of the identity, features of Inception-v3 and of FaceNet trained on VGGFace2; centroid_distance: to the
+"""As printed; a row has the name of `OURS` or `NOT_OURS`. feature_distance_eval, feature_distance_face: to the nearest
+private image of the identity, features of Inception-v3 and of FaceNet trained on VGGFace2; centroid_distance: to the
 identity's mean feature, not squared; trade_off_delta: points of attack accuracy lost per point of natural accuracy;
 confidence_distortion: between defended and undefended scores; reconstruction_error: its scale of pixels differs
 between data sets; the changes: against the undefended target; user_votes, user_preference: for reconstructions from
 this target; defense_ms: per answer."""
 
-OURS: Mapping[str, str] = {"feature_distance_eval": "knn_distance"}
+OURS: Mapping[str, str] = {"feature_distance_eval": "knn_distance", "fid": "fid_ppa"}
 """Printed metrics that are measured here under another name: the distance in the evaluator's features is the KNN
-distance, whatever the evaluator."""
+distance, whatever the evaluator; the FIDs are of the code of PPA or IF-GMI, which is fed another range."""
+NOT_OURS: Mapping[str, str] = {
+    "feature_distance_face": "feature_distance_facenet",
+    "reconstruction_error": "reconstruction_error_printed",
+}
+"""Printed metrics of which another one has the name here: their faces are compared in FaceNet's features, ours in
+MobileFaceNet's; their errors are on scales of pixels that are not stated, ours in [0, 1]."""
 _COLUMNS = tuple(METRICS)[:10]
 
 _ATTACKS = {
@@ -136,7 +142,7 @@ def _rows(
             notes += _disagreement(float(number), line, undefended)
         yield ResultRow(
             **shared,
-            metric=OURS.get(metric, metric),
+            metric={**OURS, **NOT_OURS}.get(metric, metric),
             value=float(number) if is_number else None,
             unit=METRICS[metric].unit,
             larger_is=METRICS[metric].larger_is,

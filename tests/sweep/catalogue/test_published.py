@@ -19,7 +19,7 @@ from midef.defenses.stack import choose_defense
 from midef.metrics import METRICS as REGISTERED
 from midef.models import ARCHITECTURES
 from midef.sweep.catalogue.matrix37 import matrix37
-from midef.sweep.catalogue.published.rows import METRICS, OURS, published_rows, read_lines
+from midef.sweep.catalogue.published.rows import METRICS, NOT_OURS, OURS, published_rows, read_lines
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -57,7 +57,7 @@ OF_SETUPS = {
 def rows() -> list[ResultRow]:
     """The published rows, each metric under the name of its column in the file."""
     lines = {f"published-{line['number']}": line for line in read_lines()}
-    printed = {ours: name for name, ours in OURS.items()}
+    printed = {other: name for name, other in {**OURS, **NOT_OURS}.items()}
 
     def as_printed(row: ResultRow) -> ResultRow:
         name = printed.get(row.metric, "")
@@ -70,6 +70,16 @@ def test_a_distance_in_the_evaluators_features_is_the_knn_distance() -> None:
     by_metric = Counter(row.metric for row in published_rows())
     assert by_metric["knn_distance"] == 133 + 43 and "feature_distance_eval" not in by_metric
     assert set(OURS.values()) <= set(REGISTERED.names())
+
+
+def test_numbers_of_another_metric_do_not_have_the_name_of_ours() -> None:
+    """Their FIDs are of a network that sees [-3, 1], their face distances in FaceNet's features, the scale of their
+    errors is not stated."""
+    by_metric = Counter(row.metric for row in published_rows())
+    assert by_metric["fid_ppa"] == 10 and "fid" not in by_metric
+    assert by_metric["feature_distance_facenet"] == 42 and "feature_distance_face" not in by_metric
+    assert by_metric["reconstruction_error_printed"] == 65 and "reconstruction_error" not in by_metric
+    assert not set(NOT_OURS.values()) & set(REGISTERED.names())
 
 
 def found(rows: list[ResultRow], setup: str, defense: str, metric: str, table: str) -> ResultRow:
