@@ -57,7 +57,11 @@ def fit_style_gan(
         layers: latents of an image.
 
     Source: Karras et al., NeurIPS 2020 (StyleGAN2-ADA), its `auto` configuration. We differ: no path-length penalty of
-    the generator; the slope penalty joins the step of the logistic loss, where they take a step of its own.
+    the generator; the slope penalty joins the step of the logistic loss, where they take a step of its own; each image
+    draws by itself whether and from which layer on it mixes two latents, where they draw it for a batch.
+
+    Early in a training the generator makes the detail it cannot draw yet of noise. Attacks draw with the fixed noise,
+    which after a short training is a grain at the same places of all images.
 
     Returns:
         The mean discriminator (without penalty) and generator losses of the last tenth, and the last augmentation
