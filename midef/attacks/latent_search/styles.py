@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from midef.attacks.latent_search.memory import in_parts
+from midef.attacks.latent_search.selection import best_first
 from midef.core.position import share
 
 if TYPE_CHECKING:
@@ -31,9 +32,8 @@ class StylePool:
     scores: Tensor
 
     def surest(self, label: int, count: int) -> Tensor:
-        """The `count` different entries the target is surest of [count, ...], the surest first."""
-        order = self.scores[:, label].sort(descending=True, stable=True).indices[:count]
-        return self.starts[order.to(self.starts.device)]
+        """The `count` different entries the target is surest of [count, ...], the surest first; see `best_first`."""
+        return self.starts[best_first(self.scores[:, label], count)]
 
 
 def pool_latents(seed: int, count: int, latent_dim: int) -> Tensor:

@@ -32,6 +32,13 @@ def test_the_surest_are_different_entries_and_ties_keep_their_order() -> None:
     assert pool.surest(1, 4).flatten().tolist() == [0, 1, 2, 3]
 
 
+def test_an_entry_of_which_the_target_says_no_number_comes_last() -> None:
+    scores = torch.tensor([[torch.nan, 0.1], [0.2, torch.nan], [0.5, 0.1]])
+    pool = StylePool(torch.arange(3.0)[:, None], scores)
+    assert pool.surest(0, 3).flatten().tolist() == [2, 1, 0]
+    assert pool.surest(1, 2).flatten().tolist() == [0, 2]
+
+
 def test_the_target_is_shown_the_priors_view_in_0_to_1_clipped_where_it_is_asked_for() -> None:
     made = generator(crop=0.75, shown_px=12)
     images = 4 * torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)) - 2
