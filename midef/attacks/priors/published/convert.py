@@ -55,6 +55,8 @@ def convert(source: Path, folder: Path, name: str = "") -> tuple[list[Path], str
         raise SpecError(f"which one {source.name} is, is not known by its name; {did_you_mean(name, PUBLISHED)}")
     if not source.is_file():
         raise DataError(f"there is no file {source}")
+    if folder.exists() and not folder.is_dir():
+        raise SpecError(f"{folder} is a file; name the folder of published weights")
     networks = _of_nvidia(source) if source.suffix == ".pkl" else _of_rosinality(source)
     for kind, network in networks.items():
         _check(source, kind, network, PUBLISHED[name].resolution_px)
@@ -127,7 +129,7 @@ def _of_rosinality(source: Path) -> dict[Kind, _Network]:
             content = torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise DataError(f"{source} holds other things than tensors; nothing of it was run. Fetch it again") from error
-    except (OSError, EOFError, RuntimeError, KeyError, ValueError) as error:
+    except Exception as error:  # a damaged file may end in any of them
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"{source} cannot be read as weights: {reason}; fetch it again") from error
     wanted = ("g_ema", "d")

@@ -127,6 +127,20 @@ def test_files_of_tensorflow_and_damaged_files_are_refused_with_advice(tmp_path:
         convert(path, tmp_path)
 
 
+@pytest.mark.parametrize("content", [b"", b"abc", b"\x80\x02}q", b"PK\x03\x04 and no more"], ids=str)
+def test_damaged_files_by_rosinality_are_refused_with_advice(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "550000.pt"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"550000\.pt .*etch it again"):
+        convert(path, tmp_path / "out")
+
+
+def test_a_file_in_place_of_the_folder_is_refused_before_anything_is_read(nvidia: Write, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(SpecError, match="out is a file; name the folder of published weights"):
+        convert(nvidia(), tmp_path / "out")
+
+
 def inside(content: dict[str, Any], *path: str) -> dict[str, Any]:
     here = content[path[0]]
     for name in path[1:]:
