@@ -167,8 +167,8 @@ metrics: [standard, images]      # or faces, extraction, all, or single names: [
 - **FID** is biased upwards by few images: the remark of a row says how many there are, and that their covariance is singular below 2,048. No interval: a
   bootstrap repeats images, so it is biased more than the value. `kid` has no bias, and an interval by leaving out identities. `fid_ppa` is what
   the code of PPA prints, which feeds [-1, 1] to a network that expects [0, 1]: compare it with such columns alone.
-- **Precision, recall, density, coverage** are computed per identity with three neighbours and averaged; four images of an identity are the least. The `_ppa`
-  variants count as that code does: nearest ball alone, another divisor, equal distances inside.
+- **Precision, recall, density, coverage** are computed per identity with three neighbours and averaged; with fewer than four images of an identity, made
+  or private, they are refused. The `_ppa` variants count as that code does: nearest ball alone, another divisor, equal distances inside.
 - **Pairs**: `reconstruction_error` (pixels in [0, 1]), `reconstruction_error_normalised` (unit variance of private pixels), `psnr`, `ssim` and `lpips` compare a
   reconstruction with the observed image it is made from (inversion networks). Other attacks look for an identity: these rows are refused, and
   `lpips_nearest` compares with the nearest private image instead.

@@ -154,6 +154,12 @@ class MissingWeights(NotApplicable):
     failure = "data"
 
 
+class TooFewImages(NotApplicable):
+    """A metric that needs more images of each identity than the protocol or the data have: a refusal until they do."""
+
+    failure = "data"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A clause naming the nearest valid word and all of them, to be appended to an error.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from typing_extensions import override
 
-from midef.core.errors import TooFewSamples
+from midef.core.errors import TooFewImages, TooFewSamples
 from midef.metrics.base import METRICS, Evidence, Measurement, Metric, mean_over_identities
 from midef.metrics.fid import inception_features
 
@@ -88,29 +88,34 @@ class _OfManifold(Metric):
     def measure(self, evidence: Evidence) -> Measurement:
         import numpy as np
 
-        name, least = f"{self.part} of {NEIGHBOURS} neighbours", NEIGHBOURS + 1
+        name, least = f"a ball that reaches to the neighbour number {NEIGHBOURS}", NEIGHBOURS + 1
         if not len(evidence.labels):
             raise TooFewSamples(f"{name} needs at least {least} reconstructions, got 0")
+        evidence.extract(self.extractors[0])  # a missing file is said first: it can be brought
         identities, counts = np.unique(evidence.labels, return_counts=True)
         if counts.min() < least:
-            raise TooFewSamples(f"{name} needs at least {least} reconstructions of every identity, got {counts.min()}")
+            raise TooFewImages(
+                f"{name} needs at least {least} reconstructions of every identity, got {counts.min()}; raise "
+                "protocol.images_per_identity"
+            )
+        own = {identity: evidence.private_labels == identity for identity in identities}
+        if few := [identity for identity, rows in own.items() if rows.sum() < least]:
+            raise TooFewImages(
+                f"{name} needs at least {least} private images of every identity, got {own[few[0]].sum()} of {few[0]}; "
+                "raise min_images of the data set, or name other metrics"
+            )
         features, private = inception_features(evidence, name, self.extractors[0])
         labels = evidence.labels[evidence.order]
         values = []
         for identity in identities:
-            own = private[evidence.private_labels == identity]
-            if len(own) < least:
-                raise TooFewSamples(
-                    f"{name} needs at least {least} private images of every identity, got {len(own)} of {identity}"
-                )
-            of_identity = manifold(own, features[labels == identity], as_ppa=self.as_ppa)
+            of_identity = manifold(private[own[identity]], features[labels == identity], as_ppa=self.as_ppa)
             values.append(getattr(of_identity, self.part))
         scale, high = (1.0, float("inf")) if self.high is None else (100.0, self.high)
         measured = mean_over_identities(
             scale * np.array(values),
             identities,
             high=high,
-            remark=f"{counts.min()} to {counts.max()} reconstructions of an identity",
+            remark=f"{' to '.join(map(str, sorted({counts.min(), counts.max()})))} reconstructions of an identity",
         )
         return replace(measured, n=len(labels))
 

@@ -104,7 +104,7 @@ def _cell(row: ResultRow) -> tuple[str, str, int | None]:
 
 
 def lacking_a_file(rows: Iterable[ResultRow]) -> frozenset[str]:
-    """Metrics that were refused because a file is missing, which a line says: somebody may bring it."""
+    """Metrics that were refused because a file is missing, or images, which a line says: somebody may bring them."""
     return frozenset(row.metric for row in rows if row.status == "refused" and row.failure == "data")
 
 

@@ -14,6 +14,7 @@ from midef.metrics import METRICS
 from midef.metrics.fid import frechet_distance
 from midef.metrics.kid import kernel_distance
 from midef.metrics.precision_recall import manifold
+from midef.stages.scores import measure
 from midef.testing.metrics import evidence, projected
 
 
@@ -154,8 +155,31 @@ def test_identical_sets_have_all_and_distant_ones_nothing() -> None:
 def test_k_images_are_too_few() -> None:
     with pytest.raises(TooFewSamples, match="3 neighbours need at least 4 images, got 3"):
         manifold(np.zeros((3, 2)), np.zeros((9, 2)))
-    with pytest.raises(TooFewSamples, match="at least 4 reconstructions of every identity, got 3"):
-        METRICS.make("precision").measure(evidence(n=24))
+
+
+def test_too_few_images_of_an_identity_are_a_refusal_that_says_what_to_do() -> None:
+    """A protocol of three reconstructions spoils no cell, and all eight metrics say it in one sentence."""
+    names = [f"{part}{way}" for part in ("precision", "recall", "density") for way in ("", "_ppa")]
+    names += ["coverage_prdc", "coverage_ppa"]
+    entries = measure([*names, "fid"], evidence(n=24))
+    assert [entry["status"] for entry in entries] == ["refused"] * 8 + ["ok"]
+    (reason,) = {entry["reason"] for entry in entries[:8]}
+    assert reason.endswith("at least 4 reconstructions of every identity, got 3; raise protocol.images_per_identity")
+    assert {entry["failure"] for entry in entries[:8]} == {"data"}, "which tables say in a line"
+
+    given = evidence()
+    assert given.private_images is not None
+    kept = (given.private_labels != 5) | (np.arange(len(given.private_labels)) < 20)
+    few = replace(
+        given,
+        private_features=given.private_features[kept],
+        private_labels=given.private_labels[kept],
+        private_images=given.private_images[kept],
+    )
+    (entry,) = measure(["recall"], few)
+    assert entry["status"] == "refused" and "4 private images of every identity, got 2 of 5" in entry["reason"]
+    (missing,) = measure(["precision"], replace(evidence(n=24), extractors={}))
+    assert "no file" in missing["reason"], "the file is asked for first"
 
 
 def test_a_metric_is_the_mean_over_identities() -> None:
