@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -18,6 +17,7 @@ from midef.attacks.latent_search.template import Networks, Rows, images_at_once
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.core.lazy import F, torch
 from midef.core.seeds import derive_seed
+from midef.training.generative.pseudo_private import ramp
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from midef.attacks.latent_search.styles import NormalSpace
     from midef.attacks.target_handle import TargetHandle
     from midef.nn.network import Forward
-
-WARM_UP, COOL_DOWN = 0.05, 0.25
-"""Shares of the steps in which the learning rate rises, linearly, and falls, as a cosine."""
 
 
 @ATTACKS.add("mirror")
@@ -153,8 +150,7 @@ class Mirror(StyleSearch):
 
     @override
     def rate(self, progress: float) -> float:
-        fall = 0.5 - 0.5 * math.cos(math.pi * min(1.0, (1 - progress) / COOL_DOWN))
-        return fall * min(1.0, progress / WARM_UP)
+        return ramp(progress)
 
     @override
     def views(self, images: Tensor, rows: Rows) -> list[Tensor]:

@@ -171,7 +171,9 @@ def _invert(
 
 
 def ramp(done: float) -> float:
-    """Factor of the learning rate where this share of the steps is done, 0 to 1.
+    """Factor of the learning rate where this share of the steps is done, 0 to 1: a linear rise and a cosine fall.
+
+    Source: Karras et al., CVPR 2020 (StyleGAN2), the released projector, from which MIRROR and PPDG-MI have it.
 
     >>> [round(ramp(done), 3) for done in (0.0, 0.025, 0.5, 0.875, 1.0)]
     [0.0, 0.5, 1.0, 0.5, 0.0]
