@@ -241,14 +241,19 @@ def _evaluator_notes(group: Sequence[SummaryRow]) -> list[str]:
 
 
 def _metric_notes(group: Sequence[SummaryRow]) -> list[str]:
-    """What to know beside the numbers of a metric, once where it is the same of all defenses."""
+    """What to know beside the numbers of a metric: what holds for all defenses once, then what is of each alone.
+
+    Parts of a remark are separated by semicolons.
+    """
     lines = []
     for column in columns_in(group):
-        said = {row.defense: text for row in group if (text := row.remarks.get(column.metric))}
-        if len(set(said.values())) == 1 and len(said) == len(group):
-            lines.append(f"{column.title}: {group[0].remarks[column.metric]}")
-        elif said:
-            lines.append(f"{column.title}: " + "; ".join(f"{defense}, {text}" for defense, text in said.items()))
+        said = {row.defense: text.split("; ") for row in group if (text := row.remarks.get(column.metric))}
+        if not said:
+            continue
+        shared = [part for part in next(iter(said.values())) if all(part in parts for parts in said.values())]
+        own = {defense: [part for part in parts if part not in shared] for defense, parts in said.items()}
+        alone = [f"{defense}, {', '.join(parts)}" for defense, parts in own.items() if parts]
+        lines.append(f"{column.title}: {'; '.join([*shared, *alone])}")
     return lines
 
 

@@ -299,7 +299,11 @@ def _over_seeds(runs: Runs, compared: frozenset[int], without: frozenset[str]) -
         gates=gates_of({seed: run for seed, run in runs.by_seed.items() if seed in kept}),
         course=_course([row for _, row in shown if row.metric == ATTACK]),
         remarks={
-            metric: "; ".join(dict.fromkeys(row.remark for _, row in shown if row.metric == metric and row.remark))
+            metric: "; ".join(
+                dict.fromkeys(
+                    part for _, row in shown if row.metric == metric and row.remark for part in row.remark.split("; ")
+                )
+            )
             for metric in dict.fromkeys(row.metric for _, row in shown if row.remark)
         },
     )

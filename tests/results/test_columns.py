@@ -103,6 +103,15 @@ def test_what_to_know_beside_a_metric_stands_below_the_table(row: Row, cell: Row
     assert "leak nats: 40 images" in said and "odd: none, floor 1; a, floor 2" in said
 
 
+def test_what_is_the_same_of_all_defenses_and_seeds_is_said_once(row: Row, cell: Rows) -> None:
+    rows = [line for d in ("none", "a") for seed in (0, 1) for line in cell(d, seed, 90, 50)]
+    for defense, seed, floor in (("none", 0, 3), ("none", 1, 4), ("a", 0, 2), ("a", 1, 2)):
+        remark = f"a student, 40 images; floor {floor} %"
+        rows.append(row("mutual_information", 1.0, defense, seed, remark=remark, **NEW))
+    (said,) = [line for line in setup_table(summarise(rows)).footnotes if line.startswith("leak nats")]
+    assert said == "leak nats: a student, 40 images; none, floor 3 %, floor 4 %; a, floor 2 %"
+
+
 def test_costs_stand_behind_delta_and_utility_in_front(row: Row, cell: Rows) -> None:
     rows = [*cell("none", 0, 90, 50)]
     rows.append(row("energy_kwh", 2.0, column="energy", unit="kWh", larger_is="more costly"))
