@@ -14,6 +14,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -46,20 +47,23 @@ class Module:
         """Parameters and buffers of it and of all layers inside, by dotted name.
 
         Raises:
-            DataError: if layers hold each other in a circle.
+            DataError: if a layer stands in several places, or in itself.
         """
-        return dict(self._walk("", 0))
+        return dict(self._walk("", 0, set()))
 
-    def _walk(self, begin: str, depth: int) -> Iterator[tuple[str, Any]]:
+    def _walk(self, begin: str, depth: int, met: set[int]) -> Iterator[tuple[str, Any]]:
+        if id(self) in met:
+            raise DataError("a layer stands in several places; this is no network")
         if depth > _DEEPEST:
-            raise DataError("layers hold each other in a circle; this is no network")
+            raise DataError("layers lie deeper in each other than in any network")
+        met.add(id(self))
         for kind in ("_parameters", "_buffers"):
             for name, value in _mapping(self.state.get(kind)).items():
                 if isinstance(value, torch.Tensor):
                     yield f"{begin}{name}", value
         for name, value in _mapping(self.state.get("_modules")).items():
             if isinstance(value, Module):
-                yield from value._walk(f"{begin}{name}.", depth + 1)
+                yield from value._walk(f"{begin}{name}.", depth + 1, met)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -102,7 +106,9 @@ def _network(meta: Any) -> Module:
 
 
 def _storage(content: Any) -> Any:
-    loaded = torch.load(io.BytesIO(bytes(content)), map_location="cpu", weights_only=True)
+    if not isinstance(content, bytes | bytearray):  # bytes(n) would take n bytes of memory
+        raise pickle.UnpicklingError(f"bytes of a storage are expected, it holds {type(content).__name__}")
+    loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     if not isinstance(loaded, torch.storage.TypedStorage):
         raise pickle.UnpicklingError(f"a storage of tensors is expected, it holds {type(loaded).__name__}")
     return loaded
@@ -114,7 +120,7 @@ def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int,
         raise pickle.UnpicklingError(f"a tensor of a storage is expected, it is of {type(storage).__name__}")
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     count = storage._untyped_storage.nbytes() // storage.dtype.itemsize
-    if min((offset, *size, *stride)) < 0 or (0 not in size and last >= count):
+    if min((offset, *size, *stride)) < 0 or prod(size) > count or (0 not in size and last >= count):
         raise pickle.UnpicklingError(f"a tensor {list(size)} is larger than its storage of {count} numbers")
     whole = torch.tensor([], dtype=storage.dtype).set_(storage._untyped_storage)
     return whole.as_strided(tuple(size), tuple(stride), offset).clone()

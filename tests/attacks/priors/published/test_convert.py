@@ -20,6 +20,7 @@ from midef.attacks.priors.published import convert as conversion
 from midef.attacks.priors.published import rosinality
 from midef.attacks.priors.published.convert import convert
 from midef.attacks.priors.published.files import file_of
+from midef.attacks.priors.published.pickles import Module
 from midef.attacks.priors.published.shape import StyleShape
 from midef.core.errors import DataError, SpecError
 
@@ -104,13 +105,38 @@ def test_the_hidden_storage_of_a_tensor_is_read_without_running_anything(nvidia:
 
 
 @pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
-def test_a_tensor_must_fit_into_its_storage(nvidia: Write, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size", "stride"), [((5,), (1,)), ((3, 2), (0, 1))], ids=["beyond", "the same numbers again"])
+def test_a_tensor_must_fit_into_its_storage(
+    nvidia: Write, tmp_path: Path, size: tuple[int, ...], stride: tuple[int, ...]
+) -> None:
     storage = torch.zeros(4).storage()
 
     def plant(content: dict[str, Any]) -> None:
-        content["augment_pipe"] = Evil((torch._utils._rebuild_tensor_v2, storage, 0, (5,), (1,), False, None))
+        content["augment_pipe"] = Evil((torch._utils._rebuild_tensor_v2, storage, 0, size, stride, False, None))
 
-    with pytest.raises(DataError, match=r"a tensor \[5\] is larger than its storage of 4 numbers"):
+    with pytest.raises(DataError, match=r"a tensor \[[532, ]+\] is larger than its storage of 4 numbers"):
+        convert(nvidia(plant), tmp_path / "out")
+
+
+def test_layers_that_stand_in_several_places_are_refused_however_many_ways_lead_to_them() -> None:
+    """Twelve levels of two: 4096 ways to one layer; of fifty, more than anybody can walk."""
+    layer = Module("Layer")
+    for _ in range(12):
+        layer = Module("Layer", {"_modules": {"a": layer, "b": layer}})
+    with pytest.raises(DataError, match="a layer stands in several places; this is no network"):
+        layer.tensors()
+    deep = Module("Layer")
+    for _ in range(5000):
+        deep = Module("Layer", {"_modules": {"a": deep}})
+    with pytest.raises(DataError, match="layers lie deeper in each other than in any network"):
+        deep.tensors()
+
+
+def test_a_storage_is_made_of_bytes_not_of_their_number(nvidia: Write, tmp_path: Path) -> None:
+    def plant(content: dict[str, Any]) -> None:
+        content["augment_pipe"] = Evil((torch.storage._load_from_bytes, 10))
+
+    with pytest.raises(DataError, match="bytes of a storage are expected, it holds int"):
         convert(nvidia(plant), tmp_path / "out")
 
 
