@@ -19,7 +19,7 @@ class FeatureDistanceFace(Metric):
 
     In the embedding of a face network, which has length 1, so 0 to 4; called delta_face. Only for photographs of faces
     that are aligned as ArcFace aligns them; it says nothing about others. Images are brought to 112 px as for the
-    evaluator.
+    evaluator. Where that is MobileFaceNet, this is the KNN distance once more, which a remark says.
 
     Source: PPA, IF-GMI and MIBench.
     We differ: MobileFaceNet, 128 features at 112 px, instead of InceptionResnetV1 trained on VGGFace2, 512 at 160. Not
@@ -37,11 +37,16 @@ class FeatureDistanceFace(Metric):
 
     @override
     def measure(self, evidence: Evidence) -> Measurement:
+        import numpy as np
+
         images = evidence.reconstructions_of("face distance")
         if evidence.private_images is None:
             raise NotApplicable("face distance needs the private images")
         read = evidence.extract(self.extractors[0])
+        features = read(images)
         distances = distances_to_nearest(
-            "face distance", read(images), evidence.labels, read(evidence.private_images), evidence.private_labels
+            "face distance", features, evidence.labels, read(evidence.private_images), evidence.private_labels
         )
-        return mean_over_identities(distances.clip(0.0, 4.0), evidence.labels, high=4.0)
+        is_judge = features.shape == evidence.features.shape and np.allclose(features, evidence.features, atol=1e-3)
+        remark = "the evaluator's own features: the KNN distance once more" if is_judge else ""
+        return mean_over_identities(distances.clip(0.0, 4.0), evidence.labels, high=4.0, remark=remark)

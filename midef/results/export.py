@@ -31,13 +31,16 @@ def records(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()
     groups = by_setup(summaries)
     matched = {key for key, group in groups.items() if is_matched_setup(group)}
     columns = columns_in(summaries)
+    remarked = {metric for row in summaries for metric in row.remarks}
     judged = {c.metric for c in columns if any(row.estimate(c.metric).ceiling is not None for row in summaries)}
     return [
         {name: getattr(row, name) for name in FROM_ROW}
         | {
             name: value
             for column in columns
-            for name, value in _metric_record(row, column, has_ceiling=column.metric in judged).items()
+            for name, value in _metric_record(
+                row, column, has_ceiling=column.metric in judged, has_remark=column.metric in remarked
+            ).items()
         }
         | {"chance": row.chance, "evaluator_accuracy": row.evaluator_accuracy}
         | {name: row.course.get(name) for name in COURSE}
@@ -56,7 +59,7 @@ def records(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()
     ]
 
 
-def _metric_record(row: SummaryRow, column: MetricColumn, *, has_ceiling: bool) -> Record:
+def _metric_record(row: SummaryRow, column: MetricColumn, *, has_ceiling: bool, has_remark: bool) -> Record:
     """Mean of a metric; with both intervals if it is not a cost, which is counted and not estimated."""
     metric, estimate = column.metric, row.estimate(column.metric)
     record: Record = {metric: estimate.mean}
@@ -67,6 +70,8 @@ def _metric_record(row: SummaryRow, column: MetricColumn, *, has_ceiling: bool) 
             record[f"{metric}_{choice}_interval"] = interval.kind if interval else None
     if has_ceiling:
         record |= {f"{metric}_ceiling": estimate.ceiling, f"{metric}_is_estimate": int(estimate.is_estimate)}
+    if has_remark:
+        record[f"{metric}_remark"] = row.remarks.get(metric, "")
     if metric == NATURAL:
         record["matched"] = int(row.is_matched)
         record |= {name: getattr(row, name) for name in MATCH_NUMBERS}

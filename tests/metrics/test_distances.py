@@ -60,6 +60,17 @@ def test_face_distance_and_lpips_are_squared_distances_to_the_nearest_image_of_t
     assert METRICS.make(name).measure(given).value == pytest.approx(sum(smallest) / len(smallest), rel=1e-6)
 
 
+def test_the_face_distance_of_an_evaluator_that_knows_faces_says_that_it_is_the_knn_distance_again() -> None:
+    given = evidence(2)
+    assert given.images is not None and given.private_images is not None
+    face = METRICS.make("feature_distance_face")
+    assert face.measure(given).remark == ""
+    same = replace(given, features=projected(given.images), private_features=projected(given.private_images))
+    measured = face.measure(same)
+    assert measured.remark == "the evaluator's own features: the KNN distance once more"
+    assert measured.value == pytest.approx(METRICS.make("knn_distance").measure(same).value)
+
+
 def test_lpips_is_to_the_original_of_each_reconstruction() -> None:
     given = evidence(3)
     assert given.images is not None and given.originals is not None

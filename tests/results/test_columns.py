@@ -110,6 +110,9 @@ def test_what_is_the_same_of_all_defenses_and_seeds_is_said_once(row: Row, cell:
         rows.append(row("mutual_information", 1.0, defense, seed, remark=remark, **NEW))
     (said,) = [line for line in setup_table(summarise(rows)).footnotes if line.startswith("leak nats")]
     assert said == "leak nats: a student, 40 images; none, floor 3 %, floor 4 %; a, floor 2 %"
+    lines = {line["defense"]: line for line in csv.DictReader(io.StringIO(csv_table(summarise(rows))))}
+    assert lines["a"]["mutual_information_remark"] == "a student, 40 images; floor 2 %"
+    assert "knn_distance_remark" not in lines["a"], "only of metrics of which anything is said"
 
 
 def test_costs_stand_behind_delta_and_utility_in_front(row: Row, cell: Rows) -> None:
