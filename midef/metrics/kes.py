@@ -37,7 +37,7 @@ class _Kes(Metric):
         if not len(hits):
             raise TooFewSamples(f"the knowledge extraction score needs at least 1 {name}, got 0")
         chance = 100.0 * float(floor.mean())
-        remark = f"{student.start}, {student.learned} reconstructions; floor: its like under shuffled labels"
+        remark = f"{student.start}, {student.learned} reconstructions; floor: the same under shuffled labels"
         remark += f"; floor {chance:.1f} %"
         return replace(percent_of_hits(hits, labels, chance=chance), remark=remark)
 

@@ -84,7 +84,7 @@ def test_the_score_of_a_cell_has_its_floor_and_says_what_it_starts_from(own_cell
     for entry, part in zip(measured, (splits.train, splits.report), strict=True):
         assert entry["status"] == "ok" and 0 <= entry["chance"] <= 100
         assert entry["n"] == int(sum(label < 6 for label in part.labels.tolist())) and entry["groups"] == 6
-        start, floor = entry["remark"].split("; floor: its like under shuffled labels; ")
+        start, floor = entry["remark"].split("; floor: the same under shuffled labels; ")
         assert start == "resnet18_tiny from fresh weights, 18 reconstructions"
         assert floor == f"floor {entry['chance']:.1f} %"
 
