@@ -86,7 +86,7 @@ class Fid(_Fid):
     |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), unbiased covariances, 2,048 pooled features of the Inception network of
     2015 on 8-bit images. 0 and above. No interval: FID is biased upwards by the number of images, and a bootstrap,
     which repeats images, is biased more, so that its interval lies beside the value. Compare only equal numbers of
-    images.
+    images. Private images are those of the protocol's knn_reference.
 
     Source: torch-fidelity 0.4.
     We differ from PPA's columns: see `fid_ppa`. Images are resized to 299 px from the target's resolution, and not from
