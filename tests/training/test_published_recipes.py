@@ -45,6 +45,11 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "loft-224": {**_HIGH, "batch_size": 96},
     "loft-64": {**_SGD, **_FLIP, "learning_rate": 0.01, "epochs": 100, "batch_size": 128},
     "loft-pretraining-224": {"optimizer": "adam", "learning_rate": 1e-3, "epochs": 5, "batch_size": 256},
+    "kes-ppa": {
+        **{"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "epochs": 75},
+        **{"batch_size": 32, "schedule": "cosine", "crop_scale": (0.8, 1.0), "flip": 0.5},
+    },
+    "kes-loft": {**_HIGH, "batch_size": 50},
 }
 RATES: dict[str, list[tuple[int, float]]] = {
     "vmi-resnet34": [(0, 1), (59, 1), (60, 0.2), (119, 0.2), (120, 0.04), (159, 0.04), (160, 0.008), (199, 0.008)],

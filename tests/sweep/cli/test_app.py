@@ -231,9 +231,10 @@ def test_every_verb_ends_in_one_sentence(
         "dashboard": ["build"],
         "analyse": ["rank"],
         "datasets": ["card", "mnist"],
+        "convert": ["network.pkl", "nowhere"],
     }
     for verb in app.VERBS:
-        where = [] if verb in ("list", "datasets") else ["--store", "store" if verb == "run" else "nowhere"]
+        where = [] if verb in ("list", "datasets", "convert") else ["--store", "store" if verb == "run" else "nowhere"]
         code, _, err = midef(verb, *needed.get(verb, ()), *where)
         path = Path(err.partition("traceback: ")[2].strip())
         assert code == 70 and err.count("\n") == 1 and path.parent == tmp_path / "tmp", (verb, err)
