@@ -265,8 +265,8 @@ STAND_INS = {
     "ray": """
         [ "$1" = health-check ] && exit 0
         file=$RAY_AUTH_TOKEN_PATH
-        echo "ray $* mode=$RAY_AUTH_MODE token=$(stat -c %a "$file"):$(wc -c < "$file")" >> log
         trap 'echo stopped >> log; exit 0' TERM
+        echo "ray $* mode=$RAY_AUTH_MODE token=$(stat -c %a "$file"):$(wc -c < "$file")" >> log
         while :; do sleep 0.1; done""",
     "srun": """
         where=""
@@ -275,7 +275,10 @@ STAND_INS = {
         exec "$@" """,
     "python": """
         echo "python $* address=$RAY_ADDRESS results=$MIDEF_RESULTS" >> log
-        [ "$2" = midef ] && exit 0
+        if [ "$2" = midef ]; then                  # a busy machine starts the workers late
+            for _ in $(seq 300); do [ "$(grep -c '^ray start' log)" = 2 ] && exit 0; sleep 0.1; done
+            exit 1
+        fi
         trap 'echo interrupted >> log; sleep 0.3; exit 130' INT
         for _ in $(seq "${SWEEP_TENTHS:-3}"); do sleep 0.1; done
         exit "${SWEEP_CODE:-0}" """,
