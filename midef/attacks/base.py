@@ -60,7 +60,7 @@ class Reconstructions:
     """Result of an attack.
 
     Args:
-        images: [N, 3, H, W] in [0, 1].
+        images: [N, 3, H, W] in [0, 1], as the target takes them, or of `kept_px` of the task.
         labels: [N] identities attacked.
         restarts: [N] 0-based.
         found: [N] bool, False where the attack gave up (the image is then its best guess, evaluated like any other).
@@ -87,7 +87,9 @@ class Task:
         labels, restarts: [N], one image for each pair.
         observed: [N, K] answers the attacker saw for private images of these identities, where the attack needs
             them (`needs_observed_scores`).
+        resolution_px: of the images that the target takes.
         seed: of this attack run.
+        kept_px: of the images that the attack gives, see `Attack.drawn_px`; None gives what the target takes.
     """
 
     labels: Tensor
@@ -96,6 +98,7 @@ class Task:
     seed: int
     device: str
     observed: Tensor | None = None
+    kept_px: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +151,15 @@ class Attack:
         """True if its reconstructions carry the traits of each image: it searches a prior that knows those of what it
         draws. No network has to read them from the images then."""
         return any(getattr(getattr(self, f.name), "knows_traits", False) for f in fields(self))
+
+    def drawn_px(self, resolution_px: int) -> int:
+        """Pixels a side of the largest images it can draw, for targets that take this many.
+
+        Where it is more, and the evaluator takes more than the target, a task asks for reconstructions of the
+        evaluator's size (`kept_px`): they are drawn for it, and not enlarged from what the target saw. Only an attack
+        that gives them then may say more.
+        """
+        return resolution_px
 
     def queries(self, *, reconstructions: int, identities: int) -> int | None:
         """Images that `reconstruct` shows the target for so many; None where only the search itself can tell."""

@@ -112,6 +112,10 @@ class MirrorBlackBox(Attack):
         return {"prior": self.prior.recipe(public=public, target=target)}
 
     @override
+    def drawn_px(self, resolution_px: int) -> int:
+        return self.prior.drawn_px(resolution_px)
+
+    @override
     def images_drawn(self, *, reconstructions: int, identities: int) -> int:
         return self.pool + identities * self.generations * (self.population - 1)
 
@@ -138,7 +142,8 @@ class MirrorBlackBox(Attack):
                     kept = 1 + int(task.restarts[task.labels == label].max())
                     asked = self._fitness(handle, generator, space, label, at_once)
                     genes, traces = self._breed(begin, space.spread(w), asked, label, kept, task)
-                    drawn = self._draw(generator, space, genes).float().cpu()
+                    shown = generator if task.kept_px is None else generator.showing(task.kept_px)
+                    drawn = self._draw(shown, space, genes).float().cpu()
                     drawn = torch.where(not_finite_rows([genes]).cpu()[:, None, None, None], torch.nan, drawn)
                     bred[label] = (drawn.clamp(0, 1), known_traits(generator, space.back(genes)))
                     courses.append(traces)

@@ -172,7 +172,9 @@ class PpdgMi(Ppa, TuningSettings):
             is_last = number + 1 == self.rounds
             kept = torch.tensor(restarts if is_last else range(self.pseudo_private))
             seed = derive_seed("round", task.seed, label, number)
-            own = replace(task, labels=torch.full_like(kept, label), restarts=kept, seed=seed, observed=None)
+            px = task.kept_px if is_last else None
+            labels = torch.full_like(kept, label)
+            own = replace(task, labels=labels, restarts=kept, seed=seed, observed=None, kept_px=px)
             with share(0.0, 1.0 if is_last else 0.6):
                 found = super().search(handle, networks, own)
             if not is_last:

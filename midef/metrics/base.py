@@ -77,8 +77,9 @@ class Evidence:
         traits: [N, T], of the reconstructions.
         report_traits: [M, T], as a regressor reads them from the images of the report split, where those of the
             reconstructions are its estimates, too; None where the attack knows the traits of its images.
-        images: [N, 3, R, R] uint8, the reconstructions; None of a cell whose images are not kept.
-        private_images: [P, 3, R, R] uint8, those of `private_features`, as the target saw them.
+        images: [N, 3, R, R] uint8, the reconstructions, as the target takes them or of the evaluator's size; None of a
+            cell whose images are not kept.
+        private_images: [P, 3, R, R] uint8, those of `private_features`, of the size of the reconstructions.
         originals: [N, 3, R, R] uint8, the private image that each reconstruction is made from; None where an attack
             looks for an identity and not for an image.
         extractors: what reads features from images, by the name of the extractor; none whose weights are missing.

@@ -89,8 +89,8 @@ class Fid(_Fid):
     images. Private images are those of the protocol's knn_reference.
 
     Source: torch-fidelity 0.4.
-    We differ from PPA's columns: see `fid_ppa`. Images are resized to 299 px from the target's resolution, and not from
-    the generator's.
+    We differ from PPA's columns: see `fid_ppa`. Images are resized to 299 px from the size that reconstructions are
+    kept at: the target's, or the evaluator's where that is larger and the generator draws more.
     """
 
     column: ClassVar[str] = "FID"
@@ -106,7 +106,8 @@ class FidPpa(_Fid):
     PPDG-MI and MIBench print it too. It compares with their columns, never with a standard FID.
 
     Source: github LukasStruppek/Plug-and-Play-Attacks.
-    We differ: images are resized to 299 px from the target's resolution, and not from the generator's.
+    We differ: images have 8 bits and are clipped; they come to 299 px from the size that reconstructions are kept at,
+    see `fid`.
     """
 
     paper: ClassVar[str] = "Struppek et al., ICML 2022 (PPA)"

@@ -80,9 +80,9 @@ class KnnDistance(Metric):
     """Mean over all reconstructions of the squared L2 distance to the nearest private training image of the identity.
 
     In penultimate features of the evaluator, not normalised; the scale depends on the evaluator, so compare only rows
-    that share one. Private images come to it as reconstructions do, from the target's resolution. Squared as in the
-    released code (the papers' prose says distance); not only successes count. Called the distance delta_eval where the
-    evaluator is Inception-v3, as in PPA, IF-GMI and MIBench.
+    that share one. Private images come to it as reconstructions do, from the size that these are kept at. Squared as in
+    the released code (the papers' prose says distance); not only successes count. Called the distance delta_eval where
+    the evaluator is Inception-v3, as in PPA, IF-GMI and MIBench.
     """
 
     paper: ClassVar[str] = "Zhang et al., CVPR 2020; protocol of KedMI"

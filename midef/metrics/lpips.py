@@ -29,8 +29,9 @@ class Lpips(_Lpips):
     """Mean over reconstructions of LPIPS (AlexNet) to the private image that each one is made from.
 
     Sum over layers of the mean over places of the weighted squared difference of channel vectors of length 1; 0 for
-    equal images, about 1 for unrelated ones. Images in [-1, 1] at the target's resolution. Only for attacks that
-    reconstruct an observed image; the others have `lpips_nearest`. The interval is over identities.
+    equal images, about 1 for unrelated ones. Images in [-1, 1] at the size that reconstructions are kept at.
+    Only for attacks that reconstruct an observed image; the others have `lpips_nearest`. The interval is over
+    identities.
 
     Source: version 0.1 of the learned weights, as in torchmetrics.
     """

@@ -35,6 +35,7 @@ class AttackSpec:
         identities: labels 0 to identities - 1 are attacked.
         images_per_identity: restarts.
         seed: of everything the attack draws.
+        kept_px: of the reconstructions, where that is more than the target takes; else None.
     """
 
     attack: Attack
@@ -42,6 +43,7 @@ class AttackSpec:
     identities: int
     images_per_identity: int
     seed: int
+    kept_px: int | None
 
     @classmethod
     def of(cls, recipe: Recipe) -> AttackSpec:
@@ -52,11 +54,15 @@ class AttackSpec:
             identities=recipe.params["identities"],
             images_per_identity=recipe.params["images_per_identity"],
             seed=derive_seed("attack", recipe.params["seed"]),
+            kept_px=recipe.params.get("kept_px"),
         )
 
 
 def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -> dict[str, Any]:
     """Write `images.npz`: 8-bit reconstructions with their labels, restarts and whether the attack found them.
+
+    They are of the size the target takes; where the prior draws at more, and the evaluator takes more, of the
+    evaluator's (`kept_px` of the recipe).
 
     Where the attack knows the traits of each image, they are the array `traits` of it. `traces.npz` holds the course of
     the search, of an attack that takes steps.
@@ -77,7 +83,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         served = TargetHandle(model, spec.target.defense, AccessLevel.SCORES, device=device, seed=spec.seed + 1)
         seen = victims(splits.report, labels, restarts)
         observed = torch.cat([served.scores(part.to(device)).cpu() for part in seen.split(512)])
-    task = Task(labels, restarts, spec.target.resolution_px, spec.seed, device, observed)
+    task = Task(labels, restarts, spec.target.resolution_px, spec.seed, device, observed, spec.kept_px)
     torch.manual_seed(derive_seed("answers", spec.seed))  # for a head that samples when it answers (MID)
     start = time.monotonic()
     before = memory_share.set(context.memory_share)
@@ -86,6 +92,12 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     finally:
         memory_share.reset(before)
     attack_s = time.monotonic() - start
+    asked_px = spec.kept_px or spec.target.resolution_px
+    if (given_px := reconstructions.images.shape[-1]) != asked_px:
+        raise MidefError(
+            f"{recipe.component} was asked for images of {asked_px} px, it gave {given_px}; only an attack that gives "
+            "what Task.kept_px asks for may say more in drawn_px than the target takes"
+        )
     broken = int((~torch.isfinite(reconstructions.images).flatten(1).all(dim=1)).sum())
     if broken:
         raise MidefError(

@@ -221,6 +221,7 @@ def recipes_for_cell(
             "identities": setup.protocol.identities,
             "images_per_identity": setup.protocol.images_per_identity,
             "seed": seed,
+            **_kept(setup),
         },
         {"target": target, "private": private, **_requirements(setup.attack, public).of(target)},
         ATTACK_VERSION,
@@ -244,6 +245,7 @@ def recipes_for_cell(
             "evaluator": evaluator,
             "private": private,
             "judged": evaluated,
+            **({ALIKE: evaluated} if "kept_px" in reconstructions.params else {}),
             **({} if regressor is None else {"regressor": regressor}),
             **{extractor_role(name): weights for name, weights in here.items()},
             **student_recipes(names, plan_of_students, reconstructions, start),
@@ -251,6 +253,14 @@ def recipes_for_cell(
         SCORES_VERSION,
     )
     return CellRecipes(private, public, target, evaluator, reconstructions, scores)
+
+
+def _kept(setup: Setup) -> dict[str, int]:
+    """The size of the reconstructions as their recipe names it: only where it is not what the target takes."""
+    taken, judged = setup.resolution_px, setup.protocol.evaluator_resolution_px
+    if judged <= taken or _attack(setup.attack).drawn_px(taken) <= taken:
+        return {}
+    return {"kept_px": judged}
 
 
 class _Requirements:
@@ -334,6 +344,8 @@ def place_weights(name: str, architecture: Choice, folder: Path) -> tuple[Choice
     return Choice(name, {"sha256": verify(name, architecture.name, path)}, 1, name), {"path": str(path)}
 
 
+ALIKE = "alike"
+"""Role of the private images that reconstructions are compared with, where these are larger than the target takes."""
 BACKBONE = "backbone"
 """Role of the target whose blocks a training starts from: learned on other images, with another head."""
 CLASSIFIER = "classifier"

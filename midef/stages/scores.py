@@ -31,6 +31,7 @@ from midef.stages.build import BuildContext
 from midef.stages.evaluator import EvaluatorSpec, evaluate_images
 from midef.stages.evaluator import load as load_evaluator
 from midef.stages.extractor import extractors_for
+from midef.stages.recipes import ALIKE
 from midef.stages.resize import low_to_high
 from midef.stages.split import load as load_splits
 from midef.stages.student import student_answers
@@ -92,6 +93,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     splits = load_splits(inputs.path("private"))
     n_classes = len(splits.class_names)
     made = _reconstructions(inputs.path("reconstructions") / "images.npz")
+    alike = load_splits(inputs.path(ALIKE)) if ALIKE in inputs else splits  # of the size of the reconstructions
     torch.manual_seed(derive_seed("served", spec.attack_seed))  # for a head that samples
     model = load_target(spec.target, inputs.path("target"), context, n_classes)
     handle = TargetHandle(model, spec.target.defense, spec.access, device=device)
@@ -99,16 +101,17 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         report_parts = splits.report.images.split(256)
         served = [handle.labels(part.to(device).float() / 255).cpu() for part in steps(report_parts)]
     if spec.counted == "best_by_target":
-        best = best_restarts(made["labels"], target_scores(handle, made["images"], made["labels"]))
+        seen = low_to_high(torch.from_numpy(made["images"]), spec.target.resolution_px, resize=spec.resize)
+        best = best_restarts(made["labels"], target_scores(handle, seen.numpy(), made["labels"]))
         made = {name: values[best] for name, values in made.items()}
     evaluator = load_evaluator(spec.evaluator, inputs.path("evaluator"), context, n_classes)
     evaluator_key = recipe.inputs["evaluator"].key
     weights = context.store.artifacts.meta(evaluator_key)["files"][WEIGHTS]  # one built anew may have others
 
     def evaluate(images: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        enlarged = low_to_high(images, spec.evaluator.resolution_px, resize=spec.resize)
+        resized = low_to_high(images, spec.evaluator.resolution_px, resize=spec.resize)
         judge = spec.evaluator
-        return evaluate_images(evaluator, enlarged, device, at_once=judge.at_once, advice=judge.advice)
+        return evaluate_images(evaluator, resized, device, at_once=judge.at_once, advice=judge.advice)
 
     def evaluate_private(images: Tensor) -> tuple[np.ndarray, np.ndarray]:
         how = (evaluator_key.digest, weights["sha256"], spec.resize, device, str(context.threads))
@@ -117,8 +120,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     with share(0.25, 0.5):
         logits, features = evaluate(torch.from_numpy(made["images"]))
     attacked = np.unique(made["labels"])
-    private_images, private_labels = _private_images(splits, attacked, spec.knn_reference)
-    # seen as the reconstructions are: at the target's resolution, then enlarged
+    private_images, private_labels = _private_images(alike, attacked, spec.knn_reference)
+    # seen as the reconstructions are: at their resolution, then resized
     with share(0.5, 0.75):
         _, private_features = evaluate_private(private_images)
     report = load_splits(inputs.path("judged")).report
@@ -149,7 +152,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         report_images=digest_of(splits.report.images.numpy(), splits.report.labels.numpy()),
         images=made["images"],
         private_images=private_images.numpy(),
-        originals=_originals(splits, made) if spec.is_of_pairs else None,
+        originals=_originals(alike, made) if spec.is_of_pairs else None,
         extractors=extractors_for(recipe, inputs, context, resize=spec.resize),
         students=student_answers(recipe, inputs, context, splits, attacked),
         **traits,
@@ -166,8 +169,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         report_labels=evidence.report_labels,
         report_predictions=evidence.report_predictions,
     )
-    firsts = [int(np.flatnonzero(splits.train.labels.numpy() == label)[0]) for label in attacked]
-    np.savez_compressed(folder / "exemplars.npz", images=splits.train.images[firsts].numpy(), labels=attacked)
+    firsts = [int(np.flatnonzero(alike.train.labels.numpy() == label)[0]) for label in attacked]
+    np.savez_compressed(folder / "exemplars.npz", images=alike.train.images[firsts].numpy(), labels=attacked)
     return _evaluator_facts(report_logits, report.labels.numpy())
 
 

@@ -23,6 +23,7 @@ from midef.nn.weights import read_stored
 from midef.stages.build import BuildContext
 from midef.stages.measuring import student_roles
 from midef.stages.recipes import BACKBONE, NO_DEFENSE
+from midef.stages.resize import low_to_high
 from midef.stages.target import WEIGHTS, save
 from midef.storage.arrays import read_arrays
 from midef.training import TrainingRecipe
@@ -36,6 +37,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     student without answers, with the reason, and not a lost cell.
     """
     images, labels = _reconstructions(inputs.path("reconstructions"))
+    private = recipe.inputs["reconstructions"].inputs["private"]
+    images = low_to_high(images, int(private.params["resolution_px"]))  # larger ones as the target takes them
     identities = labels.unique()  # ascending: class i of the student is identities[i]
     classes = torch.searchsorted(identities, labels)
     seed = derive_seed("student", recipe.params["seed"])

@@ -14,6 +14,7 @@ from midef.core.recipe import Inputs, Recipe
 from midef.stages.drawn import drawn_as, drawn_dataset
 from midef.stages.regressor import load as load_regressor
 from midef.stages.regressor import weights_of
+from midef.stages.resize import low_to_high
 from midef.training.trait_regressor import read_traits
 
 
@@ -46,7 +47,8 @@ def trait_evidence(
     known = {"identity_traits": dataset.identity_latents(), "trait_weights": weights}
     if "regressor" in inputs:  # then what the attack stored, if anything, is not about these identities
         regressor = load_regressor(recipe.inputs["regressor"], inputs.path("regressor"), device)
-        known["traits"] = read_traits(regressor, torch.from_numpy(made["images"]), device).numpy()
+        images = low_to_high(torch.from_numpy(made["images"]), report_images.shape[-1])
+        known["traits"] = read_traits(regressor, images, device).numpy()
         known["report_traits"] = read_traits(regressor, report_images, device).numpy()
     elif "traits" in made:
         known["traits"] = made["traits"]

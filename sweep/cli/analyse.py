@@ -94,6 +94,7 @@ def _fisher(plain: PlannedCell, store: Store) -> tuple[list[Row], Figure]:
 
     from midef.analysis.fisher import fisher_by_unit
     from midef.dashboards.figures.analysis import fisher_figure
+    from midef.stages.resize import low_to_high
     from midef.stages.split import load as load_splits
     from midef.stages.target import TargetSpec
     from midef.storage.arrays import read_arrays
@@ -103,13 +104,14 @@ def _fisher(plain: PlannedCell, store: Store) -> tuple[list[Row], Figure]:
     made = read_arrays(_stored(plain.recipes.reconstructions, store) / "images.npz", ("images", "labels"))
     reconstructions, labels = (torch.from_numpy(array) for array in made.values())
     report = splits.report
+    reconstructions = low_to_high(reconstructions[:_LIMIT], report.images.shape[-1])
     chosen = torch.linspace(0, len(report) - 1, min(len(report), _LIMIT)).long()
     rows = fisher_by_unit(
         model,
         TargetSpec.of(plain.recipes.target).facts.units,
         images=report.images[chosen].float() / 255,
         labels=report.labels[chosen],
-        reconstructions=reconstructions[:_LIMIT].float() / 255,
+        reconstructions=reconstructions.float() / 255,
         reconstructed=labels[:_LIMIT],
         private=splits.train.images.float() / 255,
         private_labels=splits.train.labels,

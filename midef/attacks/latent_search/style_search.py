@@ -47,9 +47,10 @@ class StyleSearch(LatentSearch):
 
     One pool serves all identities of a run; another seed of the attack draws another one. Images are the prior's view
     (centre crop, resized to the target's size) and are not clipped. With a prior that has no styles, w is its latent
-    and nothing is truncated. We differ from all released codes of this family: reconstructions are stored, clipped and
-    in 8 bits, as the target sees them, and an evaluator of another size judges them resized once more; they draw them
-    anew and resize the crop straight to the evaluator's size.
+    and nothing is truncated. What an identity keeps is drawn anew at the evaluator's size, the crop resized straight to
+    it, where the generator draws more pixels than the target takes and the evaluator takes more, too; else it is what
+    the target sees. We differ from all released codes of this family: reconstructions are stored, clipped and in 8
+    bits, and an evaluator that takes less than the target judges the target's view made smaller.
 
     Args:
         pool: latents that the target judges, >= candidates.

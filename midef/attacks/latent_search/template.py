@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
 from midef.attacks.base import Attack, Reconstructions, Task
 from midef.attacks.latent_search.candidates import Keeper, Searched
 from midef.attacks.latent_search.lowest_loss import LowestLoss
-from midef.attacks.latent_search.memory import one_by_one
+from midef.attacks.latent_search.memory import in_parts, one_by_one
 from midef.core.errors import SpecError
 from midef.core.lazy import torch
 from midef.core.position import share, steps
@@ -116,6 +117,10 @@ class LatentSearch(Attack):
     @override
     def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:
         return {role: prior.recipe(public=public, target=target) for role, prior in self.priors.items()}
+
+    @override
+    def drawn_px(self, resolution_px: int) -> int:
+        return self.priors["prior"].drawn_px(resolution_px)
 
     @override
     def queries(self, *, reconstructions: int, identities: int) -> int | None:
@@ -236,7 +241,11 @@ class LatentSearch(Attack):
         return searched[0]
 
     def final_images(self, networks: Networks, searched: list[Tensor], rows: Rows) -> tuple[Tensor, Tensor]:
-        """Latents of the reconstructions and their images; `rows` as for `final_latents`."""
+        """Latents of the reconstructions and their images; `rows` as for `final_latents`.
+
+        Of an attack with candidates, `draw` of these latents has to give these images: those that are kept are drawn
+        again where they are asked for larger than the target takes them.
+        """
         latents = self.final_latents(searched, rows)
         return latents, self.draw(networks, latents, rows)
 
@@ -287,7 +296,8 @@ class LatentSearch(Attack):
                 return self._search(handle, networks, part, pairs if self.per_identity else part, chosen, task)
 
         parts = one_by_one(len(owners), chunk, handle, part_of)
-        found = list(parts if keeper is None else map(keeper.take, parts))
+        larger = partial(self._larger, handle, networks, chunk, task)
+        found = list(parts if keeper is None else map(larger, map(keeper.take, parts)))
         images = {pair: image for part in found for pair, image in part.images.items()}
         traits = {pair: known for part in found for pair, known in part.traits.items()}
         latents = {pair: latent for part in found for pair, latent in part.latents.items()}
@@ -313,6 +323,27 @@ class LatentSearch(Attack):
 
         return Keeper(kept, self.candidates_per_identity, keep)
 
+    def _larger(self, handle: TargetHandle, networks: Networks, at_once: int, task: Task, kept: Searched) -> Searched:
+        """What identities keep, whose images are those the target was shown: drawn again if larger ones are asked for.
+
+        Args:
+            at_once: images that are drawn together, as memory holds.
+        """
+        if task.kept_px is None or not kept.images:
+            return kept
+        pairs, larger = list(kept.images), shown_at(networks, task.kept_px)
+
+        def part(begin: int, end: int) -> Tensor:
+            rows = self._rows("sample", pairs[begin:end], task)
+            latents = torch.stack([kept.latents[pair] for pair in pairs[begin:end]]).to(task.device)
+            with torch.no_grad(), self._autocast(task):
+                drawn = self.draw(larger, latents, rows).float().cpu()
+            is_lost = not_finite_rows([torch.stack([kept.images[pair] for pair in pairs[begin:end]])])
+            return torch.where(is_lost[:, None, None, None], torch.nan, drawn)
+
+        images = torch.cat(in_parts(len(pairs), at_once, handle, part))
+        return kept._replace(images=dict(zip(pairs, images, strict=True)))
+
     def _search(
         self,
         handle: TargetHandle,
@@ -322,7 +353,10 @@ class LatentSearch(Attack):
         chosen: Mapping[tuple[int, int], Tensor],
         task: Task,
     ) -> Searched:
-        """Search the rows of these owners together; give images of their pairs, and the course."""
+        """Search the rows of these owners together; give images of their pairs, and the course.
+
+        Images of candidates are those the target is shown, by which they are chosen; others are as large as asked.
+        """
         from midef.attacks.latent_search.recording import StepRecorder
 
         recorder = StepRecorder(owners, sum(self.stage_steps))
@@ -340,6 +374,7 @@ class LatentSearch(Attack):
                 rows = replace(rows, begun=[tensor.detach().clone() for tensor in searched])
             lost |= self._stage(handle, networks, searched, rows, range(done, done + count), task)
             done += count
+        shown = networks if self.candidates_per_identity else shown_at(networks, task.kept_px)
         row_of = {owner: i for i, owner in enumerate(owners)}
         waiting = [pair for pair in pairs if self._owner(*pair) in row_of]
         images: dict[tuple[int, int], Tensor] = {}
@@ -350,7 +385,7 @@ class LatentSearch(Attack):
             which = [row_of[self._owner(*pair)] for pair in part]
             final = replace(self._rows("sample", part, task), stage=rows.stage)
             with torch.no_grad(), self._autocast(task):
-                latents, drawn = self.final_images(networks, [tensor.detach()[which] for tensor in searched], final)
+                latents, drawn = self.final_images(shown, [tensor.detach()[which] for tensor in searched], final)
                 drawn = drawn.float()
                 is_lost = lost[which] | not_finite_rows([latents])
                 images |= zip(part, torch.where(is_lost[:, None, None, None], torch.nan, drawn).cpu(), strict=True)
@@ -436,6 +471,14 @@ def images_at_once(device: str, generator: nn.Module | None = None) -> int:
     if each and device == "cpu":
         most = min(most, CPU_BYTES / each)
     return max(1, int(most * memory_share.get()))
+
+
+def shown_at(networks: Networks, px: int | None) -> Networks:
+    """The same networks, with a generator whose images have so many px, see `Prior.drawn_px`; None changes nothing."""
+    if px is None:
+        return networks
+    generator: Any = networks["generator"]
+    return {**networks, "generator": generator.showing(px)}
 
 
 def known_traits(generator: nn.Module, latents: Tensor) -> Tensor | None:

@@ -99,6 +99,13 @@ class Prior:
         """Billion operations to draw an image of a setup at this resolution, about; only for estimates."""
         return self.gflop_64px * (resolution_px / 64) ** 2
 
+    def drawn_px(self, resolution_px: int) -> int:
+        """Pixels a side of what its generator draws itself, before that is resized to a setup of this resolution.
+
+        Where it is more, its network `generator` also has `showing(px)`, the same network whose images have so many.
+        """
+        return resolution_px
+
     def learned_gflop(self, resolution_px: int) -> float:
         """Billion operations, forward, of all networks on an image that it learns; 0 where its training is like that of
         most, whose time goes by pixels. Only for estimates."""

@@ -49,7 +49,8 @@ class StyleGan2(PublicPrior, StyleGanSettings):
             `$MIDEF_WEIGHTS`: nothing is trained, the public images are not looked at, latents have 512 numbers, and
             the fields below stay unused.
         resolution_px: of the images it learns and draws, a power of two from 8 up, 0 for that of the setup. Public
-            images are resized to it, and what it draws to the setup's.
+            images are resized to it, and what it draws to the setup's. Reconstructions of a larger one are kept at the
+            evaluator's resolution, if that is above the setup's.
         latent_dim: Z, of latents and styles alike.
         mapping_layers: linear layers from one to the other, >= 1.
         channel_base, channel_max: channels at r px are channel_base / r, at most channel_max.
@@ -162,10 +163,10 @@ class StyleGan2(PublicPrior, StyleGanSettings):
         Args:
             resolution_px: of the setup.
         """
-        return self._own_px(resolution_px).bit_length() - 2
+        return self.drawn_px(resolution_px).bit_length() - 2
 
-    def _own_px(self, resolution_px: int) -> int:
-        """What its generator draws at, in a setup of this resolution."""
+    @override
+    def drawn_px(self, resolution_px: int) -> int:
         if self.is_published:
             from midef.attacks.priors.published.files import PUBLISHED
 
@@ -174,7 +175,7 @@ class StyleGan2(PublicPrior, StyleGanSettings):
 
     @override
     def gflop(self, resolution_px: int) -> float:
-        px = self._own_px(resolution_px)
+        px = self.drawn_px(resolution_px)
         base, most = (32768, 512) if self.is_published else (self.channel_base, self.channel_max)
         sides = [4 << i for i in range(px.bit_length() - 2)]
         widths = [min(base // side, most) for side in sides]

@@ -9,6 +9,7 @@ needs no grouped convolution; everything is float32, under autocast, too.
 
 from __future__ import annotations
 
+from copy import copy
 from itertools import pairwise
 
 import torch
@@ -253,6 +254,12 @@ class StyleGenerator(nn.Module):
         if kept == px:
             return images
         return F.interpolate(images, size=(px, px), mode="bilinear", align_corners=False, antialias=True)
+
+    def showing(self, px: int) -> StyleGenerator:
+        """The same network, whose images `forward` gives, and attacks see, at this many px; tensors are shared."""
+        other = copy(self)
+        other.shown_px = px
+        return other
 
     @override
     def forward(self, latents: Tensor) -> Tensor:
