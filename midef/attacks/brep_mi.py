@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
-from midef.attacks.latent_search.template import known_traits
+from midef.attacks.latent_search.rows import known_traits
 from midef.attacks.priors.base import PublicPrior, any_generator
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import torch

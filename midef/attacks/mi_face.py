@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
-from midef.attacks.latent_search.template import not_finite_rows
+from midef.attacks.latent_search.rows import not_finite_rows
 from midef.core.lazy import torch
 from midef.core.position import steps
 from midef.core.seeds import derive_seed

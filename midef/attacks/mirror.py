@@ -11,9 +11,9 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, SmallBudget, Task
-from midef.attacks.latent_search.memory import in_parts
+from midef.attacks.latent_search.memory import images_at_once, in_parts
 from midef.attacks.latent_search.style_search import AT_224, StyleSearch
-from midef.attacks.latent_search.template import Networks, Rows, images_at_once
+from midef.attacks.latent_search.template import Networks, Rows
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.core.lazy import F, torch
 from midef.core.seeds import derive_seed
@@ -174,7 +174,7 @@ class Mirror(StyleSearch):
         def ask(begin: int, end: int) -> Tensor:
             return self.ask(handle, networks, images[begin:end].to(task.device))[0].logits.double().cpu()
 
-        with torch.no_grad(), self._autocast(task):
+        with torch.no_grad(), self.autocast(task):
             logits = torch.cat(in_parts(len(images), images_at_once(task.device), handle, ask))
         return (agreeing_first(logits, label) if self.agreement else best_first(logits[:, label], len(logits)))[:count]
 

@@ -11,8 +11,8 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
-from midef.attacks.latent_search.memory import in_parts
-from midef.attacks.latent_search.template import images_at_once, known_traits, not_finite_rows
+from midef.attacks.latent_search.memory import images_at_once, in_parts
+from midef.attacks.latent_search.rows import known_traits, not_finite_rows
 from midef.attacks.priors.base import PublicPrior, style_generator
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.core.lazy import torch

@@ -11,8 +11,8 @@ from typing_extensions import override
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, SmallBudget, Task
 from midef.attacks.latent_search.conditional import max_margin
-from midef.attacks.latent_search.memory import in_parts
-from midef.attacks.latent_search.template import LatentSearch, Networks, Rows, images_at_once
+from midef.attacks.latent_search.memory import images_at_once, in_parts
+from midef.attacks.latent_search.template import LatentSearch, Networks, Rows
 from midef.attacks.priors.base import PublicPrior, any_generator
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import torch
@@ -102,7 +102,7 @@ class PoolSearch(LatentSearch):
                 logits = self.ask(handle, networks, networks["generator"](pool[begin:end]))[0].logits
             return logits.double().log_softmax(dim=1)
 
-        with torch.no_grad(), self._autocast(task):
+        with torch.no_grad(), self.autocast(task):
             answered = in_parts(self.pool, images_at_once(task.device), handle, answers)
         surest = torch.cat(answered).sort(dim=0, descending=True, stable=True).indices.cpu()
         pairs = zip(task.labels.tolist(), task.restarts.tolist(), strict=True)

@@ -10,8 +10,9 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, SmallBudget, Task
+from midef.attacks.latent_search.memory import images_at_once
 from midef.attacks.latent_search.style_search import AT_224, AT_224_DOGS, SMALL_RATE, PoincareSearch
-from midef.attacks.latent_search.template import Networks, images_at_once
+from midef.attacks.latent_search.template import Networks
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.core.seeds import derive_seed
 
@@ -101,7 +102,7 @@ class Ppa(PoincareSearch):
         def confidence(views: Tensor) -> Tensor:
             return self.ask(handle, networks, views)[0].logits.double().softmax(dim=1)[:, label]
 
-        with self._autocast(task):
+        with self.autocast(task):
             surest = mean_confidence(
                 handle,
                 confidence,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from midef.attacks import ATTACKS, AccessLevel, Attack
 from midef.attacks.base import Task
-from midef.attacks.latent_search.template import memory_share
+from midef.attacks.latent_search.memory import memory_share
 from midef.attacks.target_handle import TargetHandle
 from midef.core.choice import Choice
 from midef.core.errors import DataError, MidefError

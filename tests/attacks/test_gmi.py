@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from midef.attacks import Attack
 from midef.attacks.base import Task
 from midef.attacks.gmi import Gmi
-from midef.attacks.latent_search import template
+from midef.attacks.latent_search import memory
 from midef.attacks.priors.networks.dcgan import Generator, standard_latents
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.attacks.target_handle import TargetHandle
@@ -88,7 +88,7 @@ def test_the_search_is_nesterov_then_clamp_with_the_loss_averaged_over_sixty(
     latents_seen: list[Tensor],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(template, "CHUNK", 60)
+    monkeypatch.setattr(memory, "CHUNK", 60)
     attack = Gmi(iterations=5, prior=small_gan)
     inputs = gan_inputs(attack)
     search(attack, target, inputs, 60)
@@ -125,7 +125,7 @@ def test_pieces_give_the_same_as_sixty_at_once(
     attack = Gmi(iterations=5, prior=small_gan)
     inputs = gan_inputs(attack)
     whole = search(attack, target, inputs, 60)
-    monkeypatch.setattr(template, "CHUNK", 7)
+    monkeypatch.setattr(memory, "CHUNK", 7)
     assert torch.allclose(search(attack, target, inputs, 60), whole, atol=1e-5)
 
 

@@ -15,7 +15,7 @@ from midef.attacks import ATTACKS, Attack, Reconstructions
 from midef.attacks import if_gmi as module
 from midef.attacks.base import Task
 from midef.attacks.if_gmi import IfGmi
-from midef.attacks.latent_search import template
+from midef.attacks.latent_search import memory
 from midef.attacks.latent_search.poincare import poincare_loss
 from midef.attacks.latent_search.streams import RowStreams
 from midef.attacks.latent_search.styles import pool_latents
@@ -183,7 +183,7 @@ def test_fewer_images_of_a_large_generator_are_worked_on_together(
         return synthesis(self, ws, *args, **how)
 
     monkeypatch.setattr(Synthesis, "forward", spied)
-    monkeypatch.setattr(template, "CPU_BYTES", 2.5 * style_prior_bytes(inputs, attack))
+    monkeypatch.setattr(memory, "CPU_BYTES", 2.5 * style_prior_bytes(inputs, attack))
     found, _ = search(attack, target, inputs, task)
     assert max(sizes) == 2 and torch.allclose(found.images, expected.images, atol=1e-4)
 

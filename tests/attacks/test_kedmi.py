@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from midef.attacks import ATTACKS
 from midef.attacks.base import Task
 from midef.attacks.kedmi import Kedmi
-from midef.attacks.latent_search import template
+from midef.attacks.latent_search import memory
 from midef.attacks.latent_search.streams import RowStreams
 from midef.attacks.priors.kedmi_gan import KedmiGan
 from midef.attacks.priors.networks.dcgan import Generator
@@ -180,7 +180,7 @@ def test_pieces_give_the_same_as_all_at_once(
 ) -> None:
     attack = Kedmi(iterations=6, prior=SMALL)
     whole = search(attack, target, inputs, task_of(CLASSES, restarts=2))
-    monkeypatch.setattr(template, "CHUNK", 2)
+    monkeypatch.setattr(memory, "CHUNK", 2)
     assert torch.allclose(search(attack, target, inputs, task_of(CLASSES, restarts=2)), whole, atol=1e-4)
 
 

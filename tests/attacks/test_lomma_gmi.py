@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from midef.attacks import ATTACKS, Attack
 from midef.attacks.base import Task
 from midef.attacks.gmi import Gmi
-from midef.attacks.latent_search import template
+from midef.attacks.latent_search import memory
 from midef.attacks.latent_search.lomma import class_loss, feature_distance
 from midef.attacks.lomma_gmi import LommaGmi
 from midef.attacks.priors.networks.dcgan import Generator
@@ -151,7 +151,7 @@ def test_the_search_is_that_of_gmi_with_the_new_loss_averaged_over_sixty(
     latents_seen: list[Tensor],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(template, "CHUNK", 60)
+    monkeypatch.setattr(memory, "CHUNK", 60)
     attack = LommaGmi(iterations=4, **SMALL)
     search(attack, target, inputs_of(attack), 60)
     walked, labels = latents_seen[:5], torch.arange(60) % CLASSES

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from midef.attacks import Attack, Reconstructions
 from midef.attacks.base import Task
-from midef.attacks.latent_search import template
+from midef.attacks.latent_search import memory
 from midef.attacks.latent_search.conditional import max_margin
 from midef.attacks.latent_search.streams import RowStreams
 from midef.attacks.latent_search.views import moved_and_mirrored
@@ -107,7 +107,7 @@ def test_results_do_not_hang_on_how_many_are_searched_together(
     attack = PoolSearch(pool=20, iterations=4, prior=small_gan)
     inputs, task = gan_inputs(attack), task_of([0, 1, 2, 3], restarts=2)
     whole, queries = search(attack, target, inputs, task)
-    monkeypatch.setattr(template, "CHUNK", 3)
+    monkeypatch.setattr(memory, "CHUNK", 3)
     pieces, again = search(attack, target, inputs, task)
     assert torch.allclose(whole.images, pieces.images, atol=1e-5) and queries == again
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from midef.attacks import ATTACKS, Attack, Reconstructions
 from midef.attacks.base import SmallBudget, Task
-from midef.attacks.latent_search import template
+from midef.attacks.latent_search import memory
 from midef.attacks.latent_search.poincare import poincare_loss
 from midef.attacks.latent_search.streams import RowStreams
 from midef.attacks.latent_search.views import CROP_DRAWS, randomly_cropped
@@ -155,7 +155,7 @@ def test_candidates_of_an_identity_are_ranked_together_whatever_is_searched_toge
     """Parts of two cut the three candidates of every identity."""
     inputs, task = style_inputs(attack), task_of([0, 2, 3], restarts=2)
     whole, queries = search(attack, target, inputs, task)
-    monkeypatch.setattr(template, "CHUNK", 2)
+    monkeypatch.setattr(memory, "CHUNK", 2)
     pieces, again = search(attack, target, inputs, task)
     assert torch.allclose(whole.images, pieces.images, atol=1e-5) and queries == again
     assert whole.traces is not None and pieces.traces is not None

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from midef.attacks import ATTACKS, Attack
 from midef.attacks.base import Task
-from midef.attacks.latent_search import template
+from midef.attacks.latent_search import memory
 from midef.attacks.latent_search.streams import RowStreams
 from midef.attacks.latent_search.template import Networks, Rows
 from midef.attacks.priors.networks.style_gan2 import StyleGenerator
@@ -187,7 +187,7 @@ def test_reconstructions_are_independent_samples_of_what_was_fitted(target: Targ
 def test_a_chunk_holds_as_many_images_as_that_of_other_attacks(
     target: TargetModel, style_inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(template, "CHUNK", 9)
+    monkeypatch.setattr(memory, "CHUNK", 9)
     attack = Watched(family="gauss", iterations=1, batch=4, prior=STYLE)
     search(attack, target, style_inputs, task_of([0, 1, 2, 3]))
     assert [len(step[0]) for step in path] == [2, 2]

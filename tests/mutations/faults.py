@@ -496,9 +496,9 @@ FAULTS = (
     ),
     Fault(
         "traits of another reconstruction",
-        "midef/attacks/latent_search/template.py",
-        "traits |= zip(part, known, strict=True)",
-        "traits |= zip(part, known.flip(0), strict=True)",
+        "midef/attacks/latent_search/owners.py",
+        "traits.update(zip(part, known, strict=True))",
+        "traits.update(zip(part, known.flip(0), strict=True))",
         "tests/attacks/test_pool_search.py",
     ),
     Fault(
@@ -1091,9 +1091,9 @@ FAULTS = (
     ),
     Fault(
         "a row that an earlier stage lost is found again",
-        "midef/attacks/latent_search/template.py",
-        "lost |= self._stage(",
-        "lost = self._stage(",
+        "midef/attacks/latent_search/loop.py",
+        "lost |= _run_stage(",
+        "lost = _run_stage(",
         "tests/attacks/latent_search/test_stages.py",
     ),
     Fault(
@@ -1210,16 +1210,16 @@ FAULTS = (
     ),
     Fault(
         "reconstructions of a large generator are what the target saw",
-        "midef/attacks/latent_search/template.py",
+        "midef/attacks/latent_search/owners.py",
         "else shown_at(networks, task.kept_px)",
         "else networks",
         "tests/attacks/latent_search/test_larger.py",
     ),
     Fault(
         "a lost candidate is drawn again as a picture",
-        "midef/attacks/latent_search/template.py",
-        "            return torch.where(is_lost[:, None, None, None], torch.nan, drawn)",
-        "            return drawn",
+        "midef/attacks/latent_search/owners.py",
+        "return nan_where(not_finite_rows([torch.stack([kept.images[pair] for pair in some])]), drawn)",
+        "return drawn",
         "tests/attacks/latent_search/test_larger.py",
     ),
     Fault(

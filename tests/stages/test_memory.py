@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from midef.attacks.gmi import Gmi
-from midef.attacks.latent_search.template import memory_share
+from midef.attacks.latent_search.memory import memory_share
+from midef.attacks.latent_search.owners import OwnedSearch
 from midef.core.failure import ran_out_of_memory
 from midef.stages import BuildContext, ensure
 from midef.stages.build import checkpoint_home
@@ -63,15 +63,15 @@ def test_less_memory_means_micro_batches_and_smaller_searches(
     share: float, plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shares: list[float] = []
-    search = Gmi._search
+    found = OwnedSearch.found
 
-    def spy(self: Gmi, handle: Any, networks: Any, owners: Any, *given: Any) -> Any:
+    def spy(self: OwnedSearch, owners: Any, chosen: Any) -> Any:
         shares.append(memory_share.get())
         assert len(owners) <= 8 * share
-        return search(self, handle, networks, owners, *given)
+        return found(self, owners, chosen)
 
-    monkeypatch.setattr("midef.attacks.latent_search.template.CHUNK", 8)
-    monkeypatch.setattr(Gmi, "_search", spy)
+    monkeypatch.setattr("midef.attacks.latent_search.memory.CHUNK", 8)
+    monkeypatch.setattr(OwnedSearch, "found", spy)
     context = BuildContext(store=Store.open(tmp_path / "store"), memory_share=share)
     recipes = plan()
     ensure(recipes.reconstructions, context)

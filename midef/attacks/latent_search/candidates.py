@@ -69,3 +69,13 @@ class Keeper:
         left = {label for label, _ in now.images}
         self._held = now._replace(traces=None if now.traces is None else now.traces.of(left))
         return given._replace(traces=Traces.joined(courses))
+
+
+def too_few(searched: int, kept: int) -> list[str]:
+    """Why so many candidates of an identity cannot give as many as it keeps; nothing where none are searched (0)."""
+    if not 0 < searched < kept:
+        return []
+    return [
+        f"it searches {searched} candidates for each identity and cannot keep {kept} of them; raise candidates to "
+        f"{kept} or more, or lower protocol.images_per_identity"
+    ]

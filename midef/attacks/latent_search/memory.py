@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
 from midef.core.lazy import torch
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from midef.attacks.target_handle import TargetHandle
 
 R = TypeVar("R")
+
+CHUNK = 40
+"""Images searched together on a CPU. Changes memory and speed, not results."""
+GPU_CHUNK = 2048
+"""The same on a GPU, where it is halved as long as memory is short; the papers' 300 x 5 go at once."""
+CPU_BYTES = 4 * 2**30
+"""Memory for what a generator keeps of images that are searched together on a CPU."""
+
+memory_share: ContextVar[float] = ContextVar("memory_share", default=1.0)
+"""Share of these numbers that is searched together: 0.5 after memory ran out."""
+
+
+def images_at_once(device: str, generator: nn.Module | None = None) -> int:
+    """Images that fit on a device together.
+
+    Args:
+        generator: that draws them; one that says `bytes_per_image` draws fewer together on a CPU. A GPU is tried.
+    """
+    most: float = CHUNK if device == "cpu" else GPU_CHUNK
+    each = getattr(generator, "bytes_per_image", 0)
+    if each and device == "cpu":
+        most = min(most, CPU_BYTES / each)
+    return max(1, int(most * memory_share.get()))
 
 
 def in_parts(count: int, at_once: int, handle: TargetHandle, work: Callable[[int, int], R]) -> list[R]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from typing_extensions import override
 
 from midef.attacks.base import Task
-from midef.attacks.latent_search.template import LatentSearch, Networks, Rows, images_at_once
+from midef.attacks.latent_search.memory import images_at_once
+from midef.attacks.latent_search.template import LatentSearch, Networks, Rows
 from midef.attacks.priors.base import PublicPrior, style_generator
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.core.lazy import torch
@@ -146,7 +147,7 @@ class StyleSearch(LatentSearch):
         def rows(w: Tensor) -> Tensor:
             return self.judged_rows(generator, w)
 
-        with torch.no_grad(), self._autocast(task):
+        with torch.no_grad(), self.autocast(task):
             scores = judged(generator, latents, rows, judge, handle, images_at_once(task.device, generator))
             starts = self.starts(generator, generator.mapping(latents) if has_styles(generator) else latents)
         return StylePool(starts, scores)

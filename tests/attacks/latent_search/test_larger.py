@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from midef.attacks import Attack, Reconstructions
 from midef.attacks.base import Task
 from midef.attacks.if_gmi import IfGmi
-from midef.attacks.latent_search import template
+from midef.attacks.latent_search import memory
 from midef.attacks.mirror import Mirror
 from midef.attacks.mirror_black_box import MirrorBlackBox
 from midef.attacks.ppa import Ppa
@@ -100,7 +100,7 @@ def test_large_images_are_drawn_at_the_end_of_what_is_kept_and_in_parts(
     inverted: Inverted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, _ = inverted(ATTACKS["ppa"], 48)
-    monkeypatch.setattr(template, "CHUNK", 1)
+    monkeypatch.setattr(memory, "CHUNK", 1)
     viewed: list[tuple[int, int]] = []
     view = StyleGenerator.view
 

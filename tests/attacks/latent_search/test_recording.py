@@ -14,7 +14,7 @@ from torch import Tensor
 from midef.attacks import Attack, Reconstructions
 from midef.attacks.base import Task
 from midef.attacks.gmi import Gmi
-from midef.attacks.latent_search import template
+from midef.attacks.latent_search import memory
 from midef.attacks.latent_search.recording import Recorder, StepRecorder, confidence_of, row_norms
 from midef.attacks.lomma_gmi import LommaGmi
 from midef.attacks.mi_face import MiFace
@@ -97,7 +97,7 @@ def test_parts_of_a_search_give_the_traces_of_the_whole(
 ) -> None:
     attack = Gmi(iterations=4, prior=small_gan)
     whole = traces_of(attack, target, gan_inputs(attack), 7)
-    monkeypatch.setattr(template, "CHUNK", 3)
+    monkeypatch.setattr(memory, "CHUNK", 3)
     pieces = traces_of(attack, target, gan_inputs(attack), 7)
     assert whole.labels.tolist() == pieces.labels.tolist() == task_of(7).labels.tolist()
     assert whole.restarts.tolist() == pieces.restarts.tolist() == task_of(7).restarts.tolist()

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from midef.attacks import AccessLevel, Attack, Reconstructions
 from midef.attacks.base import Task
-from midef.attacks.latent_search import template
+from midef.attacks.latent_search import memory
 from midef.attacks.latent_search.template import LatentSearch, Networks, Rows
 from midef.attacks.priors import Prior
 from midef.attacks.priors.wgan_gp import WganGp
@@ -137,7 +137,7 @@ def test_stages_do_not_hang_on_what_is_searched_together_and_say_how_far_they_ar
     with positions() as told:
         whole, _ = search(attack, target, inputs)
     rises_to_the_end(told)
-    monkeypatch.setattr(template, "CHUNK", 4)
+    monkeypatch.setattr(memory, "CHUNK", 4)
     pieces, _ = search(attack, target, inputs)
     assert torch.allclose(whole.images, pieces.images, atol=1e-5)
 
