@@ -15,6 +15,8 @@ What a part can be:
 - `lines SWEEP`: a line for each defense of each setup (smoke/lines.py)
 - `orderings FILE`: which of the orderings that FILE, beside the page, names are held (orderings.py)
 - `judges SWEEP SWEEP ...`: reconstructions that two evaluators judged, by both (judges.py)
+- `reconstructions SWEEP FILE`: a picture of what the attacks rebuilt, saved as FILE beside the page
+  (reconstruction_grid.py)
 - `dashboard SWEEP FILE`: a picture of its dashboard, saved as FILE beside the page; needs Chromium
 
 Results that changed code made, or code outside a checkout, are refused: nobody could make them again. A part whose
@@ -177,6 +179,16 @@ def judges_part(page: Path, store: Store, words: Sequence[str]) -> str:
     return f"{provenance(store, rows)}\n\n{table(rows)}"
 
 
+def reconstructions_part(page: Path, store: Store, words: Sequence[str]) -> str:
+    """What the attacks of a sweep rebuilt, as one picture."""
+    from reconstruction_grid import draw  # type: ignore[import-not-found, unused-ignore]
+
+    sweep, name = _words(words, "SWEEP", "FILE")
+    rows = _rows(store, sweep)
+    said = draw(store.artifacts.fetch, rows, page.parent / name)
+    return f"![Reconstructions of {sweep}]({name})\n\n{said}\n\n{provenance(store, rows)}"
+
+
 def dashboard_part(page: Path, store: Store, words: Sequence[str]) -> str:
     """A picture of the dashboard."""
     from midef.dashboards.build import build
@@ -216,6 +228,7 @@ KINDS: dict[str, Callable[[Path, Store, Sequence[str]], str]] = {
     "lines": lines_part,
     "orderings": orderings_part,
     "judges": judges_part,
+    "reconstructions": reconstructions_part,
     "dashboard": dashboard_part,
 }
 

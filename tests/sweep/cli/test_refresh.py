@@ -73,7 +73,8 @@ def test_results_of_changed_code_are_refused(
     [
         ("table smal", "this store has no sweep 'smal'; did you mean 'small'?"),
         ("table", "takes SWEEP; got nothing"),
-        ("tabel small", "is of no kind that is known: table, attacks, strengths, lines, orderings, judges, dashboard"),
+        ("tabel small", "is of no kind that is known: table, attacks, strengths, lines, orderings, judges, recon"),
+        ("reconstructions small", "takes SWEEP, FILE; got small"),
         ("judges small", "two evaluators were expected, these results have"),
         ("orderings absent.yaml", "absent.yaml"),
     ],
