@@ -90,11 +90,9 @@ class IfGmi(PoincareSearch):
     @classmethod
     def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
         return {
-            "pool": 5 * budget.search,
+            **super().small(budget),
             "candidates": 5 * budget.search,
-            "iterations": min(50, budget.search),
             "layer_iterations": max(1, min(10, budget.search // 5)),
-            "prior": StyleGan2.small(budget),
         }
 
     @override

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
-from midef.attacks.base import ATTACKS, SmallBudget, Task
+from midef.attacks.base import ATTACKS, Task
 from midef.attacks.latent_search.memory import images_at_once, in_parts
 from midef.attacks.latent_search.style_search import AT_224, StyleSearch
 from midef.attacks.latent_search.template import Networks, Rows
-from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.core.lazy import F, torch
 from midef.core.seeds import derive_seed
 from midef.training.generative.pseudo_private import ramp
@@ -78,16 +77,6 @@ class Mirror(StyleSearch):
         if min(self.learning_rate, self.identity_weight, self.clip_std) <= 0:
             given = f"{self.learning_rate}, {self.identity_weight}, {self.clip_std}"
             raise ValueError(f"needs learning_rate, identity_weight and clip_std > 0, got {given}")
-
-    @override
-    @classmethod
-    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
-        return {
-            "pool": 5 * budget.search,
-            "candidates": max(4, budget.search // 25),
-            "iterations": min(50, budget.search),
-            "prior": StyleGan2.small(budget),
-        }
 
     @override
     def keep_queries(self, count: int) -> int:

@@ -13,7 +13,6 @@ from midef.attacks.base import ATTACKS, SmallBudget, Task
 from midef.attacks.latent_search.memory import images_at_once
 from midef.attacks.latent_search.style_search import AT_224, AT_224_DOGS, SMALL_RATE, PoincareSearch
 from midef.attacks.latent_search.template import Networks
-from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.core.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -71,12 +70,9 @@ class Ppa(PoincareSearch):
     @classmethod
     def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
         return {
-            "pool": 5 * budget.search,
-            "candidates": max(4, budget.search // 25),
-            "iterations": min(50, budget.search),
+            **super().small(budget),
             "learning_rate": SMALL_RATE,
             "selection_rounds": max(1, budget.search // 5),
-            "prior": StyleGan2.small(budget),
         }
 
     @override

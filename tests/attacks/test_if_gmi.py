@@ -11,9 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from midef.attacks import ATTACKS, Attack, Reconstructions
+from midef.attacks import ATTACKS, Attack
 from midef.attacks import if_gmi as module
-from midef.attacks.base import Task
 from midef.attacks.if_gmi import IfGmi
 from midef.attacks.latent_search import memory
 from midef.attacks.latent_search.poincare import poincare_loss
@@ -23,23 +22,12 @@ from midef.attacks.latent_search.template import Rows
 from midef.attacks.latent_search.views import CROP_DRAWS, randomly_cropped
 from midef.attacks.priors.networks.style_gan2 import Synthesis
 from midef.attacks.priors.style_gan2 import StyleGan2
-from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, SpecError, derive_seed
-from midef.defenses import Defense
 from midef.nn.network import TargetModel
+from midef.testing.search import search, task_of
 
 RESOLUTION_PX, CLASSES, SEED = 32, 4, 7
 StyleInputs = Callable[[Attack], Inputs]
-
-
-def task_of(labels: list[int], restarts: int = 1) -> Task:
-    of_labels, of_restarts = torch.tensor([(label, r) for label in labels for r in range(restarts)]).T
-    return Task(of_labels, of_restarts, RESOLUTION_PX, SEED, "cpu")
-
-
-def search(attack: IfGmi, target: TargetModel, inputs: Inputs, task: Task) -> tuple[Reconstructions, int]:
-    handle = TargetHandle(target, Defense(), attack.access)
-    return attack.reconstruct(handle, inputs, task), handle.queries
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from midef.attacks import ATTACKS, Attack, Reconstructions
-from midef.attacks.base import Task
+from midef.attacks import ATTACKS, Attack
 from midef.attacks.latent_search.streams import RowStreams
 from midef.attacks.latent_search.template import Rows
 from midef.attacks.mirror import Mirror, agreeing_first
@@ -23,21 +22,11 @@ from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, derive_seed
 from midef.defenses import Defense
 from midef.nn.network import TargetModel
+from midef.testing.search import search, task_of
 
 CLASSES, SEED, POOL = 4, 7, 24
 StyleInputs = Callable[[Attack], Inputs]
 Networks = dict[str, nn.Module]
-
-
-def task_of(labels: list[int], restarts: int = 1) -> Task:
-    pairs = [(label, restart) for label in labels for restart in range(restarts)]
-    of_labels, of_restarts = torch.tensor(pairs).T
-    return Task(of_labels, of_restarts, 32, SEED, "cpu")
-
-
-def search(attack: Attack, target: TargetModel, inputs: Inputs, task: Task) -> tuple[Reconstructions, int]:
-    handle = TargetHandle(target, Defense(), attack.access)
-    return attack.reconstruct(handle, inputs, task), handle.queries
 
 
 @pytest.fixture

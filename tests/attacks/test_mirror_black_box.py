@@ -10,28 +10,15 @@ import pytest
 import torch
 from torch import nn
 
-from midef.attacks import Attack, Reconstructions
-from midef.attacks.base import Task
+from midef.attacks import Attack
 from midef.attacks.mirror_black_box import MirrorBlackBox, different
 from midef.attacks.priors.style_gan2 import StyleGan2
-from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, Protocol, derive_seed
-from midef.defenses import Defense
 from midef.nn.network import TargetModel
+from midef.testing.search import search, task_of
 
 CLASSES, SEED = 4, 7
 StyleInputs = Callable[[Attack], Inputs]
-
-
-def task_of(labels: list[int], restarts: int = 1) -> Task:
-    pairs = [(label, restart) for label in labels for restart in range(restarts)]
-    of_labels, of_restarts = torch.tensor(pairs).T
-    return Task(of_labels, of_restarts, 32, SEED, "cpu")
-
-
-def search(attack: Attack, target: TargetModel, inputs: Inputs, task: Task) -> tuple[Reconstructions, int]:
-    handle = TargetHandle(target, Defense(), attack.access)
-    return attack.reconstruct(handle, inputs, task), handle.queries
 
 
 @pytest.fixture

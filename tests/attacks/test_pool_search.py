@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from midef.attacks import Attack, Reconstructions
-from midef.attacks.base import Task
+from midef.attacks import Attack
 from midef.attacks.latent_search import memory
 from midef.attacks.latent_search.conditional import max_margin
 from midef.attacks.latent_search.streams import RowStreams
@@ -27,20 +26,10 @@ from midef.datasets.synthetic_faces import SyntheticFaces
 from midef.defenses import Defense
 from midef.nn.network import Forward, TargetModel
 from midef.testing.attacks import public_splits
+from midef.testing.search import search, task_of
 
 RESOLUTION_PX, CLASSES, SEED = 32, 4, 7
 GanInputs = Callable[[Attack], Inputs]
-
-
-def task_of(labels: list[int], restarts: int = 1, resolution_px: int = RESOLUTION_PX) -> Task:
-    pairs = [(label, restart) for label in labels for restart in range(restarts)]
-    of_labels, of_restarts = torch.tensor(pairs).T
-    return Task(of_labels, of_restarts, resolution_px, SEED, "cpu")
-
-
-def search(attack: PoolSearch, target: TargetModel, inputs: Inputs, task: Task) -> tuple[Reconstructions, int]:
-    handle = TargetHandle(target, Defense(), attack.access)
-    return attack.reconstruct(handle, inputs, task), handle.queries
 
 
 # ---------------------------------------------------------------- its rule

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from midef.attacks import ATTACKS, Attack, Reconstructions
-from midef.attacks.base import SmallBudget, Task
+from midef.attacks import ATTACKS, Attack
+from midef.attacks.base import SmallBudget
 from midef.attacks.latent_search import memory
 from midef.attacks.latent_search.poincare import poincare_loss
 from midef.attacks.latent_search.streams import RowStreams
@@ -24,21 +24,11 @@ from midef.core import Inputs, SpecError, derive_seed
 from midef.defenses import Defense
 from midef.defenses.midre import Midre
 from midef.nn.network import TargetModel
+from midef.testing.search import search, task_of
 
 RESOLUTION_PX, CLASSES, SEED, POOL = 32, 4, 7, 24
 StyleInputs = Callable[[Attack], Inputs]
 Networks = dict[str, nn.Module]
-
-
-def task_of(labels: list[int], restarts: int = 1, seed: int = SEED) -> Task:
-    pairs = [(label, restart) for label in labels for restart in range(restarts)]
-    of_labels, of_restarts = torch.tensor(pairs).T
-    return Task(of_labels, of_restarts, RESOLUTION_PX, seed, "cpu")
-
-
-def search(attack: Attack, target: TargetModel, inputs: Inputs, task: Task) -> tuple[Reconstructions, int]:
-    handle = TargetHandle(target, Defense(), attack.access)
-    return attack.reconstruct(handle, inputs, task), handle.queries
 
 
 @pytest.fixture

@@ -12,9 +12,8 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from midef.attacks import ATTACKS, Attack, Reconstructions
+from midef.attacks import ATTACKS, Attack
 from midef.attacks import ppdg_mi as module
-from midef.attacks.base import Task
 from midef.attacks.latent_search.views import CROP_DRAWS
 from midef.attacks.ppa import Ppa
 from midef.attacks.ppdg_mi import PpdgMi
@@ -23,20 +22,11 @@ from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, PreflightError, SpecError, derive_seed
 from midef.defenses import Defense
 from midef.nn.network import TargetModel
+from midef.testing.search import search, task_of
 from midef.training.generative.pseudo_private import Features, TuningSettings
 
 RESOLUTION_PX, CLASSES, SEED = 32, 4, 7
 StyleInputs = Callable[[Attack], Inputs]
-
-
-def task_of(labels: list[int], restarts: int = 1, seed: int = SEED) -> Task:
-    of_labels, of_restarts = torch.tensor([(label, r) for label in labels for r in range(restarts)]).T
-    return Task(of_labels, of_restarts, RESOLUTION_PX, seed, "cpu")
-
-
-def search(attack: Ppa, target: TargetModel, inputs: Inputs, task: Task) -> tuple[Reconstructions, int]:
-    handle = TargetHandle(target, Defense(), attack.access)
-    return attack.reconstruct(handle, inputs, task), handle.queries
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from midef.attacks.vmi import Vmi
 from midef.core import Choice, Inputs, Recipe, SpecError, derive_seed
 from midef.defenses import Defense
 from midef.nn.network import Forward, TargetModel
+from midef.testing.search import task_of
 
 RESOLUTION_PX, CLASSES = 32, 4
 STYLE = StyleGan2(latent_dim=6, channel_base=64, channel_max=8)
@@ -40,12 +41,6 @@ def style_inputs(tmp_path: Path) -> Inputs:
     for name, network in STYLE.networks(RESOLUTION_PX, 0).items():
         save_file(network.state_dict(), tmp_path / f"{name}.safetensors")
     return Inputs(Vmi(prior=STYLE).requires(target=TARGET, public=PUBLIC), lambda recipe: tmp_path)
-
-
-def task_of(labels: list[int], restarts: int = 1, seed: int = 7) -> Task:
-    pairs = [(label, restart) for label in labels for restart in range(restarts)]
-    of_labels, of_restarts = torch.tensor(pairs).T
-    return Task(of_labels, of_restarts, RESOLUTION_PX, seed, "cpu")
 
 
 class Watched(Vmi):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from midef.attacks.base import Task
+from midef.attacks.base import SmallBudget, Task
 from midef.attacks.latent_search.memory import images_at_once
 from midef.attacks.latent_search.template import LatentSearch, Networks, Rows
 from midef.attacks.priors.base import PublicPrior, style_generator
@@ -81,6 +81,16 @@ class StyleSearch(LatentSearch):
             raise ValueError(f"needs 1 <= candidates <= pool, got {self.candidates}, {self.pool}")
         if not 0 <= self.psi <= 1 or self.cutoff < 1:
             raise ValueError(f"needs 0 <= psi <= 1 and cutoff >= 1, got {self.psi}, {self.cutoff}")
+
+    @override
+    @classmethod
+    def small(cls, budget: SmallBudget) -> Mapping[str, Any]:
+        return {
+            "pool": 5 * budget.search,
+            "candidates": max(4, budget.search // 25),
+            "iterations": min(50, budget.search),
+            "prior": StyleGan2.small(budget),
+        }
 
     @property
     @override
