@@ -10,6 +10,7 @@ A page marks such a part by two comments; what stands between them is replaced, 
 What a part can be:
 
 - `table SWEEP`: what `midef table` prints of it
+- `matrix SWEEP`: a whole matrix: what was built and shared, a line for each defense of each setup (matrix_table.py)
 - `attacks SWEEP`: its attacks, strongest first (attack_table.py)
 - `strengths FOLDER`: the table of defenses/figures.py; its figures go to FOLDER, beside the page
 - `lines SWEEP`: a line for each defense of each setup (smoke/lines.py)
@@ -128,6 +129,15 @@ def table_part(page: Path, store: Store, words: Sequence[str]) -> str:
     return f"{provenance(store, _rows(store, sweep))}\n\n{results_table(store, sweep, 'md').strip()}"
 
 
+def matrix_part(page: Path, store: Store, words: Sequence[str]) -> str:
+    """A matrix in two tables."""
+    from matrix_table import report  # type: ignore[import-not-found, unused-ignore]
+
+    (sweep,) = _words(words, "SWEEP")
+    rows = _rows(store, sweep)
+    return f"{provenance(store, rows)}\n\n{report(store, rows)}"
+
+
 def attacks_part(page: Path, store: Store, words: Sequence[str]) -> str:
     """The attacks of a sweep, strongest first."""
     from attack_table import attacks_report  # type: ignore[import-not-found, unused-ignore]
@@ -223,6 +233,7 @@ def photograph(page: Path, picture: Path) -> None:
 
 KINDS: dict[str, Callable[[Path, Store, Sequence[str]], str]] = {
     "table": table_part,
+    "matrix": matrix_part,
     "attacks": attacks_part,
     "strengths": strengths_part,
     "lines": lines_part,

@@ -10,6 +10,8 @@ from types import ModuleType
 import pytest
 
 from midef.storage import Store
+from midef.sweep.catalogue import read_spec
+from midef.sweep.spec.resolve import resolve
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "refresh.py"
 PAGE = "# Title\n\nBefore.\n\n<!-- numbers: table {sweep} -->\nold numbers\n<!-- /numbers -->\n\nAfter.\n"
@@ -73,7 +75,10 @@ def test_results_of_changed_code_are_refused(
     [
         ("table smal", "this store has no sweep 'smal'; did you mean 'small'?"),
         ("table", "takes SWEEP; got nothing"),
-        ("tabel small", "is of no kind that is known: table, attacks, strengths, lines, orderings, judges, recon"),
+        (
+            "tabel small",
+            "is of no kind that is known: table, matrix, attacks, strengths, lines, orderings, judges, recon",
+        ),
         ("reconstructions small", "takes SWEEP, FILE; got small"),
         ("judges small", "two evaluators were expected, these results have"),
         ("orderings absent.yaml", "absent.yaml"),
@@ -88,6 +93,27 @@ def test_a_part_that_cannot_be_made_is_named_and_left(
     before = page.read_text()
     assert refresh.main([str(page), "--store", "store"]) == 1
     assert page.read_text() == before and said in capsys.readouterr().err
+
+
+def test_a_matrix_has_a_line_for_each_defense_and_counts_what_was_shared(
+    refresh: ModuleType, made_by: Callable[[str], None], finished: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE.format(sweep="small").replace("table", "matrix"))
+    assert refresh.main([str(page), "--store", "store"]) == 0
+    text = page.read_text()
+    sweep = resolve(read_spec(finished))
+    setups = {planned.cell.setup.id for planned in sweep.cells}
+    assert (
+        f"{len(setups)} setups, {len(sweep.cells)} cells: {len(sweep.cells)} with an attack accuracy, 0 refused."
+        in text
+    )
+    evaluators = {planned.answered_by.evaluator.key for planned in sweep.cells}
+    assert len(evaluators) < len(sweep.cells), "else nothing shows what is shared"
+    assert f"| evaluator | {len(sweep.cells)} |" in text
+    labels = {(planned.cell.setup.id, planned.cell.defense.label) for planned in sweep.cells}
+    lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| ") and line.count(" | ") == 7]
+    assert {(line[0].removeprefix("| ").split()[-1], line[3]) for line in lines[1:] if "---" not in line[0]} == labels
 
 
 def test_a_page_without_a_part_is_named(
