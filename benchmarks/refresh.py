@@ -18,6 +18,7 @@ What a part can be:
 - `judges SWEEP SWEEP ...`: reconstructions that two evaluators judged, by both (judges.py)
 - `reconstructions SWEEP FILE`: a picture of what the attacks rebuilt, saved as FILE beside the page
   (reconstruction_grid.py)
+- `stages SWEEP`: what the time model of real_size.py cut, and seconds and memory of each stage
 - `dashboard SWEEP FILE`: a picture of its dashboard, saved as FILE beside the page; needs Chromium
 
 Results that changed code made, or code outside a checkout, are refused: nobody could make them again. A part whose
@@ -199,6 +200,17 @@ def reconstructions_part(page: Path, store: Store, words: Sequence[str]) -> str:
     return f"![Reconstructions of {sweep}]({name})\n\n{said}\n\n{provenance(store, rows)}"
 
 
+def stages_part(page: Path, store: Store, words: Sequence[str]) -> str:
+    """Counts of the real-size run beside the published ones, and its stages."""
+    from real_size import stages_report  # type: ignore[import-not-found, unused-ignore]
+
+    (sweep,) = _words(words, "SWEEP")
+    line = provenance(store, _rows(store, sweep))
+    if store.location.local is None:
+        raise CannotRefresh("is in a store that is no folder here; copy it")
+    return f"{line}\n\n{stages_report(store.location.local)}"
+
+
 def dashboard_part(page: Path, store: Store, words: Sequence[str]) -> str:
     """A picture of the dashboard."""
     from midef.dashboards.build import build
@@ -240,6 +252,7 @@ KINDS: dict[str, Callable[[Path, Store, Sequence[str]], str]] = {
     "orderings": orderings_part,
     "judges": judges_part,
     "reconstructions": reconstructions_part,
+    "stages": stages_part,
     "dashboard": dashboard_part,
 }
 

@@ -13,11 +13,13 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.torch import save_file
 from torch import nn
 from typing_extensions import override
@@ -41,29 +43,42 @@ class Enough(BaseException):
     """The build has shown how fast it is."""
 
 
+def clock_of(device: str) -> Callable[[], float]:
+    """Seconds of work on a device: of this process's CPU time, or of the wall once a GPU has done what it was given."""
+    if not device.startswith("cuda"):
+        return time.process_time
+
+    def when_done() -> float:
+        torch.cuda.synchronize(device)
+        return time.monotonic()
+
+    return when_done
+
+
 class Stopwatch(Work):
-    """Ends work after some CPU seconds. The first pass of a loop is left out: it warms up.
+    """Ends work after some seconds. The first pass of a loop is left out: it warms up.
 
     Args:
         seconds: of work that is measured.
+        clock: that tells them; of this process's CPU time where nothing is given.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.process_time) -> None:
         super().__init__()
-        self.seconds = seconds
-        self.begun = time.process_time()
+        self.seconds, self.clock = seconds, clock
+        self.begun = clock()
         self.passes: list[tuple[float, float]] = []
 
     @override
     def tell(self, fraction: float) -> None:
         super().tell(fraction)
         if not self.passes or self.fraction > self.passes[-1][0]:
-            self.passes.append((self.fraction, time.process_time()))
-        if len(self.passes) > 2 and time.process_time() - self.passes[1][1] > self.seconds:
+            self.passes.append((self.fraction, self.clock()))
+        if len(self.passes) > 2 and self.passes[-1][1] - self.passes[1][1] > self.seconds:
             raise Enough
 
     def whole_s(self) -> float:
-        """CPU seconds of the whole work."""
+        """Seconds of the whole work."""
         (first, since), (last, until) = self.passes[1], self.passes[-1]
         return since - self.begun + (until - since) / (last - first) * (1 - first)
 
@@ -72,12 +87,22 @@ class Costs:
     """Builds one node of each work of a plan as far as that tells its seconds.
 
     Args:
-        seconds: CPU seconds of each.
+        seconds: of each.
+        device: that works.
+        say: called with a line for each.
     """
 
-    def __init__(self, plan: Plan, store: Store, seconds: float) -> None:
-        self.plan, self.store, self.seconds = plan, store, seconds
-        self.context = BuildContext(store=store, locations=plan.sweep.locations)
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        seconds: float,
+        device: str = "cpu",
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.plan, self.store, self.seconds, self.say = plan, store, seconds, say
+        self.context = BuildContext(store=store, locations=plan.sweep.locations, device=device)
+        self.clock = clock_of(device)
         self.found: dict[str, float] = {}
 
     def measure(self, node: Node) -> None:
@@ -91,17 +116,17 @@ class Costs:
         with self.store.artifacts.workspace() as folder, build.torch_settings(1):
             is_whole, facts = False, dict[str, Any]()
             if node.work not in self.found or recipe.kind == "split":
-                watch = Stopwatch(float("inf") if recipe.kind == "split" else self.seconds)
+                watch = Stopwatch(float("inf") if recipe.kind == "split" else self.seconds, self.clock)
                 try:
                     with following(watch):
                         builder = import_module(build._BUILDERS[recipe.kind])
                         facts, is_whole = builder.build(recipe, inputs, self.context, folder), True
                 except Enough:
                     pass
-                took_s = time.process_time() - watch.begun if is_whole else watch.whole_s()
+                took_s = self.clock() - watch.begun if is_whole else watch.whole_s()
                 self.found[node.work] = took_s
                 how = "whole" if is_whole else "extrapolated"
-                print(f"{node.work:<46}{took_s:>8.1f} s {how:<14}estimated {node.estimated_s or 0:>8.1f} s", flush=True)
+                self.say(f"{node.work:<46}{took_s:>8.1f} s {how:<14}estimated {node.estimated_s or 0:>8.1f} s")
             if not is_whole:
                 for path in folder.iterdir():
                     path.unlink()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from typing_extensions import override
 
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, PublicPrior
+from midef.attacks.priors.networks.style_macs import of_discriminator, of_synthesis
 from midef.core.errors import DataError
 from midef.core.recipe import Recipe
 from midef.training.generative.style_gan import StyleGanSettings, fit_style_gan, resized
@@ -175,18 +176,19 @@ class StyleGan2(PublicPrior, StyleGanSettings):
 
     @override
     def gflop(self, resolution_px: int) -> float:
-        px = self.drawn_px(resolution_px)
-        base, most = (32768, 512) if self.is_published else (self.channel_base, self.channel_max)
-        sides = [4 << i for i in range(px.bit_length() - 2)]
-        widths = [min(base // side, most) for side in sides]
-        came = [0, *widths]
-        # the first convolution of a block takes a quarter of this and filters; measured times are those of this sum
-        macs = sum(9 * c * (c + before) * side**2 for c, before, side in zip(widths, came, sides, strict=False))
-        return 2e-9 * macs
+        return 2e-9 * of_synthesis(self.drawn_px(resolution_px), *self._channels)
 
     @override
     def learned_gflop(self, resolution_px: int) -> float:
-        return 2 * self.gflop(resolution_px)  # the discriminator is about as large
+        """Of a step for each image of its batch, in forward passes of which two more go back: the generator draws
+        twice, once without going back; the discriminator learns a drawn and a real image, judges another drawn one
+        whose slope alone is needed, and every 16th step gives the slope of a slope."""
+        px = self.drawn_px(resolution_px)
+        return self.gflop(resolution_px) * 4 / 3 + 2e-9 * of_discriminator(px, *self._channels) * (2 + 2 / 3 + 2 / 16)
+
+    @property
+    def _channels(self) -> tuple[int, int]:
+        return (32768, 512) if self.is_published else (self.channel_base, self.channel_max)
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
