@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -193,6 +193,15 @@ class Dataset:
             DataError: with all `problems`, if there are any.
         """
         return {split: count for split, count in self.card().counts.items() if split in ("train", "select", "report")}
+
+    def file_lists(self) -> Mapping[str, Sequence[tuple[str, int]]]:
+        """Path and label of each image of `train`, `select` and `report`, kept with the splits; empty where published
+        rules decide nothing.
+
+        Raises:
+            DataError: with all `problems`, if there are any.
+        """
+        return {}
 
     def load(self, resolution_px: int) -> Splits:
         """The three splits at this resolution, the same on every machine.

@@ -1,9 +1,8 @@
-"""CelebA, aligned and cropped, in the private and public parts the 64-pixel inversion papers use."""
+"""CelebA in the private and public parts of the inversion papers, at 64 px and at 224 px."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,29 +14,30 @@ from midef.core.errors import DataError, few
 from midef.core.lazy import torch
 from midef.datasets.base import DATASETS, LOCATION, Card, Images, Splits
 from midef.datasets.files.arrangement import SPLITS, Arrangement
+from midef.datasets.files.celeba_people import PRIVATE, Split, private_identities, public_images
 from midef.datasets.files.folders import SUFFIXES, ImageFile, list_folder
 from midef.datasets.files.limits import text_of
-from midef.datasets.files.listed import ListedDataset, Role, centre_box, read_list, stem
-from midef.datasets.files.pixels import Box
+from midef.datasets.files.listed import ListedDataset, Role, read_list, stem
+from midef.datasets.files.pixels import Crop, centre_box
 from midef.datasets.files.places import whereabouts
-from midef.datasets.files.split import cut, share, shuffled
+from midef.datasets.files.split import apart, cut, ninety_ten, share, shuffled
 
 IDENTITIES = "identity_CelebA.txt"
 IMAGES = ("img_align_celeba", "img_align_celeba.zip", "img_align_celeba_png")
+HD_IMAGES = ("img_hd_224", "img_hd_224.zip")
 FOLDERS = ("", "celeba", "Anno", "Img")  # as torchvision and as the authors lay them out
 FETCH = (
     "CelebA may not be passed on; ask for the aligned images and the identity annotations at "
     "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 )
-SIZE = (178, 218)
-CROPS: Mapping[str, Box] = {
+SIZE, HD_SIZE = (178, 218), (224, 224)
+CROPS: Mapping[str, Crop] = {
     "papers": (35, 55, 143, 163),
     "yang": (35, 70, 143, 178),
     "vmi": centre_box(128, SIZE),
+    "hd": None,
+    "centred": None,
 }
-PRIVATE = 1000  # private identities in either split
-RICH = 30  # with so many images an identity can be private, with fewer public
-PUBLIC_ABOVE = 1000  # number of an identity, not how many there are
 PUBLIC = 30_000
 VMI_TRAIN = 25
 
@@ -57,8 +57,12 @@ class Celeba(ListedDataset):
             are their ranks, a tenth of an identity's images (rounded up) is reported; public are images of identities
             with numbers above 1,000 and fewer than 30 images. `vmi`: the 1,000 identities with the most images are
             private, labels count upwards from the fewest; an identity's first 25 images are trained on and the others
-            reported; every other image is public.
-        crop: `papers`: 108 px, 55 from the top; `yang`: 108 px, 70 from the top; `vmi`: the centred 128 px.
+            reported; every other image is public. `ppa`: other 1,000 identities, with the most images, labels are
+            ranks, of equally many the one that comes first in the file; a tenth of all their images is reported, by a
+            fixed permutation; every other image is public.
+        crop: `papers`: 108 px, 55 from the top; `yang`: 108 px, 70 from the top; `vmi`: the centred 128 px; `hd`: whole
+            images of 224 px, cut anew from the photographs, in `img_hd_224/` or its zip; `centred`: the centred square
+            of the aligned images.
         grey: whether the three channels are made equal, by luma, after resizing.
         identities: the labels below this number are used; 2 to 1,000, role private only.
         public_images: so many are drawn by `seed`, role public only; None for what the papers use: 30,000 with split
@@ -69,12 +73,14 @@ class Celeba(ListedDataset):
             only.
 
     Source: the split and crop files that GMI (Zhang et al., CVPR 2020) and its successors share; `vmi`: Wang et al.,
-    NeurIPS 2021; `yang`: Yang et al., CCS 2019.
+    NeurIPS 2021; `yang`: Yang et al., CCS 2019; `ppa`, `hd`: PPA (Struppek et al., ICML 2022), released code; the
+    images are those of HD-CelebA-Cropper with face factor 0.65, 224x224, order 3, move 0.25.
     We differ: they pick checkpoints by the images they report. Here `select_fraction` of an identity's training images
     picks them (3 of 27), so 24 are left to train on. Without lists, which images of an identity are reported and which
     public images are drawn depend on `seed`; the papers' draw is known from their lists only. Of identities with
     equally many images, `vmi` takes those with higher numbers: the authors' unstable sort leaves it to the machine.
-    Yang et al. stretch each pixel to its range over the set; images stay as they are here.
+    Yang et al. stretch each pixel to its range over the set; images stay as they are here. `ppa-aligned` is for those
+    who have the aligned images alone: fewer pixels and a tighter view than PPA's.
     """
 
     paper: ClassVar[str] = "Liu et al., Deep learning face attributes in the wild, ICCV 2015"
@@ -83,6 +89,8 @@ class Celeba(ListedDataset):
         "papers-public": {"role": "public"},
         "vmi-private": {"split": "vmi", "crop": "vmi"},
         "vmi-public": {"role": "public", "split": "vmi", "crop": "vmi"},
+        "ppa": {"split": "ppa", "crop": "hd"},
+        "ppa-aligned": {"split": "ppa", "crop": "centred"},
     }
     facts: ClassVar[Card] = Card(
         title="CelebA (aligned and cropped)",
@@ -98,8 +106,8 @@ class Celeba(ListedDataset):
 
     root: str = field(metadata=LOCATION)
     role: Role = "private"
-    split: Literal["papers", "vmi"] = "papers"
-    crop: Literal["papers", "yang", "vmi"] = "papers"
+    split: Split = "papers"
+    crop: Literal["papers", "yang", "vmi", "hd", "centred"] = "papers"
     grey: bool = False
     identities: int = PRIVATE
     public_images: int | None = None
@@ -123,7 +131,7 @@ class Celeba(ListedDataset):
         if not self.is_labelled and self.train_list:
             raise ValueError("train_list and report_list are for role private only")
         if self.split != "papers" and (self.train_list or self.public_list):
-            raise ValueError("the published lists are of split papers; leave them out with split vmi")
+            raise ValueError(f"the published lists are of split papers; leave them out with split {self.split}")
 
     @property
     @override
@@ -153,18 +161,20 @@ class Celeba(ListedDataset):
     @property
     @override
     def _place(self) -> Path:
-        place = self._find(IMAGES)
+        place = self._find(HD_IMAGES if self.crop == "hd" else IMAGES)
         again = place / place.name  # some unpack the archive into a folder of its own name
         return again if again.is_dir() else place
 
     @property
     @override
-    def _box(self) -> Box:
+    def _box(self) -> Crop:
         return CROPS[self.crop]
 
     @property
     @override
     def _expected(self) -> tuple[tuple[int, int], str]:
+        if self.crop == "hd":
+            return HD_SIZE, "cut the photographs with HD-CelebA-Cropper: face factor 0.65, 224x224, order 3, move 0.25"
         return SIZE, "the crops are meant for the aligned and cropped images (img_align_celeba)"
 
     @override
@@ -224,7 +234,25 @@ class Celeba(ListedDataset):
                 f"lower identities, or fetch the whole file: {FETCH}"
             )
         arrangement.names = tuple(str(identity) for identity in private[: self.identities])
+        if self.split == "ppa":
+            return self._choose_ninety_ten(identity_of, arrangement)
         return self._choose_private(listed, identity_of, arrangement)
+
+    def _choose_ninety_ten(
+        self, identity_of: Mapping[str, int], arrangement: Arrangement
+    ) -> dict[str, list[tuple[str, int]]]:
+        """The permutation is over the images of all identities used, in the order of the annotations."""
+        rank = {int(name): label for label, name in enumerate(arrangement.names)}
+        train, report = ninety_ten([(n, rank[identity]) for n, identity in identity_of.items() if identity in rank])
+        left, select = apart(train, self.select_fraction, self.seed)
+        trained = {label for _, label in left}
+        if without := [name for label, name in enumerate(arrangement.names) if label not in trained]:
+            arrangement.problems.append(
+                f"no image to train on of {few(without)}; fetch the whole {IDENTITIES}: {FETCH}"
+            )
+        if self.crop == "centred":
+            arrangement.notes.append("aligned images in place of PPA's HD crops: fewer pixels, a tighter view")
+        return {split: sorted(part) for split, part in zip(SPLITS, (left, select, report), strict=True)}
 
     def _choose_private(
         self, listed: Mapping[str, list[str]], identity_of: Mapping[str, int], arrangement: Arrangement
@@ -329,39 +357,16 @@ class Celeba(ListedDataset):
         """The first of these files or folders that exists.
 
         Raises:
-            DataError: naming each path looked at.
+            DataError: saying where they were looked for.
         """
-        root = whereabouts(self.root)
-        candidates = [root / folder / name for folder in FOLDERS for name in names]
-        for candidate in candidates:
-            if candidate.exists():
-                return candidate
-        looked = ", ".join(map(str, candidates[1:]))
-        raise DataError(f"no such file or folder {candidates[0]}; also looked for {looked}. {FETCH}")
-
-
-def private_identities(identity_of: Mapping[str, int], split: Literal["papers", "vmi"]) -> list[int]:
-    """The at most 1,000 private identities in the order of their labels.
-
-    >>> people = {f"{i:06d}": 7 for i in range(31)} | {f"{i:06d}": 4 for i in range(31, 61)} | {"000061": 2}
-    >>> private_identities(people, "papers"), private_identities(people, "vmi")
-    ([4, 7], [2, 4, 7])
-    """
-    count = Counter(identity_of.values())
-    if split == "papers":
-        return sorted(identity for identity, n in count.items() if n >= RICH)[:PRIVATE]
-    return sorted(count, key=lambda identity: (count[identity], identity))[-PRIVATE:]
-
-
-def public_images(identity_of: Mapping[str, int], split: Literal["papers", "vmi"]) -> list[str]:
-    """The images that can be public, in the order of the annotations."""
-    if split == "papers":
-        count = Counter(identity_of.values())
-        return [
-            number for number, identity in identity_of.items() if identity > PUBLIC_ABOVE and count[identity] < RICH
-        ]
-    private = set(private_identities(identity_of, split))
-    return [number for number, identity in identity_of.items() if identity not in private]
+        root, names = whereabouts(self.root), tuple(names)
+        for folder in FOLDERS:
+            for name in names:
+                if (candidate := root / folder / name).exists():
+                    return candidate
+        others = "".join(f" or {name}" for name in names[1:])
+        folders = ", ".join(f"{folder}/" for folder in FOLDERS[1:])
+        raise DataError(f"no such file or folder {root / names[0]}{others}, nor in its {folders}; {FETCH}")
 
 
 def _grey(images: torch.Tensor) -> torch.Tensor:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from midef.datasets.base import DATASETS, Card
-from midef.datasets.files.listed import IdentityFolders
+from midef.datasets.files.identity_folders import CroppedFolders
 
 
 @DATASETS.add("pubfig83")
 @dataclass(frozen=True, kw_only=True)
-class Pubfig83(IdentityFolders):
+class Pubfig83(CroppedFolders):
     """PubFig83: 100 px images of 83 public figures; 50 of them are private in LOKT, whose evaluator knows all 83.
 
     Args:

@@ -18,7 +18,7 @@ from midef.stages.build import BuildContext
 
 
 def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -> dict[str, Any]:
-    """Write `splits.safetensors`, `classes.json` and `card.json`.
+    """Write `splits.safetensors`, `classes.json`, `card.json`; of a published set also `files.json`: who is where.
 
     Raises:
         DataError: if the files found here are not the ones the recipe was planned with.
@@ -39,6 +39,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     save_file(tensors, folder / "splits.safetensors")
     (folder / "classes.json").write_text(json.dumps(list(splits.class_names)))
     (folder / "card.json").write_text(json.dumps(asdict(dataset.card()), default=dict))
+    if lists := dataset.file_lists():
+        (folder / "files.json").write_text(json.dumps(lists))
     return {name: len(part) for name, part in splits.parts.items()}
 
 

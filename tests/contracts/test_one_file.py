@@ -32,6 +32,9 @@ HOMONYMS = {
     "none": "also weights that are fresh, and what every defense is compared with",
     "mirror": "also a field of trainings that mirror images",
     "vmi": "also a published split of CelebA",
+    "ppa": "also a published split of CelebA and of FaceScrub",
+    "ffhq": "also a published generator",
+    "metfaces": "also a published generator",
     "confidence": "also a series of traces; the metric of this name is an example of the documentation",
 }
 """Words that are something else where they are keys, and what."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +94,37 @@ def idx_root(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return write
+
+
+@pytest.fixture(scope="session")
+def published_order() -> Callable[[int], list[int]]:
+    """The positions 0 to n-1 as the published code shuffles them: the generator and the shuffle written out.
+
+    MT19937 (Matsumoto and Nishimura, 1998), seeded with 42 by their init_genrand; then, from the last position down,
+    each is exchanged with one not after it, drawn by masking 32 bits until they are not too large.
+    """
+
+    def numbers() -> Iterator[int]:
+        state = [42]
+        for i in range(1, 624):
+            state.append((1812433253 * (state[-1] ^ state[-1] >> 30) + i) & 0xFFFFFFFF)
+        while True:
+            for i in range(624):
+                joined = state[i] & 0x80000000 | state[(i + 1) % 624] & 0x7FFFFFFF
+                state[i] = state[(i + 397) % 624] ^ joined >> 1 ^ (0x9908B0DF if joined & 1 else 0)
+            for y in state:
+                y ^= y >> 11
+                y ^= y << 7 & 0x9D2C5680
+                y ^= y << 15 & 0xEFC60000
+                yield y ^ y >> 18
+
+    def shuffle(n: int) -> list[int]:
+        order, draw = list(range(n)), numbers()
+        for last in range(n - 1, 0, -1):
+            mask = 2 ** last.bit_length() - 1
+            while (other := next(draw) & mask) > last:
+                pass
+            order[last], order[other] = order[other], order[last]
+        return order
+
+    return shuffle

@@ -198,6 +198,71 @@ def test_vmi_public_is_everything_else(tmp_path: Path) -> None:
     assert not public.members() & Celeba(root=str(tmp_path), split="vmi").members()
 
 
+# ---------------------------------------------------------------- ppa
+
+
+def test_ppa_ranks_identities_by_their_images_ties_by_first_appearance(
+    tmp_path: Path, own: dict[int, list[str]]
+) -> None:
+    shows = {n: identity for identity, images in own.items() for n in images}
+    first = {identity: min(images) for identity, images in own.items()}
+    slow = []
+    while len(slow) < len(own):  # the most images, then the lowest number of a first image
+        slow.append(max((i for i in own if i not in slow), key=lambda i: (len(own[i]), -int(first[i]))))
+    assert private_identities(dict(sorted(shows.items())), "ppa") == slow
+    assert slow != sorted(own, key=lambda i: (-len(own[i]), i)), "numbers decide nothing"
+    splits = Celeba(root=str(tmp_path), split="ppa", crop="centred", identities=4).load(8)
+    assert splits.class_names == tuple(map(str, slow[:4]))
+
+
+def test_ppa_reports_a_tenth_by_the_published_permutation_of_the_positions(
+    tmp_path: Path, own: dict[int, list[str]], published_order: Callable[[int], list[int]]
+) -> None:
+    dataset = Celeba(root=str(tmp_path), split="ppa", crop="centred", identities=4)
+    label_of = {identity: label for label, identity in enumerate(map(int, dataset.load(8).class_names))}
+    shows = {n: identity for identity, images in own.items() for n in images}
+    positions = [n for n in sorted(shows) if shows[n] in label_of]
+    order = [positions[i] for i in published_order(len(positions))]
+    cut_at = int(0.9 * len(order))
+    chosen = choose(dataset)
+    assert chosen["report"] == sorted((n, label_of[shows[n]]) for n in order[cut_at:])
+    assert sorted(chosen["train"] + chosen["select"]) == sorted((n, label_of[shows[n]]) for n in order[:cut_at])
+    assert {label for _, label in chosen["select"]} == {0, 1, 2, 3}
+    assert "aligned images in place of PPA's HD crops" in " ".join(dataset.examine().notes), "a deviation, said"
+
+
+def test_the_identities_at_224_px_are_not_those_at_64_px(tmp_path: Path) -> None:
+    own = write_identities(tmp_path, published_histogram())
+    at_64, at_224 = Celeba(root=str(tmp_path)), Celeba(root=str(tmp_path), split="ppa", crop="hd")
+    arrangements = [Arrangement(), Arrangement()]
+    chosen = [dataset._choose(found) for dataset, found in zip((at_64, at_224), arrangements, strict=True)]
+    people = [set(map(int, found.names)) for found in arrangements]
+    assert [len(who) for who in people] == [1000, 1000] and people[0] != people[1]
+    assert 4012 in people[1] - people[0], "35 images, but a late number"
+    assert counts(chosen[1])["report"] == (len(all_numbers(chosen[1])) + 9) // 10
+    assert len(all_numbers(chosen[1])) == sum(len(own[who]) for who in people[1])
+
+
+def test_hd_crops_are_used_whole_and_have_a_place_and_size_of_their_own(
+    tmp_path: Path, own: dict[int, list[str]]
+) -> None:
+    dataset = DATASETS.make("celeba", {"root": str(tmp_path), "identities": 2, **Celeba.presets["ppa"]})
+    (problem,) = dataset.problems()
+    assert problem.startswith(f"celeba: no such file or folder {tmp_path / 'img_hd_224'} or img_hd_224.zip, nor in")
+    (tmp_path / "img_hd_224").mkdir()
+    for number in (n for images in own.values() for n in images):
+        coordinates((224, 224)).save(tmp_path / "img_hd_224" / f"{number}.png", compress_level=1)
+    assert dataset.problems() == []
+    image = dataset.load(224).train.images[0].numpy()
+    assert (image[0] == np.arange(224)[None, :]).all() and (image[1] == np.arange(224)[:, None]).all()
+    for path in (tmp_path / "img_hd_224").iterdir():
+        Image.new("RGB", (256, 256)).save(path)
+    (problem,) = dataset.problems()
+    assert (
+        "has 256x256 pixels, 224x224 expected; cut the photographs with HD-CelebA-Cropper: face factor 0.65" in problem
+    )
+
+
 # ---------------------------------------------------------------- pixels
 
 
@@ -362,9 +427,10 @@ def test_missing_files_are_all_named_with_where_to_ask(tmp_path: Path) -> None:
     problems = Celeba(root=str(tmp_path)).problems()
     assert len(problems) == 2
     for name, problem in zip(("identity_CelebA.txt", "img_align_celeba"), problems, strict=True):
-        assert problem.startswith(f"celeba: no such file or folder {tmp_path / name}; also looked for ")
-        assert "CelebA may not be passed on; ask for the aligned images" in problem
-    assert f"{tmp_path / 'Img' / 'img_align_celeba.zip'}" in problems[1]
+        assert problem.startswith(f"celeba: no such file or folder {tmp_path / name}")
+        assert ", nor in its celeba/, Anno/, Img/; CelebA may not be passed on; ask for the aligned images" in problem
+        assert problem.count(str(tmp_path)) == 1, "one place, not twelve"
+    assert " or img_align_celeba.zip or img_align_celeba_png, nor" in problems[1]
     with pytest.raises(DataError, match="celeba: no such file or folder"):
         Celeba(root=str(tmp_path)).members()
 
@@ -435,7 +501,7 @@ def test_problems_and_members_load_no_torch(tmp_path: Path, own: dict[int, list[
         ({"role": "public", "train_list": "a", "report_list": "b"}, "for role private only"),
         ({"split": "vmi", "train_list": "a", "report_list": "b"}, "published lists are of split papers"),
         ({"select_fraction": 0.5}, "select_fraction must lie between 0 and 0.5"),
-        ({"crop": "centre"}, "Input should be 'papers', 'yang' or 'vmi'"),
+        ({"crop": "centre"}, "Input should be 'papers', 'yang', 'vmi', 'hd' or 'centred'"),
     ],
 )
 def test_wrong_parameters_are_refused(params: dict[str, object], message: str) -> None:
@@ -451,4 +517,6 @@ def test_presets_say_role_and_split() -> None:
         "papers-public": ("public", "papers", "papers"),
         "vmi-private": ("private", "vmi", "vmi"),
         "vmi-public": ("public", "vmi", "vmi"),
+        "ppa": ("private", "ppa", "hd"),
+        "ppa-aligned": ("private", "ppa", "centred"),
     }

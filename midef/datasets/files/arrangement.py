@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from midef.core.position import steps
 from midef.datasets.files.folders import ImageFile, reader
-from midef.datasets.files.pixels import Box, open_rgb, pixel_id, reason_of, square, unreadable_errors
+from midef.datasets.files.pixels import Box, Crop, open_rgb, pixel_id, reason_of, square, unreadable_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +26,7 @@ class Arrangement:
     Args:
         files: all that can change the splits.
         names: identities by label.
+        boxes: of single images, by name: left, top, right, bottom, in place of the crop of the set.
         notes: what is not used, counted, with an example.
     """
 
@@ -33,6 +34,7 @@ class Arrangement:
     files: list[ImageFile] = field(default_factory=list)
     lists: dict[str, bytes] = field(default_factory=dict)
     splits: dict[str, list[tuple[ImageFile, int]]] = field(default_factory=lambda: {split: [] for split in SPLITS})
+    boxes: dict[str, Box] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -43,10 +45,16 @@ class Arrangement:
 
 
 def read_images(
-    root: Path, files: Sequence[ImageFile], resolution_px: int, crop: Box | None
+    root: Path, files: Sequence[ImageFile], resolution_px: int, crop: Crop, boxes: Mapping[str, Box] | None = None
 ) -> tuple[NDArray[np.uint8], dict[str, str], list[str]]:
     """Pixels [N, 3, H, W], the `pixel_id` of each image by name, and a line for each that cannot be read (its pixels
-    stay 0)."""
+    stay 0).
+
+    Args:
+        root: folder or archive of the files.
+        crop: what is seen of each image.
+        boxes: of single images, by name, in its place.
+    """
     import numpy as np
 
     pixels = np.zeros((len(files), 3, resolution_px, resolution_px), np.uint8)
@@ -55,7 +63,7 @@ def read_images(
         for i, file in enumerate(steps(files)):
             try:
                 image = open_rgb(read(file))
-                pixels[i] = square(image, resolution_px, crop)
+                pixels[i] = square(image, resolution_px, (boxes or {}).get(file.name, crop))
             except unreadable_errors() as error:
                 failures.append(f"{file.name}: {reason_of(error)}")
             else:

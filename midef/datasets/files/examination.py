@@ -9,7 +9,7 @@ from midef.datasets.base import Findings
 from midef.datasets.files.arrangement import Arrangement
 from midef.datasets.files.copies import copy_notes, copy_problems, find_copies
 from midef.datasets.files.folders import unreadable
-from midef.datasets.files.pixels import Box
+from midef.datasets.files.pixels import Crop
 from midef.datasets.files.survey import Seen, survey
 
 
@@ -17,7 +17,7 @@ def examine_files(
     root: Path,
     arrangement: Arrangement,
     *,
-    crop: Box | None,
+    crop: Crop,
     expected: tuple[tuple[int, int], str] | None = None,
     published: bool = False,
 ) -> Findings:
@@ -26,7 +26,7 @@ def examine_files(
     Args:
         root: folder or archive of the images.
         arrangement: without problems.
-        crop: that is cut out of each image.
+        crop: what is seen of each image, but for those with a box of their own.
         expected: width and height that all images must have, and what to do about others.
         published: True for a set that is used as it was published: copies in it are told, not refused.
     """
@@ -42,14 +42,15 @@ def examine_files(
                 f"{len(other)} of {len(arrangement.files)} images in {root} have other than {width}x{height} pixels: "
                 f"{few(other)}; {cure}"
             )
-    elif crop is not None:
-        small = [
-            f"{name} {seen.size[0]}x{seen.size[1]}"
-            for name, seen in found.seen.items()
-            if crop[2] > seen.size[0] or crop[3] > seen.size[1]
-        ]
-        if small:
-            problems.append(f"crop {crop} reaches outside {len(small)} images in {root}: {few(small)}")
+    cut = crop if expected is None and isinstance(crop, tuple) else None
+    small = [
+        f"{name} {seen.size[0]}x{seen.size[1]}"
+        for name, seen in found.seen.items()
+        if (box := arrangement.boxes.get(name, cut)) and (box[2] > seen.size[0] or box[3] > seen.size[1])
+    ]
+    if small:
+        which = f"crop {cut}" if cut else "the annotated box"
+        problems.append(f"{which} reaches outside {len(small)} images in {root}: {few(small)}")
     copies = find_copies(arrangement.named_splits, {name: seen.pixels for name, seen in found.seen.items()})
     if not published:
         problems += copy_problems(copies)

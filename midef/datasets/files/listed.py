@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -15,24 +14,14 @@ from typing_extensions import override
 from midef.core.errors import DataError, few
 from midef.core.lazy import torch
 from midef.core.position import steps
-from midef.datasets.base import LOCATION, Card, Dataset, Findings, Images, Splits
+from midef.datasets.base import Card, Dataset, Findings, Images, Splits
 from midef.datasets.files.arrangement import NEEDED, SPLITS, Arrangement, read_images
 from midef.datasets.files.examination import examine_files, seen_files
-from midef.datasets.files.folders import (
-    NAMED,
-    ImageFile,
-    content_hash,
-    list_folder,
-    reader,
-    same_name,
-    unreadable,
-    with_checksums,
-)
-from midef.datasets.files.identities import twins, unlike_identities
+from midef.datasets.files.folders import ImageFile, content_hash, list_folder, reader, unreadable, with_checksums
 from midef.datasets.files.limits import text_of
-from midef.datasets.files.pixels import FORMATS, Box
+from midef.datasets.files.pixels import FORMATS, Crop
 from midef.datasets.files.places import whereabouts
-from midef.datasets.files.split import cut, shuffled
+from midef.datasets.files.split import apart, cut, shuffled
 from midef.datasets.files.survey import Seen
 
 Role = Literal["private", "public"]
@@ -70,8 +59,8 @@ class ListedDataset(Dataset):
         """The folder or zip that holds the images."""
 
     @property
-    def _box(self) -> Box | None:
-        """Crop of each image; None for the largest centred square."""
+    def _box(self) -> Crop:
+        """What is seen of each image."""
         return None
 
     @property
@@ -109,7 +98,8 @@ class ListedDataset(Dataset):
         failures: list[str] = []
         parts = {}
         for split, entries in steps(arrangement.splits.items(), weights=[*map(len, arrangement.splits.values())]):
-            pixels, _, failed = read_images(self._place, [file for file, _ in entries], resolution_px, self._box)
+            files = [file for file, _ in entries]
+            pixels, _, failed = read_images(self._place, files, resolution_px, self._box, arrangement.boxes)
             labels = torch.tensor([label for _, label in entries], dtype=torch.int64)
             parts[split] = Images(torch.from_numpy(pixels), labels)
             failures += failed
@@ -117,6 +107,10 @@ class ListedDataset(Dataset):
             total = sum(map(len, arrangement.splits.values()))
             raise DataError(f"{self.registered_name}: {unreadable(failures, total, self._place)}")
         return Splits(**parts, class_names=arrangement.names)
+
+    @override
+    def file_lists(self) -> Mapping[str, Sequence[tuple[str, int]]]:
+        return self._ready().named_splits
 
     @override
     def card(self) -> Card:
@@ -144,6 +138,40 @@ class ListedDataset(Dataset):
     def _prefixed(self, problems: Iterable[str]) -> list[str]:
         return [f"{self.registered_name}: {problem}" for problem in problems]
 
+    def _fetch(self) -> str:
+        """Where to get the images, and on which terms: the end of a problem with what is missing."""
+        return f"get it from {self.facts.source}; licence: {self.facts.licence}; consent: {self.facts.consent}"
+
+    def _put_published(
+        self,
+        train: Sequence[tuple[ImageFile, int]],
+        report: Sequence[tuple[ImageFile, int]],
+        names: Sequence[str],
+        arrangement: Arrangement,
+    ) -> None:
+        """Images that published rules train on and report; checkpoints are picked by some of the former.
+
+        The lists of files are part of the fingerprint: the rules may depend on how many files there are.
+        """
+        left, select = apart(train, self.select_fraction, self.seed)
+        trained = {label for _, label in left}
+        if without := [name for label, name in enumerate(names) if label not in trained]:
+            arrangement.problems.append(f"no image to train on in {self._place} of {few(without)}; add images")
+        if not select or not report:
+            arrangement.problems.append(
+                f"{len(train)} images to train on and {len(report)} to report in {self._place}, two of a class and one "
+                "needed; add images"
+            )
+        if not_reported := sorted(set(range(len(names))) - {label for _, label in report}):
+            few_names = few([names[label] for label in not_reported])
+            arrangement.notes.append(f"no image of {len(not_reported)} classes is reported: {few_names}")
+        for split, part in zip(SPLITS, (left, select, report), strict=True):
+            arrangement.splits[split] = sorted(part, key=lambda entry: entry[0].name)
+        arrangement.files = [file for file, _ in (*train, *report)]
+        arrangement.names = tuple(names)
+        lines = (f"{split} {file.name} {label}\n" for split, part in arrangement.splits.items() for file, label in part)
+        arrangement.lists["splits"] = "".join(lines).encode()
+
     def _put_public(self, files: Sequence[ImageFile], arrangement: Arrangement) -> None:
         """Unlabelled images, cut at random into the three splits."""
         if len(files) < NEEDED:
@@ -158,6 +186,9 @@ class ListedDataset(Dataset):
 
     def _list(self, arrangement: Arrangement, *, levels: int = 1) -> Sequence[ImageFile]:
         """The image files, or none and a problem; what is not read becomes notes."""
+        if not self._place.exists():
+            arrangement.problems.append(f"no such file or folder {self._place}; {self._fetch()}")
+            return []
         try:
             files, left_out = list_folder(self._place, levels=levels)
         except DataError as error:
@@ -186,131 +217,6 @@ class ListedDataset(Dataset):
         if size == (width, height):
             return []
         return [f"{file.name} in {self._place} has {size[0]}x{size[1]} pixels, {width}x{height} expected; {cure}"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class IdentityFolders(ListedDataset):
-    """Base of the sets with a folder for each identity, `<identity>/<file>`.
-
-    Args:
-        path: folder or zip, relative to the working directory; a folder and its zip have equal keys.
-        role: `private` has labels, positions among the identities used; `public` has none, and may lie flat in one
-            folder if `start` and `identities` are not given.
-        start, identities: the identities used, in sorted order: so many, from this position on; None for all that
-            follow.
-        cropped: whether the published centre crop is applied; without it the largest centred square is taken.
-        public_list: text file of lines `path`, a second column is ignored; only for role public: the images that are
-            used.
-        report_fraction: part of an identity's images that is reported; role private only.
-    """
-
-    crop_px: ClassVar[int]
-    stored_px: ClassVar[int]
-
-    path: str = field(metadata=LOCATION)
-    role: Role = "private"
-    start: int = 0
-    identities: int | None = None
-    cropped: bool = True
-    public_list: str = field(default="", metadata=LOCATION)
-    report_fraction: float = 0.2
-
-    @override
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.start < 0:
-            raise ValueError(f"start must be at least 0, got {self.start}")
-        if self.identities is not None and self.identities < (2 if self.is_labelled else 1):
-            raise ValueError(f"identities must be at least 2, 1 for public images, got {self.identities}")
-        if not 0 < self.report_fraction < 0.5:
-            raise ValueError(f"report_fraction must lie between 0 and 0.5, got {self.report_fraction}")
-        if self.public_list and self.is_labelled:
-            raise ValueError("public_list is for role public only")
-
-    @property
-    @override
-    def is_labelled(self) -> bool:
-        return self.role == "private"
-
-    @property
-    @override
-    def _place(self) -> Path:
-        return whereabouts(self.path)
-
-    @property
-    @override
-    def _box(self) -> Box | None:
-        return centre_box(self.crop_px, (self.stored_px, self.stored_px)) if self.cropped else None
-
-    @property
-    @override
-    def _expected(self) -> tuple[tuple[int, int], str] | None:
-        cure = f"resize the set to {self.stored_px} px, or say cropped: false"
-        return ((self.stored_px, self.stored_px), cure) if self.cropped else None
-
-    @override
-    def _arrange(self) -> Arrangement:
-        arrangement = Arrangement()
-        chosen = read_list(self.public_list, "public_list", arrangement) if self.public_list else None
-        needs_folders = self.is_labelled or self.start > 0 or self.identities is not None
-        files = self._list(arrangement, levels=2 if needs_folders else 1)
-        if not files:
-            return arrangement
-        groups = self._used(files, arrangement) if needs_folders else {"": list(files)}
-        if not self.is_labelled:
-            images = [file for group in groups.values() for file in group]
-            if chosen is not None and "public_list" in arrangement.lists:
-                images = _matching(images, chosen, f"public_list {whereabouts(self.public_list)}", arrangement)
-            if images and not arrangement.problems:
-                self._put_public(images, arrangement)
-        else:
-            self._put_private(groups, arrangement)
-        return arrangement
-
-    def _used(self, files: Sequence[ImageFile], arrangement: Arrangement) -> dict[str, list[ImageFile]]:
-        """The files of each identity from `start` on, in sorted order."""
-        groups: dict[str, list[ImageFile]] = {}
-        for file in files:
-            identity, slash, _ = file.name.partition("/")
-            if slash:
-                groups.setdefault(identity, []).append(file)
-        if odd := unlike_identities(groups, self._place) + twins(groups, self._place):
-            arrangement.problems += odd
-            return {}
-        end = None if self.identities is None else self.start + self.identities
-        used = sorted(groups)[self.start : end]
-        needed = self.identities or (2 if self.is_labelled else 1)
-        if len(used) < needed:
-            arrangement.problems.append(
-                f"{len(groups)} identity folders in {self._place}, {self.start + needed} needed (start={self.start}), "
-                "laid out <identity>/<file>; add the missing ones, or lower start or identities"
-            )
-        return {name: groups[name] for name in used}
-
-    def _put_private(self, groups: dict[str, list[ImageFile]], arrangement: Arrangement) -> None:
-        too_few = [f"{name} ({len(images)})" for name, images in groups.items() if len(images) < NEEDED]
-        if too_few:
-            arrangement.problems.append(
-                f"too few images in {self._place}, {NEEDED} of each identity needed, one for each split: "
-                f"{few(too_few, NAMED)}; add images or take these folders out"
-            )
-            return
-        for label, (name, images) in enumerate(groups.items()):
-            parts = cut(shuffled(images, self.seed, name), self.select_fraction, self.report_fraction)
-            for split, part in zip(SPLITS, parts, strict=True):
-                arrangement.splits[split] += [(file, label) for file in sorted(part)]
-            arrangement.files += images
-        arrangement.names = tuple(groups)
-
-
-def centre_box(side_px: int, size: tuple[int, int]) -> Box:
-    """The centred square of an image of this width and height.
-
-    >>> centre_box(54, (64, 64)), centre_box(128, (178, 218))
-    ((5, 5, 59, 59), (25, 45, 153, 173))
-    """
-    left, top = (size[0] - side_px) // 2, (size[1] - side_px) // 2
-    return (left, top, left + side_px, top + side_px)
 
 
 def stem(name: str) -> str:
@@ -373,20 +279,3 @@ def read_list(
     if not entries and not may_be_empty:
         arrangement.problems.append(f"{role} {place} is empty; give a text file {lines_are}")
     return entries
-
-
-def _matching(
-    files: Sequence[ImageFile], entries: Sequence[tuple[str, int | None]], where: str, arrangement: Arrangement
-) -> list[ImageFile]:
-    """The listed files, by their path, or by their file name alone where only one is so called."""
-    last = Counter(file.name.rsplit("/", 1)[-1] for file in files)
-    by_name = {name: file for file in files if last[name := file.name.rsplit("/", 1)[-1]] == 1}
-    by_name |= {file.name: file for file in files}
-    by_name |= {same: file for name, file in by_name.items() if (same := same_name(name)) not in by_name}
-    entries = [(name if name in by_name else same_name(name), label) for name, label in entries]
-    missing = [name for name, _ in entries if name not in by_name]
-    if missing:
-        arrangement.problems.append(
-            f"{where} names {len(missing)} images that are not among those used: {few(missing)}"
-        )
-    return sorted({by_name[name] for name, _ in entries if name in by_name})

@@ -11,6 +11,7 @@ import re
 import struct
 import zipfile
 import zlib
+from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +28,24 @@ FORMATS = ("JPEG", "PNG", "PPM", "WEBP", "BMP")
 ORIENTATION = 0x0112  # Exif tag
 
 
-def decode(data: bytes, resolution_px: int, crop: Box | None = None) -> NDArray[np.uint8]:
-    """The image as [3, resolution_px, resolution_px] uint8: turned as its camera says, grey repeated, alpha dropped.
+@dataclass(frozen=True)
+class Stretched:
+    """The whole image, both sides resized to those of a square; then the centred part of it, resized again.
 
     Args:
-        crop: left, top, right, bottom in pixels of the file, stretched to a square if it is none; without it the
-            largest centred square is taken.
+        part_64: side of the part in 64ths of the square's, rounded down to pixels; 1 to 64, 64 for all of it.
+    """
+
+    part_64: int = 64
+
+
+Crop = Box | Stretched | None
+"""What is seen of an image: left, top, right, bottom in pixels of the file, stretched to a square if it is none; the
+whole image; None for the largest centred square."""
+
+
+def decode(data: bytes, resolution_px: int, crop: Crop = None) -> NDArray[np.uint8]:
+    """The image as [3, resolution_px, resolution_px] uint8: turned as its camera says, grey repeated, alpha dropped.
 
     Raises:
         ValueError: if the crop reaches outside the image, or its pixels are floats.
@@ -56,7 +69,7 @@ def open_rgb(data: bytes) -> Image:
         return _rgb(ImageOps.exif_transpose(opened) if is_turned else opened)
 
 
-def square(image: Image, resolution_px: int, crop: Box | None = None) -> NDArray[np.uint8]:
+def square(image: Image, resolution_px: int, crop: Crop = None) -> NDArray[np.uint8]:
     """An RGB image, cut as in `decode` and resized, as [3, resolution_px, resolution_px] uint8.
 
     Raises:
@@ -64,16 +77,27 @@ def square(image: Image, resolution_px: int, crop: Box | None = None) -> NDArray
     """
     import numpy as np
 
+    if isinstance(crop, Stretched):
+        image = resized(image, resolution_px)
+        crop = centre_box(crop.part_64 * resolution_px // 64, image.size)
     width, height = image.size
     if crop is None:
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        crop = (left, top, left + side, top + side)
+        crop = centre_box(min(width, height), image.size)
     elif crop[2] > width or crop[3] > height:
         raise ValueError(f"crop {crop} reaches outside an image of {width}x{height} pixels")
     if crop != (0, 0, width, height):
         image = image.crop(crop)
     return np.ascontiguousarray(resize(image, resolution_px).transpose(2, 0, 1))
+
+
+def centre_box(side_px: int, size: tuple[int, int]) -> Box:
+    """The centred square of an image of this width and height.
+
+    >>> centre_box(54, (64, 64)), centre_box(128, (178, 218))
+    ((5, 5, 59, 59), (25, 45, 153, 173))
+    """
+    left, top = (size[0] - side_px) // 2, (size[1] - side_px) // 2
+    return (left, top, left + side_px, top + side_px)
 
 
 def pixel_id(image: Image) -> str:
@@ -116,14 +140,20 @@ def reason_of(error: Exception) -> str:
     return re.sub(r" <_io\.BytesIO[^>]*>", "", str(error)) or type(error).__name__
 
 
-def resize(image: Image, resolution_px: int) -> NDArray[np.uint8]:
-    """The image, stretched to a square with antialiased bilinear weights, as an array."""
-    import numpy as np
+def resized(image: Image, resolution_px: int) -> Image:
+    """The image, stretched to a square with antialiased bilinear weights."""
     from PIL.Image import Resampling
 
-    if image.size != (resolution_px, resolution_px):
-        image = image.resize((resolution_px, resolution_px), Resampling.BILINEAR)
-    return np.asarray(image)
+    if image.size == (resolution_px, resolution_px):
+        return image
+    return image.resize((resolution_px, resolution_px), Resampling.BILINEAR)
+
+
+def resize(image: Image, resolution_px: int) -> NDArray[np.uint8]:
+    """The same as an array."""
+    import numpy as np
+
+    return np.asarray(resized(image, resolution_px))
 
 
 def _rgb(image: Image) -> Image:

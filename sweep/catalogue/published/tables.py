@@ -142,7 +142,7 @@ def high_resolution(
     return SetupSpec(
         attack=[attack],
         architecture=[architecture],
-        private=private or "facescrub",
+        private=private or "facescrub:ppa",
         public=public,
         weights=weights,
         evaluator=evaluator,
