@@ -69,9 +69,12 @@ fi
 
 export RAY_ADDRESS="$head_ip:$port"
 python -m midef doctor --cluster || echo "midef: see above; the sweep starts with the nodes there are"
+early=
+trap 'early=1' INT                           # from --signal above, 10 minutes before the limit
 python sweep/full_matrix.py "$@" &
 sweep=$!
-trap 'kill -INT $sweep' INT                  # from --signal above, 10 minutes before the limit
+trap 'kill -INT $sweep' INT
+[ -z "$early" ] || kill -INT $sweep          # it came between these lines
 code=0
 wait $sweep || code=$?
 while kill -0 $sweep 2> /dev/null; do        # a signal ends `wait`, not the sweep

@@ -72,7 +72,7 @@ def test_a_target_is_trained_attacked_and_judged_without_ray(tmp_path: Path) -> 
         [sys.executable, "-c", textwrap.dedent(PROGRAM), str(tmp_path / "store")],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=280,
         cwd=Path(__file__).parents[1],
     )
     assert found.returncode == 0, found.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -160,6 +161,7 @@ def _start_local_ray(settings: dict[str, Any]) -> None:
                 raise PreflightError(
                     f"Ray could not be started here: {type(error).__name__}: {reason}; --verbose shows its log"
                 ) from error
+            _end_what_started(error)
             ray.shutdown()
             if not tries_left:
                 raise PreflightError(
@@ -167,6 +169,19 @@ def _start_local_ray(settings: dict[str, Any]) -> None:
                     "processes die (see the logs under /tmp/ray/session_latest/logs); try again when it is quieter"
                 ) from error
             log.warning("Ray's start timed out, as on a busy machine; trying again")
+
+
+def _end_what_started(error: BaseException) -> None:
+    """End the processes of a start that failed; Ray leaves them to the end of the driver.
+
+    Every try would add its own to a machine that is busy already. Ray gives the node to nobody but the error's frames.
+    """
+    from ray._private.node import Node
+
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if isinstance(node := frame.f_locals.get("self"), Node):
+            node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+            return
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def run(script: Path, **variables: str) -> subprocess.CompletedProcess[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
     )
 
 
@@ -54,7 +54,7 @@ def test_so_do_the_command_and_the_import(checkout_without_links: Path, program:
         cwd=checkout_without_links,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=280,
     )
     assert done.returncode == 1
     assert "this checkout was made without links. Clone again with `git clone -c core.symlinks=true`" in done.stderr

@@ -49,7 +49,7 @@ def run(
         env={**clean, **variables},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
     )
 
 

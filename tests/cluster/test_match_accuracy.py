@@ -48,7 +48,7 @@ def run(script: Path, *arguments: str, flags: tuple[str, ...] = (), **variables:
         env={**clean, **variables},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
     )
     return done.returncode, done.stdout, done.stderr
 

@@ -58,7 +58,7 @@ def test_generated_pages_are_up_to_date() -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=280,
     )
     assert done.returncode == 0, f"run `python docs/make.py`:\n{done.stdout}{done.stderr}"
 

@@ -19,7 +19,14 @@ import sys
 import ray
 
 cpus, dashboard = int(sys.argv[1]), sys.argv[2] == "True"
-ray.init(num_cpus=cpus, include_dashboard=dashboard, object_store_memory=150 * 2**20, log_to_driver=False)
+for tries_left in (3, 2, 1, 0):  # Ray waits 30 s for its own start, which a busy machine may not manage
+    try:
+        ray.init(num_cpus=cpus, include_dashboard=dashboard, object_store_memory=150 * 2**20, log_to_driver=False)
+        break
+    except Exception as error:
+        if "timed out during startup" not in str(error) or not tries_left:
+            raise
+        ray.shutdown()
 print("address", ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
 """

@@ -452,7 +452,7 @@ PUBLISH = """
 def test_publishers_at_the_same_time_do_not_mix(store: Store) -> None:
     start = str(time.time() + 2)
     processes = [run_python(PUBLISH, store.uri, who, start) for who in ("x", "y")]
-    assert [process.wait(60) for process in processes] == [0, 0]
+    assert [process.wait(280) for process in processes] == [0, 0]
     keys = [Recipe("target", "classifier", {"number": number}).key for number in range(15)]
     assert store.artifacts.keys() == set(keys)
     for key in keys:
@@ -502,7 +502,7 @@ DIE = """
 @pytest.mark.parametrize("moment", ["payload", "publish"])
 def test_a_process_killed_while_writing_leaves_nothing_visible(store: Store, moment: str) -> None:
     recipe = Recipe("split", "x")
-    assert run_python(DIE, store.uri, moment).wait(60) == 7
+    assert run_python(DIE, store.uri, moment).wait(280) == 7
     assert store.artifacts.keys() == set()
     assert not store.artifacts.has(recipe.key)
     with pytest.raises(MissingArtifact):
@@ -570,7 +570,7 @@ def test_a_really_full_disk_keeps_what_is_finished(tmp_path: Path) -> None:
         pytest.skip("this system lets nobody mount a small disk")
     command = f'{mount} && exec "$0" -c "$1" {tmp_path}/store'
     arguments = ["unshare", "-rm", "sh", "-c", command, sys.executable, textwrap.dedent(FILL)]
-    said = subprocess.run(arguments, capture_output=True, text=True, timeout=60).stdout
+    said = subprocess.run(arguments, capture_output=True, text=True, timeout=280).stdout
     failed_at, finished, message = said.split(" ", 2)
     assert failed_at == finished
     assert 5 <= int(finished) <= 10

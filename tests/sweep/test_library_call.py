@@ -246,7 +246,7 @@ def test_the_example_of_the_documentation(tmp_path: Path) -> None:
         env={**environment, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=280,
     )
     assert done.returncode == 0, done.stderr
     assert "2 cells: 0 done, 2 to do" in done.stdout and "{'ok': 2}" in done.stdout

@@ -282,7 +282,7 @@ def test_planning_is_quick_needs_no_torch_and_shares(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, "plan", "matrix37", "--store", str(tmp_path / "none"), "--json"]
     seconds: list[float] = []
     for _ in range(3):  # a busy machine slows CPU time too
-        out = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=True).stdout
+        out = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=280, check=True).stdout
         first, _, plan = out.partition("\n")
         taken, *imported = first.split(" ")
         assert imported == []

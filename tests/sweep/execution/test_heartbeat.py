@@ -24,7 +24,7 @@ def beats(store: Store) -> int:
     return int(RunRecord(store, RUN).beats().get(NODE, {}).get("beats", 0))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():

@@ -102,6 +102,29 @@ def test_a_start_of_ray_that_times_out_is_tried_again(failures: int, monkeypatch
             start_ray(RunOptions(), with_dashboard=False)
 
 
+def test_the_processes_of_a_start_that_timed_out_are_ended_before_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray leaves them to the end of the driver: on a busy machine every try would make it busier."""
+    import ray
+    from ray._private.node import Node
+
+    calls: list[str] = []
+
+    def timed_out(self: Node) -> None:
+        raise Exception("The current node timed out during startup. This could happen because ...")
+
+    def init(**given: Any) -> None:
+        calls.append("init")
+        if calls.count("init") == 1:
+            Node.start_ray_processes(object.__new__(Node))
+
+    monkeypatch.setattr(Node, "start_ray_processes", timed_out)
+    monkeypatch.setattr(Node, "kill_all_processes", lambda self, **how: calls.append("ended"))
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    start_ray(RunOptions(), with_dashboard=False)
+    assert calls == ["init", "ended", "init"]
+
+
 def test_any_other_failure_of_ray_s_start_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 

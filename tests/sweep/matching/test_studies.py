@@ -105,7 +105,7 @@ def dead() -> int:
 @pytest.fixture
 def living() -> Iterator[int]:
     """The number of another process that still runs."""
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     yield process.pid
     process.kill()
     process.wait()

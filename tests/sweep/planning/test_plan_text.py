@@ -99,7 +99,7 @@ def matrix(spec: Callable[..., dict[str, Any]], write_yaml: Callable[..., Path])
 
 
 def run(*command: str) -> str:
-    found = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    found = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT, timeout=280)
     assert found.returncode == 0, found.stderr
     assert found.stderr == ""
     return found.stdout
