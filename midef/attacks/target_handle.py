@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor
 
 from midef.attacks.access import AccessLevel
 from midef.core.errors import AccessError
-from midef.core.seeds import derive_seed
 from midef.defenses import Defense
+from midef.defenses.serving import Serving
 from midef.nn.network import Forward, TargetModel, freeze_
 
 Answer = TypeVar("Answer")
@@ -24,17 +25,27 @@ CHUNK = 512
 class TargetHandle:
     """Offers what the access level allows, and counts queries (one per image).
 
-    A white-box attacker holds the weights, so `run` answers without the defense's query-time `post_process`; `scores`
-    and `labels` answer through it.
+    A white-box attacker holds the weights, so `run` answers without what the defense does to answers; `scores` and
+    `labels` answer through it.
+
+    Args:
+        seed: of the server, which is the same for all who ask it.
+        artifacts: folder of what the answers of the defense need, by role; None where they need none.
     """
 
     def __init__(
-        self, model: TargetModel, defense: Defense, access: AccessLevel, *, device: str = "cpu", seed: int = 0
+        self,
+        model: TargetModel,
+        defense: Defense,
+        access: AccessLevel,
+        *,
+        device: str = "cpu",
+        seed: int = 0,
+        artifacts: Callable[[str], Path] | None = None,
     ) -> None:
         freeze_(model)
         self._model = model.to(device)
-        self._defense = defense
-        self._rng = torch.Generator(device).manual_seed(derive_seed("post_process", seed))
+        self._serving = Serving(defense, model.n_classes, device=device, path=artifacts, secret=seed)
         self.access = access
         self.device = device
         self.queries = 0
@@ -102,7 +113,7 @@ class TargetHandle:
     @torch.no_grad()
     def _serve(self, images: Tensor) -> Tensor:
         self.queries += len(images)
-        return self._defense.post_process(torch.softmax(self._model(images).logits.float(), dim=1), self._rng)
+        return self._serving(images, torch.softmax(self._model(images).logits.float(), dim=1))
 
     def _allow(self, needed: AccessLevel, what: str) -> None:
         if self.access < needed:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
     from midef.core.recipe import Inputs
+    from midef.defenses.serving import Query, Served
     from midef.defenses.training_state import TrainingFacts, TrainingState
     from midef.models.base import ModelFacts
     from midef.nn.network import Forward, TargetModel
@@ -26,6 +27,12 @@ OWNED_SLOTS: Mapping[str, str] = {
     "training_state": "the training step",
 }
 """Hooks only one defense of a stack may override, and what a person calls them."""
+
+TRAINING_HOOKS = (
+    *("prepare_model", "prepare_head", "training_state", "images_of_epoch", "transform_batch"),
+    *("criterion", "penalties", "requires", "training_overrides"),
+)
+"""Hooks that change the trained network; a defense that overrides none of them acts on answers alone."""
 
 STACK = "stack"
 """The name of a choice that is made of several defenses."""
@@ -116,6 +123,8 @@ class Defense:
         prepares_last: whether its surgery must see that of all others.
         has_phase_one: whether it always starts from a network that private images have trained.
         needs_unseen: why it means nothing on such a network, "" if it does.
+        takes_gradients: whether it differentiates to answer, so that its answers cannot be compiled.
+        published_ms: milliseconds to answer a query that its paper gives, by data set; ours are measured elsewhere.
     """
 
     paper: ClassVar[str] = ""
@@ -130,6 +139,8 @@ class Defense:
     prepares_last: ClassVar[bool] = False
     has_phase_one: ClassVar[bool] = False
     needs_unseen: ClassVar[str] = ""
+    takes_gradients: ClassVar[bool] = False
+    published_ms: ClassVar[Mapping[str, float]] = {}
 
     @property
     def images_per_identity(self) -> int:
@@ -222,9 +233,60 @@ class Defense:
         """Named scalars that are added to the loss."""
         return {}
 
-    def post_process(self, probabilities: Tensor, rng: Generator) -> Tensor:
-        """Served probabilities [B, K] of the network's [B, K]; rows sum to 1. White-box attackers never see them."""
-        return probabilities
+    # Answers to queries. White-box attackers never see them.
+
+    @property
+    def changes_answers(self) -> bool:
+        """Whether it overrides `answer`."""
+        return type(self).answer is not Defense.answer
+
+    @property
+    def acts_on_training(self) -> bool:
+        """Whether it overrides a hook that changes the trained network."""
+        return any(getattr(type(self), hook) is not getattr(Defense, hook) for hook in TRAINING_HOOKS)
+
+    @property
+    def keeps_labels(self) -> bool:
+        """True where the largest of each answer is the class the network predicts, exactly: accuracy is the network's.
+
+        Otherwise the accuracy of the target is measured through its answers.
+        """
+        return not self.changes_answers
+
+    @property
+    def answers_jointly(self) -> bool:
+        """True where an answer depends on the images asked about in the same call."""
+        return False
+
+    @property
+    def answer_budget(self) -> float | None:
+        """Largest L2 distance of an answer from what it was given; None where it has no bound of its own."""
+        return None
+
+    def serving(self, behind: Recipe, public: Recipe | None) -> Mapping[str, Recipe]:
+        """Recipes that its answers need, by role. A defense with some changes nothing of the training.
+
+        Args:
+            behind: the target whose answers it changes: under the others of its stack that train, and those that answer
+                before it.
+            public: images that the defender may take his own data from; None where none are known.
+        """
+        return {}
+
+    def answer_state(self, served: Served) -> Any:
+        """What `answer` needs beside the query, such as networks; made once, when the first query comes."""
+        return None
+
+    def answer(self, query: Query, state: Any) -> Tensor:
+        """Served probabilities [B, K] for those of the query; rows are at least 0 and sum to 1.
+
+        It is called without gradients and may take some (`torch.enable_grad`). What it draws it draws from the streams
+        of the query, so that the same image gets the same answer.
+
+        Args:
+            state: from `answer_state`.
+        """
+        return query.probabilities
 
     def off(self) -> Self:
         """This defense at a strength that changes nothing: training equals the undefended training."""

@@ -12,7 +12,9 @@ from midef.core.lazy import torch
 from midef.defenses.base import DEFENSES, Defense, NotTuned, Tuning
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    from torch import Tensor
+
+    from midef.defenses.serving import Query
 
 
 @DEFENSES.add("rounding")
@@ -39,8 +41,14 @@ class Rounding(Defense):
         if self.decimals is not None and not 0 <= self.decimals <= 7:
             raise ValueError(f"needs decimals from 0 to 7, or none; got {self.decimals}")
 
+    @property
     @override
-    def post_process(self, probabilities: Tensor, rng: Generator) -> Tensor:
+    def keeps_labels(self) -> bool:
+        return True
+
+    @override
+    def answer(self, query: Query, state: None) -> Tensor:
+        probabilities = query.probabilities
         if self.decimals is None:
             return probabilities
         grid = 10.0**self.decimals

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Stack(Defense):
-    """Several defenses at once: hooks run in order, penalties are summed, an exclusive slot has one owner."""
+    """Several defenses at once: hooks run in order, penalties are summed, an exclusive slot has one owner.
+
+    Parts that change answers run in the order of the stack: `Serving` calls them one after the other.
+    """
 
     paper: ClassVar[str] = "combination"
     members: tuple[Defense, ...]
@@ -158,11 +161,32 @@ class Stack(Defense):
                 terms[f"{name_of(part)}.{name}"] = value
         return terms
 
+    @property
     @override
-    def post_process(self, probabilities: Tensor, rng: Generator) -> Tensor:
-        for part in self.members:
-            probabilities = part.post_process(probabilities, rng)
-        return probabilities
+    def changes_answers(self) -> bool:
+        return any(part.changes_answers for part in self.members)
+
+    @property
+    @override
+    def acts_on_training(self) -> bool:
+        return any(part.acts_on_training for part in self.members)
+
+    @property
+    @override
+    def keeps_labels(self) -> bool:
+        return all(part.keeps_labels for part in self.members)
+
+    @property
+    @override
+    def answers_jointly(self) -> bool:
+        return any(part.answers_jointly for part in self.members)
+
+    @property
+    @override
+    def answer_budget(self) -> float | None:
+        """The sum of its parts', by the triangle inequality."""
+        budgets = [part.answer_budget for part in self.members if part.changes_answers]
+        return None if not budgets or None in budgets else sum(budget or 0.0 for budget in budgets)
 
     @override
     def off(self) -> Self:

@@ -14,13 +14,13 @@ from torch import Tensor
 from midef.attacks import ATTACKS, AccessLevel, Attack
 from midef.attacks.base import Task
 from midef.attacks.latent_search.memory import memory_share
-from midef.attacks.target_handle import TargetHandle
 from midef.core.choice import Choice
 from midef.core.errors import DataError, MidefError
 from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
 from midef.datasets import Images
 from midef.stages.build import BuildContext
+from midef.stages.handle import handle_of
 from midef.stages.split import load as load_splits
 from midef.stages.target import TargetSpec
 from midef.stages.target import load as load_target
@@ -74,13 +74,13 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     if spec.identities > n_classes:
         raise DataError(f"the protocol attacks {spec.identities} identities, the private set has {n_classes}; lower it")
     model = load_target(spec.target, inputs.path("target"), context, n_classes)
-    handle = TargetHandle(model, spec.target.defense, attack.access, device=device, seed=spec.seed)
+    handle = handle_of(spec.target, model, attack.access, context)
     labels = torch.arange(spec.identities).repeat_interleave(spec.images_per_identity)
     restarts = torch.arange(spec.images_per_identity).repeat(spec.identities)
     observed = None
     if attack.needs_observed_scores:
         # What the attacker overheard. The victims asked, not the attacker: another handle, other queries.
-        served = TargetHandle(model, spec.target.defense, AccessLevel.SCORES, device=device, seed=spec.seed + 1)
+        served = handle_of(spec.target, model, AccessLevel.SCORES, context)
         seen = victims(splits.report, labels, restarts)
         observed = torch.cat([served.scores(part.to(device)).cpu() for part in seen.split(512)])
     task = Task(labels, restarts, spec.target.resolution_px, spec.seed, device, observed, spec.kept_px)

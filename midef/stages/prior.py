@@ -16,6 +16,7 @@ from midef.core.choice import Choice
 from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
 from midef.stages.build import BuildContext
+from midef.stages.handle import handle_of
 from midef.stages.split import load as load_splits
 from midef.stages.split import made_from
 from midef.stages.target import TargetSpec
@@ -57,8 +58,7 @@ def _handle(recipe: Recipe, inputs: Inputs, context: BuildContext, access: Acces
     n_classes = int(context.store.artifacts.meta(target.key)["facts"]["classes"])
     spec = TargetSpec.of(target)
     model = load_target(spec, folder, context, n_classes)
-    seed = derive_seed("inverter", recipe.key.digest)
-    return TargetHandle(model, spec.defense, access, device=context.device, seed=seed)
+    return handle_of(spec, model, access, context)
 
 
 def _fresh_networks(prior: Prior, recipe: Recipe, n_classes: int) -> dict[str, nn.Module]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -16,8 +16,8 @@ from midef.core.recipe import Recipe, each_once
 from midef.core.setup import Protocol, Setup
 from midef.datasets import DATASETS
 from midef.datasets.base import PATHS
-from midef.defenses.base import Defense
-from midef.defenses.stack import remake_defense
+from midef.defenses.base import DEFENSES, STACK, Defense
+from midef.defenses.stack import name_of, remake_defense
 from midef.metrics import METRICS, standard_metrics
 from midef.metrics.base import extractors_of, needs_traits
 from midef.metrics.extractors import EXTRACTORS
@@ -30,6 +30,7 @@ from midef.training import TrainingRecipe
 # Bumped when the maths of a stage changes; what depends on it is then built anew.
 SPLIT_VERSION = 1
 TRAINING_VERSION = 1
+SERVED_VERSION = 1
 FITTED_HEAD_VERSION = 1
 ATTACK_VERSION = 1
 SCORES_VERSION = 4
@@ -74,16 +75,20 @@ def target_recipe(
     pretraining: Recipe | None = None,
     pretraining_training: TrainingRecipe | None = None,
     published: Recipe | None = None,
+    public: Recipe | None = None,
 ) -> Recipe:
     """A classifier trained on private data under a defense, with whatever the defense starts from.
+
+    One whose defense answers with the help of artifacts is the trained network of another target, of its other parts.
 
     Args:
         pretraining: labelled images its backbone learns first, undefended, once for all defenses and seeds.
         pretraining_training: how the backbone learns them; None as the target itself.
         published: weights its backbone starts from instead.
+        public: images the defender of answers may take his own data from; needed by some (`needs_public`).
 
     Raises:
-        SpecError: if the architecture only judges.
+        SpecError: if the architecture only judges, or a defense that needs them is given no public images.
     """
     if problems := problems_as_target(architecture):
         raise SpecError(problems)
@@ -94,16 +99,23 @@ def target_recipe(
         "defense": _keyed(defense),
     }
     if defense.name != NO_DEFENSE.name:
-        undefended = target_recipe(
-            private,
-            architecture,
-            NO_DEFENSE,
-            training,
-            seed=seed,
-            pretraining=pretraining,
-            pretraining_training=pretraining_training,
-            published=published,
-        )
+
+        def under(*parts: Defense) -> Recipe:
+            return target_recipe(
+                private,
+                architecture,
+                _chosen(parts),
+                training,
+                seed=seed,
+                pretraining=pretraining,
+                pretraining_training=pretraining_training,
+                published=published,
+                public=public if needs_public(*parts) else None,
+            )
+
+        if artifacts := _artifacts_of_answers(_defense(defense), under, public):
+            return Recipe("target", SERVED, params, {"private": private, **artifacts}, SERVED_VERSION)
+        undefended = under()
         inputs = {**undefended.inputs, **_defense(defense).requires(undefended)}
         return Recipe("target", CLASSIFIER, params, inputs, TRAINING_VERSION)
     inputs = {"private": private}
@@ -113,6 +125,39 @@ def target_recipe(
     if published is not None:
         inputs[BACKBONE] = published
     return Recipe("target", CLASSIFIER, params, inputs, TRAINING_VERSION)
+
+
+def needs_public(*parts: Defense) -> bool:
+    """Whether one of these parts of a defense may ask for images of the defender's own to prepare its answers."""
+    return any(type(part).serving is not Defense.serving for part in parts)
+
+
+def _artifacts_of_answers(
+    defense: Defense, under: Callable[..., Recipe], public: Recipe | None
+) -> Mapping[str, Recipe]:
+    """What the answers of a target start from, by role: its trained network, and what each part asks for.
+
+    A part sees the answers of those before it, so what it prepares depends on them.
+
+    Args:
+        under: the same target under some parts of the defense.
+    """
+    parts, found = defense.parts(), dict[str, Recipe]()
+    for i, part in enumerate(parts):
+        if needs_public(part):
+            before = [other for j, other in enumerate(parts) if other.acts_on_training or j < i]
+            found |= {f"{name_of(part)}.{role}": r for role, r in part.serving(under(*before), public).items()}
+    if found:
+        found[TRAINED] = under(*(part for part in parts if part.acts_on_training))
+    return found
+
+
+def _chosen(parts: Sequence[Defense]) -> Choice:
+    """The choice of these parts of a defense."""
+    chosen = [DEFENSES.describe(part) for part in parts]
+    if len(chosen) < 2:
+        return chosen[0] if chosen else NO_DEFENSE
+    return Choice(STACK, {"members": [choice.keyed for choice in chosen]}, 1, "+".join(c.label for c in chosen))
 
 
 @lru_cache(_FEW)
@@ -211,6 +256,7 @@ def recipes_for_cell(
         pretraining=pretraining,
         pretraining_training=pretraining_training,
         published=published,
+        public=public if needs_public(*_defense(defense).parts()) else None,
     )
     evaluator = evaluator_recipe(evaluated, setup.evaluator, evaluator_training, published=evaluator_weights)
     reconstructions = Recipe(
@@ -354,4 +400,8 @@ FITTED_HEAD = "fitted_head"
 """Component of an evaluator with a published trunk, of which only the head is fitted here."""
 PUBLISHED = "published"
 """Component of a backbone that was published instead of trained here."""
+SERVED = "served"
+"""Component of a target that was trained under another defense, or none, and answers with the help of artifacts."""
+TRAINED = "trained"
+"""Role of the target whose network such a target answers with."""
 NO_DEFENSE = Choice("none", {}, 1)

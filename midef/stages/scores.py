@@ -31,6 +31,7 @@ from midef.stages.build import BuildContext
 from midef.stages.evaluator import EvaluatorSpec, evaluate_images
 from midef.stages.evaluator import load as load_evaluator
 from midef.stages.extractor import extractors_for
+from midef.stages.handle import handle_of
 from midef.stages.recipes import ALIKE
 from midef.stages.resize import low_to_high
 from midef.stages.split import load as load_splits
@@ -96,7 +97,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     alike = load_splits(inputs.path(ALIKE)) if ALIKE in inputs else splits  # of the size of the reconstructions
     torch.manual_seed(derive_seed("served", spec.attack_seed))  # for a head that samples
     model = load_target(spec.target, inputs.path("target"), context, n_classes)
-    handle = TargetHandle(model, spec.target.defense, spec.access, device=device)
+    handle = handle_of(spec.target, model, spec.access, context)
     with share(0.0, 0.25):
         report_parts = splits.report.images.split(256)
         served = [handle.labels(part.to(device).float() / 255).cpu() for part in steps(report_parts)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -14,19 +15,21 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from midef.attacks.access import AccessLevel
 from midef.core.choice import Choice
 from midef.core.errors import DataError, SpecError
 from midef.core.position import share
 from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
-from midef.datasets import Splits
+from midef.datasets import Images, Splits
 from midef.defenses import PHASE_ONE, Defense
 from midef.defenses.stack import remake_defense
 from midef.models import ARCHITECTURES, Architecture, ModelFacts
 from midef.nn.network import TargetModel
 from midef.nn.weights import read_stored
 from midef.stages.build import BuildContext, checkpoint_home
-from midef.stages.recipes import BACKBONE, NO_DEFENSE, PUBLISHED
+from midef.stages.handle import handle_of
+from midef.stages.recipes import BACKBONE, NO_DEFENSE, PUBLISHED, SERVED, TRAINED
 from midef.stages.split import load as load_splits
 from midef.training import TrainingRecipe
 from midef.training.classifier.evaluate import EVALUATED_AT_ONCE, accuracy
@@ -84,7 +87,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     The seed fixes initial weights and the order of batches whatever the defense, so that a defense switched off gives
     the undefended target.
 
-    A published backbone is read from its file instead, without a head.
+    A published backbone is read from its file instead, without a head; a target that only answers differently from
+    another takes its network. The accuracies are those of what is served, except on the train split.
 
     Raises:
         SpecError: if the defense cannot work on this architecture.
@@ -92,6 +96,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     """
     if recipe.component == PUBLISHED:
         return _read_published(recipe, context, folder)
+    if recipe.component == SERVED:
+        return _take_trained(recipe, inputs, context, folder)
     spec = TargetSpec.of(recipe)
     if problems := spec.defense.problems(spec.facts):
         raise SpecError(problems)
@@ -138,8 +144,38 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         "report_accuracy": report_accuracy,
         "classes": len(splits.class_names),
         "defense": done.defense,
+        **_served_accuracies(spec, model, splits, context),
         **({"micro_batches": micro_batches} if micro_batches > 1 else {}),
     }
+
+
+def _take_trained(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -> dict[str, Any]:
+    """Write the network of the target that answers here, and its facts with the accuracies of what is served."""
+    spec, trained = TargetSpec.of(recipe), inputs.path(TRAINED)
+    for name in (WEIGHTS, TRAINING_STATE, "training.json"):
+        if (trained / name).exists():
+            shutil.copyfile(trained / name, folder / name)
+    facts = context.store.artifacts.meta(recipe.inputs[TRAINED].key)["facts"]
+    kept = {name: value for name, value in facts.items() if name not in ("device", "peak_memory_mb")}
+    splits = load_splits(inputs.path("private"))
+    model = load(spec, trained, context, len(splits.class_names))
+    return {**kept, **_served_accuracies(spec, model, splits, context)}
+
+
+def _served_accuracies(spec: TargetSpec, model: TargetModel, splits: Splits, context: BuildContext) -> dict[str, float]:
+    """Accuracy of the answers in percent, on the splits that it is matched and reported by.
+
+    Nothing where every answer keeps the class of the network, whose accuracy it then is.
+    """
+    if spec.defense.keeps_labels:
+        return {}
+    handle = handle_of(spec, model, AccessLevel.LABELS, context)
+
+    def accuracy_of(part: Images) -> float:
+        answers = torch.cat([labels.cpu() for labels in handle.in_chunks(handle.labels, part.images)])
+        return 100.0 * float((answers == part.labels).float().mean())
+
+    return {"select_accuracy": accuracy_of(splits.select), "report_accuracy": accuracy_of(splits.report)}
 
 
 def _shares(splits: Splits, epochs: int) -> tuple[float, float]:
@@ -209,6 +245,8 @@ def load(spec: TargetSpec, folder: Path, context: BuildContext, n_classes: int) 
     """The trained network of a stored target or evaluator, in eval mode on the context's device."""
     from midef.stages.build import ensure
 
+    if TRAINED in spec.inputs:
+        return load(TargetSpec.of(spec.inputs[TRAINED]), folder, context, n_classes)
     inputs = Inputs(spec.inputs, lambda needed: ensure(needed, context))
     model = structure(spec, inputs, n_classes)
     model.load_state_dict(read_stored(folder / WEIGHTS))

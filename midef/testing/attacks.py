@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import pytest
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from typing_extensions import override
 
@@ -26,6 +26,7 @@ from midef.core.errors import TrainingDiverged
 from midef.core.traces import MOST_POINTS, SERIES, Traces
 from midef.datasets import DATASETS, Dataset, Images, Splits
 from midef.defenses import Defense
+from midef.defenses.serving import Query
 from midef.nn.network import Forward, TargetModel
 from midef.testing.positions import is_ours, positions, rises_to_the_end
 from midef.testing.suite import Contract
@@ -48,8 +49,8 @@ class Reversing(Defense):
     """Serves the probabilities in reverse order of the classes: nobody can miss whether it took part."""
 
     @override
-    def post_process(self, probabilities: Tensor, rng: Generator) -> Tensor:
-        return probabilities.flip(1)
+    def answer(self, query: Query, state: None) -> Tensor:
+        return query.probabilities.flip(1)
 
 
 class Recorder(TargetHandle):
@@ -405,7 +406,7 @@ class AttackContract(_OnAToyTarget):
         expected = attack.queries(reconstructions=6, identities=3)
         assert handle.queries == expected if expected is not None else handle.queries > 0
 
-    def test_sees_post_process_exactly_below_white_box(
+    def test_sees_the_defense_of_answers_exactly_below_white_box(
         self, name: str, target: TargetModel, stored_priors: Stored
     ) -> None:
         attack = small(name)

@@ -3,154 +3,47 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from typing_extensions import override
 
 from midef.core import Choice, Inputs, Recipe, Registry, SpecError
-from midef.core.recipe import ArtifactKey
 from midef.datasets import DATASETS, Images
 from midef.defenses import DEFENSES, Batch, Defense, NotTuned, Stack, choose_defense, remake_defense
 from midef.models import ARCHITECTURES
-from midef.nn.network import Forward, TargetModel
-from midef.stages import BuildContext, ensure
+from midef.nn.network import Forward
 from midef.stages import target as stage
-from midef.stages.recipes import NO_DEFENSE, split_recipe, target_recipe
-from midef.storage import Store
-from midef.testing.suite import Contract
+from midef.stages.recipes import NO_DEFENSE, target_recipe
+from midef.testing.answers import AnswersContract
+from midef.testing.trainings import (
+    CLASSES,
+    FACES,
+    NETWORKS,
+    PRIVATE,
+    PUBLIC,
+    RESOLUTION_PX,
+    SEED,
+    TRAINING,
+    Trainings,
+    answers,
+    choice_of,
+    made,
+    network_of,
+    same_weights,
+    written,
+)
 from midef.testing.values import changed
 from midef.training import TrainingRecipe
 from midef.training.classifier.descent import loss_of
 from midef.training.classifier.fit import fit_classifier
 
-RESOLUTION_PX = 32
-CLASSES = 8
-SEED = 3
-FACES = DATASETS.choose({"name": "synthetic_faces", "identities": CLASSES, "train_images": 8, "report_images": 2})
-PRIVATE = split_recipe(FACES, RESOLUTION_PX)
-NETWORKS = ("vgg16_tiny", "resnet18_tiny", "densenet121_tiny")
-"""A defense is trained on the first of these it can work on."""
-TRAINING = TrainingRecipe(epochs=2, batch_size=16, learning_rate=0.02)
-TRAINING_HOOKS = (
-    "prepare_model",
-    "prepare_head",
-    "training_state",
-    "images_of_epoch",
-    "transform_batch",
-    "criterion",
-    "penalties",
-    "requires",
-    "training_overrides",
-)
 PROGRESS = (0.0, 0.5, 0.99)
-
-
-@dataclass
-class Trained:
-    """A stored target.
-
-    Args:
-        weights: as stored.
-        probabilities: served for the report split.
-        before: logits in the process that trained.
-        after: logits once loaded again.
-    """
-
-    recipe: Recipe
-    weights: dict[str, Tensor]
-    probabilities: Tensor
-    before: Tensor
-    after: Tensor
-
-
-class Trainings:
-    """Trains through the stage, once for each recipe and store."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.images = DATASETS.remake(FACES).load(RESOLUTION_PX).report.images.float() / 255
-        self.done: dict[tuple[ArtifactKey, str], Trained] = {}
-
-    def __call__(self, defense: Choice, architecture: Choice, store: str = "store") -> Trained:
-        return self.of(target_recipe(PRIVATE, architecture, defense, TRAINING, seed=SEED), store)
-
-    def of(self, recipe: Recipe, store: str) -> Trained:
-        """The target of a recipe, and of the first phases it starts from."""
-        if (recipe.key, store) not in self.done:
-            for phase in recipe.inputs.values():
-                if phase.kind == "target":
-                    self.of(phase, store)
-            self.done[recipe.key, store] = self._train(recipe, store)
-        return self.done[recipe.key, store]
-
-    def _train(self, recipe: Recipe, store: str) -> Trained:
-        seen: list[Tensor] = []
-
-        def spy(model: TargetModel, part: Any, *, device: str, **chunks: Any) -> float:
-            model.eval()
-            seen.append(answers(model, self.images))
-            return 0.0
-
-        context = BuildContext(store=Store.open(self.folder / store))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stage, "accuracy", spy)
-            folder = ensure(recipe, context)
-        spec = stage.TargetSpec.of(recipe)
-        model = stage.load(spec, folder, context, CLASSES)
-        assert not model.training
-        logits = answers(model, self.images)
-        probabilities = spec.defense.post_process(torch.softmax(logits, 1), torch.Generator())
-        return Trained(recipe, load_file(folder / "model.safetensors"), probabilities, seen[-1], logits)
-
-
-@torch.no_grad()
-def answers(model: TargetModel, images: Tensor, seed: int = 0) -> Tensor:
-    """Logits; a head that draws when it answers draws the same for the same seed."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        logits: Tensor = model(images).logits
-    return logits
-
-
-def written(subject: str) -> Choice:
-    """The choice of a registered name, at what it runs with on small networks, or of a stack as it is written."""
-    if subject not in DEFENSES.names():
-        return choose_defense(subject)
-    return choose_defense({"name": subject, **DEFENSES.get(subject).small})
-
-
-def made(subject: str) -> Defense:
-    return remake_defense(written(subject))
-
-
-def network_of(subject: str) -> Choice:
-    """The first network a defense can work on."""
-    for name in NETWORKS:
-        if not made(subject).problems(ARCHITECTURES.make(name).facts()):
-            return ARCHITECTURES.choose(name)
-    reasons = made(subject).problems(ARCHITECTURES.make(NETWORKS[0]).facts())
-    raise AssertionError(f"{subject} works on none of {', '.join(NETWORKS)}: {'; '.join(reasons)}; give it `small`")
-
-
-def choice_of(defense: Defense) -> Choice:
-    if isinstance(defense, Stack):
-        return Choice("stack", {"members": [DEFENSES.describe(part).keyed for part in defense.members]})
-    return DEFENSES.describe(defense)
-
-
-def same_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
-
-
-def acts_on_training(defense: Defense) -> bool:
-    return any(getattr(type(p), h) is not getattr(Defense, h) for p in defense.parts() for h in TRAINING_HOOKS)
 
 
 def nothing_stored(recipe: Recipe) -> Path:
@@ -167,7 +60,7 @@ def forward_of(batch: Batch, defense: Defense, network: Choice) -> Forward:
     return forward
 
 
-class DefenseContract(Contract):
+class DefenseContract(AnswersContract):
     """What every defense answers.
 
     Args:
@@ -182,14 +75,9 @@ class DefenseContract(Contract):
     def cases(cls) -> Mapping[str, Sequence[Any]]:
         subjects = [*cls.asked(), *cls.stacks]
         defending = [s for s in subjects if s not in DEFENSES.names() or DEFENSES.get(s).acts_on != "nothing"]
-        return {**super().cases(), "subject": subjects, "defending": defending, "progress": PROGRESS}
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def trained(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainings]:
-        """Targets that are trained once for all questions."""
-        torch.set_num_threads(1)
-        yield Trainings(tmp_path_factory.mktemp("stores"))
+        answering = [s for s in subjects if made(s).changes_answers]
+        cases = {"subject": subjects, "defending": defending, "answering": answering, "progress": PROGRESS}
+        return {**super().cases(), **cases}
 
     @pytest.fixture
     def batch(self) -> Batch:
@@ -234,10 +122,12 @@ class DefenseContract(Contract):
     def test_every_parameter_is_in_the_key(self, name: str) -> None:
         defense = DEFENSES.make(name)
         network = ARCHITECTURES.choose(NETWORKS[0])
-        base = target_recipe(PRIVATE, network, DEFENSES.describe(defense), TRAINING, seed=SEED)
+        base = target_recipe(PRIVATE, network, DEFENSES.describe(defense), TRAINING, seed=SEED, public=PUBLIC)
         for field in fields(defense):
             other = DEFENSES.describe(changed(DEFENSES, defense, field.name))
-            assert target_recipe(PRIVATE, network, other, TRAINING, seed=SEED).key != base.key, field.name
+            assert target_recipe(PRIVATE, network, other, TRAINING, seed=SEED, public=PUBLIC).key != base.key, (
+                field.name
+            )
 
     # --- hooks --------------------------------------------------------------------------------------------------------
 
@@ -290,18 +180,6 @@ class DefenseContract(Contract):
 
         assert torch.equal(loss(0), loss(1)) or defense.draws_in_layers()
 
-    def test_answers_stay_probabilities(self, subject: str) -> None:
-        defense = made(subject)
-        rng = torch.Generator().manual_seed(0)
-        for sharpness in (0.01, 1.0, 30.0):
-            asked = torch.softmax(sharpness * torch.randn(64, CLASSES, generator=rng), dim=1)
-            given = asked.clone()
-            answered = defense.post_process(asked, rng)
-            assert torch.equal(asked, given), "the probabilities were changed in place"
-            assert answered.shape == asked.shape
-            assert (answered >= 0).all()
-            torch.testing.assert_close(answered.sum(dim=1), torch.ones(64))
-
     def test_trains_on_the_batches_its_parts_need(self, subject: str) -> None:
         defense = made(subject)
         assert defense.images_per_identity == max(part.images_per_identity for part in defense.parts())
@@ -319,7 +197,7 @@ class DefenseContract(Contract):
         undefended, target = trained(NO_DEFENSE, network), trained(written(defending), network)
         assert undefended.recipe.key != target.recipe.key
         assert not torch.equal(undefended.probabilities, target.probabilities), f"{defending} serves what NoDef serves"
-        trains = acts_on_training(made(defending))
+        trains = made(defending).acts_on_training
         assert same_weights(undefended.weights, target.weights) == (not trains)
 
     def test_off_equals_the_undefended_target(self, subject: str, trained: Trainings) -> None:
@@ -330,7 +208,7 @@ class DefenseContract(Contract):
         target = trained(choice_of(off), network)
         assert same_weights(undefended.weights, target.weights)
         # What is served may be rounded once more: probabilities divided by their sum are not always what they were.
-        rounding = 1e-6 if any(type(p).post_process is not Defense.post_process for p in off.parts()) else 0.0
+        rounding = 1e-6 if off.changes_answers else 0.0
         torch.testing.assert_close(target.probabilities, undefended.probabilities, rtol=rounding, atol=0.0)
         assert off.off() == off
 
@@ -345,7 +223,7 @@ class DefenseContract(Contract):
             members = tuple(part.off() if j == i else part for j, part in enumerate(parts))
             without = trained(choice_of(Stack(members=members)), network_of(subject))
             whole = trained(written(subject), network_of(subject))
-            if acts_on_training(parts[i]):
+            if parts[i].acts_on_training:
                 assert not same_weights(whole.weights, without.weights)
             assert not torch.equal(whole.probabilities, without.probabilities)
 
@@ -360,6 +238,8 @@ class DefenseContract(Contract):
             if not allowed:
                 continue
             network, chosen = allowed[(turn + len(name)) % len(allowed)]
+            if not all(part.acts_on_training for part in remake_defense(chosen).parts()):
+                continue  # the training of a pair is that of the other one
             try:
                 one_step(chosen, network, few)
             except Exception as error:

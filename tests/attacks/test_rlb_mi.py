@@ -18,6 +18,7 @@ from midef.attacks.rlb_mi import SMALLEST_SCORE, RlbMi
 from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs
 from midef.defenses import Defense
+from midef.defenses.serving import Query
 from midef.nn.network import TargetModel, freeze_
 
 RESOLUTION_PX, CLASSES = 32, 5
@@ -45,8 +46,8 @@ class Hard(Defense):
     """Serves 1 for the label and 0 for all others."""
 
     @override
-    def post_process(self, probabilities: Tensor, rng: torch.Generator) -> Tensor:
-        return torch.zeros_like(probabilities).scatter(1, probabilities.argmax(1, keepdim=True), 1.0)
+    def answer(self, query: Query, state: None) -> Tensor:
+        return torch.zeros_like(query.probabilities).scatter(1, query.probabilities.argmax(1, keepdim=True), 1.0)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from midef.attacks import AccessLevel
 from midef.attacks.target_handle import TargetHandle
 from midef.core import AccessError
 from midef.defenses import Defense
+from midef.defenses.serving import Query
 from midef.nn.network import TargetModel
 
 PX, CLASSES = 4, 3
@@ -20,8 +21,8 @@ PX, CLASSES = 4, 3
 
 class Reversing(Defense):
     @override
-    def post_process(self, probabilities: Tensor, rng: Generator) -> Tensor:
-        return probabilities.flip(1)
+    def answer(self, query: Query, state: None) -> Tensor:
+        return query.probabilities.flip(1)
 
 
 def handle(access: AccessLevel = AccessLevel.WHITE_BOX) -> TargetHandle:

@@ -63,7 +63,7 @@ def test_the_handle_offers_what_the_access_level_allows(
         assert handle.queries == 0
 
 
-def test_served_answers_go_through_post_process_and_white_box_ones_do_not(target: TargetModel) -> None:
+def test_served_answers_go_through_the_defense_and_white_box_ones_do_not(target: TargetModel) -> None:
     handle, images = handle_with(target, AccessLevel.WHITE_BOX), torch.rand(4, 3, RESOLUTION_PX, RESOLUTION_PX)
     with torch.no_grad():
         plain = target.eval()(images).logits

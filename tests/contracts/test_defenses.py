@@ -13,7 +13,8 @@ from midef.defenses import DEFENSES, choose_defense
 from midef.models import ARCHITECTURES
 from midef.stages.recipes import target_recipe
 from midef.testing import DefenseContract
-from midef.testing.defenses import NETWORKS, PRIVATE, SEED, TRAINING, Trainings, planned_pairs
+from midef.testing.defenses import planned_pairs
+from midef.testing.trainings import NETWORKS, PRIVATE, SEED, TRAINING, Trainings
 
 VGG = ARCHITECTURES.choose(NETWORKS[0])
 

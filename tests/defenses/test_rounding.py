@@ -10,14 +10,19 @@ from torch import Tensor
 from midef.core import SpecError
 from midef.defenses import DEFENSES
 from midef.defenses.rounding import Rounding
+from midef.defenses.serving import Query
 
-RNG = torch.Generator()
 every_decimals = pytest.mark.parametrize("decimals", range(8))
 
 
 def softmax(seed: int, classes: int, sharpness: float, rows: int = 20) -> Tensor:
     rng = torch.Generator().manual_seed(seed)
     return torch.softmax(sharpness * torch.randn(rows, classes, generator=rng), dim=1)
+
+
+def answered(asked: Tensor, decimals: int | None) -> Tensor:
+    images = torch.zeros(len(asked), 3, 1, 1)
+    return Rounding(decimals=decimals).answer(Query(images, asked, asked.argmax(dim=1)), None)
 
 
 def slowly(probabilities: Tensor, decimals: int) -> list[list[float]]:
@@ -37,7 +42,7 @@ def slowly(probabilities: Tensor, decimals: int) -> list[list[float]]:
 @pytest.mark.parametrize("sharpness", [0.01, 1.0, 10.0], ids=["flat", "usual", "sure"])
 def test_by_a_loop(decimals: int, sharpness: float) -> None:
     asked = softmax(decimals, 6, sharpness)
-    found = Rounding(decimals=decimals).post_process(asked, RNG)
+    found = answered(asked, decimals)
     torch.testing.assert_close(found, torch.tensor(slowly(asked, decimals)), atol=1e-6, rtol=1e-5)
 
 
@@ -45,7 +50,7 @@ def test_by_a_loop(decimals: int, sharpness: float) -> None:
 @given(st.integers(0, 10_000), st.integers(2, 50), st.sampled_from([0.001, 0.3, 3.0, 40.0]), st.integers(0, 7))
 def test_rows_sum_to_one_and_keep_the_predicted_class(seed: int, classes: int, sharpness: float, decimals: int) -> None:
     asked = softmax(seed, classes, sharpness)
-    found = Rounding(decimals=decimals).post_process(asked, RNG)
+    found = answered(asked, decimals)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(20))
     assert (found >= 0).all()
     first = asked.argmax(dim=1, keepdim=True)
@@ -54,36 +59,36 @@ def test_rows_sum_to_one_and_keep_the_predicted_class(seed: int, classes: int, s
 
 
 def test_a_tie_that_rounding_makes_is_broken_for_the_first() -> None:
-    found = Rounding(decimals=1).post_process(torch.tensor([[0.34, 0.33, 0.33], [0.31, 0.32, 0.37]]), RNG)
+    found = answered(torch.tensor([[0.34, 0.33, 0.33], [0.31, 0.32, 0.37]]), 1)
     torch.testing.assert_close(found, torch.tensor([[0.4, 0.3, 0.3], [0.3, 0.3, 0.4]]))
 
 
 def test_a_row_that_rounds_to_zeros_becomes_its_class() -> None:
     asked = torch.full((1, 1000), 0.001)
     asked[0, 7] = 0.0011
-    found = Rounding(decimals=1).post_process(asked, RNG)
+    found = answered(asked, 1)
     assert found[0, 7] == 1 and found.sum() == 1
 
 
 def test_decimals_zero_leaves_the_label_alone() -> None:
     asked = softmax(0, 5, 1.0)
     expected = torch.nn.functional.one_hot(asked.argmax(dim=1), 5).float()
-    found = Rounding(decimals=0).post_process(asked, RNG)
+    found = answered(asked, 0)
     assert torch.equal(found.argmax(dim=1), expected.argmax(dim=1))
     assert set(found.flatten().tolist()) <= {0.0, 0.5, 1.0}
 
 
 def test_fewer_decimals_hide_more() -> None:
     asked = softmax(1, 10, 1.0, rows=500)
-    distinct = [len(Rounding(decimals=d).post_process(asked, RNG).unique()) for d in range(5)]
+    distinct = [len(answered(asked, d).unique()) for d in range(5)]
     assert distinct == sorted(distinct) and distinct[0] < distinct[-1]
-    distance = [float((Rounding(decimals=d).post_process(asked, RNG) - asked).abs().mean()) for d in range(8)]
+    distance = [float((answered(asked, d) - asked).abs().mean()) for d in range(8)]
     assert distance == sorted(distance, reverse=True)
 
 
 def test_none_answers_what_it_was_given() -> None:
     asked = softmax(2, 4, 1.0)
-    assert Rounding(decimals=None).post_process(asked, RNG) is asked
+    assert answered(asked, None) is asked
 
 
 @pytest.mark.parametrize("decimals", [-1, 8])

@@ -15,11 +15,13 @@ from midef.defenses import DEFENSES, Batch, Defense
 from midef.defenses.bido import Bido
 from midef.defenses.midre import Midre
 from midef.defenses.nls import NegativeLabelSmoothing
+from midef.defenses.serving import Query, Serving
 from midef.defenses.stack import Stack, choose_defense, name_of, remake_defense
 from midef.models import ARCHITECTURES, ModelFacts
 from midef.nn.network import Forward, TargetModel
 
 FACTS = ModelFacts("toy", ("a", "b", "c"), ("a", "b"), has_batch_norm=True)
+IMAGE = torch.zeros(1, 3, 2, 2)
 EMPTY = Batch(torch.zeros(2, 3, 2, 2), torch.zeros(2, dtype=torch.long), torch.arange(2))
 FORWARD = Forward(torch.zeros(2, 2), torch.zeros(2, 2), {})
 PLAIN = Recipe("target", "classifier", {"seed": 0})
@@ -59,8 +61,8 @@ class Toy(Defense):
         return {"term": torch.tensor(self.add)}
 
     @override
-    def post_process(self, probabilities: Tensor, rng: Generator) -> Tensor:
-        return probabilities * self.times + self.add
+    def answer(self, query: Query, state: None) -> Tensor:
+        return query.probabilities * self.times + self.add
 
 
 class First(Toy):
@@ -83,10 +85,11 @@ def test_hooks_run_in_the_order_written() -> None:
     stack = Stack(members=(First(add=1.0), Second(times=3.0)))
     rng = torch.Generator()
     assert stack.transform_batch(EMPTY, 0.0, rng).images.unique().tolist() == [3.0]
-    assert stack.post_process(torch.zeros(1, 1), rng).item() == 3.0
+    assert Serving(stack, 1)(IMAGE, torch.zeros(1, 1)).item() == 3.0
     assert stack.prepare_model(0.0, Inputs({}, lambda r: None)) == 3.0  # type: ignore[arg-type, return-value, comparison-overlap]
     turned = Stack(members=tuple(reversed(stack.members)))
     assert turned.transform_batch(EMPTY, 0.0, rng).images.unique().tolist() == [1.0]
+    assert Serving(turned, 1)(IMAGE, torch.zeros(1, 1)).item() == 1.0
 
 
 def test_penalties_are_kept_apart_by_name() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Generator, Tensor
+from torch import Tensor
 
 from midef.attacks import Reconstructions
 from midef.attacks.base import Task
@@ -21,6 +21,7 @@ from midef.attacks.target_handle import TargetHandle
 from midef.core import DataError, Inputs, MidefError, Protocol, SpecError
 from midef.datasets import DATASETS, Images
 from midef.defenses.rounding import Rounding
+from midef.defenses.serving import Query
 from midef.defenses.stack import choose_defense
 from midef.stages import CellRecipes, ensure
 from midef.stages.attack import victims
@@ -107,13 +108,13 @@ def test_inverter_and_observed_answers_go_through_the_defense(
     own_cell: Any, plan: PlanCell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served: list[int] = []
-    post_process = Rounding.post_process
+    answer = Rounding.answer
 
-    def spy(self: Rounding, probabilities: Tensor, rng: Generator) -> Tensor:
-        served.append(len(probabilities))
-        return post_process(self, probabilities, rng)
+    def spy(self: Rounding, query: Query, state: None) -> Tensor:
+        served.append(len(query))
+        return answer(self, query, state)
 
-    monkeypatch.setattr(Rounding, "post_process", spy)
+    monkeypatch.setattr(Rounding, "answer", spy)
     recipes = plan("inversion_model", defense=choose_defense("rounding"))
     ensure(recipes.reconstructions.inputs["inverter"], own_cell.context)
     assert sum(served) == 8 * (4 + 1 + 2)

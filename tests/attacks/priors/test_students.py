@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 from typing_extensions import override
 
@@ -24,6 +24,7 @@ from midef.attacks.target_handle import TargetHandle
 from midef.core import AccessError, DataError, Inputs, PreflightError, SpecError
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
+from midef.defenses.serving import Query
 from midef.nn.network import TargetModel
 from midef.training.generative.loop import TrainingRun
 
@@ -149,8 +150,8 @@ class Deaf(Defense):
     """Serves the same to everybody: a white-box attacker does not ask through it."""
 
     @override
-    def post_process(self, probabilities: Tensor, rng: Generator) -> Tensor:
-        return torch.full_like(probabilities, 1 / CLASSES)
+    def answer(self, query: Query, state: None) -> Tensor:
+        return torch.full_like(query.probabilities, 1 / CLASSES)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from typing_extensions import override
 
 from midef.attacks import PRIORS, AccessLevel
@@ -17,6 +17,7 @@ from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
+from midef.defenses.serving import Query
 from midef.nn.network import TargetModel
 
 PX, CLASSES = 8, 3
@@ -35,8 +36,8 @@ class Last(Defense):
     """Serves the last class, whatever is seen."""
 
     @override
-    def post_process(self, probabilities: Tensor, rng: Generator) -> Tensor:
-        return torch.eye(CLASSES)[-1].expand_as(probabilities)
+    def answer(self, query: Query, state: None) -> Tensor:
+        return torch.eye(CLASSES)[-1].expand_as(query.probabilities)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from typing_extensions import override
 
 from midef.attacks import AccessLevel
@@ -17,6 +17,7 @@ from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
+from midef.defenses.serving import Query
 from midef.nn.network import TargetModel
 from midef.training.generative.inverter import AnsweredImages, InverterSettings, fit_inverter, score_features
 from midef.training.generative.loop import TrainingRun
@@ -57,9 +58,9 @@ class Half(Defense):
     """Serves half the truth and writes down that it was asked."""
 
     @override
-    def post_process(self, probabilities: Tensor, rng: Generator) -> Tensor:
-        ASKED.append(len(probabilities))
-        return (probabilities + 1 / CLASSES) / 2
+    def answer(self, query: Query, state: None) -> Tensor:
+        ASKED.append(len(query.probabilities))
+        return (query.probabilities + 1 / CLASSES) / 2
 
 
 ASKED: list[int] = []

@@ -10,7 +10,9 @@ from typing_extensions import override
 from midef.defenses.base import DEFENSES, Defense, NotTuned, Tuning
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    from torch import Tensor
+
+    from midef.defenses.serving import Query
 
 
 @DEFENSES.add("temperature")
@@ -32,9 +34,14 @@ class Temperature(Defense):
         if self.tau <= 0:
             raise ValueError(f"needs tau > 0, got {self.tau}")
 
+    @property
     @override
-    def post_process(self, probabilities: Tensor, rng: Generator) -> Tensor:
-        softened = probabilities.pow(1 / self.tau)
+    def keeps_labels(self) -> bool:
+        return True
+
+    @override
+    def answer(self, query: Query, state: None) -> Tensor:
+        softened = query.probabilities.pow(1 / self.tau)
         return softened / softened.sum(dim=1, keepdim=True)
 
     @override
