@@ -68,16 +68,20 @@ class PublishedFile:
     Args:
         weights: name of the weights, after the images they were learned on.
         name: of the file.
-        sha256: hexadecimal.
+        sha256: hexadecimal, or its first digits as far as they are published; "" where none are.
         source: where to get it.
+        also: other names it is handed out under, whose content is not compared.
         named: our tensor below `blocks` -> its name there.
+        head: beginnings of the names there that are not part of the trunk.
     """
 
     weights: str
     name: str
     sha256: str
     source: str
+    also: tuple[str, ...] = ()
     named: Callable[[str], str] = str
+    head: tuple[str, ...] = ("head.",)
 
 
 @dataclass(frozen=True, kw_only=True)

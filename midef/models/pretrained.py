@@ -51,7 +51,7 @@ WEIGHTS: Mapping[str, Mapping[str, Any]] = {"imagenet": _IMAGENET, "ms1m": _MS1M
 imagenet: torchvision's classifiers of ImageNet-1k, the first published version of each (`IMAGENET1K_V1`): what the
 works we compare with call pre-trained, and the only version that no release of torchvision redefines.
 ms1m: Face.evoLVe's recognisers of MS-Celeb-1M (github ZhaoJ9014/face.evoLVe), IR-50 and IR-152.
-Beside these, an architecture may have a file of its own, `Architecture.published`.
+Beside these, an architecture may have a file of its own, `Architecture.published`: of ImageNet too, as ResNeSt has.
 
 We differ: published trunks saw images normalised in their own way (ImageNet's mean and deviation; [-1, 1] for faces),
 ours keep the normalisation of their `TargetModel` and are trained on with it.
@@ -72,7 +72,7 @@ def _trunk(architecture: str) -> Trunk:
     own = _own_file(architecture)
     if own is not None:
         named = own.named
-        return Trunk(named=lambda ours, chain: named(ours), head=("head.",))
+        return Trunk(named=lambda ours, chain: named(ours), head=own.head)
     return TRUNKS[ARCHITECTURES.get(architecture).family]
 
 
@@ -124,7 +124,7 @@ def verify(weights: str, architecture: str, path: Path) -> str:
     """The sha256 of a file, compared with the published one where one is known.
 
     torchvision writes the first eight digits of each file's sha256 into its name; Face.evoLVe publishes none; an
-    architecture with a file of its own knows all digits.
+    architecture with a file of its own says as many as are published.
 
     Raises:
         SpecError: if there are no such weights for this architecture.
@@ -137,7 +137,7 @@ def verify(weights: str, architecture: str, path: Path) -> str:
         raise DataError(f"cannot read {path}: {error}") from error
     own = _own_file(architecture)
     if own is not None:
-        _compare(path, digest, own.sha256)
+        _compare(path, digest, "" if path.name in own.also else own.sha256)
     else:
         check_digest(path, digest, expected[0] if weights == "imagenet" else "")
     return digest
@@ -259,7 +259,7 @@ def _expected(weights: str, architecture: str) -> tuple[tuple[str, ...], str]:
     """
     own = _own_file(architecture)
     if own is not None and own.weights == weights:
-        return (own.name,), own.source
+        return (own.name, *own.also), own.source
     if own is not None:
         raise SpecError(f"no {weights} weights are published for {architecture!r}, which has {own.weights} alone")
     if weights not in WEIGHTS:

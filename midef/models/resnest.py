@@ -8,11 +8,39 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from typing_extensions import override
 
 from midef.core.lazy import nn
-from midef.models.base import ARCHITECTURES, Architecture, ModelFacts
+from midef.models.base import ARCHITECTURES, Architecture, ModelFacts, PublishedFile
 from midef.nn.stem import stem_at
 
 if TYPE_CHECKING:
     from midef.nn.network import TargetModel
+
+_RELEASES = "https://github.com/zhanghang1989/ResNeSt/releases/download/weights_step1"
+
+
+def _named(ours: str) -> str:
+    """Name of a tensor in the published files.
+
+    >>> _named("stem.0.weight"), _named("stem.7.bias"), _named("layer1_0.conv2.fc1.weight")
+    ('conv1.0.weight', 'bn1.bias', 'layer1.0.conv2.fc1.weight')
+    """
+    block, _, rest = ours.partition(".")
+    if block == "stem":
+        return f"bn1.{rest.removeprefix('7.')}" if rest.startswith("7.") else f"conv1.{rest}"
+    return f"{block.replace('_', '.')}.{rest}"
+
+
+def _published(ours: str, timms: str, digits: str) -> PublishedFile:
+    """The authors' file of ImageNet-1k, which timm hands out under its own name."""
+    name = f"{ours}-{digits}.pth"
+    return PublishedFile(
+        weights="imagenet",
+        name=name,
+        sha256=digits,
+        source=f"{_RELEASES}/{name}, or timm's {timms}.in1k, saved as {timms}.in1k.safetensors",
+        also=(f"{timms}.in1k.safetensors",),
+        named=_named,
+        head=("fc.",),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +110,7 @@ class ResNeSt50(_ResNeSt):
     """ResNeSt-50, timm's `resnest50d`; 27,483,240 parameters with 1,000 classes."""
 
     gflop_64px: ClassVar[float] = 13
+    published: ClassVar[PublishedFile] = _published("resnest50", "resnest50d", "528c19ca")
 
 
 @ARCHITECTURES.add("resnest101")
@@ -93,6 +122,7 @@ class ResNeSt101(_ResNeSt):
     """
 
     gflop_64px: ClassVar[float] = 24
+    published: ClassVar[PublishedFile] = _published("resnest101", "resnest101e", "22405ba7")
     depths: ClassVar[tuple[int, ...]] = (3, 4, 23, 3)
     stem_width: ClassVar[int] = 64
 

@@ -62,7 +62,9 @@ def matrix37() -> SweepSpec:
         ),
         # 100 x 8 is in TL-DMI's supplement, and so are 500 steps: the paper follows MIRROR, whose code has 20,000. No
         # utility is lost, says the text: the weaker of MIDRE's two strengths. The evaluators are MIRROR's, says the
-        # paper: networks that learned on VGGFace2 elsewhere. What they started from is not known.
+        # paper: networks that learned on VGGFace2 elsewhere. Inception-V1 has these weights here, and a new head that
+        # is trained with them; of ResNet-50 theirs cannot be read, it starts from ImageNet. Targets are trained, since
+        # a defense has to be: one that began where an undefended target ended would know the people already.
         high_resolution(
             MIRROR,
             "resnet50",
@@ -70,7 +72,7 @@ def matrix37() -> SweepSpec:
             private="vggface2",
             weights="imagenet",
             evaluator="inception_v1",
-            evaluator_weights="",
+            evaluator_weights="vggface2",
             evaluator_px=160,
             identities=100,
             images=8,
@@ -97,6 +99,7 @@ def matrix37() -> SweepSpec:
             *(PPA_DOGS, "resnest101", MIDRE_224),
             private="stanford_dogs",
             public="afhq_dogs",
+            weights="imagenet",  # what TL-DMI's ResNeSt learned first, and where PPA's code starts
             identities=120,
             images=8,
             ours=("attack", "protocol"),

@@ -110,6 +110,8 @@ def _synthetic(private: dict[str, Any], public: dict[str, Any], other: dict[str,
         "private": dict.fromkeys(("celeba", "facescrub", "vggface2", "stanford_dogs"), private),
         "public": {"celeba": public} | dict.fromkeys(("ffhq_thumbnails", "ffhq", "afhq_dogs"), from_elsewhere),
         "weights": dict.fromkeys(("imagenet", "ms1m"), other),
+        # its stand-in is stored with fresh weights in small runs, from before its published file could be read
+        "fresh": {"resnest101": "fresh weights"},
         "defense": {"tl_dmi": "tl_dmi", "dp_sgd": "dp_sgd(batch_norm=group)"},
     }
 

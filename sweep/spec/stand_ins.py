@@ -42,7 +42,9 @@ def with_stand_ins(item: SetupSpec, spec: SweepSpec, profile: Profile) -> tuple[
         **{"weights": "", "evaluator_weights": ""},
     }
     if item.weights:
-        pretraining = changed["pretraining"] = profile.stand_ins.get("weights", {}).get(item.weights)
+        starts_fresh = any(name_of(a) in profile.stand_ins.get("fresh", {}) for a in item.architecture)
+        learned = {} if starts_fresh else profile.stand_ins.get("weights", {})
+        pretraining = changed["pretraining"] = learned.get(item.weights)
         start = "fresh weights" if pretraining is None else f"{name_of(pretraining)} first"
         stand_ins.append(StandIn(start, f"{item.weights} weights"))
     if item.evaluator_weights:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
 from torch import nn
 
-from midef.models import ARCHITECTURES
+from midef.core.errors import DataError, PreflightError
+from midef.models import ARCHITECTURES, pretrained
 from midef.nn.network import TargetModel, count_parameters
 from midef.nn.resnest import SplitAttentionBottleneck
 
@@ -59,6 +62,31 @@ def test_answers_as_timm_does_with_its_weights() -> None:
     images = torch.rand(2, 3, 72, 72)  # sides 18, 9, 5, 3: halved even and odd
     with torch.no_grad():
         torch.testing.assert_close(model(images).logits, other((images - 0.5) / 0.5), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "theirs"), [row[:2] for row in NETWORKS])
+def test_every_tensor_of_the_published_file_has_a_place(name: str, theirs: str) -> None:
+    with torch.device("meta"):
+        model = ARCHITECTURES.make(name).build(530, 224)
+        published = timm.create_model(theirs, pretrained=False).state_dict()
+    taken, problems = pretrained.matched(name, published, model)
+    assert problems == [] and taken.keys() == model.blocks.state_dict().keys()
+    del published["layer4.2.conv2.fc2.bias"]
+    assert pretrained.matched(name, {**published, "layer5.bias": torch.zeros(1)}, model)[1] == [
+        "misses layer4.2.conv2.fc2.bias, our layer4_2.conv2.fc2.bias",
+        "has layer5.bias, which this network has not",
+    ]
+
+
+def test_the_file_is_known_by_its_two_names(tmp_path: Path) -> None:
+    with pytest.raises(PreflightError, match=r"no file resnest101-22405ba7\.pth or resnest101e\.in1k\.safetensors in"):
+        pretrained.weight_file("imagenet", "resnest101", tmp_path)
+    (tmp_path / "resnest101e.in1k.safetensors").write_bytes(b"weights")
+    path = pretrained.weight_file("imagenet", "resnest101", tmp_path)
+    assert len(pretrained.verify("imagenet", "resnest101", path)) == 64, "no digest of this file is published"
+    path = path.rename(tmp_path / "resnest101-22405ba7.pth")
+    with pytest.raises(DataError, match=r"damaged or another file: .* 22405ba7 is expected"):
+        pretrained.verify("imagenet", "resnest101", path)
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,8 @@ SSF_RESNET = "ssf:facescrub-resnet101"  # the released ResNet-152 has no publish
 SSF_DENSENET = "ssf:facescrub-densenet169"  # DenseNet-121 too: 0.01 is the only k released for it
 AUGMENTATIONS = ("cutmix", "random_crop", "gaussian_blur")  # no parameters are published
 
-# Trained from fresh weights in the code of the RoLSS authors, who are MIDRE's. ResNeSt-101's published weights are not
-# among those that can be read here.
-_FRESH = ("densenet169", "densenet121", "resnest101")
+# Trained from fresh weights in the code of the RoLSS authors, who are MIDRE's.
+_FRESH = ("densenet169", "densenet121")
 _BATCH_64 = ("densenet169", "densenet121", "maxvit_t")
 
 
@@ -82,9 +81,8 @@ _SETTINGS_64: Settings = {**dict.fromkeys(SETTINGS, _OURS), "weights": "code", "
 # evaluators are PPA's, says the paper, and its code has their recipe and their start.
 _SETTINGS_224: Settings = dict.fromkeys(SETTINGS, _CODE)
 # The config takes torchvision's latest weights: for these networks a second version. Here the first, see
-# `midef.models.pretrained`; ResNet-18, MaxViT and Inception-v3 have that one alone.
-# ResNeSt-101's are not to be had here.
-_OTHER_WEIGHTS = ("resnet50", "resnet101", "resnet152", "resnest101")
+# `midef.models.pretrained`; ResNet-18, ResNeSt-101, MaxViT and Inception-v3 have that one alone.
+_OTHER_WEIGHTS = ("resnet50", "resnet101", "resnet152")
 
 
 def celeba(

@@ -66,10 +66,10 @@ def test_whose_the_settings_of_each_row_are() -> None:
     pairs = {
         "attack protocol training": "01 02 03 04 06 07 08 09 10 12 13 14 15 32 33 34 36 37",
         "protocol training": "05 11 16 17 18 19 35",
-        "": "20 23 24 26",
-        "weights": "21 22 25",
-        "attack protocol": "27",
-        "attack protocol weights": "28 31",
+        "": "20 23 24 25 26",
+        "weights": "21 22",
+        "attack protocol": "27 31",
+        "attack protocol weights": "28",
         "attack protocol weights training evaluator": "29 30",
     }
     assert chosen == {f"S{number}": ours for ours, numbers in pairs.items() for number in numbers.split()}
@@ -92,8 +92,28 @@ def test_every_high_resolution_row_names_its_parameters_its_generator_and_the_ev
     }
     starts = Counter((name(row.evaluator or ""), row.evaluator_weights) for row in high)
     assert starts.pop(("inception_v3", "imagenet")) == (10 if made is matrix37 else 7)
-    # what MIRROR's evaluators started from is not known, and nothing is published for the first
-    assert starts == ({("inception_v1", ""): 1, ("resnet50", "imagenet"): 1} if made is matrix37 else {})
+    # MIRROR's evaluators learned on VGGFace2: one of them can be read
+    assert starts == ({("inception_v1", "vggface2"): 1, ("resnet50", "imagenet"): 1} if made is matrix37 else {})
+
+
+def test_which_targets_start_from_published_weights() -> None:
+    """All but two DenseNets, which their authors train from scratch, and the second of MIRROR's, of which nothing is
+    known: ImageNet for VGG16 and at 224 px, MS-Celeb-1M for the face networks."""
+    starts = {row.id: row.weights for row in matrix37().setups}
+    assert {id for id, weights in starts.items() if not weights} == {"S23", "S24", "S30"}
+    assert {id for id, weights in starts.items() if weights == "ms1m"} == {
+        f"S{i:02}" for i in (*range(7, 17), 18, 19, 36, 37)
+    }
+    assert {id: starts[id] for id in ("S25", "S31")} == {"S25": "imagenet", "S31": "imagenet"}
+    assert {row.weights for row in reported37().setups if name(row.architecture[0]) == "resnest101"} == {"imagenet"}
+
+
+def test_the_evaluators_published_weights_fit_at_their_resolution() -> None:
+    for row in matrix37().setups:
+        evaluator = ARCHITECTURES.remake(ARCHITECTURES.choose(row.evaluator or ""))
+        px = row.protocol.evaluator_resolution_px
+        assert row.evaluator_weights and px is not None
+        assert (evaluator.problems(px), misfits(row.evaluator_weights, evaluator, px)) == ([], []), row.id
 
 
 def test_the_other_reading_has_37_certain_rows_and_34_without_table_3() -> None:
@@ -260,6 +280,9 @@ def test_every_row_says_what_was_replaced(mini: Sweep) -> None:
     assert all("synthetic_faces for" in text and "at the budget of mini" in text for text in said.values())
     assert said["S07"].startswith("ir152_tiny for ir152; synthetic_faces for celeba (private); ")
     assert {c.cell.setup.certainty for c in mini.cells} == {"certain", "inferred"}
+    assert "fresh weights for imagenet weights" in said["S25"] and "synthetic_faces first" in said["S20"]
+    fresh = {c.cell.setup.id for c in mini.cells if c.cell.setup.pretraining is None}
+    assert fresh == {"S23", "S24", "S25", "S30", "S31"}, "a stored small run would be trained anew"
 
 
 def test_the_rows_at_224_px_share_one_generator_of_the_public_faces(mini: Sweep) -> None:

@@ -197,7 +197,7 @@ def test_registered_metrics_attacks_and_networks_are_called_as_here(rows: list[R
         else:
             assert row.attack_name in ("", "ppa", "if_gmi", "mirror")
     unknown = {r.architecture for r in rows} - set(ARCHITECTURES.names())
-    assert unknown == {"", "ResNet", "CNN3+2FC", "CNN4+2FC", "CNN(?)+2FC", "inception_v1"}
+    assert unknown == {"", "ResNet", "CNN3+2FC", "CNN4+2FC", "CNN(?)+2FC"}
 
 
 def test_labels_of_our_defenses_are_those_a_sweep_would_show() -> None:
