@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from midef.core.recipe import Inputs, Recipe
     from midef.core.setup import Protocol
     from midef.core.traces import Traces
+    from midef.nn.named_file import NamedFile
 
 ATTACKS: Registry[Attack] = Registry("attack", "midef.attacks", beside=("target_handle",))
 
@@ -140,6 +141,10 @@ class Attack:
 
     def lacking(self) -> list[str]:
         """Files it needs beside its priors that are not on this machine, each a sentence that says where to get it."""
+        return []
+
+    def files(self) -> list[NamedFile]:
+        """Published files in `weights_folder()` that it needs beside its priors, whether they are there or not."""
         return []
 
     def requires(self, *, target: Recipe, public: Recipe) -> Mapping[str, Recipe]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from midef.attacks.target_handle import TargetHandle
+    from midef.nn.named_file import NamedFile
 
 FEATURE_PX = 256
 """Larger images are averaged down to this before their features are taken."""
@@ -115,12 +116,17 @@ class PpdgMi(Ppa, TuningSettings):
     @override
     def lacking(self) -> list[str]:
         from midef.models.pretrained import weights_folder
+
+        folder = weights_folder()
+        about = "its distance compares features of VGG16"
+        lacking = [file for file in self.files() if not file.inside(folder)]
+        return [f"{about}: {file.advice(folder)}; or set features to discriminator" for file in lacking]
+
+    @override
+    def files(self) -> list[NamedFile]:
         from midef.nn.lpips import trunk_file
 
-        file, folder = trunk_file(_LPIPS_TRUNK), weights_folder()
-        if self.rounds == 1 or self.features == "discriminator" or (folder / file.name).is_file():
-            return []
-        return [f"its distance compares features of VGG16: {file.advice(folder)}; or set features to discriminator"]
+        return [] if self.rounds == 1 or self.features == "discriminator" else [trunk_file(_LPIPS_TRUNK)]
 
     # ------------------------------------------------------------ what it costs
 

@@ -71,6 +71,7 @@ class PublishedFile:
         sha256: hexadecimal, or its first digits as far as they are published; "" where none are.
         source: where to get it.
         also: other names it is handed out under, whose content is not compared.
+        size_mib: as published, in MiB; 0 where it is not.
         named: our tensor below `blocks` -> its name there.
         head: beginnings of the names there that are not part of the trunk.
     """
@@ -80,6 +81,7 @@ class PublishedFile:
     sha256: str
     source: str
     also: tuple[str, ...] = ()
+    size_mib: float = 0.0
     named: Callable[[str], str] = str
     head: tuple[str, ...] = ("head.",)
 

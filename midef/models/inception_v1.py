@@ -147,6 +147,7 @@ class InceptionV1(_InceptionResNet):
         name="20180402-114759-vggface2.pt",
         sha256="",
         source="https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/20180402-114759-vggface2.pt",
+        size_mib=107,
         named=_named,
         head=("logits.",),
     )

@@ -7,24 +7,22 @@ Nothing is downloaded: a person puts the files into one folder, `weights_folder(
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midef.core.errors import DataError, PreflightError, SpecError, did_you_mean, few
 from midef.models.base import ARCHITECTURES, Architecture, PublishedFile
-from midef.nn.named_file import FOLDER_VARIABLE, sha256_of
+from midef.nn.named_file import FOLDER_VARIABLE, NamedFile, torchvision_file
 from midef.nn.published_names import POSITION_ADVICE, STEM_ADVICE, TRUNKS, Trunk, modern
 from midef.nn.stem import stem_at
-from midef.nn.weights import not_finite, read_tensors, said_not_finite
+from midef.nn.weights import COUNTER, first, not_finite, read_tensors, said_not_finite, sides
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from midef.nn.network import TargetModel
-
-_COUNTER = "num_batches_tracked"  # older files lack it; only a batch norm without momentum reads it
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -82,6 +80,33 @@ def weights_folder() -> Path:
     return Path(named) if named else Path.home() / ".cache" / "midef" / "weights"
 
 
+def published_file(weights: str, architecture: str) -> NamedFile:
+    """The file that holds these weights.
+
+    torchvision writes the first eight digits of each file's sha256 into its name; Face.evoLVe publishes none; an
+    architecture with a file of its own says as many as are published.
+
+    Raises:
+        SpecError: if there are no such weights for this architecture.
+    """
+    own = _own_file(architecture)
+    if own is not None and own.weights == weights:
+        return NamedFile(name=own.name, source=own.source, sha256=own.sha256, also=own.also, size_mib=own.size_mib)
+    if own is not None:
+        raise SpecError(f"no {weights} weights are published for {architecture!r}, which has {own.weights} alone")
+    if weights not in WEIGHTS:
+        raise SpecError(f"no published weights are called {weights!r}; {did_you_mean(weights, WEIGHTS)}")
+    if not known(weights, architecture):
+        near = did_you_mean(architecture, WEIGHTS[weights])
+        raise SpecError(f"no {weights} weights are published for {architecture!r}; {near}")
+    if weights == "ms1m":
+        first, *also = (f"{begin}*{ending}" for begin in _MS1M[architecture] for ending in (".pth", ".safetensors"))
+        source = "the model zoo of Face.evoLVe (github ZhaoJ9014/face.evoLVe)"
+        return NamedFile(name=first, source=source, sha256="", also=tuple(also))
+    url = _published_url(_IMAGENET[architecture])
+    return replace(torchvision_file(url.rpartition("/")[2]), source=url, size_mib=_size_mib(_IMAGENET[architecture]))
+
+
 def weight_file(weights: str, architecture: str, folder: Path) -> Path:
     """The published file in `folder`, whose content is not looked at.
 
@@ -89,19 +114,11 @@ def weight_file(weights: str, architecture: str, folder: Path) -> Path:
         SpecError: if there are no such weights for this architecture.
         PreflightError: if the file is not there, or several could be meant.
     """
-    expected, source = _expected(weights, architecture)
-    inside = sorted(folder.iterdir()) if folder.is_dir() else []
-    files = [path for path in inside if any(fnmatchcase(path.name, pattern) for pattern in expected)]
-    what = f"{weights} weights of {architecture}"
-    if len(files) > 1:
-        names = ", ".join(path.name for path in files)
-        raise PreflightError(f"{what}: {folder} holds {names}; keep one of them there")
-    if not files:
-        raise PreflightError(
-            f"{what}: no file {' or '.join(expected)} in {folder}; get it from {source} and put it there, "
-            f"or name another folder in ${FOLDER_VARIABLE}"
-        )
-    return files[0]
+    file = published_file(weights, architecture)
+    try:
+        return file.find(folder)
+    except PreflightError as error:
+        raise PreflightError(f"{weights} weights of {architecture}: {error}") from error
 
 
 def misfits(weights: str, architecture: Architecture, resolution_px: int) -> list[str]:
@@ -109,7 +126,7 @@ def misfits(weights: str, architecture: Architecture, resolution_px: int) -> lis
     name: str = architecture.registered_name  # type: ignore[attr-defined]
     if not known(weights, name):
         try:
-            _expected(weights, name)
+            published_file(weights, name)
         except SpecError as error:
             return error.problems
     stem = getattr(architecture, "stem", None)
@@ -123,41 +140,11 @@ def misfits(weights: str, architecture: Architecture, resolution_px: int) -> lis
 def verify(weights: str, architecture: str, path: Path) -> str:
     """The sha256 of a file, compared with the published one where one is known.
 
-    torchvision writes the first eight digits of each file's sha256 into its name; Face.evoLVe publishes none; an
-    architecture with a file of its own says as many as are published.
-
     Raises:
         SpecError: if there are no such weights for this architecture.
         DataError: if the file cannot be read or holds something else.
     """
-    expected, _ = _expected(weights, architecture)
-    try:
-        digest = sha256_of(path)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error}") from error
-    own = _own_file(architecture)
-    if own is not None:
-        _compare(path, digest, "" if path.name in own.also else own.sha256)
-    else:
-        check_digest(path, digest, expected[0] if weights == "imagenet" else "")
-    return digest
-
-
-def check_digest(path: Path, digest: str, published_name: str) -> None:
-    """Compare a digest with the one torchvision wrote into the name of a file; no name, nothing to compare.
-
-    Raises:
-        DataError: if they differ.
-    """
-    _compare(path, digest, published_name.rpartition("-")[2].partition(".")[0])
-
-
-def _compare(path: Path, digest: str, begins: str) -> None:
-    if not digest.startswith(begins):
-        expected = begins[:8]
-        raise DataError(
-            f"{path} is damaged or another file: its sha256 begins with {digest[:8]}, {expected} is expected"
-        )
+    return published_file(weights, architecture).digest(path)
 
 
 def read_backbone(weights: str, architecture: str, path: Path, model: TargetModel) -> dict[str, Tensor]:
@@ -174,7 +161,7 @@ def read_backbone(weights: str, architecture: str, path: Path, model: TargetMode
     published = read_tensors(path)
     taken, problems = matched(architecture, published, model)
     if not taken:
-        expected = [names for names in _names_there(architecture, model).values() if not names.endswith(_COUNTER)]
+        expected = [names for names in _names_there(architecture, model).values() if not names.endswith(COUNTER)]
         raise DataError(
             f"{path} does not hold the {weights} weights of {architecture}: it has {few(list(published), 3) or 'none'} "
             f"where {few(expected, 3)} are expected; rename its tensors, or get the published file"
@@ -200,18 +187,18 @@ def matched(
     for ours, theirs in _names_there(architecture, model).items():
         tensor = left.pop(theirs, None)
         if tensor is None:
-            if not ours.endswith(_COUNTER):
+            if not ours.endswith(COUNTER):
                 missing.append(f"misses {theirs}, our {ours}")
         elif tensor.shape != fresh[ours].shape:
             advice = [then for begin, then in trunk.advice.items() if ours.startswith(begin)]
-            shapes = f"has {theirs} with {_sides(tensor)}, our {ours} has {_sides(fresh[ours])}"
+            shapes = f"has {theirs} with {sides(tensor)}, our {ours} has {sides(fresh[ours])}"
             others.append("; ".join([shapes, *advice]))
         elif tensor.is_floating_point() != fresh[ours].is_floating_point():
             others.append(f"has {theirs} as {tensor.dtype}, our {ours} is {fresh[ours].dtype}")
         else:
             taken[ours] = tensor
     unknown = [f"has {name}, which this network has not" for name in left]
-    return taken, [line for lines in (missing, others, unknown) for line in _first(lines)]
+    return taken, [line for lines in (missing, others, unknown) for line in first(lines)]
 
 
 def _names_there(architecture: str, model: TargetModel) -> dict[str, str]:
@@ -221,57 +208,9 @@ def _names_there(architecture: str, model: TargetModel) -> dict[str, str]:
     return {ours: trunk.named(ours, model.block_names) for ours in published}
 
 
-def _first(lines: list[str], most: int = 3) -> list[str]:
-    return lines if len(lines) <= most else [*lines[:most], f"and {len(lines) - most} more of this kind"]
-
-
 def unpublished_blocks(architecture: str) -> frozenset[str]:
     """Blocks that start fresh since no published file has them: `embedding` of VGG16, `output` of the IR bodies."""
     return _trunk(architecture).unpublished
-
-
-def lines(folder: Path, architectures: Iterable[str]) -> list[tuple[bool, str]]:
-    """Found or missing, and a sentence, for every published file these architectures could start from.
-
-    A file that is there is read once to compare its digest.
-    """
-    report: list[tuple[bool, str]] = []
-    for architecture in architectures:
-        own = _own_file(architecture)
-        for weights in dict.fromkeys([*WEIGHTS, *([] if own is None else [own.weights])]):
-            if not known(weights, architecture):
-                continue
-            try:
-                path = weight_file(weights, architecture, folder)
-                verify(weights, architecture, path)
-            except (PreflightError, DataError) as error:
-                report.append((False, str(error)))
-            else:
-                report.append((True, f"{weights} weights of {architecture}: {path.name}"))
-    return report
-
-
-def _expected(weights: str, architecture: str) -> tuple[tuple[str, ...], str]:
-    """The file's name (imagenet) or patterns of it (ms1m), and where to get it.
-
-    Raises:
-        SpecError: if there are no such weights for this architecture.
-    """
-    own = _own_file(architecture)
-    if own is not None and own.weights == weights:
-        return (own.name, *own.also), own.source
-    if own is not None:
-        raise SpecError(f"no {weights} weights are published for {architecture!r}, which has {own.weights} alone")
-    if weights not in WEIGHTS:
-        raise SpecError(f"no published weights are called {weights!r}; {did_you_mean(weights, WEIGHTS)}")
-    if not known(weights, architecture):
-        near = did_you_mean(architecture, WEIGHTS[weights])
-        raise SpecError(f"no {weights} weights are published for {architecture!r}; {near}")
-    if weights == "ms1m":
-        patterns = tuple(f"{begin}*{ending}" for begin in _MS1M[architecture] for ending in (".pth", ".safetensors"))
-        return patterns, "the model zoo of Face.evoLVe (github ZhaoJ9014/face.evoLVe)"
-    url = _published_url(_IMAGENET[architecture])
-    return (url.rpartition("/")[2],), url
 
 
 def _published_url(torchvision_name: str) -> str:
@@ -281,5 +220,8 @@ def _published_url(torchvision_name: str) -> str:
     return str(get_model_weights(torchvision_name)["IMAGENET1K_V1"].url)
 
 
-def _sides(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "one number"
+def _size_mib(torchvision_name: str) -> float:
+    """Size of torchvision's file of ImageNet weights, as it states it."""
+    from torchvision.models import get_model_weights
+
+    return float(get_model_weights(torchvision_name)["IMAGENET1K_V1"].meta["_file_size"])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from midef.core.errors import DataError
+from midef.nn.weights import COUNTER, unfit
 
 _PX = 299
 
@@ -41,14 +42,12 @@ class InceptionFid(nn.Module):
         if problems:
             raise DataError(f"these are no weights of the Inception network of FID: {', '.join(problems)} does not fit")
         own = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items() if name not in head}
-        for name in self.trunk.state_dict():  # the published file is older than these counters, which nothing reads
-            if name.endswith("num_batches_tracked"):
+        if unfitting := unfit(own, self.trunk.state_dict()):
+            raise DataError(f"these are no weights of the Inception network of FID: the file {'; '.join(unfitting)}")
+        for name in self.trunk.state_dict():  # the published file is older than these counters
+            if name.endswith(COUNTER):
                 own.setdefault(name, torch.tensor(0))
-        try:
-            self.trunk.load_state_dict(own, assign=True)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise DataError(f"these are no weights of the Inception network of FID: {reason}") from error
+        self.trunk.load_state_dict(own, assign=True)
         self.requires_grad_(False)
         self.eval()
 

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from midef.core.errors import DataError, PreflightError
 from midef.nn.named_file import NamedFile, torchvision_file
-from midef.nn.weights import read_tensors
+from midef.nn.weights import read_tensors, unfit
 
 if TYPE_CHECKING:
     from torchvision.models import VGG, AlexNet
@@ -38,8 +38,8 @@ class _Layers:
 
 
 _LAYERS: Mapping[str, _Layers] = {
-    "alex": _Layers("alexnet", (2, 5, 8, 10, 12), torchvision_file("alexnet-owt-7be5be79.pth")),
-    "vgg": _Layers("vgg16", (4, 9, 16, 23, 30), torchvision_file("vgg16-397923af.pth")),
+    "alex": _Layers("alexnet", (2, 5, 8, 10, 12), torchvision_file("alexnet-owt-7be5be79.pth", 233.087)),
+    "vgg": _Layers("vgg16", (4, 9, 16, 23, 30), torchvision_file("vgg16-397923af.pth", 527.796)),
 }
 
 
@@ -79,11 +79,9 @@ class LpipsFeatures(nn.Module):
             network: AlexNet | VGG = getattr(torchvision.models, _LAYERS[trunk].network)(weights=None)
         self.layers = network.features[: self.ends[-1]]
         own = {n.removeprefix("features."): t.float() for n, t in tensors.items() if n.startswith("features.")}
-        try:
-            self.layers.load_state_dict(own, assign=True)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise DataError(f"these are no weights of {_LAYERS[trunk].network}: {reason}") from error
+        if problems := unfit(own, self.layers.state_dict()):
+            raise DataError(f"these are no weights of {_LAYERS[trunk].network}: the file {'; '.join(problems)}")
+        self.layers.load_state_dict(own, assign=True)
         for number, weights in enumerate(learned_heads(trunk) if heads is None else heads):
             self.register_buffer(f"head{number}", weights, persistent=False)
         # ImageNet's normalisation for images in [-1, 1], in the rounded numbers that the weights were learned with

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from midef.core.errors import DataError, PreflightError
@@ -17,14 +18,36 @@ class NamedFile:
     """A published weight file. Nothing is downloaded: a person puts it into the folder.
 
     Args:
-        name: of the file.
+        name: of the file, or a pattern of it.
         source: where to get it.
-        sha256: hexadecimal, or its first digits as far as they are published.
+        sha256: hexadecimal, or its first digits as far as they are published; "" where none are.
+        also: other names, or patterns of them, that it is handed out under; their content is not compared.
+        size_mib: as published, in MiB; 0 where it is not.
     """
 
     name: str
     source: str
     sha256: str
+    also: tuple[str, ...] = ()
+    size_mib: float = 0.0
+
+    @property
+    def names(self) -> str:
+        """Every name it may have.
+
+        >>> NamedFile(name="a*.pth", source="", sha256="", also=("b.pth",)).names
+        'a*.pth or b.pth'
+        """
+        return " or ".join((self.name, *self.also))
+
+    def inside(self, folder: Path) -> list[Path]:
+        """The files of a folder that it may be, by name; none where there is no such folder."""
+        held = sorted(folder.iterdir()) if folder.is_dir() else []
+        return [p for p in held if any(fnmatchcase(p.name, name) for name in (self.name, *self.also))]
+
+    def digits(self, path: Path) -> str:
+        """The published digits of the sha256 of this file; "" where there are none to compare with."""
+        return self.sha256 if path.name == self.name else ""
 
     def advice(self, folder: Path | str = "") -> str:
         """What to do where it is missing.
@@ -34,18 +57,20 @@ class NamedFile:
         """
         where = f" in {folder}" if folder else f" in ${FOLDER_VARIABLE}"
         ending = f", or name another folder in ${FOLDER_VARIABLE}" if folder else ""
-        return f"no file {self.name}{where}; get it from {self.source} and put it there{ending}"
+        return f"no file {self.names}{where}; get it from {self.source} and put it there{ending}"
 
     def find(self, folder: Path) -> Path:
         """The file in `folder`; its content is not looked at.
 
         Raises:
-            PreflightError: if it is not there, saying where to get it.
+            PreflightError: if it is not there, saying where to get it, or if several could be meant.
         """
-        path = folder / self.name
-        if not path.is_file():
+        files = self.inside(folder)
+        if len(files) > 1:
+            raise PreflightError(f"{folder} holds {', '.join(p.name for p in files)}; keep one of them there")
+        if not files:
             raise PreflightError(self.advice(folder))
-        return path
+        return files[0]
 
     def digest(self, path: Path) -> str:
         """The sha256 of a file, compared with the published one.
@@ -57,9 +82,9 @@ class NamedFile:
             digest = sha256_of(path)
         except OSError as error:
             raise DataError(f"cannot read {path}: {error}") from error
-        if not digest.startswith(self.sha256):
+        if not digest.startswith(expected := self.digits(path)):
             raise DataError(
-                f"{path} is damaged or another file: its sha256 begins with {digest[:8]}, {self.sha256[:8]} is expected"
+                f"{path} is damaged or another file: its sha256 begins with {digest[:8]}, {expected[:8]} is expected"
             )
         return digest
 
@@ -70,7 +95,12 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def torchvision_file(name: str) -> NamedFile:
-    """A file of torchvision, whose name ends with the first digits of its sha256."""
+def torchvision_file(name: str, size_mib: float = 0.0) -> NamedFile:
+    """A file of torchvision, whose name ends with the first digits of its sha256.
+
+    Args:
+        name: of the file.
+        size_mib: as torchvision states it.
+    """
     source = f"https://download.pytorch.org/models/{name}"
-    return NamedFile(name=name, source=source, sha256=name.rpartition("-")[2].partition(".")[0])
+    return NamedFile(name=name, source=source, sha256=name.rpartition("-")[2].partition(".")[0], size_mib=size_mib)

@@ -75,6 +75,45 @@ def unwrapped(table: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(zip(names, table.values(), strict=True))
 
 
+COUNTER = "num_batches_tracked"
+"""Ending of a number that older files lack; only a batch norm without momentum reads it."""
+
+
+def unfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """Why tensors are not those that a network expects: a few lines each of what lacks, differs, and is left over.
+
+    >>> a, b = torch.zeros(2), torch.zeros(3, 1)
+    >>> unfit({"x": a, "z": a}, {"x": b, "y": b, "y.num_batches_tracked": a})
+    ['misses y', 'has x with 2, 3x1 is expected', 'has z, which this network has not']
+    """
+    missing = [f"misses {name}" for name in expected if name not in tensors and not name.endswith(COUNTER)]
+    others = [
+        f"has {name} with {sides(tensor)}, {sides(expected[name])} is expected"
+        for name, tensor in tensors.items()
+        if name in expected and tensor.shape != expected[name].shape
+    ]
+    unknown = [f"has {name}, which this network has not" for name in tensors if name not in expected]
+    return [line for lines in (missing, others, unknown) for line in first(lines)]
+
+
+def first(lines: list[str], most: int = 3) -> list[str]:
+    """The first lines and, where there are more, how many.
+
+    >>> first(["a", "b", "c"], 2)
+    ['a', 'b', 'and 1 more of this kind']
+    """
+    return lines if len(lines) <= most else [*lines[:most], f"and {len(lines) - most} more of this kind"]
+
+
+def sides(tensor: Tensor) -> str:
+    """The shape of a tensor in words.
+
+    >>> sides(torch.zeros(3, 1)), sides(torch.tensor(0.0))
+    ('3x1', 'one number')
+    """
+    return "x".join(map(str, tensor.shape)) or "one number"
+
+
 def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     """Names of the tensors that hold an infinite value or none that is a number."""
     return [

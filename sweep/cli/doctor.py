@@ -6,7 +6,6 @@ import argparse
 import os
 import platform
 import shutil
-from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import midef
 from midef.core.errors import PreflightError
+from midef.sweep.cli.missing import dataset_lines, file_lines, refused_lines
 from midef.sweep.cli.options import SweepArguments, add_store_argument, add_sweep_arguments, parsed, say
 from midef.sweep.result import EXIT_OK
 
@@ -57,21 +57,37 @@ def _check_machine(options: DoctorArguments) -> int:
     while not where.exists():
         where = where.parent
     say(f"ok       free disk at {options.store}: {shutil.disk_usage(where).free / 2**30:.0f} GiB")
-    problems: list[str] = []
-    try:
-        sweep = options.sweep()
-        say(f"ok       sweep {sweep.name}: {len(sweep.cells)} cells, data sets found, every image decodes")
-        for note in sweep.notes:
-            say(f"note     {note}")
-    except PreflightError as error:
-        problems = error.problems
-        for problem in problems:
-            say(f"missing  {problem}")
-    _print_weights(options, known=problems)
+    is_ready = _check_files(options)
     ray_problems = _ray_problems()
     for problem in ray_problems:
         say(f"problem  {problem}")
-    return EXIT_LACKING if lacking or problems or ray_problems else EXIT_OK
+    return EXIT_LACKING if lacking or not is_ready or ray_problems else EXIT_OK
+
+
+def _check_files(options: DoctorArguments) -> bool:
+    """Print every file and data set that the sweep reads, each once, and whether it is here; True if all are."""
+    from midef.models.pretrained import weights_folder
+    from midef.sweep.spec.needed import Needs
+    from midef.sweep.spec.resolve import resolve
+
+    spec, needs = options.spec(), Needs()
+    others: list[str] = []
+    try:
+        sweep = resolve(spec, needs)
+    except PreflightError as error:
+        others = error.problems
+    else:
+        say(f"ok       sweep {sweep.name}: {len(sweep.cells)} cells, data sets found, every image decodes")
+        for note in sweep.notes:
+            say(f"note     {note}")
+    lines = [*dataset_lines(needs, spec), *file_lines(needs, spec, weights_folder()), *refused_lines(needs, spec)]
+    for line in lines:
+        say(line)
+    said = needs.problems()
+    unsaid = [problem for problem in others if not any(text in problem for text in said)]
+    for problem in unsaid:
+        say(f"missing  {problem}")
+    return not unsaid and not any(line.startswith(("missing", "problem")) for line in lines)
 
 
 def _ray_problems() -> list[str]:
@@ -113,29 +129,3 @@ def _check_cluster(options: DoctorArguments) -> int:
     for finding in findings:
         say(f"{'ok     ' if finding.ok else 'problem'}  {finding.text}")
     return EXIT_OK if all(finding.ok for finding in findings) else EXIT_LACKING
-
-
-def _print_weights(options: DoctorArguments, *, known: Collection[str]) -> None:
-    """Print which published weights the networks of this sweep could start from, and which of these files are here.
-
-    Args:
-        known: problems that are printed already; a line that stands in one of them is left out.
-    """
-    from midef.metrics import chosen_metrics
-    from midef.models import ARCHITECTURES
-    from midef.models.pretrained import lines, weights_folder
-    from midef.stages import extractor_lines
-    from midef.sweep.spec.profiles import profile_named
-
-    spec = options.spec()
-    profile = profile_named(spec.profile)
-    networks = [
-        network
-        for setup in spec.setups
-        for network in (*(setup.architecture or [profile.architecture]), setup.evaluator or profile.evaluator)
-    ]
-    names = {ARCHITECTURES.parse(network or profile.evaluator)[0] for network in networks}
-    of_metrics = extractor_lines(chosen_metrics(spec.metrics), weights_folder())
-    for is_here, text in [*lines(weights_folder(), sorted(names)), *of_metrics]:
-        if not any(text in problem for problem in known):
-            say(f"{'ok      ' if is_here else 'optional'} {text}")

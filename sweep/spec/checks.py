@@ -11,6 +11,7 @@ from typing import Any
 from midef.attacks import ATTACKS, AccessLevel, Attack, Prior
 from midef.core.choice import Choice
 from midef.core.errors import MOST_SHOWN, MidefError, Problem, SpecError
+from midef.core.recipe import Recipe, each_once
 from midef.core.setup import Protocol, Setup
 from midef.datasets import Dataset
 from midef.datasets.files.copies import few_pairs
@@ -149,8 +150,20 @@ def check_attack(
         problems += [f"{place}.attack: {p}" for prior in _priors(made) for p in prior.problems_with(public)]
     if protocol.counted == "best_by_target" and made.access < AccessLevel.SCORES:
         problems.append(f"{place}.protocol: counted best_by_target needs scores, {attack.name} sees labels only")
-    lacking = [*made.lacking(), *(text for prior in _priors(made) for text in prior.lacking())]
+    lacking = [text for one in starts_of(attack) for text in one.lacking()]
     return [f"{place}.attack {attack.name}: {text}" for text in lacking]
+
+
+def starts_of(attack: Choice) -> list[Attack | Prior]:
+    """What of an attack may need published files: itself and its priors."""
+    made: Attack = ATTACKS.remake(attack)
+    return [made, *_priors(made)]
+
+
+def reads_public(attack: Choice) -> bool:
+    """Whether anything that an attack starts from is made of public images; a published generator is not."""
+    target, public = (Recipe("split", role, {}) for role in ("target", "public"))
+    return public in each_once(ATTACKS.remake(attack).requires(target=target, public=public).values())
 
 
 def _priors(component: Any) -> list[Prior]:

@@ -17,9 +17,12 @@ from midef.core.recipe import Recipe, each_once
 from midef.datasets import DATASETS, Dataset
 from midef.datasets.files.copies import same_image
 from midef.datasets.files.places import whereabouts
+from midef.metrics import METRICS
+from midef.metrics.extractors import EXTRACTORS
 from midef.models import ARCHITECTURES
 from midef.stages import StudentPlan, place_dataset, place_extractors, place_weights, published_recipe
 from midef.sweep.spec.checks import Problems
+from midef.sweep.spec.needed import Needs
 from midef.sweep.spec.values import ComponentSpec
 
 
@@ -75,11 +78,13 @@ class DatasetReader:
     Args:
         problems: gets what is wrong with the specification.
         missing: gets what this machine lacks.
+        needs: gets every file that is read, whether it is here or not.
     """
 
-    def __init__(self, problems: Problems, missing: Problems) -> None:
-        self.problems, self.missing = problems, missing
+    def __init__(self, problems: Problems, missing: Problems, needs: Needs) -> None:
+        self.problems, self.missing, self.needs = problems, missing, needs
         self._read: dict[str, tuple[Choice, Dataset] | None] = {}
+        self._lacking: dict[str, tuple[str, Sequence[str]]] = {}  # a data set as written -> label, why it is not read
         self._places: dict[str, dict[str, Any]] = {}  # keyed choice -> fields that say where its files lie
         self._pixel_ids: dict[int, Mapping[str, str]] = {}  # by id of the data set, which stays in `_read`
         self.notes: list[str] = []
@@ -97,10 +102,30 @@ class DatasetReader:
             return None
         text = json.dumps(written, sort_keys=True, default=str)
         if text not in self._read:
-            self._read[text] = self._read_once(written, place)
+            self._read[text] = self._read_once(written, text, place)
+        if text in self._lacking:
+            self.needs.dataset(*self._lacking[text], place)
         return self._read[text]
 
-    def _read_once(self, written: ComponentSpec, place: str) -> tuple[Choice, Dataset] | None:
+    def named(self, written: ComponentSpec, place: str) -> Choice | None:
+        """The choice without looking for its files; None after a problem was noted."""
+        try:
+            choice = DATASETS.choose(with_default_folder(written))
+        except SpecError as error:
+            self.problems.take(place, error)
+            return None
+        params = {name: value for name, value in choice.params.items() if name not in location_fields(choice.name)}
+        return Choice(choice.name, params, choice.version, choice.label)
+
+    def is_here(self, written: ComponentSpec) -> bool:
+        """Whether a data set looks complete, which opens no image; True of one that cannot be chosen."""
+        try:
+            choice = DATASETS.choose(with_default_folder(written))
+        except SpecError:
+            return True
+        return not DATASETS.make(choice.name, choice.params).problems()
+
+    def _read_once(self, written: ComponentSpec, text: str, place: str) -> tuple[Choice, Dataset] | None:
         try:
             choice = DATASETS.choose(with_default_folder(written))
         except SpecError as error:
@@ -108,16 +133,19 @@ class DatasetReader:
             return None
         dataset = DATASETS.make(choice.name, choice.params)
         if missing := dataset.problems():
+            self._lacking[text] = (choice.label, missing)
             self.missing.extend(f"{place}: {p}" for p in missing)
             return None
         try:
             found = dataset.examine()
             keyed, where = (choice, {}) if found.problems else place_dataset(choice)
         except DataError as error:
+            self._lacking[text] = (choice.label, [str(error)])
             self.missing.take(place, error)
             return None
         self.notes += [f"{place} ({choice.label}): {note}" for note in found.notes]
         if found.problems:
+            self._lacking[text] = (choice.label, found.problems)
             self.missing.extend(f"{place}: {p}" for p in found.problems)
             return None
         self._places[canonical_json(keyed.keyed)] = where
@@ -155,11 +183,13 @@ class DatasetReader:
         if unfit := misfits(name, ARCHITECTURES.remake(architecture), resolution_px):
             self.problems += [f"{place}: {problem}" for problem in unfit]
             return None
+        self._needs_weights(name, architecture, place)
         key = (name, architecture.name)
         if key not in self._weights:
             try:
                 self._weights[key] = place_weights(name, architecture, weights_folder())
             except (PreflightError, DataError) as error:
+                self.needs.lacks([str(error)])
                 self.missing.take(place, error)
                 self._weights[key] = None
         read = self._weights[key]
@@ -169,33 +199,44 @@ class DatasetReader:
         self._weight_places[published_recipe(choice, architecture, resolution_px).key.digest] = where
         return choice
 
-    def extractors(self, metrics: Sequence[str], place: str) -> dict[str, Recipe]:
+    def _needs_weights(self, name: str, architecture: Choice, place: str) -> None:
+        from midef.models.pretrained import published_file
+
+        self.needs.file(published_file(name, architecture.name), f"{name} weights of {architecture.name}", place)
+
+    def extractors(self, metrics: Sequence[str], place: str, *, needed_by: str) -> dict[str, Recipe]:
         """Weights of the extractors that metrics read, as far as their files are here; notes what is refused without.
 
         Args:
             metrics: names.
             place: in the specification.
+            needed_by: place of the setup they are measured in.
         """
         from midef.models.pretrained import weights_folder
 
+        for name in metrics:
+            for extractor in METRICS.get(name).extractors:
+                self.needs.file(EXTRACTORS.get(extractor).file, f"metric {name}", needed_by)
         key = tuple(metrics)
         if key not in self._extractors:
             self._extractors[key] = {}
             try:
                 self._extractors[key], where, missing = place_extractors(metrics, weights_folder())
             except DataError as error:
+                self.needs.lacks([str(error)])
                 self.missing.take(place, error)
             else:
                 self._weight_places |= where
                 self.notes += [f"{place}: {line}" for line in missing]
         return self._extractors[key]
 
-    def student(self, written: Mapping[str, Any], resolution_px: int) -> StudentPlan:
+    def student(self, written: Mapping[str, Any], resolution_px: int, place: str) -> StudentPlan:
         """Students as a profile plans them, from published weights where their file is here.
 
         Args:
             written: `architecture`, `weights` and `epochs` of a profile.
             resolution_px: of the images it sees.
+            place: in the specification.
 
         Raises:
             SpecError: if there is no such architecture.
@@ -205,6 +246,7 @@ class DatasetReader:
         architecture, name = ARCHITECTURES.choose(written["architecture"]), written.get("weights", "")
         weights = None
         if name and not misfits(name, ARCHITECTURES.remake(architecture), resolution_px):
+            self._needs_weights(name, architecture, place)
             key = (name, architecture.name)
             if key not in self._weights:
                 with suppress(PreflightError):  # then it starts fresh, and the row says so

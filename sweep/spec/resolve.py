@@ -32,6 +32,7 @@ from midef.stages import REGRESSOR_IMAGES, CellRecipes, StudentPlan, recipes_for
 from midef.sweep.spec import checks
 from midef.sweep.spec.checks import Problems
 from midef.sweep.spec.datasets import DatasetReader
+from midef.sweep.spec.needed import Needs
 from midef.sweep.spec.paths import with_absolute_paths
 from midef.sweep.spec.profiles import Profile, profile_named
 from midef.sweep.spec.schema import SetupSpec, SweepSpec
@@ -175,8 +176,12 @@ def without_collections(plan: Callable[P, T]) -> Callable[P, T]:
 
 
 @without_collections
-def resolve(spec: SweepSpec) -> Sweep:
+def resolve(spec: SweepSpec, needs: Needs | None = None) -> Sweep:
     """Make a specification concrete.
+
+    Args:
+        spec: as it was checked.
+        needs: gets every file that is read on this machine, whether it is here or not; also where an error ends it.
 
     Raises:
         SpecError: everything wrong with names, parameters and combinations.
@@ -192,7 +197,7 @@ def resolve(spec: SweepSpec) -> Sweep:
     if len(set(spec.seeds)) < len(spec.seeds):
         problems.append(f"seeds: {shown(spec.seeds)} holds a seed twice")
     metrics = _metrics(spec, problems)
-    reader = DatasetReader(problems, missing)
+    reader = DatasetReader(problems, missing, Needs() if needs is None else needs)
     entries: list[Entry] = []
     if profile is not None:
         for i, item in enumerate(spec.setups):
@@ -324,11 +329,16 @@ class _Row:
             )
         checks.check_workers(profile, {"target": training, "evaluator": evaluator_training}, self.place, self.problems)
         refused = unregistered(item, profile) if item.unregistered == "refuse" else ""
+        if refused:
+            self.reader.needs.refuse(refused, self.place)
         setups = list(unregistered_setups(item, profile) if refused else self._setups())
         if training is None or evaluator_training is None:
             return []
-        student = self.reader.student(profile.student, self.resolution_px) if students_of(self.metrics) else None
-        measured = Measured(self.metrics, self.reader.extractors(self.metrics, "metrics"), student)
+        student = None
+        if students_of(self.metrics):
+            student = self.reader.student(profile.student, self.resolution_px, f"{self.place}.metrics")
+        extractors = self.reader.extractors(self.metrics, "metrics", needed_by=f"{self.place}.metrics")
+        measured = Measured(self.metrics, extractors, student)
         return [
             Entry(
                 self._shown(s),
@@ -361,14 +371,14 @@ class _Row:
     def _setups(self) -> Iterator[Setup]:
         item, profile, place = self.item, self.profile, self.place
         private = self._dataset(item.private or profile.private, f"{place}.private")
-        public = self._dataset(item.public or profile.public, f"{place}.public")
+        attacks = [self._attack(written) for written in item.attack]
+        public = self._public(attacks)
         protocol = self._protocol(private)
         evaluator = self._chosen(ARCHITECTURES, item.evaluator or profile.evaluator, "evaluator")
         if evaluator is not None and item.evaluator_training and weights_of_judge(evaluator):
             self.problems.append(
                 f"{place}.evaluator_training: {evaluator.name} is not trained and uses nothing of it; remove it"
             )
-        attacks = [self._attack(written) for written in item.attack]
         architectures = [
             self._chosen(ARCHITECTURES, written, "architecture")
             for written in item.architecture or [profile.architecture]
@@ -377,12 +387,14 @@ class _Row:
         if private is not None:
             self.identities = private[1].n_identities() if private[1].is_labelled else None
             checks.check_private(private[1], protocol, f"{place}.private", self.problems)
-        if private is not None and public is not None:
-            checks.check_disjoint(private, public, self.reader.shared, place, self.problems)
+        read = public[1] if public is not None else None
+        if private is not None and public is not None and read is not None:
+            checks.check_disjoint(private, (public[0], read), self.reader.shared, place, self.problems)
         for chosen in filter(None, attacks):
-            self.reader.missing += checks.check_attack(
-                chosen, self.resolution_px, None if public is None else public[1], protocol, place, self.problems
-            )
+            self.reader.needs.of(checks.starts_of(chosen), chosen.name, f"{place}.attack")
+            lacking = checks.check_attack(chosen, self.resolution_px, read, protocol, place, self.problems)
+            self.reader.needs.lacks(text.partition(": ")[2] for text in lacking)
+            self.reader.missing += lacking
         for attack, architecture in product(attacks, architectures):
             starts = self._starts(architecture, evaluator, protocol)
             if attack is None or architecture is None or evaluator is None or private is None or public is None:
@@ -406,6 +418,23 @@ class _Row:
     def _dataset(self, written: ComponentSpec, place: str) -> tuple[Choice, Dataset] | None:
         """A data set; paths that no file gave are relative to the folder the command runs in."""
         return self.reader.dataset(with_absolute_paths(written, Path.cwd()), place)
+
+    def _public(self, attacks: Sequence[Choice | None]) -> tuple[Choice, Dataset | None] | None:
+        """The attacker's images; by name alone where they are not here and no attack of the row looks at them."""
+        written, place = self.item.public or self.profile.public, f"{self.place}.public"
+        if not written or any(a is None or checks.reads_public(a) for a in attacks):
+            return self._dataset(written, place)
+        written = with_absolute_paths(written, Path.cwd())
+        if self.reader.is_here(written):
+            return self._dataset(written, place)
+        named = self.reader.named(written, place)
+        if named is None:
+            return None
+        self.reader.notes.append(
+            f"{place} ({named.label}): not here, and not needed: the attack draws from a published generator; that no "
+            "private image is among them is not checked"
+        )
+        return named, None
 
     def _protocol(self, private: tuple[Choice, Dataset] | None) -> Protocol:
         protocol = Protocol(**{**self.profile.protocol, **self.item.protocol.model_dump(exclude_none=True)})

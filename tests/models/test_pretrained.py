@@ -300,6 +300,16 @@ def test_the_output_of_a_face_network_keeps_its_own_weights(
         assert torch.equal(state[name], tensor) == (name.startswith("output.") or name.endswith("tracked")), name
 
 
+def test_a_published_file_has_the_digits_and_the_size_that_torchvision_states() -> None:
+    for ours, theirs in IMAGENET.items():
+        stated = torchvision.models.get_model_weights(theirs)["IMAGENET1K_V1"]
+        file = pretrained.published_file("imagenet", ours)
+        assert (file.source, file.size_mib) == (stated.url, stated.meta["_file_size"])
+        assert file.name == f"{file.name.partition('-')[0]}-{file.sha256}.pth" and len(file.sha256) == 8
+    bodies = [pretrained.published_file("ms1m", name) for name in MS1M]
+    assert bodies[0] == bodies[1] and {file.sha256 for file in bodies} == {""}, "nothing is stated of these"
+
+
 def test_file_names_are_those_that_torchvision_states(tmp_path: Path) -> None:
     with pytest.raises(PreflightError) as caught:
         pretrained.weight_file("imagenet", "vgg16", tmp_path)
@@ -530,18 +540,3 @@ def test_integers_in_the_place_of_weights_are_refused(faces: FaceBody, fresh_ir:
     message = r"has input_layer\.1\.bias as torch\.int64, our stem\.1\.bias is torch\.float32"
     with pytest.raises(DataError, match=message):
         pretrained.read_backbone("ms1m", "ir152", path, fresh_ir)
-
-
-def test_a_line_for_every_file_says_whether_it_is_there(save_resnet18: Save, tmp_path: Path) -> None:
-    path = save_resnet18({})
-    (tmp_path / "backbone_ir50_ms1m_epoch120.pth").touch()
-    said = pretrained.lines(tmp_path, ["resnet18", "vgg16_tiny", "facenet64", "ir152"])
-    assert said[:2] == [
-        (True, f"imagenet weights of resnet18: {path.name}"),
-        (True, "ms1m weights of facenet64: backbone_ir50_ms1m_epoch120.pth"),
-    ]
-    ((ok, text),) = said[2:]
-    assert not ok and text.startswith("ms1m weights of ir152: no file ")
-    path.write_bytes(b"something else")
-    ((ok, text),) = pretrained.lines(tmp_path, ["resnet18"])
-    assert not ok and "damaged or another file" in text

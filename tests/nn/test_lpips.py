@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 
 from midef.core.errors import DataError
 from midef.nn.lpips import LpipsFeatures, Trunk, learned_heads, perceptual_distance, trunk_file
@@ -68,3 +69,9 @@ def test_a_file_of_another_network_is_refused() -> None:
 def test_the_files_are_named_with_their_digest() -> None:
     assert (trunk_file("alex").name, trunk_file("alex").sha256) == ("alexnet-owt-7be5be79.pth", "7be5be79")
     assert trunk_file("vgg").source == "https://download.pytorch.org/models/vgg16-397923af.pth"
+
+
+@pytest.mark.parametrize(("trunk", "theirs"), [("alex", "alexnet"), ("vgg", "vgg16")])
+def test_the_file_has_the_size_that_torchvision_states(trunk: Trunk, theirs: str) -> None:
+    stated = torchvision.models.get_model_weights(theirs)["IMAGENET1K_V1"]
+    assert (trunk_file(trunk).source, trunk_file(trunk).size_mib) == (stated.url, stated.meta["_file_size"])

@@ -18,6 +18,7 @@ from midef.core import Choice, DataError, Protocol, SpecError
 from midef.core.errors import MissingArtifact, TrainingDiverged
 from midef.datasets import DATASETS
 from midef.models import ARCHITECTURES, Judge, ModelFacts, PublishedFile, pretrained
+from midef.nn.named_file import sha256_of
 from midef.nn.network import TargetModel
 from midef.stages import BuildContext, build, ensure, place_weights, problems_of_attack, published_recipe
 from midef.stages.evaluator import EvaluatorSpec, evaluate_images, load
@@ -50,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _known_digest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judge = ARCHITECTURES.get("mobilefacenet")
     assert judge.published is not None
-    digest = pretrained.sha256_of(folder / "mobilefacenet.pt")
+    digest = sha256_of(folder / "mobilefacenet.pt")
     monkeypatch.setattr(judge, "published", replace(judge.published, sha256=digest))
 
 
@@ -65,7 +66,7 @@ def planned(folder: Path, plan: PlanCell, head: str = "centre", **given: Any) ->
 def context(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> BuildContext:
     locations = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretrained, "verify", lambda weights, architecture, path: pretrained.sha256_of(path))
+        patch.setattr(pretrained, "verify", lambda weights, architecture, path: sha256_of(path))
         for head in HEADS:
             judge = ARCHITECTURES.choose({"name": "mobilefacenet", "head": head})
             weights, where = place_weights("ms1m", judge, folder)
@@ -205,7 +206,7 @@ def test_a_judge_of_another_package_is_fitted_and_asked_the_same(
     state = Averages().build(2, 40).blocks.state_dict()
     state["scaled.2.running_mean"] += 0.5
     torch.save(state, tmp_path / "averages.pt")
-    digest = pretrained.sha256_of(tmp_path / "averages.pt")
+    digest = sha256_of(tmp_path / "averages.pt")
     file = PublishedFile(weights="colours", name="averages.pt", sha256=digest, source="somewhere")
     monkeypatch.setattr(Averages, "published", file)
     suite = ArchitectureContract()
@@ -225,7 +226,7 @@ def test_a_judge_of_another_package_is_fitted_and_asked_the_same(
     rises_to_the_end(told)
     assert all(torch.equal(stored[f"blocks.{name}"], tensor) for name, tensor in state.items())
     assert store.artifacts.meta(evaluator.key)["facts"]["train_accuracy"] > 12.5
-    assert pretrained.lines(tmp_path, ["averages"]) == [(True, "colours weights of averages: averages.pt")]
+    assert pretrained.weight_file("colours", "averages", tmp_path).name == "averages.pt"
 
 
 def test_a_judge_without_numbers_is_not_advised_to_train(
@@ -235,7 +236,7 @@ def test_a_judge_without_numbers_is_not_advised_to_train(
     monkeypatch.setitem(ARCHITECTURES._classes, "averages", Averages)
     state = Averages().build(2, 40).blocks.state_dict()
     torch.save({**state, "scaled.2.running_var": -torch.ones(12)}, tmp_path / "averages.pt")
-    digest = pretrained.sha256_of(tmp_path / "averages.pt")
+    digest = sha256_of(tmp_path / "averages.pt")
     file = PublishedFile(weights="colours", name="averages.pt", sha256=digest, source="somewhere")
     monkeypatch.setattr(Averages, "published", file)
     judge = ARCHITECTURES.choose("averages")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from midef.attacks.target_handle import TargetHandle
     from midef.datasets import Dataset, Splits
+    from midef.nn.named_file import NamedFile
 
 PRIORS: Registry[Prior] = Registry("prior", "midef.attacks.priors")
 
@@ -135,6 +136,10 @@ class Prior:
 
     def lacking(self) -> list[str]:
         """Files it needs that are not on this machine, each a sentence that says where to get it."""
+        return []
+
+    def files(self) -> list[NamedFile]:
+        """Published files in `weights_folder()` that it needs, whether they are there or not."""
         return []
 
     def given(self, recipe: Recipe, folder: Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
-from midef.attacks.priors.families.classifiers import Family, StartWeights, family_problems, missing_files
+from midef.attacks.priors.families.classifiers import Family, StartWeights, family_problems, missing_files, start_files
 from midef.attacks.priors.t_acgan import TAcgan
 from midef.core.lazy import torch
 from midef.core.position import share, steps
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from midef.attacks.target_handle import TargetHandle
     from midef.core.recipe import Recipe
     from midef.datasets import Splits
+    from midef.nn.named_file import NamedFile
 
 CHUNK = 512
 """Images drawn and asked at once. Changes memory and speed, not results."""
@@ -110,6 +111,10 @@ class LoktSurrogates(TargetedPrior, SurrogateSettings):
     @override
     def lacking(self) -> list[str]:
         return missing_files(self.family, self.count, self.weights)
+
+    @override
+    def files(self) -> list[NamedFile]:
+        return start_files(self.family, self.count, self.weights)
 
     @override
     def requires(self, *, public: Recipe, target: Recipe) -> Mapping[str, Recipe]:

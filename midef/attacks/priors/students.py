@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
-from midef.attacks.priors.families.classifiers import Family, StartWeights, family_problems, missing_files
+from midef.attacks.priors.families.classifiers import Family, StartWeights, family_problems, missing_files, start_files
 from midef.core.lazy import torch
 from midef.core.position import steps
 from midef.training.generative.distill import StudentSettings, fit_student
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
     from midef.datasets import Splits
+    from midef.nn.named_file import NamedFile
 
 
 @PRIORS.add("students")
@@ -98,6 +99,10 @@ class Students(TargetedPrior, StudentSettings):
     @override
     def lacking(self) -> list[str]:
         return missing_files(self.family, self.count, self.weights)
+
+    @override
+    def files(self) -> list[NamedFile]:
+        return start_files(self.family, self.count, self.weights)
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from midef.attacks.base import SmallBudget
     from midef.datasets import Splits
+    from midef.nn.named_file import NamedFile
 
 
 PUBLISHED_LATENT_DIM = 512
@@ -145,6 +146,12 @@ class StyleGan2(PublicPrior, StyleGanSettings):
         from midef.attacks.priors.published.files import missing
 
         return missing(self.weights) if self.is_published else []
+
+    @override
+    def files(self) -> list[NamedFile]:
+        from midef.attacks.priors.published.files import converted
+
+        return converted(self.weights) if self.is_published else []
 
     @override
     def given(self, recipe: Recipe, folder: Path) -> dict[str, Any] | None:

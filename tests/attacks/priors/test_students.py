@@ -17,7 +17,6 @@ from typing_extensions import override
 from midef.attacks import AccessLevel
 from midef.attacks.priors.base import FitContext
 from midef.attacks.priors.families.classifiers import family_problems
-from midef.attacks.priors.networks import students
 from midef.attacks.priors.networks.students import FeatureStatistics, TinyStudent, build_student, start_from_
 from midef.attacks.priors.students import Students
 from midef.attacks.target_handle import TargetHandle
@@ -263,11 +262,18 @@ def test_a_published_file_gives_the_trunk_and_leaves_the_head(
     nn.init.constant_(student.get_parameter("head.weight"), 7)
     with pytest.raises(DataError, match="is damaged or another file"):
         start_from_(student, family, 0, "imagenet")
-    monkeypatch.setattr(students, "sha256_of", lambda path: path.stem.rpartition("-")[2] + "00")
+    monkeypatch.setattr("midef.nn.named_file.sha256_of", lambda path: path.stem.rpartition("-")[2] + "00")
     start_from_(student, family, 0, "imagenet")
     for key, value in student.get_submodule("features").state_dict().items():
         assert "num_batches" in key or torch.equal(value, trunk[f"features.{key}"]), key
     assert (head_of(student) == 7).all()
+
+    first = next(iter(stored))
+    torch.save({**stored, first: torch.zeros(3), "features.more": torch.zeros(1)}, file)
+    with pytest.raises(DataError, match=rf"does not hold the imagenet weights of {name}: it") as caught:
+        start_from_(student, family, 0, "imagenet")
+    own = first.removeprefix("features.").replace("norm.1", "norm1")
+    assert f"has {own} with 3, " in str(caught.value) and "has more, which this network has not" in str(caught.value)
 
 
 def test_tiny_students_have_no_published_weights() -> None:

@@ -70,7 +70,9 @@ def test_the_doctor_names_what_is_missing(
     code, out, _ = midef("doctor", path)
     assert code == 3
     assert "missing  plotly; pip install plotly\n" in out and "missing  ray; pip install ray\n" in out
-    assert re.search(r"^missing +sweep\.yaml, line \d+: setups\[0\]\.private: image_folder: no such file", out, re.M)
+    whose = r"^missing +data set image_folder\S*, for setups\[0\] \(private; sweep\.yaml, line \d+\)\n"
+    missing = whose + r" +image_folder: no such file"
+    assert re.search(missing, out, re.M)
 
 
 def test_the_doctor_lists_the_file_of_a_judge(
@@ -84,15 +86,18 @@ def test_the_doctor_lists_the_file_of_a_judge(
     protocol = {"identities": 12, "evaluator_resolution_px": 112}
     path = write_yaml(spec({"evaluator": "mobilefacenet", "protocol": protocol}))
     code, out, _ = midef("doctor", path)
-    missing = r"^missing +sweep\.yaml, line \d+: setups\[0\]\.evaluator: ms1m weights of mobilefacenet: no file mobile"
-    assert code == 3 and re.search(missing, out, re.M)
+    missing = (
+        r"^missing +mobilefacenet\.pt \(sha256 90a00ba1\.\.\.\): ms1m weights of mobilefacenet, for setups\[0\] \(eval"
+    )
+    assert code == 3 and re.search(missing, out, re.M) and out.count("mobilefacenet.pt") == 2, "its name and its source"
     (tmp_path / "mobilefacenet.pt").write_bytes(b"weights")
     judge = ARCHITECTURES.get("mobilefacenet")
     assert judge.published is not None
     digest = hashlib.sha256(b"weights").hexdigest()
     monkeypatch.setattr(judge, "published", replace(judge.published, sha256=digest))
     code, out, _ = midef("doctor", path)
-    assert code == 0 and "ok       ms1m weights of mobilefacenet: mobilefacenet.pt\n" in out
+    here = rf"^ok +mobilefacenet\.pt \(\S+ MiB, sha256 {digest[:8]} as published\): ms1m weights of mobilefacenet, for"
+    assert code == 0 and re.search(here, out, re.M)
 
 
 def test_the_doctor_lists_the_files_of_metrics(
@@ -101,12 +106,18 @@ def test_the_doctor_lists_the_files_of_metrics(
     monkeypatch.setenv("MIDEF_WEIGHTS", str(tmp_path))
     path = write_yaml({**spec({}), "metrics": ["standard", "lpips", "kid"]})
     code, out, _ = midef("doctor", path)
-    assert code == 0, "a metric without its file is refused, and the rest is measured"
-    assert re.search(r"^optional metrics lpips: no file alexnet-owt-7be5be79\.pth in .*; get it from https", out, re.M)
-    assert re.search(r"^optional metrics kid: no file weights-inception-2015-12-05-6726825d\.pth", out, re.M)
-    file = EXTRACTORS.get("lpips_alex").file
-    (tmp_path / file.name).write_bytes(b"weights")
-    monkeypatch.setattr(
-        EXTRACTORS.get("lpips_alex"), "file", replace(file, sha256=hashlib.sha256(b"weights").hexdigest())
+    assert code == 3, "a metric without its file is refused: what was asked for is not measured"
+    file = r"alexnet-owt-7be5be79\.pth \(233 MiB, sha256 7be5be79\.\.\.\)"
+    lpips = rf"^missing +{file}: metric lpips, for setups\[0\] \(metrics"
+    assert re.search(lpips, out, re.M) and "get it from https://download.pytorch.org/models/alexnet" in out
+    assert re.search(
+        r"^missing +weights-inception-2015-12-05-6726825d\.pth \(sha256 6726825d\.\.\.\): metric kid", out, re.M
     )
-    assert f"ok       metrics lpips: {file.name}\n" in midef("doctor", path)[1]
+    published = EXTRACTORS.get("lpips_alex").file
+    (tmp_path / published.name).write_bytes(b"weights")
+    monkeypatch.setattr(
+        EXTRACTORS.get("lpips_alex"), "file", replace(published, sha256=hashlib.sha256(b"weights").hexdigest())
+    )
+    assert re.search(
+        rf"^ok +{re.escape(published.name)} \(.* as published\): metric lpips, for", midef("doctor", path)[1], re.M
+    )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from midef.nn.named_file import NamedFile
 
 Family = Literal["efficientnet", "densenet", "cnn_tiny"]
 StartWeights = Literal["none", "imagenet"]
@@ -19,17 +22,26 @@ def family_problems(family: Family, weights: StartWeights, resolution_px: int) -
     return problems
 
 
+def start_files(family: Family, count: int, weights: StartWeights) -> list[NamedFile]:
+    """The published files that these networks start from."""
+    if weights == "none" or family == "cnn_tiny":
+        return []
+    from midef.attacks.priors.networks.students import published_file
+
+    return [published_file(family, index) for index in range(count)]
+
+
 def missing_files(family: Family, count: int, weights: StartWeights) -> list[str]:
     """A sentence for each published file that these networks start from and that is not here."""
     if weights == "none" or family == "cnn_tiny":
         return []
-    from midef.attacks.priors.networks.students import published_file
+    from midef.attacks.priors.networks.students import find_published
     from midef.core.errors import DataError, PreflightError
 
     problems = []
     for index in range(count):
         try:
-            published_file(family, index)
+            find_published(family, index)
         except (PreflightError, DataError) as error:
             problems.append(str(error))
     return problems

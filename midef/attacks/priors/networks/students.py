@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from midef.core.errors import DataError, PreflightError, SpecError
-from midef.models.pretrained import check_digest, weights_folder
-from midef.nn.named_file import FOLDER_VARIABLE, sha256_of
-from midef.nn.weights import not_finite, read_tensors, said_not_finite
+from midef.models.pretrained import weights_folder
+from midef.nn.named_file import NamedFile, torchvision_file
+from midef.nn.weights import not_finite, read_tensors, said_not_finite, unfit
 
 _TORCHVISION = {
     "efficientnet": ("efficientnet_b0", "efficientnet_b1", "efficientnet_b2"),
@@ -128,24 +129,29 @@ def build_student(family: str, index: int, resolution_px: int, n_classes: int) -
     return EfficientNetStudent(name, n_classes)
 
 
-def published_file(family: str, index: int) -> Path:
+def published_file(family: str, index: int) -> NamedFile:
+    """Torchvision's ImageNet file of a network."""
+    from torchvision.models import get_model_weights
+
+    weights = get_model_weights(_TORCHVISION[family][index])["IMAGENET1K_V1"]
+    url = str(weights.url)
+    return replace(torchvision_file(url.rpartition("/")[2], float(weights.meta["_file_size"])), source=url)
+
+
+def find_published(family: str, index: int) -> Path:
     """Torchvision's ImageNet file of a network, in `weights_folder()`, its digest checked.
 
     Raises:
         PreflightError: if it is not there, saying which one, and where to get it.
         DataError: if it is damaged.
     """
-    from torchvision.models import get_model_weights
-
-    name = _TORCHVISION[family][index]
-    url = str(get_model_weights(name)["IMAGENET1K_V1"].url)
-    path = weights_folder() / url.rpartition("/")[2]
-    if not path.is_file():
-        raise PreflightError(
-            f"imagenet weights of {name}: no file {path.name} in {path.parent}; get it from {url} and put it there, "
-            f"name another folder in ${FOLDER_VARIABLE}, or choose weights=none"
-        )
-    check_digest(path, sha256_of(path), path.name)
+    file = published_file(family, index)
+    try:
+        path = file.find(weights_folder())
+    except PreflightError as error:
+        name = _TORCHVISION[family][index]
+        raise PreflightError(f"imagenet weights of {name}: {error}, or choose weights=none") from error
+    file.digest(path)
     return path
 
 
@@ -161,14 +167,18 @@ def start_from_(student: nn.Module, family: str, index: int, weights: str) -> No
         return
     if weights != "imagenet" or family not in _TORCHVISION:
         raise SpecError(f"{family} has no {weights} weights; choose weights=none")
-    path = published_file(family, index)
+    path = find_published(family, index)
     stored = read_tensors(path)
     trunk = {
         _modern(key).removeprefix("features."): value for key, value in stored.items() if key.startswith("features.")
     }
+    features = student.get_submodule("features")
+    if problems := unfit(trunk, features.state_dict()):
+        lines = "\n  ".join(problems)
+        raise DataError(f"{path} does not hold the {weights} weights of {_TORCHVISION[family][index]}: it\n  {lines}")
     if broken := not_finite(trunk):
         raise DataError(f"{path} is damaged: {said_not_finite(broken)}; fetch it again")
-    student.get_submodule("features").load_state_dict(trunk)
+    features.load_state_dict({**features.state_dict(), **trunk})
 
 
 def _modern(key: str) -> str:

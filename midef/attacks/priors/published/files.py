@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from midef.attacks.priors.published.shape import KINDS, Kind, StyleShape, misfits
 from midef.core.errors import DataError, PreflightError
 from midef.models.pretrained import weights_folder
-from midef.nn.named_file import FOLDER_VARIABLE, sha256_of
+from midef.nn.named_file import FOLDER_VARIABLE, NamedFile, sha256_of
 from midef.nn.weights import not_finite, said_not_finite
 
 if TYPE_CHECKING:
@@ -100,6 +100,13 @@ def missing(name: str) -> list[str]:
         f"{published.source}, and `midef convert {published.original} {folder}`, or name another folder in "
         f"${FOLDER_VARIABLE} ({published.licence})"
     ]
+
+
+def converted(name: str) -> list[NamedFile]:
+    """The files that `midef convert` makes of the published one; their digests depend on who made them."""
+    published = PUBLISHED[name]
+    source = f"{published.source}, and `midef convert {published.original} ${FOLDER_VARIABLE}` ({published.licence})"
+    return [NamedFile(name=file_of(name, kind), source=source, sha256="") for kind in KINDS]
 
 
 def digests(name: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from midef.core.errors import DataError, few
 from midef.core.lazy import torch
+from midef.nn.weights import sides
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from midef.attacks.priors.networks.style_gan2_discriminator import StyleDiscriminator
 
 Kind = Literal["generator", "discriminator"]
+_MOST_PX = 4096
 KINDS: tuple[Kind, Kind] = ("generator", "discriminator")
 
 
@@ -84,6 +86,7 @@ def shape_of_generator(state: Mapping[str, Tensor], conv_clamp: float | None) ->
     sizes = [4 << i for i in range(20) if f"synthesis.b{4 << i}.torgb.weight" in state]
     if len(sizes) < 2 or "mapping.w_avg" not in state:
         raise DataError(f"no StyleGAN2 generator: it has {few(list(state), 3) or 'no tensors'}")
+    _check_sides(state, {"mapping.w_avg": 1, **{f"synthesis.b{px}.torgb.weight": 4 for px in sizes}})
     widths = {px: state[f"synthesis.b{px}.torgb.weight"].shape[1] for px in sizes}
     layers = sum(name.startswith("mapping.fc") and name.endswith(".weight") for name in state)
     latent_dim = len(state["mapping.w_avg"])
@@ -99,8 +102,19 @@ def shape_of_discriminator(state: Mapping[str, Tensor], conv_clamp: float | None
     sizes = [8 << i for i in range(19) if f"b{8 << i}.conv0.weight" in state]
     if not sizes or "b4.conv.weight" not in state:
         raise DataError(f"no StyleGAN2 discriminator: it has {few(list(state), 3) or 'no tensors'}")
+    _check_sides(state, {"b4.conv.weight": 4, **{f"b{px}.conv0.weight": 4 for px in sizes}})
     widths = {4: state["b4.conv.weight"].shape[0], **{px: state[f"b{px}.conv0.weight"].shape[1] for px in sizes}}
     return StyleShape(conv_clamp=conv_clamp, group=group, **_widths(sizes[-1], widths))
+
+
+def _check_sides(state: Mapping[str, Tensor], expected: Mapping[str, int]) -> None:
+    """Check that the tensors a shape is read from have so many sides.
+
+    Raises:
+        DataError: naming those that have not.
+    """
+    if others := [f"{name} ({sides(state[name])})" for name, count in expected.items() if state[name].ndim != count]:
+        raise DataError(f"no StyleGAN2: another shape is expected of {few(others, 3)}; fetch the file again")
 
 
 def _widths(resolution_px: int, widths: Mapping[int, int]) -> dict[str, int]:
@@ -112,13 +126,19 @@ def _widths(resolution_px: int, widths: Mapping[int, int]) -> dict[str, int]:
 
 def misfits(state: Mapping[str, Tensor], shape: StyleShape, kind: Kind) -> list[str]:
     """What of the tensors of a file does not fit networks of this shape, a few of each kind."""
-    if log2(shape.resolution_px) % 1:
+    if shape.resolution_px < 8 or log2(shape.resolution_px) % 1:
         return [f"it draws {shape.resolution_px} px, no power of two"]
+    least = {"channel_base": shape.resolution_px, "channel_max": 1}
+    least |= {"latent_dim": 1, "mapping_layers": 1} if kind == "generator" else {"group": 1}
+    if small := [name for name, value in least.items() if getattr(shape, name) < value]:
+        return [f"its {name} is {getattr(shape, name)}, at least {least[name]} is expected" for name in small]
+    if shape.resolution_px > _MOST_PX:
+        return [f"it draws {shape.resolution_px} px, more than {_MOST_PX}"]
     expected = shape.state(kind)
     missing = [name for name in expected if name not in state]
     unknown = [name for name in state if name not in expected]
     other = [
-        f"{name} ({_sides(state[name])} in place of {_sides(tensor)})"
+        f"{name} ({sides(state[name])} in place of {sides(tensor)})"
         for name, tensor in expected.items()
         if name in state and state[name].shape != tensor.shape
     ]
@@ -127,7 +147,3 @@ def misfits(state: Mapping[str, Tensor], shape: StyleShape, kind: Kind) -> list[
         for verb, names in (("misses", missing), ("has", unknown), ("has another shape of", other))
         if names
     ]
-
-
-def _sides(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "one number"

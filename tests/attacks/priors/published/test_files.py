@@ -14,7 +14,7 @@ from torch import nn
 from midef.attacks.priors.networks.style_gan2 import StyleGenerator
 from midef.attacks.priors.published.convert import convert
 from midef.attacks.priors.published.files import PUBLISHED, file_of, read
-from midef.attacks.priors.published.shape import StyleShape
+from midef.attacks.priors.published.shape import StyleShape, shape_of_discriminator, shape_of_generator
 from midef.attacks.priors.style_gan2 import StyleGan2
 from midef.core import Inputs, Recipe
 from midef.core.errors import DataError, PreflightError
@@ -147,6 +147,45 @@ def test_every_name_and_shape_is_asked_for(folder: Path, change: Callable[[Any],
     save_file(state, path, metadata=about)
     with pytest.raises(DataError, match=words):
         read(path, "generator")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("resolution_px", "0", "it draws 0 px, no power of two"),
+        ("resolution_px", "-8", "it draws -8 px, no power of two"),
+        ("resolution_px", "1048576", "it draws 1048576 px, more than 4096"),
+        ("channel_base", "0", "its channel_base is 0, at least 16 is expected"),
+        ("channel_max", "0", "its channel_max is 0, at least 1 is expected"),
+        ("mapping_layers", "0", "its mapping_layers is 0, at least 1 is expected"),
+        ("latent_dim", "none", "was not written by `midef convert`, or is damaged"),
+        ("latent_dim", "9", "another shape of"),
+    ],
+)
+def test_a_damaged_description_of_a_file_is_an_error_that_names_it(
+    folder: Path, field: str, value: str, words: str
+) -> None:
+    from safetensors import safe_open
+
+    path = folder / file_of("ffhq", "generator")
+    with safe_open(path, framework="pt") as file:
+        about = {**file.metadata(), field: value}
+    save_file(load_file(path), path, metadata=about)
+    with pytest.raises(DataError, match=words) as caught:
+        read(path, "generator")
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["mapping.w_avg", "synthesis.b8.torgb.weight"])
+def test_a_tensor_without_sides_is_an_error(folder: Path, name: str) -> None:
+    state = load_file(folder / file_of("ffhq", "generator"))
+    state[name] = torch.tensor(1.0)
+    with pytest.raises(DataError, match=rf"another shape is expected of {name} \(one number\); fetch the file again"):
+        shape_of_generator(state, None)
+    judged = load_file(folder / file_of("ffhq", "discriminator"))
+    judged["b4.conv.weight"] = torch.tensor(1.0)
+    with pytest.raises(DataError, match=r"another shape is expected of b4\.conv\.weight \(one number\)"):
+        shape_of_discriminator(judged, None, 4)
 
 
 def test_filters_in_a_file_are_left_out(folder: Path) -> None:
