@@ -61,8 +61,10 @@ def published_facts(file: NamedFile) -> str:
 
 
 def _clauses(problems: Sequence[str]) -> list[str]:
-    """The clauses of these sentences, each once."""
-    return list(dict.fromkeys(clause for problem in problems for clause in problem.split("; ")))
+    """Of each of these sentences what is wrong, then in one line what to do about them, each clause once."""
+    wrong = [problem.partition("; ")[0] for problem in problems]
+    rest = dict.fromkeys(clause for problem in problems for clause in problem.split("; ")[1:])
+    return [*dict.fromkeys(wrong), *(["; ".join(rest)] if rest else [])]
 
 
 def who(need: Need, spec: SweepSpec) -> str:
