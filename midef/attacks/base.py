@@ -68,7 +68,8 @@ class Reconstructions:
         traits: [N, n_traits], standard normal coordinates of the identity of each image, where the attack knows them
             exactly: it searched the latents of an image formation (`midef.datasets.ImageFormation`).
         traces: the course of the search; None of an attack that takes no steps.
-        latents: [N, ...] that a latent search drew the images from; they are not stored.
+        latents: [N, ...] that a latent search drew the images from; they are not stored. None where they alone do not
+            give the images.
     """
 
     images: Tensor

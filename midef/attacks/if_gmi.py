@@ -110,6 +110,11 @@ class IfGmi(PoincareSearch):
     def stage_steps(self) -> tuple[int, ...]:
         return (self.iterations, *[self.layer_iterations] * self.layers)
 
+    @property
+    @override
+    def latents_give_images(self) -> bool:
+        return self.layers == 0  # else a feature was searched with w
+
     # nothing is selected: a row is a reconstruction, and candidates only bound how many there may be
 
     @property

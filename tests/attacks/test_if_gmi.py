@@ -122,6 +122,18 @@ def test_a_stage_begins_with_the_feature_the_one_before_ended_with(
     assert shape[2:] == (16, 16) and searched[1].shape == shape and searched[1].dtype == torch.float32
 
 
+def test_w_is_not_given_for_an_image_that_a_feature_was_searched_for(
+    attack: IfGmi, target: TargetModel, style_inputs: StyleInputs, style_networks: dict[str, nn.Module]
+) -> None:
+    """Who draws it again would see the image of another search."""
+    inputs, task = style_inputs(attack), task_of([0, 3])
+    style, _ = search(replace(attack, layers=0), target, inputs, task)
+    assert style.latents is not None
+    rows = Rows(task.labels, [0, 1], RowStreams([0, 1]))
+    assert torch.allclose(attack.draw(style_networks, style.latents, rows).clamp(0, 1), style.images, atol=1e-4)
+    assert search(attack, target, inputs, task)[0].latents is None
+
+
 def test_balls_hold_around_the_start_of_each_stage_and_those_that_cannot_bind_change_no_bit(
     attack: IfGmi, target: TargetModel, style_inputs: StyleInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

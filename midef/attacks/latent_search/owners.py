@@ -74,7 +74,7 @@ class OwnedSearch:
             torch.ones_like(task.labels).bool(),
             torch.stack([traits[pair] for pair in pairs]) if traits else None,
             Traces.joined([part.traces for part in found]),
-            torch.stack([latents[pair] for pair in pairs]),
+            torch.stack([latents[pair] for pair in pairs]) if attack.latents_give_images else None,
         )
 
     def found(self, owners: Sequence[Pair], chosen: Mapping[Pair, Tensor]) -> Searched:

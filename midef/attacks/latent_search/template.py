@@ -108,6 +108,11 @@ class LatentSearch(Attack):
     def problems_with(self, protocol: Protocol) -> list[str]:
         return too_few(self.candidates_per_identity, protocol.images_per_identity)
 
+    @property
+    def latents_give_images(self) -> bool:
+        """Whether `draw` of the final latents gives the images; False where something beside them was searched."""
+        return True
+
     def choosing_share(self, rows: int) -> float:
         """Share of the work, 0 to 1, that `choose` is; for progress only."""
         return 0.0
