@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from torchvision.ops import StochasticDepth
 from typing_extensions import override
 
 from midef.core import Registry, SpecError
-from midef.models import ARCHITECTURES, Judge
+from midef.models import ARCHITECTURES, Architecture, Judge
 from midef.nn.network import SkipBlock, TargetModel, count_parameters, freeze_
 from midef.stages import problems_as_target
 from midef.testing.suite import Contract
@@ -34,9 +35,17 @@ def usual_px(name: str) -> int:
 
 
 def on_paper(name: str, classes: int = CLASSES, resolution_px: int | None = None) -> TargetModel:
-    """The network with shapes but no numbers, at the smallest usual resolution unless one is given."""
+    """The network with shapes but no numbers, at the smallest usual resolution unless one is given.
+
+    Read it, never change it: all tests that only count share one.
+    """
+    return _on_paper(ARCHITECTURES.make(name), classes, resolution_px or usual_px(name))
+
+
+@cache
+def _on_paper(architecture: Architecture, classes: int, resolution_px: int) -> TargetModel:
     with torch.device("meta"):
-        return ARCHITECTURES.make(name).build(classes, resolution_px or usual_px(name))
+        return architecture.build(classes, resolution_px)
 
 
 def built(name: str, seed: int = 0) -> TargetModel:

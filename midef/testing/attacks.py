@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
@@ -146,6 +147,42 @@ def run_attack(attack: Attack, target: TargetModel, inputs: Inputs, task: Task) 
     return attack.reconstruct(TargetHandle(target, Defense(), attack.access), inputs, task)
 
 
+@dataclass(frozen=True)
+class Searched:
+    """One search of every identity, made once for all questions about it. Read it, never change it.
+
+    Args:
+        told: positions of the work.
+        asked: the highest access level that the search asked the target for; None if it asked nothing.
+        queries: images it was charged for.
+        seen: images the target answered.
+    """
+
+    attack: Attack
+    inputs: Inputs
+    task: Task
+    reconstructions: Reconstructions
+    told: list[float]
+    asked: AccessLevel | None
+    queries: int
+    seen: int
+
+    def rows(self, labels: Sequence[int]) -> list[int]:
+        """Numbers of the rows of these identities."""
+        return [row for label in labels for row in torch.nonzero(self.task.labels == label).flatten().tolist()]
+
+
+def search_all(name: str, stored: Stored) -> Searched:
+    """A search of every identity, in an order in which no label is its position."""
+    attack, target, task = small(name), toy_target(), task_of([3, 0, 4, 1, 2])
+    inputs, seen = stored(attack), list[int]()
+    target.register_forward_hook(lambda module, given, answer: seen.append(len(given[0])))
+    handle = Recorder(target, Defense(), AccessLevel.WHITE_BOX)
+    with positions() as told:
+        found = attack.reconstruct(handle, inputs, task)
+    return Searched(attack, inputs, task, found, told, handle.asked, handle.queries, sum(seen))
+
+
 def check_traces(traces: Traces, task: Task) -> None:
     """Traces have a row for each pair or for each identity, as many points as steps, and finite numbers."""
     rows = list(zip(traces.labels.tolist(), traces.restarts.tolist(), strict=True))
@@ -206,6 +243,9 @@ class _OnAToyTarget(Contract):
         return toy_target()
 
 
+AllSearched: TypeAlias = Callable[[str], Searched]
+
+
 class AttackContract(_OnAToyTarget):
     """What every attack answers."""
 
@@ -216,6 +256,12 @@ class AttackContract(_OnAToyTarget):
     def cases(cls) -> Mapping[str, Sequence[Any]]:
         above = [name for name in cls.asked() if ATTACKS.get(name).access > AccessLevel.LABELS]
         return {**super().cases(), "above_labels": above, "labels": [[1], [4, 1]]}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def searched(cls, stored_priors: Stored) -> AllSearched:
+        """The search of an attack, see `search_all`."""
+        return cache(lambda name: search_all(name, stored_priors))
 
     def test_says_where_it_comes_from(self, name: str) -> None:
         cls = ATTACKS.get(name)
@@ -264,13 +310,11 @@ class AttackContract(_OnAToyTarget):
         other = attack.requires(target=TARGET, public=OTHER_PUBLIC)
         assert all(mine[role].key != other[role].key for role in mine)
 
-    def test_uses_exactly_the_access_it_declares(self, name: str, target: TargetModel, stored_priors: Stored) -> None:
-        attack = small(name)
-        handle = Recorder(target, Defense(), AccessLevel.WHITE_BOX)
-        for prior in priors_of(attack):
-            fit(prior, handle, stored_priors)
-        attack.reconstruct(handle, stored_priors(attack), task_of([0, 1]))
-        assert handle.asked == attack.access
+    def test_uses_exactly_the_access_it_declares(self, name: str, searched: AllSearched) -> None:
+        """What a prior asks is what it says: the next test."""
+        of_search = searched(name)
+        asked = [of_search.asked, *(prior.asks for prior in priors_of(of_search.attack))]
+        assert max(level for level in asked if level is not None) == of_search.attack.access
 
     def test_a_prior_asks_the_target_exactly_what_it_says(
         self, name: str, target: TargetModel, stored_priors: Stored
@@ -289,26 +333,20 @@ class AttackContract(_OnAToyTarget):
                 fit(prior, handle, stored_priors)
             attack.reconstruct(handle, stored_priors(attack), task_of([0, 1]))
 
-    def test_gives_one_image_in_range_for_each_pair(
-        self, name: str, target: TargetModel, stored_priors: Stored
-    ) -> None:
-        attack, task = small(name), task_of([0, 2, 3])
-        found = run_attack(attack, target, stored_priors(attack), task)
-        assert found.images.shape == (6, 3, RESOLUTION_PX, RESOLUTION_PX) and found.images.dtype == torch.float32
+    def test_gives_one_image_in_range_for_each_pair(self, name: str, searched: AllSearched) -> None:
+        attack, task, found = searched(name).attack, searched(name).task, searched(name).reconstructions
+        assert found.images.shape == (10, 3, RESOLUTION_PX, RESOLUTION_PX) and found.images.dtype == torch.float32
         assert found.images.min() >= 0 and found.images.max() <= 1
         assert torch.equal(found.labels, task.labels) and torch.equal(found.restarts, task.restarts)
-        assert found.found.shape == (6,) and found.found.dtype == torch.bool
+        assert found.found.shape == (10,) and found.found.dtype == torch.bool
         assert not found.images.requires_grad
-        assert len(found.images.flatten(1).unique(dim=0)) == 6, "every (label, restart) has its own reconstruction"
+        assert len(found.images.flatten(1).unique(dim=0)) == 10, "every (label, restart) has its own reconstruction"
         assert (found.traces is not None) == bool(attack.records), "`records` says what its traces hold"
         if found.traces is not None:
             check_traces(found.traces, task)
 
-    def test_tells_how_far_it_is(self, name: str, target: TargetModel, stored_priors: Stored) -> None:
-        attack, task = small(name), task_of([0, 2, 3])
-        inputs = stored_priors(attack)
-        with positions() as told:
-            run_attack(attack, target, inputs, task)
+    def test_tells_how_far_it_is(self, name: str, searched: AllSearched) -> None:
+        told = searched(name).told
         if told or is_ours(ATTACKS.get(name)):
             rises_to_the_end(told)
 
@@ -325,17 +363,16 @@ class AttackContract(_OnAToyTarget):
                 assert len(found.traits) == len(task.labels) and found.traits.isfinite().all()
 
     def test_repeats_with_the_same_seed_and_not_with_another(
-        self, name: str, target: TargetModel, stored_priors: Stored
+        self, name: str, target: TargetModel, searched: AllSearched
     ) -> None:
-        attack = small(name)
-        inputs = stored_priors(attack)
-        first = run_attack(attack, target, inputs, task_of([0, 1, 4]))
+        first = searched(name)
         torch.manual_seed(99)  # results do not hang on the global generator
-        again = run_attack(attack, target, inputs, task_of([0, 1, 4]))
-        other = run_attack(attack, target, inputs, task_of([0, 1, 4], seed=4))
-        assert torch.equal(first.images, again.images) and torch.equal(first.found, again.found)
-        same = (first.images - other.images).abs().amax(dim=(1, 2, 3)) < 1e-6
-        assert not same.any() if attack.draws else same.all()
+        again = run_attack(first.attack, target, first.inputs, first.task)
+        other = run_attack(first.attack, target, first.inputs, task_of([0, 1, 4], seed=4))
+        images = first.reconstructions.images
+        assert torch.equal(images, again.images) and torch.equal(first.reconstructions.found, again.found)
+        same = (images[first.rows([0, 1, 4])] - other.images).abs().amax(dim=(1, 2, 3)) < 1e-6
+        assert not same.any() if first.attack.draws else same.all()
 
     def test_a_search_ruined_by_its_last_step_gives_no_picture(
         self, name: str, target: TargetModel, stored_priors: Stored
@@ -349,25 +386,21 @@ class AttackContract(_OnAToyTarget):
             assert images.isnan().flatten(1).all(dim=1).any(), "infinity in what is searched gave pictures"
 
     def test_results_do_not_depend_on_the_chunk(
-        self, name: str, target: TargetModel, stored_priors: Stored, monkeypatch: pytest.MonkeyPatch
+        self, name: str, target: TargetModel, searched: AllSearched, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        attack = small(name)
-        inputs, task = stored_priors(attack), task_of([0, 1, 2, 4])
-        whole = run_attack(attack, target, inputs, task)
-        for cls in type(attack).__mro__:
+        whole = searched(name)
+        for cls in type(whole.attack).__mro__:
             if hasattr(sys.modules[cls.__module__], "CHUNK"):
                 monkeypatch.setattr(sys.modules[cls.__module__], "CHUNK", 3)
-        pieces = run_attack(attack, target, inputs, task)
-        assert torch.allclose(whole.images, pieces.images, atol=1e-5) and torch.equal(whole.found, pieces.found)
+        pieces = run_attack(whole.attack, target, whole.inputs, whole.task)
+        assert torch.allclose(whole.reconstructions.images, pieces.images, atol=1e-5)
+        assert torch.equal(whole.reconstructions.found, pieces.found)
 
     def test_an_identity_does_not_depend_on_who_else_is_attacked(
-        self, name: str, labels: list[int], target: TargetModel, stored_priors: Stored
+        self, name: str, labels: list[int], target: TargetModel, searched: AllSearched
     ) -> None:
-        attack = small(name)
-        inputs = stored_priors(attack)
-        all_of_them = run_attack(attack, target, inputs, task_of([0, 1, 2, 3, 4]))
-        some = run_attack(attack, target, inputs, task_of(labels))
-        rows = [2 * label + restart for label in labels for restart in range(2)]
+        all_of_them, rows = searched(name).reconstructions, searched(name).rows(labels)
+        some = run_attack(searched(name).attack, target, searched(name).inputs, task_of(labels))
         assert torch.equal(all_of_them.labels[rows], some.labels)
         assert torch.allclose(all_of_them.images[rows], some.images, atol=1e-5)
         assert torch.equal(all_of_them.found[rows], some.found)
@@ -396,15 +429,11 @@ class AttackContract(_OnAToyTarget):
         assert not any(p.requires_grad or p.grad is not None for p in target.parameters())
         assert all(torch.equal(value, before[key]) for key, value in target.state_dict().items())
 
-    def test_counts_every_image_the_target_sees(self, name: str, target: TargetModel, stored_priors: Stored) -> None:
-        attack, task = small(name), task_of([0, 1, 3])
-        seen: list[int] = []
-        target.register_forward_hook(lambda module, given, answer: seen.append(len(given[0])))
-        handle = TargetHandle(target, Defense(), attack.access)
-        attack.reconstruct(handle, stored_priors(attack), task)
-        assert handle.queries == sum(seen)
-        expected = attack.queries(reconstructions=6, identities=3)
-        assert handle.queries == expected if expected is not None else handle.queries > 0
+    def test_counts_every_image_the_target_sees(self, name: str, searched: AllSearched) -> None:
+        queries = searched(name).queries
+        assert queries == searched(name).seen
+        expected = searched(name).attack.queries(reconstructions=10, identities=5)
+        assert queries == expected if expected is not None else queries > 0
 
     def test_sees_the_defense_of_answers_exactly_below_white_box(
         self, name: str, target: TargetModel, stored_priors: Stored
