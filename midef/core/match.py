@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from midef.core.gates import Gate, accuracy_of, match_target_gate, target_gate, tolerance_gate
+from midef.core.accuracy import accuracy_of
+from midef.core.gates import Gate, match_target_gate, target_gate, tolerance_gate
 
 State = Literal["matched", "unreachable", "fixed", "at chance", "undecided", "failed"]
 Phase = Literal["reference", "search", "confirm"]

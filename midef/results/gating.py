@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from midef.core.accuracy import Accuracy, accuracy_of
 from midef.core.gates import (
     EVERY_DEFENSE,
-    Accuracy,
     Gate,
-    accuracy_of,
     attack_gate,
     ceiling_gate,
     excluded_because,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from midef.core.gates import accuracy_of, excluded_because, match_target_gate, target_gate, written_target_problem
+from midef.core.accuracy import accuracy_of
+from midef.core.gates import excluded_because, match_target_gate, target_gate, written_target_problem
 from midef.core.recipe import Recipe
 from midef.stages.recipes import NO_DEFENSE
 from midef.storage import Store

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from midef.core.accuracy import Accuracy, accuracy_of
 from midef.core.choice import Choice
-from midef.core.gates import Accuracy, accuracy_of, excluded_because, stored_evaluator_gate, target_gate
+from midef.core.gates import excluded_because, stored_evaluator_gate, target_gate
 
 ATTACK_METRIC, NATURAL_METRIC = "attack_accuracy_at_1", "natural_accuracy"
 WORST_ACCURACY, WORST_ATTACK = 0.0, 100.0

@@ -11,11 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from midef.core.accuracy import Accuracy
 from midef.core.canonical import digest
 from midef.core.choice import Choice
 from midef.core.errors import DamagedArtifact, SpecError
 from midef.core.failure import Failure
-from midef.core.gates import Accuracy, attack_gate
+from midef.core.gates import attack_gate
 from midef.core.match import MatchTraining
 from midef.core.seeds import derive_seed
 from midef.defenses.stack import choose_defense, remake_defense

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from midef.core import gates
-from midef.core.gates import Gate, accuracy_of
+from midef.core.accuracy import accuracy_of
+from midef.core.gates import Gate
 
 Judged = tuple[str, str]  # grade and the start of the reason
 

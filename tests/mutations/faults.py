@@ -293,7 +293,7 @@ FAULTS = (
     ),
     Fault(
         "an interval that reaches down to chance is no chance",
-        "midef/core/gates.py",
+        "midef/core/accuracy.py",
         "return self.low <= self.chance",
         "return self.value <= self.chance",
         "tests/core/test_gates.py",
