@@ -161,8 +161,9 @@ metrics: [standard, images]      # or faces, extraction, all, or single names: [
 | --- | --- | --- |
 {files}
 
-- **delta_eval** of PPA, IF-GMI and MIBench is `knn_distance`: the squared distance in the evaluator's features. **delta_face** is `feature_distance_face`, here in
-  MobileFaceNet's embedding at 112 px, so it compares with no published number. The L2 distance of MIRROR and TL-DMI is `centroid_distance`, which
+- **delta_eval** of PPA, IF-GMI and MIBench is `knn_distance`: the squared distance in the evaluator's features. **delta_face** is `feature_distance_facenet`,
+  which needs the file of InceptionResnetV1 and is measured where it is asked for; `feature_distance_face` is the same in MobileFaceNet's embedding at 112 px and
+  compares with no published number. The L2 distance of MIRROR and TL-DMI is `centroid_distance`, which
   is not squared.
 - **FID** is biased upwards by few images: the remark of a row says how many there are, and that their covariance is singular below 2,048. No interval: a
   bootstrap repeats images, so it is biased more than the value. `kid` has no bias, and an interval by leaving out identities. `fid_ppa` is what

@@ -23,7 +23,7 @@ class FeatureDistanceFace(Metric):
 
     Source: PPA, IF-GMI and MIBench.
     We differ: MobileFaceNet, 128 features at 112 px, instead of InceptionResnetV1 trained on VGGFace2, 512 at 160. Not
-    to be compared with their numbers (0.6 to 1.3).
+    to be compared with their numbers (0.6 to 1.3): `feature_distance_facenet` is.
     """
 
     paper: ClassVar[str] = "Struppek et al., ICML 2022 (PPA)"
@@ -37,16 +37,26 @@ class FeatureDistanceFace(Metric):
 
     @override
     def measure(self, evidence: Evidence) -> Measurement:
-        import numpy as np
+        return face_distance(evidence, self.extractors[0])
 
-        images = evidence.reconstructions_of("face distance")
-        if evidence.private_images is None:
-            raise NotApplicable("face distance needs the private images")
-        read = evidence.extract(self.extractors[0])
-        features = read(images)
-        distances = distances_to_nearest(
-            "face distance", features, evidence.labels, read(evidence.private_images), evidence.private_labels
-        )
-        is_judge = features.shape == evidence.features.shape and np.allclose(features, evidence.features, atol=1e-3)
-        remark = "the evaluator's own features: the KNN distance once more" if is_judge else ""
-        return mean_over_identities(distances.clip(0.0, 4.0), evidence.labels, high=4.0, remark=remark)
+
+def face_distance(evidence: Evidence, extractor: str) -> Measurement:
+    """Mean over all reconstructions of the squared L2 distance to the nearest private image of the identity.
+
+    Args:
+        evidence: of the cell, with its reconstructions as images.
+        extractor: name of one whose features have length 1.
+    """
+    import numpy as np
+
+    images = evidence.reconstructions_of("face distance")
+    if evidence.private_images is None:
+        raise NotApplicable("face distance needs the private images")
+    read = evidence.extract(extractor)
+    features = read(images)
+    distances = distances_to_nearest(
+        "face distance", features, evidence.labels, read(evidence.private_images), evidence.private_labels
+    )
+    is_judge = features.shape == evidence.features.shape and np.allclose(features, evidence.features, atol=1e-3)
+    remark = "the evaluator's own features: the KNN distance once more" if is_judge else ""
+    return mean_over_identities(distances.clip(0.0, 4.0), evidence.labels, high=4.0, remark=remark)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from midef.core.registry import Registry
+from midef.nn.named_file import NamedFile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,6 +85,11 @@ class PublishedFile:
     size_mib: float = 0.0
     named: Callable[[str], str] = str
     head: tuple[str, ...] = ("head.",)
+
+    @property
+    def file(self) -> NamedFile:
+        """The file, whatever network it holds."""
+        return NamedFile(name=self.name, source=self.source, sha256=self.sha256, also=self.also, size_mib=self.size_mib)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,7 +91,7 @@ def published_file(weights: str, architecture: str) -> NamedFile:
     """
     own = _own_file(architecture)
     if own is not None and own.weights == weights:
-        return NamedFile(name=own.name, source=own.source, sha256=own.sha256, also=own.also, size_mib=own.size_mib)
+        return own.file
     if own is not None:
         raise SpecError(f"no {weights} weights are published for {architecture!r}, which has {own.weights} alone")
     if weights not in WEIGHTS:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from midef.nn.network import ResidualBlock
+from midef.nn.network import ResidualBlock, TargetModel
 
 Size = int | tuple[int, int]
 Step = tuple[int, Size, int, Size]
@@ -121,3 +122,15 @@ class InceptionResidual(ResidualBlock):
     def forward(self, x: Tensor) -> Tensor:
         seen = torch.cat([self.get_submodule(f"branch{i}")(x) for i in range(self.n_branches)], dim=1)
         return self.relu(self.with_skip(self.scale * self.conv2d(seen), x))
+
+
+class UnitLength(nn.Module):
+    """Images [B, 3, R, R] in [0, 1] -> features [B, D] of length 1 of a network, whose head is not asked."""
+
+    def __init__(self, network: TargetModel) -> None:
+        super().__init__()
+        self.network = network
+
+    @override
+    def forward(self, images: Tensor) -> Tensor:
+        return F.normalize(self.network(images).features, dim=1)

@@ -32,7 +32,9 @@ def test_centroid_distance_is_not_squared() -> None:
     assert distances_to_centroid(np.array([[0.0, 0.0]]), np.array([0]), private, np.array([0, 0, 1])).tolist() == [5.0]
 
 
-@pytest.mark.parametrize("name", ["centroid_distance", "feature_distance_face", "lpips_nearest"])
+@pytest.mark.parametrize(
+    "name", ["centroid_distance", "feature_distance_face", "feature_distance_facenet", "lpips_nearest"]
+)
 def test_an_identity_without_private_images_is_refused(name: str) -> None:
     given = evidence()
     kept = given.private_labels != 3
@@ -47,7 +49,7 @@ def test_an_identity_without_private_images_is_refused(name: str) -> None:
         METRICS.make(name).measure(less)
 
 
-@pytest.mark.parametrize("name", ["feature_distance_face", "lpips_nearest"])
+@pytest.mark.parametrize("name", ["feature_distance_face", "feature_distance_facenet", "lpips_nearest"])
 def test_face_distance_and_lpips_are_squared_distances_to_the_nearest_image_of_the_identity(name: str) -> None:
     given = evidence(2)
     assert given.images is not None and given.private_images is not None

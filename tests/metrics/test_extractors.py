@@ -14,6 +14,7 @@ from midef.core.errors import DataError, MissingWeights, NotApplicable
 from midef.metrics import METRICS
 from midef.metrics.base import extractors_of
 from midef.metrics.extractors import EXTRACTORS
+from midef.models.inception_v1 import InceptionV1
 from midef.models.mobilefacenet import MobileFaceNet
 from midef.nn.inception_fid import InceptionFid, _trunk
 from midef.stages.scores import measure
@@ -94,10 +95,10 @@ def test_the_standard_metrics_need_no_file() -> None:
     assert extractors_of(standard_metrics()) == []
 
 
-def test_every_extractor_names_one_file_with_its_digest() -> None:
+def test_every_extractor_names_one_file_with_the_digits_that_are_published() -> None:
     for extractor in EXTRACTORS:
         digits = extractor.file.sha256
-        assert len(digits) in (8, 64) and set(digits) <= set(hashlib.sha256().hexdigest() + "0123456789abcdef")
+        assert len(digits) in (0, 8, 64) and set(digits) <= set(hashlib.sha256().hexdigest() + "0123456789abcdef")
         assert extractor.file.source.startswith(("https://", "github "))
 
 
@@ -109,3 +110,20 @@ def test_the_embedding_of_faces_is_that_of_the_judge() -> None:
     with torch.no_grad():
         found, expected = EXTRACTORS.make("face_embedding").network(tensors)(images), model(images).features
     assert torch.equal(found, expected) and found.norm(dim=1).tolist() == pytest.approx([1, 1])
+
+
+def test_the_embedding_of_facenet_is_that_of_inception_v1_brought_to_length_one() -> None:
+    torch.manual_seed(0)
+    model = InceptionV1().build(2, 160).eval()
+    for tensor in model.state_dict().values():
+        if tensor.ndim == 1:
+            tensor.uniform_(0.5, 1.5)
+    tensors = {InceptionV1.published.named(name): tensor for name, tensor in model.blocks.state_dict().items()}
+    images = torch.rand(2, 3, 160, 160, generator=torch.Generator().manual_seed(1))
+    extractor = EXTRACTORS.make("facenet")
+    network = extractor.network({**tensors, "logits.weight": torch.zeros(8631, 512)})
+    with torch.no_grad():
+        found, features = network(images), model(images).features
+    torch.testing.assert_close(found, features / features.norm(dim=1, keepdim=True))
+    assert extractor.resolution_px == 160 and not network.training
+    assert extractor.gflop == pytest.approx(InceptionV1().gflop(160), rel=0.01)

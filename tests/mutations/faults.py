@@ -651,8 +651,8 @@ FAULTS = (
     Fault(
         "printed FIDs of another range have the name of the standard one",
         "sweep/catalogue/published/rows.py",
-        ', "fid": "fid_ppa"}',
-        "}",
+        '    "fid": "fid_ppa",\n',
+        "",
         "tests/sweep/catalogue/test_published.py -k another_metric",
     ),
     Fault(

@@ -24,7 +24,7 @@ class FaceEmbedding(Extractor):
     """128 features of length 1 of an aligned face of 112 px, the embeddings of image and mirror added."""
 
     paper: ClassVar[str] = "Chen et al., CCBR 2018"
-    file: ClassVar[NamedFile] = NamedFile(name=_PUBLISHED.name, source=_PUBLISHED.source, sha256=_PUBLISHED.sha256)
+    file: ClassVar[NamedFile] = _PUBLISHED.file
     resolution_px: ClassVar[int] = 112
     gflop: ClassVar[float] = 0.95
 

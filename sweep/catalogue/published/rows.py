@@ -63,15 +63,17 @@ confidence_distortion: between defended and undefended scores; reconstruction_er
 between data sets; the changes: against the undefended target; user_votes, user_preference: for reconstructions from
 this target; defense_ms: per answer."""
 
-OURS: Mapping[str, str] = {"feature_distance_eval": "knn_distance", "fid": "fid_ppa"}
-"""Printed metrics that are measured here under another name: the distance in the evaluator's features is the KNN
-distance, whatever the evaluator; the FIDs are of the code of PPA or IF-GMI, which is fed another range."""
-NOT_OURS: Mapping[str, str] = {
+OURS: Mapping[str, str] = {
+    "feature_distance_eval": "knn_distance",
     "feature_distance_face": "feature_distance_facenet",
-    "reconstruction_error": "reconstruction_error_printed",
+    "fid": "fid_ppa",
 }
-"""Printed metrics of which another one has the name here: their faces are compared in FaceNet's features, ours in
-MobileFaceNet's; their errors are on scales of pixels that are not stated, ours in [0, 1]."""
+"""Printed metrics that are measured here under another name: the distance in the evaluator's features is the KNN
+distance, whatever the evaluator; faces are compared in FaceNet's features, not in MobileFaceNet's; the FIDs are of the
+code of PPA or IF-GMI, which is fed another range."""
+NOT_OURS: Mapping[str, str] = {"reconstruction_error": "reconstruction_error_printed"}
+"""Printed metrics of which another one has the name here: the errors are on scales of pixels that are not stated, ours
+in [0, 1]."""
 _COLUMNS = tuple(METRICS)[:10]
 
 _ATTACKS = {

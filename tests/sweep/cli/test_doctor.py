@@ -70,7 +70,7 @@ def test_the_doctor_names_what_is_missing(
     code, out, _ = midef("doctor", path)
     assert code == 3
     assert "missing  plotly; pip install plotly\n" in out and "missing  ray; pip install ray\n" in out
-    whose = r"^missing +data set image_folder\S*, for setups\[0\] \(private; sweep\.yaml, line \d+\)\n"
+    whose = r"^missing +data set image_folder\S*, for \S+ \(private; sweep\.yaml, line \d+\)\n"
     missing = whose + r" +image_folder: no such file"
     assert re.search(missing, out, re.M)
 
@@ -86,9 +86,7 @@ def test_the_doctor_lists_the_file_of_a_judge(
     protocol = {"identities": 12, "evaluator_resolution_px": 112}
     path = write_yaml(spec({"evaluator": "mobilefacenet", "protocol": protocol}))
     code, out, _ = midef("doctor", path)
-    missing = (
-        r"^missing +mobilefacenet\.pt \(sha256 90a00ba1\.\.\.\): ms1m weights of mobilefacenet, for setups\[0\] \(eval"
-    )
+    missing = r"^missing +mobilefacenet\.pt \(sha256 90a00ba1\.\.\.\): ms1m weights of mobilefacenet, for \S+ \(eval"
     assert code == 3 and re.search(missing, out, re.M) and out.count("mobilefacenet.pt") == 2, "its name and its source"
     (tmp_path / "mobilefacenet.pt").write_bytes(b"weights")
     judge = ARCHITECTURES.get("mobilefacenet")
@@ -108,7 +106,7 @@ def test_the_doctor_lists_the_files_of_metrics(
     code, out, _ = midef("doctor", path)
     assert code == 3, "a metric without its file is refused: what was asked for is not measured"
     file = r"alexnet-owt-7be5be79\.pth \(233 MiB, sha256 7be5be79\.\.\.\)"
-    lpips = rf"^missing +{file}: metric lpips, for setups\[0\] \(metrics"
+    lpips = rf"^missing +{file}: metric lpips, for \S+ \(metrics"
     assert re.search(lpips, out, re.M) and "get it from https://download.pytorch.org/models/alexnet" in out
     assert re.search(
         r"^missing +weights-inception-2015-12-05-6726825d\.pth \(sha256 6726825d\.\.\.\): metric kid", out, re.M

@@ -128,12 +128,12 @@ def misfits(state: Mapping[str, Tensor], shape: StyleShape, kind: Kind) -> list[
     """What of the tensors of a file does not fit networks of this shape, a few of each kind."""
     if shape.resolution_px < 8 or log2(shape.resolution_px) % 1:
         return [f"it draws {shape.resolution_px} px, no power of two"]
+    if shape.resolution_px > _MOST_PX:
+        return [f"it draws {shape.resolution_px} px, more than {_MOST_PX}"]
     least = {"channel_base": shape.resolution_px, "channel_max": 1}
     least |= {"latent_dim": 1, "mapping_layers": 1} if kind == "generator" else {"group": 1}
     if small := [name for name, value in least.items() if getattr(shape, name) < value]:
         return [f"its {name} is {getattr(shape, name)}, at least {least[name]} is expected" for name in small]
-    if shape.resolution_px > _MOST_PX:
-        return [f"it draws {shape.resolution_px} px, more than {_MOST_PX}"]
     expected = shape.state(kind)
     missing = [name for name in expected if name not in state]
     unknown = [name for name in state if name not in expected]
