@@ -88,18 +88,24 @@ class InceptionV3(Architecture):
         side = inception.SideHead(conv, 768 // self.divisor, n_classes, self._side_px(resolution_px))
         head = nn.Linear(feature_dim, n_classes)
         model = inception.InceptionNetwork(blocks, head, side, feature_dim=feature_dim, n_classes=n_classes)
-        wide = 0.1 * self.divisor**0.5  # fewer inputs, the same variance
         for module in model.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.001 if module is side.fc else wide, a=-2, b=2)
+                nn.init.trunc_normal_(module.weight, std=0.001 if module is side.fc else 0.1, a=-2, b=2)
         return model
 
 
 @ARCHITECTURES.add("inception_v3_tiny")
 @dataclass(frozen=True, kw_only=True)
 class InceptionV3Tiny(InceptionV3):
-    """Inception-v3's chain with an eighth of the channels and a stem that halves once."""
+    """Inception-v3's chain with an eighth of the channels and a stem that halves once.
 
+    It learns slowly: convolutions start with the deviation 0.1 of the large one, and norms undo their scale, so that a
+    step of an optimizer turns them less than smaller ones. Deviations of 0.28, which kept the variance of the large
+    one's outputs, made it worse: on synthetic faces of `mini` (40 identities, 12 epochs, one seed) 11.5 % of the report
+    split were right with these, 44.5 % with 0.1.
+    """
+
+    version: ClassVar[int] = 2
     gflop_64px: ClassVar[float] = 0.11
     is_small: ClassVar[bool] = True
     divisor: ClassVar[int] = 8

@@ -99,6 +99,18 @@ def _features(network: Inception3, x: Tensor) -> Tensor:
     return found
 
 
+@pytest.mark.parametrize("name", ["inception_v3", "inception_v3_tiny"])
+def test_weights_start_with_torchvisions_deviations_whatever_the_width(name: str) -> None:
+    """Norms undo the scale of a convolution; larger weights only make an optimizer's steps smaller beside them."""
+    torch.manual_seed(0)
+    model = ARCHITECTURES.make(name).build(40, 96)
+    assert isinstance(model, InceptionNetwork)
+    drawn = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and m.weight.numel() > 2000]
+    assert len(drawn) > 20 and all(abs(float(weight.std()) - 0.1) < 0.01 for weight in drawn)
+    assert abs(float(model.head.get_parameter("weight").std()) - 0.1) < 0.01
+    assert abs(float(model.side.fc.weight.std()) - 0.001) < 0.0001
+
+
 def test_the_second_head_is_torchvisions() -> None:
     torch.manual_seed(0)
     other = torchvision.models.inception.InceptionAux(768, 7).eval()
