@@ -28,7 +28,9 @@ METHODS = {
         "target is trained once for all targets, the others once per target, and a sweep builds each once. A preset is the paper's whole "
         "setting, priors included. Where another prior can stand in the place of the paper's, it is named after `or`, and written "
         "`gmi(prior=renderer)` or `prior: {name: renderer}`; parameters without a name, `gmi(prior={steps: 10})`, are those of the "
-        "paper's. `recorded per step`: what the [traces](traces.md) of a search hold.",
+        "paper's. `recorded per step`: what the [traces](traces.md) of a search hold.\n\n"
+        "Not built: DMMIA (Qi et al., ACM MM 2023). Its released code optimises another objective than its paper states, and no paper "
+        "compared with here prints a number of it, so nothing would tell whether ours is right.",
     ),
     "priors": (
         "Priors",

@@ -19,12 +19,13 @@ from midef.datasets.files.folders import SUFFIXES, ImageFile, list_folder
 from midef.datasets.files.limits import text_of
 from midef.datasets.files.listed import ListedDataset, Role, read_list, stem
 from midef.datasets.files.pixels import Crop, centre_box
-from midef.datasets.files.places import whereabouts
+from midef.datasets.files.places import find_in, whereabouts
 from midef.datasets.files.split import apart, cut, ninety_ten, share, shuffled
 
 IDENTITIES = "identity_CelebA.txt"
 IMAGES = ("img_align_celeba", "img_align_celeba.zip", "img_align_celeba_png")
 HD_IMAGES = ("img_hd_224", "img_hd_224.zip")
+HD_CURE = "cut the photographs with HD-CelebA-Cropper: face factor 0.65, 224x224, order 3, move 0.25"
 FOLDERS = ("", "celeba", "Anno", "Img")  # as torchvision and as the authors lay them out
 FETCH = (
     "CelebA may not be passed on; ask for the aligned images and the identity annotations at "
@@ -161,7 +162,9 @@ class Celeba(ListedDataset):
     @property
     @override
     def _place(self) -> Path:
-        place = self._find(HD_IMAGES if self.crop == "hd" else IMAGES)
+        if self.crop == "hd":
+            return find_in(whereabouts(self.root), FOLDERS, HD_IMAGES, f"{HD_CURE}, <number>.png each; {FETCH}")
+        place = self._find(IMAGES)
         again = place / place.name  # some unpack the archive into a folder of its own name
         return again if again.is_dir() else place
 
@@ -174,7 +177,7 @@ class Celeba(ListedDataset):
     @override
     def _expected(self) -> tuple[tuple[int, int], str]:
         if self.crop == "hd":
-            return HD_SIZE, "cut the photographs with HD-CelebA-Cropper: face factor 0.65, 224x224, order 3, move 0.25"
+            return HD_SIZE, HD_CURE
         return SIZE, "the crops are meant for the aligned and cropped images (img_align_celeba)"
 
     @override
@@ -359,14 +362,7 @@ class Celeba(ListedDataset):
         Raises:
             DataError: saying where they were looked for.
         """
-        root, names = whereabouts(self.root), tuple(names)
-        for folder in FOLDERS:
-            for name in names:
-                if (candidate := root / folder / name).exists():
-                    return candidate
-        others = "".join(f" or {name}" for name in names[1:])
-        folders = ", ".join(f"{folder}/" for folder in FOLDERS[1:])
-        raise DataError(f"no such file or folder {root / names[0]}{others}, nor in its {folders}; {FETCH}")
+        return find_in(whereabouts(self.root), FOLDERS, tuple(names), FETCH)
 
 
 def _grey(images: torch.Tensor) -> torch.Tensor:

@@ -70,6 +70,7 @@ def matrix37() -> SweepSpec:
             "resnet50",
             MIDRE_224,
             private="vggface2",
+            public="ffhq:256",
             weights="imagenet",
             evaluator="inception_v1",
             evaluator_weights="vggface2",
@@ -85,6 +86,7 @@ def matrix37() -> SweepSpec:
             "inception_v1",
             MIDRE_224,
             private="vggface2",
+            public="ffhq:256",
             evaluator="resnet50",
             evaluator_px=224,
             resolution_px=160,
@@ -97,7 +99,7 @@ def matrix37() -> SweepSpec:
         # PPA's parameters for dogs are in its code; that 8 of 16 candidates are kept, as of the faces, is our choice.
         high_resolution(
             *(PPA_DOGS, "resnest101", MIDRE_224),
-            private="stanford_dogs",
+            private="stanford_dogs:uncropped",
             public="afhq_dogs",
             weights="imagenet",  # what TL-DMI's ResNeSt learned first, and where PPA's code starts
             identities=120,

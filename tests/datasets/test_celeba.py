@@ -249,6 +249,7 @@ def test_hd_crops_are_used_whole_and_have_a_place_and_size_of_their_own(
     dataset = DATASETS.make("celeba", {"root": str(tmp_path), "identities": 2, **Celeba.presets["ppa"]})
     (problem,) = dataset.problems()
     assert problem.startswith(f"celeba: no such file or folder {tmp_path / 'img_hd_224'} or img_hd_224.zip, nor in")
+    assert "cut the photographs with HD-CelebA-Cropper: face factor 0.65" in problem
     (tmp_path / "img_hd_224").mkdir()
     for number in (n for images in own.values() for n in images):
         coordinates((224, 224)).save(tmp_path / "img_hd_224" / f"{number}.png", compress_level=1)

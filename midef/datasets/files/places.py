@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from midef.core.errors import DataError
@@ -34,6 +35,27 @@ def whereabouts(path: str) -> Path:
     except (ValueError, RuntimeError) as error:  # NUL, half a character; no home folder of this user
         raise DataError(f"path {_short(path)} cannot be that of a file ({error}); give another one") from None
     return place
+
+
+def find_in(root: Path, folders: Sequence[str], names: Sequence[str], fetch: str) -> Path:
+    """The first of these files or folders that exists, in the first of these folders.
+
+    Args:
+        root: that holds the folders.
+        folders: relative to it; "" first, for itself.
+        names: of the file or folder.
+        fetch: where to get it.
+
+    Raises:
+        DataError: saying what was looked for, and where.
+    """
+    for folder in folders:
+        for name in names:
+            if (candidate := root / folder / name).exists():
+                return candidate
+    others = "".join(f" or {name}" for name in names[1:])
+    inner = ", ".join(f"{folder}/" for folder in folders[1:])
+    raise DataError(f"no such file or folder {root / names[0]}{others}, nor in its {inner}; {fetch}")
 
 
 def _short(path: str) -> str:
