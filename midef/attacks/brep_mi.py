@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
+from midef.attacks.latent_search.memory import drawn_at_once
 from midef.attacks.latent_search.rows import known_traits
 from midef.attacks.priors.base import PublicPrior, any_generator
 from midef.attacks.priors.wgan_gp import WganGp
@@ -113,6 +114,10 @@ class BrepMi(Attack):
         return {"prior": self.prior.recipe(public=public, target=target)}
 
     @override
+    def drawn_px(self, resolution_px: int) -> int:
+        return self.prior.drawn_px(resolution_px)
+
+    @override
     def images_drawn(self, *, reconstructions: int, identities: int) -> int:
         return 256 * self.pool_batches + self._least_repelled(reconstructions)
 
@@ -127,9 +132,11 @@ class BrepMi(Attack):
         networks = self.prior.load(inputs.path("prior"), task.resolution_px, handle.n_classes, task.device)
         generator = networks["generator"].to(memory_format=torch.channels_last)
 
+        at_once = drawn_at_once(CHUNK, generator)
+
         def ask(latents: Tensor) -> Tensor:
             return torch.cat(
-                [handle.labels(_draw(generator, part, task.device)) for part in latents.split(CHUNK)]
+                [handle.labels(_draw(generator, part, task.device)) for part in latents.split(at_once)]
             ).cpu()
 
         latent_dim = int(generator.latent_dim)  # type: ignore[arg-type]
@@ -143,7 +150,8 @@ class BrepMi(Attack):
         recorder = Recorder(list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True)))
         with share(pooled, 1.0):
             best, grew = self.repel(ask, latents, started, task, recorder)
-        images = torch.cat([_draw(generator, part, task.device).cpu() for part in best.split(CHUNK)])
+        shown: Any = generator if task.kept_px is None else generator.showing(task.kept_px)  # type: ignore[operator]
+        images = torch.cat([_draw(shown, part, task.device).cpu() for part in best.split(at_once)])
         traits = known_traits(generator, best)
         return Reconstructions(images, task.labels, task.restarts, grew, traits, recorder.traces())
 

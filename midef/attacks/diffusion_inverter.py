@@ -79,9 +79,11 @@ class DiffusionInverter(Attack):
     @override
     def reconstruct(self, handle: TargetHandle, inputs: Inputs, task: Task) -> Reconstructions:
         from midef.attacks.latent_search.streams import RowStreams
+        from midef.nn.resize import resized
 
         observed = self.prior.observed(task)
         networks = self.prior.load(inputs.path("inverter"), task.resolution_px, handle.n_classes, task.device)
+        own_px = self.prior.drawn_px(task.resolution_px)
         denoiser = networks["denoiser"].to(memory_format=torch.channels_last)
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
         seeds = [derive_seed("diffusion", task.seed, *pair) for pair in pairs]
@@ -89,7 +91,8 @@ class DiffusionInverter(Attack):
         for begin in steps(range(0, len(pairs), CHUNK)):
             rows = slice(begin, begin + CHUNK)
             noise = RowStreams(seeds[rows], task.device)
-            images.append(self.draw(denoiser, observed[rows].to(task.device), noise, task.resolution_px).cpu())  # type: ignore[arg-type]
+            drawn = self.draw(denoiser, observed[rows].to(task.device), noise, own_px)  # type: ignore[arg-type]
+            images.append(resized(drawn, task.resolution_px).cpu())
         return Reconstructions(torch.cat(images), task.labels, task.restarts, torch.ones_like(task.labels).bool())
 
     def draw(self, denoiser: Denoiser, answers: Tensor, noise: RowStreams, resolution_px: int) -> Tensor:

@@ -83,6 +83,12 @@ class Gmi(LatentSearch):
         return self.identity_weight / self.batch_equivalent * each
 
     @override
+    def images(self, networks: Networks, searched: list[Tensor], rows: Rows) -> Tensor:
+        from midef.attacks.priors.networks.sized import with_drawn
+
+        return super().images(with_drawn(networks), searched, rows)
+
+    @override
     def prior_loss(self, networks: Networks, images: Tensor) -> Tensor | None:
         if "critic" not in networks:
             return None

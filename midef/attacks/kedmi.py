@@ -106,6 +106,12 @@ class Kedmi(LatentSearch):
         return self.identity_weight * F.cross_entropy(seen[0].logits, labels, reduction="none")
 
     @override
+    def images(self, networks: Networks, searched: list[Tensor], rows: Rows) -> Tensor:
+        from midef.attacks.priors.networks.sized import with_drawn
+
+        return super().images(with_drawn(networks), searched, rows)
+
+    @override
     def prior_loss(self, networks: Networks, images: Tensor) -> Tensor:
         from midef.training.generative.kedmi import reality_loss
 

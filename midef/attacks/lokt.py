@@ -11,7 +11,7 @@ from typing_extensions import override
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, SmallBudget
 from midef.attacks.latent_search.conditional import ConditionalSearch
-from midef.attacks.latent_search.template import Networks
+from midef.attacks.latent_search.template import Networks, Rows
 from midef.attacks.priors.lokt_surrogates import LoktSurrogates
 
 if TYPE_CHECKING:
@@ -67,6 +67,19 @@ class Lokt(ConditionalSearch):
     def images_drawn(self, *, reconstructions: int, identities: int) -> int:
         asked = self.surrogates.count if self.surrogate == "ensemble" else 1
         return 2 * asked * self.iterations * reconstructions  # each of them is gone through back, too
+
+    @override
+    def images(self, networks: Networks, searched: list[Tensor], rows: Rows) -> Tensor:
+        if self.surrogate == "ensemble":
+            return super().images(networks, searched, rows)
+        from midef.attacks.priors.networks.sized import with_drawn
+
+        return super().images(with_drawn(networks), searched, rows)
+
+    @override
+    def looked_at(self, networks: Networks, images: Tensor) -> Tensor:
+        """The discriminator takes images as its generator draws them."""
+        return images if self.surrogate == "discriminator" else super().looked_at(networks, images)
 
     @override
     def ask(self, handle: TargetHandle, networks: Networks, view: Tensor) -> list[Forward]:

@@ -127,7 +127,7 @@ class MirrorBlackBox(Attack):
         generator: Any = networks["generator"].to(memory_format=torch.channels_last)
         latents = pool_latents(derive_seed("pool", task.seed), self.pool, int(generator.latent_dim)).to(task.device)
         labels = sorted(set(task.labels.tolist()))
-        at_once, space = images_at_once(task.device), NormalSpace(is_styled=has_styles(generator))
+        at_once, space = images_at_once(task.device, generator), NormalSpace(is_styled=has_styles(generator))
         first = self.pool / self.images_drawn(reconstructions=0, identities=len(labels))
         with torch.no_grad():
             with share(0.0, first):

@@ -103,7 +103,7 @@ class PoolSearch(LatentSearch):
             return logits.double().log_softmax(dim=1)
 
         with torch.no_grad(), self.autocast(task):
-            answered = in_parts(self.pool, images_at_once(task.device), handle, answers)
+            answered = in_parts(self.pool, images_at_once(task.device, networks["generator"]), handle, answers)
         surest = torch.cat(answered).sort(dim=0, descending=True, stable=True).indices.cpu()
         pairs = zip(task.labels.tolist(), task.restarts.tolist(), strict=True)
         return {(label, restart): pool[surest[restart % self.pool, label]] for label, restart in pairs}

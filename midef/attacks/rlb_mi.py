@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
-from midef.attacks.latent_search.rows import known_traits
+from midef.attacks.latent_search.memory import drawn_at_once
+from midef.attacks.latent_search.rows import known_traits, nan_where, not_finite_rows
 from midef.attacks.priors.base import PublicPrior, any_generator
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.lazy import torch
@@ -112,6 +113,10 @@ class RlbMi(Attack):
         return {"prior": self.prior.recipe(public=public, target=target)}
 
     @override
+    def drawn_px(self, resolution_px: int) -> int:
+        return self.prior.drawn_px(resolution_px)
+
+    @override
     def queries(self, *, reconstructions: int, identities: int) -> int:
         return 2 * self.episodes * reconstructions
 
@@ -122,6 +127,8 @@ class RlbMi(Attack):
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
         parts = [self._learn(handle, generator, pairs[i : i + CHUNK], task) for i in steps(range(0, len(pairs), CHUNK))]
         images, found, latents = (torch.cat(each).cpu() for each in zip(*(part[:3] for part in parts), strict=True))
+        if task.kept_px is not None:
+            images = _larger(images, generator.showing(task.kept_px), latents, task.device)  # type: ignore[operator]
         traits, traces = known_traits(generator, latents), Traces.joined(part[3] for part in parts)
         return Reconstructions(images, task.labels, task.restarts, found, traits, traces)
 
@@ -195,3 +202,11 @@ def _ask(handle: TargetHandle, generator: nn.Module, latents: Tensor) -> tuple[T
     with torch.no_grad():
         images: Tensor = generator(latents)
     return images, handle.scores(images)
+
+
+def _larger(images: Tensor, generator: nn.Module, latents: Tensor, device: str) -> Tensor:
+    """Images of latents as this generator shows them; NaN those that are it among `images`, of the same latents."""
+    with torch.no_grad():
+        parts = latents.split(drawn_at_once(CHUNK, generator))
+        drawn = torch.cat([generator(part.to(device)).cpu() for part in parts])
+    return nan_where(not_finite_rows([images]), drawn)

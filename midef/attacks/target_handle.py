@@ -15,6 +15,7 @@ from midef.core.errors import AccessError
 from midef.defenses import Defense
 from midef.defenses.serving import Serving
 from midef.nn.network import Forward, TargetModel, freeze_
+from midef.nn.resize import resized
 
 Answer = TypeVar("Answer")
 
@@ -31,6 +32,7 @@ class TargetHandle:
     Args:
         seed: of the server, which is the same for all who ask it.
         artifacts: folder of what the answers of the defense need, by role; None where they need none.
+        resolution_px: of the images that the target takes; None where all images of an attack have it.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class TargetHandle:
         device: str = "cpu",
         seed: int = 0,
         artifacts: Callable[[str], Path] | None = None,
+        resolution_px: int | None = None,
     ) -> None:
         freeze_(model)
         self._model = model.to(device)
         self._serving = Serving(defense, model.n_classes, device=device, path=artifacts, secret=seed)
         self.access = access
         self.device = device
+        self.resolution_px = resolution_px
         self.queries = 0
         self._drifting: TargetModel | None = None
 
@@ -58,6 +62,10 @@ class TargetHandle:
     def lay_out(self, layout: torch.memory_format) -> None:
         """Change how the weights lie in memory; answers stay the same up to rounding."""
         self._model.to(memory_format=layout)
+
+    def sized(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, H] at the resolution that the target takes."""
+        return images if self.resolution_px is None else resized(images, self.resolution_px)
 
     def run(self, images: Tensor) -> Forward:
         """Logits and features with gradients to `images` [B, 3, H, W] in [0, 1]; the weights are frozen.
@@ -100,14 +108,14 @@ class TargetHandle:
         return self._serve(images).argmax(dim=1)
 
     def in_chunks(self, ask: Callable[[Tensor], Answer], images: Tensor) -> Iterator[Answer]:
-        """Answers to images [N, 3, H, W] uint8, `CHUNK` images at a time, without gradients.
+        """Answers to images [N, 3, H, W] uint8 at the resolution the target takes, `CHUNK` at a time, no gradients.
 
         Args:
             ask: a question of this handle, such as `run` or `scores`.
         """
         for part in images.split(CHUNK):
             with torch.no_grad():
-                answer = ask(part.to(self.device).float() / 255)
+                answer = ask(self.sized(part.to(self.device).float() / 255))
             yield answer
 
     @torch.no_grad()

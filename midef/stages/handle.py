@@ -23,4 +23,12 @@ def handle_of(spec: TargetSpec, model: TargetModel, access: AccessLevel, context
     """
     seed = derive_seed("server", spec.seed)
     inputs = Inputs(spec.inputs, lambda needed: ensure(needed, context))
-    return TargetHandle(model, spec.defense, access, device=context.device, seed=seed, artifacts=inputs.path)
+    return TargetHandle(
+        model,
+        spec.defense,
+        access,
+        device=context.device,
+        seed=seed,
+        artifacts=inputs.path,
+        resolution_px=spec.resolution_px,
+    )

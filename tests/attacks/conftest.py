@@ -53,7 +53,7 @@ def gan_inputs(tmp_path: Path, gan_networks: dict[str, nn.Module]) -> Callable[[
         save_file(dict(network.state_dict()), tmp_path / f"{name}.safetensors")
 
     def inputs(attack: Attack) -> Inputs:
-        target, public = Recipe("target", "classifier"), Recipe("split", "synthetic_faces")
+        target, public = Recipe("target", "classifier"), Recipe("split", "synthetic_faces", {"resolution_px": 32})
         return Inputs(attack.requires(target=target, public=public), lambda recipe: tmp_path)
 
     return inputs
@@ -83,7 +83,7 @@ def style_inputs(
     style_prior.store(style_networks, tmp_path)
 
     def inputs(attack: Attack) -> Inputs:
-        target, public = Recipe("target", "classifier"), Recipe("split", "synthetic_faces")
+        target, public = Recipe("target", "classifier"), Recipe("split", "synthetic_faces", {"resolution_px": 32})
         return Inputs(attack.requires(target=target, public=public), lambda recipe: tmp_path)
 
     return inputs

@@ -150,7 +150,9 @@ def inputs(tmp_path: Path) -> Inputs:
     torch.manual_seed(0)
     save_file(trained_once().state_dict(), tmp_path / "denoiser.safetensors")
     attack = DiffusionInverter(prior=SMALL)
-    needed = attack.requires(target=Recipe("target", "classifier"), public=Recipe("split", "synthetic_faces"))
+    needed = attack.requires(
+        target=Recipe("target", "classifier"), public=Recipe("split", "synthetic_faces", {"resolution_px": 32})
+    )
     return Inputs(needed, lambda recipe: tmp_path)
 
 
@@ -192,6 +194,9 @@ def test_guidance_below_zero_is_refused() -> None:
 
 
 def test_the_prior_serves_every_guidance() -> None:
-    given = {"target": Recipe("target", "classifier"), "public": Recipe("split", "synthetic_faces")}
+    given = {
+        "target": Recipe("target", "classifier"),
+        "public": Recipe("split", "synthetic_faces", {"resolution_px": 32}),
+    }
     keys = {DiffusionInverter(guidance=w).requires(**given)["inverter"].key for w in (0.0, 0.5, 2.0)}
     assert len(keys) == 1

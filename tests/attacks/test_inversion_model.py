@@ -31,7 +31,9 @@ def inputs(tmp_path: Path, attack: InversionModel) -> Inputs:
     torch.manual_seed(0)
     network = attack.prior.networks(32, CLASSES)["inverter"]
     save_file(dict(network.state_dict()), tmp_path / "inverter.safetensors")
-    needed = attack.requires(target=Recipe("target", "classifier"), public=Recipe("split", "synthetic_faces"))
+    needed = attack.requires(
+        target=Recipe("target", "classifier"), public=Recipe("split", "synthetic_faces", {"resolution_px": 32})
+    )
     return Inputs(needed, lambda recipe: tmp_path)
 
 

@@ -76,7 +76,9 @@ def target() -> TargetModel:
 
 def search(attack: Lokt, target: TargetModel, folder: Path, task: Task) -> Tensor:
     handle = TargetHandle(target, Defense(), attack.access)
-    recipes = attack.requires(target=Recipe("target", "classifier"), public=Recipe("split", "synthetic_faces"))
+    recipes = attack.requires(
+        target=Recipe("target", "classifier"), public=Recipe("split", "synthetic_faces", {"resolution_px": 32})
+    )
     found = attack.reconstruct(handle, Inputs(recipes, lambda recipe: folder), task)
     assert handle.queries == 0
     return found.images
@@ -148,7 +150,7 @@ def test_a_row_does_not_depend_on_the_others(folder: Path, target: TargetModel) 
 
 
 def test_the_discriminator_alone_needs_no_surrogates() -> None:
-    target, public = Recipe("target", "classifier"), Recipe("split", "synthetic_faces")
+    target, public = Recipe("target", "classifier"), Recipe("split", "synthetic_faces", {"resolution_px": 32})
     both = Lokt(surrogates=SURROGATES).requires(target=target, public=public)
     alone = Lokt(surrogate="discriminator", surrogates=SURROGATES).requires(target=target, public=public)
     assert {recipe.component for recipe in both.values()} == {"t_acgan", "lokt_surrogates"}

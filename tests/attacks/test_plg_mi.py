@@ -46,7 +46,7 @@ def gan_folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def gan_inputs(gan_folder: Path) -> GanInputs:
     def inputs(attack: Attack) -> Inputs:
-        target, public = Recipe("target", "classifier"), Recipe("split", "synthetic_faces")
+        target, public = Recipe("target", "classifier"), Recipe("split", "synthetic_faces", {"resolution_px": 32})
         return Inputs(attack.requires(target=target, public=public), lambda recipe: gan_folder)
 
     return inputs

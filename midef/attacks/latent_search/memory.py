@@ -21,6 +21,8 @@ GPU_CHUNK = 2048
 """The same on a GPU, where it is halved as long as memory is short; the papers' 300 x 5 go at once."""
 CPU_BYTES = 4 * 2**30
 """Memory for what a generator keeps of images that are searched together on a CPU."""
+DRAWN = 4
+"""Features of the largest size that a generator holds at a time where nothing goes back."""
 
 memory_share: ContextVar[float] = ContextVar("memory_share", default=1.0)
 """Share of these numbers that is searched together: 0.5 after memory ran out."""
@@ -37,6 +39,16 @@ def images_at_once(device: str, generator: nn.Module | None = None) -> int:
     if each and device == "cpu":
         most = min(most, CPU_BYTES / each)
     return max(1, int(most * memory_share.get()))
+
+
+def drawn_at_once(most: int, generator: nn.Module) -> int:
+    """Images that are drawn together where nothing goes back, `most` of them as far as `CPU_BYTES` hold.
+
+    Args:
+        generator: that draws them; one that does not say how large its `largest_feature` is draws `most`.
+    """
+    largest = int(getattr(generator, "largest_feature", 0))
+    return min(most, max(1, CPU_BYTES // (DRAWN * 4 * largest))) if largest else most
 
 
 def in_parts(count: int, at_once: int, handle: TargetHandle, work: Callable[[int, int], R]) -> list[R]:

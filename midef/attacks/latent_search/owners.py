@@ -11,7 +11,7 @@ from midef.attacks.base import Reconstructions, Task
 from midef.attacks.latent_search.candidates import Keeper, Searched, too_few
 from midef.attacks.latent_search.loop import Ended, run_stages
 from midef.attacks.latent_search.memory import images_at_once, in_parts, one_by_one
-from midef.attacks.latent_search.rows import Networks, Pair, known_traits, not_finite_rows, rows_of
+from midef.attacks.latent_search.rows import Networks, Pair, known_traits, nan_where, not_finite_rows, rows_of
 from midef.core.errors import SpecError
 from midef.core.lazy import torch
 from midef.core.position import share
@@ -152,11 +152,6 @@ class OwnedSearch:
             return self.attack.keep(self.handle, self.networks, label, images, count, self.task)
 
         return Keeper(kept, self.attack.candidates_per_identity, keep)
-
-
-def nan_where(is_lost: Tensor, images: Tensor) -> Tensor:
-    """Images [N, 3, H, W], NaN those of lost rows [N]."""
-    return torch.where(is_lost[:, None, None, None], torch.nan, images)
 
 
 def shown_at(networks: Networks, px: int | None) -> Networks:

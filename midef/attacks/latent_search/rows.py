@@ -60,6 +60,11 @@ def not_finite_rows(values: Sequence[Tensor]) -> Tensor:
     return torch.stack([~value.detach().isfinite().flatten(1).all(dim=1) for value in values]).any(dim=0)
 
 
+def nan_where(is_lost: Tensor, images: Tensor) -> Tensor:
+    """Images [N, 3, H, W], NaN those of lost rows [N]."""
+    return torch.where(is_lost[:, None, None, None], torch.nan, images)
+
+
 def known_traits(generator: nn.Module, latents: Tensor) -> Tensor | None:
     """Traits [N, n_traits] of latents [N, Z], where the generator's first coordinates are the identity."""
     count = int(getattr(generator, "n_traits", 0))

@@ -153,7 +153,7 @@ class LatentSearch(Attack):
         return 1.0
 
     def images(self, networks: Networks, searched: list[Tensor], rows: Rows) -> Tensor:
-        """Images of a step."""
+        """Images of a step; as large as its prior draws them where that judges them, see `with_drawn`."""
         return self.draw(networks, self.latents(searched, rows), rows)
 
     def latents(self, searched: list[Tensor], rows: Rows) -> Tensor:
@@ -164,6 +164,12 @@ class LatentSearch(Attack):
         """Images [N, 3, R, R] in [0, 1] of latents."""
         images: Tensor = networks["generator"](latents)
         return images
+
+    def looked_at(self, networks: Networks, images: Tensor) -> Tensor:
+        """Images of a step as large as who is asked takes them: where they are as the prior draws them, resized."""
+        from midef.attacks.priors.networks.sized import as_shown
+
+        return as_shown(networks, images)
 
     def views(self, images: Tensor, rows: Rows) -> list[Tensor]:
         """Views of the images that the target is shown; the losses of several views are summed."""
@@ -242,7 +248,7 @@ class LatentSearch(Attack):
 
     def _loss(self, handle: TargetHandle, networks: Networks, images: Tensor, rows: Rows) -> Tensor:
         loss = self.prior_loss(networks, images)
-        for view in self.views(images, rows):
+        for view in self.views(self.looked_at(networks, images), rows):
             if self.erase_high:
                 from midef.attacks.latent_search.views import erased
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from midef.attacks.priors.base import PRIORS, FitContext, Networks
+from midef.attacks.priors.families.doubling import USUAL_PX, DoublingPrior
 from midef.attacks.priors.families.inversion import Inverter
 from midef.core.lazy import torch
 from midef.training.generative.diffusion import DenoiserSettings, fit_denoiser
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @PRIORS.add("diffusion")
 @dataclass(frozen=True, kw_only=True)
-class Diffusion(Inverter, DenoiserSettings):
+class Diffusion(DoublingPrior, Inverter, DenoiserSettings):
     """U-Net that predicts the noise in a public image, given the answer the target served for that image.
 
     Args:
@@ -89,7 +90,15 @@ class Diffusion(Inverter, DenoiserSettings):
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
         from midef.attacks.priors.networks.unet import Denoiser
 
-        return {"denoiser": Denoiser(n_classes, resolution_px, self.width)}
+        return {"denoiser": Denoiser(n_classes, self.drawn_px(resolution_px), self.width)}
+
+    @override
+    def gflop(self, resolution_px: int) -> float:
+        return super().gflop(self.drawn_px(resolution_px)) * (self.width / 16) ** 2
+
+    @override
+    def learned_gflop(self, resolution_px: int) -> float:
+        return 0.0 if self.drawn_px(resolution_px) <= USUAL_PX else self.gflop(resolution_px)
 
     @override
     def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
+from midef.attacks.priors.families.doubling import USUAL_PX, DoublingPrior
+from midef.attacks.priors.networks import macs
 from midef.core.lazy import torch
 from midef.training.generative.kedmi import KedmiSettings, fit_kedmi
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 @PRIORS.add("kedmi_gan")
 @dataclass(frozen=True, kw_only=True)
-class KedmiGan(TargetedPrior, KedmiSettings):
+class KedmiGan(DoublingPrior, TargetedPrior, KedmiSettings):
     """Generator and discriminator of one target, trained on public images that this target labels.
 
     Args:
@@ -90,11 +92,23 @@ class KedmiGan(TargetedPrior, KedmiSettings):
         from midef.attacks.priors.networks.dcgan import Generator
         from midef.attacks.priors.networks.kedmi import MinibatchDiscriminator
 
-        generator = Generator(self.latent_dim, resolution_px, self.width)
+        own_px = self.drawn_px(resolution_px)
         return {
-            "generator": generator,
-            "discriminator": MinibatchDiscriminator(n_classes, resolution_px, self.width),
+            "generator": Generator(self.latent_dim, own_px, self.width, resolution_px),
+            "discriminator": MinibatchDiscriminator(n_classes, own_px, self.width),
         }
+
+    @override
+    def gflop(self, resolution_px: int) -> float:
+        return 2e-9 * macs.of_generator(self.latent_dim, self.drawn_px(resolution_px), self.width)
+
+    @override
+    def learned_gflop(self, resolution_px: int) -> float:
+        if (own_px := self.drawn_px(resolution_px)) <= USUAL_PX:
+            return 0.0
+        drawn = self.gflop(resolution_px) * (1 / 3 + 1 / self.discriminator_steps)
+        judged = 2e-9 * macs.of_minibatch_discriminator(own_px, self.width)
+        return drawn + judged * (3 + 4 / 3 / self.discriminator_steps)
 
     @override
     def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:
@@ -106,6 +120,6 @@ class KedmiGan(TargetedPrior, KedmiSettings):
     def soft_labels(self, handle: TargetHandle, images: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         """The target's probabilities [B, K], as a function of positions in `images` and of these images."""
         if self.label_mode == "train":
-            return lambda index, batch: handle.run_in_train_mode(batch).float().softmax(dim=1)
+            return lambda index, batch: handle.run_in_train_mode(handle.sized(batch)).float().softmax(dim=1)
         answers = torch.cat([seen.logits for seen in handle.in_chunks(handle.run, images)]).float().softmax(dim=1)
         return lambda index, batch: answers[index]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
+from midef.attacks.latent_search.memory import drawn_at_once
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
 from midef.attacks.priors.families.classifiers import Family, StartWeights, family_problems, missing_files, start_files
 from midef.attacks.priors.t_acgan import TAcgan
@@ -142,7 +143,7 @@ class LoktSurrogates(TargetedPrior, SurrogateSettings):
                 n_classes=handle.n_classes,
                 latents_per_class=self.latents_per_class,
                 resolution_px=resolution_px,
-                chunk=CHUNK,
+                chunk=drawn_at_once(CHUNK, gan["generator"]),
                 run=context.run(self.seed),
             )
         facts: dict[str, Any] = {"label_match": label_match}

@@ -11,6 +11,8 @@ from typing_extensions import override
 from midef.attacks.access import AccessLevel
 from midef.attacks.latent_search.conditional import max_margin
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
+from midef.attacks.priors.families.doubling import USUAL_PX, DoublingPrior
+from midef.attacks.priors.networks import macs
 from midef.core.lazy import torch
 from midef.training.generative.plg import PlgSettings, fit_plg, top_labelled
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 @PRIORS.add("plg_gan")
 @dataclass(frozen=True, kw_only=True)
-class PlgGan(TargetedPrior, PlgSettings):
+class PlgGan(DoublingPrior, TargetedPrior, PlgSettings):
     """Hinge GAN on the public images the target is surest of for each class, plus alpha max-margin through the target.
 
     Args:
@@ -85,10 +87,22 @@ class PlgGan(TargetedPrior, PlgSettings):
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
         from midef.attacks.priors.networks.conditional import ConditionalGenerator, ProjectionDiscriminator
 
+        own_px = self.drawn_px(resolution_px)
         return {
-            "generator": ConditionalGenerator(self.latent_dim, n_classes, resolution_px, self.width),
-            "discriminator": ProjectionDiscriminator(n_classes, resolution_px, self.width),
+            "generator": ConditionalGenerator(self.latent_dim, n_classes, own_px, self.width, resolution_px),
+            "discriminator": ProjectionDiscriminator(n_classes, own_px, self.width),
         }
+
+    @override
+    def gflop(self, resolution_px: int) -> float:
+        return 2e-9 * macs.of_conditional_generator(self.latent_dim, self.drawn_px(resolution_px), self.width)
+
+    @override
+    def learned_gflop(self, resolution_px: int) -> float:
+        if (own_px := self.drawn_px(resolution_px)) <= USUAL_PX:
+            return 0.0
+        judged = 2e-9 * macs.of_down_trunk(own_px, self.width)
+        return self.gflop(resolution_px) * (1 + self.critic_steps / 3) + judged * (1 + 2 * self.critic_steps)
 
     def shown(self, drawn: Tensor) -> Tensor:
         """Images shown to the target, made of those the generator drew."""
@@ -105,7 +119,7 @@ class PlgGan(TargetedPrior, PlgSettings):
 
             draws = torch.rand(len(drawn), VIEW_DRAWS, generator=rng, device=drawn.device)
             view = slightly_changed(self.shown(drawn), draws, jitter_p=0.5)
-            return max_margin(handle.run(view).logits.float(), labels)
+            return max_margin(handle.run(handle.sized(view)).logits.float(), labels)
 
         generator, discriminator = networks["generator"], networks["discriminator"]
         losses = fit_plg(generator, discriminator, images, chosen, identity_loss, self, context.run(self.seed))

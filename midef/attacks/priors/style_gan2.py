@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from typing_extensions import override
 
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, PublicPrior
+from midef.attacks.priors.families.doubling import at, resolution_of
+from midef.attacks.priors.networks.doubling import SMALLEST_PX, drawn_for
 from midef.attacks.priors.networks.style_macs import of_discriminator, of_synthesis
 from midef.core.errors import DataError
 from midef.core.recipe import Recipe
-from midef.training.generative.style_gan import StyleGanSettings, fit_style_gan, resized
+from midef.training.generative.style_gan import StyleGanSettings, fit_style_gan, resized_8_bits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,9 +52,10 @@ class StyleGan2(PublicPrior, StyleGanSettings):
         weights: `none` trains; any other is a published generator, read from a file of `midef convert` in
             `$MIDEF_WEIGHTS`: nothing is trained, the public images are not looked at, latents have 512 numbers, and
             the fields below stay unused.
-        resolution_px: of the images it learns and draws, a power of two from 8 up, 0 for that of the setup. Public
-            images are resized to it, and what it draws to the setup's. Reconstructions of a larger one are kept at the
-            evaluator's resolution, if that is above the setup's.
+        resolution_px: of the images it learns and draws, a power of two from 8 up, 0 for that of the setup, or, where
+            that is none, for the next one up (256 between 64 and 256 px). Public images are read or resized at it, and
+            what it draws is resized to the setup's. Reconstructions of a larger one are kept at the evaluator's
+            resolution, if that is above the setup's.
         latent_dim: Z, of latents and styles alike.
         mapping_layers: linear layers from one to the other, >= 1.
         channel_base, channel_max: channels at r px are channel_base / r, at most channel_max.
@@ -134,7 +137,9 @@ class StyleGan2(PublicPrior, StyleGanSettings):
     @override
     def recipe(self, *, public: Recipe, target: Recipe) -> Recipe:
         if not self.is_published:
-            return super().recipe(public=public, target=target)
+            asked_px = resolution_of(public)
+            own_px = max(self.drawn_px(asked_px), asked_px)  # nothing is learned from enlarged images
+            return super().recipe(public=at(public, own_px), target=target)
         from midef.attacks.priors.published.files import digests
 
         choice = PRIORS.describe(StyleGan2(weights=self.weights))
@@ -161,7 +166,7 @@ class StyleGan2(PublicPrior, StyleGanSettings):
 
     @override
     def problems(self, resolution_px: int) -> list[str]:
-        if self.resolution_px or self.is_published:
+        if self.resolution_px or self.is_published or resolution_px >= SMALLEST_PX:
             return []
         return [f"{text}, or the prior's own resolution_px" for text in super().problems(resolution_px)]
 
@@ -179,7 +184,7 @@ class StyleGan2(PublicPrior, StyleGanSettings):
             from midef.attacks.priors.published.files import PUBLISHED
 
             return PUBLISHED[self.weights].resolution_px
-        return self.resolution_px or resolution_px
+        return self.resolution_px or drawn_for(resolution_px)
 
     @override
     def gflop(self, resolution_px: int) -> float:
@@ -204,7 +209,7 @@ class StyleGan2(PublicPrior, StyleGanSettings):
 
         if self.is_published:
             raise DataError(f"{self.weights} weights have no fresh networks; they are loaded")
-        own_px = self.resolution_px or resolution_px
+        own_px = self.drawn_px(resolution_px)
         widths = self.channel_base, self.channel_max
         return {
             "generator": StyleGenerator(self.latent_dim, self.mapping_layers, own_px, *widths, shown_px=resolution_px),
@@ -233,7 +238,7 @@ class StyleGan2(PublicPrior, StyleGanSettings):
         return fit_style_gan(
             generator,
             networks["discriminator"],
-            resized(public.all_images, generator.resolution_px),
+            resized_8_bits(public.all_images, generator.resolution_px),
             draw,
             generator.num_ws,
             self,

@@ -10,10 +10,12 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
+from midef.attacks.priors.families.doubling import USUAL_PX, DoublingPrior
+from midef.attacks.priors.networks import macs
 from midef.training.generative.t_acgan import TAcganSettings, fit_t_acgan
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from midef.attacks.base import SmallBudget
     from midef.attacks.target_handle import TargetHandle
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 @PRIORS.add("t_acgan")
 @dataclass(frozen=True, kw_only=True)
-class TAcgan(TargetedPrior, TAcganSettings):
+class TAcgan(DoublingPrior, TargetedPrior, TAcganSettings):
     """A conditional GAN on public images whose class head learns the hard labels the target gives to drawn images.
 
     Networks: `generator` draws images from latents and classes; `discriminator` judges realness and names the class.
@@ -100,13 +102,30 @@ class TAcgan(TargetedPrior, TAcganSettings):
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
         from midef.attacks.priors.networks.conditional import AuxiliaryDiscriminator, ConditionalGenerator
 
+        own_px = self.drawn_px(resolution_px)
         return {
-            "generator": ConditionalGenerator(self.latent_dim, n_classes, resolution_px, self.width),
-            "discriminator": AuxiliaryDiscriminator(n_classes, resolution_px, self.width),
+            "generator": ConditionalGenerator(self.latent_dim, n_classes, own_px, self.width, resolution_px),
+            "discriminator": AuxiliaryDiscriminator(n_classes, own_px, self.width),
         }
+
+    @override
+    def gflop(self, resolution_px: int) -> float:
+        return 2e-9 * macs.of_conditional_generator(self.latent_dim, self.drawn_px(resolution_px), self.width)
+
+    @override
+    def learned_gflop(self, resolution_px: int) -> float:
+        if (own_px := self.drawn_px(resolution_px)) <= USUAL_PX:
+            return 0.0
+        judged = 2e-9 * macs.of_down_trunk(own_px, self.width)
+        steps = self.discriminator_steps
+        return self.gflop(resolution_px) * (1 + steps / 3) + judged * (1 + 2 * steps)
 
     @override
     def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:
         generator, discriminator = networks["generator"], networks["discriminator"]
         run = context.run(self.seed)
-        return fit_t_acgan(generator, discriminator, public.all_images, handle.labels, handle.n_classes, self, run)
+
+        def ask(images: Tensor) -> Tensor:
+            return handle.labels(handle.sized(images))
+
+        return fit_t_acgan(generator, discriminator, public.all_images, ask, handle.n_classes, self, run)

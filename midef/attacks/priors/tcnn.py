@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from typing_extensions import override
 
 from midef.attacks.priors.base import PRIORS, FitContext, Networks
+from midef.attacks.priors.families.doubling import USUAL_PX, DoublingPrior
 from midef.attacks.priors.families.inversion import Inverter
+from midef.attacks.priors.networks import macs
 from midef.training.generative.inverter import InverterSettings, fit_inverter, score_features
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 @PRIORS.add("tcnn")
 @dataclass(frozen=True, kw_only=True)
-class Tcnn(Inverter, InverterSettings):
+class Tcnn(DoublingPrior, Inverter, InverterSettings):
     """Transposed CNN trained on (served scores, public image) pairs of one target.
 
     Args:
@@ -68,7 +70,16 @@ class Tcnn(Inverter, InverterSettings):
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
         from midef.attacks.priors.networks.dcgan import TransposedCnn
 
-        return {"inverter": TransposedCnn(n_classes, resolution_px, self.width, self.blocks)}
+        own_px = self.drawn_px(resolution_px)
+        return {"inverter": TransposedCnn(n_classes, own_px, self.width, self.blocks, shown_px=resolution_px)}
+
+    @override
+    def gflop(self, resolution_px: int) -> float:
+        return 2e-9 * macs.of_transposed_cnn(self.drawn_px(resolution_px), self.width, self.blocks)
+
+    @override
+    def learned_gflop(self, resolution_px: int) -> float:
+        return 0.0 if self.drawn_px(resolution_px) <= USUAL_PX else self.gflop(resolution_px)
 
     @override
     def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:

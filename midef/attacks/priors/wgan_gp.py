@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from typing_extensions import override
 
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, PublicPrior
+from midef.attacks.priors.families.doubling import USUAL_PX, DoublingPrior
+from midef.attacks.priors.networks import macs
 from midef.training.generative.gan import GanSettings, fit_gan
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 @PRIORS.add("wgan_gp")
 @dataclass(frozen=True, kw_only=True)
-class WganGp(PublicPrior, GanSettings):
+class WganGp(DoublingPrior, PublicPrior, GanSettings):
     """Generator and critic trained on public images; the target is never asked.
 
     Args:
@@ -73,8 +75,23 @@ class WganGp(PublicPrior, GanSettings):
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
         from midef.attacks.priors.networks.dcgan import Critic, Generator
 
-        generator = Generator(self.latent_dim, resolution_px, self.width)
-        return {"generator": generator, "critic": Critic(resolution_px, self.width)}
+        own_px = self.drawn_px(resolution_px)
+        return {
+            "generator": Generator(self.latent_dim, own_px, self.width, resolution_px),
+            "critic": Critic(own_px, self.width),
+        }
+
+    @override
+    def gflop(self, resolution_px: int) -> float:
+        return 2e-9 * macs.of_generator(self.latent_dim, self.drawn_px(resolution_px), self.width)
+
+    @override
+    def learned_gflop(self, resolution_px: int) -> float:
+        if (own_px := self.drawn_px(resolution_px)) <= USUAL_PX:
+            return 0.0
+        # a generator's step is one of several; the critic learns two images, and the slope at a third twice over
+        drawn = self.gflop(resolution_px) * (1 / 3 + 1 / self.critic_steps)
+        return drawn + 2e-9 * macs.of_critic(own_px, self.width) * (4 + 1 / self.critic_steps)
 
     @override
     def fit(self, networks: Networks, public: Splits, context: FitContext) -> dict[str, Any]:

@@ -125,14 +125,15 @@ def mixed_latents(count: int, layers: int, latent_dim: int, rng: Generator, devi
     return torch.where(takes_second[:, :, None], second, first)
 
 
-def resized(images: Tensor, px: int) -> Tensor:
+def resized_8_bits(images: Tensor, px: int) -> Tensor:
     """Images [N, 3, H, H] uint8 to px by antialiased bilinear weights, in parts."""
     if images.shape[-1] == px:
         return images
 
+    from midef.nn.resize import resized
+
     def made(part: Tensor) -> Tensor:
-        smooth = F.interpolate(part.float(), size=(px, px), mode="bilinear", align_corners=False, antialias=True)
-        return smooth.round().clamp(0, 255).to(torch.uint8)
+        return resized(part, px).round().clamp(0, 255).to(torch.uint8)
 
     return torch.cat([made(part) for part in images.split(256)])
 

@@ -56,7 +56,9 @@ def inverted(tmp_path: Path, target: TargetModel) -> Inverted:
     LARGE.store(networks, tmp_path)
 
     def search(attack: Attack, kept_px: int | None = None, restarts: int = 2) -> tuple[Reconstructions, int]:
-        recipes = attack.requires(target=Recipe("target", "classifier"), public=Recipe("split", "synthetic_faces"))
+        recipes = attack.requires(
+            target=Recipe("target", "classifier"), public=Recipe("split", "synthetic_faces", {"resolution_px": 32})
+        )
         labels, numbers = torch.tensor([(label, r) for label in (0, 2) for r in range(restarts)]).T
         handle = TargetHandle(target, Defense(), attack.access)
         task = Task(labels, numbers, TAKEN_PX, SEED, "cpu", kept_px=kept_px)

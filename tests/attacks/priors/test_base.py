@@ -13,7 +13,7 @@ from midef.attacks.priors.base import FitContext, Prior, PublicPrior, TargetedPr
 from midef.core import Inputs, Recipe, derive_seed
 
 every_prior = pytest.mark.parametrize("name", PRIORS.names())
-PUBLIC, TARGET = Recipe("split", "synthetic_faces"), Recipe("target", "classifier")
+PUBLIC, TARGET = Recipe("split", "synthetic_faces", {"resolution_px": 32}), Recipe("target", "classifier")
 
 
 @every_prior

@@ -22,7 +22,7 @@ from midef.nn.network import TargetModel
 from midef.training.generative.loop import TrainingRun
 
 PX, CLASSES, EACH = 8, 3, 5
-PUBLIC, TARGET = Recipe("split", "synthetic_faces"), Recipe("target", "classifier")
+PUBLIC, TARGET = Recipe("split", "synthetic_faces", {"resolution_px": 32}), Recipe("target", "classifier")
 SMALL: dict[str, Any] = {
     "family": "cnn_tiny",
     "count": 2,

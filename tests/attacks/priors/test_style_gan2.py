@@ -120,11 +120,21 @@ def test_one_recipe_serves_all_targets() -> None:
 
 
 def test_it_draws_powers_of_two() -> None:
-    assert SMALL.problems(64) == []
+    assert [SMALL.drawn_px(px) for px in (8, 48, 64, 112, 224)] == [8, 64, 64, 256, 256]
+    assert all(SMALL.problems(px) == [] for px in (8, 48, 224))
     other = (
-        "style_gan2 draws 8, 16, 32, 64, ... px, not 48; choose such a resolution_px, or the prior's own resolution_px"
+        "style_gan2 draws 8, 16, 32, 64, ... px, not 7; choose such a resolution_px, or the prior's own resolution_px"
     )
-    assert SMALL.problems(48) == [other]
+    assert SMALL.problems(7) == [other]
+
+
+def test_it_learns_from_images_that_were_not_enlarged() -> None:
+    """Where it draws at more than the target takes, the public images are read at that; else they are made smaller."""
+    target = Recipe("target", "classifier")
+    for own_px, asked_px, learned_px in ((0, 64, 64), (0, 224, 256), (64, 224, 224), (64, 32, 64)):
+        public_set = Recipe("split", "synthetic_faces", {"resolution_px": asked_px})
+        recipe = replace(SMALL, resolution_px=own_px).recipe(public=public_set, target=target)
+        assert recipe.inputs["public"].params["resolution_px"] == learned_px, (own_px, asked_px)
 
 
 def test_it_may_draw_at_a_resolution_of_its_own() -> None:

@@ -182,11 +182,11 @@ def test_real_images_are_mirrored_half_of_the_time(monkeypatch: pytest.MonkeyPat
 
 def test_images_are_resized_with_every_pixel_counted() -> None:
     images = torch.randint(0, 255, (3, 3, 8, 8), dtype=torch.uint8, generator=rng())
-    assert style_gan.resized(images, 8) is images
+    assert style_gan.resized_8_bits(images, 8) is images
     # 8 to 4 px: triangles around the middle of each pair of pixels, (1, 3, 3, 1) / 8
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
     expected = (images[:, :, 1:5, 3:7] * taps * taps[:, None]).sum(dim=(2, 3))
-    made = style_gan.resized(images, 4)
+    made = style_gan.resized_8_bits(images, 4)
     assert made.dtype == torch.uint8 and (made[:, :, 1, 2] - expected).abs().max() <= 0.51
 
 

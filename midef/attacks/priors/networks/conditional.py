@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import sqrt
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from typing_extensions import override
 
-from midef.attacks.priors.networks.dcgan import doublings
+from midef.attacks.priors.networks.doubling import FULL, doublings, halving, rising
+from midef.attacks.priors.networks.sized import SizedGenerator
 
 
 class ConditionalBatchNorm(nn.Module):
@@ -66,31 +69,49 @@ class UpBlock(nn.Module):
         return grown
 
 
-class ConditionalGenerator(nn.Module):
-    """The generator of PLG-MI and LOKT: latents [B, Z] and labels [B] -> images [B, 3, R, R] in [-1, 1].
+class ConditionalGenerator(SizedGenerator):
+    """The generator of PLG-MI and LOKT: latents [B, Z] and labels [B] -> images [B, 3, px, px] in [-1, 1].
 
-    Linear to 4 px, residual blocks that double the resolution while channels halve down to `width`, then BatchNorm,
-    ReLU, conv1, tanh. Pictures are trained to lie in [0, 1]: who draws decides what becomes of the values below 0.
-    17,973,379 parameters at 64 px, Z 128, width 64, K 1000, of them 5,760,000 rows of the classes.
+    Linear to 4 px, residual blocks that double the resolution while channels halve from 16 * width to width at 64 px,
+    where they stay, then BatchNorm, ReLU, conv1, tanh. Pictures are trained to lie in [0, 1]: who draws decides what
+    becomes of the values below 0. 17,973,379 parameters at 64 px, Z 128, width 64, K 1000, of them 5,760,000 rows of
+    the classes; 18,641,411 and 6,272,000 at 256 px.
+
+    Args:
+        resolution_px: R, of what it draws itself.
+        shown_px: of its images, see `SizedGenerator`.
+
+    Source: Yuan et al., AAAI 2023 (PLG-MI). Two more blocks at 256 px: LoFt, appendix on attacks; their channels:
+    MIBench, whose networks it uses.
     """
 
-    def __init__(self, latent_dim: int, n_classes: int, resolution_px: int, width: int) -> None:
-        super().__init__()
-        ups = doublings(resolution_px)
+    kept: ClassVar[float] = 8.0
+
+    def __init__(
+        self, latent_dim: int, n_classes: int, resolution_px: int, width: int, shown_px: int | None = None
+    ) -> None:
+        super().__init__(resolution_px, shown_px)
+        channels = halving(width, doublings(resolution_px), widest=FULL)
         self.latent_dim = latent_dim
         self.n_classes = n_classes
-        self.first = width << ups
+        self.width = width
+        self.first = channels[0]
         self.project = nn.Linear(latent_dim, self.first * 16)
-        self.grow = nn.ModuleList([UpBlock(n_classes, self.first >> i, self.first >> (i + 1)) for i in range(ups)])
+        self.grow = nn.ModuleList([UpBlock(n_classes, c_in, c_out) for c_in, c_out in pairwise(channels)])
         self.norm = nn.BatchNorm2d(width)
         self.colour = nn.Conv2d(width, 3, 1)
+
+    @property
+    @override
+    def largest_feature(self) -> int:
+        return self.width * self.resolution_px**2
 
     @override
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
         x: Tensor = self.project(latents).view(-1, self.first, 4, 4)
         for block in self.grow:
             x = block(x, labels)
-        return torch.tanh(self.colour(F.relu(self.norm(x), inplace=True)))
+        return self.shown(torch.tanh(self.colour(F.relu(self.norm(x), inplace=True))))
 
 
 def _normed_conv(c_in: int, c_out: int, kernel_px: int, *, gain: float) -> nn.Module:
@@ -127,14 +148,14 @@ class DownBlock(nn.Module):
 class DownTrunk(nn.Module):
     """Images [B, 3, R, R] -> features [B, `features`]: blocks down to 2 px, ReLU, the sum over space.
 
-    features: width * R / 4 (1024 at 64 px, width 64).
+    features: 16 * width from 64 px on, fewer below.
     """
 
     def __init__(self, resolution_px: int, width: int) -> None:
         super().__init__()
-        downs = doublings(resolution_px)
-        self.features = width << downs
-        later = [DownBlock(width << i, width << (i + 1)) for i in range(downs)]
+        channels = rising(width, doublings(resolution_px) + 1, widest=FULL)
+        self.features = channels[-1]
+        later = [DownBlock(c_in, c_out) for c_in, c_out in pairwise(channels)]
         self.blocks = nn.Sequential(DownBlock(3, width, first=True), *later)
 
     @override
@@ -152,7 +173,8 @@ class ProjectionDiscriminator(nn.Module):
     """PLG-MI's discriminator: images [B, 3, R, R] and labels [B] -> scores [B], larger is more real for that label.
 
     A linear score of the features plus their product with the class's row; everything is spectrally normalised.
-    11,165,441 parameters at 64 px, width 64, K 1000. It has no batch statistics: an image is judged alone.
+    11,165,441 parameters at 64 px, width 64, K 1000; 51,017,473 at 256 px. It has no batch
+    statistics: an image is judged alone.
     """
 
     def __init__(self, n_classes: int, resolution_px: int, width: int) -> None:

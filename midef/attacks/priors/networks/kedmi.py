@@ -6,17 +6,15 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from midef.attacks.priors.networks.dcgan import doublings
-
-KERNELS, KERNEL_DIMS = 64, 50
+from midef.attacks.priors.networks.doubling import KERNEL_DIMS, KERNELS, minibatch_channels
 
 
 class MinibatchDiscriminator(nn.Module):
     """Images [B, 3, R, R] -> features [B, F] and one logit per class [B, K]; "not real" has no logit, it counts as 0.
 
-    Strided convolutions k5, the last k3, each with InstanceNorm and LeakyReLU 0.2, down to 4 px: F = 4096 at 64 px and
-    width 64. The head also sees how near each image is to the others of its batch, see `nearness`. 18,888,936
-    parameters at 64 px, width 64, 1000 classes.
+    Strided convolutions k5, the last k3, each with InstanceNorm and LeakyReLU 0.2, down to 4 px; channels double from
+    width to 4 * width, and stay there: F = 4096 from 64 px on at width 64. The head also sees how near each image is to
+    the others of its batch, see `nearness`. 18,888,936 parameters at 64 px, width 64, 1000 classes; 22,167,272 at 256.
 
     As with BatchNorm, images depend on each other in train mode only; in eval mode each is judged as if it were alone,
     with a nearness of 0. The projection starts so large that different images are never near: it is 0 anyway.
@@ -24,12 +22,11 @@ class MinibatchDiscriminator(nn.Module):
 
     def __init__(self, n_classes: int, resolution_px: int, width: int) -> None:
         super().__init__()
-        downs = doublings(resolution_px)
+        channels = minibatch_channels(resolution_px, width)
         layers: list[nn.Module] = []
         c_in = 3
-        for i in range(downs):
-            c_out = width << min(i, max(downs - 2, 0))
-            kernel = 3 if i == downs - 1 else 5
+        for i, c_out in enumerate(channels, 1):
+            kernel = 3 if i == len(channels) else 5
             layers += [
                 nn.Conv2d(c_in, c_out, kernel, 2, kernel // 2),
                 nn.InstanceNorm2d(c_out, affine=True),

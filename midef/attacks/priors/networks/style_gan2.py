@@ -13,12 +13,11 @@ from copy import copy
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
 
-from midef.attacks.priors.networks.dcgan import doublings
+from midef.attacks.priors.networks.doubling import doublings
 from midef.attacks.priors.networks.style_gan2_layers import (
     LEAKY_GAIN,
     EqualLinear,
@@ -29,6 +28,7 @@ from midef.attacks.priors.networks.style_gan2_layers import (
     in_float32,
     leaky,
 )
+from midef.nn.resize import resized
 
 KEPT = 20
 """Features of the largest size that are kept for the way back, together: of the two largest blocks mostly."""
@@ -251,9 +251,7 @@ class StyleGenerator(nn.Module):
         if kept < side:
             begin = (side - kept) // 2
             images = images[:, :, begin : begin + kept, begin : begin + kept]
-        if kept == px:
-            return images
-        return F.interpolate(images, size=(px, px), mode="bilinear", align_corners=False, antialias=True)
+        return resized(images, px)
 
     def showing(self, px: int) -> StyleGenerator:
         """The same network, whose images `forward` gives, and attacks see, at this many px; tensors are shared."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from midef.attacks.priors.networks.dcgan import doublings
+from midef.attacks.priors.networks.doubling import doublings
 from midef.attacks.priors.networks.style_gan2_layers import (
     LEAKY_GAIN,
     EqualConv,

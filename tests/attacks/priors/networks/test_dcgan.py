@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from midef.attacks.priors.networks.dcgan import Critic, Generator, TransposedCnn, doublings, standard_latents
+from midef.attacks.priors.networks.dcgan import Critic, Generator, TransposedCnn, standard_latents
+from midef.attacks.priors.networks.doubling import doublings
 from midef.core import ShapeError
 from midef.nn.network import count_parameters
 
