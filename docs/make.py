@@ -35,7 +35,9 @@ METHODS = {
     "priors": (
         "Priors",
         "What attackers train beforehand on public data. One file each in `midef/attacks/priors/`. StyleGAN2s that others published: "
-        "[published_weights.md](published_weights.md).",
+        "[published_weights.md](published_weights.md). GANs draw a power of two: targets of 65 to 256 px, as 112 or 224, are attacked by networks of "
+        "256 px, with two blocks more than those of 64 and no more channels (LoFt, MIBench). They learn the public images at that resolution, which is "
+        "also what their discriminator judges in a search, and what they draw is resized for the target, by antialiased bilinear weights.",
     ),
     "metrics": (
         "Metrics",

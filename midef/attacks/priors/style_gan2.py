@@ -81,10 +81,10 @@ class StyleGan2(PublicPrior, StyleGanSettings):
         "orig": {},
         "cpu-32": {**_CPU, **_CPU_32},
         "cpu-64": _CPU,
-        **{name: {"weights": name} for name in ("ffhq", "metfaces", "afhq-dog", "ffhq-256")},
+        **{name: {"weights": name} for name in ("ffhq", "metfaces", "afhq-dog", "ffhq-256", "ffhq-256-ada")},
     }
 
-    weights: Literal["none", "ffhq", "metfaces", "afhq-dog", "ffhq-256"] = "none"
+    weights: Literal["none", "ffhq", "metfaces", "afhq-dog", "ffhq-256", "ffhq-256-ada"] = "none"
     resolution_px: int = 0
     latent_dim: int = 512
     mapping_layers: int = 2
@@ -186,6 +186,14 @@ class StyleGan2(PublicPrior, StyleGanSettings):
             return PUBLISHED[self.weights].resolution_px
         return self.resolution_px or drawn_for(resolution_px)
 
+    @property
+    def _channels(self) -> tuple[int, int]:
+        if not self.is_published:
+            return self.channel_base, self.channel_max
+        from midef.attacks.priors.published.files import PUBLISHED
+
+        return PUBLISHED[self.weights].channel_base, PUBLISHED_LATENT_DIM
+
     @override
     def gflop(self, resolution_px: int) -> float:
         return 2e-9 * of_synthesis(self.drawn_px(resolution_px), *self._channels)
@@ -197,10 +205,6 @@ class StyleGan2(PublicPrior, StyleGanSettings):
         whose slope alone is needed, and every 16th step gives the slope of a slope."""
         px = self.drawn_px(resolution_px)
         return self.gflop(resolution_px) * 4 / 3 + 2e-9 * of_discriminator(px, *self._channels) * (2 + 2 / 3 + 2 / 16)
-
-    @property
-    def _channels(self) -> tuple[int, int]:
-        return (32768, 512) if self.is_published else (self.channel_base, self.channel_max)
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:

@@ -28,7 +28,7 @@ def test_what_cannot_be_converted_is_a_sentence(midef: Midef, tmp_path: Path) ->
     code, out, err = midef("convert", "nowhere.pkl", "weights", "--weights", "ffhq")
     assert (code, out) == (3, "") and "there is no file nowhere.pkl" in err
     code, _, err = midef("convert", "nowhere.pkl", "weights")
-    assert code == 2 and "Known: afhq-dog, ffhq, ffhq-256, metfaces" in err
+    assert code == 2 and "Known: afhq-dog, ffhq, ffhq-256, ffhq-256-ada, metfaces" in err
     Path("ffhq.pkl").write_bytes(b"cos\nsystem\n(S'touch marker'\ntR.")
     code, _, err = midef("convert", "ffhq.pkl", "weights")
     assert code == 3 and "names os.system" in err and "nothing of it was run" in err

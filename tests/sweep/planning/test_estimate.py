@@ -114,6 +114,29 @@ def test_a_stylegan2_is_estimated_from_the_operations_of_its_networks() -> None:
     at_8 = 9 * 4 * 4 * 16 + 16 * 4 * 64 + 9 * 4 * 4 * 64 + (3 * 4 + 3 * 16) * 64 + 512 * 3 * 4
     assert small.gflop(8) == pytest.approx(2e-9 * (at_4 + at_8))
     assert small.learned_gflop(8) > 2 * small.gflop(8)
+    of_others = PRIORS.make("renderer")
+    assert (of_others.gflop(64), of_others.learned_gflop(64)) == (of_others.gflop_64px, 0)
+
+
+@pytest.mark.parametrize("name", ["wgan_gp", "plg_gan", "kedmi_gan", "t_acgan", "tcnn", "diffusion"])
+def test_a_gan_of_256_px_is_estimated_from_its_operations(name: str) -> None:
+    """Each of its images is drawn by 16 times the pixels, and by a fraction of the channels they would have had."""
+    prior = PRIORS.make(name)
+    assert prior.gflop(112) == prior.gflop(224) == prior.gflop(256)
+    assert 3 * prior.gflop(64) < prior.gflop(224) <= 16 * prior.gflop(64)
+    assert prior.learned_gflop(64) == 0 and prior.learned_gflop(224) == prior.learned_gflop(256) >= prior.gflop(224)
+
+
+def test_hours_of_a_published_gan_at_224_px_are_those_of_its_operations() -> None:
+    """Golden, by hand: 0.761 GMAC to draw, 3.121 to judge; for an image 1/3 + 1/5 and 4 + 1/5 of them."""
+    private, public = (
+        split_recipe(DATASETS.choose({"name": "synthetic_faces", "identities": 20, "seed": seed}), 224)
+        for seed in (0, 1)
+    )
+    recipe = PRIORS.make("wgan_gp").recipe(public=public, target=private)
+    images = 120 * 468 * 64
+    expected = estimate.LEARNED_S * images * 2 * (0.761 * (1 / 3 + 1 / 5) + 3.121 * (4 + 1 / 5))
+    assert Estimates({}).seconds(recipe) == pytest.approx(NODE_S + expected, rel=1e-3)
 
 
 def test_the_head_of_a_judge_is_estimated_from_the_images_it_sees() -> None:

@@ -32,6 +32,7 @@ class PublishedGan:
 
     Args:
         crop: share of the side of an image that attacks look at, in its centre.
+        channel_base: channels at r px are this divided by r, 512 at most.
         original: name of the published file.
         source: where to get that.
         licence: of weights and data.
@@ -42,6 +43,7 @@ class PublishedGan:
     original: str
     source: str
     licence: str
+    channel_base: int = 32768
 
 
 _FACES = 800 / 1024
@@ -75,6 +77,14 @@ PUBLISHED: Mapping[str, PublishedGan] = {
         original="550000.pt",
         source="github rosinality/stylegan2-pytorch, its checkpoint of FFHQ at 256 px",
         licence="code: MIT, with kernels of NVIDIA; FFHQ: CC BY-NC-SA 4.0",
+    ),
+    "ffhq-256-ada": PublishedGan(
+        resolution_px=256,
+        crop=_FACES,
+        original="ffhq-res256-mirror-paper256-noaug.pkl",
+        source=f"{_NVIDIA}/transfer-learning-source-nets/ffhq-res256-mirror-paper256-noaug.pkl",
+        licence="weights: NVIDIA Source Code License, non-commercial; FFHQ: CC BY-NC-SA 4.0",
+        channel_base=16384,
     ),
 }
 """By the name that `style_gan2` knows them by."""
