@@ -129,11 +129,8 @@ def test_an_evaluator_that_takes_more_gets_what_was_drawn(
     inside = (whole > 0) & (whole < 1)
     assert float(inside.float().mean()) > 0.3, "else clipping hides what is compared"
     close = (resized(whole, TAKEN_PX) - seen).abs() < 1e-4
-    if bool(inside.all()):
-        assert bool(close.all())
-    else:  # of a conditional generator, which is clipped after it is resized: equal where nothing near was clipped
-        assert float(close.float().mean()) > 0.1
-        assert float((resized(resized(seen, OWN_PX), TAKEN_PX) - seen).abs().gt(1e-4).float().mean()) > 0.5
+    # a conditional generator's images are clipped after they are resized: equal where nothing near was clipped
+    assert float(close.float().mean()) > (0.99 if bool(inside.all()) else 0.1)
 
 
 def test_a_critic_judges_what_its_generator_draws(
