@@ -45,7 +45,9 @@ def networks() -> dict[str, nn.Module]:
 def inputs(tmp_path: Path, networks: dict[str, nn.Module]) -> Inputs:
     for name, network in networks.items():
         save_file(dict(network.state_dict()), tmp_path / f"{name}.safetensors")
-    recipes = Kedmi(prior=SMALL).requires(target=Recipe("target", "classifier"), public=Recipe("split", "faces"))
+    recipes = Kedmi(prior=SMALL).requires(
+        target=Recipe("target", "classifier"), public=Recipe("split", "faces", {"resolution_px": 32})
+    )
     return Inputs(recipes, lambda recipe: tmp_path)
 
 

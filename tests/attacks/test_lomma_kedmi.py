@@ -50,7 +50,9 @@ def inputs_of(tmp_path: Path, networks: dict[str, nn.Module]) -> Callable[[Attac
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, tmp_path / f"{name}.safetensors")
 
     def inputs(attack: Attack) -> Inputs:
-        recipes = attack.requires(target=Recipe("target", "classifier"), public=Recipe("split", "faces"))
+        recipes = attack.requires(
+            target=Recipe("target", "classifier"), public=Recipe("split", "faces", {"resolution_px": 32})
+        )
         return Inputs(recipes, lambda recipe: tmp_path)
 
     return inputs

@@ -213,7 +213,9 @@ def rendered(tmp_path: Path) -> Inputs:
     nothing = Inputs({}, lambda recipe: tmp_path)
     Renderer().fit(networks, public_splits(), FitContext(inputs=nothing, public=lambda: public))
     Renderer().store(networks, tmp_path)
-    recipe = Renderer().recipe(public=Recipe("split", "faces"), target=Recipe("target", "classifier"))
+    recipe = Renderer().recipe(
+        public=Recipe("split", "faces", {"resolution_px": 32}), target=Recipe("target", "classifier")
+    )
     return Inputs({"prior": recipe}, lambda recipe: tmp_path)
 
 

@@ -101,7 +101,7 @@ def inputs_of(prior: Prior, folder: Path) -> Inputs:
         if isinstance(earlier := getattr(prior, f.name), Prior):
             for role, network in earlier.networks(PX, CLASSES).items():
                 save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder / f"{role}.safetensors")
-    recipes = prior.requires(public=Recipe("split", "a"), target=Recipe("target", "b"))
+    recipes = prior.requires(public=Recipe("split", "a", {"resolution_px": 32}), target=Recipe("target", "b"))
     return Inputs(recipes, lambda recipe: folder)
 
 
@@ -113,7 +113,10 @@ def test_a_step_does_not_shrink_with_the_batch(tmp_path: Path) -> None:
         for weights in network.parameters():
             weights.data.mul_(3)
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, tmp_path / f"{role}.safetensors")
-    inputs = Inputs(attack.requires(public=Recipe("split", "a"), target=Recipe("target", "b")), lambda recipe: tmp_path)
+    inputs = Inputs(
+        attack.requires(public=Recipe("split", "a", {"resolution_px": 32}), target=Recipe("target", "b")),
+        lambda recipe: tmp_path,
+    )
     target = ARCHITECTURES.make("vgg16_tiny").build(CLASSES, PX)
 
     def found(restarts: int, iterations: int = 4) -> Tensor:

@@ -78,7 +78,7 @@ def test_says_what_it_needs_where_it_is_fitted_by_hand() -> None:
 
 def test_its_recipe_hangs_on_the_public_data_alone() -> None:
     target, other = Recipe("target", "classifier", {"seed": 0}), Recipe("target", "classifier", {"seed": 1})
-    first, second = Recipe("split", "a"), Recipe("split", "b")
+    first, second = Recipe("split", "a", {"resolution_px": 32}), Recipe("split", "b", {"resolution_px": 32})
     recipe = Renderer().recipe(public=first, target=target)
     assert recipe.params == {"params": {}} and recipe.inputs == {"public": first}
     assert recipe.key == Renderer().recipe(public=first, target=other).key
