@@ -162,8 +162,9 @@ def starts_of(attack: Choice) -> list[Attack | Prior]:
 
 def reads_public(attack: Choice) -> bool:
     """Whether anything that an attack starts from is made of public images; a published generator is not."""
-    target, public = (Recipe("split", role, {}) for role in ("target", "public"))
-    return public in each_once(ATTACKS.remake(attack).requires(target=target, public=public).values())
+    target, public = (Recipe("split", role, {"resolution_px": 64}) for role in ("target", "public"))
+    needed = each_once(ATTACKS.remake(attack).requires(target=target, public=public).values())
+    return any(recipe.component == public.component for recipe in needed)  # at whatever resolution it is learned
 
 
 def _priors(component: Any) -> list[Prior]:
