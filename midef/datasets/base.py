@@ -203,6 +203,11 @@ class Dataset:
         """
         return {}
 
+    def published_sizes(self) -> Mapping[str, int]:
+        """Number of images in `train`, `select` and `report` as published, for plans on a machine that has not the
+        files; empty where nobody published it."""
+        return {}
+
     def load(self, resolution_px: int) -> Splits:
         """The three splits at this resolution, the same on every machine.
 

@@ -117,6 +117,13 @@ class Celeba(ListedDataset):
     public_list: str = field(default="", metadata=LOCATION)
 
     @override
+    def published_sizes(self) -> Mapping[str, int]:
+        if not self.is_labelled:
+            return {"train": self.public_images or PUBLIC}
+        part = self.identities / PRIVATE  # 30,027 images of the 1,000, of which 3,009 are reported
+        return {"train": int(24_316 * part), "select": int(2_702 * part), "report": int(3_009 * part)}
+
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 2 <= self.identities <= PRIVATE:

@@ -38,6 +38,10 @@ class FfhqThumbnails(PublicImages):
     released: ClassVar[int | None] = 70_000
 
     @override
+    def published_sizes(self) -> Mapping[str, int]:
+        return {"train": 70_000}
+
+    @override
     def members(self) -> frozenset[str]:
         """Numbers of the used images."""
         return frozenset(f"ffhq:{stem(file.name)}" for file in self._ready().files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,6 +28,10 @@ class Metfaces(PublicImages):
         source="https://github.com/NVlabs/metfaces-dataset (images, 1024x1024)",
     )
     released: ClassVar[int | None] = 1_336
+
+    @override
+    def published_sizes(self) -> Mapping[str, int]:
+        return {"train": 1_336}
 
     @property
     @override

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from midef.core.registry import Registry
 from midef.nn.named_file import NamedFile
+from midef.nn.stem import stem_work
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,7 +118,7 @@ class Architecture:
     def gflop(self, resolution_px: int) -> float:
         """Billion operations to classify an image of this resolution, about."""
         counted = self.gflop_64px or (0.05 if self.is_small else 8.0)
-        return counted * (resolution_px / 64) ** 2
+        return counted * (resolution_px / 64) ** 2 * stem_work(getattr(self, "stem", ""), resolution_px)
 
     def facts(self) -> ModelFacts:
         """Names of blocks and taps, without building anything."""

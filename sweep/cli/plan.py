@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from midef.core.certainty import with_certainty
-from midef.core.errors import SpecError
+from midef.core.errors import PreflightError, SpecError
 from midef.core.recipe import each_once
 from midef.sweep.cli.options import (
     SweepArguments,
@@ -23,6 +23,7 @@ from midef.sweep.result import EXIT_OK
 
 if TYPE_CHECKING:
     from midef.sweep.planning.plan import Plan
+    from midef.sweep.spec.resolve import Sweep
 
 HELP = "count what a sweep needs, what is stored, and what the rest will cost"
 
@@ -36,6 +37,8 @@ class PlanArguments(SweepArguments):
     json: bool
     retry_failed: bool
     only: list[str]
+    gpu_hours: bool
+    probe: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,18 +47,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_store_argument(parser)
     parser.add_argument("--expand", action="store_true", help="print one line per cell as well")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--gpu-hours", action="store_true", help="print the GPU-hours of each setup as well, low / expected / worst"
+    )
+    parser.add_argument(
+        "--probe",
+        action="store_true",
+        help="time training steps on this machine for some seconds; with a GPU, hours are predicted for it",
+    )
     add_cell_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the plan; makes no store."""
-    from midef.sweep.planning.plan_text import plan_text
+    from midef.sweep.planning.plan_text import gpu_hours_by_setup, plan_text
     from midef.sweep.planning.trainings import expected_text
 
     options = parsed(PlanArguments, args)
-    sweep = options.sweep()
+    sweep = _counted(options)
     if is_matched(sweep):
+        if sweep.lacking:
+            raise PreflightError(list(sweep.lacking))
         flags = {"json": options.json, "expand": options.expand, "only": options.only}
+        flags |= {"gpu-hours": options.gpu_hours, "probe": options.probe}
         given = [f"--{name}" for name, value in flags.items() if value]
         given += ["--retry-failed"] if options.retry_failed else []
         if given:
@@ -70,14 +84,38 @@ def run(args: argparse.Namespace) -> int:
             say(f"note: {note}")
         return EXIT_OK
     plan = plan_cells(sweep, options.store, only=options.only, retry_failed=options.retry_failed)
+    if options.probe:
+        from midef.sweep.planning.gpu import probe
+
+        probed = probe()
+        plan.rates = probed.rates()
+        if not options.json:
+            say(f"probe: {probed.text}")
+    code = PreflightError.exit_code if sweep.lacking else EXIT_OK
     if options.json:
         say(json.dumps(_as_plain(plan), indent=1))
-        return EXIT_OK
+        return code
     say(plan_text(plan))
+    if options.gpu_hours:
+        say("\nGPU-hours of each setup, low / expected / worst; what setups share counts for each:")
+        for line in gpu_hours_by_setup(plan):
+            say(line)
     if options.expand:
         for line in _cell_lines(plan):
             say(line)
-    return EXIT_OK
+    if sweep.lacking:
+        say(
+            f"\nmissing here: {len(sweep.lacking)} files or data sets, which `midef doctor` names; counted as "
+            "published, so keys and what is stored of them are not known"
+        )
+    return code
+
+
+def _counted(options: PlanArguments) -> Sweep:
+    """The sweep, with what is missing here counted as published."""
+    from midef.sweep.spec.resolve import resolve
+
+    return resolve(options.spec(), absent=True)
 
 
 def _as_plain(plan: Plan) -> dict[str, object]:
@@ -93,6 +131,8 @@ def _as_plain(plan: Plan) -> dict[str, object]:
         "shared": dict(plan.shared),
         "cached": dict(plan.cached),
         "cost": asdict(plan.cost()),
+        "gpu": plan.rates.what,
+        "lacking": list(plan.sweep.lacking),
         "notes": list(plan.sweep.notes),
     }
 

@@ -60,8 +60,10 @@ class Cost:
         estimated: nodes that were never timed, in no sum but `estimated_hours`.
         estimated_hours: of one core of this machine, about; see `midef.sweep.planning.estimate`.
         unknown: nodes without timing and estimate, in no sum.
-        gpu_hours: of GPUs held.
-        gpu_unknown: nodes that were never timed on a GPU, in no sum.
+        gpu_hours: of GPUs held, by nodes that were timed on one.
+        gpu_predicted: of GPUs held by the others, from operations; see `midef.sweep.planning.gpu`.
+        gpu_estimated: nodes that hold one and were never timed on one, in `gpu_predicted`.
+        gpu_unknown: those without an estimate, in no sum.
         timed: stored artifacts whose seconds were read.
         devices: that built them.
     """
@@ -71,25 +73,43 @@ class Cost:
     estimated_hours: float
     unknown: int
     gpu_hours: tuple[float, float, float]
+    gpu_predicted: tuple[float, float, float]
+    gpu_estimated: int
     gpu_unknown: int
     timed: int
     devices: tuple[str, ...]
 
 
-def cost_of(nodes: Iterable[tuple[str, Timing | None, float | None]], profile: Profile) -> Cost:
-    """The cost of nodes under a profile. GPU-hours are of GPUs held; a timing of a CPU says nothing about them.
+@dataclass(frozen=True)
+class Priced:
+    """A node as its cost is counted.
 
     Args:
-        nodes: kind of artifact, timing and estimated seconds of each.
+        kind: of artifact.
+        estimated_s: without a GPU; None where nobody estimated it.
+        on_gpu_s: (low, expected, worst), of a GPU that never did it; None where nobody estimated it.
     """
-    hours, gpu_hours = [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]
-    unknown = gpu_unknown = estimated = 0
+
+    kind: str
+    timing: Timing | None
+    estimated_s: float | None
+    on_gpu_s: tuple[float, float, float] | None = None
+
+
+def cost_of(nodes: Iterable[Priced], profile: Profile) -> Cost:
+    """The cost of nodes under a profile. GPU-hours are of GPUs held; a timing of a CPU says nothing about them."""
+    hours, gpu_hours, gpu_predicted = [0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]
+    unknown = gpu_unknown = gpu_estimated = estimated = 0
     estimated_hours = 0.0
     devices, timed = set(), {}
-    for kind, timing, estimated_s in nodes:
-        held = gpus_of(kind, profile)
+    for node in nodes:
+        timing, estimated_s = node.timing, node.estimated_s
+        held = gpus_of(node.kind, profile)
         if held and (timing is None or not timing.on_gpu):
-            gpu_unknown += 1
+            gpu_estimated += node.on_gpu_s is not None
+            gpu_unknown += node.on_gpu_s is None
+            for i, seconds in enumerate(node.on_gpu_s or ()):
+                gpu_predicted[i] += held * seconds / 3600
         if timing is None:
             if estimated_s is None:
                 unknown += 1
@@ -103,13 +123,14 @@ def cost_of(nodes: Iterable[tuple[str, Timing | None, float | None]], profile: P
             if timing.on_gpu:
                 gpu_hours[i] += held * seconds / 3600
     low, expected, worst = hours
-    gpu_low, gpu_expected, gpu_worst = gpu_hours
     return Cost(
         (low, expected, worst),
         estimated,
         estimated_hours,
         unknown,
-        (gpu_low, gpu_expected, gpu_worst),
+        (gpu_hours[0], gpu_hours[1], gpu_hours[2]),
+        (gpu_predicted[0], gpu_predicted[1], gpu_predicted[2]),
+        gpu_estimated,
         gpu_unknown,
         sum(timed.values()),
         tuple(sorted(devices)),

@@ -11,8 +11,9 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from midef.attacks import ATTACKS, PRIORS, AccessLevel, Attack, Prior
 from midef.core.choice import Choice
@@ -32,8 +33,12 @@ NODE_S = 0.3
 """Of any node: reading what it needs, warming up."""
 TRAINING_S = 1.5
 """Of any training of a classifier: the first step, imports."""
-LEARNED_S, SEARCHED_S, SEEN_S = 0.090, 0.060, 0.030
-"""Of a billion operations, forward: of an image in a training step, in a step of a search, and of one that is seen."""
+SEEN_S = 0.030
+"""Of a billion operations."""
+LEARNED, SEARCHED = 3.0, 2.0
+"""Forward passes that a training step takes as long as, and a step of a search, whose networks are frozen."""
+DRAWN_GFLOP = 0.0067
+"""Billion operations that handling an image in a search takes as long as, beside its networks."""
 RENDERED_S = 0.0006 / 1024
 """Of a pixel of a data set that is read or drawn."""
 PUBLIC_PRIOR_S, TARGETED_PRIOR_S = 0.0018 / 1024, 0.0045 / 1024
@@ -66,6 +71,21 @@ class Sizes(NamedTuple):
         return sum(self)
 
 
+class Work(NamedTuple):
+    """Work of a node.
+
+    Args:
+        gflop: billion operations, forward; what also goes back counts as several passes.
+        other_s: seconds of one core that no GPU makes fewer.
+    """
+
+    gflop: float = 0.0
+    other_s: float = 0.0
+
+
+UNUSUAL = Work(other_s=UNUSUAL_S)
+
+
 class Estimates:
     """Estimated seconds of recipes.
 
@@ -82,53 +102,62 @@ class Estimates:
 
     def seconds(self, recipe: Recipe) -> float:
         """About how long a node with this recipe takes, without a GPU."""
+        work = self.work(recipe)
+        return NODE_S + (SEEN_S * work.gflop + work.other_s) * self.speed
+
+    def work(self, recipe: Recipe) -> Work:
+        """Operations of a node with this recipe, and seconds of what no device makes faster."""
         try:
-            work_s = float(_RULES[recipe.kind](self, recipe))
+            work = _RULES[recipe.kind](self, recipe)
         except Exception as error:  # noqa: BLE001  # components of other packages say how much they do: no plan ends here
             log.debug("%s is not estimated: %r", recipe.component, error)
-            work_s = UNUSUAL_S
-        if not (math.isfinite(work_s) and work_s >= 0):
-            log.debug("%s is not estimated: %s seconds", recipe.component, work_s)
-            work_s = UNUSUAL_S
-        return NODE_S + work_s * self.speed
+            return UNUSUAL
+        try:
+            work = Work(float(work.gflop), float(work.other_s))
+        except (OverflowError, TypeError, ValueError):
+            work = Work(math.nan)
+        if not all(math.isfinite(part) and part >= 0 for part in work):
+            log.debug("%s is not estimated: %s", recipe.component, work)
+            return UNUSUAL
+        return work
 
-    def split(self, recipe: Recipe) -> float:
-        return RENDERED_S * self.sizes(recipe).all * _px(recipe) ** 2
+    def split(self, recipe: Recipe) -> Work:
+        return Work(other_s=RENDERED_S * self.sizes(recipe).all * _px(recipe) ** 2)
 
-    def training(self, recipe: Recipe) -> float:
+    def training(self, recipe: Recipe) -> Work:
         if recipe.component == PUBLISHED:
-            return 1.0
+            return Work(other_s=1.0)
         params, private = recipe.params, recipe.inputs["private"]
         sizes, gflop = self.sizes(private), self.gflop(recipe)
         if recipe.component == FITTED_HEAD:
-            return SEEN_S * gflop * (2 * sizes.train + sizes.select + sizes.report)
+            return Work(gflop * (2 * sizes.train + sizes.select + sizes.report))
         epochs = int(params["training"]["epochs"])
-        learned = LEARNED_S * epochs * sizes.train * training_work(str(params.get("defense", {}).get("name", "")))
-        return TRAINING_S + gflop * (learned + SEEN_S * (epochs * sizes.select + sizes.train + sizes.report))
+        learned = LEARNED * epochs * sizes.train * training_work(str(params.get("defense", {}).get("name", "")))
+        return Work(gflop * (learned + epochs * sizes.select + sizes.train + sizes.report), TRAINING_S)
 
-    def prior(self, recipe: Recipe) -> float:
+    def prior(self, recipe: Recipe) -> Work:
         prior = self._remade(recipe.params, lambda: _prior_of(recipe))
         if prior is None:
-            return UNUSUAL_S
+            return UNUSUAL
         public = recipe.inputs.get("public")
         if public is None:  # others trained it
-            return 1.0
+            return Work(other_s=1.0)
         images = prior.images_trained_on(self.sizes(public).all)
         if gflop := prior.learned_gflop(_px(public)):
-            return float(LEARNED_S * images * gflop)
+            return Work(LEARNED * images * gflop)
         rate = PUBLIC_PRIOR_S if prior.asks is None else TARGETED_PRIOR_S
         if recipe.kind == "surrogate" or hasattr(prior, "epochs"):
             rate = FITTED_PRIOR_S
         wider = max(1.0, float(getattr(prior, "width", 0)) / USUAL_WIDTH) ** 1.5
-        return float(rate * _px(public) ** 2 * images * wider)
+        return Work(rate * _px(public) ** 2 * images * wider / SEEN_S)
 
-    def regressor(self, recipe: Recipe) -> float:
-        return READ_TRAITS_S * int(recipe.params["images"]) * _px(recipe) ** 2
+    def regressor(self, recipe: Recipe) -> Work:
+        return Work(READ_TRAITS_S * int(recipe.params["images"]) * _px(recipe) ** 2 / SEEN_S)
 
-    def extractor(self, recipe: Recipe) -> float:
-        return 1.0
+    def extractor(self, recipe: Recipe) -> Work:
+        return Work(other_s=1.0)
 
-    def student(self, recipe: Recipe) -> float:
+    def student(self, recipe: Recipe) -> Work:
         made = recipe.inputs["reconstructions"]
         images = int(made.params["identities"] * made.params["images_per_identity"])
         network = self._remade(
@@ -136,31 +165,41 @@ class Estimates:
             lambda: ARCHITECTURES.remake(Choice.from_plain(recipe.params["architecture"])),
         )
         gflop = 0.0 if network is None else float(network.gflop(_px(made.inputs["private"])))
-        return TRAINING_S + LEARNED_S * int(recipe.params["training"]["epochs"]) * images * gflop
+        return Work(LEARNED * int(recipe.params["training"]["epochs"]) * images * gflop, TRAINING_S)
 
-    def attack(self, recipe: Recipe) -> float:
+    def attack(self, recipe: Recipe) -> Work:
         params = recipe.params
         attack = self._remade(params["attack"], lambda: _attack_of(recipe))
         if attack is None:
-            return UNUSUAL_S
+            return UNUSUAL
         identities, each = params["identities"], params["images_per_identity"]
         images = attack.images_drawn(reconstructions=identities * each, identities=identities)
         prior = getattr(attack, "prior", None)
         drawing = prior.gflop(_px(recipe.inputs["private"])) if isinstance(prior, Prior) else 0.0
-        rate = SEARCHED_S if attack.access >= AccessLevel.WHITE_BOX else SEEN_S
-        return float(images) * (0.0002 + rate * (self.gflop(recipe.inputs["target"]) + drawing))
+        passes = SEARCHED if attack.access >= AccessLevel.WHITE_BOX else 1.0
+        return Work(float(images) * (DRAWN_GFLOP + passes * (self.gflop(recipe.inputs["target"]) + drawing)))
 
-    def scores(self, recipe: Recipe) -> float:
+    def scores(self, recipe: Recipe) -> Work:
         made = recipe.inputs["reconstructions"].params
         sizes = self.sizes(recipe.inputs["private"])
         judged = sizes.all + sizes.report + int(made["identities"] * made["images_per_identity"])
         target, evaluator = self.gflop(recipe.inputs["target"]), self.gflop(recipe.inputs["evaluator"])
         read = sum(EXTRACTORS.get(name).gflop for name in recipe.params.get("extractors", ()))
-        return SEEN_S * (judged * evaluator + sizes.report * target + (judged - sizes.report) * read)
+        return Work(judged * evaluator + sizes.report * target + (judged - sizes.report) * read)
 
     def sizes(self, split: Recipe) -> Sizes:
         """Images in the splits of a data set; guessed where it cannot be read here."""
-        return self.counted(split) or Sizes(UNKNOWN_IMAGES * 8 // 10, UNKNOWN_IMAGES // 10, UNKNOWN_IMAGES // 10)
+        return self.counted(split) or self._published(split)
+
+    def _published(self, split: Recipe) -> Sizes:
+        """Images of the published splits; guessed where they are not known."""
+        try:
+            counts = self._data_set(split).published_sizes()
+        except MidefError:
+            counts = {}
+        if not counts:
+            return Sizes(UNKNOWN_IMAGES * 8 // 10, UNKNOWN_IMAGES // 10, UNKNOWN_IMAGES // 10)
+        return Sizes(*(counts.get(name, 0) for name in Sizes._fields))
 
     def counted(self, split: Recipe) -> Sizes | None:
         """Images in the splits of a data set; None where it cannot be read here, or does not say."""
@@ -181,7 +220,8 @@ class Estimates:
 
     def _data_set(self, split: Recipe) -> Dataset:
         params = {k: v for k, v in split.params["params"].items() if k != "fingerprint"}
-        return DATASETS.make(split.component, {**params, **self.locations.get(split.key.digest, {})})
+        places = self.locations.get(split.key.digest) or dict.fromkeys(_required_places(split.component), "")
+        return DATASETS.make(split.component, {**params, **places})
 
     def gflop(self, target: Recipe) -> float:
         """Billion operations for an image of a target or evaluator."""
@@ -203,7 +243,7 @@ class Estimates:
         return known[1]
 
 
-_RULES: dict[str, Callable[[Estimates, Recipe], float]] = {
+_RULES: dict[str, Callable[[Estimates, Recipe], Work]] = {
     "split": Estimates.split,
     **dict.fromkeys(("target", "evaluator"), Estimates.training),
     **dict.fromkeys(("prior", "surrogate", "inverter"), Estimates.prior),
@@ -213,6 +253,14 @@ _RULES: dict[str, Callable[[Estimates, Recipe], float]] = {
     "reconstructions": Estimates.attack,
     "scores": Estimates.scores,
 }
+
+
+def _required_places(name: str) -> list[str]:
+    """Fields of a data set that have to say where its files lie."""
+    if name not in DATASETS.names():
+        return []
+    known = fields(cast(Any, DATASETS.get(name)))
+    return [f.name for f in known if f.metadata.get("location") and f.default is MISSING]
 
 
 def _px(split: Recipe) -> int:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from midef.core.failure import Failure
 from midef.core.recipe import KINDS, ArtifactKey, Recipe
-from midef.sweep.planning.cost import Cost, Timing, cost_of, read_timings, work_of
+from midef.sweep.planning.cost import Cost, Priced, Timing, cost_of, read_timings, work_of
 from midef.sweep.planning.estimate import Estimates
+from midef.sweep.planning.gpu import REFERENCE, GpuRates
 from midef.sweep.planning.selection import CellFilter, every_cell
 from midef.sweep.spec.resolve import PlannedCell, Sweep, without_collections
 
@@ -71,6 +72,7 @@ class Plan:
         unshared: by kind, if nothing were shared.
         cached: stored ones, by kind.
         cells: those the plan is about, all of the sweep's unless some were chosen.
+        rates: of the GPU that hours are predicted for.
     """
 
     sweep: Sweep
@@ -83,6 +85,7 @@ class Plan:
     unshared: Counter[str] = field(default_factory=Counter)
     cached: Counter[str] = field(default_factory=Counter)
     cells: tuple[PlannedCell, ...] = ()
+    rates: GpuRates = REFERENCE
 
     @property
     def is_empty(self) -> bool:
@@ -91,7 +94,21 @@ class Plan:
     def cost(self, kind: str | None = None) -> Cost:
         """Cost of the nodes of a kind; of all nodes without one."""
         of_kind = (n for n in self.nodes.values() if kind in (None, n.recipe.kind))
-        return cost_of(((n.recipe.kind, n.timing, n.estimated_s) for n in of_kind), self.sweep.profile)
+        return cost_of(map(self.priced, of_kind), self.sweep.profile)
+
+    def priced(self, node: Node) -> Priced:
+        """A node with its seconds on a GPU, predicted from its operations."""
+        on_gpu_s = None if node.estimated_s is None else self.rates.seconds(self.estimates.work(node.recipe))
+        return Priced(node.recipe.kind, node.timing, node.estimated_s, on_gpu_s)
+
+    def cost_of_setup(self, setup: str) -> Cost:
+        """Cost of all that the cells of a setup need and that is to be built; what setups share counts for each."""
+        needed: dict[ArtifactKey, Node] = {}
+        for planned in self.cells:
+            if planned.cell.setup.id == setup and not planned.refused:
+                keys = [recipe.key for recipe in planned.recipes.scores.walk()]
+                needed |= {key: self.nodes[key] for key in keys if key in self.nodes}
+        return cost_of(map(self.priced, needed.values()), self.sweep.profile)
 
     @cached_property
     def estimates(self) -> Estimates:

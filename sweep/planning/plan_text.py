@@ -14,7 +14,7 @@ from midef.sweep.planning.schedule import Piece, makespan_s
 from midef.sweep.planning.trainings import expected_text
 from midef.sweep.spec.resolve import PlannedCell
 
-TIME, GPU = 42, 34
+TIME, GPU = 42, 44
 """Characters of the columns of seconds: what was timed, and what is estimated, unknown beside it."""
 
 
@@ -52,6 +52,9 @@ def plan_text(plan: Plan) -> str:
         missing = f"{whole.unknown} artifacts without a timing" if whole.unknown else ""
         sums = filter(None, (known, about if whole.estimated else "", missing))
         lines += ["", f"to build {len(plan.nodes):,} artifacts: {' + '.join(sums)}", _duration_here(plan)]
+        if whole.gpu_estimated:
+            about = _range(whole.gpu_predicted)
+            lines.append(f"GPU-hours, low / expected / worst: about {about} from operations, on {plan.rates.what}")
         lines += filter(None, [expected_text(sweep.profile, [node.recipe for node in plan.nodes.values()])])
     elif plan.is_empty:
         lines += ["", "nothing to do"]
@@ -69,12 +72,30 @@ def _cost_text(cost: Cost) -> str:
     basis = [timed, estimated if cost.estimated else "", f"{cost.unknown} without" if cost.unknown else ""]
     known = _range(cost.hours) if cost.timed else ""
     about = f"about {_range((cost.estimated_hours,))}" if cost.estimated else ""
-    if cost.gpu_unknown:
-        gpu = "unknown" if not cost.gpu_hours[1] else f"{_range(cost.gpu_hours)} + unknown"
-    else:
-        gpu = _range(cost.gpu_hours) if cost.gpu_hours[1] else "-"
+    on_gpus = [
+        _range(cost.gpu_hours) if cost.gpu_hours[1] else "",
+        f"about {_range(cost.gpu_predicted)}" if cost.gpu_estimated else "",
+        "unknown" if cost.gpu_unknown else "",
+    ]
+    gpu = " + ".join(filter(None, on_gpus)) or "-"
     time = " + ".join(filter(None, (known, about))) or "unknown"
     return f"{time:<{TIME - 1}} {gpu:<{GPU - 1}} {'; '.join(filter(None, basis))}"
+
+
+def gpu_hours_by_setup(plan: Plan) -> list[str]:
+    """A line for each setup: GPU-hours of what it needs; what setups share counts for each."""
+    setups = dict.fromkeys(planned.cell.setup.id for planned in plan.cells)
+    refused = {c.cell.setup.id for c in plan.refused} - {c.cell.setup.id for c in plan.cells if not c.refused}
+    lines = []
+    for setup in setups:
+        if setup in refused:
+            lines.append(f"{setup:<24} refused")
+            continue
+        cost = plan.cost_of_setup(setup)
+        sums = [timed + about for timed, about in zip(cost.gpu_hours, cost.gpu_predicted, strict=True)]
+        unknown = f" + {cost.gpu_unknown} artifacts unknown" if cost.gpu_unknown else ""
+        lines.append(f"{setup:<24} {_range(sums)}{unknown}")
+    return lines
 
 
 def _range(hours: Sequence[float]) -> str:

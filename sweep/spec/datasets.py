@@ -21,6 +21,7 @@ from midef.metrics import METRICS
 from midef.metrics.extractors import EXTRACTORS
 from midef.models import ARCHITECTURES
 from midef.stages import StudentPlan, place_dataset, place_extractors, place_weights, published_recipe
+from midef.sweep.spec.absent import ABSENT, Absent, keyed_as_absent
 from midef.sweep.spec.checks import Problems
 from midef.sweep.spec.needed import Needs
 from midef.sweep.spec.values import ComponentSpec
@@ -79,10 +80,11 @@ class DatasetReader:
         problems: gets what is wrong with the specification.
         missing: gets what this machine lacks.
         needs: gets every file that is read, whether it is here or not.
+        absent: go on with what it lacks, for a plan that only counts.
     """
 
-    def __init__(self, problems: Problems, missing: Problems, needs: Needs) -> None:
-        self.problems, self.missing, self.needs = problems, missing, needs
+    def __init__(self, problems: Problems, missing: Problems, needs: Needs, *, absent: bool = False) -> None:
+        self.problems, self.missing, self.needs, self.absent = problems, missing, needs, absent
         self._read: dict[str, tuple[Choice, Dataset] | None] = {}
         self._lacking: dict[str, tuple[str, Sequence[str]]] = {}  # a data set as written -> label, why it is not read
         self._places: dict[str, dict[str, Any]] = {}  # keyed choice -> fields that say where its files lie
@@ -135,7 +137,7 @@ class DatasetReader:
         if missing := dataset.problems():
             self._lacking[text] = (choice.label, missing)
             self.missing.extend(f"{place}: {p}" for p in missing)
-            return None
+            return (keyed_as_absent(choice, location_fields(choice.name)), Absent(of=dataset)) if self.absent else None
         try:
             found = dataset.examine()
             keyed, where = (choice, {}) if found.problems else place_dataset(choice)
@@ -191,7 +193,7 @@ class DatasetReader:
             except (PreflightError, DataError) as error:
                 self.needs.lacks([str(error)])
                 self.missing.take(place, error)
-                self._weights[key] = None
+                self._weights[key] = (Choice(name, {"sha256": ABSENT}, 1, name), {}) if self.absent else None
         read = self._weights[key]
         if read is None:
             return None

@@ -143,6 +143,7 @@ class Sweep:
             never part of a key.
         notes: what to know of the data sets, each with its place: what was left out, counted.
         entries: the setups, each with what it is compared with; they make further cells.
+        lacking: what this machine lacks, of a sweep that is only counted.
     """
 
     name: str
@@ -152,6 +153,7 @@ class Sweep:
     spec: SweepSpec
     entries: tuple[Entry, ...] = ()
     notes: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -176,12 +178,14 @@ def without_collections(plan: Callable[P, T]) -> Callable[P, T]:
 
 
 @without_collections
-def resolve(spec: SweepSpec, needs: Needs | None = None) -> Sweep:
+def resolve(spec: SweepSpec, needs: Needs | None = None, *, absent: bool = False) -> Sweep:
     """Make a specification concrete.
 
     Args:
         spec: as it was checked.
         needs: gets every file that is read on this machine, whether it is here or not; also where an error ends it.
+        absent: go on with data sets and weights that this machine lacks, which are then in `lacking`: for a plan that
+            only counts. Keys of what starts from them are not those of a run.
 
     Raises:
         SpecError: everything wrong with names, parameters and combinations.
@@ -197,7 +201,7 @@ def resolve(spec: SweepSpec, needs: Needs | None = None) -> Sweep:
     if len(set(spec.seeds)) < len(spec.seeds):
         problems.append(f"seeds: {shown(spec.seeds)} holds a seed twice")
     metrics = _metrics(spec, problems)
-    reader = DatasetReader(problems, missing, Needs() if needs is None else needs)
+    reader = DatasetReader(problems, missing, Needs() if needs is None else needs, absent=absent)
     entries: list[Entry] = []
     if profile is not None:
         for i, item in enumerate(spec.setups):
@@ -210,11 +214,12 @@ def resolve(spec: SweepSpec, needs: Needs | None = None) -> Sweep:
     checks.check_evaluator_training(spec, [entry.setup.evaluator for entry in entries if not entry.refused], problems)
     if problems or profile is None:
         raise SpecError(problems.located(spec.lines))
-    if missing:
-        raise PreflightError(Problems(missing.grouped()).located(spec.lines))
+    lacking = Problems(missing.grouped()).located(spec.lines)
+    if lacking and not absent:
+        raise PreflightError(lacking)
     cells = tuple(_cells(entries, spec.seeds))
     locations = reader.locations(planned.recipes.scores for planned in cells if planned.answered_by is not None)
-    return Sweep(spec.name, profile, cells, locations, spec, tuple(entries), tuple(reader.notes))
+    return Sweep(spec.name, profile, cells, locations, spec, tuple(entries), tuple(reader.notes), tuple(lacking))
 
 
 def _cells(entries: Sequence[Entry], seeds: Sequence[int]) -> Iterator[PlannedCell]:

@@ -69,9 +69,10 @@ def test_gpu_hours_come_from_timings_on_gpus_alone(
     assert cost.gpu_hours == (1.0, 1.0, 1.0) and cost.gpu_unknown == 0
     whole = plan.cost()
     asks = sum(n.recipe.kind != "split" for n in plan.nodes.values())
-    assert whole.gpu_hours == (1.0, 1.0, 1.0) and whole.gpu_unknown == asks - 1
+    assert whole.gpu_hours == (1.0, 1.0, 1.0) and (whole.gpu_estimated, whole.gpu_unknown) == (asks - 1, 0)
+    assert 0 < whole.gpu_predicted[0] < whole.gpu_predicted[1] < whole.gpu_predicted[2]
     assert re.search(r"^target .* 60 / 60 / 60 min +1 stored on NVIDIA H100$", plan_text(plan), re.M)
-    assert re.search(r"^total .* 60 / 60 / 60 min \+ unknown", plan_text(plan), re.M)
+    assert re.search(r"^total .* 60 / 60 / 60 min \+ about [\d.]+ / ", plan_text(plan), re.M)
 
 
 def test_a_gpu_s_timing_goes_before_a_cpu_s(sweep_of: SweepOf, store: Store, publish: Callable[..., None]) -> None:
