@@ -38,18 +38,16 @@ PROGRAM = [sys.executable, "-m", "midef"]
 
 @dataclass(frozen=True)
 class Ended:
-    """code, out, err, seconds of a command."""
+    """code, out, err of a command."""
 
     code: int
     out: str
     err: str
-    seconds: float
 
 
 def midef(*arguments: str, cwd: Path, env: dict[str, str]) -> Ended:
-    start = time.monotonic()
     done = subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, cwd=cwd, timeout=600, env=env)
-    return Ended(done.returncode, done.stdout, done.stderr, time.monotonic() - start)
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 @dataclass(frozen=True)
@@ -114,10 +112,10 @@ def kill_once_a_target_is_stored(
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 150
+        deadline = time.monotonic() + 300
         while not list(folder.glob("store/artifacts/target/*/META.json")):
             assert driver.poll() is None, f"the sweep ended by itself:\n{(folder / 'killed.log').read_text()}"
-            assert time.monotonic() < deadline, "no target after 150 s"
+            assert time.monotonic() < deadline, "no target after 300 s"
             time.sleep(0.05)
         listened = listening(driver.pid)
     finally:
@@ -204,7 +202,6 @@ def test_a_third_time_there_is_nothing_to_do(story: Story) -> None:
     assert story.again.out.startswith("nothing to do: all 2 cells of sweep micro are done\n")
     assert "midre" in story.again.out, "the table is printed again"
     assert story.again.err == ""
-    assert story.again.seconds < 15
 
 
 def test_nothing_to_do_starts_no_ray(story: Story, environment: dict[str, str]) -> None:
@@ -333,7 +330,6 @@ def test_failed_cells_are_left_alone_unless_asked(failing: Failing) -> None:
     assert failing.again.out.startswith(
         "nothing to do: all 1 cells of sweep micro are done, 3 failed before (--retry-failed tries them again)\n"
     )
-    assert failing.again.seconds < 15
 
 
 def test_failed_cells_are_tried_again_when_asked(failing: Failing) -> None:

@@ -33,10 +33,8 @@ def test_words_that_no_name_holds_are_refused_before_any_test_runs() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["a dropped penalty: BiDO", "an off-by-one in a split"])
-def test_a_sample_is_killed(name: str) -> None:
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--only", name, "--workers", "1"], capture_output=True, text=True, timeout=280
-    )
+def test_a_sample_is_killed() -> None:
+    command = [sys.executable, str(SCRIPT), "--only", "a dropped penalty: BiDO", "--workers", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("killed "), done.stdout
