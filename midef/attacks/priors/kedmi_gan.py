@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
-from midef.attacks.priors.families.doubling import USUAL_PX, DoublingPrior
+from midef.attacks.priors.families.doubling import DoublingPrior
 from midef.attacks.priors.networks import macs
 from midef.core.lazy import torch
 from midef.training.generative.kedmi import KedmiSettings, fit_kedmi
@@ -104,8 +104,7 @@ class KedmiGan(DoublingPrior, TargetedPrior, KedmiSettings):
 
     @override
     def learned_gflop(self, resolution_px: int) -> float:
-        if (own_px := self.drawn_px(resolution_px)) <= USUAL_PX:
-            return 0.0
+        own_px = self.drawn_px(resolution_px)
         drawn = self.gflop(resolution_px) * (1 / 3 + 1 / self.discriminator_steps)
         judged = 2e-9 * macs.of_minibatch_discriminator(own_px, self.width)
         return drawn + judged * (3 + 4 / 3 / self.discriminator_steps)

@@ -11,7 +11,7 @@ from typing_extensions import override
 from midef.attacks.access import AccessLevel
 from midef.attacks.latent_search.conditional import max_margin
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
-from midef.attacks.priors.families.doubling import USUAL_PX, DoublingPrior
+from midef.attacks.priors.families.doubling import DoublingPrior
 from midef.attacks.priors.networks import macs
 from midef.core.lazy import torch
 from midef.training.generative.plg import PlgSettings, fit_plg, top_labelled
@@ -99,8 +99,7 @@ class PlgGan(DoublingPrior, TargetedPrior, PlgSettings):
 
     @override
     def learned_gflop(self, resolution_px: int) -> float:
-        if (own_px := self.drawn_px(resolution_px)) <= USUAL_PX:
-            return 0.0
+        own_px = self.drawn_px(resolution_px)
         judged = 2e-9 * macs.of_down_trunk(own_px, self.width)
         return self.gflop(resolution_px) * (1 + self.critic_steps / 3) + judged * (1 + 2 * self.critic_steps)
 

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
-from midef.attacks.priors.families.doubling import USUAL_PX, DoublingPrior
+from midef.attacks.priors.families.doubling import DoublingPrior
 from midef.attacks.priors.networks import macs
 from midef.training.generative.t_acgan import TAcganSettings, fit_t_acgan
 
@@ -114,8 +114,7 @@ class TAcgan(DoublingPrior, TargetedPrior, TAcganSettings):
 
     @override
     def learned_gflop(self, resolution_px: int) -> float:
-        if (own_px := self.drawn_px(resolution_px)) <= USUAL_PX:
-            return 0.0
+        own_px = self.drawn_px(resolution_px)
         judged = 2e-9 * macs.of_down_trunk(own_px, self.width)
         steps = self.discriminator_steps
         return self.gflop(resolution_px) * (1 + steps / 3) + judged * (1 + 2 * steps)

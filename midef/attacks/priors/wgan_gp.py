@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from typing_extensions import override
 
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, PublicPrior
-from midef.attacks.priors.families.doubling import USUAL_PX, DoublingPrior
+from midef.attacks.priors.families.doubling import DoublingPrior
 from midef.attacks.priors.networks import macs
 from midef.training.generative.gan import GanSettings, fit_gan
 
@@ -87,8 +87,7 @@ class WganGp(DoublingPrior, PublicPrior, GanSettings):
 
     @override
     def learned_gflop(self, resolution_px: int) -> float:
-        if (own_px := self.drawn_px(resolution_px)) <= USUAL_PX:
-            return 0.0
+        own_px = self.drawn_px(resolution_px)
         # a generator's step is one of several; the critic learns two images, and the slope at a third twice over
         drawn = self.gflop(resolution_px) * (1 / 3 + 1 / self.critic_steps)
         return drawn + 2e-9 * macs.of_critic(own_px, self.width) * (4 + 1 / self.critic_steps)
