@@ -62,7 +62,7 @@ def test_no_learned_weight_is_negative(trunk: Trunk) -> None:
 
 
 def test_a_file_of_another_network_is_refused() -> None:
-    with pytest.raises(DataError, match="these are no weights of vgg16: Error"):
+    with pytest.raises(DataError, match="these are no weights of vgg16: the file misses"):
         LpipsFeatures("vgg", reference("alex")[1])
 
 

@@ -93,13 +93,13 @@ def test_weights_that_are_not_here_or_do_not_exist_are_said_before_anything_star
 def test_a_damaged_file_of_weights_is_read_once_and_refused(
     spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problems_of: ProblemsOf
 ) -> None:
-    from midef.models import pretrained
+    from midef.nn import named_file
 
     monkeypatch.setenv("MIDEF_WEIGHTS", str(tmp_path))
     (tmp_path / "vgg16_bn-6c64b313.pth").write_bytes(b"not it")
     read: list[Path] = []
-    digest = pretrained.sha256_of
-    monkeypatch.setattr(pretrained, "sha256_of", lambda path: read.append(path) or digest(path))
+    digest = named_file.sha256_of
+    monkeypatch.setattr(named_file, "sha256_of", lambda path: read.append(path) or digest(path))
     data = spec({"architecture": "vgg16", "weights": "imagenet", "attack": ["gmi", "brep_mi", "mi_face"]})
     problems = problems_of(data)
     assert problems and all("is damaged or another file" in problem for problem in problems) and len(read) == 1
