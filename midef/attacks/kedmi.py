@@ -107,7 +107,7 @@ class Kedmi(LatentSearch):
 
     @override
     def images(self, networks: Networks, searched: list[Tensor], rows: Rows) -> Tensor:
-        from midef.attacks.priors.networks.sized import with_drawn
+        from midef.nn.sized import with_drawn
 
         return super().images(with_drawn(networks), searched, rows)
 

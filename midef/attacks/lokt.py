@@ -72,7 +72,7 @@ class Lokt(ConditionalSearch):
     def images(self, networks: Networks, searched: list[Tensor], rows: Rows) -> Tensor:
         if self.surrogate == "ensemble":
             return super().images(networks, searched, rows)
-        from midef.attacks.priors.networks.sized import with_drawn
+        from midef.nn.sized import with_drawn
 
         return super().images(with_drawn(networks), searched, rows)
 

@@ -13,7 +13,7 @@ from typing_extensions import override
 from midef.core.canonical import json_of_plain, plain, quoted, sha256
 
 KINDS = (
-    *("split", "target", "evaluator", "prior", "surrogate", "inverter", "pool"),
+    *("split", "target", "evaluator", "prior", "surrogate", "inverter", "substitute", "pool"),
     *("regressor", "reconstructions", "extractor", "student", "scores"),
 )
 

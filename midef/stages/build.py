@@ -32,6 +32,7 @@ _BUILDERS = {
     "prior": "midef.stages.prior",
     "surrogate": "midef.stages.prior",
     "inverter": "midef.stages.prior",
+    "substitute": "midef.stages.substitute",
     "regressor": "midef.stages.regressor",
     "extractor": "midef.stages.extractor",
     "student": "midef.stages.student",

@@ -23,7 +23,7 @@ from midef.datasets import DATASETS, Dataset
 from midef.defenses import DEFENSES
 from midef.metrics.extractors import EXTRACTORS
 from midef.models import ARCHITECTURES
-from midef.stages.recipes import FITTED_HEAD, PUBLISHED
+from midef.stages.recipes import FITTED_HEAD, PUBLISHED, SERVED
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class Estimates:
         return Work(other_s=RENDERED_S * self.sizes(recipe).all * _px(recipe) ** 2)
 
     def training(self, recipe: Recipe) -> Work:
-        if recipe.component == PUBLISHED:
+        if recipe.component in (PUBLISHED, SERVED):
             return Work(other_s=1.0)
         params, private = recipe.params, recipe.inputs["private"]
         sizes, gflop = self.sizes(private), self.gflop(recipe)
@@ -150,6 +150,12 @@ class Estimates:
             rate = FITTED_PRIOR_S
         wider = max(1.0, float(getattr(prior, "width", 0)) / USUAL_WIDTH) ** 1.5
         return Work(rate * _px(public) ** 2 * images * wider / SEEN_S)
+
+    def substitute(self, recipe: Recipe) -> Work:
+        public, params = recipe.inputs["public"], recipe.params
+        images = int(params.get("epochs", 1)) * self.sizes(public).all
+        wider = max(1.0, float(params.get("width", 0)) / USUAL_WIDTH) ** 1.5
+        return Work(FITTED_PRIOR_S * _px(public) ** 2 * images * wider / SEEN_S)
 
     def regressor(self, recipe: Recipe) -> Work:
         return Work(READ_TRAITS_S * int(recipe.params["images"]) * _px(recipe) ** 2 / SEEN_S)
@@ -247,6 +253,7 @@ _RULES: dict[str, Callable[[Estimates, Recipe], Work]] = {
     "split": Estimates.split,
     **dict.fromkeys(("target", "evaluator"), Estimates.training),
     **dict.fromkeys(("prior", "surrogate", "inverter"), Estimates.prior),
+    "substitute": Estimates.substitute,
     "regressor": Estimates.regressor,
     "extractor": Estimates.extractor,
     "student": Estimates.student,

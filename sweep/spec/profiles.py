@@ -117,7 +117,7 @@ def _synthetic(private: dict[str, Any], public: dict[str, Any], other: dict[str,
 
 
 _SHARES = {
-    **{"target": 1.0, "evaluator": 1.0, "prior": 0.5, "surrogate": 0.5, "inverter": 0.5},
+    **{"target": 1.0, "evaluator": 1.0, "prior": 0.5, "surrogate": 0.5, "inverter": 0.5, "substitute": 0.5},
     **{"regressor": 0.25, "reconstructions": 0.5, "student": 0.5, "scores": 0.25},
 }
 _SMALL_STUDENT = {"architecture": "resnet18_tiny", "epochs": 20}
@@ -196,6 +196,7 @@ PAPER = Profile(
         "prior": 1.0,
         "surrogate": 1.0,
         "inverter": 0.5,
+        "substitute": 0.5,
         "regressor": 0.25,
         "reconstructions": 1.0,
         "student": 1.0,

@@ -19,12 +19,13 @@ from midef.attacks import ATTACKS
 from midef.attacks.base import Task
 from midef.attacks.brep_mi import sphere_points
 from midef.attacks.latent_search.conditional import max_margin
-from midef.attacks.priors.networks.dcgan import Critic, Generator, TransposedCnn
+from midef.attacks.priors.networks.dcgan import Critic, Generator
 from midef.attacks.priors.networks.kedmi import MinibatchDiscriminator
 from midef.attacks.priors.networks.students import build_student
 from midef.models import ARCHITECTURES
+from midef.nn.answers import score_features
+from midef.nn.inversion import TransposedCnn
 from midef.nn.network import count_parameters
-from midef.training.generative.inverter import score_features
 from midef.training.generative.kedmi import reality_loss
 
 

@@ -16,7 +16,7 @@ from midef.attacks.target_handle import TargetHandle
 from midef.core import AccessError, Inputs, Recipe
 from midef.defenses import Defense
 from midef.models import ARCHITECTURES
-from midef.training.generative.inverter import score_features
+from midef.nn.answers import score_features
 
 CLASSES = 5
 

@@ -167,7 +167,7 @@ class LatentSearch(Attack):
 
     def looked_at(self, networks: Networks, images: Tensor) -> Tensor:
         """Images of a step as large as who is asked takes them: where they are as the prior draws them, resized."""
-        from midef.attacks.priors.networks.sized import as_shown
+        from midef.nn.sized import as_shown
 
         return as_shown(networks, images)
 

@@ -10,10 +10,10 @@ from typing_extensions import override
 
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, PublicPrior
 from midef.attacks.priors.families.doubling import at, resolution_of
-from midef.attacks.priors.networks.doubling import SMALLEST_PX, drawn_for
 from midef.attacks.priors.networks.style_macs import of_discriminator, of_synthesis
 from midef.core.errors import DataError
 from midef.core.recipe import Recipe
+from midef.nn.doubling import SMALLEST_PX, drawn_for
 from midef.training.generative.style_gan import StyleGanSettings, fit_style_gan, resized_8_bits
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from midef.attacks.priors.base import PRIORS, FitContext, Networks
 from midef.attacks.priors.families.doubling import USUAL_PX, DoublingPrior
 from midef.attacks.priors.families.inversion import Inverter
 from midef.attacks.priors.networks import macs
-from midef.training.generative.inverter import InverterSettings, fit_inverter, score_features
+from midef.nn.answers import score_features
+from midef.training.generative.inverter import InverterSettings, fit_inverter
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -68,7 +69,7 @@ class Tcnn(DoublingPrior, Inverter, InverterSettings):
 
     @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
-        from midef.attacks.priors.networks.dcgan import TransposedCnn
+        from midef.nn.inversion import TransposedCnn
 
         own_px = self.drawn_px(resolution_px)
         return {"inverter": TransposedCnn(n_classes, own_px, self.width, self.blocks, shown_px=resolution_px)}

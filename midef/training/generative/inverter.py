@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -45,25 +46,21 @@ class AnsweredImages:
     held_images: Tensor
 
 
-def score_features(scores: Tensor, *, top: int | None = None, shift: float = 50.0, floor: float = -1000.0) -> Tensor:
-    """Log scores [B, K], shifted and made non-negative; entries below the `top` largest become 0.
-
-    The logarithm lets small differences between near-zero scores count. Source: Yang et al., CCS 2019, released code.
-    """
-    k = scores.shape[1] if top is None else min(top, scores.shape[1])
-    largest, index = scores.topk(k, dim=1)
-    values = largest.log().clamp(min=floor) + shift
-    values = values + torch.relu(-values.amin(dim=1, keepdim=True))
-    return torch.zeros_like(scores).scatter(1, index, values)
-
-
 def fit_inverter(
-    network: nn.Module, pairs: AnsweredImages, settings: InverterSettings, run: TrainingRun
+    network: nn.Module,
+    pairs: AnsweredImages,
+    settings: InverterSettings,
+    run: TrainingRun,
+    *,
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> dict[str, float]:
     """Train in place to draw images from features of the answers, by mean squared error.
 
     Adam, betas (0.5, 0.999), amsgrad. The released code keeps the epoch that is best on private images, which no
     attacker has.
+
+    Args:
+        loss: a scalar for drawn images and images, instead of the mean squared error.
 
     Returns:
         The error of these weights on the held-out pairs (where it chose the epoch, it flatters), and the 1-based epoch.
@@ -79,13 +76,13 @@ def fit_inverter(
         for index in steps(shuffled(len(data), run.stream("inverter", number)).split(settings.batch_size)):
             if len(index) < 2 <= len(data):
                 continue  # BatchNorm cannot train on one image
-            loss = F.mse_loss(network(features[index]), data[index].float() / 255)
-            descend(adam, loss)
+            error = (loss or F.mse_loss)(network(features[index]), data[index].float() / 255)
+            descend(adam, error)
         if settings.checkpoint == "best_held_out":
-            error = held_out_error(network, pairs, run.device)
-            if error < best.error:
-                best = _Best(error, number + 1, {k: v.clone() for k, v in network.state_dict().items()})
-        return {"loss": loss}
+            held_out = held_out_error(network, pairs, run.device)
+            if held_out < best.error:
+                best = _Best(held_out, number + 1, {k: v.clone() for k, v in network.state_dict().items()})
+        return {"loss": error}
 
     run.epochs(settings.epochs, epoch)
     if best.weights is not None:

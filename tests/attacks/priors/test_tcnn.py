@@ -18,8 +18,9 @@ from midef.core import Inputs
 from midef.datasets import Images, Splits
 from midef.defenses import Defense
 from midef.defenses.serving import Query
+from midef.nn.answers import score_features
 from midef.nn.network import TargetModel
-from midef.training.generative.inverter import AnsweredImages, InverterSettings, fit_inverter, score_features
+from midef.training.generative.inverter import AnsweredImages, InverterSettings, fit_inverter
 from midef.training.generative.loop import TrainingRun
 
 PX, CLASSES = 8, 4

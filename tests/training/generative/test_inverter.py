@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from midef.training.generative.inverter import AnsweredImages, InverterSettings, fit_inverter, score_features
+from midef.nn.answers import score_features
+from midef.training.generative.inverter import AnsweredImages, InverterSettings, fit_inverter
 from midef.training.generative.loop import Report, TrainingRun
 
 

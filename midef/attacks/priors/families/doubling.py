@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing_extensions import override
 
 from midef.attacks.priors.base import PRIORS, Prior
-from midef.attacks.priors.networks.doubling import FULL, SMALLEST_PX, drawn_for
 from midef.core.recipe import Recipe
+from midef.nn.doubling import FULL, SMALLEST_PX, drawn_for
 
 USUAL_PX = 4 << FULL
 """Resolution of the papers' networks."""

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from typing_extensions import override
 
-from midef.attacks.priors.networks.doubling import FULL, doublings, halving, rising
-from midef.attacks.priors.networks.sized import SizedGenerator
+from midef.nn.doubling import FULL, doublings, halving, rising
+from midef.nn.sized import SizedGenerator
 
 
 class ConditionalBatchNorm(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from midef.attacks.priors.networks.doubling import KERNEL_DIMS, KERNELS, minibatch_channels
+from midef.nn.doubling import KERNEL_DIMS, KERNELS, minibatch_channels
 
 
 class MinibatchDiscriminator(nn.Module):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from midef.attacks.priors.networks.doubling import (
+from midef.nn.doubling import (
     FULL,
     KERNEL_DIMS,
     KERNELS,

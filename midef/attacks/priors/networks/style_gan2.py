@@ -17,7 +17,6 @@ from torch import Generator, Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
 
-from midef.attacks.priors.networks.doubling import doublings
 from midef.attacks.priors.networks.style_gan2_layers import (
     LEAKY_GAIN,
     EqualLinear,
@@ -28,6 +27,7 @@ from midef.attacks.priors.networks.style_gan2_layers import (
     in_float32,
     leaky,
 )
+from midef.nn.doubling import doublings
 from midef.nn.resize import resized
 
 KEPT = 20

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from midef.attacks.priors.networks.doubling import doublings
 from midef.attacks.priors.networks.style_gan2_layers import (
     LEAKY_GAIN,
     EqualConv,
@@ -20,6 +19,7 @@ from midef.attacks.priors.networks.style_gan2_layers import (
     in_float32,
     leaky,
 )
+from midef.nn.doubling import doublings
 
 
 class ResidualDown(nn.Module):

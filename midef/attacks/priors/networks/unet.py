@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from midef.attacks.priors.networks.doubling import doublings
+from midef.nn.doubling import doublings
 
 
 class Encoded(NamedTuple):

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from midef.attacks.priors.networks.dcgan import Critic, Generator, TransposedCnn, standard_latents
-from midef.attacks.priors.networks.doubling import doublings
+from midef.attacks.priors.networks.dcgan import Critic, Generator, standard_latents
 from midef.core import ShapeError
+from midef.nn.doubling import doublings
+from midef.nn.inversion import TransposedCnn
 from midef.nn.network import count_parameters
 
 

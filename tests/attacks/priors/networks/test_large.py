@@ -18,11 +18,12 @@ from midef.attacks.priors.networks.conditional import (
     ConditionalGenerator,
     ProjectionDiscriminator,
 )
-from midef.attacks.priors.networks.dcgan import Critic, Generator, TransposedCnn
-from midef.attacks.priors.networks.doubling import drawn_for
+from midef.attacks.priors.networks.dcgan import Critic, Generator
 from midef.attacks.priors.networks.kedmi import MinibatchDiscriminator
-from midef.attacks.priors.networks.sized import SizedGenerator
+from midef.nn.doubling import drawn_for
+from midef.nn.inversion import TransposedCnn
 from midef.nn.network import count_parameters
+from midef.nn.sized import SizedGenerator
 
 Build = Callable[[int], nn.Module]
 K = 1000

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
-from midef.attacks.priors.networks.doubling import doublings
+from midef.nn.doubling import doublings
 from midef.nn.resize import resized
 
 

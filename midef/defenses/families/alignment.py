@@ -1,0 +1,142 @@
+"""Gradient alignment: answers that teach an inversion network the opposite of what inverts private images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from midef.core.lazy import torch
+from midef.nn.answers import IMAGE_LOSSES, score_features
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+AT_ONCE = 32
+"""Queries whose own gradients are computed at a time. Changes memory and speed, not results beyond rounding."""
+
+Tensors = Mapping[str, "Tensor"]
+
+
+@dataclass(frozen=True)
+class Substitute:
+    """The defender's inversion network, frozen, in eval mode, and the gradient that its answers shall teach.
+
+    Args:
+        target_gradient: by parameter, of minus the loss on private images; None where nothing is aligned.
+        loss: of drawn images, a key of `IMAGE_LOSSES`.
+    """
+
+    network: nn.Module
+    loss: str
+    target_gradient: Tensors | None = None
+
+    def losses(self, answers: Tensor, images: Tensor) -> Tensor:
+        """Loss [B] of the images that the network draws from answers [B, K]."""
+        return IMAGE_LOSSES[self.loss](self.network(score_features(answers)), images)
+
+    def gradient(self, answers: Tensor, images: Tensor) -> dict[str, Tensor]:
+        """Gradient of the mean loss on (answers [B, K], images) with respect to the weights, differentiable itself."""
+        from torch.func import functional_call, grad
+
+        def mean_loss(weights: Tensors) -> Tensor:
+            drawn = functional_call(self.network, (dict(weights), buffers), (score_features(answers),))
+            return IMAGE_LOSSES[self.loss](drawn, images).mean()
+
+        buffers = dict(self.network.named_buffers())
+        found: dict[str, Tensor] = grad(mean_loss)({k: p.detach() for k, p in self.network.named_parameters()})
+        return found
+
+
+def misalignment(target: Tensors, found: Tensors) -> Tensor:
+    """1 - cosine of two gradients, each all parameters in one vector; 0 to 2, a scalar."""
+    return 1 - _dot(target, found) / (_dot(target, target) * _dot(found, found)).clamp(min=1e-30).sqrt()
+
+
+def squared_difference(target: Tensors, found: Tensors) -> Tensor:
+    """Squared L2 distance of two gradients, a scalar."""
+    differences = {name: target[name] - found[name] for name in target}
+    return _dot(differences, differences)
+
+
+def _dot(first: Tensors, second: Tensors) -> Tensor:
+    return torch.stack([(first[name] * second[name]).sum() for name in sorted(first)]).sum()
+
+
+Distance = Callable[[Tensors, Tensors], "Tensor"]
+Move = Callable[["Tensor"], "Tensor"]
+"""Answers [B, K] for a perturbation [B, K]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alignment:
+    """Descent of a perturbation that aligns the gradient of what it teaches with the target gradient.
+
+    Args:
+        rounds: steps.
+        step: length of the first ones in multiples of the radius; a tenth of it after 3, 5 and 7 eighths of the rounds
+            each. A step goes along the signs of the slope: through the logarithm that feeds an inversion network, the
+            slopes of an answer's scores differ by orders of magnitude.
+        radius: of the ball in L2 that perturbations stay in.
+        alignment: `joint` aligns the gradient of the mean loss of all queries, `per_query` that of each.
+        distance: of the two gradients.
+    """
+
+    rounds: int
+    step: float
+    radius: float
+    alignment: Literal["joint", "per_query"]
+    distance: Distance = misalignment
+
+    def descend(self, substitute: Substitute, move: Move, start: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Perturbations [B, K] with the smallest distance of all rounds, the start included, and those distances [B].
+
+        Args:
+            move: its answers for rows of `start` that are alike in number and order.
+        """
+        delta = project(start, self.radius)
+        best, lowest = delta, torch.full_like(delta[:, 0], torch.inf)
+        for number in range(self.rounds + 1):
+            losses, slope = self.slope(substitute, move, delta, images)
+            is_better = losses < lowest
+            best = torch.where(is_better[:, None], delta, best)
+            lowest = torch.where(is_better, losses, lowest)
+            if number < self.rounds:
+                length = self.step * self.radius * 0.1 ** sum(8 * number >= k * self.rounds for k in (3, 5, 7))
+                delta = project(delta - length / delta.shape[1] ** 0.5 * slope.sign(), self.radius)
+        return best, lowest
+
+    def slope(self, substitute: Substitute, move: Move, delta: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Distances [B], all the same where they are joint, and their gradient with respect to `delta` [B, K]."""
+        target = substitute.target_gradient
+        assert target is not None, "an alignment needs the target gradient"
+        if self.alignment == "joint":
+            with torch.enable_grad():
+                leaf = delta.detach().requires_grad_()
+                distance = self.distance(target, substitute.gradient(move(leaf), images))
+                (slope,) = torch.autograd.grad(distance, leaf)
+            return distance.detach().expand(len(delta)), slope
+        return self._own_slopes(substitute, move, delta, images, target)
+
+    def _own_slopes(
+        self, substitute: Substitute, move: Move, delta: Tensor, images: Tensor, target: Tensors
+    ) -> tuple[Tensor, Tensor]:
+        """Distance and gradient of each query alone: first with respect to its answer, then through `move`."""
+        from torch.func import grad_and_value, vmap
+
+        def distance(answer: Tensor, image: Tensor) -> Tensor:
+            return self.distance(target, substitute.gradient(answer[None], image[None]))
+
+        with torch.enable_grad():
+            leaf = delta.detach().requires_grad_()
+            answers = move(leaf)
+            parts = zip(answers.detach().split(AT_ONCE), images.split(AT_ONCE), strict=True)
+            found = [vmap(grad_and_value(distance))(part, shown) for part, shown in parts]
+            (slope,) = torch.autograd.grad(answers, leaf, torch.cat([gradient for gradient, _ in found]))
+        return torch.cat([value for _, value in found]).detach(), slope
+
+
+def project(delta: Tensor, radius: float) -> Tensor:
+    """Perturbations [B, K], those longer than the radius shortened to it."""
+    lengths: Tensor = torch.linalg.vector_norm(delta, dim=1, keepdim=True)
+    return delta * (radius / lengths.clamp(min=1e-30)).clamp(max=1.0)
