@@ -28,9 +28,9 @@ class Lpa(PoisoningAll):
             `Aided`.
 
     Source: LPA data-poisoning paper, algorithm 1. Radius, number of rounds, step and start are not stated: the default
-    radius is read off its distortions on FaceScrub, the presets off those of the other data sets. We differ: steps go
-    along the signs of the slope and get shorter, as in the released code of Geiping et al., ICLR 2021, that the paper
-    adapts, without its Adam and its many rounds; the best of all rounds is served; no score falls below 1e-12.
+    radius is read off its distortions on FaceScrub, the presets off those of the other data sets. We differ: a step
+    goes along the signs of the slope, as in the released code of Geiping et al., ICLR 2021, that the paper adapts, is
+    taken back and halved where it does not come nearer, and there are few; no score falls below 1e-12.
     """
 
     paper: ClassVar[str] = PoisoningAll.paper

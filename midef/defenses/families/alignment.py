@@ -74,9 +74,9 @@ class Alignment:
 
     Args:
         rounds: steps.
-        step: length of the first ones in multiples of the radius; a tenth of it after 3, 5 and 7 eighths of the rounds
-            each. A step goes along the signs of the slope: through the logarithm that feeds an inversion network, the
-            slopes of an answer's scores differ by orders of magnitude.
+        step: length of the first one in multiples of the radius, halved after each that does not come nearer. A step
+            goes along the signs of the slope: through the logarithm that feeds an inversion network, the slopes of an
+            answer's scores differ by orders of magnitude.
         radius: of the ball in L2 that perturbations stay in.
         alignment: `joint` aligns the gradient of the mean loss of all queries, `per_query` that of each.
         distance: of the two gradients.
@@ -89,21 +89,22 @@ class Alignment:
     distance: Distance = misalignment
 
     def descend(self, substitute: Substitute, move: Move, start: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Perturbations [B, K] with the smallest distance of all rounds, the start included, and those distances [B].
+        """Perturbations [B, K] and their distances [B], never above those of the start.
 
         Args:
             move: its answers for rows of `start` that are alike in number and order.
         """
-        delta = project(start, self.radius)
-        best, lowest = delta, torch.full_like(delta[:, 0], torch.inf)
-        for number in range(self.rounds + 1):
-            losses, slope = self.slope(substitute, move, delta, images)
-            is_better = losses < lowest
-            best = torch.where(is_better[:, None], delta, best)
-            lowest = torch.where(is_better, losses, lowest)
-            if number < self.rounds:
-                length = self.step * self.radius * 0.1 ** sum(8 * number >= k * self.rounds for k in (3, 5, 7))
-                delta = project(delta - length / delta.shape[1] ** 0.5 * slope.sign(), self.radius)
+        best = project(start, self.radius)
+        lowest, slope = self.slope(substitute, move, best, images)
+        lengths = torch.full_like(best[:, :1], self.step * self.radius / best.shape[1] ** 0.5)
+        for _ in range(self.rounds):
+            tried = project(best - lengths * slope.sign(), self.radius)
+            losses, its_slope = self.slope(substitute, move, tried, images)
+            is_nearer = (losses < lowest)[:, None]
+            best = torch.where(is_nearer, tried, best)
+            slope = torch.where(is_nearer, its_slope, slope)
+            lowest = torch.minimum(losses, lowest)
+            lengths = torch.where(is_nearer, lengths, lengths / 2)
         return best, lowest
 
     def slope(self, substitute: Substitute, move: Move, delta: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:

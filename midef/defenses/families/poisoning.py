@@ -31,7 +31,7 @@ class Poisoning(Aided):
     Args:
         radius: largest L2 distance of an answer from the network's; 0 changes nothing, larger hides more.
         rounds: of gradient descent, >= 0; 0 leaves the random start.
-        step: length of the first ones in multiples of the radius, see `Alignment`.
+        step: length of the first one in multiples of the radius, see `Alignment`.
         normalise: how an answer sums to 1 again: the perturbation's `mean` is taken off first, or all is divided by the
             `sum`; see `moved`.
 
