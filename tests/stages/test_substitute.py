@@ -1,0 +1,128 @@
+"""Targets whose answers are defended: what they are made of, what is trained for them, what is measured of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from midef.attacks.access import AccessLevel
+from midef.core import Recipe, SpecError
+from midef.defenses.families.substitutes import INVERTER
+from midef.defenses.stack import choose_defense
+from midef.nn.inversion import TransposedCnn, mean_squared, score_features
+from midef.stages import CellRecipes, ensure
+from midef.stages.handle import handle_of
+from midef.stages.recipes import SERVED, TRAINED
+from midef.stages.split import load as load_splits
+from midef.stages.substitute import HALVES
+from midef.stages.target import TargetSpec
+from midef.stages.target import load as load_target
+
+PlanCell = Callable[..., CellRecipes]
+SMALL = "inverter_width=4, inverter_epochs=1, rounds=1"
+LPA = f"lpa({SMALL})"
+FLIPPING = "lfp(inverter_width=4, inverter_epochs=1, rounds=0, share=0.5, window=8)"
+
+
+def target_of(plan: PlanCell, defense: str) -> Recipe:
+    return plan("inversion_model", defense=choose_defense(defense)).target
+
+
+def test_a_target_with_artifacts_is_the_undefended_one_with_other_answers(own_cell: Any, plan: PlanCell) -> None:
+    recipe, undefended = target_of(plan, LPA), plan("inversion_model").target
+    assert recipe.component == SERVED and recipe.inputs[TRAINED] == undefended
+    substitute = recipe.inputs[f"lpa.{INVERTER}"]
+    assert substitute.kind == "substitute" and substitute.inputs["target"] == undefended
+    folder = ensure(recipe, own_cell.context)
+    weights, plain = (load_file(ensure(r, own_cell.context) / "model.safetensors") for r in (recipe, undefended))
+    assert weights.keys() == plain.keys() and all(torch.equal(weights[name], plain[name]) for name in plain)
+    facts, before = (own_cell.context.store.artifacts.meta(r.key)["facts"] for r in (recipe, undefended))
+    for name in ("train_s", "train_accuracy", "select_accuracy", "report_accuracy", "classes"):
+        assert facts[name] == before[name], "labels are kept, and nothing was trained"
+    assert (folder / "training.json").exists()
+
+
+def test_a_part_of_a_stack_is_prepared_on_the_answers_of_those_before_it(plan: PlanCell) -> None:
+    undefended, erased = plan("inversion_model").target, target_of(plan, "midre")
+    behind = {
+        f"midre+{LPA}": erased,
+        f"{LPA}+midre": erased,
+        f"rounding+{LPA}": target_of(plan, "rounding"),
+        f"{LPA}+rounding": undefended,
+    }
+    for written, expected in behind.items():
+        recipe = target_of(plan, written)
+        assert recipe.inputs[f"lpa.{INVERTER}"].inputs["target"] == expected, written
+        assert recipe.inputs[TRAINED] == (erased if "midre" in written else undefended), written
+    assert target_of(plan, "rounding").component != SERVED, "what needs nothing is trained as it always was"
+    assert target_of(plan, "lpa(radius=0.0)").inputs.keys() == undefended.inputs.keys()
+
+
+def test_defenses_with_equal_settings_share_a_substitute(plan: PlanCell) -> None:
+    first, second = target_of(plan, LPA), target_of(plan, f"poi_mse({SMALL})")
+    assert first.inputs[f"lpa.{INVERTER}"] == second.inputs[f"poi_mse.{INVERTER}"]
+    with pytest.raises(SpecError, match="public"):
+        from midef.stages.recipes import target_recipe
+        from midef.testing.trainings import PRIVATE, TRAINING
+
+        network = plan().target.params["architecture"]
+        target_recipe(PRIVATE, _choice(network), choose_defense(LPA), TRAINING, seed=0)
+
+
+def _choice(keyed: Any) -> Any:
+    from midef.core import Choice
+
+    return Choice.from_plain(keyed)
+
+
+def test_the_target_gradient_is_that_of_minus_the_loss_on_all_private_images(own_cell: Any, plan: PlanCell) -> None:
+    recipe = target_of(plan, LPA)
+    substitute = recipe.inputs[f"lpa.{INVERTER}"]
+    folder = ensure(substitute, own_cell.context)
+    private = load_splits(ensure(recipe.inputs["private"], own_cell.context)).train.images
+    spec = TargetSpec.of(recipe.inputs[TRAINED])
+    model = load_target(spec, ensure(recipe.inputs[TRAINED], own_cell.context), own_cell.context, 8)
+    scores = handle_of(spec, model, AccessLevel.SCORES, own_cell.context).scores(private.float() / 255)
+    network = TransposedCnn(8, 32, 4).eval()
+    network.load_state_dict(load_file(folder / f"{INVERTER}.safetensors"))
+    loss = -mean_squared(network(score_features(scores)), private.float() / 255).mean()
+    loss.backward()
+    stored = load_file(folder / "gradient.safetensors")
+    for name, weight in network.named_parameters():
+        assert weight.grad is not None
+        torch.testing.assert_close(stored[name], weight.grad, rtol=1e-3, atol=1e-7)
+
+
+def test_halves_are_disjoint_and_make_the_whole() -> None:
+    positions = torch.arange(11)
+    first, second = positions[HALVES["first"]].tolist(), positions[HALVES["second"]].tolist()
+    assert not set(first) & set(second) and sorted(first + second) == positions[HALVES["all"]].tolist()
+
+
+def test_accuracies_are_those_of_what_is_served_where_labels_may_change(own_cell: Any, plan: PlanCell) -> None:
+    recipe = target_of(plan, FLIPPING)
+    folder = ensure(recipe, own_cell.context)
+    spec = TargetSpec.of(recipe)
+    report = load_splits(ensure(recipe.inputs["private"], own_cell.context)).report
+    model = load_target(spec, folder, own_cell.context, 8)
+    labels = handle_of(spec, model, AccessLevel.LABELS, own_cell.context).labels(report.images.float() / 255)
+    facts = own_cell.context.store.artifacts.meta(recipe.key)["facts"]
+    assert facts["report_accuracy"] == pytest.approx(100 * float((labels == report.labels).float().mean()))
+    with torch.no_grad():
+        own = model(report.images.float() / 255).logits.argmax(dim=1)
+    assert int((labels != own).sum()) == 8, "half of 16 images"
+
+
+def test_the_attackers_queries_are_those_of_the_attacker_alone(own_cell: Any, plan: PlanCell) -> None:
+    recipes = plan("inversion_model", defense=choose_defense(LPA))
+    ensure(recipes.scores, own_cell.context)
+    facts = own_cell.context.store.artifacts.meta(recipes.reconstructions.key)["facts"]
+    assert facts["queries"] == 8 * (4 + 1 + 2), "the defender asked his own model, which is free"
+    plain = plan("inversion_model")
+    stored = [np.load(ensure(r.reconstructions, own_cell.context) / "images.npz")["images"] for r in (recipes, plain)]
+    assert not np.array_equal(*stored), "the attacker was answered otherwise"
