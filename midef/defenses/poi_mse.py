@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from midef.defenses.base import DEFENSES
-from midef.defenses.families.alignment import Distance, squared_difference
 from midef.defenses.families.poisoning import PoisoningAll
 
 
@@ -28,4 +27,4 @@ class PoiMse(PoisoningAll):
 
     paper: ClassVar[str] = PoisoningAll.paper
     acts_on: ClassVar[str] = "answers"
-    distance: ClassVar[Distance] = staticmethod(squared_difference)
+    distance: ClassVar[Literal["cosine", "squared"]] = "squared"

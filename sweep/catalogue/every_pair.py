@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from midef.attacks import ATTACKS
-from midef.defenses import DEFENSES
+from midef.defenses import DEFENSES, Defense
 from midef.sweep.spec.schema import ProtocolSpec, SetupSpec, SweepSpec
 
 _GAN: dict[str, Any] = {"width": 4, "latent_dim": 16, "batch_size": 16}
@@ -55,6 +55,12 @@ WRITTEN_AS: dict[str, str] = {"dp_sgd": "dp_sgd(batch_norm=group)", "tl_dmi": "t
 """Defenses that need a parameter to work on a fresh network with batch norm, as they are written."""
 
 
+def _written(name: str) -> str:
+    """A defense as it is written; one that trains a substitute for its answers with a small one."""
+    cls = DEFENSES.get(name)
+    return DEFENSES.choose({"name": name, **cls.small}).label if cls.serving is not Defense.serving else name
+
+
 def every_pair() -> SweepSpec:
     """Every attack against every defense at the smallest budget, on a target with skip connections."""
     people = {"name": "synthetic_faces", "identities": 8, "difficulty": 0.2}
@@ -71,7 +77,7 @@ def every_pair() -> SweepSpec:
                 protocol=ProtocolSpec(identities=8, images_per_identity=1),
             )
         ],
-        defenses=[WRITTEN_AS.get(name, name) for name in DEFENSES.names()],
+        defenses=[WRITTEN_AS.get(name) or _written(name) for name in DEFENSES.names()],
         training={"epochs": 3},
         evaluator_training={"epochs": 3},
         regressor_images=2000,

@@ -63,7 +63,8 @@ def _dot(first: Tensors, second: Tensors) -> Tensor:
     return torch.stack([(first[name] * second[name]).sum() for name in sorted(first)]).sum()
 
 
-Distance = Callable[[Tensors, Tensors], "Tensor"]
+DISTANCES: dict[str, Callable[[Tensors, Tensors], Tensor]] = {"cosine": misalignment, "squared": squared_difference}
+"""Of a target gradient and one that is found."""
 Move = Callable[["Tensor"], "Tensor"]
 """Answers [B, K] for a perturbation [B, K]."""
 
@@ -79,14 +80,14 @@ class Alignment:
             answer's scores differ by orders of magnitude.
         radius: of the ball in L2 that perturbations stay in.
         alignment: `joint` aligns the gradient of the mean loss of all queries, `per_query` that of each.
-        distance: of the two gradients.
+        distance: of the two gradients: 1 - their `cosine`, or the `squared` L2 distance.
     """
 
     rounds: int
     step: float
     radius: float
     alignment: Literal["joint", "per_query"]
-    distance: Distance = misalignment
+    distance: Literal["cosine", "squared"] = "cosine"
 
     def descend(self, substitute: Substitute, move: Move, start: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         """Perturbations [B, K] and their distances [B], never above those of the start.
@@ -114,7 +115,7 @@ class Alignment:
         if self.alignment == "joint":
             with torch.enable_grad():
                 leaf = delta.detach().requires_grad_()
-                distance = self.distance(target, substitute.gradient(move(leaf), images))
+                distance = DISTANCES[self.distance](target, substitute.gradient(move(leaf), images))
                 (slope,) = torch.autograd.grad(distance, leaf)
             return distance.detach().expand(len(delta)), slope
         return self._own_slopes(substitute, move, delta, images, target)
@@ -126,7 +127,7 @@ class Alignment:
         from torch.func import grad_and_value, vmap
 
         def distance(answer: Tensor, image: Tensor) -> Tensor:
-            return self.distance(target, substitute.gradient(answer[None], image[None]))
+            return DISTANCES[self.distance](target, substitute.gradient(answer[None], image[None]))
 
         with torch.enable_grad():
             leaf = delta.detach().requires_grad_()

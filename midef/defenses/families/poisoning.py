@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from midef.core.lazy import torch
 from midef.defenses.base import NotTuned, Tuning
-from midef.defenses.families.alignment import Alignment, Distance, misalignment, project
+from midef.defenses.families.alignment import Alignment, project
 from midef.defenses.families.answers import moved
 from midef.defenses.families.substitutes import Aided, Labelled
 
@@ -51,7 +51,9 @@ class Poisoning(Aided):
         if self.radius < 0 or self.rounds < 0 or self.step <= 0:
             raise ValueError("needs radius and rounds >= 0 and step > 0")
 
-    def descent(self, alignment: Literal["joint", "per_query"], distance: Distance = misalignment) -> Alignment:
+    def descent(
+        self, alignment: Literal["joint", "per_query"], distance: Literal["cosine", "squared"] = "cosine"
+    ) -> Alignment:
         """The descent of the perturbations."""
         return Alignment(rounds=self.rounds, step=self.step, radius=self.radius, alignment=alignment, distance=distance)
 
@@ -73,7 +75,7 @@ class PoisoningAll(Labelled, Poisoning):
 
     tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="radius", low=1e-4, high=1.0, scale="log")
     small: ClassVar[Mapping[str, Any]] = {**Aided.small, "rounds": 2}
-    distance: ClassVar[Distance] = staticmethod(misalignment)
+    distance: ClassVar[Literal["cosine", "squared"]] = "cosine"
 
     alignment: Literal["joint", "per_query"] = "joint"
     batch: int = 128
