@@ -13,7 +13,8 @@ from midef.defenses.families.alignment import Substitute
 from midef.defenses.families.evasion import logits_of
 from midef.defenses.pgd import Pgd
 from midef.defenses.serving import Query
-from midef.nn.inversion import TransposedCnn, score_features
+from midef.nn.answers import score_features
+from midef.nn.inversion import TransposedCnn
 from midef.nn.network import freeze_
 
 CLASSES, PX, ROWS = 4, 8, 8

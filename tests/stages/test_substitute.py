@@ -14,7 +14,8 @@ from midef.attacks.access import AccessLevel
 from midef.core import Recipe, SpecError
 from midef.defenses.families.substitutes import INVERTER
 from midef.defenses.stack import choose_defense
-from midef.nn.inversion import TransposedCnn, mean_squared, score_features
+from midef.nn.answers import mean_squared, score_features
+from midef.nn.inversion import TransposedCnn
 from midef.stages import CellRecipes, ensure
 from midef.stages.handle import handle_of
 from midef.stages.recipes import SERVED, TRAINED

@@ -11,7 +11,8 @@ from midef.defenses.lpa_vae import LpaVae
 from midef.defenses.purification import Purification
 from midef.defenses.serving import Query
 from midef.nn.answer_networks import PerturbationVae, Purifier
-from midef.nn.inversion import TransposedCnn, negative_psnr
+from midef.nn.answers import negative_psnr
+from midef.nn.inversion import TransposedCnn
 from midef.nn.network import freeze_
 from midef.training.generative.loop import TrainingRun
 from midef.training.generative.substitutes import (
