@@ -47,7 +47,7 @@ class LpaVae(Labelled, Aided):
     paper: ClassVar[str] = Poisoning.paper
     acts_on: ClassVar[str] = "answers"
     takes_gradients: ClassVar[bool] = False
-    published_ms: ClassVar[Mapping[str, float]] = {"mnist": 0.34}
+    published_ms: ClassVar[Mapping[str, float]] = {"MNIST": 0.34}
     tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="radius", low=1e-4, high=1.0, scale="log")
     small: ClassVar[Mapping[str, Any]] = {**Aided.small, "hidden": 8, "epochs": 1}
 

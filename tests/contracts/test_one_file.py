@@ -32,6 +32,7 @@ HOMONYMS = {
     "none": "also weights that are fresh, and what every defense is compared with",
     "mirror": "also a field of trainings that mirror images",
     "vmi": "also a published split of CelebA",
+    "psnr": "also a loss of an inversion network",
     "ppa": "also a published split of CelebA and of FaceScrub",
     "ffhq": "also a published generator",
     "metfaces": "also a published generator",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from midef.defenses.families.alignment import Substitute
     from midef.defenses.serving import Query
 
-PUBLISHED_MS: Mapping[str, float] = {"mnist": 3.69, "fashion_mnist": 3.61, "cifar10": 3.59, "facescrub": 9.71}
+PUBLISHED_MS: Mapping[str, float] = {"MNIST": 3.69, "Fashion-MNIST": 3.61, "CIFAR-10": 3.59, "FaceScrub": 9.71}
 """Milliseconds of a perturbation in the LPA data-poisoning paper, where a prediction takes 0.35 to 0.39."""
 
 
