@@ -4,7 +4,7 @@
 
 A line holds what `midef table` says of it, without the columns that not all setups have: measured numbers with their
 intervals, the comparison with the undefended target, and published numbers, marked `pub.`. "(excluded)" and marks are
-explained in docs/metrics.md.
+explained in docs/metrics.md. What a target was pre-trained on stands in `midef table`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def lines(rows: Sequence[ResultRow], published: Sequence[ResultRow]) -> str:
         for row, cells in zip(group, table.cells, strict=True):
             found = [cells[place[key]].joined if key in place else "-" for key in (*COLUMNS, PUBLISHED)]
             name = f"{mark_of(row.gates)} {row.setup_label}".strip()
-            shown.append(f"| {' | '.join([name, row.attack, row.architecture, *found])} |")
+            target = row.architecture.partition(",")[0]
+            shown.append(f"| {' | '.join([name, row.attack, target, *found])} |")
     return "\n".join(shown)
 
 
