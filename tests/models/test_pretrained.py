@@ -18,6 +18,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 
 from midef.core.errors import DataError, PreflightError, SpecError
 from midef.models import ARCHITECTURES, pretrained
+from midef.nn.named_file import sha256_of
 from midef.nn.network import TargetModel
 
 CLASSES = 5
@@ -379,7 +380,7 @@ def test_another_content_than_the_name_says_is_refused(save_resnet18: Save, fres
     with path.open("r+b") as file:
         file.seek(1000)
         file.write(b"another")
-    came = pretrained.sha256_of(path)
+    came = sha256_of(path)
     assert came == hashlib.sha256(path.read_bytes()).hexdigest() and not came.startswith(wanted)
     with pytest.raises(DataError, match=f"damaged or another file: its sha256 begins with {came[:8]}, {wanted} is exp"):
         pretrained.read_backbone("imagenet", "resnet18", path, fresh_resnet18)

@@ -12,6 +12,7 @@ from torchvision.models import vgg16_bn
 
 from midef.core import Choice, DataError, Inputs, PreflightError
 from midef.models import ARCHITECTURES, pretrained
+from midef.nn.named_file import sha256_of
 from midef.stages import BuildContext, ensure, place_weights, published_recipe
 from midef.stages.target import TargetSpec, starting_network
 from midef.storage import Store
@@ -28,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     trunk = {k: v for k, v in vgg16_bn().state_dict().items() if k.startswith("features.")}
     (tmp_path / "weights").mkdir()
     torch.save(trunk, tmp_path / "weights" / "vgg16_bn-6c64b313.pth")
-    monkeypatch.setattr(pretrained, "verify", lambda weights, architecture, path: pretrained.sha256_of(path))
+    monkeypatch.setattr(pretrained, "verify", lambda weights, architecture, path: sha256_of(path))
     return tmp_path / "weights"
 
 
