@@ -117,7 +117,7 @@ def state_of(file: NamedFile, folder: Path) -> FileState:
 
 def shown_size(mib: float) -> str:
     """
-    >>> shown_size(107), shown_size(44.661), shown_size(0.001)
-    ('107 MiB', '44.7 MiB', '0.001 MiB')
+    >>> shown_size(107), shown_size(44.661), shown_size(0.001), shown_size(1161.02)
+    ('107 MiB', '44.7 MiB', '0.001 MiB', '1161 MiB')
     """
-    return f"{mib:.3g} MiB"
+    return f"{mib:.0f} MiB" if mib >= 100 else f"{mib:.3g} MiB"
