@@ -200,7 +200,7 @@ class RlbMi(Attack):
 def _ask(handle: TargetHandle, generator: nn.Module, latents: Tensor) -> tuple[Tensor, Tensor]:
     """Images [N, 3, R, R] of latents [N, Z], and their served scores [N, K]."""
     with torch.no_grad():
-        images: Tensor = generator(latents)
+        images = torch.cat([generator(part) for part in latents.split(drawn_at_once(2 * CHUNK, generator))])
     return images, handle.scores(images)
 
 

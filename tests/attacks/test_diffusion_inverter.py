@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 from typing_extensions import override
 
+from midef.attacks import diffusion_inverter
 from midef.attacks.base import Task
 from midef.attacks.diffusion_inverter import DiffusionInverter
 from midef.attacks.latent_search.streams import RowStreams
@@ -173,6 +174,25 @@ def test_it_draws_from_the_observed_answers_and_noise_of_each_pair(inputs: Input
     expected = attack.draw(denoiser, answers(), RowStreams(seeds), PX)  # type: ignore[arg-type]
     assert torch.allclose(found.images, expected, atol=1e-5) and found.found.all()
     assert handle.queries == 0, "the victims asked, not the attacker"
+
+
+def test_fewer_rows_are_drawn_together_above_the_papers_resolution(
+    inputs: Inputs, handle: TargetHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attack, together = DiffusionInverter(prior=SMALL), list[int]()
+    whole = attack.reconstruct(handle, inputs, task(answers(), seed=6))
+    draw = DiffusionInverter.draw
+
+    def spy(self: DiffusionInverter, denoiser: Denoiser, seen: Tensor, noise: RowStreams, px: int) -> Tensor:
+        together.append(len(seen))
+        return draw(self, denoiser, seen, noise, px)
+
+    monkeypatch.setattr(DiffusionInverter, "draw", spy)
+    monkeypatch.setattr(diffusion_inverter, "CHUNK", 8)
+    monkeypatch.setattr(diffusion_inverter, "USUAL_PX", PX // 2)
+    found = attack.reconstruct(handle, inputs, task(answers(), seed=6))
+    assert together == [2, 1], "a quarter of 8, as memory of an image is four times as much"
+    assert torch.allclose(found.images, whole.images, atol=1e-5)
 
 
 def test_a_changed_answer_changes_the_image(inputs: Inputs, handle: TargetHandle) -> None:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from midef.attacks import ATTACKS, AccessLevel, Attack, Reconstructions
+from midef.attacks import ATTACKS, AccessLevel, Attack, Reconstructions, rlb_mi
 from midef.attacks.base import Task
+from midef.attacks.priors.networks.dcgan import Generator
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.attacks.rl.sac import Agents, Replay
 from midef.attacks.rlb_mi import SMALLEST_SCORE, RlbMi
@@ -128,6 +129,24 @@ def test_two_queries_an_episode_and_updates_once_enough_is_remembered(
     assert handle.queries == 2 * 10 * 3
     assert [len(batch) for batch in handle.shown] == [3, *[6] * 9, 3]
     assert updates == [((3, 8, 16), (3, 8))] * 6
+
+
+def test_images_are_drawn_in_parts_where_memory_is_short(
+    target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attack, together = RlbMi(prior=small_gan, **TINY), list[int]()  # type: ignore[arg-type]
+    whole = attacked(attack, Watcher(target), gan_inputs(attack), [0, 1, 2]).images
+    forward = Generator.forward
+
+    def spy(self: Generator, latents: Tensor) -> Tensor:
+        together.append(len(latents))
+        return forward(self, latents)
+
+    monkeypatch.setattr(Generator, "forward", spy)
+    monkeypatch.setattr(rlb_mi, "drawn_at_once", lambda most, generator: 2)
+    handle = Watcher(target)
+    assert torch.allclose(attacked(attack, handle, gan_inputs(attack), [0, 1, 2]).images, whole, atol=1e-4)
+    assert max(together) == 2 and handle.queries == 2 * 10 * 3
 
 
 def test_the_trace_holds_what_is_served_for_the_image_tested_in_each_episode(

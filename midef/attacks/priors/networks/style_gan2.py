@@ -219,10 +219,15 @@ class StyleGenerator(nn.Module):
         self.synthesis = Synthesis(latent_dim, resolution_px, widths, clamp=conv_clamp, fused=fused)
 
     @property
+    def largest_feature(self) -> int:
+        """Numbers in the largest map of an image."""
+        blocks = map(self.synthesis.block, range(self.n_blocks))
+        return max(block.conv1.weight.shape[0] * block.resolution_px**2 for block in blocks)
+
+    @property
     def bytes_per_image(self) -> int:
         """Memory that an image takes in a search, about: `KEPT` times what its largest feature takes."""
-        blocks = map(self.synthesis.block, range(self.n_blocks))
-        return KEPT * 4 * max(block.conv1.weight.shape[0] * block.resolution_px**2 for block in blocks)
+        return KEPT * 4 * self.largest_feature
 
     def styles(self, w: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
         """Rows [B, num_ws, Z] of one w [B, Z] for all layers or of one for each, truncated: w_avg + psi (w - w_avg).
