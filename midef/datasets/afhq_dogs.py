@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -31,10 +31,7 @@ class AfhqDogs(PublicImages):
         consent="animals; photographs from websites whose terms allow it",
         source="https://github.com/clovaai/stargan-v2 (afhq, 512x512)",
     )
-
-    @override
-    def published_sizes(self) -> Mapping[str, int]:
-        return {"train": 5_239}
+    published: ClassVar[int] = 5_239
 
     @property
     @override

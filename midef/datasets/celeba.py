@@ -119,9 +119,9 @@ class Celeba(ListedDataset):
     @override
     def published_sizes(self) -> Mapping[str, int]:
         if not self.is_labelled:
-            return {"train": self.public_images or PUBLIC}
-        part = self.identities / PRIVATE  # 30,027 images of the 1,000, of which 3,009 are reported
-        return {"train": int(24_316 * part), "select": int(2_702 * part), "report": int(3_009 * part)}
+            return {"train": self.public_images or (PUBLIC if self.split == "papers" else 172_561)}
+        train, report = {"papers": (27_018, 3_009), "vmi": (25_000, 5_038), "ppa": (27_034, 3_004)}[self.split]
+        return self._published_parts(train * self.identities // PRIVATE, report * self.identities // PRIVATE)
 
     @override
     def __post_init__(self) -> None:

@@ -62,10 +62,11 @@ class Facescrub(CroppedFolders):
 
     @override
     def published_sizes(self) -> Mapping[str, int]:
-        if not self.is_labelled:
+        if self.split == "ppa":
+            return self._published_parts(34_090, 3_788)
+        if not self.is_labelled and not self.start and self.identities is None:
             return {"train": 43_683}
-        part = (self.identities or 530) / 530  # 37,878 images in PPA, a tenth reported
-        return {"train": int(30_681 * part), "select": int(3_409 * part), "report": int(3_788 * part)}
+        return self._published_share(37_878, sum(self.people.values()))
 
     @override
     def __post_init__(self) -> None:

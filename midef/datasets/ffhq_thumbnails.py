@@ -36,10 +36,7 @@ class FfhqThumbnails(PublicImages):
     )
     is_numbered: ClassVar[bool] = True
     released: ClassVar[int | None] = 70_000
-
-    @override
-    def published_sizes(self) -> Mapping[str, int]:
-        return {"train": 70_000}
+    published: ClassVar[int] = 70_000
 
     @override
     def members(self) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -39,6 +40,10 @@ class Imagenette(ListedDataset):
     )
 
     path: str = field(metadata=LOCATION)
+
+    @override
+    def published_sizes(self) -> Mapping[str, int]:
+        return self._published_parts(9_469, 3_925)
 
     @property
     @override

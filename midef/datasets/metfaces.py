@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -28,10 +27,7 @@ class Metfaces(PublicImages):
         source="https://github.com/NVlabs/metfaces-dataset (images, 1024x1024)",
     )
     released: ClassVar[int | None] = 1_336
-
-    @override
-    def published_sizes(self) -> Mapping[str, int]:
-        return {"train": 1_336}
+    published: ClassVar[int] = 1_336
 
     @property
     @override

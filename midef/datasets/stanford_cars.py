@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -46,6 +47,10 @@ class StanfordCars(ListedDataset):
     )
 
     root: str = field(metadata=LOCATION)
+
+    @override
+    def published_sizes(self) -> Mapping[str, int]:
+        return self._published_parts(8_144, 8_041)
 
     @property
     @override

@@ -53,6 +53,10 @@ class StanfordDogs(ListedDataset):
     root: str = field(metadata=LOCATION)
     cropped: bool = False
 
+    @override
+    def published_sizes(self) -> Mapping[str, int]:
+        return self._published_parts(18_522, 2_058)
+
     @property
     @override
     def _place(self) -> Path:
@@ -93,7 +97,8 @@ class StanfordDogs(ListedDataset):
                 files, labels = read_matlab(path, ("file_list", "labels"))
                 entries += [(str(plain(f)), int(plain(n)) - 1) for f, n in zip(files, labels, strict=True)]
             except (DataError, LookupError, TypeError, ValueError, OverflowError) as error:
-                arrangement.problems.append(str(error))
+                if str(error) not in arrangement.problems:
+                    arrangement.problems.append(str(error))
         labels = sorted({label for _, label in entries})
         if not arrangement.problems and labels != list(range(self.breeds)):
             arrangement.problems.append(f"{len(labels)} breeds in the lists of {self.root}, {self.breeds} needed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -83,6 +83,14 @@ class IdentityFolders(ListedDataset):
         else:
             self._put_private(groups, arrangement)
         return arrangement
+
+    def _published_share(self, images: int, people: int) -> Mapping[str, int]:
+        """Sizes of the splits, where so many images of so many people are published."""
+        used = images * (self.identities or max(1, people - self.start)) // people
+        if not self.is_labelled:
+            return {"train": used}
+        select, report = int(used * self.select_fraction + 0.5), int(used * self.report_fraction + 0.5)
+        return {"train": used - select - report, "select": select, "report": report}
 
     def _used(self, files: Sequence[ImageFile], arrangement: Arrangement) -> dict[str, list[ImageFile]]:
         """The files of each identity from `start` on, in sorted order."""

@@ -138,6 +138,11 @@ class ListedDataset(Dataset):
     def _prefixed(self, problems: Iterable[str]) -> list[str]:
         return [f"{self.registered_name}: {problem}" for problem in problems]
 
+    def _published_parts(self, train: int, report: int) -> Mapping[str, int]:
+        """Sizes of the splits, where so many images are published to train on and to report."""
+        select = int(train * self.select_fraction + 0.5)
+        return {"train": train - select, "select": select, "report": report}
+
     def _fetch(self) -> str:
         """Where to get the images, and on which terms: the end of a problem with what is missing."""
         return f"get it from {self.facts.source}; licence: {self.facts.licence}; consent: {self.facts.consent}"
@@ -186,13 +191,12 @@ class ListedDataset(Dataset):
 
     def _list(self, arrangement: Arrangement, *, levels: int = 1) -> Sequence[ImageFile]:
         """The image files, or none and a problem; what is not read becomes notes."""
-        if not self._place.exists():
-            arrangement.problems.append(f"no such file or folder {self._place}; {self._fetch()}")
-            return []
         try:
+            if not self._place.exists():
+                raise DataError(f"no such file or folder {self._place}; {self._fetch()}")
             files, left_out = list_folder(self._place, levels=levels)
         except DataError as error:
-            arrangement.problems += str(error).splitlines()
+            arrangement.problems += [line for line in str(error).splitlines() if line not in arrangement.problems]
             return []
         arrangement.notes += left_out.notes()
         if not files:

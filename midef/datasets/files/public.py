@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -30,6 +30,8 @@ class PublicImages(ListedDataset):
     reads_content: ClassVar[bool] = False
     released: ClassVar[int | None] = None
     """How many images there are in all; None where releases differ."""
+    published: ClassVar[int]
+    """Images of the release that the papers used."""
 
     path: str = field(metadata=LOCATION)
     max_images: int | None = None
@@ -39,6 +41,10 @@ class PublicImages(ListedDataset):
         super().__post_init__()
         if self.max_images is not None and self.max_images < len(SPLITS):
             raise ValueError(f"max_images must be at least {len(SPLITS)}, got {self.max_images}")
+
+    @override
+    def published_sizes(self) -> Mapping[str, int]:
+        return {"train": min(self.published, self.max_images or self.published)}
 
     @property
     @override

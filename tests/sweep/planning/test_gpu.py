@@ -96,6 +96,13 @@ def test_every_row_of_the_paper_profile_has_gpu_hours(paper: Plan) -> None:
     assert "unknown" not in plan_text(paper)
 
 
+def test_no_row_guesses_how_many_images_it_has(paper: Plan) -> None:
+    splits = {recipe for planned in paper.cells for recipe in planned.recipes.scores.walk() if recipe.kind == "split"}
+    guessed = Estimates({}).sizes(split_recipe(Choice("synthetic_faces", {"unknown": 1}, 1), 64))
+    assert {"vggface2", "stanford_dogs", "facescrub"} <= {split.component for split in splits}
+    assert not [split.component for split in splits if paper.estimates.sizes(split) == guessed]
+
+
 def test_the_command_counts_what_is_missing_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
