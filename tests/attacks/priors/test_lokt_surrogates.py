@@ -165,5 +165,9 @@ def test_refuses_what_cannot_be_trained(wrong: dict[str, Any], message: str) -> 
 
 def test_says_why_it_cannot_work_here() -> None:
     assert LoktSurrogates().problems(64) == []
-    small = LoktSurrogates(family="cnn_tiny").problems(48)
-    assert len(small) == 2 and "t_acgan draws" in small[0] and "choose weights=none" in small[1]
+    assert LoktSurrogates().problems(48) == [], "its GAN draws 64 px for them"
+    assert LoktSurrogates(family="cnn_tiny").problems(48) == ["cnn_tiny has no imagenet weights; choose weights=none"]
+    gan, weights, network = LoktSurrogates(family="cnn_tiny").problems(6)
+    assert "t_acgan draws 8 px and more" in gan and "choose weights=none" in weights
+    assert network == "cnn_tiny needs at least 8 px, not 6; choose a larger resolution_px"
+    assert "choose family=cnn_tiny" in LoktSurrogates().problems(16)[-1]

@@ -18,7 +18,8 @@ def family_problems(family: Family, weights: StartWeights, resolution_px: int) -
         problems.append("cnn_tiny has no imagenet weights; choose weights=none")
     least_px = {"efficientnet": 32, "densenet": 32, "cnn_tiny": 8}[family]
     if resolution_px < least_px:
-        problems.append(f"{family} needs at least {least_px} px, not {resolution_px}; choose family=cnn_tiny")
+        advice = "a larger resolution_px" if family == "cnn_tiny" else "family=cnn_tiny"
+        problems.append(f"{family} needs at least {least_px} px, not {resolution_px}; choose {advice}")
     return problems
 
 
