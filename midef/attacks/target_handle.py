@@ -20,7 +20,7 @@ from midef.nn.resize import resized
 Answer = TypeVar("Answer")
 
 CHUNK = 512
-"""Images `in_chunks` asks about at once. Changes memory and speed, not results."""
+"""Images `in_chunks` asks about at once. Changes memory and speed; results only of defenses that answer jointly."""
 
 
 class TargetHandle:

@@ -36,8 +36,8 @@ class Lfp(Poisoning):
         share: of the answers, 0 to below 1; 0 changes nothing.
         window: queries, >= 1.
         threshold: of the largest score.
-        form: `swap` exchanges the largest and the second score and reverses the ranks of all others; `reverse`
-            reverses the ranks of all.
+        form: `swap` gives the largest score to the class that was second and reverses the ranks of all others, so
+            that the class that was first gets the smallest; `reverse` reverses the ranks of all.
         radius: largest L2 distance of a flipped answer from the flipped scores.
         rounds, step, normalise: see `Poisoning`.
         inverter_width, inverter_blocks, inverter_epochs, inverter_batch, inverter_rate, inverter_loss, half: see

@@ -19,7 +19,7 @@ from midef.attacks.target_handle import TargetHandle
 from midef.core.errors import MidefError, NotApplicable, TooFewSamples
 from midef.core.failure import Failure
 from midef.core.outcomes import digest_of
-from midef.core.position import share, steps
+from midef.core.position import share
 from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
 from midef.datasets import Splits
@@ -31,7 +31,7 @@ from midef.stages.build import BuildContext
 from midef.stages.evaluator import EvaluatorSpec, evaluate_images
 from midef.stages.evaluator import load as load_evaluator
 from midef.stages.extractor import extractors_for
-from midef.stages.handle import handle_of
+from midef.stages.handle import handle_of, served_labels
 from midef.stages.recipes import ALIKE
 from midef.stages.resize import low_to_high
 from midef.stages.split import load as load_splits
@@ -99,8 +99,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     model = load_target(spec.target, inputs.path("target"), context, n_classes)
     handle = handle_of(spec.target, model, spec.access, context)
     with share(0.0, 0.25):
-        report_parts = splits.report.images.split(256)
-        served = [handle.labels(part.to(device).float() / 255).cpu() for part in steps(report_parts)]
+        served = served_labels(handle, splits.report.images)
     if spec.counted == "best_by_target":
         seen = low_to_high(torch.from_numpy(made["images"]), spec.target.resolution_px, resize=spec.resize)
         best = best_restarts(made["labels"], target_scores(handle, seen.numpy(), made["labels"]))
@@ -137,7 +136,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     evidence = Evidence(
         n_classes=n_classes,
         report_labels=splits.report.labels.numpy(),
-        report_predictions=torch.cat(served).numpy(),
+        report_predictions=served.numpy(),
         labels=made["labels"],
         restarts=made["restarts"],
         found=made["found"],

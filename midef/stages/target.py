@@ -28,7 +28,7 @@ from midef.models import ARCHITECTURES, Architecture, ModelFacts
 from midef.nn.network import TargetModel
 from midef.nn.weights import read_stored
 from midef.stages.build import BuildContext, checkpoint_home
-from midef.stages.handle import handle_of
+from midef.stages.handle import handle_of, served_labels
 from midef.stages.recipes import BACKBONE, NO_DEFENSE, PUBLISHED, SERVED, TRAINED
 from midef.stages.split import load as load_splits
 from midef.training import TrainingRecipe
@@ -172,8 +172,7 @@ def _served_accuracies(spec: TargetSpec, model: TargetModel, splits: Splits, con
     handle = handle_of(spec, model, AccessLevel.LABELS, context)
 
     def accuracy_of(part: Images) -> float:
-        answers = torch.cat([labels.cpu() for labels in handle.in_chunks(handle.labels, part.images)])
-        return 100.0 * float((answers == part.labels).float().mean())
+        return 100.0 * float((served_labels(handle, part.images) == part.labels).float().mean())
 
     return {"select_accuracy": accuracy_of(splits.select), "report_accuracy": accuracy_of(splits.report)}
 

@@ -119,6 +119,23 @@ def test_accuracies_are_those_of_what_is_served_where_labels_may_change(own_cell
     assert int((labels != own).sum()) == 8, "half of 16 images"
 
 
+def test_the_accuracy_of_a_target_is_that_of_its_cells_also_where_answers_are_joint(
+    own_cell: Any, plan: PlanCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("midef.stages.handle.SERVED_AT_ONCE", 3)
+    recipes = plan("inversion_model", defense=choose_defense(FLIPPING.replace("share=0.5", "share=0.3")))
+    stored = np.load(ensure(recipes.scores, own_cell.context) / "per_image.npz")
+    facts = own_cell.context.store.artifacts.meta(recipes.target.key)["facts"]
+    spec = TargetSpec.of(recipes.target)
+    model = load_target(spec, ensure(recipes.target, own_cell.context), own_cell.context, 8)
+    report = load_splits(ensure(recipes.target.inputs["private"], own_cell.context)).report
+    handle = handle_of(spec, model, AccessLevel.LABELS, own_cell.context)
+    parts = [handle.labels(part.float() / 255) for part in report.images.split(3)]
+    assert np.array_equal(stored["report_predictions"], torch.cat(parts).numpy())
+    hits = stored["report_predictions"] == stored["report_labels"]
+    assert facts["report_accuracy"] == pytest.approx(100 * float(hits.mean()))
+
+
 def test_the_attackers_queries_are_those_of_the_attacker_alone(own_cell: Any, plan: PlanCell) -> None:
     recipes = plan("inversion_model", defense=choose_defense(LPA))
     ensure(recipes.scores, own_cell.context)
