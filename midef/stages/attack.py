@@ -82,9 +82,10 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         # What the attacker overheard. The victims asked, not the attacker: another handle, other queries.
         served = handle_of(spec.target, model, AccessLevel.SCORES, context)
         seen = victims(splits.report, labels, restarts)
+        torch.manual_seed(derive_seed("observed", spec.seed))  # for a head that samples when it answers (MID)
         observed = torch.cat([served.scores(part.to(device)).cpu() for part in seen.split(512)])
     task = Task(labels, restarts, spec.target.resolution_px, spec.seed, device, observed, spec.kept_px)
-    torch.manual_seed(derive_seed("answers", spec.seed))  # for a head that samples when it answers (MID)
+    torch.manual_seed(derive_seed("answers", spec.seed))
     start = time.monotonic()
     before = memory_share.set(context.memory_share)
     try:

@@ -68,8 +68,9 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     """
     target = recipe.inputs["target"]
     spec = TargetSpec.of(target)
+    trained = inputs.path("target")  # built here where it is not yet, before its facts are read
     n_classes = int(context.store.artifacts.meta(target.key)["facts"]["classes"])
-    model = load_target(spec, inputs.path("target"), context, n_classes)
+    model = load_target(spec, trained, context, n_classes)
     handle = handle_of(spec, model, AccessLevel.SCORES, context)
     public = load_splits(inputs.path("public"))
     seed = derive_seed("substitute", spec.seed)

@@ -169,6 +169,7 @@ def _served_accuracies(spec: TargetSpec, model: TargetModel, splits: Splits, con
     """
     if spec.defense.keeps_labels:
         return {}
+    torch.manual_seed(derive_seed("served", spec.seed))  # for a head that samples
     handle = handle_of(spec, model, AccessLevel.LABELS, context)
 
     def accuracy_of(part: Images) -> float:

@@ -136,6 +136,30 @@ def test_the_accuracy_of_a_target_is_that_of_its_cells_also_where_answers_are_jo
     assert facts["report_accuracy"] == pytest.approx(100 * float(hits.mean()))
 
 
+@pytest.mark.parametrize("state", [1, 2])
+def test_what_a_network_that_samples_answers_depends_on_seeds_alone(
+    own_cell: Any, plan: PlanCell, state: int, drawn: list[Any]
+) -> None:
+    """The observed scores that are inverted, and the accuracies of what is served, whatever was drawn before."""
+    recipes = plan("inversion_model", defense=choose_defense(f"mid+{FLIPPING}"))
+    for needed in (*recipes.target.inputs.values(), *recipes.reconstructions.inputs.values()):
+        if needed.key != recipes.target.key:
+            ensure(needed, own_cell.context)
+    torch.manual_seed(state)
+    facts_of = own_cell.context.store.artifacts.meta
+    ensure(recipes.target, own_cell.context)
+    torch.manual_seed(state)
+    images = np.load(ensure(recipes.reconstructions, own_cell.context) / "images.npz")["images"]
+    drawn.append((facts_of(recipes.target.key)["facts"]["report_accuracy"], images.tobytes()))
+    assert drawn[0] == drawn[-1]
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[Any]:
+    """What each state of the global generator gave."""
+    return []
+
+
 def test_the_attackers_queries_are_those_of_the_attacker_alone(own_cell: Any, plan: PlanCell) -> None:
     recipes = plan("inversion_model", defense=choose_defense(LPA))
     ensure(recipes.scores, own_cell.context)
