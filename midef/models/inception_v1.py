@@ -33,7 +33,8 @@ def _named(ours: str) -> str:
 class _InceptionResNet(Architecture):
     """Blocks `stem`, `repeat_1_0` to `repeat_3_n` with two that halve between them, `block8`, `pool`.
 
-    Taps: stem, the blocks that halve, the last residual block, features. The names are those of the published file.
+    Taps: stem, the blocks that halve, the last residual block, features. The names are those of the published file, and
+    `block8`, which adds its residual unscaled, is a stage of skip connections of its own.
     """
 
     paper: ClassVar[str] = "Szegedy et al., AAAI 2017"
@@ -56,7 +57,7 @@ class _InceptionResNet(Architecture):
             ("stem", *one, "mixed_6a", *two, "mixed_7a", *three, "pool"),
             ("stem", "mixed_6a", "mixed_7a", "block8", "pool"),
             has_batch_norm=True,
-            skip_stages=self._rows,
+            skip_stages=(one, two, three[:-1], three[-1:]),
         )
 
     @override
