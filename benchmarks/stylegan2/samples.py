@@ -110,7 +110,7 @@ def report(store: Store, picture: Path) -> str:
         ("nearest photograph to a drawn face", nearest(faces, photographs)),
         ("nearest other photograph to a photograph", nearest(photographs[:COUNT], photographs[:COUNT], itself=True)),
     ]
-    made = facts.get("code_version") or facts.get("made_by", "")
+    made = facts["midef"]
     table = "\n".join(f"| {name} | {value:.4f} |" for name, value in lines)
     size = f"{len(learned):,} photographs at {px} px, {half:,} faces and photographs in each distance"
     return f"{size}; made by {made}\n\n| MobileFaceNet's embeddings | |\n| --- | ---: |\n{table}"
