@@ -60,10 +60,17 @@ def images_for(name: str, n: int = 6, seed: int = 0) -> Tensor:
     return torch.rand(n, 3, px, px, generator=torch.Generator().manual_seed(seed))
 
 
+SETTLING = 12
+
+
 def settled(name: str) -> TargetModel:
-    """In eval mode, after a few training passes have moved the running statistics; those of a judge never move."""
+    """In eval mode, after training passes have moved the running statistics; those of a judge never move.
+
+    As many passes as a deep network of small weights needs, whose signal the first statistics, of variance 1, would
+    shrink at every layer.
+    """
     model = built(name)
-    for _ in range(0 if ARCHITECTURES.get(name).judges_only else 3):
+    for _ in range(0 if ARCHITECTURES.get(name).judges_only else SETTLING):
         model(images_for(name))
     return model.eval()
 

@@ -104,18 +104,24 @@ def run(args: argparse.Namespace) -> int:
         for line in _cell_lines(plan):
             say(line)
     if sweep.lacking:
-        say(
-            f"\nmissing here: {len(sweep.lacking)} files or data sets, which `midef doctor` names; counted as "
-            "published, so keys and what is stored of them are not known"
-        )
+        say(f"\nmissing here: {len(sweep.lacking)}; counted as published, so keys and what is stored are not known of:")
+        for one in sweep.lacking:
+            say(f"- {one}")
     return code
 
 
 def _counted(options: PlanArguments) -> Sweep:
-    """The sweep, with what is missing here counted as published."""
+    """The sweep, with what is missing here counted as published.
+
+    Raises:
+        PreflightError: where nothing is left to count.
+    """
     from midef.sweep.spec.resolve import resolve
 
-    return resolve(options.spec(), absent=True)
+    sweep = resolve(options.spec(), absent=True)
+    if sweep.lacking and not sweep.cells:
+        raise PreflightError(list(sweep.lacking))
+    return sweep
 
 
 def _as_plain(plan: Plan) -> dict[str, object]:

@@ -116,6 +116,7 @@ def test_the_command_counts_what_is_missing_and_says_so(
     assert code == PreflightError.exit_code
     assert "GPU-hours, low / expected / worst: about" in said and "NVIDIA RTX A5000" in said
     assert "missing here: " in said and "counted as published" in said
+    assert "\n- setups[" in said, "what is missing is named, not only counted"
 
 
 def small() -> SweepSpec:

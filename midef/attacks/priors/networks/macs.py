@@ -33,7 +33,7 @@ def of_critic(resolution_px: int, width: int) -> int:
     """Of `dcgan.Critic`.
 
     >>> round(of_critic(64, 64) / 1e9, 3), round(of_critic(256, 64) / 1e9, 3)
-    (0.162, 3.121)
+    (0.162, 3.12)
     """
     channels = rising(width, doublings(resolution_px), widest=FULL - 1)
     return _halved(channels, resolution_px, last_kernel=5) + channels[-1] * 16
