@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-from midef.defenses.base import DEFENSES, NotTuned, Tuning
-from midef.defenses.families.evasion import climbed, logits_of, shortened
-from midef.defenses.families.substitutes import Aided, Labelled
+from midef.defenses.base import DEFENSES
+from midef.defenses.families.evasion import Climbing, climbed, logits_of, shortened
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
 @DEFENSES.add("adv_exa")
 @dataclass(frozen=True, kw_only=True)
-class AdvExa(Labelled, Aided):
+class AdvExa(Climbing):
     """Climb the error of a substitute inversion network in the logits, with the label kept the largest.
 
     A step adds `step` times the sign of the gradient; where another logit is then larger than that of the label, the
@@ -41,27 +39,8 @@ class AdvExa(Labelled, Aided):
 
     paper: ClassVar[str] = "Wen et al., CSR 2021"
     acts_on: ClassVar[str] = "answers"
-    small: ClassVar[Mapping[str, Any]] = {**Aided.small, "rounds": 2}
-    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="bound", low=0.01, high=100.0, scale="log")
 
-    bound: float = 1.0
     step: float = 0.1
-    rounds: int = 10
-
-    @override
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.bound < 0 or self.step <= 0 or self.rounds < 1:
-            raise ValueError("needs bound >= 0, step > 0 and rounds >= 1")
-
-    @property
-    @override
-    def is_off(self) -> bool:
-        return self.bound == 0
-
-    @override
-    def off(self) -> Self:
-        return replace(self, bound=0.0)
 
     @override
     def answer(self, query: Query, state: Substitute | None) -> Tensor:

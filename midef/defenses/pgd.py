@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
 from midef.core.lazy import torch
-from midef.defenses.base import DEFENSES, NotTuned, Tuning
-from midef.defenses.families.evasion import climbed, logits_of, shortened
-from midef.defenses.families.substitutes import Aided, Labelled
+from midef.defenses.base import DEFENSES
+from midef.defenses.families.evasion import Climbing, climbed, logits_of, shortened
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 @DEFENSES.add("pgd")
 @dataclass(frozen=True, kw_only=True)
-class Pgd(Labelled, Aided):
+class Pgd(Climbing):
     """Climb the error of a substitute inversion network in the logits, the noise within a ball.
 
     Args:
@@ -40,29 +39,10 @@ class Pgd(Labelled, Aided):
 
     paper: ClassVar[str] = "Madry et al., ICLR 2018, on answers"
     acts_on: ClassVar[str] = "answers"
-    small: ClassVar[Mapping[str, Any]] = {**Aided.small, "rounds": 2}
-    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="bound", low=0.01, high=100.0, scale="log")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"compared": {"labels": "free"}}
 
-    bound: float = 1.0
     norm: Literal["linf", "l2"] = "linf"
     step: float = 0.25
-    rounds: int = 10
-
-    @override
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.bound < 0 or self.step <= 0 or self.rounds < 1:
-            raise ValueError("needs bound >= 0, step > 0 and rounds >= 1")
-
-    @property
-    @override
-    def is_off(self) -> bool:
-        return self.bound == 0
-
-    @override
-    def off(self) -> Self:
-        return replace(self, bound=0.0)
 
     @override
     def answer(self, query: Query, state: Substitute | None) -> Tensor:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from typing_extensions import override
 
 from midef.core.lazy import torch
+from midef.defenses.base import NotTuned, Tuning
+from midef.defenses.families.substitutes import Aided, Labelled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,6 +19,42 @@ if TYPE_CHECKING:
 
 LEAST_SCORE = 1e-30
 """Scores that are smaller count as this much, so that a logit is a number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Climbing(Labelled, Aided):
+    """A defense that climbs the error of a substitute inversion network in the logits.
+
+    Args:
+        bound: of the noise on the logits; 0 changes nothing, larger hides more.
+        step: > 0.
+        rounds: >= 1.
+        labels: see `Labelled`.
+        inverter_width, inverter_blocks, inverter_epochs, inverter_batch, inverter_rate, inverter_loss, half: see
+            `Aided`.
+    """
+
+    small: ClassVar[Mapping[str, Any]] = {**Aided.small, "rounds": 2}
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="bound", low=0.01, high=100.0, scale="log")
+
+    bound: float = 1.0
+    step: float
+    rounds: int = 10
+
+    @override
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bound < 0 or self.step <= 0 or self.rounds < 1:
+            raise ValueError("needs bound >= 0, step > 0 and rounds >= 1")
+
+    @property
+    @override
+    def is_off(self) -> bool:
+        return self.bound == 0
+
+    @override
+    def off(self) -> Self:
+        return replace(self, bound=0.0)
 
 
 def logits_of(probabilities: Tensor) -> Tensor:
