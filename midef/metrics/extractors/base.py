@@ -12,6 +12,9 @@ from midef.nn.named_file import NamedFile
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from midef.models.base import Architecture
+    from midef.nn.network import TargetModel
+
 EXTRACTORS: Registry[Extractor] = Registry("extractor", "midef.metrics.extractors")
 
 
@@ -41,3 +44,23 @@ class Extractor:
             DataError: if the tensors do not fit.
         """
         raise NotImplementedError
+
+
+def learned(architecture: Architecture, tensors: Mapping[str, Tensor], resolution_px: int, title: str) -> TargetModel:
+    """A network of an architecture whose blocks hold the tensors of its published file; the head stays fresh.
+
+    Args:
+        title: what a message calls the network.
+
+    Raises:
+        DataError: for tensors of another network, with all that does not fit.
+    """
+    from midef.core.errors import DataError
+    from midef.models.pretrained import matched
+
+    model = architecture.build(2, resolution_px)
+    taken, problems = matched(architecture.registered_name, tensors, model)  # type: ignore[attr-defined]
+    if problems:
+        raise DataError(f"these are no weights of {title}: the file\n  " + "\n  ".join(problems))
+    model.blocks.load_state_dict({**model.blocks.state_dict(), **taken})
+    return model

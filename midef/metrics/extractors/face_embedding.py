@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-from midef.metrics.extractors.base import EXTRACTORS, Extractor
+from midef.metrics.extractors.base import EXTRACTORS, Extractor, learned
 from midef.models.mobilefacenet import MobileFaceNet
 from midef.nn.named_file import NamedFile
 
@@ -30,12 +30,5 @@ class FaceEmbedding(Extractor):
 
     @override
     def network(self, tensors: Mapping[str, Tensor]) -> nn.Module:
-        from midef.core.errors import DataError
-        from midef.models.pretrained import matched
-
-        model = MobileFaceNet().build(2, self.resolution_px)
-        taken, problems = matched(MobileFaceNet.registered_name, tensors, model)  # type: ignore[attr-defined]
-        if problems:
-            raise DataError("these are no weights of MobileFaceNet: the file\n  " + "\n  ".join(problems))
-        model.blocks.load_state_dict({**model.blocks.state_dict(), **taken})
+        model = learned(MobileFaceNet(), tensors, self.resolution_px, "MobileFaceNet")
         return model.eval().blocks

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-from midef.metrics.extractors.base import EXTRACTORS, Extractor
+from midef.metrics.extractors.base import EXTRACTORS, Extractor, learned
 from midef.models.inception_v1 import InceptionV1
 from midef.nn.named_file import NamedFile
 
@@ -30,13 +30,7 @@ class Facenet(Extractor):
 
     @override
     def network(self, tensors: Mapping[str, Tensor]) -> nn.Module:
-        from midef.core.errors import DataError
-        from midef.models.pretrained import matched
         from midef.nn.inception_resnet import UnitLength
 
-        model = InceptionV1().build(2, self.resolution_px)
-        taken, problems = matched(InceptionV1.registered_name, tensors, model)  # type: ignore[attr-defined]
-        if problems:
-            raise DataError("these are no weights of InceptionResnetV1: the file\n  " + "\n  ".join(problems))
-        model.blocks.load_state_dict({**model.blocks.state_dict(), **taken})
+        model = learned(InceptionV1(), tensors, self.resolution_px, "InceptionResnetV1")
         return UnitLength(model).eval()
