@@ -38,7 +38,8 @@ class DiffusionInverter(Attack):
             price of variety, and costs a second pass of the decoder in each step. The published values are 0, 0.5
             and 2; the prior is the same for all.
 
-    Restart r of an identity is its r-th image of the report split, as for `inversion_model`, with noise of its own.
+    Restart r of an identity is its r-th private image of the split that `Protocol.victims` names, as for
+    `inversion_model`, with noise of its own.
 
     Source: the conditional diffusion model of the LPA data-poisoning paper; sampling by Ho et al., NeurIPS 2020,
     algorithm 2, with sigma = sqrt(beta), and guidance by Ho and Salimans, 2022. Only the image of the last step is

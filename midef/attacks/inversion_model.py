@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 class InversionModel(Attack):
     """Feed answers the attacker observed for private images to the inversion network of this target.
 
-    Restart r of an identity is its r-th image of the report split, from the first again where it has fewer (the images
-    then repeat): images the target was not trained on, seen by the attacker as served score vectors only. The network
-    never saw a private image.
+    Restart r of an identity is its r-th private image of the split that `Protocol.victims` names, from the first again
+    where it has fewer (the images then repeat): `report`, images the target was not trained on, or `train`, those it
+    learned. The attacker sees their served score vectors only. The network never saw a private image.
 
     The prior's `answers` makes it the attacker who expects a defense of the answers.
 
-    Source: Yang et al., CCS 2019. We differ: they invert the whole private set.
+    Source: Yang et al., CCS 2019. We differ: they invert the whole private set, which is victims: train.
     """
 
     paper: ClassVar[str] = "Yang et al., CCS 2019 (arXiv 1902.08552)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -34,6 +34,9 @@ class Protocol:
             restarts, of fractions (what KedMI's and PLG-MI's codes print).
         knn_reference: private images that the KNN distance looks at: those the target learned or picked its checkpoint
             from (`train`; the papers know no third split), or all (`train+report`).
+        victims: private images whose served scores an attacker observed and inverts, where an attack does: those of the
+            `report` split, which the target never saw, or those it was trained on (`train`: Yang et al., CCS 2019, and
+            the LPA data-poisoning paper, eq. 4 and definition 1). Restart r of an identity is its r-th such image.
     """
 
     identities: int = 300
@@ -44,6 +47,7 @@ class Protocol:
     group_size: int = 60
     spread: Literal["restarts", "groups", "population", "variance"] = "restarts"
     knn_reference: Literal["train", "train+report"] = "train"
+    victims: Literal["report", "train"] = "report"
 
     def __post_init__(self) -> None:
         for name in ("identities", "images_per_identity", "evaluator_resolution_px", "group_size"):
@@ -55,9 +59,20 @@ class Protocol:
                 raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
 
     @property
+    def keyed(self) -> dict[str, Any]:
+        """Fields as the digests of cells hold them: those that came later only where they are not the default."""
+        return {
+            f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default or f.name not in _LATER
+        }
+
+    @property
     def scoring(self) -> dict[str, Any]:
         """Fields that decide how reconstructions are evaluated, not which are made; JSON data."""
         return {name: getattr(self, name) for name in ("resize", "counted", "group_size", "spread", "knn_reference")}
+
+
+_LATER = {"victims"}
+"""Fields of a protocol that older cells do not have: their digests hold none of them."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +165,7 @@ class Setup:
         shown = {"certainty": self.certainty, "settings": self.settings, "stand_ins": StandIn.join(self.stand_ins)}
         keyed |= {name: text for name, text in shown.items() if text}
         as_json: dict[str, Any] = plain(
-            {"id": self.id, **keyed, "resolution_px": self.resolution_px, "protocol": self.protocol}
+            {"id": self.id, **keyed, "resolution_px": self.resolution_px, "protocol": self.protocol.keyed}
         )
         return as_json
 

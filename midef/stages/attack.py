@@ -15,10 +15,10 @@ from midef.attacks import ATTACKS, AccessLevel, Attack
 from midef.attacks.base import Task
 from midef.attacks.latent_search.memory import memory_share
 from midef.core.choice import Choice
-from midef.core.errors import DataError, MidefError
+from midef.core.errors import DataError, MidefError, few
 from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
-from midef.datasets import Images
+from midef.datasets import Splits
 from midef.stages.build import BuildContext
 from midef.stages.handle import handle_of
 from midef.stages.split import load as load_splits
@@ -36,6 +36,7 @@ class AttackSpec:
         images_per_identity: restarts.
         seed: of everything the attack draws.
         kept_px: of the reconstructions, where that is more than the target takes; else None.
+        victims: split of the private images whose scores the attacker observed, `report` or `train`.
     """
 
     attack: Attack
@@ -44,6 +45,7 @@ class AttackSpec:
     images_per_identity: int
     seed: int
     kept_px: int | None
+    victims: str
 
     @classmethod
     def of(cls, recipe: Recipe) -> AttackSpec:
@@ -55,6 +57,7 @@ class AttackSpec:
             images_per_identity=recipe.params["images_per_identity"],
             seed=derive_seed("attack", recipe.params["seed"]),
             kept_px=recipe.params.get("kept_px"),
+            victims=victims_of(recipe),
         )
 
 
@@ -81,7 +84,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     if attack.needs_observed_scores:
         # What the attacker overheard. The victims asked, not the attacker: another handle, other queries.
         served = handle_of(spec.target, model, AccessLevel.SCORES, context)
-        seen = victims(splits.report, labels, restarts)
+        seen = victims(splits, spec.victims, labels, restarts)
         torch.manual_seed(derive_seed("observed", spec.seed))  # for a head that samples when it answers (MID)
         observed = torch.cat([served.scores(part.to(device)).cpu() for part in seen.split(512)])
     task = Task(labels, restarts, spec.target.resolution_px, spec.seed, device, observed, spec.kept_px)
@@ -129,12 +132,34 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     return {**facts, **course}
 
 
-def victims(report: Images, labels: Tensor, restarts: Tensor) -> Tensor:
-    """The restart-th image of each identity [N, 3, H, W] float, starting over where an identity has fewer."""
-    rows = []
-    for label, restart in zip(labels.tolist(), restarts.tolist(), strict=True):
-        images = torch.nonzero(report.labels == label).squeeze(1)
-        if not len(images):
-            raise DataError(f"identity {label} has no image in the report split; raise report_fraction or min_images")
-        rows.append(int(images[restart % len(images)]))
-    return report.images[rows].float() / 255
+def victims_of(reconstructions: Recipe) -> str:
+    """Split of the private images that reconstructions are made from, where the attack observed scores."""
+    split: str = reconstructions.params.get("victims", "report")
+    return split
+
+
+def victims(splits: Splits, split: str, labels: Tensor, restarts: Tensor) -> Tensor:
+    """The restart-th image of each identity [N, 3, H, W] float, starting over where an identity has fewer.
+
+    Args:
+        split: which of the private images these are, `report` or `train`.
+
+    Raises:
+        DataError: if an identity has none.
+    """
+    images = splits.parts[split]
+    of_identity = {label: torch.nonzero(images.labels == label).squeeze(1) for label in labels.unique().tolist()}
+    if empty := [str(label) for label, rows in of_identity.items() if not len(rows)]:
+        raise DataError(
+            f"{'identity' if len(empty) == 1 else 'identities'} {few(empty)} {'has' if len(empty) == 1 else 'have'} no "
+            f"image in the {split} split, whose answers the attacker observes; {_MORE_IMAGES[split]}"
+        )
+    pairs = zip(labels.tolist(), restarts.tolist(), strict=True)
+    rows = [int(of_identity[label][restart % len(of_identity[label])]) for label, restart in pairs]
+    return images.images[rows].float() / 255
+
+
+_MORE_IMAGES = {
+    "report": "raise report_fraction or min_images, or set protocol.victims: train",
+    "train": "raise min_images, or set protocol.victims: report",
+}

@@ -268,6 +268,7 @@ def recipes_for_cell(
             "images_per_identity": setup.protocol.images_per_identity,
             "seed": seed,
             **_kept(setup),
+            **_victims(setup),
         },
         {"target": target, "private": private, **_requirements(setup.attack, public).of(target)},
         ATTACK_VERSION,
@@ -307,6 +308,13 @@ def _kept(setup: Setup) -> dict[str, int]:
     if judged <= taken or _attack(setup.attack).drawn_px(taken) <= taken:
         return {}
     return {"kept_px": judged}
+
+
+def _victims(setup: Setup) -> dict[str, str]:
+    """Whose answers were observed as the recipe of reconstructions names it: only where it is not the report split."""
+    named = setup.protocol.victims
+    observes = _attack(setup.attack).needs_observed_scores
+    return {"victims": named} if observes and named != Protocol.victims else {}
 
 
 class _Requirements:

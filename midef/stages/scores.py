@@ -26,7 +26,7 @@ from midef.datasets import Splits
 from midef.metrics import METRICS, Evidence
 from midef.metrics.attack_accuracy import top_k_hits
 from midef.metrics.base import needs_traits, percent_of_hits
-from midef.stages.attack import victims
+from midef.stages.attack import victims, victims_of
 from midef.stages.build import BuildContext
 from midef.stages.evaluator import EvaluatorSpec, evaluate_images
 from midef.stages.evaluator import load as load_evaluator
@@ -49,7 +49,7 @@ class ScoresSpec:
     Args:
         metrics: names.
         access: of the attack.
-        is_of_pairs: the attack reconstructs private images whose scores were observed.
+        is_of_pairs: the attack reconstructs private images whose scores were observed, of the split `victims`.
         attack_seed: as the recipe of the reconstructions names it.
         resize, counted, group_size, spread, knn_reference: as in `midef.core.Protocol`.
     """
@@ -59,6 +59,7 @@ class ScoresSpec:
     metrics: tuple[str, ...]
     access: AccessLevel
     is_of_pairs: bool
+    victims: str
     attack_seed: int
     resize: str
     counted: str
@@ -76,6 +77,7 @@ class ScoresSpec:
             metrics=tuple(recipe.params["metrics"]),
             access=ATTACKS.get(reconstructions.component).access,
             is_of_pairs=ATTACKS.get(reconstructions.component).needs_observed_scores,
+            victims=victims_of(reconstructions),
             attack_seed=reconstructions.params["seed"],
             **recipe.params["protocol"],
         )
@@ -152,7 +154,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         report_images=digest_of(splits.report.images.numpy(), splits.report.labels.numpy()),
         images=made["images"],
         private_images=private_images.numpy(),
-        originals=_originals(alike, made) if spec.is_of_pairs else None,
+        originals=_originals(alike, spec.victims, made) if spec.is_of_pairs else None,
         extractors=extractors_for(recipe, inputs, context, resize=spec.resize),
         students=student_answers(recipe, inputs, context, splits, attacked),
         **traits,
@@ -179,10 +181,10 @@ def has_own_networks(recipe: Recipe) -> bool:
     return any(needed.kind in ("extractor", "student") for needed in recipe.inputs.values())
 
 
-def _originals(splits: Splits, made: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The observed private image behind each reconstruction [N, 3, H, W] uint8."""
+def _originals(splits: Splits, split: str, made: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The observed private image behind each reconstruction [N, 3, H, W] uint8, of a split."""
     labels, restarts = (torch.from_numpy(made[name].astype(np.int64)) for name in ("labels", "restarts"))
-    return (victims(splits.report, labels, restarts) * 255).round().to(torch.uint8).numpy()
+    return (victims(splits, split, labels, restarts) * 255).round().to(torch.uint8).numpy()
 
 
 Answers = tuple[np.ndarray, np.ndarray]

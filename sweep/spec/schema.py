@@ -69,6 +69,7 @@ class ProtocolSpec(Strict):
     group_size: int | None = Field(default=None, ge=1, le=1_000_000)
     spread: Literal["restarts", "groups", "population", "variance"] | None = None
     knn_reference: Literal["train", "train+report"] | None = None
+    victims: Literal["report", "train"] | None = None
 
 
 class SetupSpec(Strict):

@@ -32,6 +32,7 @@ OTHERS = {
     "resolution": replace(CELL, setup=replace(SETUP, resolution_px=32)),
     "match": replace(CELL, match=MATCH),
     "protocol": replace(CELL, setup=replace(SETUP, protocol=Protocol(identities=299))),
+    "victims": replace(CELL, setup=replace(SETUP, protocol=Protocol(victims="train"))),
 }
 
 
@@ -66,7 +67,7 @@ def test_a_protocol_needs_at_least_one_of_everything(name: str) -> None:
         Protocol(**{name: 0})
 
 
-@pytest.mark.parametrize("name", ["resize", "counted", "spread", "knn_reference"])
+@pytest.mark.parametrize("name", ["resize", "counted", "spread", "knn_reference", "victims"])
 def test_a_protocol_knows_the_ways_of_judging(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be one of .*, got 'median'"):
         Protocol(**{name: "median"})  # type: ignore[arg-type]

@@ -1029,9 +1029,23 @@ FAULTS = (
     Fault(
         "a reconstruction is compared with another image of the victim",
         "midef/stages/scores.py",
-        "(victims(splits.report, labels, restarts) * 255)",
-        "(victims(splits.report, labels, restarts + 1) * 255)",
+        "(victims(splits, split, labels, restarts) * 255)",
+        "(victims(splits, split, labels, restarts + 1) * 255)",
         "tests/stages/test_pairs.py",
+    ),
+    Fault(
+        "an attack on the training images is given the answers to held-out ones",
+        "midef/stages/attack.py",
+        "seen = victims(splits, spec.victims, labels, restarts)",
+        'seen = victims(splits, "report", labels, restarts)',
+        "tests/stages/test_attack.py -k victims",
+    ),
+    Fault(
+        "the usual victims change the keys of stored reconstructions",
+        "midef/stages/recipes.py",
+        "if observes and named != Protocol.victims else",
+        "if observes else",
+        "tests/stages/test_recipes.py -k victims",
     ),
     Fault(
         "scores are the same whether an extractor was there or not",

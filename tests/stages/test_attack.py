@@ -19,13 +19,14 @@ from midef.attacks.base import Task
 from midef.attacks.gmi import Gmi
 from midef.attacks.target_handle import TargetHandle
 from midef.core import DataError, Inputs, MidefError, Protocol, SpecError
-from midef.datasets import DATASETS, Images
+from midef.datasets import DATASETS, Images, Splits
 from midef.defenses.rounding import Rounding
 from midef.defenses.serving import Query
 from midef.defenses.stack import choose_defense
 from midef.stages import CellRecipes, ensure
 from midef.stages.attack import victims
 from midef.stages.recipes import place_dataset
+from midef.stages.split import load as load_splits
 from midef.storage.traces import NAME, read_traces
 
 PlanCell = Callable[..., CellRecipes]
@@ -144,22 +145,62 @@ def test_another_seed_attacks_with_other_starts(own_cell: Any, plan: PlanCell) -
 # ---------------------------------------------------------------- whose answers are observed
 
 
-def report() -> Images:
-    """Identity 0 has images 10, 11 and 12; identity 1 has 20; identity 2 none."""
-    images = torch.tensor([20, 10, 11, 12], dtype=torch.uint8)[:, None, None, None].expand(4, 3, 2, 2)
-    return Images(images, torch.tensor([1, 0, 0, 0]))
+def two_people() -> Splits:
+    """Identity 0 has images 10, 11 and 12 to report and learns 30 and 31; 1 has 20 and learns 40; 2 has none."""
+
+    def images(values: list[int], labels: list[int]) -> Images:
+        pixels = torch.tensor(values, dtype=torch.uint8)[:, None, None, None].expand(len(values), 3, 2, 2)
+        return Images(pixels, torch.tensor(labels, dtype=torch.long))
+
+    train, none = images([30, 40, 31], [0, 1, 0]), images([], [])
+    return Splits(train, none, images([20, 10, 11, 12], [1, 0, 0, 0]), ("a", "b", "c"))
 
 
 def test_the_nth_restart_observes_the_nth_image_and_starts_over() -> None:
     labels, restarts = torch.tensor([0, 0, 0, 0, 0, 1, 1]), torch.tensor([0, 1, 2, 3, 4, 0, 5])
-    found = victims(report(), labels, restarts)
+    found = victims(two_people(), "report", labels, restarts)
     assert found.dtype == torch.float32
     assert (found[:, 0, 0, 0] * 255).round().tolist() == [10, 11, 12, 10, 11, 20, 20]
+    learned = victims(two_people(), "train", labels, restarts)
+    assert (learned[:, 0, 0, 0] * 255).round().tolist() == [30, 31, 30, 31, 30, 40, 40]
 
 
-def test_an_identity_without_a_report_image_cannot_be_observed() -> None:
-    with pytest.raises(DataError, match="identity 2 has no image in the report split"):
-        victims(report(), torch.tensor([2]), torch.tensor([0]))
+def test_an_identity_without_an_image_cannot_be_observed() -> None:
+    missing = torch.tensor([2, 0]), torch.tensor([0, 0])
+    with pytest.raises(
+        DataError, match=r"identity 2 has no image in the report split.* or set protocol.victims: train"
+    ):
+        victims(two_people(), "report", *missing)
+    with pytest.raises(
+        DataError, match=r"identity 2 has no image in the train split.* or set protocol.victims: report"
+    ):
+        victims(two_people(), "train", *missing)
+
+
+def test_victims_of_the_training_are_the_images_the_target_learned_each_once(
+    own_cell: Any, plan: PlanCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The protocol asks for three of the four that an identity has there."""
+    asked: list[Tensor] = []
+    answer = Rounding.answer
+
+    def spy(self: Rounding, query: Query, state: None) -> Tensor:
+        asked.append(query.images)
+        return answer(self, query, state)
+
+    protocol = Protocol(identities=6, images_per_identity=3, evaluator_resolution_px=40, victims="train")
+    recipes = plan("inversion_model", defense=choose_defense("rounding"), protocol=protocol)
+    ensure(recipes.reconstructions.inputs["inverter"], own_cell.context)
+    monkeypatch.setattr(Rounding, "answer", spy)
+    ensure(recipes.reconstructions, own_cell.context)
+    splits = load_splits(own_cell.folder("private"))
+    seen = (torch.cat(asked) * 255).round().to(torch.uint8)
+    assert len(seen) == 18
+    places = [(splits.train.images == image).flatten(1).all(dim=1).nonzero().flatten().tolist() for image in seen]
+    assert [len(place) for place in places] == [1] * 18, "every one was learned"
+    assert len({row for place in places for row in place}) == 18, "no image twice while there are enough"
+    assert [int(splits.train.labels[row]) for (row,) in places] == [label for label in range(6) for _ in range(3)]
+    assert not any((splits.report.images == image).flatten(1).all(dim=1).any() for image in seen)
 
 
 def test_a_head_that_samples_answers_the_same_when_attacked_and_scored_again(own_cell: Any, plan: PlanCell) -> None:

@@ -146,6 +146,21 @@ def test_keys_of_a_cell_are_fixed_until_a_version_is_bumped() -> None:
     }
 
 
+@pytest.mark.parametrize(("attack", "observes"), [("inversion_model", True), ("gmi", False)])
+def test_the_victims_are_in_a_key_where_an_attack_observes_them_and_they_are_not_the_report_split(
+    attack: str, observes: bool, plan: PlanCell
+) -> None:
+    protocol = Protocol(identities=6, images_per_identity=3, evaluator_resolution_px=40)
+    usual = plan(attack, protocol=protocol)
+    trained_on = plan(attack, protocol=replace(protocol, victims="train"))
+    assert "victims" not in usual.reconstructions.params
+    assert (trained_on.reconstructions.params.get("victims") == "train") == observes
+    assert (usual.reconstructions != trained_on.reconstructions) == observes
+    assert (usual.scores != trained_on.scores) == observes
+    assert usual.scores.params == trained_on.scores.params, "they decide what is made, not how it is evaluated"
+    assert prior_of(usual) == prior_of(trained_on)
+
+
 @pytest.mark.parametrize("name", ATTACKS.names())
 def test_what_cells_share_is_what_each_would_ask_for(name: str) -> None:
     """Reference: every attack asked anew for every target, as if no cell had been named before."""
