@@ -45,6 +45,13 @@ METHODS = {
         "the status `failed` and the reason. What the intervals are: [intervals.md](intervals.md). A sweep measures the group `standard`, or "
         "what its `metrics:` names ([below](#more-metrics)). `needs`: the file of a published network in `$MIDEF_WEIGHTS`.",
     ),
+    "analyses": (
+        "Analyses: why should a defense work?",
+        "One file each in `midef/analysis/`. `midef analyse NAME SWEEP` reads what the sweep has stored, of its "
+        "first setup and seed, and adds nothing to it. It prints a table and a verdict, and writes two files: the figure, `NAME.html`, which opens without network, and beside it "
+        "the rows, `NAME.parquet`, whose metadata hold the verdict and what was analysed. Parameters are written as of any component: "
+        "`midef analyse 'fisher(images=64)' mine.yaml`. What is not stored yet is named, and `midef run` makes it.",
+    ),
     "datasets": (
         "Data sets",
         "One file each in `midef/datasets/`. Published sets are looked for in `$MIDEF_DATA`, each in a folder of its name; "
@@ -286,6 +293,18 @@ def limits() -> str:
     return "\n".join([LIMITS_TEXT, "| | where | because |", "| --- | --- | --- |", *rows, ""])
 
 
+ANALYSES_TEXT = """What a defense records of its training (the epsilon and delta of `dp_sgd`, the share of trapdoors that fire for `trap_mid`) is in the
+target's `training.json` and in its `META.json`; triggers lie beside the weights.
+"""
+
+
+def analyses() -> str:
+    """Which analyses have a page of their own, and what the store holds beside them."""
+    own = sorted(page.stem for page in (HERE / "analyses").glob("*.md"))
+    links = ", ".join(f"[{name}](analyses/{name}.md)" for name in own)
+    return f"What each says on a stored sweep, with its figure: {links}.\n\n{ANALYSES_TEXT}"
+
+
 def pages() -> dict[str, str]:
     """Text of every generated page, by file name; what packages of others add has no place in them."""
     from midef.sweep.cli.listing import list_entries, markdown
@@ -296,6 +315,7 @@ def pages() -> dict[str, str]:
     }
     made["metrics.md"] += f"\n{more_metrics()}\n{JUDGE_TEXT}\n{TRAITS_TEXT}\n{limits()}"
     made["architectures.md"] += f"\n{cards()}"
+    made["analyses.md"] += f"\n{analyses()}"
     return made | {"cli.md": f"# The command line\n\n{NOTE}\n\n{command_line()}"}
 
 

@@ -1,79 +1,43 @@
-"""Figures of the two analyses, from plain numbers."""
+"""Figures of the analyses, from plain numbers."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from midef.dashboards.figures.style import COLOURS, FONT, GREY, INK
+from midef.results.findings import Drawing, Panel, Series
 
 STAMP_LETTERS = 130  # fit beside each other above a figure
 
 
-def fisher_figure(rows: Sequence[Mapping[str, Any]], title: str, stamp: str = "") -> Any:
-    """Bars per unit: its share of the summed mean Fisher information, for classifying and for being inverted.
+def draw(drawing: Drawing, stamp: str = "") -> Any:
+    """The figure, panels beside each other.
 
     Args:
-        rows: `unit`, `classifying`, `inverting`, input side first.
-        title: of the figure.
-        stamp: what the figure says of results that are not at the published size, such as profile and stand-ins.
+        stamp: what it says of results that are not at the published size, such as profile and stand-ins.
     """
-    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
 
-    units = [row["unit"] for row in rows]
-    figure = go.Figure()
-    for kind, colour in (("classifying", COLOURS[0]), ("inverting", COLOURS[1])):
-        whole = sum(row[kind] for row in rows) or 1.0
-        shares = [100 * row[kind] / whole for row in rows]
-        figure.add_bar(name=kind, x=units, y=shares, marker_color=colour)
-    figure.update_layout(barmode="group", xaxis_title="unit, input first")
-    # A mean over weights: layers differ by orders of magnitude, so the two profiles are compared on a log scale.
-    figure.update_yaxes(title="share of mean Fisher information, %", type="log", dtick=1)
-    return _dressed(figure, title, stamp)
-
-
-def rank_figure(
-    curve: Sequence[Mapping[str, Any]], heads: Sequence[Mapping[str, Any]], title: str, stamp: str = ""
-) -> Any:
-    """The ideal inversion error against the rank of the head, as a share of the features' variance.
-
-    Args:
-        curve: `rank`, `share` of the undefended head cut to each rank.
-        heads: `defense`, `rank`, `share` of real heads.
-        title: of the figure.
-        stamp: as in `fisher_figure`.
-    """
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    cut = [row["rank"] for row in curve], [100 * row["share"] for row in curve]
-    figure.add_scatter(x=cut[0], y=cut[1], name="undefended head, cut", mode="lines", line_color=COLOURS[0])
-    for row, colour in zip(heads, COLOURS[1:] * len(heads), strict=False):
-        point = {"x": [row["rank"]], "y": [100 * row["share"]], "name": row["defense"]}
-        figure.add_scatter(**point, mode="markers", marker={"size": 11, "color": colour})
+    count = len(drawing.panels)
+    figure = make_subplots(cols=count, subplot_titles=[panel.title for panel in drawing.panels])
+    names = list(dict.fromkeys(series.name for panel in drawing.panels for series in panel.series))
+    shown = set[str]()
+    for column, panel in enumerate(drawing.panels, start=1):
+        for series in panel.series:
+            colour = COLOURS[names.index(series.name) % len(COLOURS)]
+            figure.add_trace(_trace(series, colour, series.name not in shown), row=1, col=column)
+            shown.add(series.name)
+        _set_axes(figure, panel, column)
     figure.update_layout(
-        xaxis_title="rank of the head", yaxis_title="ideal inversion error, % of the features' variance"
-    )
-    figure.update_yaxes(rangemode="tozero")
-    return _dressed(figure, title, stamp)
-
-
-def write(figure: Any, out: Path) -> None:
-    """One HTML file that opens without network."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.write_html(out, include_plotlyjs=True, config={"displaylogo": False, "showSendToCloud": False})
-
-
-def _dressed(figure: Any, title: str, stamp: str) -> Any:
-    figure.update_layout(
-        title={"text": title, "font": {"size": 15}},
+        title={"text": drawing.title, "font": {"size": 15}},
         template="plotly_white",
         font={"family": FONT, "color": INK, "size": 14},
-        width=900,
+        width=900 if count == 1 else 120 + 420 * count,
         height=520,
+        barmode="group",
         legend={"x": 0.99, "xanchor": "right", "y": 0.98, "yanchor": "top", "bgcolor": "rgba(255,255,255,0.7)"},
     )
     if stamp:  # in the figure, so that a downloaded picture is stamped too
@@ -83,3 +47,34 @@ def _dressed(figure: Any, title: str, stamp: str) -> Any:
             **{"showarrow": False, "align": "left", "font": {"size": 11, "color": GREY}},
         )
     return figure
+
+
+def _trace(series: Series, colour: str, is_named: bool) -> Any:
+    """A series as Plotly draws it."""
+    import plotly.graph_objects as go
+
+    shared: dict[str, Any] = {"name": series.name, "x": list(series.x), "y": list(series.y)}
+    shared |= {"legendgroup": series.name, "showlegend": is_named}
+    if series.kind == "bars":
+        return go.Bar(**shared, marker_color=colour)
+    if len(series.low):
+        above = [high - y for high, y in zip(series.high, series.y, strict=True)]
+        below = [y - low for low, y in zip(series.low, series.y, strict=True)]
+        shared["error_y"] = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
+    if series.kind == "points":
+        size = 11 if len(series.y) < 20 else 5
+        return go.Scatter(**shared, mode="markers", marker={"size": size, "color": colour, "opacity": 0.75})
+    dash = "dash" if series.kind == "dashes" else "solid"
+    return go.Scatter(**shared, mode="lines", line={"color": colour, "dash": dash})
+
+
+def _set_axes(figure: Any, panel: Panel, column: int) -> None:
+    figure.update_xaxes(title=panel.x_title, row=1, col=column)
+    scale = {"type": "log", "dtick": 1} if panel.log_y else {"rangemode": "tozero"} if panel.from_zero else {}
+    figure.update_yaxes(title=panel.y_title, row=1, col=column, **scale)
+
+
+def write(figure: Any, out: Path) -> None:
+    """One HTML file that opens without network."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.write_html(out, include_plotlyjs=True, config={"displaylogo": False, "showSendToCloud": False})

@@ -1,1 +1,5 @@
-"""Why defenses should work: information in the layers of a trained target, and the bound of its head."""
+"""Why defenses should work: one analysis per file, of what a sweep has stored."""
+
+from midef.analysis.base import ANALYSES, AnalysedCell, Analysis, analyse
+
+__all__ = ["ANALYSES", "AnalysedCell", "Analysis", "analyse"]

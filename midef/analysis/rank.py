@@ -2,13 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
+from typing_extensions import override
 
+from midef.analysis.base import ANALYSES, NEEDS_UNDEFENDED, AnalysedCell, Analysis, undefended
 from midef.core.errors import SpecError
+from midef.core.lazy import torch
+from midef.results.findings import Drawing, Findings, Panel, Series
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from midef.core.recipe import Recipe
+    from midef.storage import Store
+
+
+@ANALYSES.add("rank")
+@dataclass(frozen=True, kw_only=True)
+class Rank(Analysis):
+    """The error that no attack on the head gets below, against its rank: of the undefended head cut, and of real ones.
+
+    Args:
+        points: ranks at which the undefended head is cut, at most; >= 2.
+
+    Source: the LoFt paper, see `ideal_inversion_error`.
+    """
+
+    paper: ClassVar[str] = "Rank Matters (LoFt)"
+    needs: ClassVar[str] = "`none`; low-rank defenses beside it are points"
+
+    points: int = 41
+
+    def __post_init__(self) -> None:
+        if self.points < 2:
+            raise ValueError(f"needs points >= 2, got {self.points}")
+
+    @override
+    def problems(self, cells: Sequence[AnalysedCell]) -> list[str]:
+        return [] if undefended(cells) else [NEEDS_UNDEFENDED]
+
+    @override
+    def requires(self, cells: Sequence[AnalysedCell]) -> Sequence[Recipe]:
+        return cells[0].recipes.private, *(c.recipes.target for c in cells)
+
+    @override
+    def analyse(self, cells: Sequence[AnalysedCell], store: Store) -> Findings:
+        from midef.analysis.stored.load import features_of, splits_of, target_of
+        from midef.defenses.families.low_rank import LowRankHead
+
+        plain = undefended(cells)
+        assert plain is not None
+        splits = splits_of(plain.recipes.private, store)
+        images, classes = splits.train.images, len(splits.class_names)
+        model = target_of(plain.recipes.target, store, classes)
+        assert isinstance(model.head, torch.nn.Linear), "the undefended head of every architecture is one linear layer"
+        weight = model.head.weight.detach()
+        largest, last = min(weight.shape), self.points - 1
+        ranks = sorted({0, largest, *(round(largest * i / last) for i in range(self.points))})
+        curve = error_against_rank(weight, feature_covariance(features_of(model, images)), ranks)
+        heads = dict[str, RankError]()
+        for other in (c for c in cells if c is not plain):
+            defended = target_of(other.recipes.target, store, classes)
+            if isinstance(defended.head, LowRankHead):
+                spread = feature_covariance(features_of(defended, images))
+                seen = defended.head.directions()
+                error = ideal_inversion_error(seen, spread)
+                heads[other.label] = RankError(min(seen.shape), error, error / float(spread.trace()))
+        return findings_of(curve, heads, f"{plain.cell.setup.target}, {weight.shape[1]} features")
+
+
+def findings_of(curve: Sequence[RankError], heads: dict[str, RankError], about: str) -> Findings:
+    """Rows, verdict and figure.
+
+    Args:
+        curve: of the undefended head, cut to each rank.
+        heads: real heads of low rank, by the label of their defense. Their errors are in another unit, that of their
+            own features, so only their shares compare.
+        about: what was measured on, for the title.
+    """
+    rows = [{"head": "none, cut", **vars(point)} for point in curve]
+    rows += [{"head": label, "rank": h.rank, "error": None, "share": h.share} for label, h in heads.items()]
+    percent = [100 * point.share for point in curve]
+    series = [Series(name="undefended head, cut", x=[point.rank for point in curve], y=percent)]
+    series += [Series(name=label, x=[h.rank], y=[100 * h.share], kind="points") for label, h in heads.items()]
+    y_title = "ideal inversion error, % of the features' variance"
+    panel = Panel(series=series, x_title="rank of the head", y_title=y_title, from_zero=True)
+    half = min((p for p in curve if p.share <= 0.5), key=lambda p: p.rank, default=None)
+    cut = f"{100 * curve[-1].share:.1f} % of the features' variance stay hidden behind the whole undefended head"
+    if half is not None and half.rank < curve[-1].rank:
+        cut += f", half of it when it is cut to rank {half.rank}"
+    real = [f"{100 * h.share:.1f} % behind {label}" for label, h in heads.items()]
+    return Findings(
+        rows=rows,
+        verdict="; ".join([cut, *real]) + ".",
+        drawing=Drawing(title=f"Ideal inversion error against rank: {about}", panels=[panel]),
+    )
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,10 @@ Entry: TypeAlias = dict[str, str]
 C = TypeVar("C", bound="_Described")
 
 HELP = "list components, profiles, named sweeps or published numbers"
-LISTED = ("defenses", "attacks", "priors", "datasets", "architectures", "metrics", "profiles", "sweeps", "published")
+LISTED = (
+    *("defenses", "attacks", "priors", "datasets", "architectures", "metrics", "analyses"),
+    *("profiles", "sweeps", "published"),
+)
 
 
 class _Described(Protocol):
@@ -80,6 +83,7 @@ def list_entries(what: str, *, packages: bool = True) -> list[Entry]:
         what: one of LISTED.
         packages: whether components that packages of others add are listed.
     """
+    from midef.analysis import ANALYSES
     from midef.attacks import ATTACKS, PRIORS
     from midef.datasets import DATASETS
     from midef.defenses import DEFENSES
@@ -102,6 +106,8 @@ def list_entries(what: str, *, packages: bool = True) -> list[Entry]:
             return _components(ARCHITECTURES, packages)
         case "metrics":
             return _components(METRICS, packages, _metric_columns)
+        case "analyses":
+            return _components(ANALYSES, packages, lambda cls: {"needs": cls.needs})
         case "profiles":
             return [{"name": p.name, "meaning": p.about} for p in PROFILES.values()]
         case "sweeps":

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from midef.analysis import ANALYSES
 from midef.attacks import ATTACKS, PRIORS
 from midef.datasets import DATASETS
 from midef.defenses import DEFENSES
@@ -13,7 +14,7 @@ from midef.metrics import METRICS
 from midef.models import ARCHITECTURES
 
 ROOT = Path(__file__).resolve().parents[2]
-REGISTRIES = (ATTACKS, PRIORS, DATASETS, DEFENSES, METRICS, ARCHITECTURES)
+REGISTRIES = (ATTACKS, PRIORS, DATASETS, DEFENSES, METRICS, ARCHITECTURES, ANALYSES)
 HOMES = {(r.get(name).__module__, name) for r in REGISTRIES for name in r.names()}  # type: ignore[attr-defined]
 NAMES = {name for _, name in HOMES}
 PLACES = {
@@ -36,6 +37,8 @@ HOMONYMS = {
     "ppa": "also a published split of CelebA and of FaceScrub",
     "ffhq": "also a published generator",
     "metfaces": "also a published generator",
+    "rank": "also a parameter of low-rank heads, and a column",
+    "alignment": "also a parameter of defenses that poison answers",
     "confidence": "also a series of traces; the metric of this name is an example of the documentation",
 }
 """Words that are something else where they are keys, and what."""

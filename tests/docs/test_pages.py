@@ -13,7 +13,7 @@ import pytest
 from midef.core.errors import FAILURE_KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "cluster" / "README.md"])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "cluster" / "README.md"])
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]*)(#[^)\s]*)?\)")
 CODE_PATH = re.compile(r"`((?:midef|sweep|dashboards|tests|docs|benchmarks|cluster)/[\w./]*)`")
 

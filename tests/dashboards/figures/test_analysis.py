@@ -7,35 +7,46 @@ from typing import Any
 
 import pytest
 
-from midef.dashboards.figures.analysis import fisher_figure, rank_figure, write
+from midef.dashboards.figures.analysis import draw, write
+from midef.results.findings import Drawing, Panel, Series
 
 STAMP = "mini profile; stands in: " + "; ".join(f"network{i}_tiny for network{i}" for i in range(8)) + " <b>"
+BARS = Series(name="clean", x=["block1", "head"], y=[1.0, 3.0], kind="bars")
+LINE = Series(name="cosine", x=[0, 1], y=[0.5, 0.25], low=[0.4, 0.25], high=[0.75, 0.5])
+POINTS = Series(name="clean", x=[2], y=[1.0], kind="points")
+LIMIT = Series(name="limit", x=[0, 1], y=[1.0, 1.0], kind="dashes")
 
 
-def figures(stamp: str = "") -> list[Any]:
-    units = [
-        {"unit": "block1", "classifying": 1.0, "inverting": 3.0},
-        {"unit": "head", "classifying": 3.0, "inverting": 1.0},
-    ]
-    curve = [{"rank": 0, "share": 1.0}, {"rank": 8, "share": 0.25}]
-    return [fisher_figure(units, "units", stamp), rank_figure(curve, [{"defense": "loft", **curve[1]}], "rank", stamp)]
+def figure(*panels: Panel, stamp: str = "") -> Any:
+    return draw(Drawing(title="title", panels=panels), stamp)
 
 
-def test_shares_are_in_percent() -> None:
-    fisher, rank = figures()
-    assert [list(bars.y) for bars in fisher.data] == [[25.0, 75.0], [75.0, 25.0]]
-    assert [list(trace.y) for trace in rank.data] == [[100.0, 25.0], [25.0]]
+def test_every_kind_of_series_is_drawn_as_it_is() -> None:
+    bars, line, points, limit = figure(Panel(series=[BARS, LINE, POINTS, LIMIT], x_title="x", y_title="y")).data
+    assert bars.type == "bar" and list(bars.x) == ["block1", "head"] and list(bars.y) == [1.0, 3.0]
+    assert (line.mode, line.line.dash, points.mode, limit.line.dash) == ("lines", "solid", "markers", "dash")
+    assert list(line.error_y.array) == [0.25, 0.25] and list(line.error_y.arrayminus) == pytest.approx([0.1, 0.0])
 
 
-@pytest.mark.parametrize("which", [0, 1])
-def test_the_stamp_is_in_the_figure_as_text(which: int) -> None:
-    (note,) = figures(STAMP)[which].layout.annotations
+def test_panels_stand_beside_each_other_with_one_legend_and_one_colour_for_a_name() -> None:
+    first = Panel(series=[POINTS, LIMIT], x_title="one", y_title="y", title="first", log_y=True)
+    made = figure(first, Panel(series=[LIMIT, POINTS], x_title="two", y_title="y", title="second", from_zero=True))
+    assert [note.text for note in made.layout.annotations] == ["first", "second"]
+    assert [trace.showlegend for trace in made.data] == [True, True, False, False]
+    assert made.data[0].marker.color == made.data[3].marker.color != made.data[1].line.color == made.data[2].line.color
+    assert (made.data[0].xaxis, made.data[2].xaxis) == ("x", "x2") and made.layout.xaxis2.title.text == "two"
+    assert made.layout.yaxis.type == "log" and made.layout.yaxis2.rangemode == "tozero"
+
+
+def test_the_stamp_is_in_the_figure_as_text() -> None:
+    panel = Panel(series=[LINE], x_title="x", y_title="y")
+    (note,) = figure(panel, stamp=STAMP).layout.annotations
     assert note.text.replace("<br>", " ") == STAMP.replace("<b>", "&lt;b&gt;")
     assert "<br>" in note.text  # long ones are broken
-    assert not figures()[which].layout.annotations
+    assert not figure(panel).layout.annotations
 
 
 def test_a_written_figure_cannot_be_uploaded(tmp_path: Path) -> None:
-    write(figures()[0], tmp_path / "deep" / "figure.html")
+    write(figure(Panel(series=[LINE], x_title="x", y_title="y")), tmp_path / "deep" / "figure.html")
     html = (tmp_path / "deep" / "figure.html").read_text()
     assert '"showSendToCloud": false' in html and '"displaylogo": false' in html

@@ -1,19 +1,23 @@
-"""The two analyses on a sweep that was really built, as small as it gets."""
+"""Analyses of classifiers on a sweep that was really built, as small as it gets, and what the verb writes."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
 
+from midef.analysis import ANALYSES
 from midef.core import SpecError
 from midef.core.errors import MissingArtifact
+from midef.results.findings import Findings
 from midef.stages import BuildContext, ensure
 from midef.storage import Store
-from midef.sweep.cli.analyse import analyse, table
+from midef.sweep.cli.analyse import found
 from midef.sweep.cli.app import main
 from midef.sweep.spec.load import parse_spec
 from midef.sweep.spec.resolve import Sweep, resolve
@@ -44,42 +48,58 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, Path]:
     return sweep, folder
 
 
-def test_fisher_names_every_unit(built: tuple[Sweep, Path], tmp_path: Path) -> None:
-    sweep, folder = built
-    rows = analyse("fisher", sweep, Store.open(folder), tmp_path / "f.html")
-    assert [row["unit"] for row in rows][:2] == ["block1.conv1", "block2.conv1"]
-    assert all(row["classifying"] >= 0 and row["inverting"] > 0 for row in rows)
-    page = (tmp_path / "f.html").read_text()
-    assert "block1.conv1" in page and "inverting" in page
+def findings(name: str, built: tuple[Sweep, Path]) -> Findings:
+    return found(ANALYSES.make(name), built[0], Store.open(built[1]))
 
 
-def test_rank_holds_the_curve_and_the_real_heads(built: tuple[Sweep, Path], tmp_path: Path) -> None:
-    sweep, folder = built
-    rows = analyse("rank", sweep, Store.open(folder), tmp_path / "r.html")
-    curve = [row for row in rows if row["head"] == "none, cut"]
+def test_fisher_names_every_unit(built: tuple[Sweep, Path]) -> None:
+    fisher = findings("fisher", built)
+    assert [row["unit"] for row in fisher.rows][:2] == ["block1.conv1", "block2.conv1"]
+    assert all(row["classifying"] >= 0 and row["inverting"] > 0 for row in fisher.rows)
+    (panel,) = fisher.drawing.panels
+    assert [series.name for series in panel.series] == ["classifying", "inverting"] and panel.log_y
+    assert all(sum(series.y) == pytest.approx(100) for series in panel.series)
+    assert "block1.conv1 holds" in fisher.verdict
+
+
+def test_rank_holds_the_curve_and_the_real_heads(built: tuple[Sweep, Path]) -> None:
+    rank = findings("rank", built)
+    curve = [row for row in rank.rows if row["head"] == "none, cut"]
     assert [row["rank"] for row in curve] == list(range(7)) and curve[0]["share"] == pytest.approx(1.0)
     assert [row["share"] for row in curve] == sorted((row["share"] for row in curve), reverse=True)
-    heads = [row for row in rows if row["head"] != "none, cut"]
+    heads = [row for row in rank.rows if row["head"] != "none, cut"]
     assert [(row["head"], row["rank"]) for row in heads] == [("loft(rank=2)", 2)], "midre's head is not another head"
     assert 0 < heads[0]["share"] < 1
-    assert "loft(rank=2)" in table(rows) and "loft(rank=2)" in (tmp_path / "r.html").read_text()
+    cut, point = rank.drawing.panels[0].series
+    assert list(cut.y) == pytest.approx([100 * row["share"] for row in curve])
+    assert (point.name, list(point.x), point.kind) == ("loft(rank=2)", [2], "points")
+    assert rank.verdict.endswith(" % behind loft(rank=2).")
 
 
-def test_the_verb_prints_the_table_and_the_place(
+def test_the_verb_prints_the_table_and_writes_figure_and_rows(
     built: tuple[Sweep, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(TINY))
-    out = tmp_path / "figures" / "rank.html"
-    assert main(["analyse", "rank", str(tmp_path / "s.yaml"), "--store", str(built[1]), "--out", str(out)]) == 0
-    said = capsys.readouterr().out
-    assert said.splitlines()[0].split() == ["head", "rank", "error", "share"] and str(out) in said
-    assert out.exists()
+    out = tmp_path / "figures" / "mine.html"
+    asked = ["analyse", "rank(points=3)", str(tmp_path / "s.yaml"), "--store", str(built[1]), "--out", str(out)]
+    assert main(asked) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["head", "rank", "error", "share"]
+    assert lines[-3].startswith("rank: ") and lines[-2:] == [f"figure: {out}", f"rows: {out.with_suffix('.parquet')}"]
+    assert "loft(rank=2)" in out.read_text()
+    table = pq.read_table(out.with_suffix(".parquet"))
+    assert [(row["head"], row["rank"]) for row in table.to_pylist()][:3] == [("none, cut", rank) for rank in (0, 3, 6)]
+    about = json.loads(table.schema.metadata[b"midef"])
+    assert about["analysis"]["params"] == {"points": 3} and about["sweep"] == "small"
+    assert lines[-3] == f"rank: {about['verdict']}"
 
 
-def test_says_what_is_missing(built: tuple[Sweep, Path], tmp_path: Path) -> None:
-    sweep, _ = built
+def test_says_what_is_missing(built: tuple[Sweep, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(MissingArtifact, match="not stored yet; `midef run` the sweep first"):
-        analyse("rank", sweep, Store.open(tmp_path / "empty"), tmp_path / "x.html")
+        found(ANALYSES.make("rank"), built[0], Store.open(tmp_path / "empty"))
     with pytest.raises(SpecError, match="add `none` to defenses"):
-        analyse("rank", resolve(parse_spec({**TINY, "defenses": ["midre"]})), Store.open(built[1]), tmp_path / "x.html")
-    assert not (tmp_path / "x.html").exists()
+        found(ANALYSES.make("rank"), resolve(parse_spec({**TINY, "defenses": ["midre"]})), Store.open(built[1]))
+    assert main(["analyse", "rnk", "--store", str(built[1])]) == 2
+    assert "unknown analysis 'rnk'; did you mean 'rank'?" in capsys.readouterr().err
+    assert main(["analyse", "rank", "--store", str(built[1]), "--out", "x.parquet"]) == 2
+    assert "give the name of the figure, x.html" in capsys.readouterr().err

@@ -35,7 +35,7 @@ def no_work(small: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(library, name, work)
     monkeypatch.setattr("midef.sweep.cli.retry.run_cells", work)
     monkeypatch.setattr("midef.dashboards.build.build", work)
-    monkeypatch.setattr("midef.sweep.cli.analyse.analyse", work)
+    monkeypatch.setattr("midef.sweep.cli.analyse.found", work)
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)

@@ -1,0 +1,95 @@
+"""What every analysis is: the cells it needs, what must be stored of them, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from midef.core.errors import MissingArtifact, SpecError
+from midef.core.registry import Registry
+
+if TYPE_CHECKING:
+    from midef.core.recipe import Recipe
+    from midef.core.setup import Cell
+    from midef.results.findings import Findings
+    from midef.stages.recipes import CellRecipes
+    from midef.storage import Store
+
+ANALYSES: Registry[Analysis] = Registry("analysis", "midef.analysis")
+
+
+@dataclass(frozen=True)
+class AnalysedCell:
+    """A cell of a sweep, and the artifacts that answer it."""
+
+    cell: Cell
+    recipes: CellRecipes
+
+    @property
+    def label(self) -> str:
+        """Of its defense."""
+        return self.cell.defense.label
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """Base of all analyses: a frozen dataclass whose fields are its parameters.
+
+    Args:
+        needs: the cells it needs, as `midef list` says it.
+    """
+
+    paper: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    needs: ClassVar[str]
+
+    def problems(self, cells: Sequence[AnalysedCell]) -> list[str]:
+        """Why these cells cannot be analysed; each a sentence with what to do.
+
+        Args:
+            cells: of one setup and seed, at least one.
+        """
+        raise NotImplementedError
+
+    def requires(self, cells: Sequence[AnalysedCell]) -> Sequence[Recipe]:
+        """What must be stored; asked where there are no problems."""
+        raise NotImplementedError
+
+    def analyse(self, cells: Sequence[AnalysedCell], store: Store) -> Findings:
+        """The numbers, what they say, and their figure. Everything required is stored."""
+        raise NotImplementedError
+
+
+def analyse(analysis: Analysis, cells: Sequence[AnalysedCell], store: Store) -> Findings:
+    """Analyse the first setup and seed of some cells.
+
+    Raises:
+        SpecError: if they are not what the analysis needs.
+        MissingArtifact: with everything that is not stored yet.
+    """
+    name = cast(Any, type(analysis)).registered_name
+    if not cells:
+        raise SpecError(f"{name}: every cell of the sweep is refused; `midef plan` says why")
+    first = cells[0].cell
+    chosen = [c for c in cells if (c.cell.setup, c.cell.seed) == (first.setup, first.seed)]
+    if problems := analysis.problems(chosen):
+        raise SpecError([f"{name} of {first.setup.id}: {problem}" for problem in problems])
+    needed = {recipe.key: recipe for recipe in analysis.requires(chosen)}
+    missing = [f"{recipe.kind} {key.short}" for key, recipe in needed.items() if not store.artifacts.has(key)]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise MissingArtifact(f"the {', the '.join(missing)} {verb} not stored yet; `midef run` the sweep first")
+    return analysis.analyse(chosen, store)
+
+
+def undefended(cells: Sequence[AnalysedCell]) -> AnalysedCell | None:
+    """The cell without a defense."""
+    from midef.stages.recipes import NO_DEFENSE
+
+    return next((c for c in cells if c.cell.defense.name == NO_DEFENSE.name), None)
+
+
+NEEDS_UNDEFENDED = "it starts from the undefended target; add `none` to defenses"
+"""The problem of cells among which no undefended one is."""

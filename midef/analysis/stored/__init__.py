@@ -1,0 +1,1 @@
+"""What several analyses read from a store."""

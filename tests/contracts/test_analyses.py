@@ -1,0 +1,62 @@
+"""What must hold for every analysis; the cells that they are asked about are small ones of a real sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from midef.analysis import ANALYSES, AnalysedCell, analyse
+from midef.core import Registry, SpecError
+from midef.core.errors import MissingArtifact
+from midef.storage import Store
+from midef.sweep.spec.load import parse_spec
+from midef.sweep.spec.resolve import resolve
+from midef.testing.suite import Contract
+
+FACES = {"name": "synthetic_faces", "identities": 6, "train_images": 4}
+SETUP = {
+    "attack": "inversion_model",
+    "private": FACES,
+    "public": {**FACES, "population": "public"},
+    "protocol": {"identities": 4},
+}
+SPEC: dict[str, Any] = {
+    "name": "asked",
+    "profile": "smoke",
+    "setups": [SETUP],
+    "defenses": ["none", "lpa", "loft(rank=2)"],
+}
+
+
+@pytest.fixture(scope="module")
+def cells() -> list[AnalysedCell]:
+    return [AnalysedCell(planned.cell, planned.recipes) for planned in resolve(parse_spec(SPEC)).cells]
+
+
+class TestAnalyses(Contract):
+    registry: ClassVar[Registry[Any]] = ANALYSES
+
+    def test_says_which_cells_it_needs(self, name: str) -> None:
+        assert ANALYSES.get(name).needs and not ANALYSES.get(name).needs.endswith(".")
+
+    def test_what_is_not_stored_is_named_before_work_starts(
+        self, name: str, cells: list[AnalysedCell], tmp_path: Path
+    ) -> None:
+        analysis = ANALYSES.make(name)
+        assert analysis.problems(cells) == []
+        needed = {recipe.key.short for recipe in analysis.requires(cells)}
+        with pytest.raises(MissingArtifact, match="not stored yet; `midef run` the sweep first") as caught:
+            analyse(analysis, cells, Store.open(tmp_path))
+        assert needed and all(short in str(caught.value) for short in needed)
+
+    def test_refuses_a_sweep_without_cells(self, name: str, tmp_path: Path) -> None:
+        with pytest.raises(SpecError, match=f"{name}: every cell of the sweep is refused"):
+            analyse(ANALYSES.make(name), [], Store.open(tmp_path))
+
+    def test_other_cells_are_refused_with_what_to_do(
+        self, name: str, cells: list[AnalysedCell], tmp_path: Path
+    ) -> None:
+        with pytest.raises(SpecError, match=rf"{name} of .*: .*; (add|use) "):
+            analyse(ANALYSES.make(name), cells[2:], Store.open(tmp_path))
