@@ -157,12 +157,12 @@ MORE_TEXT = """## More metrics
 are compared.
 
 ```yaml
-metrics: [standard, images]      # or faces, extraction, all, or single names: [standard, fid, kid]
+metrics: [standard, images]      # or answers, faces, extraction, all, or single names: [standard, fid, kid]
 ```
 
 - **Groups**: `standard` costs next to nothing and needs no file. `faces` and `images` read every reconstruction and private image with a published
   network (FID at 299 px: 0.2 s an image on one core; private images once for all cells of a process). `extraction` trains two students per
-  cell.
+  cell. `answers` compares answers with undefended ones: a defense that changes the training then needs the undefended target, too.
 - **Files**: nothing is downloaded. While a file is missing, `midef plan` says which metrics will be refused, and each is a row with the status `refused`,
   the kind `data` and the file to bring. When it lies in `$MIDEF_WEIGHTS`, these scores have another key and are measured anew; nothing needs
   to be deleted, and targets and attacks are taken from the store. Files are read without executing anything, their digest is compared, and every
@@ -184,6 +184,11 @@ metrics: [standard, images]      # or faces, extraction, all, or single names: [
 - **Pairs**: `reconstruction_error` (pixels in [0, 1]), `reconstruction_error_normalised` (unit variance of private pixels), `psnr`, `ssim` and `lpips` compare a
   reconstruction with the observed image it is made from (inversion networks). Other attacks look for an identity: these rows are refused, and
   `lpips_nearest` compares with the nearest private image instead.
+- **Utility of answers**: `natural_accuracy` is the accuracy of what is served, also where labels may change. Under a defense that answers jointly, as `lfp`, answers
+  depend on the calls: the report split is always asked by calls of 256 images, for every cell and for the target's own facts. `confidence_distortion` is the
+  mean L2 distance of served scores from those of the same target under no defense. Its images are those whose answers the attacker observed, by the calls that
+  the attack made (LPA's Conf.Dist); of an attack that observes none, the report split. The remark of the row says which; `per_image.npz` of the
+  scores holds both score vectors of observed images. An attack that sees labels alone: refused.
 - **Knowledge extraction** (`kes_ppa`, `kes_loft`): a student learns to name the attacked identities from the reconstructions alone, and is asked about the
   private training images (`_test`: about the report split). No private image teaches it or chooses an epoch, and it starts from ImageNet weights
   where the file is there, else fresh, never from a face network. `chance` of the row is what the same student reaches under shuffled labels; the

@@ -31,7 +31,8 @@ class ResultRow:
         attack_params: JSON of every parameter, those of priors included, which labels leave out.
         value: the number; None unless status is `ok`.
         unit: of value, low, high, spread and chance.
-        larger_is: what a larger value means: `more useful`, `more private`, `less private`, `more costly`.
+        larger_is: what a larger value means: `more useful`, `less useful`, `more private`, `less private`, `more
+            costly`.
         low: lower end of the interval within this run.
         high: upper end.
         interval: what the interval is.

@@ -49,6 +49,23 @@ class StudentAnswers:
     failed: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScoreAnswers:
+    """Answers of a target to private images, and those of the same target under no defense.
+
+    Args:
+        labels: [A], identity of each image.
+        served: [A, K] probabilities.
+        undefended: [A, K] probabilities.
+        are_observed: whether these are the answers that the attacker observed; else those to the report split.
+    """
+
+    labels: np.ndarray
+    served: np.ndarray
+    undefended: np.ndarray
+    are_observed: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """Results of one cell, as arrays.
@@ -84,6 +101,8 @@ class Evidence:
             looks for an identity and not for an image.
         extractors: what reads features from images, by the name of the extractor; none whose weights are missing.
         students: networks that learned from the reconstructions, by the name of their recipe.
+        answers: served and undefended scores; None where no metric compares them, or the attack sees labels alone.
+        sees_scores: whether the attack sees more than labels.
     """
 
     n_classes: int
@@ -111,6 +130,8 @@ class Evidence:
     originals: np.ndarray | None = None
     extractors: Mapping[str, Extract] = field(default_factory=dict)
     students: Mapping[str, StudentAnswers] = field(default_factory=dict)
+    answers: ScoreAnswers | None = None
+    sees_scores: bool = True
 
     def extract(self, name: str) -> Extract:
         """What reads the features of an extractor.
@@ -220,8 +241,8 @@ class Metric:
 
     Args:
         unit: of the number; also decides how it is written: `percent`, `seconds`, `images` (a count) or any other.
-        larger_is: what a larger value means, `more useful`, `less private`, `more private` or `more costly`; also
-            decides where the column stands.
+        larger_is: what a larger value means, `more useful`, `less useful`, `less private`, `more private` or `more
+            costly`; also decides where the column stands.
         column: title of the column in tables and pages; "" for the registered name.
         low: least possible value; None for no bound.
         high: largest possible value; None for no bound.
@@ -231,6 +252,8 @@ class Metric:
             or needs a file.
         extractors: names of the extractors whose features it reads.
         students: names of the recipes of networks that learn from the reconstructions, see `StudentAnswers`.
+        compares_answers: it compares served scores with undefended ones; a defense that changes the training then needs
+            the undefended target, too.
     """
 
     paper: ClassVar[str] = ""
@@ -245,6 +268,7 @@ class Metric:
     group: ClassVar[str] = STANDARD
     extractors: ClassVar[tuple[str, ...]] = ()
     students: ClassVar[tuple[str, ...]] = ()
+    compares_answers: ClassVar[bool] = False
 
     def measure(self, evidence: Evidence) -> Measurement:
         """The number.
@@ -258,6 +282,11 @@ class Metric:
 def needs_traits(metrics: Iterable[str]) -> bool:
     """True if one of these metrics reads the traits of the reconstructions."""
     return any(METRICS.get(name).needs_traits for name in metrics)
+
+
+def compares_answers(metrics: Iterable[str]) -> bool:
+    """True if one of these metrics compares served scores with undefended ones."""
+    return any(METRICS.get(name).compares_answers for name in metrics)
 
 
 def groups() -> dict[str, list[str]]:

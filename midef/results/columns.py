@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from midef.core.rows import ResultRow
 from midef.results.compare import COMPARED
 
-_DIRECTIONS = {"more useful": 0, "less private": 1, "more private": 2, "more costly": 3}
+_DIRECTIONS = {"more useful": 0, "less useful": 1, "less private": 2, "more private": 3, "more costly": 4}
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class MetricColumn:
     @property
     def rank(self) -> tuple[int, bool, str]:
         """Order in a table: utility, privacy, costs; the compared metrics first among theirs, others by name."""
-        return _DIRECTIONS.get(self.larger_is, 2), self.metric not in COMPARED, self.metric
+        return _DIRECTIONS.get(self.larger_is, 3), self.metric not in COMPARED, self.metric
 
     def write(self, value: float, largest: float) -> str:
         """Number as text.

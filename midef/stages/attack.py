@@ -14,17 +14,23 @@ from torch import Tensor
 from midef.attacks import ATTACKS, AccessLevel, Attack
 from midef.attacks.base import Task
 from midef.attacks.latent_search.memory import memory_share
+from midef.attacks.target_handle import TargetHandle
 from midef.core.choice import Choice
 from midef.core.errors import DataError, MidefError, few
 from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
 from midef.datasets import Splits
 from midef.stages.build import BuildContext
-from midef.stages.handle import handle_of
+from midef.stages.handle import handle_of, served_scores
 from midef.stages.split import load as load_splits
 from midef.stages.target import TargetSpec
 from midef.stages.target import load as load_target
 from midef.storage.traces import write_traces
+
+OBSERVED = "observed.npz"
+"""File of the scores that an attacker observed [N, K]."""
+OBSERVED_AT_ONCE = 512
+"""Images in a call whose answers are observed. A defense that answers jointly fills its windows with them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +74,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     evaluator's (`kept_px` of the recipe).
 
     Where the attack knows the traits of each image, they are the array `traits` of it. `traces.npz` holds the course of
-    the search, of an attack that takes steps.
+    the search, of an attack that takes steps; `observed.npz` the scores that the attacker observed, of one that does.
     """
     spec, device = AttackSpec.of(recipe), context.device
     attack = spec.attack
@@ -85,8 +91,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         # What the attacker overheard. The victims asked, not the attacker: another handle, other queries.
         served = handle_of(spec.target, model, AccessLevel.SCORES, context)
         seen = victims(splits, spec.victims, labels, restarts)
-        torch.manual_seed(derive_seed("observed", spec.seed))  # for a head that samples when it answers (MID)
-        observed = torch.cat([served.scores(part.to(device)).cpu() for part in seen.split(512)])
+        observed = observed_scores(served, seen, spec.seed)
+        np.savez_compressed(folder / OBSERVED, scores=observed.numpy())
     task = Task(labels, restarts, spec.target.resolution_px, spec.seed, device, observed, spec.kept_px)
     torch.manual_seed(derive_seed("answers", spec.seed))
     start = time.monotonic()
@@ -130,6 +136,15 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     asked = sum(context.store.artifacts.meta(key)["facts"]["queries"] for key in prepared)
     facts = {"queries": handle.queries + asked, "attack_s": attack_s, "found": int(reconstructions.found.sum())}
     return {**facts, **course}
+
+
+def observed_scores(handle: TargetHandle, seen: Tensor, seed: int) -> Tensor:
+    """Scores [N, K] of private images [N, 3, H, W] in [0, 1] as an attacker observes them, always by the same calls.
+
+    Args:
+        seed: of the attack.
+    """
+    return served_scores(handle, seen, seed=derive_seed("observed", seed), at_once=OBSERVED_AT_ONCE)
 
 
 def victims_of(reconstructions: Recipe) -> str:

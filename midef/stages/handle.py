@@ -42,6 +42,17 @@ def handle_of(spec: TargetSpec, model: TargetModel, access: AccessLevel, context
     )
 
 
+def served_scores(handle: TargetHandle, images: Tensor, *, seed: int, at_once: int) -> Tensor:
+    """Scores [N, K] that a target serves for images [N, 3, H, W] in [0, 1], on the CPU.
+
+    Args:
+        seed: of a head that samples when it answers.
+        at_once: images in a call, on which answers depend where a defense answers jointly.
+    """
+    torch.manual_seed(seed)
+    return torch.cat([handle.scores(part.to(handle.device)).cpu() for part in images.split(at_once)])
+
+
 def served_labels(handle: TargetHandle, images: Tensor) -> Tensor:
     """Labels [N] that a target serves for images [N, 3, H, W] uint8 of its size, asked the same way by all who measure.
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from midef.attacks import ATTACKS, Attack
+from midef.attacks import ATTACKS, AccessLevel, Attack
 from midef.core.canonical import plain
 from midef.core.choice import Choice
 from midef.core.errors import SpecError
@@ -19,7 +19,7 @@ from midef.datasets.base import PATHS
 from midef.defenses.base import DEFENSES, STACK, Defense
 from midef.defenses.stack import name_of, remake_defense
 from midef.metrics import METRICS, standard_metrics
-from midef.metrics.base import extractors_of, needs_traits
+from midef.metrics.base import compares_answers, extractors_of, needs_traits
 from midef.metrics.extractors import EXTRACTORS
 from midef.models import ARCHITECTURES
 from midef.stages.drawn import drawn_as, have_equal_traits
@@ -247,17 +247,21 @@ def recipes_for_cell(
     if setup.evaluator_weights is not None:
         px = setup.protocol.evaluator_resolution_px
         evaluator_weights = published_recipe(setup.evaluator_weights, setup.evaluator, px)
-    target = target_recipe(
-        private,
-        setup.architecture,
-        defense,
-        training,
-        seed=seed,
-        pretraining=pretraining,
-        pretraining_training=pretraining_training,
-        published=published,
-        public=public if needs_public(*_defense(defense).parts()) else None,
-    )
+
+    def target_under(defense: Choice) -> Recipe:
+        return target_recipe(
+            private,
+            setup.architecture,
+            defense,
+            training,
+            seed=seed,
+            pretraining=pretraining,
+            pretraining_training=pretraining_training,
+            published=published,
+            public=public if needs_public(*_defense(defense).parts()) else None,
+        )
+
+    target = target_under(defense)
     evaluator = evaluator_recipe(evaluated, setup.evaluator, evaluator_training, published=evaluator_weights)
     reconstructions = Recipe(
         "reconstructions",
@@ -294,12 +298,22 @@ def recipes_for_cell(
             "judged": evaluated,
             **({ALIKE: evaluated} if "kept_px" in reconstructions.params else {}),
             **({} if regressor is None else {"regressor": regressor}),
+            **({UNDEFENDED: target_under(NO_DEFENSE)} if _needs_undefended(names, setup.attack, defense) else {}),
             **{extractor_role(name): weights for name, weights in here.items()},
             **student_recipes(names, plan_of_students, reconstructions, start),
         },
         SCORES_VERSION,
     )
     return CellRecipes(private, public, target, evaluator, reconstructions, scores)
+
+
+def _needs_undefended(metrics: Sequence[str], attack: Choice, defense: Choice) -> bool:
+    """Whether scores are compared with those of another network: of the target that was trained without the defense."""
+    return (
+        compares_answers(metrics)
+        and _attack(attack).access >= AccessLevel.SCORES
+        and _defense(defense).acts_on_training
+    )
 
 
 def _kept(setup: Setup) -> dict[str, int]:
@@ -400,6 +414,8 @@ def place_weights(name: str, architecture: Choice, folder: Path) -> tuple[Choice
 
 ALIKE = "alike"
 """Role of the private images that reconstructions are compared with, where these are larger than the target takes."""
+UNDEFENDED = "undefended"
+"""Role of the same target, trained without its defense, whose scores served ones are compared with."""
 BACKBONE = "backbone"
 """Role of the target whose blocks a training starts from: learned on other images, with another head."""
 CLASSIFIER = "classifier"

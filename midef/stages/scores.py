@@ -26,6 +26,7 @@ from midef.datasets import Splits
 from midef.metrics import METRICS, Evidence
 from midef.metrics.attack_accuracy import top_k_hits
 from midef.metrics.base import needs_traits, percent_of_hits
+from midef.stages.answers import per_image, score_answers
 from midef.stages.attack import victims, victims_of
 from midef.stages.build import BuildContext
 from midef.stages.evaluator import EvaluatorSpec, evaluate_images
@@ -87,7 +88,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     """Write `measurements.json`, `per_image.npz` and `exemplars.npz`.
 
     `per_image.npz` holds the success of each reconstruction, and the answer of the served target to each image of the
-    private report split. The facts are the evaluator's accuracy and its interval.
+    private report split; where a metric compares answers, their distance from undefended ones, and both scores of what
+    was observed. The facts are the evaluator's accuracy and its interval.
     A metric that fails is a measurement with status `failed` and the reason, one that cannot apply here `refused`.
     Where the private data is drawn from traits, `traits.npz` holds those of its identities and of the reconstructions,
     and the weights that they are compared with.
@@ -157,6 +159,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         originals=_originals(alike, spec.victims, made) if spec.is_of_pairs else None,
         extractors=extractors_for(recipe, inputs, context, resize=spec.resize),
         students=student_answers(recipe, inputs, context, splits, attacked),
+        answers=score_answers(recipe, inputs, context, spec, model=model, splits=splits),
+        sees_scores=spec.access >= AccessLevel.SCORES,
         **traits,
     )
     with share(0.8, 1.0) if has_own_networks(recipe) else nullcontext():
@@ -170,6 +174,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         hit_at_5=top_k_hits(logits, made["labels"], 5),
         report_labels=evidence.report_labels,
         report_predictions=evidence.report_predictions,
+        **per_image(evidence.answers),  # type: ignore[arg-type]
     )
     firsts = [int(np.flatnonzero(alike.train.labels.numpy() == label)[0]) for label in attacked]
     np.savez_compressed(folder / "exemplars.npz", images=alike.train.images[firsts].numpy(), labels=attacked)

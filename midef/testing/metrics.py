@@ -14,12 +14,12 @@ import pytest
 from typing_extensions import override
 
 from midef.core import Registry, ResultRow, TooFewSamples
-from midef.metrics import METRICS, Evidence, StudentAnswers
+from midef.metrics import METRICS, Evidence, ScoreAnswers, StudentAnswers
 from midef.metrics.base import extractors_of, students_of
 from midef.stages.scores import measure
 from midef.testing.suite import Contract
 
-DIRECTIONS = ("more useful", "more private", "less private", "more costly")
+DIRECTIONS = ("more useful", "less useful", "more private", "less private", "more costly")
 PX = 12
 """Side of the random images."""
 
@@ -47,6 +47,18 @@ def student_answers(rng: np.random.Generator, classes: int, n: int, n_report: in
         floor_report_hits=report_floor,
         start="a student",
     )
+
+
+def score_answers(rng: np.random.Generator, labels: np.ndarray, classes: int) -> ScoreAnswers:
+    """What a target could have answered, with a defense and without."""
+    served, undefended = (rng.dirichlet(np.ones(classes), len(labels)).astype(np.float32) for _ in range(2))
+    return ScoreAnswers(labels=labels, served=served, undefended=undefended, are_observed=True)
+
+
+def taken(answers: ScoreAnswers, rows: Any) -> ScoreAnswers:
+    """Answers to some of the images, or in another order."""
+    arrays = {name: getattr(answers, name)[rows] for name in ("labels", "served", "undefended")}
+    return replace(answers, **arrays)
 
 
 def evidence(seed: int = 0, *, classes: int = 8, n: int = 32, n_report: int = 30, dim: int = 5) -> Evidence:
@@ -78,6 +90,7 @@ def evidence(seed: int = 0, *, classes: int = 8, n: int = 32, n_report: int = 30
         originals=pixels[n : 2 * n],
         extractors=dict.fromkeys(extractors_of(METRICS.names()), projected),
         students=dict.fromkeys(students_of(METRICS.names()), answers),
+        answers=score_answers(np.random.default_rng(seed + 3), attacked, classes),
     )
 
 
@@ -102,6 +115,7 @@ def without(*what: str) -> Evidence:
             traits=None if left.traits is None else left.traits[:0],
             images=None if left.images is None else left.images[:0],
             originals=None if left.originals is None else left.originals[:0],
+            answers=None if left.answers is None else taken(left.answers, slice(0)),
         )
     return left
 
@@ -145,7 +159,9 @@ class MetricContract(Contract):
         given = evidence(4)
         order = np.random.default_rng(0).permutation(len(given.labels))
         per_image = ("labels", "restarts", "evaluator_logits", "features", "traits", "images", "originals")
-        shuffled = replace(given, **{key: getattr(given, key)[order] for key in per_image})
+        assert given.answers is not None
+        answers = taken(given.answers, order)
+        shuffled = replace(given, answers=answers, **{key: getattr(given, key)[order] for key in per_image})
         first, second = (METRICS.make(name).measure(e) for e in (given, shuffled))
         assert first.value == pytest.approx(second.value, rel=1e-12)
         assert (first.n, first.groups, first.chance) == (second.n, second.groups, second.chance)

@@ -125,10 +125,11 @@ class SweepSpec(Strict):
         pretraining_training: what differs from `training` where backbones are pre-trained.
         regressor_images: images that the network is trained on which reads traits from images of other attacks than
             those that know them; 64 px takes four times as long as 32 px.
-        metrics: names of metrics, or of groups of them: `standard`, what is measured where nothing is written; `faces`,
-            `images` and `extraction`, which cost more or need a file in $MIDEF_WEIGHTS; `all`. They replace the
-            standard ones: write `[standard, images]` for both. Natural accuracy and attack accuracy@1 are always
-            measured: defenses are compared by them.
+        metrics: names of metrics, or of groups of them: `standard`, what is measured where nothing is written;
+            `answers`, which needs undefended targets beside retrained ones; `faces`, `images` and `extraction`, which
+            cost more or need a file in $MIDEF_WEIGHTS; `all`. They replace the standard ones: write `[standard,
+            images]` for both. Natural accuracy and attack accuracy@1 are always measured: defenses are compared by
+            them.
         private: private data set of every setup that names none.
         public: public data set of every setup that names none.
         stand_ins: the setups name published networks, data and recipes, which a small profile replaces by its own (and

@@ -1027,6 +1027,20 @@ FAULTS = (
         "tests/metrics/test_distances.py -k certainty",
     ),
     Fault(
+        "scores of a retrained target are compared with its own",
+        "midef/stages/answers.py",
+        "if UNDEFENDED in recipe.inputs:",
+        "if UNDEFENDED in recipe.params:",
+        "tests/stages/test_answers.py -k none_is_exactly_0",
+    ),
+    Fault(
+        "scores are compared with themselves",
+        "midef/stages/answers.py",
+        "replace(spec.target, defense=remake_defense(NO_DEFENSE)), model",
+        "spec.target, model",
+        "tests/stages/test_answers.py -k budget",
+    ),
+    Fault(
         "a reconstruction is compared with another image of the victim",
         "midef/stages/scores.py",
         "(victims(splits, split, labels, restarts) * 255)",

@@ -41,7 +41,7 @@ METRICS: Mapping[str, Printed] = {
     "feature_distance_face": Printed("squared feature distance", "more private"),
     "fid": Printed("Fréchet distance", "more private"),
     "trade_off_delta": Printed("points per point", "more private"),
-    "confidence_distortion": Printed("distance of scores", "more costly"),
+    "confidence_distortion": Printed("distance of scores", "less useful"),
     "reconstruction_error": Printed("mean squared error", "more private"),
     "centroid_distance": Printed("feature distance", "more private"),
     "natural_accuracy_change": Printed("percentage points", "more useful"),
