@@ -162,7 +162,8 @@ metrics: [standard, images]      # or answers, faces, extraction, all, or single
 
 - **Groups**: `standard` costs next to nothing and needs no file. `faces` and `images` read every reconstruction and private image with a published
   network (FID at 299 px: 0.2 s an image on one core; private images once for all cells of a process). `extraction` trains two students per
-  cell. `answers` compares answers with undefended ones: a defense that changes the training then needs the undefended target, too.
+  cell. `answers` compares answers with undefended ones: a defense that changes the training then needs the undefended target, too. `judges` is
+  attack accuracy under the evaluator and under the target, see [protocols](protocols.md#who-judges).
 - **Files**: nothing is downloaded. While a file is missing, `midef plan` says which metrics will be refused, and each is a row with the status `refused`,
   the kind `data` and the file to bring. When it lies in `$MIDEF_WEIGHTS`, these scores have another key and are measured anew; nothing needs
   to be deleted, and targets and attacks are taken from the store. Files are read without executing anything, their digest is compared, and every

@@ -4,7 +4,7 @@ function drawGrid() {
   const s = state.setup, grid = s.grid, n = grid.labels.length;
   $("rule").textContent = n
     ? `Shown: ${grid.rule}. ` + (s.excluded ? `No signs: ${s.excluded}.`
-      : "Solid frame and ✓: the evaluator recognises the identity; dashed and ✗: it does not; pale and no sign: no result.")
+      : "Solid frame and ✓: the judge, the evaluator if nothing else is said, recognises the identity; dashed and ✗: it does not; pale and no sign: no result.")
     : "no rows: no reconstructions are stored for this setup";
   const attack = s.columns.findIndex((c) => c.key === "attack_accuracy_at_1");
   const head = make("tr");

@@ -37,6 +37,9 @@ class Protocol:
         victims: private images whose served scores an attacker observed and inverts, where an attack does: those of the
             `report` split, which the target never saw, or those it was trained on (`train`: Yang et al., CCS 2019, and
             the LPA data-poisoning paper, eq. 4 and definition 1). Restart r of an identity is its r-th such image.
+        judge: whose logits decide attack accuracy: those of the independent `evaluator`, or of the `target` itself, its
+            weights without what its defense does to answers, at its own resolution. That one was attacked, and is no
+            independent judge: it recognises what fools it alone, too.
     """
 
     identities: int = 300
@@ -48,6 +51,7 @@ class Protocol:
     spread: Literal["restarts", "groups", "population", "variance"] = "restarts"
     knn_reference: Literal["train", "train+report"] = "train"
     victims: Literal["report", "train"] = "report"
+    judge: Literal["evaluator", "target"] = "evaluator"
 
     def __post_init__(self) -> None:
         for name in ("identities", "images_per_identity", "evaluator_resolution_px", "group_size"):
@@ -68,10 +72,11 @@ class Protocol:
     @property
     def scoring(self) -> dict[str, Any]:
         """Fields that decide how reconstructions are evaluated, not which are made; JSON data."""
-        return {name: getattr(self, name) for name in ("resize", "counted", "group_size", "spread", "knn_reference")}
+        names = ("resize", "counted", "group_size", "spread", "knn_reference", "judge")
+        return {name: value for name, value in self.keyed.items() if name in names}
 
 
-_LATER = {"victims"}
+_LATER = {"victims", "judge"}
 """Fields of a protocol that older cells do not have: their digests hold none of them."""
 
 
@@ -113,6 +118,12 @@ _STAND_IN = re.compile(r"(.*?)(?: for (.*?)(?: \((private|public|evaluator)\))?)
 
 
 _STARTS_FROM = ", from "
+_JUDGED_BY_TARGET = "; judge: the target itself"
+
+
+def is_judged_by_target(evaluator: str) -> bool:
+    """Whether the accuracy beside an evaluator's name, as `Setup.evaluator_text` writes it, is the target's own."""
+    return evaluator.endswith(_JUDGED_BY_TARGET)
 
 
 def weights_of_evaluator(text: str) -> str:
@@ -121,6 +132,7 @@ def weights_of_evaluator(text: str) -> str:
     >>> weights_of_evaluator("facenet112, from ms1m"), weights_of_evaluator("resnet18_tiny")
     ('ms1m', '')
     """
+    text = text.removesuffix(_JUDGED_BY_TARGET)
     return text.rpartition(_STARTS_FROM)[2] if _STARTS_FROM in text else ""
 
 
@@ -171,10 +183,11 @@ class Setup:
 
     @property
     def evaluator_text(self) -> str:
-        """The evaluator as shown: the architecture and the published weights it started from."""
-        return self.evaluator.label + (
-            "" if self.evaluator_weights is None else f"{_STARTS_FROM}{self.evaluator_weights.name}"
-        )
+        """The evaluator as shown: the architecture and the published weights it started from, and where it decides
+        nothing about attack accuracy, who does; the accuracy beside it is the judge's then."""
+        start = "" if self.evaluator_weights is None else f"{_STARTS_FROM}{self.evaluator_weights.name}"
+        judge = _JUDGED_BY_TARGET if self.protocol.judge == "target" else ""
+        return self.evaluator.label + start + judge
 
     @property
     def target(self) -> str:

@@ -1,4 +1,4 @@
-"""Attack accuracy: how many reconstructions an independent evaluator takes for the attacked identity."""
+"""Attack accuracy: how many reconstructions a judge, the evaluator or the target, takes for the attacked identity."""
 
 from __future__ import annotations
 
@@ -101,6 +101,28 @@ def measured_hits(hits: np.ndarray, evidence: Evidence, *, chance: float) -> Mea
     return measured if spread is None else replace(measured, spread=spread, spread_kind=evidence.spread)
 
 
+BY_TARGET = "judged by the network that was attacked, which is no independent judge"
+
+
+def accuracy_by(judge: str, evidence: Evidence, *, k: int) -> Measurement:
+    """Share of all reconstructions with the attacked label among a judge's k largest, percent.
+
+    Args:
+        judge: `evaluator` or `target`.
+
+    Raises:
+        TooFewSamples: without reconstructions.
+        NotApplicable: with no more than k classes, or where this judge was not asked.
+    """
+    if not len(evidence.labels):
+        raise TooFewSamples("attack accuracy needs at least 1 reconstruction, got 0")
+    if evidence.n_classes <= k:
+        raise NotApplicable(f"attack accuracy@{k} needs more than {k} classes, got {evidence.n_classes}")
+    hits = top_k_hits(evidence.logits_of(judge), evidence.labels, k)
+    measured = measured_hits(hits, evidence, chance=100.0 * k / evidence.n_classes)
+    return replace(measured, remark=BY_TARGET) if judge == "target" else measured
+
+
 @dataclass(frozen=True, kw_only=True)
 class _AttackAccuracy(Metric):
     paper: ClassVar[str] = "Zhang et al., CVPR 2020; protocol of KedMI"
@@ -113,18 +135,16 @@ class _AttackAccuracy(Metric):
 
     @override
     def measure(self, evidence: Evidence) -> Measurement:
-        if not len(evidence.labels):
-            raise TooFewSamples("attack accuracy needs at least 1 reconstruction, got 0")
-        if evidence.n_classes <= self.k:
-            raise NotApplicable(f"attack accuracy@{self.k} needs more than {self.k} classes, got {evidence.n_classes}")
-        hits = top_k_hits(evidence.evaluator_logits, evidence.labels, self.k)
-        return measured_hits(hits, evidence, chance=100.0 * self.k / evidence.n_classes)
+        return accuracy_by(evidence.judge, evidence, k=self.k)
 
 
 @METRICS.add("attack_accuracy_at_1")
 @dataclass(frozen=True, kw_only=True)
 class AttackAccuracyAt1(_AttackAccuracy):
-    """Share of all reconstructions whose top label under the evaluator is the attacked one, percent."""
+    """Share of all reconstructions whose top label under the evaluator is the attacked one, percent.
+
+    With `protocol.judge: target` the network that was attacked says so in place of the evaluator; a remark tells.
+    """
 
     column: ClassVar[str] = "att@1 %"
     k: ClassVar[int] = 1

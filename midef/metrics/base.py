@@ -78,6 +78,9 @@ class Evidence:
         restarts: [N], which restart it comes from.
         found: [N], whether the attack itself calls it found.
         evaluator_logits: [N, K].
+        target_logits: [N, K], of the network that was attacked, without what its defense does to answers; None where
+            nothing reads them.
+        judge: of attack accuracy, `evaluator` or `target`, see `midef.core.Protocol`.
         features: [N, D], penultimate features of the evaluator.
         private_features: [P, D], of the private images of the attacked identities that the protocol's knn_reference
             names.
@@ -121,6 +124,8 @@ class Evidence:
     group_size: int = 60
     spread: str = "restarts"
     report_images: str = ""
+    target_logits: np.ndarray | None = None
+    judge: str = "evaluator"
     identity_traits: np.ndarray | None = None
     trait_weights: np.ndarray | None = None
     traits: np.ndarray | None = None
@@ -132,6 +137,18 @@ class Evidence:
     students: Mapping[str, StudentAnswers] = field(default_factory=dict)
     answers: ScoreAnswers | None = None
     sees_scores: bool = True
+
+    def logits_of(self, judge: str) -> np.ndarray:
+        """What `evaluator` or `target` says of the reconstructions, [N, K].
+
+        Raises:
+            NotApplicable: where the target was not asked.
+        """
+        if judge == "evaluator":
+            return self.evaluator_logits
+        if self.target_logits is None:
+            raise NotApplicable("needs what the target says of the reconstructions, which was not kept")
+        return self.target_logits
 
     def extract(self, name: str) -> Extract:
         """What reads the features of an extractor.
@@ -246,6 +263,7 @@ class Metric:
         column: title of the column in tables and pages; "" for the registered name.
         low: least possible value; None for no bound.
         high: largest possible value; None for no bound.
+        asks_target: it reads what the network that was attacked says of the reconstructions.
         needs_traits: it reads the traits of the reconstructions; where an attack does not know them, a regressor is
             trained that estimates them.
         group: `standard`, measured by every sweep; any other only where a sweep names it, or the metric: it costs more
@@ -264,6 +282,7 @@ class Metric:
     column: ClassVar[str] = ""
     low: ClassVar[float | None] = None
     high: ClassVar[float | None] = None
+    asks_target: ClassVar[bool] = False
     needs_traits: ClassVar[bool] = False
     group: ClassVar[str] = STANDARD
     extractors: ClassVar[tuple[str, ...]] = ()
@@ -277,6 +296,11 @@ class Metric:
             TooFewSamples: rather than answering from too little.
         """
         raise NotImplementedError
+
+
+def asks_target(metrics: Iterable[str]) -> bool:
+    """True if one of these metrics reads what the target says of the reconstructions."""
+    return any(METRICS.get(name).asks_target for name in metrics)
 
 
 def needs_traits(metrics: Iterable[str]) -> bool:

@@ -23,6 +23,7 @@ from midef.core.gates import (
     tolerance_gate,
 )
 from midef.core.rows import ResultRow
+from midef.core.setup import is_judged_by_target
 from midef.results.compare import ATTACK, NATURAL
 
 if TYPE_CHECKING:
@@ -141,7 +142,10 @@ def _evaluator(run: Sequence[ResultRow], chance: float | None, n: int | None) ->
         n: images of the report split, for rows that keep no interval of the evaluator.
     """
     judged = next((r for r in run if r.status == "ok" and r.evaluator_accuracy is not None), None)
-    return None if judged is None else stored_evaluator_gate(vars(judged), chance, report_images=n)
+    gate = None if judged is None else stored_evaluator_gate(vars(judged), chance, report_images=n)
+    if judged is None or gate is None or not is_judged_by_target(judged.evaluator):
+        return gate
+    return replace(gate, reason=gate.reason.replace("the evaluator", "the target, which judges,"))
 
 
 def _search(attack: ResultRow) -> Gate | None:

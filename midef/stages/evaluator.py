@@ -26,6 +26,7 @@ from midef.stages.split import load as load_splits
 from midef.training.finite import check_answers
 
 LOWER_ITS_RATE = "lower learning_rate of evaluator_training"
+LOWER_TARGETS_RATE = "lower learning_rate of training"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,12 +132,19 @@ def load(spec: EvaluatorSpec, folder: Path, context: BuildContext, n_classes: in
 
 @torch.no_grad()
 def evaluate_images(
-    evaluator: TargetModel, images: Tensor, device: str, *, at_once: int = 256, advice: str = LOWER_ITS_RATE
+    evaluator: TargetModel,
+    images: Tensor,
+    device: str,
+    *,
+    at_once: int = 256,
+    whose: str = "the evaluator",
+    advice: str = LOWER_ITS_RATE,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits [N, K] and penultimate features [N, D] of images [N, 3, H, W] uint8.
 
     Args:
         at_once: images of a pass.
+        whose: answers these are, in words.
         advice: what to do where they are not finite.
 
     Raises:
@@ -148,5 +156,5 @@ def evaluate_images(
         logits.append(forward.logits.float().cpu())
         features.append(forward.features.float().cpu())
     answers = torch.cat(logits), torch.cat(features)
-    check_answers(answers, whose="the evaluator", advice=advice)
+    check_answers(answers, whose=whose, advice=advice)
     return answers[0].numpy(), answers[1].numpy()

@@ -22,14 +22,15 @@ from midef.core.outcomes import digest_of
 from midef.core.position import share
 from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
-from midef.datasets import Splits
+from midef.datasets import Images, Splits
 from midef.metrics import METRICS, Evidence
 from midef.metrics.attack_accuracy import top_k_hits
-from midef.metrics.base import needs_traits, percent_of_hits
+from midef.metrics.base import asks_target, needs_traits, percent_of_hits
+from midef.nn.network import TargetModel
 from midef.stages.answers import per_image, score_answers
 from midef.stages.attack import victims, victims_of
 from midef.stages.build import BuildContext
-from midef.stages.evaluator import EvaluatorSpec, evaluate_images
+from midef.stages.evaluator import LOWER_TARGETS_RATE, EvaluatorSpec, evaluate_images
 from midef.stages.evaluator import load as load_evaluator
 from midef.stages.extractor import extractors_for
 from midef.stages.handle import handle_of, served_labels
@@ -52,7 +53,7 @@ class ScoresSpec:
         access: of the attack.
         is_of_pairs: the attack reconstructs private images whose scores were observed, of the split `victims`.
         attack_seed: as the recipe of the reconstructions names it.
-        resize, counted, group_size, spread, knn_reference: as in `midef.core.Protocol`.
+        resize, counted, group_size, spread, knn_reference, judge: as in `midef.core.Protocol`.
     """
 
     target: TargetSpec
@@ -67,6 +68,7 @@ class ScoresSpec:
     group_size: int
     spread: str
     knn_reference: str
+    judge: str = "evaluator"
 
     @classmethod
     def of(cls, recipe: Recipe) -> ScoresSpec:
@@ -89,7 +91,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
 
     `per_image.npz` holds the success of each reconstruction, and the answer of the served target to each image of the
     private report split; where a metric compares answers, their distance from undefended ones, and both scores of what
-    was observed. The facts are the evaluator's accuracy and its interval.
+    was observed. The facts are the accuracy of the judge, which is the evaluator if nothing else is said, and its
+    interval.
     A metric that fails is a measurement with status `failed` and the reason, one that cannot apply here `refused`.
     Where the private data is drawn from traits, `traits.npz` holds those of its identities and of the reconstructions,
     and the weights that they are compared with.
@@ -129,8 +132,18 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     with share(0.5, 0.75):
         _, private_features = evaluate_private(private_images)
     report = load_splits(inputs.path("judged")).report
-    with share(0.75, 0.8 if has_own_networks(recipe) else 1.0):
-        report_logits, _ = evaluate_private(report.images)
+    end = 0.8 if has_own_networks(recipe) else 1.0
+    asks = spec.judge == "target" or asks_target(spec.metrics)
+    middle = (0.75 + end) / 2 if asks else end
+    target_logits, judged = None, report
+    if spec.judge == "evaluator":
+        with share(0.75, middle):
+            judged_logits, _ = evaluate_private(report.images)
+    if asks:
+        with share(middle, end):
+            target_logits, report_logits = _by_target(spec, model, made, splits.report, device)
+        if spec.judge == "target":
+            judged, judged_logits = splits.report, report_logits
     attack, target = (
         context.store.artifacts.meta(recipe.inputs[role].key)["facts"] for role in ("reconstructions", "target")
     )
@@ -153,6 +166,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         train_s=target["train_s"],
         group_size=spec.group_size,
         spread=spec.spread,
+        target_logits=target_logits,
+        judge=spec.judge,
         report_images=digest_of(splits.report.images.numpy(), splits.report.labels.numpy()),
         images=made["images"],
         private_images=private_images.numpy(),
@@ -170,15 +185,26 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         folder / "per_image.npz",
         labels=made["labels"],
         restarts=made["restarts"],
-        hit_at_1=top_k_hits(logits, made["labels"], 1),
-        hit_at_5=top_k_hits(logits, made["labels"], 5),
+        hit_at_1=top_k_hits(evidence.logits_of(spec.judge), made["labels"], 1),
+        hit_at_5=top_k_hits(evidence.logits_of(spec.judge), made["labels"], 5),
         report_labels=evidence.report_labels,
         report_predictions=evidence.report_predictions,
         **per_image(evidence.answers),  # type: ignore[arg-type]
     )
     firsts = [int(np.flatnonzero(alike.train.labels.numpy() == label)[0]) for label in attacked]
     np.savez_compressed(folder / "exemplars.npz", images=alike.train.images[firsts].numpy(), labels=attacked)
-    return _evaluator_facts(report_logits, report.labels.numpy())
+    return _evaluator_facts(judged_logits, judged.labels.numpy())
+
+
+def _by_target(
+    spec: ScoresSpec, model: TargetModel, made: Mapping[str, np.ndarray], report: Images, device: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits [N, K] of the target's own network on the reconstructions, and [M, K] on the images it reports on."""
+    torch.manual_seed(derive_seed("judge", spec.attack_seed))  # for a head that samples
+    seen = low_to_high(torch.from_numpy(made["images"]), spec.target.resolution_px, resize=spec.resize)
+    asked = torch.cat([seen, report.images])
+    logits, _ = evaluate_images(model, asked, device, whose="the target", advice=LOWER_TARGETS_RATE)
+    return logits[: len(seen)], logits[len(seen) :]
 
 
 def has_own_networks(recipe: Recipe) -> bool:

@@ -75,6 +75,7 @@ def evidence(seed: int = 0, *, classes: int = 8, n: int = 32, n_report: int = 30
         restarts=np.arange(n) // classes,
         found=rng.random(n) < 0.5,
         evaluator_logits=rng.standard_normal((n, classes)).astype(np.float32),
+        target_logits=np.random.default_rng(seed + 3).standard_normal((n, classes)).astype(np.float32),
         features=rng.standard_normal((n, dim)).astype(np.float32),
         private_features=rng.standard_normal((5 * classes, dim)).astype(np.float32),
         private_labels=np.arange(5 * classes) % classes,
@@ -111,6 +112,7 @@ def without(*what: str) -> Evidence:
             restarts=none,
             found=none.astype(bool),
             evaluator_logits=left.evaluator_logits[:0],
+            target_logits=None if left.target_logits is None else left.target_logits[:0],
             features=left.features[:0],
             traits=None if left.traits is None else left.traits[:0],
             images=None if left.images is None else left.images[:0],
@@ -158,7 +160,8 @@ class MetricContract(Contract):
     def test_the_order_of_the_images_does_not_matter(self, name: str) -> None:
         given = evidence(4)
         order = np.random.default_rng(0).permutation(len(given.labels))
-        per_image = ("labels", "restarts", "evaluator_logits", "features", "traits", "images", "originals")
+        judged = ("evaluator_logits", "target_logits", "features")
+        per_image = ("labels", "restarts", *judged, "traits", "images", "originals")
         assert given.answers is not None
         answers = taken(given.answers, order)
         shuffled = replace(given, answers=answers, **{key: getattr(given, key)[order] for key in per_image})

@@ -195,7 +195,7 @@ def _identity(sweep_name: str, planned: PlannedCell) -> dict[str, Any]:
         "settings": setup.settings,
         "stand_ins": StandIn.join(setup.stand_ins),
         "evaluator_resolution_px": setup.protocol.evaluator_resolution_px,
-        **{k: v for k, v in setup.protocol.scoring.items() if k != "spread"},
+        **{k: v for k, v in setup.protocol.scoring.items() if k not in ("spread", "judge")},
         "seed": cell.seed,
         **_matching(cell.match),
     }

@@ -70,6 +70,7 @@ class ProtocolSpec(Strict):
     spread: Literal["restarts", "groups", "population", "variance"] | None = None
     knn_reference: Literal["train", "train+report"] | None = None
     victims: Literal["report", "train"] | None = None
+    judge: Literal["evaluator", "target"] | None = None
 
 
 class SetupSpec(Strict):

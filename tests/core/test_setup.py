@@ -6,7 +6,7 @@ import pytest
 
 from midef.core import Cell, Choice, Protocol, Setup
 from midef.core.match import Match
-from midef.core.setup import StandIn
+from midef.core.setup import StandIn, weights_of_evaluator
 
 SETUP = Setup(
     id="gmi-vgg16",
@@ -32,6 +32,7 @@ OTHERS = {
     "resolution": replace(CELL, setup=replace(SETUP, resolution_px=32)),
     "match": replace(CELL, match=MATCH),
     "protocol": replace(CELL, setup=replace(SETUP, protocol=Protocol(identities=299))),
+    "judge": replace(CELL, setup=replace(SETUP, protocol=Protocol(judge="target"))),
     "victims": replace(CELL, setup=replace(SETUP, protocol=Protocol(victims="train"))),
 }
 
@@ -67,14 +68,26 @@ def test_a_protocol_needs_at_least_one_of_everything(name: str) -> None:
         Protocol(**{name: 0})
 
 
-@pytest.mark.parametrize("name", ["resize", "counted", "spread", "knn_reference", "victims"])
+@pytest.mark.parametrize("name", ["resize", "counted", "spread", "knn_reference", "victims", "judge"])
 def test_a_protocol_knows_the_ways_of_judging(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be one of .*, got 'median'"):
         Protocol(**{name: "median"})  # type: ignore[arg-type]
 
 
 def test_what_is_judged_does_not_name_what_is_made() -> None:
-    assert set(Protocol().scoring) == {"resize", "counted", "group_size", "spread", "knn_reference"}
+    usual = {"resize", "counted", "group_size", "spread", "knn_reference"}
+    assert set(Protocol().scoring) == usual
+    assert set(Protocol(judge="target", victims="train").scoring) == {*usual, "judge"}
+
+
+@pytest.mark.parametrize("weights", [None, Choice("ms1m")])
+def test_where_the_target_judges_the_evaluators_name_says_so(weights: Choice | None) -> None:
+    """Its accuracy stands beside the name, and attack accuracy in the table below."""
+    usual = replace(SETUP, evaluator_weights=weights)
+    judged = replace(usual, protocol=Protocol(judge="target"))
+    assert judged.evaluator_text == f"{usual.evaluator_text}; judge: the target itself"
+    assert weights_of_evaluator(judged.evaluator_text) == weights_of_evaluator(usual.evaluator_text)
+    assert weights_of_evaluator(usual.evaluator_text) == ("" if weights is None else "ms1m")
 
 
 STAND_INS = (

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from midef.core import ShapeError
+from midef.core.errors import NotApplicable
 from midef.core.outcomes import Outcomes, read
 from midef.metrics import METRICS, Evidence
 from midef.metrics.attack_accuracy import spread_of_hits, top_k_hits
@@ -56,6 +57,16 @@ def test_top_five_holds_top_one() -> None:
 def test_wrong_shapes_are_explained(logits: np.ndarray, labels: np.ndarray) -> None:
     with pytest.raises(ShapeError, match=r"needs logits \[N, K\] and N labels"):
         top_k_hits(logits, labels, 1)
+
+
+def test_a_judge_that_was_not_asked_says_nothing() -> None:
+    unasked = replace(evidence(), target_logits=None)
+    for given, metric in (
+        (unasked, "attack_accuracy_by_target"),
+        (replace(unasked, judge="target"), "attack_accuracy_at_1"),
+    ):
+        with pytest.raises(NotApplicable, match="needs what the target says of the reconstructions"):
+            METRICS.make(metric).measure(given)
 
 
 # ---------------------------------------------------------------- how far it varies

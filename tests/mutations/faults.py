@@ -1062,6 +1062,20 @@ FAULTS = (
         "tests/stages/test_recipes.py -k victims",
     ),
     Fault(
+        "the evaluator decides though the protocol names the target as judge",
+        "midef/metrics/attack_accuracy.py",
+        "top_k_hits(evidence.logits_of(judge), evidence.labels, k)",
+        "top_k_hits(evidence.evaluator_logits, evidence.labels, k)",
+        "tests/stages/test_judge_of_protocol.py",
+    ),
+    Fault(
+        "a target that judges is gated by the evaluator's accuracy",
+        "midef/stages/scores.py",
+        "judged, judged_logits = splits.report, report_logits",
+        "judged, judged_logits = report, evaluate_private(report.images)[0]",
+        "tests/stages/test_judge_of_protocol.py",
+    ),
+    Fault(
         "scores are the same whether an extractor was there or not",
         "midef/stages/recipes.py",
         "            **{extractor_role(name): weights for name, weights in here.items()},\n",

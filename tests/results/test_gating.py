@@ -56,6 +56,14 @@ def test_a_judge_at_chance_judges_nobody(cell: Cell) -> None:
     assert [(r["delta"], r["attack_accuracy_at_1"]) for r in records] == [("", "50.0"), ("", "20.0")]
 
 
+def test_a_target_that_judges_is_not_called_the_evaluator(cell: Cell) -> None:
+    name = "resnet, from ms1m; judge: the target itself"
+    text = text_table(summarise([*cell("none", 70.0, 50.0, evaluator_accuracy=70.0, evaluator=name)]))
+    assert f"evaluator {name} 70.0 %" in text
+    assert "weak judge: the target, which judges, has 70.0 %, below 80 %" in text
+    assert "the evaluator starts from published weights (ms1m)" in text, "it still gives the features"
+
+
 def test_ten_people_at_chance_are_on_no_front(cell: Cell) -> None:
     rows = [r for d, attack in (("none", 12.0), ("a", 8.0), ("b", 10.0)) for r in cell(d, 10.0, attack, chance=10.0)]
     assert marks(rows) == {"none": "⊘", "a": "⊘", "b": "⊘"}
