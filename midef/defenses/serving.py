@@ -116,10 +116,8 @@ class Serving:
         """
         if not self.parts:
             return probabilities
-        if self._states is None:
-            self._states = [part.answer_state(self._served_to(part, images)) for part in self.parts]
         query = Query(images.detach(), probabilities.detach(), probabilities.argmax(dim=1))
-        for part, state in zip(self.parts, self._states, strict=True):
+        for part, state in zip(self.parts, self.states(images.shape[-1]), strict=True):
             query = replace(query, secret=derive_seed(self._secret, name_of(part)))
             answers = part.answer(query, state).detach()
             if torch.isfinite(query.probabilities).all() and not torch.isfinite(answers).all():
@@ -127,7 +125,13 @@ class Serving:
             query = replace(query, probabilities=answers)
         return query.probabilities
 
-    def _served_to(self, part: Defense, images: Tensor) -> Served:
+    def states(self, resolution_px: int) -> list[Any]:
+        """What each part answers with; read from the artifacts once, when the first query comes or this is called."""
+        if self._states is None:
+            self._states = [part.answer_state(self._served_to(part, resolution_px)) for part in self.parts]
+        return self._states
+
+    def _served_to(self, part: Defense, resolution_px: int) -> Served:
         def path(role: str) -> Path:
             if self._path is None:
                 raise SpecError(
@@ -136,4 +140,4 @@ class Serving:
                 )
             return self._path(f"{name_of(part)}.{role}")
 
-        return Served(self.n_classes, images.shape[-1], self.device, path)
+        return Served(self.n_classes, resolution_px, self.device, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from midef.attacks.access import AccessLevel
 from midef.attacks.target_handle import TargetHandle
 from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
-from midef.datasets import Splits
 from midef.defenses.families.alignment import Substitute
 from midef.defenses.families.substitutes import INVERTER, PURIFIER, VAE
 from midef.nn.answer_networks import PerturbationVae, Purifier
@@ -36,6 +36,24 @@ from midef.training.generative.substitutes import fit_perturbation_vae, fit_puri
 HALVES = {"all": slice(None), "first": slice(0, None, 2), "second": slice(1, None, 2)}
 """Which of the public images are the defender's own: `first` and `second` are disjoint."""
 
+Ask = Callable[[Tensor], Tensor]
+"""Answers [N, K], on the CPU, to images [N, 3, H, W] uint8."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefendersImages:
+    """Images [N, 3, H, W] uint8 of one size that a defender has.
+
+    Args:
+        public: fitted, as far as they are of his half.
+        held: public images that are not fitted, to measure by.
+        private: those that the target was trained on, asked for where a substitute needs them.
+    """
+
+    public: Tensor
+    held: Tensor
+    private: Callable[[], Tensor]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Own:
@@ -44,7 +62,7 @@ class Own:
     Args:
         answers, images: of his half of the public images that are fitted.
         held_answers, held_images: of the held-out split.
-        handle: the target whose answers he changes, as he sees them.
+        ask: the target whose answers he changes, as he sees them.
     """
 
     recipe: Recipe
@@ -52,7 +70,9 @@ class Own:
     images: Tensor
     held_answers: Tensor
     held_images: Tensor
-    handle: TargetHandle
+    private: Callable[[], Tensor]
+    ask: Ask
+    n_classes: int
     run: TrainingRun
 
     @property
@@ -73,36 +93,54 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     model = load_target(spec, trained, context, n_classes)
     handle = handle_of(spec, model, AccessLevel.SCORES, context)
     public = load_splits(inputs.path("public"))
-    seed = derive_seed("substitute", spec.seed)
-    torch.manual_seed(derive_seed("answers", seed))  # for a head that samples when it answers
-    own = _own(recipe, public, handle, TrainingRun(seed=seed, device=context.device, report=context.report))
-    torch.manual_seed(derive_seed("weights", seed))
-    private = load_splits(ensure(target.inputs["private"], context))
-    return _BUILDERS[recipe.component](own, private, inputs, folder)
+    own = DefendersImages(
+        public=torch.cat([public.train.images, public.report.images]),
+        held=public.select.images,
+        private=lambda: load_splits(ensure(target.inputs["private"], context)).train.images,
+    )
+    run = TrainingRun(seed=derive_seed("substitute", spec.seed), device=context.device, report=context.report)
+    return train(recipe, own, partial(_scores, handle), handle.n_classes, inputs, run, folder)
 
 
-def _own(recipe: Recipe, public: Splits, handle: TargetHandle, run: TrainingRun) -> Own:
-    half = HALVES[recipe.params["half"]]
-    images = torch.cat([public.train.images, public.report.images])[half]
-    held = public.select.images
-    return Own(
+def train(
+    recipe: Recipe, images: DefendersImages, ask: Ask, n_classes: int, inputs: Inputs, run: TrainingRun, folder: Path
+) -> dict[str, Any]:
+    """Train a substitute and write `<component>.safetensors`; of an inversion network `gradient.safetensors` too.
+
+    It seeds the global generator.
+
+    Args:
+        recipe: of the substitute, with `resolution_px` among the parameters of its input `public`.
+        ask: the target behind the defense.
+        inputs: folders of what the recipe starts from that are substitutes themselves.
+
+    Raises:
+        TrainingDiverged: if a loss or a weight is not finite.
+    """
+    torch.manual_seed(derive_seed("answers", run.seed))  # for a head that samples when it answers
+    fitted = images.public[HALVES[recipe.params["half"]]]
+    own = Own(
         recipe=recipe,
-        answers=_answers(handle, images),
-        images=images,
-        held_answers=_answers(handle, held),
-        held_images=held,
-        handle=handle,
+        answers=ask(fitted),
+        images=fitted,
+        held_answers=ask(images.held),
+        held_images=images.held,
+        private=images.private,
+        ask=ask,
+        n_classes=n_classes,
         run=run,
     )
+    torch.manual_seed(derive_seed("weights", run.seed))
+    return _BUILDERS[recipe.component](own, inputs, folder)
 
 
-def _answers(handle: TargetHandle, images: Tensor) -> Tensor:
+def _scores(handle: TargetHandle, images: Tensor) -> Tensor:
     return torch.cat([scores.cpu() for scores in handle.in_chunks(handle.scores, images)])
 
 
-def _inverter(own: Own, private: Splits, inputs: Inputs, folder: Path) -> dict[str, Any]:
-    params = own.recipe.params
-    network = _fresh_inverter(own.recipe, own.handle.n_classes)
+def _inverter(own: Own, inputs: Inputs, folder: Path) -> dict[str, Any]:
+    params, private = own.recipe.params, own.private()
+    network = _fresh_inverter(own.recipe, own.n_classes)
     pairs = AnsweredImages(
         answers=score_features(own.answers),
         images=own.images,
@@ -116,8 +154,7 @@ def _inverter(own: Own, private: Splits, inputs: Inputs, folder: Path) -> dict[s
     facts = fit_inverter(network, pairs, settings, own.run, loss=lambda drawn, images: loss(drawn, images).mean())
     freeze_(network)
     substitute = Substitute(network, params["loss"])
-    seen = _answers(own.handle, private.train.images)
-    gradient = target_gradient(substitute, seen, private.train.images)
+    gradient = target_gradient(substitute, own.ask(private), private)
     _save(network.state_dict(), folder / f"{INVERTER}.safetensors")
     _save(gradient, folder / "gradient.safetensors")
     return {**facts, "gradient_norm": float(torch.stack([g.square().sum() for g in gradient.values()]).sum().sqrt())}
@@ -130,10 +167,10 @@ def _fresh_inverter(recipe: Recipe, n_classes: int) -> TransposedCnn:
     return TransposedCnn(n_classes, own_px, params["width"], params["blocks"], shown_px=resolution_px)
 
 
-def _vae(own: Own, private: Splits, inputs: Inputs, folder: Path) -> dict[str, Any]:
+def _vae(own: Own, inputs: Inputs, folder: Path) -> dict[str, Any]:
     params, taught = own.recipe.params, own.recipe.inputs[INVERTER]
-    network = PerturbationVae(own.handle.n_classes, params["hidden"], params["latent"])
-    inverter = _fresh_inverter(taught, own.handle.n_classes)
+    network = PerturbationVae(own.n_classes, params["hidden"], params["latent"])
+    inverter = _fresh_inverter(taught, own.n_classes)
     inverter.load_state_dict(read_stored(inputs.path(INVERTER) / f"{INVERTER}.safetensors"))
     freeze_(inverter)
     substitute = Substitute(inverter.to(own.run.device), taught.params["loss"])
@@ -142,15 +179,15 @@ def _vae(own: Own, private: Splits, inputs: Inputs, folder: Path) -> dict[str, A
     return facts
 
 
-def _purifier(own: Own, private: Splits, inputs: Inputs, folder: Path) -> dict[str, Any]:
+def _purifier(own: Own, inputs: Inputs, folder: Path) -> dict[str, Any]:
     params = own.recipe.params
-    network = Purifier(own.handle.n_classes, params["hidden"], params["narrow"])
+    network = Purifier(own.n_classes, params["hidden"], params["narrow"])
     facts = fit_purifier(network, own.answers, params, own.run)
     _save(network.state_dict(), folder / f"{PURIFIER}.safetensors")
     return facts
 
 
-_BUILDERS: Mapping[str, Callable[[Own, Splits, Inputs, Path], dict[str, Any]]] = {
+_BUILDERS: Mapping[str, Callable[[Own, Inputs, Path], dict[str, Any]]] = {
     INVERTER: _inverter,
     VAE: _vae,
     PURIFIER: _purifier,
