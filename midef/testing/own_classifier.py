@@ -18,12 +18,11 @@ class Classifier(nn.Module):
         super().__init__()
         torch.manual_seed(seed)
         self.mean = mean
-        self.body = nn.Sequential(
-            *(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5)),
-            nn.Linear(36, classes),
-        )
+        last = nn.Linear(36, classes)
         with torch.no_grad():
-            self.body[5].weight *= 10  # type: ignore[operator]
+            last.weight *= 10
+        convolved = (nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5))
+        self.body = nn.Sequential(*convolved, last)
 
     @override
     def forward(self, images: Tensor) -> Tensor:
