@@ -257,7 +257,8 @@ class Metric:
     """Base of all metrics.
 
     Args:
-        unit: of the number; also decides how it is written: `percent`, `seconds`, `images` (a count) or any other.
+        unit: of the number; also decides how it is written: `percent`, `seconds`, `images` (a count), `distance of
+            scores` or any other.
         larger_is: what a larger value means, `more useful`, `less useful`, `less private`, `more private` or `more
             costly`; also decides where the column stands.
         column: title of the column in tables and pages; "" for the registered name.

@@ -58,6 +58,8 @@ class MetricColumn:
             return f"{value:,.0f}"
         if self.unit == "seconds":
             return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+        if self.unit == "distance of scores":  # published ones span 0.00014 to 0.99 in one table
+            return f"{value:.5f}"
         return f"{value:.{1 if largest >= 100 else 2 if largest >= 1 else 3}f}"
 
 

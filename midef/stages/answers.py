@@ -14,8 +14,9 @@ from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
 from midef.datasets import Splits
 from midef.defenses.stack import remake_defense
-from midef.metrics.base import ScoreAnswers, compares_answers
+from midef.metrics.base import Evidence, ScoreAnswers, compares_answers
 from midef.metrics.confidence_distortion import score_distances
+from midef.metrics.pairs import squared_errors
 from midef.nn.network import TargetModel
 from midef.stages.attack import OBSERVED, AttackSpec, observed_scores, victims
 from midef.stages.build import BuildContext
@@ -61,11 +62,18 @@ def score_answers(
     return _answers(labels, given, observed_scores(undefended, seen, attack.seed), are_observed=True)
 
 
-def per_image(answers: ScoreAnswers | None) -> dict[str, np.ndarray]:
-    """Arrays that are stored of the answers: the distance of each, and the scores of observed images."""
-    if answers is None:
-        return {}
-    kept = {"answered_labels": answers.labels, "distortions": score_distances(answers.served, answers.undefended)}
+def per_image(evidence: Evidence) -> dict[str, np.ndarray]:
+    """Arrays that are stored of an attack on answers.
+
+    Of pairs `reconstruction_errors`, pixels in [0, 1]; where answers are compared, `distortions` and the identities of
+    the images asked about, `answered_labels`; of observed images both scores, `served_scores` and `undefended_scores`.
+    """
+    kept: dict[str, np.ndarray] = {}
+    if evidence.images is not None and evidence.originals is not None:
+        kept["reconstruction_errors"] = squared_errors(evidence.images, evidence.originals)
+    if (answers := evidence.answers) is None:
+        return kept
+    kept |= {"answered_labels": answers.labels, "distortions": score_distances(answers.served, answers.undefended)}
     if answers.are_observed:
         kept |= {"served_scores": answers.served, "undefended_scores": answers.undefended}
     return kept

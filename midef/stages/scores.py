@@ -90,9 +90,9 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     """Write `measurements.json`, `per_image.npz` and `exemplars.npz`.
 
     `per_image.npz` holds the success of each reconstruction, and the answer of the served target to each image of the
-    private report split; where a metric compares answers, their distance from undefended ones, and both scores of what
-    was observed. The facts are the accuracy of the judge, which is the evaluator if nothing else is said, and its
-    interval.
+    private report split; of pairs their errors; where a metric compares answers, their distance from undefended ones,
+    and both scores of what was observed. The facts are the accuracy of the judge, which is the evaluator if nothing
+    else is said, and its interval.
     A metric that fails is a measurement with status `failed` and the reason, one that cannot apply here `refused`.
     Where the private data is drawn from traits, `traits.npz` holds those of its identities and of the reconstructions,
     and the weights that they are compared with.
@@ -189,7 +189,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         hit_at_5=top_k_hits(evidence.logits_of(spec.judge), made["labels"], 5),
         report_labels=evidence.report_labels,
         report_predictions=evidence.report_predictions,
-        **per_image(evidence.answers),  # type: ignore[arg-type]
+        **per_image(evidence),  # type: ignore[arg-type]
     )
     firsts = [int(np.flatnonzero(alike.train.labels.numpy() == label)[0]) for label in attacked]
     np.savez_compressed(folder / "exemplars.npz", images=alike.train.images[firsts].numpy(), labels=attacked)

@@ -120,8 +120,9 @@ def test_costs_stand_behind_delta_and_utility_in_front(row: Row, cell: Rows) -> 
     rows.append(row("energy_kwh", 2.0, column="energy", unit="kWh", larger_is="more costly"))
     rows.append(row("balanced_accuracy", 80.0, column="bal acc %", larger_is="more useful"))
     rows.append(row("oddity", 1.0, column="oddity", unit="", larger_is="who knows"))
+    rows.append(row("distortion", 0.1, column="conf dist", unit="distance of scores", larger_is="less useful"))
     shown = headers(summarise(rows))
-    assert shown[1:3] == ["test acc %", "bal acc %"]
+    assert shown[1:4] == ["test acc %", "bal acc %", "conf dist"]
     assert shown.index("oddity") < shown.index("Delta") < shown.index("energy") < shown.index("queries")
 
 
@@ -156,6 +157,7 @@ def test_a_standing_column_stays_at_100(row: Row, cell: Rows) -> None:
         ("feature distance", 0.61249, 0.7, "0.612"),
         ("feature distance", 0.61249, 1.0, "0.61"),
         ("feature distance", 0.61249, 100.0, "0.6"),
+        ("distance of scores", 0.00014, 0.99, "0.00014"),
     ],
     ids=str,
 )

@@ -38,6 +38,8 @@ def test_each_reconstruction_is_compared_with_the_image_it_is_made_from(
         difference = (image.astype(float) - own[restart % len(own)]) / 255
         errors.append(float((difference**2).mean()))
     assert measured["reconstruction_error"]["value"] == pytest.approx(sum(errors) / 18, rel=1e-9)
+    with np.load(ensure(recipes.scores, own_cell.context) / "per_image.npz", allow_pickle=False) as per_image:
+        assert per_image["reconstruction_errors"] == pytest.approx(errors, rel=1e-9)
     ratios = [-10 * math.log10(error) for error in errors]
     assert measured["psnr"]["value"] == pytest.approx(sum(ratios) / 18, rel=1e-9)
     assert measured["psnr"]["n"] == 18 and measured["psnr"]["low"] < measured["psnr"]["value"]
