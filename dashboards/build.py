@@ -15,10 +15,12 @@ import midef
 from midef.core import MidefError, ResultRow
 from midef.core.match import MatchReport
 from midef.dashboards.figures.trade_off import assign_colours
+from midef.dashboards.figures.utility import utility_of, with_front
 from midef.dashboards.matching_data import matching_data
 from midef.dashboards.page_data import Header, Page, Setup, script
 from midef.dashboards.reconstructions import Fetch, write_grid
 from midef.dashboards.setup_data import setup_data
+from midef.results.compare import NATURAL
 from midef.results.summary import SetupKey, SummaryRow, by_setup, summarise
 
 if TYPE_CHECKING:
@@ -56,7 +58,14 @@ class BuildReport:
     warnings: tuple[str, ...]
 
 
-def build(store_uri: str, out: Path, sweep: str | None = None, with_private_exemplars: bool = False) -> BuildReport:
+def build(
+    store_uri: str,
+    out: Path,
+    sweep: str | None = None,
+    with_private_exemplars: bool = False,
+    *,
+    utility: str = NATURAL,
+) -> BuildReport:
     """Build the dashboard of a sweep of a store.
 
     Published numbers that the store keeps are shown beside ours, and so is what accuracy matching found for the sweep.
@@ -67,6 +76,7 @@ def build(store_uri: str, out: Path, sweep: str | None = None, with_private_exem
         sweep: its name; the latest unless one is given.
         with_private_exemplars: also show pictures from the private training data. Off unless asked for; data that shows
             nobody (`synthetic_faces`) is always shown.
+        utility: metric that attack accuracy is plotted against.
 
     Raises:
         StoreError: if there is no store, or it cannot be read.
@@ -93,6 +103,7 @@ def build(store_uri: str, out: Path, sweep: str | None = None, with_private_exem
         matching=matching,
         published=read_published(store),
         with_private_exemplars=with_private_exemplars,
+        utility=utility,
     )
 
 
@@ -107,6 +118,7 @@ def build_page(
     published: Sequence[ResultRow] = (),
     matching: MatchReport | None = None,
     with_private_exemplars: bool = False,
+    utility: str = NATURAL,
 ) -> BuildReport:
     """Build the dashboard of result rows.
 
@@ -120,6 +132,7 @@ def build_page(
         published: published numbers of any setups; those of a setup and a defense in `rows` are shown beside ours.
         matching: what accuracy matching found; the page says nothing of it without.
         with_private_exemplars: see `build`.
+        utility: see `build`.
     """
     start = time.perf_counter()
     out = Path(out)
@@ -127,7 +140,7 @@ def build_page(
     for picture in _pictures(out):
         picture.unlink()  # of an earlier build, perhaps of private data
     summaries = summarise(rows)
-    setups, problems = _setups(summaries, fetch, out, published, with_private_exemplars=with_private_exemplars)
+    setups, problems = _setups(summaries, fetch, out, published, utility, with_private_exemplars=with_private_exemplars)
     exposes = with_private_exemplars and any(not row.shows_nobody for row in summaries)
     if exposes:
         problems.append("the page shows private training images; do not publish it without the consent of those shown")
@@ -157,18 +170,21 @@ def _setups(
     fetch: Fetch,
     out: Path,
     published: Sequence[ResultRow],
+    utility: str,
     *,
     with_private_exemplars: bool,
 ) -> tuple[list[Setup], list[str]]:
     """Setups of the page, their pictures written, and what pictures could not be read."""
-    groups, colours = by_setup(summaries), assign_colours(summaries)
+    groups = by_setup(summaries)
+    fronted = [with_front(group, utility_of(group, utility)) for group in groups.values()]
+    colours = assign_colours(row for group in fronted for row in group)
     names = _names(groups)
     setups, problems = [], []
     for number, (key, group) in enumerate(groups.items()):
         prefix = f"{number:02d}"
         grid, unread = write_grid(group, fetch, out, prefix, with_private_exemplars=with_private_exemplars)
         problems += unread
-        setups.append(setup_data(names[key], group, grid, colours, published))
+        setups.append(setup_data(names[key], group, grid, colours, published, utility))
     return setups, problems
 
 

@@ -81,7 +81,7 @@ class Row:
         defense: its label.
         label: as written beside its point; markup in it is text.
         colour: of its mark, if it is on the front.
-        x: natural accuracy.
+        x: natural accuracy, or the utility that is plotted in its place.
         y: attack accuracy @1.
         is_on_front: no other defense beats it.
         is_unmatched: not at the accuracy that others were matched to.

@@ -32,6 +32,7 @@ def setup_data(
     grid: Grid,
     colours: Mapping[str, str],
     published: Sequence[ResultRow] = (),
+    utility: str = NATURAL,
 ) -> Setup:
     """Data of one setup for the page.
 
@@ -41,11 +42,12 @@ def setup_data(
         grid: its reconstructions.
         colours: of defenses on a front, by label.
         published: rows of any setups.
+        utility: metric that attack accuracy is plotted against; tables compare test accuracy all the same.
     """
     first, table = group[0], setup_table(group, published)
     theirs = published_of(first.setup, published, [row.defense for row in group])
     stamp, short_stamp = _stamps(first, table)
-    figure = draw(group, colours, stamp=short_stamp, published=theirs)
+    figure = draw(group, colours, stamp=short_stamp, published=theirs, utility=utility)
     stand_ins = dict.fromkeys(stand_in for row in group for stand_in in StandIn.read(row.stand_ins))
     return Setup(
         name=name,
@@ -71,6 +73,7 @@ def setup_data(
                 cells,
                 colours,
                 _details(row, group, theirs.get(row.defense)),
+                utility=utility,
                 is_unmatched=is_unmatched(row, group),
             )
             for row, cells in zip(group, table.cells, strict=True)
@@ -110,13 +113,14 @@ def _row(
     colours: Mapping[str, str],
     details: Details,
     *,
+    utility: str,
     is_unmatched: bool,
 ) -> Row:
     return Row(
         defense=row.defense,
         label=label(row),
         colour=colours.get(row.defense) if row.is_on_front else None,
-        x=row.natural_accuracy.mean,
+        x=row.estimate(utility).mean,
         y=row.attack_accuracy_at_1.mean,
         is_on_front=row.is_on_front,
         is_unmatched=is_unmatched,

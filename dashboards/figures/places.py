@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from midef.dashboards.figures.utility import Utility, with_front
 from midef.results.estimates import Interval
 from midef.results.gating import EXCLUDED_MARK
 from midef.results.published import Published
@@ -13,7 +14,7 @@ from midef.results.summary import SummaryRow, interval_choice, is_matched_setup,
 
 LONGEST_LABEL = 28
 
-Point = tuple[float, float]  # natural accuracy, attack accuracy @1
+Point = tuple[float, float]  # utility, which is natural accuracy if nothing else is chosen; attack accuracy @1
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Place:
         row: its summary.
         point: means over seeds.
         seeds: point of each seed.
-        natural: interval of the natural accuracy.
+        utility: interval of the utility.
         attack: interval of the attack accuracy.
     """
 
@@ -33,7 +34,7 @@ class Place:
     row: SummaryRow
     point: Point
     seeds: tuple[Point, ...]
-    natural: Interval | None
+    utility: Interval | None
     attack: Interval | None
 
 
@@ -42,12 +43,12 @@ class Places:
     """Everything that has a place in the plot of a setup.
 
     Args:
-        ours: defenses with both accuracies.
+        ours: defenses with both numbers.
         published: (index of the row in the setup, published point), of defenses with both numbers.
         fronts: points of each front from left to right, one front per matched target.
         targets: (target, tolerance) of the matched defenses, each once.
         chance: attack accuracy of a blind guess, percent.
-        x_range: (left, right).
+        x_range: (left, right); left > right where a larger utility is worse.
         y_range: (bottom, top); bottom > top, because less attack accuracy is better and better is up.
     """
 
@@ -60,36 +61,47 @@ class Places:
     y_range: tuple[float, float]
 
 
-def places_of(group: Sequence[SummaryRow], published: Mapping[str, Published]) -> Places | None:
-    """Places of the rows of one setup; None if no row has both accuracies."""
-    choice = interval_choice(group)
+def places_of(
+    group: Sequence[SummaryRow], published: Mapping[str, Published], utility: Utility | None = None
+) -> Places | None:
+    """Places of the rows of one setup; None if no row has both numbers.
+
+    Args:
+        group: rows of the setup.
+        published: by defense label; what is published and matched is about test accuracy, and left out of others.
+        utility: what attack accuracy is plotted against; None for test accuracy.
+    """
+    choice, useful = interval_choice(group), utility or Utility()
+    group = with_front(group, useful)
     ours = tuple(
         Place(
             i,
             row,
-            (row.natural_accuracy.mean, row.attack_accuracy_at_1.mean),
-            tuple(_per_seed(row)),
-            row.natural_accuracy.interval(choice),
+            (mean, row.attack_accuracy_at_1.mean),
+            tuple(_per_seed(row, useful)),
+            useful.of(row).interval(choice),
             row.attack_accuracy_at_1.interval(choice),
         )
         for i, row in enumerate(group)
-        if row.natural_accuracy.mean is not None and row.attack_accuracy_at_1.mean is not None
+        if (mean := useful.of(row).mean) is not None and row.attack_accuracy_at_1.mean is not None
     )
     if not ours:
         return None
     theirs = tuple(
         (i, (one.natural_accuracy, one.attack_accuracy_at_1))
         for i, row in enumerate(group)
-        if (one := published.get(row.defense)) is not None
+        if useful.is_accuracy
+        and (one := published.get(row.defense)) is not None
         and one.natural_accuracy is not None
         and one.attack_accuracy_at_1 is not None
     )
     chance = next((row.chance for row in group if row.chance is not None), None)
-    targets = sorted({(row.match_target, row.match_tolerance or 0.0) for row in group if row.match_target is not None})
+    matched = [row for row in group if useful.is_accuracy]
+    targets = sorted({(r.match_target, r.match_tolerance or 0.0) for r in matched if r.match_target is not None})
     xs = [x for _, (x, _) in theirs] + [target + side for target, width in targets for side in (-width, width)]
     ys = [y for _, (_, y) in theirs] + ([chance] if chance is not None else [])
-    x_range, y_range = _ranges(ours, xs, ys)
-    return Places(ours, theirs, _fronts(ours), tuple(targets), chance, x_range, y_range)
+    x_range, y_range = _ranges(ours, xs, ys, useful)
+    return Places(ours, theirs, _fronts(ours, useful), tuple(targets), chance, x_range, y_range)
 
 
 def label(row: SummaryRow) -> str:
@@ -106,26 +118,37 @@ def is_unmatched(row: SummaryRow, group: Iterable[SummaryRow]) -> bool:
     return not row.is_undefended and not row.is_matched and is_matched_setup(group)
 
 
-def _per_seed(row: SummaryRow) -> list[Point]:
+def _per_seed(row: SummaryRow, utility: Utility) -> list[Point]:
     attack = dict(row.attack_accuracy_at_1.by_seed)
-    return [(x, attack[seed]) for seed, x in row.natural_accuracy.by_seed if seed in attack]
+    return [(x, attack[seed]) for seed, x in utility.of(row).by_seed if seed in attack]
 
 
-def _fronts(ours: Iterable[Place]) -> tuple[tuple[Point, ...], ...]:
+def _fronts(ours: Iterable[Place], utility: Utility) -> tuple[tuple[Point, ...], ...]:
     by_target: dict[float | None, list[Point]] = {}
     for place in ours:
         if place.row.is_on_front:
-            by_target.setdefault(place.row.match_target, []).append(place.point)
-    return tuple(tuple(sorted(front)) for front in by_target.values())
+            target = place.row.match_target if utility.is_accuracy else None
+            by_target.setdefault(target, []).append(place.point)
+    return tuple(tuple(_left_to_right(front, utility)) for front in by_target.values())
+
+
+def _left_to_right(front: Sequence[Point], utility: Utility) -> list[Point]:
+    """From the least useful on; of equally useful points as attack accuracy rises."""
+    sign = -1 if utility.is_reversed else 1
+    return sorted(front, key=lambda point: (sign * point[0], point[1]))
 
 
 def _ranges(
-    ours: Iterable[Place], more_x: Sequence[float], more_y: Sequence[float]
+    ours: Iterable[Place], more_x: Sequence[float], more_y: Sequence[float], utility: Utility
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Both axes, wide enough for points, seeds, intervals and `more_x`, `more_y`, with some air around."""
     xs, ys = list(more_x), list(more_y)
     for place in ours:
-        for values, at, span in ((xs, 0, place.natural), (ys, 1, place.attack)):
+        for values, at, span in ((xs, 0, place.utility), (ys, 1, place.attack)):
             values += [place.point[at], *(seed[at] for seed in place.seeds), *([span.low, span.high] if span else [])]
-    wide, high = max(max(xs) - min(xs), 2.0), max(max(ys) - min(ys), 4.0)
-    return (min(xs) - 0.09 * wide, max(xs) + 0.06 * wide), (max(ys) + 0.07 * high, min(ys) - 0.05 * high)
+    least = 2.0 if utility.is_percent else 0.02 * (max(map(abs, xs)) or 1.0)
+    wide, high = max(max(xs) - min(xs), least), max(max(ys) - min(ys), 4.0)
+    left, right = min(xs) - 0.09 * wide, max(xs) + 0.06 * wide
+    if utility.is_reversed:
+        left, right = max(xs) + 0.09 * wide, min(xs) - 0.06 * wide
+    return (left, right), (max(ys) + 0.07 * high, min(ys) - 0.05 * high)

@@ -74,8 +74,9 @@ def _obstacles(places: Places, pixels: _Pixels) -> list[Box]:
     for place in places.ours:
         x, y = pixels.x(place.point[0]), pixels.y(place.point[1])
         boxes += [Box.around(pixels.x(a), pixels.y(b), 7, 7, weight=3) for a, b in place.seeds]
-        if place.natural:
-            boxes.append(Box(pixels.x(place.natural.low), y - 2, pixels.x(place.natural.high), y + 2, weight=1.5))
+        if place.utility:
+            near, far = sorted((pixels.x(place.utility.low), pixels.x(place.utility.high)))
+            boxes.append(Box(near, y - 2, far, y + 2, weight=1.5))
         if place.attack:
             boxes.append(Box(x - 2, pixels.y(place.attack.low), x + 2, pixels.y(place.attack.high), weight=1.5))
         if place.row.is_undefended:

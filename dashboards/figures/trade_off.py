@@ -25,6 +25,8 @@ from midef.dashboards.figures.style import (
     band,
     line,
 )
+from midef.dashboards.figures.utility import utility_of, with_front
+from midef.results.compare import NATURAL
 from midef.results.estimates import Interval
 from midef.results.published import Published
 from midef.results.summary import SummaryRow
@@ -46,8 +48,9 @@ def draw(
     colours: Mapping[str, str] | None = None,
     stamp: str = "",
     published: Mapping[str, Published] | None = None,
+    utility: str = NATURAL,
 ) -> Any:
-    """A plotly Figure of the rows of one setup, or None if no row has both accuracies.
+    """A plotly Figure of the rows of one setup, or None if no row has both numbers.
 
     Where defenses were matched to an accuracy, a band marks target ± tolerance and the points of others are hollow. So
     are points over other seeds than the rest, and those that are no result. The band is a guide only: the target is of
@@ -60,13 +63,16 @@ def draw(
         colours: of defenses on a front, by label; see `assign_colours`.
         stamp: what the figure says of results that are not at the published size.
         published: by defense label; open diamonds, each joined by a thin line to our point of the same defense.
+        utility: metric on the x axis, better on the right; the front is of it, then, and targets and published points,
+            which are of test accuracy, are left out.
     """
     import plotly.graph_objects as go
 
-    places = places_of(group, published or {})
+    useful = utility_of(group, utility)
+    places = places_of(group, published or {}, useful)
     if places is None:
         return None
-    known = assign_colours(group) if colours is None else colours
+    known = assign_colours(with_front(group, useful)) if colours is None else colours
 
     def colour_of(row: SummaryRow) -> str:
         if row.is_excluded:
@@ -99,7 +105,7 @@ def draw(
         height=HEIGHT_PX + above_px,
         margin={**MARGIN_PX, "t": MARGIN_PX["t"] + above_px},
         font={"family": FONT, "size": 12, "color": INK},
-        xaxis=axis("test accuracy (%)  → better", size=13, standoff=10, range=list(places.x_range), nticks=8),
+        xaxis=axis(useful.title, size=13, standoff=10, range=list(places.x_range), nticks=8),
         yaxis=axis(
             "attack accuracy@1 (%), reversed  ↑ better", size=13, standoff=10, range=list(places.y_range), nticks=8
         ),
@@ -156,7 +162,7 @@ def _add_defense(figure: Any, place: Place, colour: str, *, is_hollow: bool) -> 
     figure.add_scatter(
         x=[x], y=[y], mode="markers", customdata=[place.index], hoverinfo="none",
         name=escape(row.defense, quote=False), marker=_marker(row, colour, is_hollow=is_hollow),
-        error_x=_error(x, place.natural, shade), error_y=_error(y, place.attack, shade),
+        error_x=_error(x, place.utility, shade), error_y=_error(y, place.attack, shade),
     )  # fmt: skip
 
 

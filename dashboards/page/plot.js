@@ -22,7 +22,7 @@ function drawPlot() {
   hideHover();
   $("noplot").hidden = !!s.figure;
   $("noplot").textContent = s.refused ? `refused: ${s.refused}`
-    : "no rows with both a test accuracy and an attack accuracy: nothing to plot";
+    : "no rows with both numbers, attack accuracy and its utility (test accuracy if no other was chosen): nothing to plot";
   $("symbols").hidden = plot.hidden = !s.figure;
   if (!s.figure) { Plotly.purge(plot); return; }
   drawFigure(plot, s.figure, (index, event) => {

@@ -109,11 +109,14 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def build_dashboard(store: str, out: Path, sweep: str | None, *, with_private_exemplars: bool = False) -> None:
+def build_dashboard(
+    store: str, out: Path, sweep: str | None, *, with_private_exemplars: bool = False, utility: str | None = None
+) -> None:
     """Build the static dashboard and say where it is."""
     from midef.dashboards.build import build
+    from midef.results.compare import NATURAL
 
-    report = build(store, out, sweep, with_private_exemplars)
+    report = build(store, out, sweep, with_private_exemplars, utility=utility or NATURAL)
     for warning in report.warnings:
         say(f"warning: {warning}")
     say(f"dashboard: {report.index.resolve()}  ({report.files} files, {report.bytes / 2**20:.1f} MB)")

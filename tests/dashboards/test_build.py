@@ -472,3 +472,21 @@ def test_building_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_page_plots_against_the_utility_that_was_chosen(cell: Cell, shelf: Any, tmp_path: Path) -> None:
+    rows = [*cell("none"), *cell("bido")]
+    told = {"unit": "distance of scores", "larger_is": "less useful", "column": "conf dist"}
+    rows += [
+        replace(one, metric="confidence_distortion", value=value, low=None, high=None, outcomes="", **told)  # type: ignore[arg-type]
+        for value, one in zip((0.0, 0.02), (rows[0], rows[-1]), strict=True)
+    ]
+    report = build_page(rows, shelf.fetch, tmp_path, store_name="store", utility="confidence_distortion")
+    (setup,) = page_of(report)["setups"]
+    shown = {row["defense"]: row["x"] for row in setup["rows"]}
+    assert shown == {"none": 0.0, "bido": 0.02}
+    assert "conf dist" in setup["figure"]["layout"]["xaxis"]["title"]["text"]
+    plain = page_of(build_page(rows, shelf.fetch, tmp_path, store_name="store"))["setups"][0]
+    assert (
+        all(row["x"] > 1 for row in plain["rows"]) and "accuracy" in plain["figure"]["layout"]["xaxis"]["title"]["text"]
+    )

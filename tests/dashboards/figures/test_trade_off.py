@@ -81,7 +81,7 @@ def test_a_row_that_is_excluded_changes_no_interval_of_the_others(cell: Callable
     guesses = [replace(r, value=0.1, low=0.0, high=0.6) for r in cell("loft(rank=16)") if r.unit == "percent"]
     places = places_of(summarise([*rows, *guesses]), {})
     assert places is not None
-    kinds = {place.row.defense: place.natural and place.natural.kind for place in places.ours}
+    kinds = {place.row.defense: place.utility and place.utility.kind for place in places.ours}
     over_seeds = "95 % interval over seeds and identities, 3 seeds"
     assert kinds == {"none": over_seeds, "bido": over_seeds, "loft(rank=16)": None}
 
