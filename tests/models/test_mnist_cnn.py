@@ -93,14 +93,17 @@ def test_only_32_px_ends_in_one_pixel(name: str) -> None:
         assert problem == f"made for 32 px, where the map ends in one pixel, got {resolution_px}"
 
 
+@pytest.mark.parametrize(("name", "first"), [("yang_cnn", 128), ("yang_cnn_tiny", 32)])
 @pytest.mark.parametrize(("blocks", "resolution_px", "classes"), [(4, 64, 530), (3, 32, 5)], ids=["faces", "digits"])
-def test_yangs_classifier_has_the_size_of_its_layers(blocks: int, resolution_px: int, classes: int) -> None:
-    widths = (3, 128, 256, 512, 1024)[: blocks + 1]
+def test_yangs_classifier_has_the_size_of_its_layers(
+    name: str, first: int, blocks: int, resolution_px: int, classes: int
+) -> None:
+    widths = (3, first, 2 * first, 4 * first, 8 * first)[: blocks + 1]
     size = sum(conv(came, out, 3) for came, out in pairwise(widths))
     size += widths[-1] * 16 * 5 * classes + 5 * classes  # both end in 4 x 4 pixels
     size += 5 * classes * classes + classes
     with torch.device("meta"):
-        model = ARCHITECTURES.make("yang_cnn", {"blocks": blocks}).build(classes, resolution_px)
+        model = ARCHITECTURES.make(name, {"blocks": blocks}).build(classes, resolution_px)
     assert count_parameters(model) == size
     assert model.feature_dim == 5 * classes
 
