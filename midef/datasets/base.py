@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from midef.core.errors import DataError
 from midef.core.registry import Registry
@@ -64,6 +64,31 @@ class Splits:
         from midef.core.lazy import torch
 
         return torch.cat([part.images for part in self.parts.values()])
+
+
+Half: TypeAlias = Literal["all", "first", "second"]
+"""Whose public images: everyone's, or one of two parts that hold every other image, so that attacker and defender of
+answers have none in common."""
+HALVES: Mapping[Half, slice] = {"all": slice(None), "first": slice(0, None, 2), "second": slice(1, None, 2)}
+
+
+def half_of(fitted: Tensor, held: Tensor, half: Half) -> tuple[Tensor, Tensor]:
+    """What one of two has, who have no public image in common: to train on, and held out.
+
+    Args:
+        fitted: public images [N, 3, H, W].
+        held: public images [M, 3, H, W] that nobody trains on.
+
+    Raises:
+        DataError: if nothing is left of either.
+    """
+    own, own_held = fitted[HALVES[half]], held[HALVES[half]]
+    if not len(own) or not len(own_held):
+        raise DataError(
+            f"half {half} of the public images has {len(own)} to train on and {len(own_held)} held out, needs 1 of "
+            "each; bring more public images, raise their select_fraction, or write half: all"
+        )
+    return own, own_held
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from typing_extensions import override
 
 from midef.core.recipe import Recipe
+from midef.datasets.base import Half
 from midef.defenses.base import DEFENSES, NotTuned, Tuning
 from midef.defenses.families.substitutes import PURIFIER, SUBSTITUTE_VERSION, Labelled, loaded, own_images
 
@@ -50,7 +51,7 @@ class Purification(Labelled):
     epochs: int = 50
     batch: int = 64
     rate: float = 1e-3
-    half: Literal["all", "first", "second"] = "all"
+    half: Half = "all"
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1 or self.label_weight < 0:

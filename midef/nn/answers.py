@@ -37,3 +37,8 @@ def negative_psnr(drawn: Tensor, images: Tensor) -> Tensor:
 
 IMAGE_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mean_squared, "psnr": negative_psnr}
 """Losses of drawn images, [B] each."""
+
+
+def mean_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The mean over drawn images of one of `IMAGE_LOSSES`: a scalar for drawn images and images."""
+    return lambda drawn, images: IMAGE_LOSSES[name](drawn, images).mean()

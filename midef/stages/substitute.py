@@ -16,10 +16,11 @@ from midef.attacks.access import AccessLevel
 from midef.attacks.target_handle import TargetHandle
 from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
+from midef.datasets.base import half_of
 from midef.defenses.families.alignment import Substitute
 from midef.defenses.families.substitutes import INVERTER, PURIFIER, VAE
 from midef.nn.answer_networks import PerturbationVae, Purifier
-from midef.nn.answers import IMAGE_LOSSES, score_features
+from midef.nn.answers import mean_loss, score_features
 from midef.nn.doubling import drawn_for
 from midef.nn.inversion import TransposedCnn
 from midef.nn.network import freeze_
@@ -33,9 +34,6 @@ from midef.training.generative.inverter import AnsweredImages, InverterSettings,
 from midef.training.generative.loop import TrainingRun
 from midef.training.generative.substitutes import fit_perturbation_vae, fit_purifier, target_gradient
 
-HALVES = {"all": slice(None), "first": slice(0, None, 2), "second": slice(1, None, 2)}
-"""Which of the public images are the defender's own: `first` and `second` are disjoint."""
-
 Ask = Callable[[Tensor], Tensor]
 """Answers [N, K], on the CPU, to images [N, 3, H, W] uint8."""
 
@@ -46,7 +44,7 @@ class DefendersImages:
 
     Args:
         public: fitted, as far as they are of his half.
-        held: public images that are not fitted, to measure by.
+        held: public images that are not fitted, to measure by, as far as they are of his half.
         private: those that the target was trained on, asked for where a substitute needs them.
     """
 
@@ -61,7 +59,7 @@ class Own:
 
     Args:
         answers, images: of his half of the public images that are fitted.
-        held_answers, held_images: of the held-out split.
+        held_answers, held_images: of his half of the held-out ones.
         ask: the target whose answers he changes, as he sees them.
     """
 
@@ -118,13 +116,13 @@ def train(
         TrainingDiverged: if a loss or a weight is not finite.
     """
     torch.manual_seed(derive_seed("answers", run.seed))  # for a head that samples when it answers
-    fitted = images.public[HALVES[recipe.params["half"]]]
+    fitted, held = half_of(images.public, images.held, recipe.params["half"])
     own = Own(
         recipe=recipe,
         answers=ask(fitted),
         images=fitted,
-        held_answers=ask(images.held),
-        held_images=images.held,
+        held_answers=ask(held),
+        held_images=held,
         private=images.private,
         ask=ask,
         n_classes=n_classes,
@@ -150,8 +148,7 @@ def _inverter(own: Own, inputs: Inputs, folder: Path) -> dict[str, Any]:
     settings = InverterSettings(
         epochs=params["epochs"], batch_size=params["batch"], learning_rate=params["rate"], checkpoint="last"
     )
-    loss = IMAGE_LOSSES[params["loss"]]
-    facts = fit_inverter(network, pairs, settings, own.run, loss=lambda drawn, images: loss(drawn, images).mean())
+    facts = fit_inverter(network, pairs, settings, own.run, loss=mean_loss(params["loss"]))
     freeze_(network)
     substitute = Substitute(network, params["loss"])
     gradient = target_gradient(substitute, own.ask(private), private)

@@ -1076,6 +1076,27 @@ FAULTS = (
         "tests/stages/test_judge_of_protocol.py",
     ),
     Fault(
+        "two halves of the public images share those that are held out",
+        "midef/datasets/base.py",
+        "fitted[HALVES[half]], held[HALVES[half]]",
+        "fitted[HALVES[half]], held",
+        "tests/attacks/priors/families/test_inversion.py",
+    ),
+    Fault(
+        "an attacker with half of the images trains on all",
+        "midef/attacks/priors/families/inversion.py",
+        "public.select.images, self.half)",
+        'public.select.images, "all")',
+        "tests/stages/test_substitute.py -k halves",
+    ),
+    Fault(
+        "an inversion network is trained by another loss than was written",
+        "midef/attacks/priors/tcnn.py",
+        'loss = None if self.loss == "mse" else mean_loss(self.loss)',
+        "loss = None",
+        "tests/attacks/priors/test_tcnn.py -k loss",
+    ),
+    Fault(
         "scores are the same whether an extractor was there or not",
         "midef/stages/recipes.py",
         "            **{extractor_role(name): weights for name, weights in here.items()},\n",

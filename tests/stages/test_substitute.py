@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from midef.attacks import ATTACKS
 from midef.attacks.access import AccessLevel
 from midef.core import Recipe, SpecError
 from midef.defenses.families.substitutes import INVERTER
@@ -20,9 +21,9 @@ from midef.stages import CellRecipes, ensure
 from midef.stages.handle import handle_of
 from midef.stages.recipes import SERVED, TRAINED
 from midef.stages.split import load as load_splits
-from midef.stages.substitute import HALVES
 from midef.stages.target import TargetSpec
 from midef.stages.target import load as load_target
+from midef.training.generative.inverter import AnsweredImages, fit_inverter
 
 PlanCell = Callable[..., CellRecipes]
 SMALL = "inverter_width=4, inverter_epochs=1, rounds=1"
@@ -99,10 +100,25 @@ def test_the_target_gradient_is_that_of_minus_the_loss_on_all_private_images(own
         torch.testing.assert_close(stored[name], weight.grad, rtol=1e-3, atol=1e-7)
 
 
-def test_halves_are_disjoint_and_make_the_whole() -> None:
-    positions = torch.arange(11)
-    first, second = positions[HALVES["first"]].tolist(), positions[HALVES["second"]].tolist()
-    assert not set(first) & set(second) and sorted(first + second) == positions[HALVES["all"]].tolist()
+def test_attacker_and_defender_of_two_halves_share_no_image(
+    own_cell: Any, plan: PlanCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[list[torch.Tensor]] = []
+
+    def spy(network: Any, pairs: AnsweredImages, *given: Any, **named: Any) -> dict[str, float]:
+        fitted.append([pairs.images, pairs.held_images])
+        return fit_inverter(network, pairs, *given, **named)
+
+    for module in ("midef.stages.substitute", "midef.attacks.priors.tcnn"):
+        monkeypatch.setattr(f"{module}.fit_inverter", spy)
+    attack = ATTACKS.choose({"name": "inversion_model", "prior": {"width": 4, "epochs": 1, "half": "second"}})
+    recipes = plan(attack, defense=choose_defense(LPA.replace("rounds=1", "rounds=1, half=first")))
+    ensure(recipes.reconstructions, own_cell.context)
+    public = load_splits(ensure(recipes.public, own_cell.context))
+    assert len(fitted) == 2
+    mine, theirs = ({image.numpy().tobytes() for part in parts for image in part} for parts in fitted)
+    assert not mine & theirs
+    assert mine | theirs == {image.numpy().tobytes() for image in public.all_images}
 
 
 def test_accuracies_are_those_of_what_is_served_where_labels_may_change(own_cell: Any, plan: PlanCell) -> None:

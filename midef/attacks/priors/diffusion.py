@@ -36,7 +36,7 @@ class Diffusion(DoublingPrior, Inverter, DenoiserSettings):
             is not yet noise.
         drop_context: share of answers set to zero in training, in (0, 1); this teaches the network the unconditional
             noise that guidance needs.
-        answers, answer_noise, seed: see `Inverter`.
+        answers, answer_noise, half, seed: see `Inverter`.
 
     Source: Ho et al., NeurIPS 2020 (DDPM); Ho and Salimans, 2022 (classifier-free guidance); the LPA data-poisoning
     paper, which inverts with such a model and gives only the guidance. Its values and words are those of a minimal

@@ -12,7 +12,7 @@ from midef.attacks.priors.base import PRIORS, FitContext, Networks
 from midef.attacks.priors.families.doubling import USUAL_PX, DoublingPrior
 from midef.attacks.priors.families.inversion import Inverter
 from midef.attacks.priors.networks import macs
-from midef.nn.answers import score_features
+from midef.nn.answers import mean_loss, score_features
 from midef.training.generative.inverter import InverterSettings, fit_inverter
 
 if TYPE_CHECKING:
@@ -34,10 +34,12 @@ class Tcnn(DoublingPrior, Inverter, InverterSettings):
             4 at 32 px, see `TransposedCnn` for the others.
         top: how many of the largest scores are known, None all.
         checkpoint: keep the `last` epoch, or the one with the smallest error on held-out public pairs.
-        answers, answer_noise, seed: see `Inverter`.
+        loss: of its training, `mse` or `psnr`, minus the mean peak signal-to-noise ratio in dB; held-out errors are
+            mean squared ones in any case.
+        answers, answer_noise, half, seed: see `Inverter`.
 
     Source: Yang et al., CCS 2019, and released code: Adam 2e-4, betas (0.5, 0.999), amsgrad, batch 128, 100 epochs.
-    Four and six blocks: the LPA data-poisoning paper, which does not say how they are built.
+    Four and six blocks, and PSNR: the LPA data-poisoning paper, which does not say how the networks are built.
     We differ: the released code keeps the epoch whose error is smallest on the private training images. No attacker has
     them, and a choice made on what is to be reconstructed makes the attack look better than it is: it is not offered.
     """
@@ -50,6 +52,7 @@ class Tcnn(DoublingPrior, Inverter, InverterSettings):
     batch_size: int = 128
     learning_rate: float = 2e-4
     top: int | None = None
+    loss: Literal["mse", "psnr"] = "mse"
     checkpoint: Literal["last", "best_held_out"] = "last"
 
     @override
@@ -86,7 +89,8 @@ class Tcnn(DoublingPrior, Inverter, InverterSettings):
     def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:
         pairs = self.answered(handle, public)
         pairs = replace(pairs, answers=self.features(pairs.answers), held_answers=self.features(pairs.held_answers))
-        return fit_inverter(networks["inverter"], pairs, self, context.run(self.seed))
+        loss = None if self.loss == "mse" else mean_loss(self.loss)
+        return fit_inverter(networks["inverter"], pairs, self, context.run(self.seed), loss=loss)
 
     def features(self, answers: Tensor) -> Tensor:
         """Input of the network [N, K] for answers [N, K]."""

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from midef.core.errors import SpecError
 from midef.core.recipe import Recipe
+from midef.datasets.base import Half
 from midef.defenses.base import Defense, NotTuned, Tuning
 from midef.defenses.families.alignment import Substitute
 
@@ -84,7 +85,7 @@ class Aided(AnswerDefense):
     inverter_batch: int = 128
     inverter_rate: float = 2e-4
     inverter_loss: Literal["mse", "psnr"] = "mse"
-    half: Literal["all", "first", "second"] = "all"
+    half: Half = "all"
 
     def __post_init__(self) -> None:
         if min(self.inverter_width, self.inverter_epochs) < 1 or self.inverter_batch < 2 or self.inverter_rate <= 0:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -104,7 +106,7 @@ def spied(monkeypatch: pytest.MonkeyPatch) -> list[tuple[AnsweredImages, Inverte
     seen: list[tuple[AnsweredImages, InverterSettings]] = []
 
     def spy(
-        network: nn.Module, pairs: AnsweredImages, settings: InverterSettings, run: TrainingRun
+        network: nn.Module, pairs: AnsweredImages, settings: InverterSettings, run: TrainingRun, *, loss: object
     ) -> dict[str, float]:
         seen.append((pairs, settings))
         return {}
@@ -167,3 +169,24 @@ def test_other_numbers_of_blocks_are_refused(blocks: int) -> None:
         ValueError, match=f"blocks 4, 5 or 6, or none given for what the resolution needs, got {blocks}"
     ):
         Tcnn(blocks=blocks)
+
+
+@pytest.mark.parametrize("loss", ["mse", "psnr"])
+def test_it_is_trained_by_its_loss(loss: Literal["mse", "psnr"], target: TargetModel) -> None:
+    """One step of Adam on one batch, against the loss of each image written out."""
+    public = Splits(part(5, 0), part(3, 1), part(4, 2), ())
+    handle = TargetHandle(target, Defense(), AccessLevel.SCORES)
+    prior = Tcnn(width=2, epochs=1, batch_size=9, learning_rate=0.01, loss=loss)
+    torch.manual_seed(0)
+    networks = prior.networks(PX, CLASSES)
+    by_hand = copy.deepcopy(networks["inverter"])
+    prior.fit(networks, public, handle, FitContext(inputs=Inputs({}, Path)))
+    pairs = prior.answered(handle, public)
+    adam = torch.optim.Adam(by_hand.parameters(), lr=0.01, betas=(0.5, 0.999), amsgrad=True)
+    drawn, images = by_hand(prior.features(pairs.answers)), pairs.images.float() / 255
+    errors = [((d - x) ** 2).mean() for d, x in zip(drawn, images, strict=True)]
+    losses = errors if loss == "mse" else [-10 * torch.log10(1 / error) for error in errors]
+    torch.stack(losses).mean().backward()
+    adam.step()
+    for name, weight in networks["inverter"].named_parameters():
+        torch.testing.assert_close(weight, by_hand.get_parameter(name), rtol=0, atol=2e-4)

@@ -178,6 +178,50 @@ def test_what_the_user_writes_wins_also_inside_the_prior(sweep_of: Callable[...,
     assert params["prior"]["width"] == budget["width"] and params["prior"]["latent_dim"] == budget["latent_dim"]
 
 
+QUERY_TIME = """
+name: query-time
+profile: {profile}
+setups:
+  - id: yang
+    attack:
+      name: inversion_model
+      prior: {{width: 12, epochs: 3, blocks: 6, loss: psnr, half: second, answers: noise, answer_noise: 0.01}}
+    private: &private {{name: synthetic_faces, identities: 8}}
+    public: &public {{name: synthetic_faces, population: public, identities: 8}}
+    protocol: &protocol {{identities: 5, images_per_identity: 400, victims: train, judge: target}}
+  - id: ddpm
+    attack: {{name: diffusion_inverter, guidance: 2, prior: {{width: 24, epochs: 4, half: first, answers: softmax}}}}
+    private: *private
+    public: *public
+    protocol: *protocol
+defenses: [none]
+seeds: [0]
+metrics: [standard, judges]
+"""
+
+
+@pytest.mark.parametrize("profile", ["mini", "small"])
+def test_attackers_of_answers_and_their_protocol_are_as_they_were_written(profile: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(QUERY_TIME.format(profile=profile))
+    recipes = {c.cell.setup.id: c.recipes for c in resolve(read_spec(tmp_path / "sweep.yaml")).cells}
+    written = {
+        "yang": {"width": 12, "epochs": 3, "blocks": 6, "loss": "psnr", "half": "second", "answers": "noise"},
+        "ddpm": {"width": 24, "epochs": 4, "half": "first", "answers": "softmax"},
+    }
+    for name, wanted in written.items():
+        attacked = recipes[name].reconstructions
+        inverter = attacked.inputs["inverter"].params["params"]
+        assert {field: inverter[field] for field in wanted} == wanted
+        assert (attacked.params["victims"], attacked.params["images_per_identity"]) == ("train", 400)
+        assert recipes[name].scores.params["protocol"]["judge"] == "target"
+        assert {"attack_accuracy_by_target", "attack_accuracy_by_evaluator"} <= set(
+            recipes[name].scores.params["metrics"]
+        )
+    assert recipes["yang"].reconstructions.inputs["inverter"].params["params"]["answer_noise"] == 0.01
+    assert recipes["ddpm"].reconstructions.params["attack"]["params"]["guidance"] == 2
+    assert recipes["ddpm"].reconstructions.inputs["inverter"].params["params"]["noise_steps"] == 50, "of the profile"
+
+
 def test_a_preset_is_taken_whole_without_the_profile_s_budget(sweep_of: Callable[..., Sweep]) -> None:
     params = params_of(sweep_of({"attack": "gmi:orig"}))
     assert params["iterations"] == 1500

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from typing_extensions import override
+
 from midef.attacks.access import AccessLevel
 from midef.attacks.priors.base import PRIORS, TargetedPrior
 from midef.core.errors import AccessError
 from midef.core.lazy import torch
 from midef.core.seeds import derive_seed
+from midef.datasets.base import Half, half_of
 from midef.training.generative.inverter import AnsweredImages
 
 if TYPE_CHECKING:
@@ -34,6 +37,9 @@ class Inverter(TargetedPrior):
             close together.
         answer_noise: standard deviation of `noise`, > 0, larger hides more of what the defense wrote into the small
             scores, and more of what they tell.
+        half: of the public images that it is trained on, `all` or one of two that have none in common: `first` and
+            `second` hold every other image, the held-out ones too. A defender of answers with the other half has
+            trained on none of these.
         seed: of the networks' start, the order of the pairs, and the noise.
 
     The noise is normal, one draw for each answer (not one for each epoch); what falls below `SMALLEST_ANSWER` is set to
@@ -49,6 +55,7 @@ class Inverter(TargetedPrior):
 
     answers: Literal["as_served", "noise", "softmax"] = "as_served"
     answer_noise: float = 1e-3
+    half: Half = "all"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -56,14 +63,18 @@ class Inverter(TargetedPrior):
             raise ValueError(f"needs answer_noise > 0, got {self.answer_noise}; choose answers='as_served' for none")
 
     def answered(self, handle: TargetHandle, public: Splits) -> AnsweredImages:
-        """Public images with the target's answers, as this attacker uses them; `select` is held out."""
-        fitting = torch.cat([public.train.images, public.report.images])
+        """His half of the public images with the target's answers, as this attacker uses them; `select` is held out."""
+        fitting, held = half_of(torch.cat([public.train.images, public.report.images]), public.select.images, self.half)
         return AnsweredImages(
             answers=self.ask(handle, fitting, part="fitting"),
             images=fitting,
-            held_answers=self.ask(handle, public.select.images, part="held out"),
-            held_images=public.select.images,
+            held_answers=self.ask(handle, held, part="held out"),
+            held_images=held,
         )
+
+    @override
+    def images_trained_on(self, public_images: int) -> int:
+        return super().images_trained_on(public_images if self.half == "all" else -(-public_images // 2))
 
     def ask(self, handle: TargetHandle, images: Tensor, *, part: str) -> Tensor:
         """Answers [N, K] to images [N, 3, H, W] uint8, as this attacker uses them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -15,7 +15,9 @@ from midef.attacks import PRIORS, AccessLevel
 from midef.attacks.base import Task
 from midef.attacks.priors.families.inversion import Inverter, noisy_answers
 from midef.attacks.target_handle import TargetHandle
-from midef.core import AccessError
+from midef.core import AccessError, DataError
+from midef.datasets import Images, Splits
+from midef.datasets.base import Half, half_of
 from midef.defenses import Defense
 from midef.nn.network import TargetModel
 
@@ -137,3 +139,61 @@ def test_no_observed_answers_are_refused(name: str) -> None:
 def test_noise_without_size_is_refused(name: str, size: float) -> None:
     with pytest.raises(ValueError, match=r"answer_noise > 0.*choose answers='as_served' for none"):
         replace(prior(name), answer_noise=size)
+
+
+# ---------------------------------------------------------------- attacker and defender have data of their own
+
+
+def splits_of(train: int, select: int, report: int) -> Splits:
+    """Each image has a colour of its own."""
+    colours = torch.arange(train + select + report, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, PX, PX)
+    parts = [Images(part, torch.full((len(part),), -1)) for part in colours.split([train, select, report])]
+    return Splits(*parts, ())
+
+
+def halved(public: Splits, half: Half) -> tuple[Tensor, Tensor]:
+    return half_of(torch.cat([public.train.images, public.report.images]), public.select.images, half)
+
+
+def colours(images: Tensor) -> set[int]:
+    found: list[int] = images[:, 0, 0, 0].tolist()
+    assert len(set(found)) == len(found)
+    return set(found)
+
+
+@settings(deadline=None)
+@given(st.integers(2, 60), st.integers(2, 30), st.integers(0, 60))
+def test_halves_have_no_image_in_common_and_make_the_whole(train: int, select: int, report: int) -> None:
+    public = splits_of(train, select, report)
+    (fitted, held), (first, first_held), (second, second_held) = (
+        [colours(part) for part in halved(public, half)] for half in get_args(Half)
+    )
+    assert fitted == colours(torch.cat([public.train.images, public.report.images]))
+    assert held == colours(public.select.images)
+    assert not first & second and first | second == fitted and abs(len(first) - len(second)) <= 1
+    assert not first_held & second_held and first_held | second_held == held
+    assert not (first | second) & held, "what is held out teaches neither"
+
+
+def test_a_half_without_an_image_is_refused() -> None:
+    with pytest.raises(DataError, match=r"half second .* has 2 to train on and 0 held out, needs 1 of each; "):
+        halved(splits_of(4, 1, 0), "second")
+
+
+@both
+def test_an_attacker_with_a_half_asks_about_no_other_image(name: str, handle: TargetHandle) -> None:
+    public = splits_of(7, 5, 4)
+    for half, queries in (("all", 16), ("first", 9), ("second", 7)):
+        handle.queries = 0
+        pairs = prior(name, half=half).answered(handle, public)
+        fitted, held = halved(public, half)  # type: ignore[arg-type]
+        assert torch.equal(pairs.images, fitted) and torch.equal(pairs.held_images, held)
+        assert torch.equal(pairs.answers, handle.scores(fitted.float() / 255))
+        assert torch.equal(pairs.held_answers, handle.scores(held.float() / 255))
+        assert handle.queries == 2 * queries, "asked here once more"
+
+
+@both
+def test_half_the_images_take_half_the_time(name: str) -> None:
+    whole, half = (prior(name, half=which).images_trained_on(1001) for which in ("all", "second"))
+    assert half == pytest.approx(whole * 501 / 1001)
