@@ -77,6 +77,15 @@ class Served:
     path: Callable[[str], Path]
 
 
+Answering = Callable[["Defense", Query, Any], "Tensor"]
+"""Served probabilities [B, K] of a part, for a query and the part's state."""
+
+
+def answered(part: Defense, query: Query, state: Any) -> Tensor:
+    """What the part answers."""
+    return part.answer(query, state)
+
+
 class Serving:
     """Answers with the probabilities of a network, changed by the parts of its defense in the order of the stack.
 
@@ -86,6 +95,7 @@ class Serving:
     Args:
         path: the folder of an artifact by its role, `part.role`; None where the defense needs none.
         secret: seeds the random streams of the parts. The same image asked twice gets the same answer, whoever asks.
+        answering: in place of the plain call of a part, such as a compiled one.
     """
 
     def __init__(
@@ -96,12 +106,14 @@ class Serving:
         device: str = "cpu",
         path: Callable[[str], Path] | None = None,
         secret: int = 0,
+        answering: Answering = answered,
     ) -> None:
         self.parts: Sequence[Defense] = [part for part in defense.parts() if part.changes_answers]
         self.n_classes = n_classes
         self.device = device
         self._path = path
         self._secret = secret
+        self._answering = answering
         self._states: list[Any] | None = None
 
     def __call__(self, images: Tensor, probabilities: Tensor) -> Tensor:
@@ -119,7 +131,7 @@ class Serving:
         query = Query(images.detach(), probabilities.detach(), probabilities.argmax(dim=1))
         for part, state in zip(self.parts, self.states(images.shape[-1]), strict=True):
             query = replace(query, secret=derive_seed(self._secret, name_of(part)))
-            answers = part.answer(query, state).detach()
+            answers = self._answering(part, query, state).detach()
             if torch.isfinite(query.probabilities).all() and not torch.isfinite(answers).all():
                 raise MidefError(f"{name_of(part)} answered with numbers that are not finite", failure="diverged")
             query = replace(query, probabilities=answers)

@@ -12,10 +12,40 @@ from typing_extensions import override
 
 from midef.attacks.target_handle import CHUNK
 from midef.defenses import Defense
-from midef.defenses.serving import Serving
+from midef.defenses.serving import Answering, Query, Serving, answered
 from midef.guard.artifacts import Files, as_folders
 from midef.guard.defense import takes_gradients
 from midef.stages.substitute import Ask
+
+
+@torch.library.custom_op(
+    "midef::image_streams",
+    mutates_args=(),
+    schema="(Tensor images, Tensor like, int columns, int secret, bool normal) -> Tensor",
+)
+def _streams(images: Tensor, like: Tensor, columns: int, secret: int, normal: bool) -> Tensor:
+    """What a query draws for its images; an operation that a compiled graph calls and does not look into."""
+    query = Query(images, like, like.argmax(dim=1), secret)
+    return query.normal(columns) if normal else query.uniform(columns)
+
+
+@_streams.register_fake
+def _(images: Tensor, like: Tensor, columns: int, secret: int, normal: bool) -> Tensor:
+    return like.new_empty(len(images), columns)
+
+
+class GraphQuery(Query):
+    """A query inside of a compiled graph; the streams of its images are drawn in Python."""
+
+    @override
+    def normal(self, columns: int) -> Tensor:
+        drawn: Tensor = _streams(self.images, self.probabilities, columns, self.secret, True)
+        return drawn
+
+    @override
+    def uniform(self, columns: int) -> Tensor:
+        drawn: Tensor = _streams(self.images, self.probabilities, columns, self.secret, False)
+        return drawn
 
 
 class Answers:
@@ -24,16 +54,25 @@ class Answers:
     Args:
         files: of its artifacts by role.
         secret: seeds the random streams.
+        compiling: options of `torch.compile` for the tensor operations; None leaves them as they are.
     """
 
-    def __init__(self, defense: Defense, files: Mapping[str, Files], secret: int) -> None:
+    def __init__(
+        self,
+        defense: Defense,
+        files: Mapping[str, Files],
+        secret: int,
+        compiling: Mapping[str, Any] | None = None,
+    ) -> None:
         self._defense = defense
         self._files = files
         self._secret = secret
+        self._compiling = compiling
         self._takes_gradients = bool(takes_gradients(defense))
         self._servings: dict[str, Serving] = {}
         self._lock = RLock()
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, images: Tensor, probabilities: Tensor) -> Tensor:
         """Served probabilities [B, K] for images [B, 3, H, W] and what the network says of them [B, K], in float32."""
         serving = self._on(images, probabilities.shape[1])
@@ -49,7 +88,14 @@ class Answers:
         with self._lock:
             if device not in self._servings:
                 with as_folders(self._files) as path:
-                    serving = Serving(self._defense, classes, device=device, path=path, secret=self._secret)
+                    serving = Serving(
+                        self._defense,
+                        classes,
+                        device=device,
+                        path=path,
+                        secret=self._secret,
+                        answering=answered if self._compiling is None else _compiled(self._compiling),
+                    )
                     serving.states(images.shape[-1])
                 self._servings[device] = serving
             return self._servings[device]
@@ -60,6 +106,23 @@ class Answers:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({**state, "_lock": RLock()})
+
+
+def _compiled(options: Mapping[str, Any]) -> Answering:
+    """A part's answer as one compiled graph."""
+
+    def answer(part: Defense, query: Query, state: Any) -> Tensor:
+        return part.answer(query, state)
+
+    run: Answering = torch.compile(answer, fullgraph=True, **options)
+
+    def outside(part: Defense, query: Query, state: Any) -> Tensor:
+        answers = run(part, GraphQuery(query.images, query.probabilities, query.labels, query.secret), state)
+        if part.keeps_labels and not torch.equal(answers.argmax(dim=1), query.probabilities.argmax(dim=1)):
+            return part.answer(query, state)  # a fused operation rounded a tie the other way
+        return answers
+
+    return outside
 
 
 def asking(network: Callable[[Tensor], Tensor], answers: Answers, device: torch.device) -> Ask:

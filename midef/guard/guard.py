@@ -16,7 +16,7 @@ from midef.core.errors import PreflightError, SpecError
 from midef.defenses import Defense, Stack, remake_defense
 from midef.guard.answers import Answers, asking
 from midef.guard.artifacts import Files, needs_private, prepare, roles_of
-from midef.guard.defense import guarding, warn_of_joint_answers
+from midef.guard.defense import guarding, takes_gradients, warn_of_joint_answers
 from midef.guard.images import ImageSource, checked_images, defenders_images, digest_of_images
 from midef.guard.model import (
     Outputs,
@@ -147,6 +147,33 @@ class Guard(nn.Module):
         self._take(prepared.files, classes, px, network)
         return self
 
+    def compiled(self, **options: Any) -> Self:
+        """A guard of the same model and with the same answers up to rounding, 1e-6, that runs compiled.
+
+        Compiled are the network, and the tensor operations of the answers. Checks, and the random stream of each image
+        (the sha256 of its pixels), stay in Python.
+
+        Args:
+            options: of `torch.compile`.
+
+        Raises:
+            SpecError: if the defense takes gradients to answer. `torch.compile(guard)` compiles the network alone, for
+                any defense.
+        """
+        self._check_prepared()
+        if names := takes_gradients(self.defense):
+            raise SpecError(
+                f"{' and '.join(names)} cannot be compiled: every answer is a search along gradients of an inversion "
+                "network (second-order ones, where gradients are aligned), and torch.compile traces no "
+                "torch.autograd.grad; torch.compile(guard) compiles the network alone"
+            )
+        model: Any = torch.compile(self.model, **options)
+        guard = type(self)(model, self.defense, outputs=self.outputs, secret=self._secret)
+        guard.facts = self.facts
+        guard._take(self._files, self.classes, self.resolution_px, self._prepared_for)
+        guard._answers = Answers(self.defense, self._files, self._secret, compiling=options)
+        return guard
+
     def _take(self, files: Mapping[str, Files], classes: int | None, resolution_px: int | None, network: str) -> None:
         """Answer with these artifacts from now on."""
         self.classes, self.resolution_px, self._prepared_for = classes, resolution_px, network
@@ -197,7 +224,7 @@ class Guard(nn.Module):
             batch = batch.clone() if batch.is_inference() else batch
             probabilities = self._probabilities(batch)
             self._seen = (batch.shape[2], batch.shape[3])
-            answers = self._answers(batch.float(), probabilities)
+            answers: Tensor = self._answers(batch.float(), probabilities)
         return answers if images.ndim == 4 else answers[0]
 
     def _probabilities(self, images: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ def keeping_labels(given: Tensor, answers: Tensor) -> Tensor:
         share = torch.where(reach > 1, 1.0, 0.999 * reach)
         for _ in range(8):
             is_kept = (given + share * way).argmax(dim=1, keepdim=True) == labels
-            if is_kept.all():
+            if not torch.compiler.is_compiling() and is_kept.all():  # a graph has no way out, and the same result
                 break
             share = torch.where(is_kept, share, share / 2)
         else:
