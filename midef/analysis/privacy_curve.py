@@ -100,7 +100,7 @@ def findings_of(errors: Mapping[str, np.ndarray], about: str, *, points: int = 2
     panel = Panel(
         series=series,
         x_title="eps, mean squared error of pixels in [0, 1]",
-        y_title="eta, share of reconstructions with an error below eps",
+        y_title="eta, share with an error below eps",
         from_zero=True,
     )
     said = ", ".join(f"{area:.4f} under {label}" for label, area in areas.items())

@@ -126,10 +126,13 @@ class ReconstructionErrorNormalised(Metric):
     """The reconstruction error of images whose channels have unit variance over the private images.
 
     Differences are divided by the standard deviation of a channel over all pixels of the private images of the
-    attacked identities. 0 and above; 1 is about the error of a grey image of the right colour.
+    attacked identities, those the KNN distance looks at, whichever split the victims are of. 0 and above; 1 is about
+    the error of a grey image of the right colour.
 
-    Source: LPA, whose 0.88 on MNIST is on such a scale.
-    We differ: their standard deviation is that of the whole data set.
+    Source: LPA, whose 0.88 on MNIST is on such a scale: the mean image of the right digit has 0.51 there, and another
+    image of it 1.03. Of pixels in [-1, 1] these are 0.17 and 0.35.
+    We differ: their standard deviation is most likely that of the whole data set, which moves the number by 2 % on
+    MNIST and 6 % on Fashion-MNIST.
     """
 
     paper: ClassVar[str] = "LPA, the defense of served scores by data poisoning"

@@ -13,7 +13,7 @@ from midef.core import Protocol
 from midef.stages import ensure
 from midef.stages.split import load as load_splits
 
-PAIRS = ("psnr", "reconstruction_error")
+PAIRS = ("psnr", "reconstruction_error", "reconstruction_error_normalised")
 
 
 @pytest.mark.parametrize("split", ["report", "train"])
@@ -27,7 +27,8 @@ def test_each_reconstruction_is_compared_with_the_image_it_is_made_from(
         entry["metric"]: entry
         for entry in json.loads((ensure(recipes.scores, own_cell.context) / "measurements.json").read_text())
     }
-    private = load_splits(own_cell.folder("private")).parts[split]
+    splits = load_splits(own_cell.folder("private"))
+    private = splits.parts[split]
     folder = own_cell.context.store.artifacts.fetch(recipes.reconstructions.key)
     with np.load(folder / "images.npz", allow_pickle=False) as stored:
         made = {name: stored[name] for name in ("images", "labels", "restarts")}
@@ -40,6 +41,15 @@ def test_each_reconstruction_is_compared_with_the_image_it_is_made_from(
     assert measured["reconstruction_error"]["value"] == pytest.approx(sum(errors) / 18, rel=1e-9)
     with np.load(ensure(recipes.scores, own_cell.context) / "per_image.npz", allow_pickle=False) as per_image:
         assert per_image["reconstruction_errors"] == pytest.approx(errors, rel=1e-9)
+    learned = [part.images[part.labels < 6].numpy() for part in (splits.train, splits.select)]
+    pixels = np.concatenate(learned).astype(float) / 255  # of the attacked identities, whoever the victims are
+    variances = [pixels[:, channel].var() for channel in range(3)]
+    normalised = []
+    for image, label, restart in zip(made["images"], made["labels"], made["restarts"], strict=True):
+        own = private.images[private.labels == int(label)].numpy()
+        squares = ((image.astype(float) - own[restart % len(own)]) / 255) ** 2
+        normalised.append(sum(squares[channel].mean() / variances[channel] for channel in range(3)) / 3)
+    assert measured["reconstruction_error_normalised"]["value"] == pytest.approx(sum(normalised) / 18, rel=1e-9)
     ratios = [-10 * math.log10(error) for error in errors]
     assert measured["psnr"]["value"] == pytest.approx(sum(ratios) / 18, rel=1e-9)
     assert measured["psnr"]["n"] == 18 and measured["psnr"]["low"] < measured["psnr"]["value"]
