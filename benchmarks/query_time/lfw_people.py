@@ -60,9 +60,7 @@ def write_lists(private: Path, public: Path, folder: Path, people: int) -> str:
     """
     chosen = most_photographed(_images(public), people)
     if shared := sorted({Path(file).parent.name for file in _images(private)} & chosen.keys()):
-        raise ValueError(
-            f"{len(shared)} people are private and public, {', '.join(shared[:5])}: bring other photographs"
-        )
+        raise ValueError(f"private and public at once: {', '.join(shared[:5])}; bring photographs of other people")
     parts = {
         "train": [file for files in chosen.values() for file in files[:-1]],
         "report": [files[-1] for files in chosen.values()],

@@ -42,7 +42,7 @@ def test_the_people_with_the_most_photographs_are_listed_and_can_be_read(tmp_pat
 def test_nobody_is_private_and_public_and_too_few_people_are_said(tmp_path: Path) -> None:
     public = archive(tmp_path / "public.zip", [f"images/Ada_{i:04d}.png" for i in range(3)])
     private = archive(tmp_path / "private.zip", ["Ada/Ada_0001.png"])
-    with pytest.raises(ValueError, match="1 people are private and public, Ada: bring other photographs"):
+    with pytest.raises(ValueError, match="private and public at once: Ada; bring photographs of other people"):
         write_lists(private, public, tmp_path / "lists", 1)
     with pytest.raises(ValueError, match="needs 2 people with two photographs, found 1; ask for fewer"):
         most_photographed(["images/Ada_0001.png", "images/Ada_0002.png", "images/Bo_0001.png"], 2)
