@@ -16,6 +16,7 @@ What a part can be:
 - `lines SWEEP`: a line for each defense of each setup (smoke/lines.py)
 - `orderings FILE`: which of the orderings that FILE, beside the page, names are held (orderings.py)
 - `judges SWEEP SWEEP ...`: reconstructions that two evaluators judged, by both (judges.py)
+- `published FILE TABLES SWEEP ...`: the published numbers in FILE, beside the page, and ours (published_table.py)
 - `reconstructions SWEEP FILE`: a picture of what the attacks rebuilt, saved as FILE beside the page
   (reconstruction_grid.py)
 - `stages SWEEP`: what the time model of real_size.py cut, and seconds and memory of each stage
@@ -190,6 +191,17 @@ def judges_part(page: Path, store: Store, words: Sequence[str]) -> str:
     return f"{provenance(store, rows)}\n\n{table(rows)}"
 
 
+def published_part(page: Path, store: Store, words: Sequence[str]) -> str:
+    """Published numbers beside ours."""
+    from published_table import Published, table  # type: ignore[import-not-found, unused-ignore]
+
+    if len(words) < 3:
+        raise CannotRefresh(f"takes FILE TABLES SWEEP ...; got {' '.join(words) or 'nothing'}")
+    name, tables, *sweeps = words
+    rows = [row for sweep in sweeps for row in _rows(store, sweep)]
+    return f"{provenance(store, rows)}\n\n{table(Published.read(page.parent / name), tables.split(','), rows)}"
+
+
 def reconstructions_part(page: Path, store: Store, words: Sequence[str]) -> str:
     """What the attacks of a sweep rebuilt, as one picture."""
     from reconstruction_grid import draw  # type: ignore[import-not-found, unused-ignore]
@@ -251,6 +263,7 @@ KINDS: dict[str, Callable[[Path, Store, Sequence[str]], str]] = {
     "lines": lines_part,
     "orderings": orderings_part,
     "judges": judges_part,
+    "published": published_part,
     "reconstructions": reconstructions_part,
     "stages": stages_part,
     "dashboard": dashboard_part,

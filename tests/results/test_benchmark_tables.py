@@ -1,4 +1,4 @@
-"""Tables of the benchmarks, from rows made by hand: orderings of the papers, and two judges of the same images."""
+"""Tables of the benchmarks, from rows made by hand: orderings, two judges of the same images, published numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from judges import table as judges_table
 from orderings import Claims, table
+from published_table import Published
+from published_table import table as published_table
 
+from midef.core import ResultRow
 from tests.results.conftest import a_judged_cell, a_lost_cell
 
 MANY, FEW = np.ones((40, 3), int), np.zeros((40, 3), int)
@@ -133,3 +136,57 @@ def test_a_cell_that_was_lost_takes_no_accuracy_from_its_judge() -> None:
 def test_one_judge_is_no_comparison() -> None:
     with pytest.raises(ValueError, match="two evaluators were expected, these results have knows"):
         judges_table([row for row in rows_by_two_judges(FEW) if row.setup == "one"])
+
+
+PUBLISHED = """table,private,defense,params,setup,ours,accuracy,attack_accuracy,distortion,error
+I,MNIST,NoDef,,mnist,none,99.98,94.8,,0.88
+I,MNIST,LPA,,mnist,lpa(radius=0.1),99.98,74.7,0.0001,0.89
+I,MNIST,LFP,,mnist,lfp,94.96,96.5,0.07,0.88
+II,MNIST,LPA,,mnist,lpa,1,1,1,1
+"""
+
+
+def measured(defense: str, seed: int, metric: str, value: float) -> ResultRow:
+    row, *_ = a_judged_cell(defense, seed, NATURAL, MANY, setup="mnist")
+    return replace(row, metric=metric, value=value)
+
+
+def rows_of_answers(attacks: dict[str, list[float]]) -> list[ResultRow]:
+    """By defense and seed; distortions are ten times the published ones."""
+    return [
+        measured(defense, seed, metric, value)
+        for defense, of_seeds in attacks.items()
+        for seed, attack in enumerate(of_seeds)
+        for metric, value in (
+            *(("attack_accuracy_by_target", attack), ("natural_accuracy", 99.0)),
+            *(("confidence_distortion", 0.001), ("reconstruction_error_normalised", 100 - attack)),
+        )
+    ]
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> list[Published]:
+    path = tmp_path / "published.csv"
+    path.write_text(PUBLISHED)
+    return Published.read(path)
+
+
+def test_published_numbers_stand_beside_ours(published: list[Published]) -> None:
+    lpa = "lpa(radius=0.1,inverter_width=16)"
+    rows = rows_of_answers({"none": [95.0, 96, 97], lpa: [75.0, 76.5, 77], "lpa(radius=0.2)": [1.0, 1, 1]})
+    text = published_table(published, ["I"], rows)
+    assert [cells(text, line)[2] for line in range(2, 5)] == ["none", "lpa(radius=0.1)", "LFP"]
+    assert cells(text, 3)[3:12] == ["3", "99.00", "99.98", "0.001", "0.0001", "76.2", "74.7", "-", "23.8333"]
+    assert cells(text, 2)[-1] == "reference" and cells(text, 4)[-1] == "not run"
+    assert cells(text, 3)[-1] == (
+        "attack **less**; attack by the evaluator: nothing to compare with; error **larger**; same test accuracy; "
+        "distortion 10 times the paper's"
+    )
+
+
+def test_a_verdict_needs_three_seeds_and_an_interval_without_zero(published: list[Published]) -> None:
+    lpa = "lpa(radius=0.1)"
+    noisy = published_table(published, ["I"], rows_of_answers({"none": [95.0, 60, 97], lpa: [75.0, 76, 77]}))
+    assert "attack: no change shown" in cells(noisy, 3)[-1]
+    few = published_table(published, ["I"], rows_of_answers({"none": [95.0, 95.5], lpa: [75.0, 76]}))
+    assert "attack less in 2 seeds, not shown" in cells(few, 3)[-1]
