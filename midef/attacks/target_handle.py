@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from midef.attacks.access import AccessLevel
 from midef.core.errors import AccessError
@@ -23,13 +24,33 @@ CHUNK = 512
 """Images `in_chunks` asks about at once. Changes memory and speed; results only of defenses that answer jointly."""
 
 
+class BlackBoxModel(Protocol):
+    """A target that nobody here holds: it can only be asked."""
+
+    @property
+    def name(self) -> str:
+        """Its name in messages."""
+
+    @property
+    def access(self) -> AccessLevel:
+        """What it answers, scores or labels."""
+
+    @property
+    def n_classes(self) -> int:
+        """Classes K."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Scores [B, K], or labels [B] int64, of images [B, 3, H, W] in [0, 1], on their device."""
+
+
 class TargetHandle:
     """Offers what the access level allows, and counts queries (one per image).
 
     A white-box attacker holds the weights, so `run` answers without what the defense does to answers; `scores` and
-    `labels` answer through it.
+    `labels` answer through it. Of a model that can only be asked, the access level is at most what it answers.
 
     Args:
+        model: a network, or a model that can only be asked.
         seed: of the server, which is the same for all who ask it.
         artifacts: folder of what the answers of the defense need, by role; None where they need none.
         resolution_px: of the images that the target takes; None where all images of an attack have it.
@@ -37,7 +58,7 @@ class TargetHandle:
 
     def __init__(
         self,
-        model: TargetModel,
+        model: TargetModel | BlackBoxModel,
         defense: Defense,
         access: AccessLevel,
         *,
@@ -46,10 +67,16 @@ class TargetHandle:
         artifacts: Callable[[str], Path] | None = None,
         resolution_px: int | None = None,
     ) -> None:
-        freeze_(model)
-        self._model = model.to(device)
-        self._serving = Serving(defense, model.n_classes, device=device, path=artifacts, secret=seed)
         self.access = access
+        if isinstance(model, nn.Module):
+            freeze_(model)
+            self._model: TargetModel | None = model.to(device)
+            self._black_box: BlackBoxModel | None = None
+        else:
+            self._model, self._black_box = None, model
+            self.access = min(access, model.access)
+        self._n_classes = model.n_classes
+        self._serving = Serving(defense, model.n_classes, device=device, path=artifacts, secret=seed)
         self.device = device
         self.resolution_px = resolution_px
         self.queries = 0
@@ -57,11 +84,12 @@ class TargetHandle:
 
     @property
     def n_classes(self) -> int:
-        return self._model.n_classes
+        return self._n_classes
 
     def lay_out(self, layout: torch.memory_format) -> None:
         """Change how the weights lie in memory; answers stay the same up to rounding."""
-        self._model.to(memory_format=layout)
+        if self._model is not None:
+            self._model.to(memory_format=layout)
 
     def sized(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, H] at the resolution that the target takes."""
@@ -73,9 +101,9 @@ class TargetHandle:
         Raises:
             AccessError: below white-box access.
         """
-        self._allow(AccessLevel.WHITE_BOX, "run")
+        model = self._held("run")
         self.queries += len(images)
-        result: Forward = self._model(images)
+        result: Forward = model(images)
         return result
 
     @torch.no_grad()
@@ -87,10 +115,10 @@ class TargetHandle:
         Raises:
             AccessError: below white-box access.
         """
-        self._allow(AccessLevel.WHITE_BOX, "run_in_train_mode")
+        model = self._held("run_in_train_mode")
         self.queries += len(images)
         if self._drifting is None:
-            self._drifting = copy.deepcopy(self._model).train()
+            self._drifting = copy.deepcopy(model).train()
         logits: Tensor = self._drifting(images).logits
         return logits
 
@@ -121,8 +149,28 @@ class TargetHandle:
     @torch.no_grad()
     def _serve(self, images: Tensor) -> Tensor:
         self.queries += len(images)
-        return self._serving(images, torch.softmax(self._model(images).logits.float(), dim=1))
+        return self._serving(images, self._probabilities(images))
+
+    def _probabilities(self, images: Tensor) -> Tensor:
+        """Probabilities [B, K] of the target; of one that answers with labels 1 for the label."""
+        if self._model is not None:
+            return torch.softmax(self._model(images).logits.float(), dim=1)
+        assert self._black_box is not None, "a handle is made on one of the two"
+        answers = self._black_box(images)
+        return answers.float() if answers.ndim == 2 else F.one_hot(answers, self._n_classes).float()
+
+    def _held(self, what: str) -> TargetModel:
+        """The network of an attacker who holds it."""
+        self._allow(AccessLevel.WHITE_BOX, what)
+        assert self._model is not None, "a model that can only be asked is below white box"
+        return self._model
 
     def _allow(self, needed: AccessLevel, what: str) -> None:
-        if self.access < needed:
-            raise AccessError(f"this attack has access level '{self.access.words}' but asked for {what!r}")
+        if self.access >= needed:
+            return
+        if self._black_box is not None and self._black_box.access < needed:
+            raise AccessError(
+                f"{self._black_box.name} can only be asked, for {self._black_box.access.words}; the attack asked for "
+                f"{what!r}. Choose an attack of this access level, or give the network itself"
+            )
+        raise AccessError(f"this attack has access level '{self.access.words}' but asked for {what!r}")

@@ -26,7 +26,7 @@ MOST_SHOWN = 50
 class MidefError(Exception):
     """Base of everything midef raises on purpose.
 
-    `exit_code`: 1 finished with failures, 2 usage or configuration, 3 environment or data.
+    `exit_code`: 1 finished with failures, 2 usage or configuration, 3 environment or data, 4 budget reached.
 
     Args:
         message: what was expected, what came, what to do.
@@ -128,6 +128,20 @@ class ShapeError(MidefError, ValueError):
 
 class AccessError(MidefError):
     """An attack asked the target for more than its access level allows."""
+
+
+class EndpointError(MidefError):
+    """A model that is asked from outside, an endpoint or a function, gave no answer that can be used."""
+
+    exit_code = 3
+    failure: FailureKind = "died"
+
+
+class BudgetReached(EndpointError):
+    """The next question would go beyond the query budget."""
+
+    exit_code = 4
+    failure = "refused"
 
 
 class TrainingDiverged(MidefError):

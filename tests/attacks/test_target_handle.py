@@ -61,3 +61,44 @@ def test_a_question_above_the_access_level_is_refused(images: Tensor) -> None:
     with pytest.raises(AccessError, match="asked for 'scores'"):
         list(target.in_chunks(target.scores, images))
     assert target.queries == 0
+
+
+class Asked:
+    """A model of 3 classes that can only be asked."""
+
+    name, n_classes = "somebody's model", CLASSES
+
+    def __init__(self, access: AccessLevel) -> None:
+        self.access = access
+
+    def __call__(self, images: Tensor) -> Tensor:
+        scores = images.flatten(1)[:, :CLASSES].softmax(dim=1)
+        return scores if self.access == AccessLevel.SCORES else scores.argmax(dim=1)
+
+
+def test_a_model_that_can_only_be_asked_answers_as_it_does_and_its_queries_are_counted(images: Tensor) -> None:
+    model, asked = Asked(AccessLevel.SCORES), images.float() / 255
+    target = TargetHandle(model, Defense(), AccessLevel.SCORES)
+    assert torch.equal(target.scores(asked), model(asked)) and target.n_classes == CLASSES
+    assert torch.equal(target.labels(asked), model(asked).argmax(dim=1))
+    assert torch.equal(TargetHandle(model, Reversing(), AccessLevel.SCORES).scores(asked), model(asked).flip(1))
+    assert target.queries == 2 * len(images)
+    target.lay_out(torch.channels_last)  # means nothing to it
+
+
+def test_a_model_that_answers_with_labels_gives_labels_only(images: Tensor) -> None:
+    model, asked = Asked(AccessLevel.LABELS), images.float() / 255
+    target = TargetHandle(model, Defense(), AccessLevel.SCORES)
+    assert torch.equal(target.labels(asked), model(asked)) and target.access == AccessLevel.LABELS
+    with pytest.raises(
+        AccessError, match="somebody's model can only be asked, for labels only; the attack asked for 'sc"
+    ):
+        target.scores(asked)
+
+
+@pytest.mark.parametrize("question", ["run", "run_in_train_mode"])
+def test_nobody_looks_into_a_model_that_can_only_be_asked(question: str, images: Tensor) -> None:
+    target = TargetHandle(Asked(AccessLevel.SCORES), Defense(), AccessLevel.WHITE_BOX)
+    with pytest.raises(AccessError, match=f"can only be asked, for scores; the attack asked for '{question}'. Choose"):
+        getattr(target, question)(images.float() / 255)
+    assert target.queries == 0

@@ -294,8 +294,8 @@ FAULTS = (
     Fault(
         "black-box answers that bypass the defense",
         "midef/attacks/target_handle.py",
-        "return self._serving(images, torch.softmax(self._model(images).logits.float(), dim=1))",
-        "return torch.softmax(self._model(images).logits.float(), dim=1)",
+        "return self._serving(images, self._probabilities(images))",
+        "return self._probabilities(images)",
         "tests/contracts/test_attacks.py::TestAttacks::test_sees_the_defense_of_answers_exactly_below_white_box[brep_mi]",
     ),
     Fault(

@@ -203,6 +203,14 @@ class TargetedPrior(Prior):
 
     asks: ClassVar[AccessLevel]
 
+    def queries(self, *, n_classes: int, public_images: int) -> int:
+        """Images that `fit` shows the target: each public image once, unless a subclass says otherwise.
+
+        Args:
+            public_images: that the attacker has.
+        """
+        return public_images
+
     def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:
         """Train the networks in place.
 

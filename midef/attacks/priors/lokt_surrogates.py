@@ -122,6 +122,10 @@ class LoktSurrogates(TargetedPrior, SurrogateSettings):
         return {"gan": self.gan.recipe(public=public, target=target)}
 
     @override
+    def queries(self, *, n_classes: int, public_images: int) -> int:
+        return n_classes * self.latents_per_class
+
+    @override
     def networks(self, resolution_px: int, n_classes: int) -> dict[str, nn.Module]:
         from midef.attacks.priors.networks.students import build_student
 

@@ -120,6 +120,10 @@ class TAcgan(DoublingPrior, TargetedPrior, TAcganSettings):
         return self.gflop(resolution_px) * (1 + steps / 3) + judged * (1 + 2 * steps)
 
     @override
+    def queries(self, *, n_classes: int, public_images: int) -> int:
+        return (self.iterations - self.warm_up) * self.discriminator_steps * self.batch_size
+
+    @override
     def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:
         generator, discriminator = networks["generator"], networks["discriminator"]
         run = context.run(self.seed)
