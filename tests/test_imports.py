@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # core < storage < results; core < storage < datasets | nn < models < defenses < training < attacks | metrics < stages
-# < analysis | guard < sweep. Inside sweep: spec < catalogue | planning < execution | matching < cli < the entry
+# < analysis | audit | guard < sweep. Inside sweep: spec < catalogue | planning < execution | matching < cli < the entry
 # scripts.
 LAYERS = {
     "midef": 0,  # the version only
@@ -27,6 +27,7 @@ LAYERS = {
     "midef.metrics": 7,
     "midef.stages": 8,
     "midef.analysis": 9,
+    "midef.audit": 9,
     "midef.guard": 9,
     "midef.testing": 9,
     "midef.sweep.spec": 10,
