@@ -144,6 +144,37 @@ def identity_interval(hits: Any, identities: Any = None, *, level: float = 0.95)
     return float(low), float(high), f"{100 * level:g} % interval over identities"
 
 
+def identity_lower_bound(hits: Any, identities: Any, *, level: float = 0.95) -> float:
+    """Lower end of an exact interval of a success rate, where it has to hold far from 95 %.
+
+    Clopper's and Pearson's lower end, of as many images as independent ones would tell as much (`identity_interval`).
+    Wilson's is nearer to the rate, but where hits are rare it is missed far more often than its level says: with one
+    image of each of 10 identities and ten attacks compared, at .3 %, 29 % of the highest lower ends lie above the rate.
+
+    Args:
+        hits: success 0/1 of each image [N].
+        identities: which identity each image belongs to [N].
+        level: of the interval with both ends; the rate is below this end with probability (1 - level) / 2 at most.
+
+    Raises:
+        ValueError: for no images, or arrays of different length.
+
+    Source: as `identity_interval`, which puts Wilson's interval in the place of this one.
+    """
+    import numpy as np
+    from scipy.special import betaincinv
+
+    flat = np.asarray(hits, dtype=np.float64).ravel()
+    successes, counts = _identity_totals(flat, identities)
+    rate = float(flat.mean())
+    if rate == 0:
+        return 0.0
+    between = np.sum((successes - counts * rate) ** 2)
+    z = _two_sided_z(level)
+    size = _effective_size(rate * (1 - rate), min(rate, 1 - rate), between, flat.size, np.sum(counts**2), z)
+    return float(betaincinv(rate * size, (1 - rate) * size + 1, (1 - level) / 2))
+
+
 def mean_interval(values: Any, identities: Any, *, level: float = 0.95) -> tuple[float, float, str] | None:
     """Interval of a mean over images when those of one identity are not independent; None for fewer than two.
 
