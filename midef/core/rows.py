@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from midef.core.errors import FAILURE_KINDS
 
-ROW_SCHEMA_VERSION = 9
+ROW_SCHEMA_VERSION = 10
 """2: how the images were judged (group_size, counted, resize, knn_reference). 3: certainty, stand_ins, remark; and what
 a published number may leave open (resolution, identities, images, seed) may be None. 4: accuracy matching (matched and
 match_target, match_tolerance, match_accuracy, match_seeds). 5: the kind of a failure
@@ -17,7 +17,8 @@ match_target, match_tolerance, match_accuracy, match_seeds). 5: the kind of a fa
 rows carry a checksum over all of their bytes. 7: what true private images reach (ceiling), and whether a number rests
 on estimates (is_estimate). 8: the course of the search (confidence_start,
 confidence_end, confidence_rise, confidence_rise_low, gradient_start, gradient_end). 9: whose the settings of a
-published row are (settings)."""
+published row are (settings). 10: the images that an attack
+on observed answers inverts (victims)."""
 STATUSES = ("ok", "failed", "refused")
 ORIGINS = ("measured", "published")
 
@@ -76,6 +77,8 @@ class ResultRow:
         confidence_rise_low: lower end of its 95 % interval over identities.
         gradient_start: norm of the gradient at the first step, median; None of a search without gradients.
         gradient_end: the same in the last fifth of the steps.
+        victims: split of the private images whose observed answers the attack inverts, `report` or `train`; "" of an
+            attack that observes none, and in rows of a schema before 10.
     """
 
     sweep: str
@@ -151,6 +154,7 @@ class ResultRow:
     gradient_start: float | None = None
     gradient_end: float | None = None
     settings: str = ""
+    victims: str = ""
 
     @property
     def number(self) -> float | None:

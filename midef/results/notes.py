@@ -64,6 +64,7 @@ def facts(group: Sequence[SummaryRow], *, is_refused: bool) -> str:
             f"profile {first.profile}",
             f"{first.identities} identities x {first.images_per_identity}"
             + (", only the best by target score counted" if first.counted == "best_by_target" else ""),
+            *([INVERTED[first.victims]] if first.victims in INVERTED else []),
             *(f"chance {chance:.2f} %" for chance in chances[:1]),
             *(f"evaluator {first.evaluator} {accuracy:.1f} %" for accuracy in evaluators[:1]),
             *([] if is_refused else [*_ceilings(group), _runs(group)]),
@@ -71,6 +72,10 @@ def facts(group: Sequence[SummaryRow], *, is_refused: bool) -> str:
             *([_matched_to(group)] if is_matched_setup(group) else []),
         ]
     )
+
+
+INVERTED = {"train": "images the target learned are inverted", "report": "images the target never saw are inverted"}
+"""By `victims` of a row."""
 
 
 def full_everywhere(group: Sequence[SummaryRow]) -> list[MetricColumn]:

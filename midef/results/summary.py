@@ -44,6 +44,7 @@ FROM_ROW = (
         "identities",
         "images_per_identity",
         "counted",
+        "victims",
     ),
     *("certainty", "settings", "stand_ins"),
 )
@@ -127,6 +128,7 @@ class SummaryRow:
     has_own_seeds: bool = False
     missing: int = 0
     notes: tuple[str, ...] = ()
+    victims: str = ""
     certainty: str = ""
     settings: str = ""
     stand_ins: str = ""

@@ -33,6 +33,7 @@ ADDED_SINCE_1 = frozenset(
     | {"confidence_start", "confidence_end", "confidence_rise", "confidence_rise_low"}  # 8
     | {"gradient_start", "gradient_end"}  # 8
     | {"settings"}  # 9
+    | {"victims"}  # 10
 )
 _SMALL_ROWS = 64
 """Up to here packing saves no space worth its time: a cell's file is 10 % larger without, and read in two thirds."""

@@ -14,7 +14,7 @@ from midef.core.failure import Failure
 from midef.core.match import Match
 from midef.core.recipe import ArtifactKey, Recipe
 from midef.core.rows import ResultRow
-from midef.core.setup import StandIn
+from midef.core.setup import Setup, StandIn
 from midef.core.traces import COURSE
 from midef.datasets import DATASETS
 from midef.metrics import METRICS, column_title, standard_metrics
@@ -182,7 +182,7 @@ def _identity(sweep_name: str, planned: PlannedCell) -> dict[str, Any]:
         "attack": setup.attack.label,
         "attack_name": setup.attack.name,
         "attack_params": canonical_json(setup.attack.params),
-        "access": ATTACKS.get(setup.attack.name).access.words if setup.attack.name in ATTACKS.names() else "",
+        **_of_attack(setup),
         "architecture": setup.target,
         "private": setup.private.label,
         "private_is_generated": _is_generated(setup.private.name),
@@ -199,6 +199,14 @@ def _identity(sweep_name: str, planned: PlannedCell) -> dict[str, Any]:
         "seed": cell.seed,
         **_matching(cell.match),
     }
+
+
+def _of_attack(setup: Setup) -> dict[str, str]:
+    """What the attack sees, and which images it inverts where it observes their answers; "" of one that is unknown."""
+    attack = ATTACKS.get(setup.attack.name) if setup.attack.name in ATTACKS.names() else None
+    if attack is None:
+        return {"access": ""}
+    return {"access": attack.access.words, "victims": setup.protocol.victims if attack.needs_observed_scores else ""}
 
 
 def _is_generated(dataset: str) -> bool | None:

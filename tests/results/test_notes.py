@@ -115,6 +115,19 @@ def test_the_front_is_explained_where_there_is_one(cell: Rows, matched_cells: Ro
     assert "● on the front" in text_table(summarise(cell("none", 0, 90, 50)))
 
 
+@pytest.mark.parametrize(
+    ("victims", "said"),
+    [
+        ("train", "images the target learned are inverted, chance"),
+        ("report", "images the target never saw are inverted, chance"),
+        ("", "inverted"),
+    ],
+)
+def test_the_facts_say_whose_observed_answers_are_inverted(victims: str, said: str, cell: Rows) -> None:
+    table = setup_table(summarise(cell("none", 0, 90, 50, victims=victims)))
+    assert (said in table.facts) == bool(victims)
+
+
 def test_a_note_says_that_the_evaluator_starts_from_published_weights(cell: Rows) -> None:
     said = (
         "the evaluator starts from published weights (ms1m): the images these were learned on may show people that are "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import ChainMap
 from dataclasses import MISSING, Field, fields, replace
 from typing import Any, get_args, get_type_hints
 
@@ -209,7 +210,9 @@ SCHEMA_8 = [
     *_numbers(pa.float64(), "confidence_start", "confidence_end", "confidence_rise", "confidence_rise_low"),
     *_numbers(pa.float64(), "gradient_start", "gradient_end"),
 ]
+SCHEMA_9 = [*SCHEMA_8, *_texts("settings")]
 OLDER = {
+    **{9: SCHEMA_9},
     **{1: SCHEMA_1, 2: SCHEMA_2, 3: SCHEMA_3, 4: SCHEMA_4, 5: SCHEMA_5, 6: SCHEMA_6, 7: SCHEMA_7, 8: SCHEMA_8},
 }
 ADDED_IN_2: dict[str, Any] = {
@@ -230,16 +233,11 @@ ADDED_IN_8: dict[str, Any] = {
     **{"gradient_start": None, "gradient_end": None},
 }
 ADDED_IN_9: dict[str, Any] = {"settings": ""}
-DEFAULTS = {
-    1: ADDED_IN_2 | ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8 | ADDED_IN_9,
-    2: ADDED_IN_3 | ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8 | ADDED_IN_9,
-    3: ADDED_IN_4 | ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8 | ADDED_IN_9,
-    4: ADDED_IN_5 | ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8 | ADDED_IN_9,
-    5: ADDED_IN_6 | ADDED_IN_7 | ADDED_IN_8 | ADDED_IN_9,
-    6: ADDED_IN_7 | ADDED_IN_8 | ADDED_IN_9,
-    7: ADDED_IN_8 | ADDED_IN_9,
-    8: ADDED_IN_9,
-}
+ADDED_IN_10: dict[str, Any] = {"victims": ""}
+ADDED = [
+    *(ADDED_IN_2, ADDED_IN_3, ADDED_IN_4, ADDED_IN_5, ADDED_IN_6, ADDED_IN_7, ADDED_IN_8, ADDED_IN_9, ADDED_IN_10),
+]
+DEFAULTS = {version: dict(ChainMap(*ADDED[version - 1 :])) for version in OLDER}
 
 
 def old_file(version: int, columns: list[pa.Field] | None = None, **metadata: str) -> bytes:
@@ -274,6 +272,7 @@ def test_rows_of_an_older_schema_are_read_with_defaults_for_what_came_later(vers
         ["metric", "ceiling", "is_estimate"],
         ["confidence_end", "metric"],
         ["settings", "certainty"],
+        ["victims"],
     ],
     ids="+".join,
 )

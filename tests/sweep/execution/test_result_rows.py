@@ -68,6 +68,22 @@ def test_measured_rows_name_their_cell_and_its_artifacts(
     assert [(m["name"], m["params"].get("area_high")) for m in members] == [("midre", 0.3), ("nls", None)]
 
 
+@pytest.mark.parametrize(
+    ("attack", "written", "said"),
+    [
+        ("brep_mi", {"victims": "train"}, ""),
+        ("inversion_model", {}, "report"),
+        ("inversion_model", {"victims": "train"}, "train"),
+    ],
+)
+def test_rows_say_whose_observed_answers_are_inverted(
+    attack: str, written: dict[str, str], said: str, sweep_of: Callable[..., Sweep]
+) -> None:
+    protocol = {"identities": 4, "images_per_identity": 2, **written}
+    (cell,) = sweep_of({"attack": attack, "protocol": protocol}, defenses=["none"], seeds=[0]).cells
+    assert {row.victims for row in lost_rows("mine", cell, Failure("bug", "lost"))} == {said}
+
+
 def test_a_failed_metric_is_a_row_with_its_reason(
     planned: PlannedCell, store: Store, publish_cell: Callable[..., None]
 ) -> None:
