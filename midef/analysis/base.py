@@ -12,6 +12,7 @@ from midef.core.registry import Registry
 if TYPE_CHECKING:
     from midef.core.recipe import Recipe
     from midef.core.setup import Cell
+    from midef.defenses import Defense
     from midef.results.findings import Findings
     from midef.stages.recipes import CellRecipes
     from midef.storage import Store
@@ -30,6 +31,13 @@ class AnalysedCell:
     def label(self) -> str:
         """Of its defense."""
         return self.cell.defense.label
+
+    @property
+    def answering(self) -> list[Defense]:
+        """The parts of its defense that change answers, in their order."""
+        from midef.defenses.stack import remake_defense
+
+        return [part for part in remake_defense(self.cell.defense).parts() if part.changes_answers]
 
 
 @dataclass(frozen=True, kw_only=True)

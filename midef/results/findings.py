@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Value: TypeAlias = float | str | None
+Value: TypeAlias = float | bool | str | None
 Row: TypeAlias = Mapping[str, Value]
 
 

@@ -12,8 +12,10 @@ from midef.core import Recipe, SpecError
 from midef.defenses import DEFENSES, NotTuned, Tuning
 from midef.defenses.families.alignment import (
     Alignment,
+    Course,
     Substitute,
     misalignment,
+    recording,
     squared_difference,
 )
 from midef.defenses.families.answers import moved
@@ -126,6 +128,26 @@ def test_the_alignment_loss_falls_over_rounds(kind: Kind, sharpness: float) -> N
         _, lowest = align.descend(held, lambda d: moved(asked.probabilities, d, 0.05), start, asked.images)
         losses.append(float(lowest.mean()))
     assert losses[0] > losses[1] + 1e-3 and losses[1] >= losses[2]
+
+
+@BOTH
+@pytest.mark.parametrize("sharpness", [1.0, 8.0])
+def test_the_recorded_course_is_that_of_the_descent_and_changes_no_answer(kind: Kind, sharpness: float) -> None:
+    held, asked = substitute(), query(sharpness=sharpness)
+    defense = Lpa(radius=0.05, rounds=6, alignment=kind, batch=4, labels="free")
+    courses: list[Course] = []
+    with recording(courses):
+        found = defense.answer(asked, held)
+    torch.testing.assert_close(found, defense.answer(asked, held), rtol=0, atol=0)
+    assert len(courses) == 2, "one for each batch that is aligned together, and none after the block"
+    for course, rows in zip(courses, (slice(0, 4), slice(4, 6)), strict=True):
+        assert course.distances.shape == (7, rows.stop - rows.start)
+        assert (course.distances.diff(dim=0) <= 0).all() and course.distances[0].sum() > course.distances[-1].sum()
+        torch.testing.assert_close(course.images, asked.images[rows])
+        if kind == "joint":  # the last distance is that of the answers that are served
+            gradient = held.gradient(found[rows], asked.images[rows])
+            expected = misalignment(held.target_gradient or {}, gradient)
+            torch.testing.assert_close(course.distances[-1], expected.expand(rows.stop - rows.start))
 
 
 @pytest.mark.parametrize("cls", [Lpa, PoiMse])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -69,6 +71,34 @@ Move = Callable[["Tensor"], "Tensor"]
 """Answers [B, K] for a perturbation [B, K]."""
 
 
+@dataclass(frozen=True)
+class Course:
+    """How far answers that are aligned together came, round by round.
+
+    Args:
+        images: [B, 3, H, W] of the queries.
+        distances: [R + 1, B] of the gradients, of the start and after each round; never rising.
+    """
+
+    alignment: Alignment
+    substitute: Substitute
+    images: Tensor
+    distances: Tensor
+
+
+_courses: ContextVar[list[Course] | None] = ContextVar("courses", default=None)
+
+
+@contextmanager
+def recording(courses: list[Course]) -> Iterator[None]:
+    """While this lasts, every descent of answers adds its course to `courses`; no answer changes."""
+    before = _courses.set(courses)
+    try:
+        yield
+    finally:
+        _courses.reset(before)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Alignment:
     """Descent of a perturbation that aligns the gradient of what it teaches with the target gradient.
@@ -98,6 +128,7 @@ class Alignment:
         best = project(start, self.radius)
         lowest, slope = self.slope(substitute, move, best, images)
         lengths = torch.full_like(best[:, :1], self.step * self.radius / best.shape[1] ** 0.5)
+        course = [lowest]
         for _ in range(self.rounds):
             tried = project(best - lengths * slope.sign(), self.radius)
             losses, its_slope = self.slope(substitute, move, tried, images)
@@ -106,6 +137,9 @@ class Alignment:
             slope = torch.where(is_nearer, its_slope, slope)
             lowest = torch.minimum(losses, lowest)
             lengths = torch.where(is_nearer, lengths, lengths / 2)
+            course.append(lowest)
+        if (courses := _courses.get()) is not None:
+            courses.append(Course(self, substitute, images, torch.stack(course)))
         return best, lowest
 
     def slope(self, substitute: Substitute, move: Move, delta: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from midef.analysis import ANALYSES
+from midef.analysis.stored.load import needed_to_ask
 from midef.core import SpecError
 from midef.core.errors import MissingArtifact
 from midef.results.findings import Findings
@@ -36,6 +37,8 @@ TINY: dict[str, Any] = {
     "evaluator_training": {"epochs": 1, "batch_size": 8},
     "defenses": ["none", "midre", "loft(rank=2)"],
 }
+LPA = {"name": "lpa", "radius": 0.1, "inverter_width": 2, "inverter_epochs": 1, "rounds": 3}
+POISONED = {**TINY, "defenses": ["none", LPA, "rounding"]}
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +48,18 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, Path]:
     sweep = resolve(parse_spec(TINY))
     for planned in sweep.cells:
         ensure(planned.recipes.reconstructions, BuildContext(store=Store.open(folder)))
+    for planned in resolve(parse_spec(POISONED)).cells:
+        for recipe in needed_to_ask(planned.recipes.target):
+            ensure(recipe, BuildContext(store=Store.open(folder)))
     return sweep, folder
 
 
 def findings(name: str, built: tuple[Sweep, Path]) -> Findings:
     return found(ANALYSES.make(name), built[0], Store.open(built[1]))
+
+
+def of_answers(name: str, built: tuple[Sweep, Path], **params: int) -> Findings:
+    return found(ANALYSES.make(name, params), resolve(parse_spec(POISONED)), Store.open(built[1]))
 
 
 def test_fisher_names_every_unit(built: tuple[Sweep, Path]) -> None:
@@ -74,6 +84,40 @@ def test_rank_holds_the_curve_and_the_real_heads(built: tuple[Sweep, Path]) -> N
     assert list(cut.y) == pytest.approx([100 * row["share"] for row in curve])
     assert (point.name, list(point.x), point.kind) == ("loft(rank=2)", [2], "points")
     assert rank.verdict.endswith(" % behind loft(rank=2).")
+
+
+def test_detectors_of_served_answers_and_the_control(built: tuple[Sweep, Path]) -> None:
+    found = of_answers("answers_pca", built, images=64)
+    control, lpa, rounding = found.rows
+    assert [str(row["defense"]).partition("(")[0] for row in found.rows] == ["none", "lpa", "rounding"]
+    assert (control["distance"], control["auc"], control["auc_low"], control["auc_high"]) == (0.0, 0.5, 0.5, 0.5)
+    assert 0.01 < lpa["distance"] <= 0.1 and rounding["auc"] > 0.9, "decimals cut off show"
+    assert found.drawing.panels[0].title.startswith("lpa(") and lpa["images"] == 64
+
+
+def test_the_course_of_stored_answers_is_the_descent_of_the_served_ones(built: tuple[Sweep, Path]) -> None:
+    found = of_answers("alignment", built, images=6)
+    joint = [row for row in found.rows if row["alignment"] == "joint"]
+    alone = [row for row in found.rows if row["alignment"] == "per_query"]
+    assert [row["answers"] for row in joint] == ["clean", *["perturbed"] * 4, "served"]
+    assert {row["aligned"] for row in joint} == {1} and {row["aligned"] for row in alone} == {6}
+    for rows in (joint, alone):
+        course = [row["cosine"] for row in rows[1:-1]]
+        assert course == sorted(course) and course[0] < course[-1]
+
+
+def test_below_the_bound_the_defensive_loss_of_a_real_network_falls(built: tuple[Sweep, Path]) -> None:
+    store = Store.open(built[1])
+    before = sorted(path.name for path in built[1].rglob("*"))
+    found = of_answers("poisoning_bound", built, images=16, steps=3)
+    assert [(row["start"], row["answers"], row["step"]) for row in found.rows][:4] == [
+        *[("substitute", "served", i) for i in range(3)],
+        ("fresh", "served", 0),
+    ]
+    for row in found.rows:
+        assert row["fall"] > 0 or not row["is_below"]
+        assert row["fall"] >= row["guaranteed"] - 1e-9
+    assert len(found.rows) == 12 and store.artifacts.keys() and before == sorted(p.name for p in built[1].rglob("*"))
 
 
 def test_the_verb_prints_the_table_and_writes_figure_and_rows(
