@@ -11,6 +11,7 @@ from midef.dashboards.figures.style import COLOURS, FONT, GREY, INK
 from midef.results.findings import Drawing, Panel, Series
 
 STAMP_LETTERS = 130  # fit beside each other above a figure
+TITLE_LETTERS = 50  # fit above one of several panels
 
 
 def draw(drawing: Drawing, stamp: str = "") -> Any:
@@ -22,7 +23,8 @@ def draw(drawing: Drawing, stamp: str = "") -> Any:
     from plotly.subplots import make_subplots
 
     count = len(drawing.panels)
-    figure = make_subplots(cols=count, subplot_titles=[panel.title for panel in drawing.panels])
+    titles = ["<br>".join(textwrap.wrap(panel.title, TITLE_LETTERS)) for panel in drawing.panels]
+    figure = make_subplots(cols=count, subplot_titles=titles)
     names = list(dict.fromkeys(series.name for panel in drawing.panels for series in panel.series))
     shown = set[str]()
     for column, panel in enumerate(drawing.panels, start=1):
