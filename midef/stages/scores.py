@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from midef.attacks import ATTACKS, AccessLevel
-from midef.attacks.target_handle import TargetHandle
 from midef.core.errors import MidefError, NotApplicable, TooFewSamples
 from midef.core.failure import Failure
 from midef.core.outcomes import digest_of
@@ -36,6 +35,7 @@ from midef.stages.extractor import extractors_for
 from midef.stages.handle import handle_of, served_labels
 from midef.stages.recipes import ALIKE
 from midef.stages.resize import low_to_high
+from midef.stages.restarts import best_restarts, target_scores
 from midef.stages.split import load as load_splits
 from midef.stages.student import student_answers
 from midef.stages.target import WEIGHTS, TargetSpec
@@ -293,29 +293,3 @@ def measure(names: Sequence[str], evidence: Evidence) -> list[dict[str, Any]]:
             entry |= {"status": status, "reason": failure.message, "failure": failure.kind, "value": None}
         entries.append(entry)
     return entries
-
-
-def target_scores(handle: TargetHandle, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Probability, as the attacker sees it, that the target gives each image [N, 3, H, W] uint8 for its identity [N].
-
-    Raises:
-        AccessError: with label-only access.
-    """
-    scores = []
-    for part, identities in zip(torch.from_numpy(images).split(256), torch.from_numpy(labels).split(256), strict=True):
-        given = part.to(handle.device).float() / 255
-        if handle.access >= AccessLevel.WHITE_BOX:  # holds the weights: what is served is not what it sees
-            with torch.no_grad():
-                answers = handle.run(given).logits.float().softmax(dim=1)
-        else:
-            answers = handle.scores(given)
-        scores.append(answers.gather(1, identities.to(answers.device)[:, None])[:, 0].cpu())
-    return torch.cat(scores).numpy()
-
-
-def best_restarts(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Positions [I] of the reconstruction with the highest score of each identity, identities ascending."""
-    order = np.lexsort((-scores, labels))
-    _, first = np.unique(labels[order], return_index=True)
-    best: np.ndarray = order[first]
-    return best

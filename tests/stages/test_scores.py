@@ -22,7 +22,8 @@ from midef.metrics import Evidence
 from midef.nn.network import TargetModel
 from midef.stages import ensure, scores
 from midef.stages.resize import low_to_high
-from midef.stages.scores import best_restarts, build, evaluate_images, measure
+from midef.stages.restarts import best_restarts
+from midef.stages.scores import build, evaluate_images, measure
 from midef.stages.split import load as load_splits
 from midef.stages.target import TargetSpec
 from midef.stages.target import load as load_target
