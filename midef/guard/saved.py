@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import warnings
@@ -24,6 +25,8 @@ from midef.guard.model import Outputs
 FORMAT = 1
 DESCRIPTION, SECRET, ARTIFACTS = "guard.json", "secret.json", "artifacts"
 PRIVATE_MODE = 0o600
+PLACE = re.compile(rf"{ARTIFACTS}/(\w+\.\w+)/(\w+\.safetensors)", re.ASCII)
+"""Of a file in the folder: its role and its name, which lead nowhere else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +137,12 @@ def read(folder: Path, *, secret: int | None) -> Record:
 def _read_files(folder: Path, expected: Mapping[str, str], problems: list[str]) -> dict[str, dict[str, bytes]]:
     files: dict[str, dict[str, bytes]] = {}
     for place, digest in expected.items():
-        _, role, name = place.split("/")
+        if (found := PLACE.fullmatch(place)) is None:
+            problems.append(
+                f"{DESCRIPTION} names the file {place!r}, which no guard has; this was not written by midef"
+            )
+            continue
+        role, name = found.groups()
         try:
             data = (folder / place).read_bytes()
         except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from midef.core.canonical import canonical_json
 from midef.core.errors import DataError, PreflightError, SpecError
 from midef.defenses.lpa import Lpa
 from midef.guard import Guard
@@ -122,6 +124,18 @@ def test_all_that_is_missing_or_damaged_is_said_at_once(folder: Path) -> None:
 def test_a_changed_description_is_refused(folder: Path, change: Callable[[dict[str, Any]], None], message: str) -> None:
     edited(change, folder / "guard.json")
     with pytest.raises(PreflightError, match=message):
+        Guard.load(folder, Classifier())
+
+
+@pytest.mark.parametrize("place", ["artifacts/../x.safetensors", "artifacts/lpa.inverter/x.pt", "/etc/passwd"])
+def test_a_folder_cannot_name_files_elsewhere(folder: Path, place: str) -> None:
+    def forge(content: dict[str, Any]) -> None:
+        content["files"][place] = ""
+        del content["sha256"]
+        content["sha256"] = sha256(canonical_json(content).encode()).hexdigest()
+
+    edited(forge, folder / "guard.json")
+    with pytest.raises(PreflightError, match="a file that no guard has; this was not written by midef"):
         Guard.load(folder, Classifier())
 
 
