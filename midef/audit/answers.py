@@ -6,9 +6,12 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
 
 from midef.audit.budget import Rate
 from midef.core.errors import BudgetReached, DamagedFile, SpecError, StoreError, StoreSchemaError
@@ -54,6 +57,8 @@ class AnswerStore:
 
     What was sent is counted before it is sent. So the count is never below what the other side may charge for.
 
+    While it is used, files with the ends `-wal` and `-shm` lie beside it; who copies it copies them.
+
     Args:
         path: of the file; made where there is none.
 
@@ -69,8 +74,13 @@ class AnswerStore:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"no folder for the answers in {self.path}: {error}; name another file") from error
+        self._kept: tuple[int, sqlite3.Connection] | None = None
         with self._writing() as db:
             self._prepare(db)
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_kept": None}
 
     # ------------------------------------------------------------ models
 
@@ -136,7 +146,7 @@ class AnswerStore:
             answers: by digest of the image.
         """
         rows = [(model.key, image, answer, _checksum(model, image, answer)) for image, answer in answers.items()]
-        with self._writing() as db:
+        with self._writing(lasting=True) as db:
             db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", rows)
             db.executemany(
                 "DELETE FROM claims WHERE model = ? AND image = ? AND token = ?",
@@ -231,9 +241,15 @@ class AnswerStore:
             ) from error
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that no other process writes beside; undone if an error ends it."""
+    def _writing(self, *, lasting: bool = False) -> Iterator[sqlite3.Connection]:
+        """A transaction that no other process writes beside; undone if an error ends it.
+
+        Args:
+            lasting: it survives a power cut from its end on, with all before it; else the end of its process.
+        """
+        self._keep_open()
         with self._reading() as db:
+            db.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -241,6 +257,16 @@ class AnswerStore:
                 db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")
+
+    def _keep_open(self) -> None:
+        """Hold one connection in each process: the last that closes writes the whole log back, which is slow."""
+        if not self.path.exists() or (self._kept is not None and self._kept[0] == os.getpid()):
+            return
+        with suppress(sqlite3.DatabaseError):  # another process is at it, or it is no database of ours
+            kept = sqlite3.connect(self.path, timeout=LOCKED_S, isolation_level=None, check_same_thread=False)
+            self._kept = (os.getpid(), kept)
+            if kept.execute("PRAGMA application_id").fetchone()[0] == APPLICATION:
+                kept.execute("PRAGMA journal_mode = WAL")
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         """Make the tables of an empty file, and refuse one that is not ours."""

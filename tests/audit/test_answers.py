@@ -107,6 +107,8 @@ def test_other_files_are_refused_and_stay_as_they_are(tmp_path: Path, store: Ans
         db.execute("CREATE TRIGGER t AFTER INSERT ON answers BEGIN DELETE FROM answers; END")
     with pytest.raises(DamagedFile, match="found another database"):
         AnswerStore(store.path)
+    with pytest.raises(StoreError, match=r"cannot be read or written: unable to open database file; free the disk or"):
+        AnswerStore(tmp_path)
     with pytest.raises(StoreError, match=r"no folder for the answers in .*notes.txt.answers"):
         AnswerStore(text / "answers")
 
