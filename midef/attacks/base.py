@@ -112,6 +112,9 @@ class Attack:
 
     Args:
         draws: whether, with the same priors, another seed gives other images.
+        strength: how much it finds in undefended models of published tables, about: 5 above 90 %, 4 above 80, 3 above
+            50, 2 above 10, 1 less; 0 where nothing is known. Only the order in which an audit tries attacks depends on
+            it.
         records: what its traces hold of each step, in words; "" of an attack that takes no steps.
     """
 
@@ -121,6 +124,7 @@ class Attack:
     access: ClassVar[AccessLevel]
     needs_observed_scores: ClassVar[bool] = False
     draws: ClassVar[bool] = True
+    strength: ClassVar[int] = 0
     records: ClassVar[str] = ""
 
     @classmethod

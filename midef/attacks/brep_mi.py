@@ -70,6 +70,7 @@ class BrepMi(Attack):
 
     paper: ClassVar[str] = "Kahla et al., CVPR 2022 (arXiv 2203.06580)"
     access: ClassVar[AccessLevel] = AccessLevel.LABELS
+    strength: ClassVar[int] = 3
     records: ClassVar[str] = "radius of the sphere"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "orig": {"targets": "first_seen"},

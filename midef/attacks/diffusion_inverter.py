@@ -48,6 +48,7 @@ class DiffusionInverter(Attack):
 
     paper: ClassVar[str] = "Ho et al., NeurIPS 2020; Ho and Salimans, 2022; as used to evaluate LPA"
     access: ClassVar[AccessLevel] = AccessLevel.SCORES
+    strength: ClassVar[int] = 2
     needs_observed_scores: ClassVar[bool] = True
 
     guidance: float = 0.5

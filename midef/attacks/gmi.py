@@ -42,6 +42,7 @@ class Gmi(LatentSearch):
 
     paper: ClassVar[str] = "Zhang et al., CVPR 2020 (arXiv 1911.07135)"
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
+    strength: ClassVar[int] = 2
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "orig": {"iterations": 1500, "batch_equivalent": 100, "prior": {"steps": 280 * 468}},
         "kedmi": {"iterations": 2400},

@@ -61,6 +61,7 @@ class IfGmi(PoincareSearch):
 
     paper: ClassVar[str] = "Qiu et al., ECCV 2024 (arXiv 2407.13863)"
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
+    strength: ClassVar[int] = 5
     remembers_start: ClassVar[bool] = True
     records: ClassVar[str] = "loss, confidence, gradient norm (of w and the feature), through all stages"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -35,6 +35,7 @@ class InversionModel(Attack):
 
     paper: ClassVar[str] = "Yang et al., CCS 2019 (arXiv 1902.08552)"
     access: ClassVar[AccessLevel] = AccessLevel.SCORES
+    strength: ClassVar[int] = 2
     needs_observed_scores: ClassVar[bool] = True
     draws: ClassVar[bool] = False
 

@@ -50,6 +50,7 @@ class Kedmi(LatentSearch):
 
     paper: ClassVar[str] = "Chen et al., ICCV 2021 (arXiv 2010.04092)"
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
+    strength: ClassVar[int] = 3
     per_identity: ClassVar[bool] = True
     records: ClassVar[str] = "loss, confidence, gradient norm (of mean and log-variance), for each identity"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -42,6 +42,7 @@ class Lokt(ConditionalSearch):
 
     paper: ClassVar[str] = "Nguyen et al., NeurIPS 2023 (LOKT, arXiv 2310.19342)"
     access: ClassVar[AccessLevel] = AccessLevel.LABELS
+    strength: ClassVar[int] = 4
     records: ClassVar[str] = "loss, mean confidence of who looks in the target's place, gradient norm"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {}, "discriminator": {"surrogate": "discriminator"}}
 

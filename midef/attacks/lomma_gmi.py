@@ -30,6 +30,7 @@ class LommaGmi(Lomma, Gmi):
 
     paper: ClassVar[str] = "Nguyen et al., CVPR 2023 (arXiv 2304.01669)"
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
+    strength: ClassVar[int] = 3
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
     @property

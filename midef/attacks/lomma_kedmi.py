@@ -29,6 +29,7 @@ class LommaKedmi(Lomma, Kedmi):
 
     paper: ClassVar[str] = "Nguyen et al., CVPR 2023 (arXiv 2304.01669)"
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
+    strength: ClassVar[int] = 4
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {**PRESETS, "tldmi": {"logvar0": 0.0}}
 
     clamp_before_generator: bool = True

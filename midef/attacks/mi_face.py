@@ -59,6 +59,7 @@ class MiFace(Attack):
 
     paper: ClassVar[str] = "Fredrikson et al., CCS 2015 (doi 10.1145/2810103.2813677)"
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
+    strength: ClassVar[int] = 1
     records: ClassVar[str] = "loss (the cost), confidence, gradient norm (of the pixels)"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"start_noise": 0.0},

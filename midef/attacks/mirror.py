@@ -54,6 +54,7 @@ class Mirror(StyleSearch):
 
     paper: ClassVar[str] = "An et al., NDSS 2022"
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
+    strength: ClassVar[int] = 4
     judges_mirrored: ClassVar[bool] = False
     keeps_best: ClassVar[bool] = True
     records: ClassVar[str] = "loss, confidence, gradient norm, of the candidates that are kept"

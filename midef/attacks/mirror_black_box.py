@@ -62,6 +62,7 @@ class MirrorBlackBox(Attack):
 
     paper: ClassVar[str] = "An et al., NDSS 2022"
     access: ClassVar[AccessLevel] = AccessLevel.SCORES
+    strength: ClassVar[int] = 3
     records: ClassVar[str] = "loss (minus the best log probability) and confidence of the best, for each identity"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"mirror": {}}
 

@@ -36,6 +36,7 @@ class PlgMi(ConditionalSearch):
 
     paper: ClassVar[str] = "Yuan et al., AAAI 2023 (arXiv 2302.09814)"
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
+    strength: ClassVar[int] = 5
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "orig": {"iterations": 600, "learning_rate": 0.1, "prior": {"range": "raw"}}
     }

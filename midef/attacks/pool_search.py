@@ -56,6 +56,7 @@ class PoolSearch(LatentSearch):
     paper: ClassVar[str] = "midef's own, after Struppek et al., ICML 2022, and Yuan et al., AAAI 2023"
     version: ClassVar[int] = 2  # views between pixels before
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
+    strength: ClassVar[int] = 3
 
     pool: int = 1500
     iterations: int = 100

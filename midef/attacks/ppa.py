@@ -49,6 +49,7 @@ class Ppa(PoincareSearch):
 
     paper: ClassVar[str] = "Struppek et al., ICML 2022 (arXiv 2201.12179)"
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
+    strength: ClassVar[int] = 4
     records: ClassVar[str] = "loss, confidence, gradient norm, of the candidates that are kept"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "ppa": AT_224,

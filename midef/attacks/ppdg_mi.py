@@ -61,6 +61,7 @@ class PpdgMi(Ppa, TuningSettings):
 
     paper: ClassVar[str] = "Peng et al., 2024 (PPDG-MI)"
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
+    strength: ClassVar[int] = 5
     records: ClassVar[str] = "loss, confidence, gradient norm, of the candidates that are kept, in the last round"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "ppdg": AT_224,

@@ -69,6 +69,7 @@ class RlbMi(Attack):
 
     paper: ClassVar[str] = "Han et al., CVPR 2023 (arXiv 2304.04625)"
     access: ClassVar[AccessLevel] = AccessLevel.SCORES
+    strength: ClassVar[int] = 3
     records: ClassVar[str] = "loss (minus the reward) and confidence, as served, of the image tested in the episode"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"orig": {"episodes": 40_000}}
 

@@ -50,6 +50,7 @@ class Vmi(LatentSearch):
 
     paper: ClassVar[str] = "Wang et al., NeurIPS 2021 (arXiv 2201.10787)"
     access: ClassVar[AccessLevel] = AccessLevel.WHITE_BOX
+    strength: ClassVar[int] = 2
     per_identity: ClassVar[bool] = True
     records: ClassVar[str] = "loss, confidence (mean of the samples), gradient norm (of the family), for each identity"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

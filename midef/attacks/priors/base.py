@@ -86,6 +86,11 @@ class Prior:
         """
         raise no_small_budget(cls, "prior")
 
+    @property
+    def subject(self) -> str:
+        """What its images show, such as `faces`, where others trained it; "" where it draws what public images show."""
+        return ""
+
     def images_trained_on(self, public_images: int) -> int:
         """Images that its training passes through its networks, about; only for estimates of how long it takes.
 

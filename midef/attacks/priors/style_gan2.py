@@ -130,6 +130,15 @@ class StyleGan2(PublicPrior, StyleGanSettings):
         """True where somebody else trained it."""
         return self.weights != "none"
 
+    @property
+    @override
+    def subject(self) -> str:
+        if not self.is_published:
+            return ""
+        from midef.attacks.priors.published.files import PUBLISHED
+
+        return PUBLISHED[self.weights].shows
+
     @override
     def images_trained_on(self, public_images: int) -> int:
         return 0 if self.is_published else super().images_trained_on(public_images)

@@ -36,6 +36,7 @@ class PublishedGan:
         original: name of the published file.
         source: where to get that.
         licence: of weights and data.
+        shows: what its images show.
     """
 
     resolution_px: int
@@ -44,6 +45,7 @@ class PublishedGan:
     source: str
     licence: str
     channel_base: int = 32768
+    shows: str = "faces"
 
 
 _FACES = 800 / 1024
@@ -70,6 +72,7 @@ PUBLISHED: Mapping[str, PublishedGan] = {
         original="afhqdog.pkl",
         source=f"{_NVIDIA}/afhqdog.pkl",
         licence="weights: NVIDIA Source Code License, non-commercial; AFHQ: CC BY-NC 4.0",
+        shows="dogs",
     ),
     "ffhq-256": PublishedGan(
         resolution_px=256,
