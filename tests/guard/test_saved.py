@@ -135,7 +135,7 @@ def test_a_folder_cannot_name_files_elsewhere(folder: Path, place: str) -> None:
         content["sha256"] = sha256(canonical_json(content).encode()).hexdigest()
 
     edited(forge, folder / "guard.json")
-    with pytest.raises(PreflightError, match="a file that no guard has; this was not written by midef"):
+    with pytest.raises(PreflightError, match="which no guard has; this was not written by midef"):
         Guard.load(folder, Classifier())
 
 
