@@ -39,6 +39,7 @@ def draw(drawing: Drawing, stamp: str = "") -> Any:
         font={"family": FONT, "color": INK, "size": 14},
         width=900 if count == 1 else 120 + 420 * count,
         height=520,
+        margin={"t": 80 + 20 * max(title.count("<br>") + 1 for title in titles)},
         barmode="group",
         legend={"x": 0.99, "xanchor": "right", "y": 0.98, "yanchor": "top", "bgcolor": "rgba(255,255,255,0.7)"},
     )

@@ -38,6 +38,15 @@ def test_panels_stand_beside_each_other_with_one_legend_and_one_colour_for_a_nam
     assert made.layout.yaxis.type == "log" and made.layout.yaxis2.rangemode == "tozero"
 
 
+def test_a_long_title_of_a_panel_is_broken_and_has_room() -> None:
+    long = "lpa(inverter_width=16,inverter_epochs=20,inverter_batch=64,radius=0.1): AUC 0.99"
+    made = figure(Panel(series=[LINE], x_title="x", y_title="y", title=long))
+    (note,) = made.layout.annotations
+    assert note.text.replace("<br>", "").replace(" ", "") == long.replace(" ", "")
+    assert max(map(len, note.text.split("<br>"))) <= 50
+    assert made.layout.margin.t > figure(Panel(series=[LINE], x_title="x", y_title="y", title="lpa")).layout.margin.t
+
+
 def test_the_stamp_is_in_the_figure_as_text() -> None:
     panel = Panel(series=[LINE], x_title="x", y_title="y")
     (note,) = figure(panel, stamp=STAMP).layout.annotations
