@@ -1,5 +1,6 @@
 """midef measures model-inversion defenses: train under a defense, attack, score utility and privacy."""
 
+from importlib import import_module
 from pathlib import Path
 
 __version__ = "0.1.0"
@@ -12,3 +13,10 @@ for _name in ("sweep", "dashboards"):
             "developer mode), or install midef from a wheel.",
             name="midef",
         )
+
+
+def __getattr__(name: str) -> object:
+    """`midef.audit`, a package that can be called, imported when it is asked for."""
+    if name == "audit":
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # core < storage < results; core < storage < datasets | nn < models < defenses < training < attacks | metrics < stages
-# < analysis | audit | guard < sweep. Inside sweep: spec < catalogue | planning < execution | matching < cli < the entry
+# < analysis | guard < sweep. Inside sweep: spec < catalogue | planning < execution | matching < audit < cli < the entry
 # scripts.
 LAYERS = {
     "midef": 0,  # the version only
@@ -27,7 +27,6 @@ LAYERS = {
     "midef.metrics": 7,
     "midef.stages": 8,
     "midef.analysis": 9,
-    "midef.audit": 9,
     "midef.guard": 9,
     "midef.testing": 9,
     "midef.sweep.spec": 10,
@@ -36,6 +35,7 @@ LAYERS = {
     "midef.sweep.execution": 12,
     "midef.sweep.matching": 12,
     "midef.sweep": 13,
+    "midef.audit": 13,  # plans few cells with the words of a sweep, and runs them without Ray
     "midef.sweep.cli": 14,
     "midef.sweep.full_matrix": 15,
     "midef.sweep.match_accuracy": 16,

@@ -37,7 +37,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content: Any = load_file(path)
         else:
-            _refuse_packed(path)
+            refuse_packed(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # torch's text advises to execute the file
         reason = "it holds Python objects beside tensors, or is damaged"
@@ -145,7 +145,7 @@ def _table(content: Any, path: Path, depth: int = 1) -> Mapping[Any, Tensor]:
     raise DataError(f"{path} holds no table of tensors, got {type(content).__name__}; {_SAVE}")
 
 
-def _refuse_packed(path: Path) -> None:
+def refuse_packed(path: Path) -> None:
     """Refuse a torch file that unpacks to more than it is: torch packs nothing.
 
     Raises:

@@ -47,7 +47,8 @@ class BuildContext:
 
     Args:
         device: `cpu`, `cuda`, `cuda:1`.
-        locations: digest of a split recipe, or of published weights -> fields that say where its files lie.
+        locations: digest of a split recipe, or of published weights -> fields that say where its files lie; of a
+            network that was trained elsewhere, the network itself.
         report: called with progress of a training.
         checkpoints: folder where a long training keeps its resumable state; None keeps none.
         memory_share: of what is usually worked on at a time, above 0 to 1; 0.5 halves micro-batches after memory ran

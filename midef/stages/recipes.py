@@ -35,6 +35,7 @@ FITTED_HEAD_VERSION = 1
 ATTACK_VERSION = 1
 SCORES_VERSION = 4
 REGRESSOR_VERSION = 1
+GIVEN_VERSION = 1
 
 REGRESSOR_IMAGES = 30_000
 """Images a trait regressor is trained on where nothing else is said."""
@@ -125,6 +126,17 @@ def target_recipe(
     if published is not None:
         inputs[BACKBONE] = published
     return Recipe("target", CLASSIFIER, params, inputs, TRAINING_VERSION)
+
+
+def given_recipe(private: Recipe, given: Choice) -> Recipe:
+    """A target that was trained elsewhere, as an audit was given it; one for all seeds of an attack.
+
+    Args:
+        private: images that it is measured on.
+        given: `midef.stages.given.Given.choice`, which names it by what its tensors hold.
+    """
+    params = {"architecture": given.keyed, "defense": NO_DEFENSE.keyed, "seed": 0}
+    return Recipe("target", GIVEN, params, {"private": private}, GIVEN_VERSION)
 
 
 def needs_public(*parts: Defense) -> bool:
@@ -249,6 +261,10 @@ def recipes_for_cell(
         evaluator_weights = published_recipe(setup.evaluator_weights, setup.evaluator, px)
 
     def target_under(defense: Choice) -> Recipe:
+        if setup.architecture.name == GIVEN:
+            if defense.name != NO_DEFENSE.name:
+                raise SpecError(f"{setup.architecture.label} was trained elsewhere: no defense can be trained into it")
+            return given_recipe(private, setup.architecture)
         return target_recipe(
             private,
             setup.architecture,
@@ -418,6 +434,8 @@ UNDEFENDED = "undefended"
 """Role of the same target, trained without its defense, whose scores served ones are compared with."""
 BACKBONE = "backbone"
 """Role of the target whose blocks a training starts from: learned on other images, with another head."""
+GIVEN = "given"
+"""Component of a target that was trained elsewhere, and of the choice that says which it is."""
 CLASSIFIER = "classifier"
 """Component of a target or evaluator that is trained here."""
 FITTED_HEAD = "fitted_head"

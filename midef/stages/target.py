@@ -27,9 +27,10 @@ from midef.defenses.stack import remake_defense
 from midef.models import ARCHITECTURES, Architecture, ModelFacts
 from midef.nn.network import TargetModel
 from midef.nn.weights import read_stored
+from midef.stages import given
 from midef.stages.build import BuildContext, checkpoint_home
 from midef.stages.handle import handle_of, served_labels
-from midef.stages.recipes import BACKBONE, NO_DEFENSE, PUBLISHED, SERVED, TRAINED
+from midef.stages.recipes import BACKBONE, GIVEN, NO_DEFENSE, PUBLISHED, SERVED, TRAINED
 from midef.stages.split import load as load_splits
 from midef.training import TrainingRecipe
 from midef.training.classifier.evaluate import EVALUATED_AT_ONCE, accuracy
@@ -63,6 +64,8 @@ class TargetSpec:
     def of(cls, recipe: Recipe) -> TargetSpec:
         """Decode the recipe of a target or evaluator that is trained here."""
         params, inputs = recipe.params, recipe.inputs
+        if recipe.component == GIVEN:
+            return cls._given(recipe)
         defense = remake_defense(Choice.from_plain(params["defense"]) if "defense" in params else NO_DEFENSE)
         planned = params["training"]
         return cls(
@@ -73,6 +76,19 @@ class TargetSpec:
             resolution_px=int(inputs["private"].params["resolution_px"]),
             inputs=inputs,
             phase_one=cls.of(inputs[PHASE_ONE]) if PHASE_ONE in inputs else None,
+        )
+
+    @classmethod
+    def _given(cls, recipe: Recipe) -> TargetSpec:
+        """A target that was trained elsewhere; nothing of `training` is used."""
+        return cls(
+            architecture=given.Given.of(Choice.from_plain(recipe.params["architecture"])),
+            defense=remake_defense(NO_DEFENSE),
+            training=TrainingRecipe(),
+            seed=int(recipe.params["seed"]),
+            resolution_px=int(recipe.inputs["private"].params["resolution_px"]),
+            inputs=recipe.inputs,
+            phase_one=None,
         )
 
     @property
@@ -88,12 +104,15 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     the undefended target.
 
     A published backbone is read from its file instead, without a head; a target that only answers differently from
-    another takes its network. The accuracies are those of what is served, except on the train split.
+    another takes its network, and one that was trained elsewhere is stored as it was given. The accuracies are those
+    of what is served, except on the train split.
 
     Raises:
         SpecError: if the defense cannot work on this architecture.
         DataError: if the file of a published backbone is another one than planned, or does not fit.
     """
+    if recipe.component == GIVEN:
+        return given.build(recipe, inputs, context, folder)
     if recipe.component == PUBLISHED:
         return _read_published(recipe, context, folder)
     if recipe.component == SERVED:
@@ -245,6 +264,8 @@ def load(spec: TargetSpec, folder: Path, context: BuildContext, n_classes: int) 
     """The trained network of a stored target or evaluator, in eval mode on the context's device."""
     from midef.stages.build import ensure
 
+    if isinstance(spec.architecture, given.Given):
+        return given.load(spec.architecture, folder, context, spec.resolution_px)
     if TRAINED in spec.inputs:
         return load(TargetSpec.of(spec.inputs[TRAINED]), folder, context, n_classes)
     inputs = Inputs(spec.inputs, lambda needed: ensure(needed, context))

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import midef
 import midef.sweep.cli.analyse as analyse
+import midef.sweep.cli.audit as audit
 import midef.sweep.cli.compact as compact
 import midef.sweep.cli.convert as convert
 import midef.sweep.cli.dashboard as dashboard
@@ -47,6 +48,7 @@ VERBS: Mapping[str, Verb] = {
     "run": run,
     "retry": retry,
     "match": match,
+    "audit": audit,
     "status": status,
     "table": table,
     "show": show,
@@ -60,7 +62,7 @@ VERBS: Mapping[str, Verb] = {
     "convert": convert,
 }
 VERBOSE = "show logs, and the traceback of an error that nobody expected"
-WORKING = ("run", "retry", "match")
+WORKING = ("run", "retry", "match", "audit")
 """Verbs that build what is missing: they may have been ended before their plan was."""
 
 

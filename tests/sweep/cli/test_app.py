@@ -230,6 +230,7 @@ def test_every_verb_ends_in_one_sentence(
         "retry": ["--failed"],
         "dashboard": ["build"],
         "analyse": ["rank"],
+        "audit": ["--model", "my.pt", "--private", "people"],
         "datasets": ["card", "mnist"],
         "convert": ["network.pkl", "nowhere"],
     }

@@ -1,0 +1,342 @@
+"""The cells of an audit: one model, no defense, several attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from midef.attacks import ATTACKS
+from midef.attacks.base import small_budget
+from midef.audit.given import Model
+from midef.core.choice import Choice
+from midef.core.errors import PreflightError, SpecError
+from midef.core.recipe import Recipe
+from midef.core.registry import merged
+from midef.core.setup import Cell, Protocol, Setup
+from midef.datasets import Dataset
+from midef.metrics import METRICS, standard_metrics
+from midef.models import ARCHITECTURES
+from midef.stages import published_recipe, recipes_for_cell, weights_of_judge
+from midef.stages.recipes import NO_DEFENSE, evaluator_recipe, given_recipe, split_recipe
+from midef.sweep.spec.checks import Problems, check_attack, check_disjoint, check_private
+from midef.sweep.spec.datasets import DatasetReader
+from midef.sweep.spec.needed import Needs
+from midef.sweep.spec.profiles import Profile, profile_named
+from midef.sweep.spec.resolve import PlannedCell
+from midef.training import TrainingRecipe
+
+if TYPE_CHECKING:
+    from midef.stages.given import Given
+
+DataSource = str | Path | Mapping[str, Any]
+"""Images: a folder, an archive, or a data set as a sweep names it."""
+JUDGE_OF_FACES = "mobilefacenet"
+_JUDGES = ("resnet18_tiny", "vgg16_tiny")
+"""Evaluators that are trained here, the first of another family than the model's."""
+_LARGEST_JUDGED_PX = 64
+"""Images are made smaller for an evaluator that is trained here: it is a small network on few images."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Who decides whether a reconstruction shows the person.
+
+    Args:
+        architecture: of the evaluator.
+        resolution_px: of the images it sees.
+        weights: published ones, of one that was trained elsewhere.
+        where: where their file lies.
+    """
+
+    architecture: Choice
+    resolution_px: int
+    weights: Choice | None = None
+    where: Mapping[str, Any] | None = None
+
+    @property
+    def text(self) -> str:
+        """For a person."""
+        px = f"{self.architecture.label} at {self.resolution_px} px"
+        if self.weights is not None:
+            return f"{px}, trained elsewhere on other people; a head is fitted on the private train split"
+        return f"{px}, of another family than the model, trained on the private train split"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Private and public images, checked.
+
+    Args:
+        private, public: with a fingerprint in the place of paths.
+        classes: names of the private classes, sorted.
+        sizes: images of the train, select and report split of the private data.
+        reader: knows where their files lie.
+    """
+
+    private: Choice
+    public: Choice | None
+    private_set: Dataset
+    public_set: Dataset | None
+    reader: DatasetReader
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Images of the train, select and report split of the private data."""
+        sizes = self.private_set.sizes()
+        return sizes.get("train", 0), sizes.get("select", 0), sizes.get("report", 0)
+
+
+def written_data(source: DataSource, *, labelled: bool) -> dict[str, Any] | str:
+    """Images as a sweep names them; a path is a folder or archive of images.
+
+    Args:
+        labelled: whether images at a path lie in a folder for each person.
+    """
+    from midef.datasets import DATASETS
+
+    if isinstance(source, Mapping):
+        return dict(source)
+    text = str(source)
+    if isinstance(source, str) and text.partition("(")[0].partition(":")[0] in DATASETS.names():
+        return text
+    return {"name": "image_folder", "path": str(Path(text).expanduser().absolute()), "labelled": labelled}
+
+
+def read_data(private: DataSource, public: DataSource | None) -> Data:
+    """Private and public images.
+
+    Raises:
+        SpecError, PreflightError: with all that is wrong: what cannot be read, private images among the public ones.
+    """
+    problems, missing = Problems(), Problems()
+    reader = DatasetReader(problems, missing, Needs())
+    ours = reader.dataset(written_data(private, labelled=True), "private")
+    theirs = None if public is None else reader.dataset(written_data(public, labelled=False), "public")
+    if ours is not None and not ours[1].is_labelled:
+        problems.append("private: private images lie in a folder for each class, named after it; these have no classes")
+    if ours is not None and theirs is not None:
+        check_disjoint(ours, theirs, reader.shared, "public", problems)
+    if problems:
+        raise SpecError(problems)
+    if missing:
+        raise PreflightError(missing.grouped())
+    assert ours is not None
+    return Data(ours[0], theirs and theirs[0], ours[1], theirs and theirs[1], reader)
+
+
+def choose_judge(given: Given, resolution_px: int, written: str = "", *, faces: bool = False) -> Judge:
+    """The evaluator: as written; of faces the published one, where its weights are here; else a small one of another
+    family than the model's.
+
+    Raises:
+        SpecError: if it is of the model's family, or cannot see images of this size.
+    """
+    px = min(resolution_px, _LARGEST_JUDGED_PX)
+    family = given.facts().family
+    if written:
+        chosen = ARCHITECTURES.choose(written)
+    elif faces and (judge := _published(ARCHITECTURES.choose(JUDGE_OF_FACES))) is not None:
+        return judge
+    else:
+        others = [name for name in _JUDGES if ARCHITECTURES.make(name).facts().family != family]
+        chosen = ARCHITECTURES.choose(others[0])
+    if weights_of_judge(chosen):
+        judge = _published(chosen)
+        if judge is None:
+            raise PreflightError(
+                f"the weights of {chosen.name} are not here; `midef list architectures` says which file"
+            )
+        return judge
+    made = ARCHITECTURES.remake(chosen)
+    problems = made.problems(px)
+    if made.facts().family == family:
+        problems.append(
+            f"the evaluator {chosen.label} is of the model's family ({family}); an attack that overfits one network "
+            "fools its sibling too: choose an evaluator of another family"
+        )
+    if problems:
+        raise SpecError(problems)
+    return Judge(chosen, px)
+
+
+def _published(architecture: Choice) -> Judge | None:
+    """A judge with its published weights; None where their file is not here."""
+    from midef.models.pretrained import weights_folder
+    from midef.stages import place_weights
+
+    try:
+        weights, where = place_weights(weights_of_judge(architecture), architecture, weights_folder())
+    except PreflightError:
+        return None
+    made = ARCHITECTURES.remake(architecture)
+    px = next((size for size in (112, 160, 224) if not made.problems(size)), 112)
+    return Judge(architecture, px, weights, where)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What an audit does.
+
+    Args:
+        model: its outputs in the order of the classes.
+        cells: one for each attack, in the order they run.
+        refused: attack -> why it cannot run here.
+        locations: of files, and the model itself, for `BuildContext`.
+    """
+
+    model: Model
+    data: Data
+    judge: Judge
+    profile: Profile
+    cells: tuple[PlannedCell, ...]
+    refused: Mapping[str, str]
+    locations: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """Of the sweep whose rows these are."""
+        return f"audit-{self.model.given.name}"
+
+    @property
+    def private_split(self) -> Recipe:
+        return split_recipe(self.data.private, self.model.input.resolution_px)
+
+    @property
+    def target(self) -> Recipe:
+        return given_recipe(self.private_split, self.model.given.choice)
+
+    @property
+    def evaluator(self) -> Recipe:
+        return judge_recipe(self.data, self.judge, self.profile)
+
+
+def judge_recipe(data: Data, judge: Judge, profile: Profile) -> Recipe:
+    """The evaluator, trained on the private train split, or fitted to it."""
+    published = None
+    if judge.weights is not None:
+        published = published_recipe(judge.weights, judge.architecture, judge.resolution_px)
+    judged = split_recipe(data.private, judge.resolution_px)
+    training = TrainingRecipe.make(profile.evaluator_training)
+    return evaluator_recipe(judged, judge.architecture, training, published=published)
+
+
+def make_plan(
+    model: Model,
+    data: Data,
+    judge: Judge,
+    attacks: Sequence[str | Mapping[str, Any]],
+    *,
+    profile: str = "small",
+    identities: int | None = None,
+    images_per_identity: int | None = None,
+    seed: int = 0,
+) -> Plan:
+    """The cells of an audit, with every recipe named.
+
+    Args:
+        attacks: as a sweep names them; with their papers' budgets in profile `paper`, else with the profile's.
+        profile: budget of attacks and of the judge's training.
+        identities: the first so many classes are attacked; None for the profile's number, at most all.
+        images_per_identity: reconstructions of each; None for the profile's number.
+        seed: of the attacks.
+
+    Raises:
+        SpecError: if no attack can run, or one is not known: all reasons.
+    """
+    from midef.stages.given import LIVE
+
+    chosen_profile = profile_named(profile)
+    written = dict(chosen_profile.protocol)
+    most = data.private_set.n_identities()
+    protocol = Protocol(
+        **{
+            **written,
+            "identities": min(identities or int(written["identities"]), most),
+            "images_per_identity": images_per_identity or int(written["images_per_identity"]),
+            "evaluator_resolution_px": judge.resolution_px,
+        }
+    )
+    problems = Problems()
+    check_private(data.private_set, protocol, "private", problems)
+    choices = [_attack(one, chosen_profile, problems) for one in attacks]
+    if problems:
+        raise SpecError(problems)
+    refused: dict[str, str] = {}
+    cells: list[PlannedCell] = []
+    for attack in [choice for choice in choices if choice is not None]:
+        if why := _refusal(attack, model, data, protocol):
+            refused[attack.label] = why
+            continue
+        cells.append(_cell(attack, model, data, judge, protocol, chosen_profile, seed))
+    if not cells:
+        raise SpecError([f"{attack}: {why}" for attack, why in refused.items()] or ["no attack was named"])
+    locations = dict(data.reader.locations(planned.recipes.scores for planned in cells))
+    locations[model.given.digest] = {LIVE: model.network}
+    if judge.weights is not None and judge.where is not None:
+        recipe = published_recipe(judge.weights, judge.architecture, judge.resolution_px)
+        locations[recipe.key.digest] = dict(judge.where)
+    return Plan(
+        model=model,
+        data=data,
+        judge=judge,
+        profile=chosen_profile,
+        cells=tuple(cells),
+        refused=refused,
+        locations=locations,
+    )
+
+
+def _attack(written: str | Mapping[str, Any], profile: Profile, problems: Problems) -> Choice | None:
+    """An attack with the profile's small budget where nothing else is written."""
+    try:
+        name, preset, params = ATTACKS.parse(written)
+        as_written = {"name": name, **({"preset": preset} if preset else {})}
+        label = ATTACKS.choose({**as_written, **params}).label
+        budget = {} if preset or profile.small is None else small_budget(name, params, profile.small)
+        chosen = ATTACKS.choose({**as_written, **merged(budget, params)})
+        return Choice(chosen.name, chosen.params, chosen.version, label)
+    except SpecError as error:
+        problems.take("attack", error)
+        return None
+
+
+def _refusal(attack: Choice, model: Model, data: Data, protocol: Protocol) -> str:
+    """Why an attack cannot run on this model; "" if it can."""
+    access = ATTACKS.get(attack.name).access
+    if access > model.access:
+        return f"needs {access.words}, {model.given.name} answers with {model.access.words}"
+    problems = Problems()
+    lacking = check_attack(attack, model.input.resolution_px, data.public_set, protocol, "audit", problems)
+    reasons = [text.partition(": ")[2] for text in (*problems, *lacking)]
+    if data.public is None:
+        reasons.append("no public images were given: `--public`")
+    return "; ".join(reasons)
+
+
+def _cell(
+    attack: Choice, model: Model, data: Data, judge: Judge, protocol: Protocol, profile: Profile, seed: int
+) -> PlannedCell:
+    setup = Setup(
+        id=f"audit-{attack.label}",
+        attack=attack,
+        architecture=model.given.choice,
+        private=data.private,
+        public=data.public or data.private,
+        evaluator=judge.architecture,
+        resolution_px=model.input.resolution_px,
+        protocol=protocol,
+        evaluator_weights=judge.weights,
+    )
+    training = TrainingRecipe.make(profile.evaluator_training)
+    recipes = recipes_for_cell(
+        setup, NO_DEFENSE, seed, training=training, evaluator_training=training, metrics=audited_metrics()
+    )
+    cell = Cell(setup=setup, defense=NO_DEFENSE, seed=seed, profile=profile.name, scores=recipes.scores.key.digest)
+    return PlannedCell(cell, recipes)
+
+
+def audited_metrics() -> tuple[str, ...]:
+    """Metrics of an audit: the standard ones, but those of a training that was elsewhere and of traits nobody drew."""
+    return tuple(n for n in standard_metrics() if not METRICS.get(n).needs_traits and n != "train_s")

@@ -1,0 +1,187 @@
+"""An audit from the file to the rows: a tiny network of midef, trained here, audited as if it came from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+import midef
+from midef.attacks import ATTACKS
+from midef.attacks.base import small_budget
+from midef.audit.run import Audited, budget_s
+from midef.core import Protocol, Setup
+from midef.core.errors import SpecError
+from midef.core.registry import merged
+from midef.datasets import DATASETS
+from midef.models import ARCHITECTURES
+from midef.stages import BuildContext, ensure, recipes_for_cell
+from midef.stages.recipes import NO_DEFENSE
+from midef.storage import Store
+from midef.sweep.cli.audit import exit_code
+from midef.sweep.spec.profiles import profile_named
+from midef.training import TrainingRecipe
+
+PX, PEOPLE = 32, 5
+PRIVATE = {"name": "synthetic_faces", "identities": PEOPLE, "difficulty": 0.0, "train_images": 12, "report_images": 4}
+PUBLIC = {"name": "synthetic_faces", "population": "public", "identities": 8, "train_images": 2}
+ATTACK = {"name": "gmi", "iterations": 3, "prior": {"steps": 2, "width": 4, "latent_dim": 4, "batch_size": 4}}
+OTHER = {**ATTACK, "iterations": 2}
+BUDGET = {"profile": "smoke", "identities": 3, "images_per_identity": 1, "resolution_px": PX}
+TRAINING = TrainingRecipe(epochs=14, optimizer="adamw", learning_rate=3e-3, batch_size=16)
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A target that midef trained, its reconstructions, and where it lies."""
+
+    store: Store
+    weights: Path
+    images: np.ndarray
+
+
+def quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the judge of an audit learn as the target does."""
+    from midef.audit import plan
+
+    budget = dict(vars(TRAINING))
+    monkeypatch.setattr(plan, "profile_named", lambda name: replace(profile_named(name), evaluator_training=budget))
+
+
+@pytest.fixture(scope="module")
+def inside(tmp_path_factory: pytest.TempPathFactory) -> Inside:
+    store = Store.open(tmp_path_factory.mktemp("inside"))
+    profile = profile_named("smoke")
+    assert profile.small is not None
+    small = {"name": "gmi", **small_budget("gmi", {}, profile.small)}
+    setup = Setup(
+        id="inside",
+        attack=ATTACKS.choose(merged(small, ATTACK)),
+        architecture=ARCHITECTURES.choose("vgg16_tiny"),
+        private=DATASETS.choose(PRIVATE),
+        public=DATASETS.choose(PUBLIC),
+        evaluator=ARCHITECTURES.choose("resnet18_tiny"),
+        resolution_px=PX,
+        protocol=Protocol(identities=3, images_per_identity=1, evaluator_resolution_px=PX),
+    )
+    cell = recipes_for_cell(setup, NO_DEFENSE, 0, training=TRAINING, evaluator_training=TRAINING)
+    made = ensure(cell.reconstructions, BuildContext(store=store))
+    with np.load(made / "images.npz") as arrays:
+        images = arrays["images"]
+    return Inside(store, store.artifacts.fetch(cell.target.key) / "model.safetensors", images)
+
+
+@pytest.fixture
+def call(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Audited]:
+    quick_judge(monkeypatch)
+
+    def audit(model: Any = inside.weights, **options: Any) -> Audited:
+        asked: Mapping[str, Any] = {"attacks": [ATTACK], "arch": "midef/vgg16_tiny", **BUDGET, **options}
+        found: Audited = midef.audit(model, private=PRIVATE, public=PUBLIC, store=inside.store, **asked)  # type: ignore[operator]
+        return found
+
+    return audit
+
+
+def reconstructions(found: Audited) -> np.ndarray:
+    made = found.store.artifacts.fetch(found.plan.cells[0].recipes.reconstructions.key)
+    with np.load(made / "images.npz") as arrays:
+        images: np.ndarray = arrays["images"]
+    return images
+
+
+def test_a_network_of_midef_is_attacked_alike_when_it_comes_from_a_file(
+    inside: Inside, call: Callable[..., Audited]
+) -> None:
+    said: list[str] = []
+    found = call(say=said.append)
+    assert np.array_equal(reconstructions(found), inside.images)
+    assert found.known.report.value > 60
+    row = found.attack_accuracies[next(iter(found.attack_accuracies))]
+    assert row.evaluator_accuracy == pytest.approx(found.judge.value)
+    assert row.architecture == "vgg16_tiny (given)" and row.defense == "none" and row.chance == 20
+    assert not [r for r in found.rows if r.metric == "train_s"], "the training was elsewhere"
+    text = "\n".join(said)
+    assert "32 px, images in [0, 1]" in text and "sorted names" in text and "trained elsewhere" in text
+    assert (exit_code(found, None), exit_code(found, -1.0), exit_code(found, 100.0)) == (0, 5, 0)
+
+    again = call(say=said.append)
+    assert said[-1].endswith("stored, not repeated")
+    assert list(again.rows) == list(found.rows)
+    with pytest.raises(SpecError, match="no public images"):
+        midef.audit(  # type: ignore[operator]
+            inside.weights, private=PRIVATE, store=inside.store, attacks=[ATTACK], arch="vgg16_tiny", **BUDGET
+        )
+
+
+def test_a_module_is_attacked_like_its_file_and_a_time_that_is_up_loses_nothing(
+    inside: Inside, call: Callable[..., Audited]
+) -> None:
+    network = ARCHITECTURES.make("vgg16_tiny").build(PEOPLE, PX)
+    network.load_state_dict(load_file(inside.weights))
+
+    class Mine(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.inner(images).logits
+            return logits
+
+    none = call(Mine().train(), attacks=[ATTACK, OTHER], budget=0)
+    assert not none.rows and none.stopped == "budget reached" and exit_code(none, None) == 4
+    found = call(Mine().train(), attacks=[ATTACK, OTHER], budget="20m")
+    assert np.array_equal(reconstructions(found), inside.images)
+    assert len(found.attack_accuracies) == 2 and not found.skipped
+
+
+def test_a_model_at_chance_is_not_attacked_and_the_message_says_what_would_help(
+    inside: Inside, call: Callable[..., Audited], tmp_path: Path
+) -> None:
+    tensors = load_file(inside.weights)
+    moved = [1, 2, 3, 4, 0]
+    for name in ("head.weight", "head.bias"):
+        tensors[name] = tensors[name][moved]
+    path = tmp_path / "moved.safetensors"
+    save_file(tensors, path)
+    with pytest.raises(SpecError, match="Order of classes or normalisation") as stopped:
+        call(path)
+    assert "in another order" in str(stopped.value)
+    names = [DATASETS.make(PRIVATE["name"], {k: v for k, v in PRIVATE.items() if k != "name"}).load(PX).class_names[i]
+             for i in moved]  # fmt: skip
+    found = call(path, classes=names, attacks=[ATTACK])
+    assert np.array_equal(reconstructions(found), inside.images), "the order puts the outputs back"
+
+    with pytest.raises(SpecError, match="Order of classes or normalisation") as stopped:
+        call(mean=[2.0], std=[0.01])
+    assert "`--input own`" in str(stopped.value) and "% of" in str(stopped.value)
+
+
+def test_attacks_beyond_the_access_of_a_function_are_refused_by_name(
+    inside: Inside, call: Callable[..., Audited]
+) -> None:
+    network = ARCHITECTURES.make("vgg16_tiny").build(PEOPLE, PX).eval()
+    network.load_state_dict(load_file(inside.weights))
+
+    def served(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            answers: Tensor = network(images).logits.softmax(dim=1)
+        return answers
+
+    with pytest.raises(SpecError, match="needs white box, my-api answers with scores"):
+        call(served, name="my-api", outputs="probabilities")
+
+
+def test_a_budget_is_a_time() -> None:
+    assert budget_s("1h30m") == 5400
+    for wrong in ("20", "soon", "20m!", -1, float("nan")):
+        with pytest.raises(SpecError, match="a budget is"):
+            budget_s(wrong)
