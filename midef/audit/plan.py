@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from midef.attacks import ATTACKS
 from midef.attacks.base import small_budget
+from midef.audit.choice import Situation, choose_attacks
 from midef.audit.given import Model
 from midef.core.choice import Choice
 from midef.core.errors import PreflightError, SpecError
@@ -184,6 +185,7 @@ class Plan:
         cells: one for each attack, in the order they run.
         refused: attack -> why it cannot run here.
         locations: of files, and the model itself, for `BuildContext`.
+        reasons: of the choice of attacks, as text; "" where the user chose.
     """
 
     model: Model
@@ -193,6 +195,7 @@ class Plan:
     cells: tuple[PlannedCell, ...]
     refused: Mapping[str, str]
     locations: Mapping[str, Mapping[str, Any]]
+    reasons: str = ""
 
     @property
     def name(self) -> str:
@@ -232,15 +235,20 @@ def make_plan(
     identities: int | None = None,
     images_per_identity: int | None = None,
     seed: int = 0,
+    seconds: float | None = None,
+    shows: str = "",
 ) -> Plan:
     """The cells of an audit, with every recipe named.
 
     Args:
-        attacks: as a sweep names them; with their papers' budgets in profile `paper`, else with the profile's.
+        attacks: as a sweep names them; with their papers' budgets in profile `paper`, else with the profile's. None
+            are chosen by what the model allows, the strongest first.
         profile: budget of attacks and of the judge's training.
         identities: the first so many classes are attacked; None for the profile's number, at most all.
         images_per_identity: reconstructions of each; None for the profile's number.
         seed: of the attacks.
+        seconds: most time of all attacks; None for no limit.
+        shows: what the private images show, such as `faces`.
 
     Raises:
         SpecError: if no attack can run, or one is not known: all reasons.
@@ -264,6 +272,9 @@ def make_plan(
     if problems:
         raise SpecError(problems)
     refused: dict[str, str] = {}
+    reasons = ""
+    if not attacks:
+        choices, refused, reasons = _chosen(model, data, protocol, chosen_profile, seconds, shows)
     cells: list[PlannedCell] = []
     for attack in [choice for choice in choices if choice is not None]:
         if why := _refusal(attack, model, data, protocol):
@@ -285,7 +296,38 @@ def make_plan(
         cells=tuple(cells),
         refused=refused,
         locations=locations,
+        reasons=reasons,
     )
+
+
+def _chosen(
+    model: Model, data: Data, protocol: Protocol, profile: Profile, seconds: float | None, shows: str
+) -> tuple[list[Choice | None], dict[str, str], str]:
+    """Attacks by what the model allows, the strongest first; why the others are left out; and both as text."""
+    candidates, without_budget = [], {}
+    for name in ATTACKS.names():
+        try:
+            params = {} if profile.small is None else small_budget(name, {}, profile.small)
+            candidates.append(ATTACKS.make(name, params))
+        except SpecError as error:
+            without_budget[name] = str(error)
+    situation = Situation(
+        access=model.access,
+        resolution_px=model.input.resolution_px,
+        classes=model.given.classes,
+        identities=protocol.identities,
+        images_per_identity=protocol.images_per_identity,
+        public_images=0 if data.public_set is None else sum(data.public_set.sizes().values()),
+        shows=shows,
+        seconds=seconds or None,
+        protocol=protocol,
+    )
+    selection = choose_attacks(candidates, situation)
+    described = [ATTACKS.describe(attack) for attack in selection.chosen]
+    chosen: list[Choice | None] = [Choice(one.name, one.params, one.version, one.name) for one in described]
+    names = {ATTACKS.describe(attack).label: ATTACKS.describe(attack).name for attack in candidates}
+    left = {names.get(one.attack, one.attack): one.reason for one in selection.left_out}
+    return chosen, {**left, **without_budget}, selection.text
 
 
 def _attack(written: str | Mapping[str, Any], profile: Profile, problems: Problems) -> Choice | None:

@@ -17,7 +17,7 @@ from midef.audit.given import Model, Outputs, output_order, read_classes, read_i
 from midef.audit.plan import Data, DataSource, Plan, choose_judge, judge_recipe, make_plan, read_data
 from midef.core.accuracy import Accuracy, accuracy_of
 from midef.core.canonical import digest
-from midef.core.errors import MidefError, SpecError
+from midef.core.errors import BudgetReached, MidefError, SpecError
 from midef.core.failure import Failure
 from midef.core.gates import Gate, evaluator_gate
 from midef.core.rows import ResultRow
@@ -110,7 +110,7 @@ def audit(
         model: path of a checkpoint; a module; or anything that answers images [B, 3, H, W] with [B, K].
         private: images the model tells apart, a folder for each class.
         public: images of the kind an attacker can get, none of them private.
-        attacks: by name, as a sweep names them, in the order they run.
+        attacks: by name, as a sweep names them, in the order they run; () chooses by what the model allows.
         budget: no attack starts after `20m`, or so many seconds; one that runs is finished. None for no limit.
         arch: of a checkpoint, the network whose tensors it holds: `resnet18`, `timm/resnet18`.
         table: which table of tensors, where a checkpoint has several networks.
@@ -140,12 +140,12 @@ def audit(
     start = time.monotonic()
     expected = read_input(expects, resolution_px=resolution_px, mean=mean, std=std, channels=channels)
     named = None if classes is None else read_classes(classes)
+    data = read_data(private, public)
     if isinstance(model, str | Path):
         taken = read_model(model, arch, expected, table=table)
     else:
-        count = None if named is None else len(named)
+        count = data.private_set.n_identities() if named is None else len(named)
         taken = take_model(model, expected, name=name, outputs=outputs, classes=count)
-    data = read_data(private, public)
     opened = store if isinstance(store, Store) else Store.open(store)
     context = BuildContext(store=opened, device=device, locations=data.reader.locations([_split(data, taken)]))
     splits = _splits(data, taken, context)
@@ -160,6 +160,8 @@ def audit(
         identities=identities,
         images_per_identity=images_per_identity,
         seed=seed,
+        seconds=seconds,
+        shows="faces" if faces else "",
     )
     statements = [
         f"model: {taken.given.name}, {taken.given.classes} classes, {taken.access.words}; {_identity(taken)}",
@@ -167,7 +169,7 @@ def audit(
         f"classes: {'in the order given' if named is not None else 'sorted names of the private folders'}",
         f"splits: {split_text([len(part) for part in splits.parts.values()])}",
     ]
-    for line in statements:
+    for line in [*statements, *([plan.reasons] if plan.reasons else [])]:
         say(line)
     may_ask = taken.given.has_checked_identity
     known = check_known(taken, splits, device=device, may_ask_more=may_ask)
@@ -232,11 +234,12 @@ def run_cells(plan: Plan, context: BuildContext, *, until: float | None, say: Sa
         until: no attack starts after this time of the monotonic clock.
 
     Returns:
-        attack -> why it did not run, and `budget reached` where the time was up.
+        attack -> why it did not run, and `budget reached` where the time or the queries were up.
     """
     store = context.store
     write_manifest(plan, store)
     left_out: dict[str, str] = {}
+    stopped_by = ""
     states = store.results.cells()
     for planned in plan.cells:
         label = planned.cell.setup.attack.label
@@ -246,8 +249,16 @@ def run_cells(plan: Plan, context: BuildContext, *, until: float | None, say: Sa
         if until is not None and time.monotonic() >= until:
             left_out[label] = "the time was up before it began; the same call goes on with it"
             continue
+        if stopped_by:
+            left_out[label] = stopped_by
+            continue
         say(f"{label}: runs")
-        failure = _build(planned, context)
+        try:
+            failure = _build(planned, context)
+        except BudgetReached as error:
+            left_out[label] = stopped_by = str(error)
+            say(f"{label}: {error}")
+            continue
         rows = measured_rows(plan.name, planned, store) if failure is None else lost_rows(plan.name, planned, failure)
         store.results.write(planned.cell.digest, rows)
         say(f"{label}: {_found(rows)}")
@@ -258,9 +269,15 @@ BUDGET_REACHED = "budget reached"
 
 
 def _build(planned: PlannedCell, context: BuildContext) -> Failure | None:
-    """Attack and judge; why not, where it failed. The other attacks go on."""
+    """Attack and judge; why not, where it failed. The other attacks go on.
+
+    Raises:
+        BudgetReached: where the model may not be asked any more: no failure of the attack, which goes on another time.
+    """
     try:
         ensure(planned.recipes.scores, context)
+    except BudgetReached:
+        raise
     except MidefError as error:
         return Failure.of(error)
     except Exception as error:  # noqa: BLE001  # the audit goes on without this attack; the reason becomes its rows

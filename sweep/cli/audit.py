@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
+from midef.core.errors import SpecError
 from midef.sweep.cli.options import parsed, positive, say
 from midef.sweep.result import EXIT_BUDGET, EXIT_FAILURES, EXIT_FOUND, EXIT_OK
 
 if TYPE_CHECKING:
+    from midef.audit.endpoint import Endpoint
     from midef.audit.run import Audited
 
 HELP = "attack a model you have, and say what it gives away"
@@ -20,7 +23,11 @@ HELP = "attack a model you have, and say what it gives away"
 class AuditArguments:
     """The options of `midef audit`."""
 
-    model: str
+    model: str | None
+    endpoint: str | None
+    name: str
+    answers: Literal["scores", "labels"]
+    query_budget: int | None
     arch: str
     table: str
     private: str
@@ -78,8 +85,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     """Add what says which model it is and what it expects."""
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", metavar="FILE", help="a state dict or checkpoint (.pt, .pth, .bin) or safetensors")
+    which.add_argument("--endpoint", metavar="URL", help="where the model answers images, in JSON")
     parser.add_argument(
-        "--model", required=True, metavar="FILE", help="a state dict or checkpoint (.pt, .pth, .bin) or safetensors"
+        "--name", default="", help="of the model behind an endpoint, which nothing else tells from others"
+    )
+    parser.add_argument(
+        "--answers", default="scores", choices=("scores", "labels"), help="what the endpoint gives (default scores)"
+    )
+    parser.add_argument(
+        "--query-budget", type=positive, metavar="N", help="most images that are ever sent to the endpoint"
     )
     parser.add_argument(
         "--arch", default="", help="whose tensors it holds: resnet18, timm/resnet18, midef/vgg16 (torchvision first)"
@@ -109,7 +125,8 @@ def run(args: argparse.Namespace) -> int:
 
     options = parsed(AuditArguments, args)
     found = audit(
-        options.model,
+        _model(options),
+        name=options.name,
         private=options.private,
         public=options.public,
         attacks=options.attack,
@@ -135,6 +152,24 @@ def run(args: argparse.Namespace) -> int:
     for attack, why in found.skipped.items():
         say(f"not run: {attack}: {why}")
     return exit_code(found, options.fail_above)
+
+
+def _model(options: AuditArguments) -> str | Endpoint:
+    """The file, or the endpoint with its paid answers in the store."""
+    if options.model is not None:
+        return options.model
+    from midef.audit.answers import AnswerStore
+    from midef.audit.endpoint import Endpoint
+
+    if "://" in options.store:
+        raise SpecError(f"answers of an endpoint are kept in a folder of this machine, got --store {options.store}")
+    return Endpoint(
+        str(options.endpoint),
+        name=options.name,
+        store=AnswerStore(Path(options.store) / "answers.sqlite"),
+        answers=options.answers,
+        budget=options.query_budget,
+    )
 
 
 def exit_code(found: Audited, fail_above: float | None) -> int:
