@@ -141,6 +141,7 @@ class GivenNetwork(TargetModel):
 
     _mean: Tensor
     _std: Tensor
+    _order: Tensor | None
 
     def __init__(self, network: Answers, given: Given, resolution_px: int) -> None:
         module = network if isinstance(network, nn.Module) else _Function(network)
