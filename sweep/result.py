@@ -16,7 +16,8 @@ TableStyle: TypeAlias = Literal["text", "md", "csv"]
 
 EXIT_OK, EXIT_FAILURES, EXIT_BUDGET, EXIT_UNFORESEEN, EXIT_INTERRUPTED = 0, 1, 4, 70, 130
 EXIT_FOUND = 5
-"""A check found something: damaged files that are still in their place, equal images in a data set."""
+"""A check found something: damaged files that are still in their place, equal images in a data set, an audit whose
+threshold is not shown to be kept."""
 BUDGET_REACHED = "budget reached"
 
 
