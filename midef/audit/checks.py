@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from midef.audit.given import NORMALISATIONS, Model
+from midef.audit.given import Model
+from midef.audit.input import NORMALISATIONS
 from midef.core.accuracy import Accuracy, accuracy_of, percent
 from midef.core.errors import SpecError
 from midef.core.lazy import torch

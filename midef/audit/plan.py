@@ -4,176 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from midef.attacks import ATTACKS
 from midef.attacks.base import small_budget
 from midef.audit.choice import Situation, choose_attacks
+from midef.audit.data import Data
 from midef.audit.given import Model
+from midef.audit.judge import Judge, judge_recipe
 from midef.core.choice import Choice
-from midef.core.errors import PreflightError, SpecError
+from midef.core.errors import SpecError
 from midef.core.recipe import Recipe
 from midef.core.registry import merged
 from midef.core.setup import Cell, Protocol, Setup
-from midef.datasets import Dataset
 from midef.metrics import METRICS, standard_metrics
-from midef.models import ARCHITECTURES
-from midef.stages import published_recipe, recipes_for_cell, weights_of_judge
-from midef.stages.recipes import NO_DEFENSE, evaluator_recipe, given_recipe, split_recipe
-from midef.sweep.spec.checks import Problems, check_attack, check_disjoint, check_private
-from midef.sweep.spec.datasets import DatasetReader
-from midef.sweep.spec.needed import Needs
+from midef.stages import published_recipe, recipes_for_cell
+from midef.stages.recipes import NO_DEFENSE, given_recipe, split_recipe
+from midef.sweep.spec.checks import Problems, check_attack, check_private
 from midef.sweep.spec.profiles import Profile, profile_named
 from midef.sweep.spec.resolve import PlannedCell
 from midef.training import TrainingRecipe
-
-if TYPE_CHECKING:
-    from midef.stages.given import Given
-
-DataSource = str | Path | Mapping[str, Any]
-"""Images: a folder, an archive, or a data set as a sweep names it."""
-JUDGE_OF_FACES = "mobilefacenet"
-_JUDGES = ("resnet18_tiny", "vgg16_tiny")
-"""Evaluators that are trained here, the first of another family than the model's."""
-_LARGEST_JUDGED_PX = 64
-"""Images are made smaller for an evaluator that is trained here: it is a small network on few images."""
-
-
-@dataclass(frozen=True)
-class Judge:
-    """Who decides whether a reconstruction shows the person.
-
-    Args:
-        architecture: of the evaluator.
-        resolution_px: of the images it sees.
-        weights: published ones, of one that was trained elsewhere.
-        where: where their file lies.
-    """
-
-    architecture: Choice
-    resolution_px: int
-    weights: Choice | None = None
-    where: Mapping[str, Any] | None = None
-
-    @property
-    def text(self) -> str:
-        """For a person."""
-        px = f"{self.architecture.label} at {self.resolution_px} px"
-        if self.weights is not None:
-            return f"{px}, trained elsewhere on other people; a head is fitted on the private train split"
-        return f"{px}, of another family than the model, trained on the private train split"
-
-
-@dataclass(frozen=True)
-class Data:
-    """Private and public images, checked.
-
-    Args:
-        private, public: with a fingerprint in the place of paths.
-        classes: names of the private classes, sorted.
-        sizes: images of the train, select and report split of the private data.
-        reader: knows where their files lie.
-    """
-
-    private: Choice
-    public: Choice | None
-    private_set: Dataset
-    public_set: Dataset | None
-    reader: DatasetReader
-
-    @property
-    def sizes(self) -> tuple[int, int, int]:
-        """Images of the train, select and report split of the private data."""
-        sizes = self.private_set.sizes()
-        return sizes.get("train", 0), sizes.get("select", 0), sizes.get("report", 0)
-
-
-def written_data(source: DataSource, *, labelled: bool) -> dict[str, Any] | str:
-    """Images as a sweep names them; a path is a folder or archive of images.
-
-    Args:
-        labelled: whether images at a path lie in a folder for each person.
-    """
-    from midef.datasets import DATASETS
-
-    if isinstance(source, Mapping):
-        return dict(source)
-    text = str(source)
-    if isinstance(source, str) and text.partition("(")[0].partition(":")[0] in DATASETS.names():
-        return text
-    return {"name": "image_folder", "path": str(Path(text).expanduser().absolute()), "labelled": labelled}
-
-
-def read_data(private: DataSource, public: DataSource | None) -> Data:
-    """Private and public images.
-
-    Raises:
-        SpecError, PreflightError: with all that is wrong: what cannot be read, private images among the public ones.
-    """
-    problems, missing = Problems(), Problems()
-    reader = DatasetReader(problems, missing, Needs())
-    ours = reader.dataset(written_data(private, labelled=True), "private")
-    theirs = None if public is None else reader.dataset(written_data(public, labelled=False), "public")
-    if ours is not None and not ours[1].is_labelled:
-        problems.append("private: private images lie in a folder for each class, named after it; these have no classes")
-    if ours is not None and theirs is not None:
-        check_disjoint(ours, theirs, reader.shared, "public", problems)
-    if problems:
-        raise SpecError(problems)
-    if missing:
-        raise PreflightError(missing.grouped())
-    assert ours is not None
-    return Data(ours[0], theirs and theirs[0], ours[1], theirs and theirs[1], reader)
-
-
-def choose_judge(given: Given, resolution_px: int, written: str = "", *, faces: bool = False) -> Judge:
-    """The evaluator: as written; of faces the published one, where its weights are here; else a small one of another
-    family than the model's.
-
-    Raises:
-        SpecError: if it is of the model's family, or cannot see images of this size.
-    """
-    px = min(resolution_px, _LARGEST_JUDGED_PX)
-    family = given.facts().family
-    if written:
-        chosen = ARCHITECTURES.choose(written)
-    elif faces and (judge := _published(ARCHITECTURES.choose(JUDGE_OF_FACES))) is not None:
-        return judge
-    else:
-        others = [name for name in _JUDGES if ARCHITECTURES.make(name).facts().family != family]
-        chosen = ARCHITECTURES.choose(others[0])
-    if weights_of_judge(chosen):
-        judge = _published(chosen)
-        if judge is None:
-            raise PreflightError(
-                f"the weights of {chosen.name} are not here; `midef list architectures` says which file"
-            )
-        return judge
-    made = ARCHITECTURES.remake(chosen)
-    problems = made.problems(px)
-    if made.facts().family == family:
-        problems.append(
-            f"the evaluator {chosen.label} is of the model's family ({family}); an attack that overfits one network "
-            "fools its sibling too: choose an evaluator of another family"
-        )
-    if problems:
-        raise SpecError(problems)
-    return Judge(chosen, px)
-
-
-def _published(architecture: Choice) -> Judge | None:
-    """A judge with its published weights; None where their file is not here."""
-    from midef.models.pretrained import weights_folder
-    from midef.stages import place_weights
-
-    try:
-        weights, where = place_weights(weights_of_judge(architecture), architecture, weights_folder())
-    except PreflightError:
-        return None
-    made = ARCHITECTURES.remake(architecture)
-    px = next((size for size in (112, 160, 224) if not made.problems(size)), 112)
-    return Judge(architecture, px, weights, where)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,16 +63,6 @@ class Plan:
     @property
     def evaluator(self) -> Recipe:
         return judge_recipe(self.data, self.judge, self.profile)
-
-
-def judge_recipe(data: Data, judge: Judge, profile: Profile) -> Recipe:
-    """The evaluator, trained on the private train split, or fitted to it."""
-    published = None
-    if judge.weights is not None:
-        published = published_recipe(judge.weights, judge.architecture, judge.resolution_px)
-    judged = split_recipe(data.private, judge.resolution_px)
-    training = TrainingRecipe.make(profile.evaluator_training)
-    return evaluator_recipe(judged, judge.architecture, training, published=published)
 
 
 def make_plan(

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midef.audit.checks import Known, check_known, split_text
-from midef.audit.given import Model, Outputs, output_order, read_classes, read_input, read_model, take_model
-from midef.audit.plan import Data, DataSource, Plan, choose_judge, judge_recipe, make_plan, read_data
+from midef.audit.data import Data, DataSource, read_data
+from midef.audit.given import Model, Outputs, output_order, read_classes, read_model, take_model
+from midef.audit.input import read_input
+from midef.audit.judge import choose_judge, judge_recipe
+from midef.audit.plan import Plan, make_plan
 from midef.core.accuracy import Accuracy, accuracy_of
 from midef.core.canonical import digest
 from midef.core.errors import BudgetReached, MidefError, SpecError
@@ -141,6 +144,8 @@ def audit(
     expected = read_input(expects, resolution_px=resolution_px, mean=mean, std=std, channels=channels)
     named = None if classes is None else read_classes(classes)
     data = read_data(private, public)
+    for note in data.reader.notes:
+        say(f"note: {note}")
     if isinstance(model, str | Path):
         taken = read_model(model, arch, expected, table=table)
     else:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from midef.attacks import AccessLevel
 from midef.audit.checks import best_order_accuracy
-from midef.audit.given import output_order, read_classes, read_input, take_model
+from midef.audit.given import output_order, read_classes, take_model
+from midef.audit.input import read_input
 from midef.core.errors import PreflightError, ShapeError, SpecError
 from midef.stages.given import Given, GivenNetwork
 from midef.testing.own_classifier import CLASSES, IMAGES, PX, Classifier

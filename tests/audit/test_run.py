@@ -14,11 +14,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import midef
-from midef.attacks import ATTACKS
+from midef.attacks import ATTACKS, AccessLevel
 from midef.attacks.base import small_budget
+from midef.audit.data import read_data
+from midef.audit.given import take_model
+from midef.audit.input import read_input
+from midef.audit.judge import choose_judge
+from midef.audit.plan import make_plan
 from midef.audit.run import Audited, budget_s
 from midef.core import Protocol, Setup
-from midef.core.errors import SpecError
+from midef.core.errors import BudgetReached, SpecError
 from midef.core.registry import merged
 from midef.datasets import DATASETS
 from midef.models import ARCHITECTURES
@@ -185,3 +190,47 @@ def test_a_budget_is_a_time() -> None:
     for wrong in ("20", "soon", "20m!", -1, float("nan")):
         with pytest.raises(SpecError, match="a budget is"):
             budget_s(wrong)
+
+
+class Told:
+    """A model that answers with labels alone."""
+
+    name, access, n_classes = "labels-v1", AccessLevel.LABELS, PEOPLE
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return torch.zeros(len(images), dtype=torch.int64)
+
+
+def test_without_named_attacks_those_are_chosen_that_the_model_allows() -> None:
+    data = read_data(PRIVATE, PUBLIC)
+    model = take_model(Told(), read_input(resolution_px=PX))
+    judge = choose_judge(model.given, PX)
+    plan = make_plan(model, data, judge, [], profile="smoke", identities=2)
+    levels = {ATTACKS.get(c.cell.setup.attack.name).access for c in plan.cells}
+    assert levels == {AccessLevel.LABELS}
+    assert "needs white box" in plan.reasons or "white box" in plan.refused["gmi"]
+    assert not set(plan.refused) & {c.cell.setup.attack.label for c in plan.cells}
+    assert plan.evaluator.key in {recipe.key for recipe in plan.cells[0].recipes.scores.inputs.values()}
+    assert plan.target.key == plan.cells[0].recipes.target.key
+
+
+def test_a_query_budget_that_is_up_stops_and_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from midef.audit import run
+
+    data = read_data(PRIVATE, PUBLIC)
+    model = take_model(Told(), read_input(resolution_px=PX))
+    plan = make_plan(model, data, choose_judge(model.given, PX), [], profile="smoke", identities=2)
+    assert len(plan.cells) > 1
+    asked: list[str] = []
+
+    def reach(recipe: Any, context: Any) -> None:
+        asked.append(recipe.kind)
+        raise BudgetReached("labels-v1: the query budget of 5 is reached")
+
+    monkeypatch.setattr(run, "ensure", reach)
+    store = Store.open(tmp_path)
+    context = BuildContext(store=store, locations=plan.locations)
+    left_out, stopped = run.run_cells(plan, context, until=None, say=lambda _: None)
+    assert stopped == "budget reached" and len(asked) == 1
+    assert set(left_out) == {c.cell.setup.attack.label for c in plan.cells}
+    assert not store.results.cells(), "nothing is stored as failed"
