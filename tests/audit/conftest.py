@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -35,11 +36,12 @@ class Clock:
 
 
 class Server(ThreadingHTTPServer):
-    """Answers with `reply`, and writes down what it was asked."""
+    """Answers with `reply`, and writes down what it was asked; answers trickle on until `hold` is set."""
 
     daemon_threads = True
     requests: list[dict[str, Any]]
     headers: list[dict[str, str]]
+    hold: Event | None = None
     reply: Callable[[dict[str, Any]], Reply | None]
 
     @property
@@ -65,9 +67,15 @@ class Handler(BaseHTTPRequestHandler):
         status, headers, body = reply
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
+            if value:
+                self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+        hold, left = self.server.hold, 60
+        with suppress(OSError):  # who reads may go
+            while hold is not None and left and not hold.wait(0.03):
+                self.wfile.write(b" ")
+                left -= 1
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

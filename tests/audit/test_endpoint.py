@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -177,17 +178,14 @@ def test_a_slow_server_is_waited_for_so_long_and_no_longer(
     assert box.paid == 20 and box.stored == 0  # it may have worked, so the budget counts it
 
 
-def test_a_server_that_trickles_is_slow_too(server: Server, store: AnswerStore, clock: Clock, images: Tensor) -> None:
-    def trickle(request: dict[str, Any]) -> Reply:
-        return 200, {"Content-Length": "100000"}, b" " * 10  # and the rest never comes
-
-    server.reply = trickle
-    server.RequestHandlerClass.protocol_version = "HTTP/1.1"  # keeps the connection open
-    try:
-        box = endpoint_of(server, store, clock, read_s=0.1, retries=Retries(most=0))
-        error = failure_of(box, images)
-    finally:
-        server.RequestHandlerClass.protocol_version = "HTTP/1.0"
+@pytest.mark.parametrize("length", ["100000", ""], ids=["says how much", "says nothing"])
+def test_a_server_that_trickles_is_slow_too(
+    length: str, server: Server, store: AnswerStore, clock: Clock, images: Tensor
+) -> None:
+    server.hold = Event()
+    server.reply = lambda request: (200, {"Content-Length": length}, b'{"scores": ')
+    error = failure_of(endpoint_of(server, store, clock, read_s=0.1, retries=Retries(most=0)), images)
+    server.hold.set()
     assert "no answer in 0.1 s. 0 answers" in str(error) and error.failure == "hung"
 
 
