@@ -199,6 +199,7 @@ def defense_sweep(
     architecture: str,
     private: str,
     public: str,
+    profile: str,
     fields: Mapping[str, str],
 ) -> str:
     """Specification of the sweep that trains the architecture under each defense and attacks it: a YAML file.
@@ -207,6 +208,7 @@ def defense_sweep(
         proposals: defenses.
         attack: as a sweep writes it, parameters included.
         architecture, private, public: as a sweep writes them.
+        profile: budget.
         fields: further fields of the setup, as YAML.
     """
     names = ", ".join([UNDEFENDED, *(one.name for one in proposals)])
@@ -219,5 +221,5 @@ def defense_sweep(
     }
     lines = [f"{'  - ' if i == 0 else '    '}{name}: {value}" for i, (name, value) in enumerate(setup.items()) if value]
     return "\n".join(
-        ["name: defenses", "profile: small", "setups:", *lines, f"defenses: [{names}]", "seeds: [0, 1, 2]"]
+        ["name: defenses", f"profile: {profile}", "setups:", *lines, f"defenses: [{names}]", "seeds: [0, 1, 2]"]
     )

@@ -209,6 +209,11 @@ def _defenses(report: AuditReport) -> str:
     rows = [[one.name, one.acts_on, one.published, one.paper] for one in report.proposals]
     table = _table("Defenses", ["defense", "acts on", "in published tables", "paper"], rows)
     sweep = ""
+    if not report.subject.architecture:
+        sweep = (
+            "<p>midef does not have this architecture: what they would buy shows a sweep of the nearest that it has "
+            "(<code>midef list architectures</code>), trained on the same images.</p>"
+        )
     if report.sweep:
         sweep = (
             "<p>What they would buy here, this finds out: it trains the network under each and attacks all of them. "

@@ -36,11 +36,13 @@ class Subject:
         expects: its input, in words.
         classes: that it tells apart.
         class_names: in the order of its outputs; () where nobody gave any.
-        accuracy: of the model on private images that it did not learn; None where it was not measured.
+        accuracy: of the model on the private images kept for measuring, which it may have learned; None where it was
+            not measured.
         judge: who decides whether a reconstruction shows the class, in words.
         judge_accuracy: of the judge on private images that it did not learn.
         private, public: images, as a sweep writes them.
         shows_people: the classes are people; else the report says `class` and not `person`.
+        profile: budget of the sweep that tries defenses.
         queries: images that the model was shown; None where nobody counted.
         seconds: that the attacks took.
         date: of the audit, as shown.
@@ -65,6 +67,7 @@ class Subject:
     seconds: float | None = None
     date: str = ""
     remarks: tuple[str, ...] = ()
+    profile: str = "small"
     sweep_fields: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -195,8 +198,9 @@ class AuditReport:
 
     @property
     def sweep(self) -> str:
-        """Specification of the sweep that finds out what the proposed defenses would buy; "" without any."""
-        if not self.proposals or self.worst.winner is None:
+        """Specification of the sweep that finds out what the proposed defenses would buy; "" without any, and where
+        midef does not have the architecture."""
+        if not self.proposals or self.worst.winner is None or not self.subject.architecture:
             return ""
         return defense_sweep(
             self.proposals,
@@ -204,6 +208,7 @@ class AuditReport:
             architecture=self.subject.architecture,
             private=self.subject.private,
             public=self.subject.public,
+            profile=self.subject.profile,
             fields=self.subject.sweep_fields,
         )
 

@@ -66,8 +66,8 @@ def limits(report: AuditReport) -> list[str]:
     if subject.digest == "":
         lines.append(f"The identity of the model {UNCHECKED}: it is known by the name it was given.")
     if subject.accuracy is not None:
-        said = f"{subject.accuracy.value:.1f} % of private images that it did not learn are classified correctly"
-        lines.append(f"The model itself: {said}.")
+        said = f"{subject.accuracy.value:.1f} % of the private images kept for measuring"
+        lines.append(f"The model classifies {said} correctly; it may have learned them.")
     if worst.not_converged:
         names = ", ".join(one.attack for one in worst.not_converged)
         lines.append(f"Not converged: {names}; more steps may find more.")

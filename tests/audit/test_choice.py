@@ -62,7 +62,7 @@ def test_a_published_generator_of_faces_is_no_prior_of_dogs(tmp_path: Any, monke
     assert "its generator draws faces, and the private images show dogs" in on_dogs.verdicts[0].reason
     on_faces = choose_attacks([attack], Situation(**{**HERE, "resolution_px": 224, "shows": "faces"}))
     assert "draws faces" not in on_faces.verdicts[0].reason
-    assert "no file stylegan2-ffhq-synthesis.safetensors" in on_faces.verdicts[0].reason
+    assert "no file stylegan2-ffhq-generator.safetensors" in on_faces.verdicts[0].reason
 
 
 def some(*names: str) -> list[Attack]:

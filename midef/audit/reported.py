@@ -1,0 +1,88 @@
+"""The report of an audit that ran: what it did, as `AuditReport` takes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from midef.audit.report import AuditReport, Subject
+from midef.core.rows import ResultRow
+from midef.models import ARCHITECTURES
+
+if TYPE_CHECKING:
+    from midef.audit.run import Audited
+    from midef.models.base import ModelFacts
+
+QUERIES, WALL = "queries", "wall_s"
+
+
+def report_of(
+    found: Audited,
+    *,
+    threshold: float | None = None,
+    with_private: bool = False,
+    shows_people: bool = True,
+    private: str = "",
+    public: str = "",
+) -> AuditReport:
+    """The report of an audit, beside the published numbers that midef holds.
+
+    Args:
+        threshold: attack accuracy in percent that must not be exceeded.
+        with_private: show private images beside the reconstructions.
+        shows_people: the classes are people.
+        private, public: images as the user wrote them, for the sweep that tries defenses; "" takes their labels.
+    """
+    from midef.sweep.catalogue.published.rows import published_rows
+
+    plan, given = found.plan, found.plan.model.given
+    architecture = given.name if given.name in ARCHITECTURES.names() else ""
+    subject = Subject(
+        model=given.name,
+        digest=given.sha256,
+        architecture=architecture,
+        access=plan.model.access.words,
+        expects=plan.model.input.text,
+        classes=given.classes,
+        class_names=_names(found),
+        accuracy=found.known.report,
+        judge=plan.judge.text,
+        judge_accuracy=found.judge,
+        private=private or plan.data.private.label,
+        public=public or (plan.data.public.label if plan.data.public else ""),
+        shows_people=shows_people,
+        queries=None if (asked := _sum(found.rows, QUERIES)) is None else int(asked),
+        seconds=_sum(found.rows, WALL),
+        date=datetime.now(UTC).date().isoformat(),
+        remarks=(f"Stopped early: {found.stopped}; attacks that had not begun are missing.",) if found.stopped else (),
+        profile=plan.profile.name,
+        sweep_fields={"resolution_px": str(plan.model.input.resolution_px)},
+    )
+    return AuditReport.from_rows(
+        found.rows,
+        subject,
+        not_tried=found.skipped,
+        published=published_rows(),
+        facts=_facts(architecture),
+        fetch=found.store.artifacts.fetch,
+        with_private=with_private,
+        threshold=threshold,
+    )
+
+
+def _names(found: Audited) -> tuple[str, ...]:
+    """Of the classes, in the order of the private images."""
+    folder = found.store.artifacts.fetch(found.plan.private_split.key)
+    return tuple(map(str, json.loads((folder / "classes.json").read_text(encoding="utf-8"))))
+
+
+def _sum(rows: Sequence[ResultRow], metric: str) -> float | None:
+    """Over all attacks; None where nothing was measured."""
+    numbers = [row.number for row in rows if row.metric == metric and row.number is not None]
+    return sum(numbers) if numbers else None
+
+
+def _facts(architecture: str) -> ModelFacts | None:
+    return ARCHITECTURES.make(architecture).facts() if architecture else None
