@@ -121,9 +121,13 @@ def take_model(
     """
     network = _unwrapped(model)
     if isinstance(network, nn.Module) and network.state_dict():
-        outputs_of = _probed(network, expects, outputs)
+        count = _probed(network, expects, outputs)
         label = name or type(network).__name__
-        return _of_network(network, expects, name=label, classes=outputs_of, outputs=outputs)
+        taken = _of_network(network, expects, name=label, classes=count, outputs=outputs)
+        if _has_slopes(network, expects):
+            return taken
+        remark = f"{label} lets no gradients through to its images: attacks see its answers alone"
+        return replace(taken, access=AccessLevel.SCORES, remark=remark)
     name = name or str(getattr(model, "name", ""))
     if not name or name.startswith("<"):
         raise SpecError('a function has no weights that tell it from another; give it a name: `name="my-model-v3"`')

@@ -138,6 +138,22 @@ def test_a_function_needs_a_name_and_its_access_is_what_it_lets_through() -> Non
     assert torch.equal(labels.argmax(1), expected.argmax(1))
 
 
+def test_a_module_that_lets_no_gradients_through_is_only_asked() -> None:
+    class Served(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Classifier()
+
+        @torch.no_grad()
+        def forward(self, images: Tensor) -> Tensor:
+            answers: Tensor = self.inner(images)
+            return answers
+
+    model = take_model(Served(), INPUT)
+    assert model.access is AccessLevel.SCORES and model.given.sha256
+    assert "no gradients" in model.remark
+
+
 def test_what_does_not_answer_images_is_refused_with_what_came() -> None:
     with pytest.raises(SpecError, match=r"does not take images \[B, 3, 8, 8\].*RuntimeError"):
         take_model(nn.Linear(5, 2), INPUT)
