@@ -14,6 +14,7 @@ from midef.sweep.result import EXIT_BUDGET, EXIT_FAILURES, EXIT_FOUND, EXIT_OK
 
 if TYPE_CHECKING:
     from midef.audit.endpoint import Endpoint
+    from midef.audit.report import AuditReport
     from midef.audit.run import Audited
 
 HELP = "attack a model you have, and say what it gives away"
@@ -49,6 +50,9 @@ class AuditArguments:
     store: str
     device: str
     fail_above: float | None
+    shows: Literal["people", "things"]
+    with_private_exemplars: bool
+    out: Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +83,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", default=default, help=f"folder or s3:// URI (default {default})")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (default cpu)")
     parser.add_argument(
-        "--fail-above", type=float, metavar="PERCENT", help="exit with 5 where an attack reaches more than this"
+        "--shows", default="people", choices=("people", "things"), help="what the classes are, for the report's words"
+    )
+    parser.add_argument("--with-private-exemplars", action="store_true", help="show private images in the report")
+    parser.add_argument("--out", type=Path, default=Path("midef-audit-report"), help="folder of the report")
+    parser.add_argument(
+        "--fail-above",
+        type=_percent,
+        metavar="PERCENT",
+        help="exit with 5 unless the worst case is shown to stay at or below this",
     )
 
 
@@ -121,6 +133,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, attack, say what was found."""
+    from midef.audit.reported import report_of
     from midef.audit.run import audit
 
     options = parsed(AuditArguments, args)
@@ -151,7 +164,19 @@ def run(args: argparse.Namespace) -> int:
     )
     for attack, why in found.skipped.items():
         say(f"not run: {attack}: {why}")
-    return exit_code(found, options.fail_above)
+    report = report_of(
+        found,
+        threshold=options.fail_above,
+        with_private=options.with_private_exemplars,
+        shows_people=options.shows == "people",
+        private=options.private,
+        public=options.public or "",
+    )
+    say("")
+    for line in (report.sentence, *report.limits):
+        say(line)
+    say(f"report: {report.write(options.out).resolve()}")
+    return exit_code(found, report)
 
 
 def _model(options: AuditArguments) -> str | Endpoint:
@@ -172,18 +197,28 @@ def _model(options: AuditArguments) -> str | Endpoint:
     )
 
 
-def exit_code(found: Audited, fail_above: float | None) -> int:
-    """5 where an attack reached more than a limit, 4 where the time was up, 1 where an attack failed, else 0.
+def exit_code(found: Audited, report: AuditReport) -> int:
+    """4 where time or queries were up, 5 where a threshold is not kept, 1 where an attack failed, else 0.
 
-    Args:
-        fail_above: percent; None for no limit.
+    A threshold that was exceeded is reported although attacks are missing: they could only find more.
     """
-    reached = [row.number for row in found.attack_accuracies.values() if row.number is not None]
-    if fail_above is not None and max(reached, default=0.0) > fail_above:
+    worst = report.worst.value
+    is_exceeded = worst is not None and report.threshold is not None and worst > report.threshold
+    if is_exceeded or (report.fails() and not found.stopped):
         return EXIT_FOUND
     if found.stopped:
         return EXIT_BUDGET
-    return EXIT_FAILURES if len(reached) < len(found.plan.cells) else EXIT_OK
+    return EXIT_FAILURES if len(found.attack_accuracies) < len(found.plan.cells) else EXIT_OK
+
+
+def _percent(text: str) -> float:
+    try:
+        percent = float(text)
+    except ValueError:
+        percent = -1.0
+    if not 0 <= percent <= 100:
+        raise argparse.ArgumentTypeError(f"expected an attack accuracy of 0 to 100 percent, got {text!r}")
+    return percent
 
 
 def _numbers(text: str) -> tuple[float, ...]:

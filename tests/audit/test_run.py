@@ -16,11 +16,14 @@ from torch import Tensor, nn
 import midef
 from midef.attacks import ATTACKS, AccessLevel
 from midef.attacks.base import small_budget
+from midef.audit import run
 from midef.audit.data import read_data
 from midef.audit.given import take_model
 from midef.audit.input import read_input
 from midef.audit.judge import choose_judge
 from midef.audit.plan import make_plan
+from midef.audit.report import AuditReport
+from midef.audit.reported import report_of
 from midef.audit.run import Audited, budget_s
 from midef.core import Protocol, Setup
 from midef.core.errors import BudgetReached, SpecError
@@ -89,8 +92,7 @@ def call(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Audit
 
     def audit(model: Any = inside.weights, **options: Any) -> Audited:
         asked: Mapping[str, Any] = {"attacks": [ATTACK], "arch": "midef/vgg16_tiny", **BUDGET, **options}
-        found: Audited = midef.audit(model, private=PRIVATE, public=PUBLIC, store=inside.store, **asked)  # type: ignore[operator]
-        return found
+        return run.audit(model, private=PRIVATE, public=PUBLIC, store=inside.store, **asked)
 
     return audit
 
@@ -115,15 +117,24 @@ def test_a_network_of_midef_is_attacked_alike_when_it_comes_from_a_file(
     assert not [r for r in found.rows if r.metric == "train_s"], "the training was elsewhere"
     text = "\n".join(said)
     assert "32 px, images in [0, 1]" in text and "sorted names" in text and "trained elsewhere" in text
-    assert (exit_code(found, None), exit_code(found, -1.0), exit_code(found, 100.0)) == (0, 5, 0)
+    codes = [exit_code(found, report_of(found, threshold=threshold)) for threshold in (None, 0.0, 100.0)]
+    assert codes == [0, 5, 0]
 
     again = call(say=said.append)
     assert said[-1].endswith("stored, not repeated")
     assert list(again.rows) == list(found.rows)
+    report: AuditReport = midef.audit(  # type: ignore[operator]
+        inside.weights,
+        private=PRIVATE,
+        public=PUBLIC,
+        store=inside.store,
+        attacks=[ATTACK],
+        arch="vgg16_tiny",
+        **BUDGET,
+    )
+    assert report.worst.value == row.number and report.subject.digest == found.plan.model.given.sha256
     with pytest.raises(SpecError, match="no public images"):
-        midef.audit(  # type: ignore[operator]
-            inside.weights, private=PRIVATE, store=inside.store, attacks=[ATTACK], arch="vgg16_tiny", **BUDGET
-        )
+        run.audit(inside.weights, private=PRIVATE, store=inside.store, attacks=[ATTACK], arch="vgg16_tiny", **BUDGET)
 
 
 def test_a_module_is_attacked_like_its_file_and_a_time_that_is_up_loses_nothing(
@@ -142,7 +153,7 @@ def test_a_module_is_attacked_like_its_file_and_a_time_that_is_up_loses_nothing(
             return logits
 
     none = call(Mine().train(), attacks=[ATTACK, OTHER], budget=0)
-    assert not none.rows and none.stopped == "budget reached" and exit_code(none, None) == 4
+    assert not none.rows and none.stopped == "budget reached" and exit_code(none, report_of(none)) == 4
     found = call(Mine().train(), attacks=[ATTACK, OTHER], budget="20m")
     assert np.array_equal(reconstructions(found), inside.images)
     assert len(found.attack_accuracies) == 2 and not found.skipped
@@ -215,8 +226,6 @@ def test_without_named_attacks_those_are_chosen_that_the_model_allows() -> None:
 
 
 def test_a_query_budget_that_is_up_stops_and_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from midef.audit import run
-
     data = read_data(PRIVATE, PUBLIC)
     model = take_model(Told(), read_input(resolution_px=PX))
     plan = make_plan(model, data, choose_judge(model.given, PX), [], profile="smoke", identities=2)
