@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from midef.audit.data import DataSource, written_data
 from midef.audit.report import AuditReport, Subject
 from midef.core.rows import ResultRow
 from midef.models import ARCHITECTURES
@@ -24,8 +25,8 @@ def report_of(
     threshold: float | None = None,
     with_private: bool = False,
     shows_people: bool = True,
-    private: str = "",
-    public: str = "",
+    private: DataSource = "",
+    public: DataSource | None = None,
 ) -> AuditReport:
     """The report of an audit, beside the published numbers that midef holds.
 
@@ -33,7 +34,7 @@ def report_of(
         threshold: attack accuracy in percent that must not be exceeded.
         with_private: show private images beside the reconstructions.
         shows_people: the classes are people.
-        private, public: images as the user wrote them, for the sweep that tries defenses; "" takes their labels.
+        private, public: images as the user wrote them, for the sweep that tries defenses; nothing takes their labels.
     """
     from midef.sweep.catalogue.published.rows import published_rows
 
@@ -50,8 +51,8 @@ def report_of(
         accuracy=found.known.report,
         judge=plan.judge.text,
         judge_accuracy=found.judge,
-        private=private or plan.data.private.label,
-        public=public or (plan.data.public.label if plan.data.public else ""),
+        private=_in_yaml(private or plan.data.private.label, labelled=True),
+        public=_in_yaml(public or plan.data.public.label, labelled=False) if plan.data.public else "",
         shows_people=shows_people,
         queries=None if (asked := _sum(found.rows, QUERIES)) is None else int(asked),
         seconds=_sum(found.rows, WALL),
@@ -76,6 +77,12 @@ def _names(found: Audited) -> tuple[str, ...]:
     """Of the classes, in the order of the private images."""
     folder = found.store.artifacts.fetch(found.plan.private_split.key)
     return tuple(map(str, json.loads((folder / "classes.json").read_text(encoding="utf-8"))))
+
+
+def _in_yaml(source: DataSource, *, labelled: bool) -> str:
+    """Images as a specification names them; of a path as the folder or archive that it is."""
+    written = written_data(source, labelled=labelled)
+    return written if isinstance(written, str) else json.dumps(written, ensure_ascii=False)
 
 
 def _sum(rows: Sequence[ResultRow], metric: str) -> float | None:

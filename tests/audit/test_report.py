@@ -171,6 +171,7 @@ def test_published_models_of_the_nearest_setting_come_first() -> None:
         *printed("far", 87.0, 97.0, attack="ppa", attack_name="ppa", resolution_px=224),
         *printed("other network", 99.0, 91.0),
         *printed("same network", 71.0, 86.0, architecture="resnet18"),
+        *printed("labels", 60.0, 91.0, attack="brep_mi", attack_name="brep_mi", access="labels only"),
         *printed("defended", 12.0, 80.0, defense="bido", defense_name="bido"),
     ]
     found = nearest_published(papers, ROWS, most=2)
@@ -179,6 +180,8 @@ def test_published_models_of_the_nearest_setting_come_first() -> None:
         (99.0, 91.0, True),
     ]
     assert found[0].setting == "plg_mi on resnet18, people, public images strangers, 64 px"
+    every = nearest_published(papers, ROWS, most=9)
+    assert [one.attack_accuracy for one in every] == [71.0, 99.0, 87.0, 60.0]  # the same access before the same size
     assert nearest_published([], ROWS) == ()
     assert nearest_published(papers, []) == ()
 

@@ -47,7 +47,7 @@ def audited(folder: Path, name: str) -> Audited:
         model=model,
         judge=SimpleNamespace(text="vgg16_tiny"),
         profile=SimpleNamespace(name="smoke"),
-        data=SimpleNamespace(private=SimpleNamespace(label="people"), public=None),
+        data=SimpleNamespace(private=SimpleNamespace(label="synthetic_faces"), public=None),
         private_split=SimpleNamespace(key=ArtifactKey("split", "a" * 64)),
     )
     found = SimpleNamespace(
@@ -63,7 +63,7 @@ def audited(folder: Path, name: str) -> Audited:
 
 
 def test_the_report_says_what_the_audit_did(tmp_path: Path) -> None:
-    report = report_of(audited(tmp_path, "resnet18"), threshold=20, private="{name: image_folder, path: people/}")
+    report = report_of(audited(tmp_path, "resnet18"), threshold=20, private="my people.zip")
     assert report.sentence.startswith(
         "Somebody who holds its weights can make images that show what resnet18 learned: 45 %"
     )
@@ -74,7 +74,9 @@ def test_the_report_says_what_the_audit_did(tmp_path: Path) -> None:
     assert any("Stopped early: budget reached" in line for line in report.limits)
     assert "architecture: resnet18" in report.sweep
     assert "profile: smoke" in report.sweep
-    assert "private: {name: image_folder, path: people/}" in report.sweep
+    (private,) = (line for line in report.sweep.splitlines() if line.strip().startswith("private:"))
+    written = json.loads(private.partition(": ")[2])
+    assert written == {"name": "image_folder", "path": str(Path("my people.zip").absolute()), "labelled": True}
     assert all(one.is_same_attack for one in report.published)
     sources = {row.source for row in published_rows()}
     assert {one.source for one in report.published} <= sources
