@@ -1,7 +1,7 @@
 """Worst case over attacks on one target: the highest attack accuracy, with an interval for a maximum.
 
 The largest of several measured numbers is on average too large, and the interval of the attack that happened to win
-holds the true maximum less often than it says: of twelve equal attacks in 67 to 90 % of audits. With k attacks
+holds the true maximum less often than it says: of twelve equal attacks in as few as 67 % of audits. With k attacks
 
 - the lower end is the highest lower end of all attacks, each at the level 1 - .05 / k (Bonferroni): it lies above the
   true maximum only if one of the k lower ends lies above the rate of its own attack;
