@@ -83,7 +83,8 @@ class Row:
         colour: of its mark, if it is on the front.
         x: natural accuracy, or the utility that is plotted in its place.
         y: attack accuracy @1.
-        is_on_front: no other defense beats it.
+        is_on_front: no other defense beats it in test accuracy and under attack.
+        is_on_plotted_front: nor in the utility that is plotted and under attack.
         is_unmatched: not at the accuracy that others were matched to.
         has_own_seeds: over other seeds than the rest of the setup.
         has_problem: a cell failed or was refused.
@@ -99,6 +100,7 @@ class Row:
     x: float | None
     y: float | None
     is_on_front: bool
+    is_on_plotted_front: bool
     is_unmatched: bool
     has_own_seeds: bool
     has_problem: bool

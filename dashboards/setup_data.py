@@ -11,6 +11,7 @@ from midef.core.rows import ResultRow
 from midef.core.setup import StandIn
 from midef.dashboards.figures.places import is_unmatched, label
 from midef.dashboards.figures.trade_off import draw
+from midef.dashboards.figures.utility import utility_of, with_front
 from midef.dashboards.page_data import Column, Details, Grid, Row, Setup
 from midef.results.columns import MetricColumn
 from midef.results.compare import ABSENT, COMPARED, NATURAL, TRAITS, UNDEFENDED
@@ -74,9 +75,12 @@ def setup_data(
                 colours,
                 _details(row, group, theirs.get(row.defense)),
                 utility=utility,
+                is_on_plotted_front=plotted.is_on_front,
                 is_unmatched=is_unmatched(row, group),
             )
-            for row, cells in zip(group, table.cells, strict=True)
+            for row, plotted, cells in zip(
+                group, with_front(group, utility_of(group, utility)), table.cells, strict=True
+            )
         ),
         footnotes=(*table.legends, *table.footnotes),
         problems=table.problems,
@@ -114,6 +118,7 @@ def _row(
     details: Details,
     *,
     utility: str,
+    is_on_plotted_front: bool,
     is_unmatched: bool,
 ) -> Row:
     return Row(
@@ -123,6 +128,7 @@ def _row(
         x=row.estimate(utility).mean,
         y=row.attack_accuracy_at_1.mean,
         is_on_front=row.is_on_front,
+        is_on_plotted_front=is_on_plotted_front,
         is_unmatched=is_unmatched,
         has_own_seeds=row.has_own_seeds,
         has_problem=row.failed + row.refused > 0,

@@ -27,7 +27,7 @@ function drawPlot() {
   if (!s.figure) { Plotly.purge(plot); return; }
   drawFigure(plot, s.figure, (index, event) => {
     const row = s.rows[index];
-    showHover(row.defense + (row.is_on_front ? "  ● on the front" : row.excluded ? "  ⊘ no result" : ""), row.details, event);
+    showHover(row.defense + (row.is_on_plotted_front ? "  ● on the front" : row.excluded ? "  ⊘ no result" : ""), row.details, event);
   }, select).then(markSelection);
 }
 

@@ -102,6 +102,7 @@ def measured_hits(hits: np.ndarray, evidence: Evidence, *, chance: float) -> Mea
 
 
 BY_TARGET = "judged by the network that was attacked, which is no independent judge"
+CHOSEN_BY_TARGET = "the same network chose, for each identity, the restart that counts"
 
 
 def accuracy_by(judge: str, evidence: Evidence, *, k: int) -> Measurement:
@@ -120,7 +121,10 @@ def accuracy_by(judge: str, evidence: Evidence, *, k: int) -> Measurement:
         raise NotApplicable(f"attack accuracy@{k} needs more than {k} classes, got {evidence.n_classes}")
     hits = top_k_hits(evidence.logits_of(judge), evidence.labels, k)
     measured = measured_hits(hits, evidence, chance=100.0 * k / evidence.n_classes)
-    return replace(measured, remark=BY_TARGET) if judge == "target" else measured
+    if judge == "evaluator":
+        return measured
+    chosen = [CHOSEN_BY_TARGET] if evidence.counted == "best_by_target" else []
+    return replace(measured, remark="; ".join([BY_TARGET, *chosen]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,6 +81,7 @@ class Evidence:
         target_logits: [N, K], of the network that was attacked, without what its defense does to answers; None where
             nothing reads them.
         judge: of attack accuracy, `evaluator` or `target`, see `midef.core.Protocol`.
+        counted: `all` reconstructions, or of each identity the `best_by_target`, which the others are not among.
         features: [N, D], penultimate features of the evaluator.
         private_features: [P, D], of the private images of the attacked identities that the protocol's knn_reference
             names.
@@ -102,6 +103,7 @@ class Evidence:
         private_images: [P, 3, R, R] uint8, those of `private_features`, of the size of the reconstructions.
         originals: [N, 3, R, R] uint8, the private image that each reconstruction is made from; None where an attack
             looks for an identity and not for an image.
+        repeated: how many of these originals are images that another of them is, too.
         extractors: what reads features from images, by the name of the extractor; none whose weights are missing.
         students: networks that learned from the reconstructions, by the name of their recipe.
         answers: served and undefended scores; None where no metric compares them, or the attack sees labels alone.
@@ -126,6 +128,7 @@ class Evidence:
     report_images: str = ""
     target_logits: np.ndarray | None = None
     judge: str = "evaluator"
+    counted: str = "all"
     identity_traits: np.ndarray | None = None
     trait_weights: np.ndarray | None = None
     traits: np.ndarray | None = None
@@ -133,6 +136,7 @@ class Evidence:
     images: np.ndarray | None = None
     private_images: np.ndarray | None = None
     originals: np.ndarray | None = None
+    repeated: int = 0
     extractors: Mapping[str, Extract] = field(default_factory=dict)
     students: Mapping[str, StudentAnswers] = field(default_factory=dict)
     answers: ScoreAnswers | None = None

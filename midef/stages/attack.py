@@ -162,6 +162,16 @@ def victims(splits: Splits, split: str, labels: Tensor, restarts: Tensor) -> Ten
     Raises:
         DataError: if an identity has none.
     """
+    return splits.parts[split].images[_rows(splits, split, labels, restarts)].float() / 255
+
+
+def repeated_victims(splits: Splits, split: str, labels: Tensor, restarts: Tensor) -> int:
+    """How many of these `victims` are images that another of them is, too."""
+    return len(labels) - len(set(_rows(splits, split, labels, restarts)))
+
+
+def _rows(splits: Splits, split: str, labels: Tensor, restarts: Tensor) -> list[int]:
+    """Positions in the split of the victims [N]."""
     images = splits.parts[split]
     of_identity = {label: torch.nonzero(images.labels == label).squeeze(1) for label in labels.unique().tolist()}
     if empty := [str(label) for label, rows in of_identity.items() if not len(rows)]:
@@ -170,8 +180,7 @@ def victims(splits: Splits, split: str, labels: Tensor, restarts: Tensor) -> Ten
             f"image in the {split} split, whose answers the attacker observes; {_MORE_IMAGES[split]}"
         )
     pairs = zip(labels.tolist(), restarts.tolist(), strict=True)
-    rows = [int(of_identity[label][restart % len(of_identity[label])]) for label, restart in pairs]
-    return images.images[rows].float() / 255
+    return [int(of_identity[label][restart % len(of_identity[label])]) for label, restart in pairs]
 
 
 _MORE_IMAGES = {

@@ -27,7 +27,7 @@ from midef.metrics.attack_accuracy import top_k_hits
 from midef.metrics.base import asks_target, needs_traits, percent_of_hits
 from midef.nn.network import TargetModel
 from midef.stages.answers import per_image, score_answers
-from midef.stages.attack import victims, victims_of
+from midef.stages.attack import repeated_victims, victims, victims_of
 from midef.stages.build import BuildContext
 from midef.stages.evaluator import LOWER_TARGETS_RATE, EvaluatorSpec, evaluate_images
 from midef.stages.evaluator import load as load_evaluator
@@ -171,7 +171,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         report_images=digest_of(splits.report.images.numpy(), splits.report.labels.numpy()),
         images=made["images"],
         private_images=private_images.numpy(),
-        originals=_originals(alike, spec.victims, made) if spec.is_of_pairs else None,
+        counted=spec.counted,
+        **(_pairs(alike, spec.victims, made) if spec.is_of_pairs else {}),
         extractors=extractors_for(recipe, inputs, context, resize=spec.resize),
         students=student_answers(recipe, inputs, context, splits, attacked),
         answers=score_answers(recipe, inputs, context, spec, model=model, splits=splits),
@@ -212,10 +213,11 @@ def has_own_networks(recipe: Recipe) -> bool:
     return any(needed.kind in ("extractor", "student") for needed in recipe.inputs.values())
 
 
-def _originals(splits: Splits, split: str, made: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The observed private image behind each reconstruction [N, 3, H, W] uint8, of a split."""
+def _pairs(splits: Splits, split: str, made: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The observed private image behind each reconstruction [N, 3, H, W] uint8, of a split; how many are repeats."""
     labels, restarts = (torch.from_numpy(made[name].astype(np.int64)) for name in ("labels", "restarts"))
-    return (victims(splits, split, labels, restarts) * 255).round().to(torch.uint8).numpy()
+    originals = (victims(splits, split, labels, restarts) * 255).round().to(torch.uint8).numpy()
+    return {"originals": originals, "repeated": repeated_victims(splits, split, labels, restarts)}
 
 
 Answers = tuple[np.ndarray, np.ndarray]
@@ -275,6 +277,9 @@ def _private_images(splits: Splits, attacked: np.ndarray, reference: str) -> tup
     return images, labels[is_attacked]
 
 
+REPEATS = "observed images are repeats: identities have fewer than were asked for"
+
+
 def measure(names: Sequence[str], evidence: Evidence) -> list[dict[str, Any]]:
     """One entry per metric, `ok`, or `failed` or `refused` with the reason."""
     entries: list[dict[str, Any]] = []
@@ -287,6 +292,9 @@ def measure(names: Sequence[str], evidence: Evidence) -> list[dict[str, Any]]:
                 no_number = f"{name} came out as {measured.value}; the evaluator's answers are no numbers"
                 raise MidefError(no_number, failure="diverged")
             entry |= {"status": "ok", "reason": "", **vars(measured)}
+            if evidence.repeated and ("private" in metric.larger_is or metric.compares_answers):
+                repeats = f"{evidence.repeated} of {len(evidence.labels)} {REPEATS}"
+                entry["remark"] = "; ".join(filter(None, [measured.remark, repeats]))
         except MidefError as error:
             status = "refused" if isinstance(error, NotApplicable) else "failed"
             failure = Failure.of(error)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from midef.defenses.serving import Serving
+from midef.metrics import METRICS, ScoreAnswers
+from midef.testing.metrics import evidence
 from midef.testing.suite import Contract
 from midef.testing.trainings import CLASSES, RESOLUTION_PX, Trainings, made
 
@@ -22,6 +27,13 @@ def asked(sharpness: float) -> Tensor:
     """Probabilities [ASKED, CLASSES] of one sharpness."""
     rng = torch.Generator().manual_seed(2)
     return torch.softmax(sharpness * torch.randn(ASKED, CLASSES, generator=rng), dim=1)
+
+
+def distortion(served: Tensor, undefended: Tensor) -> float:
+    """Confidence distortion of answers [ASKED, K], as a cell measures it."""
+    scores = {"served": served.numpy(), "undefended": undefended.numpy()}
+    answers = ScoreAnswers(labels=np.arange(ASKED) % CLASSES, are_observed=True, **scores)
+    return METRICS.make("confidence_distortion").measure(replace(evidence(), answers=answers)).value
 
 
 class AnswersContract(Contract):
@@ -59,12 +71,21 @@ class AnswersContract(Contract):
             given = asked(sharpness)
             assert torch.equal(serving(images, given).argmax(dim=1), given.argmax(dim=1))
 
-    def test_answers_keep_to_the_budget(self, answering: str, serving: Serving, images: Tensor) -> None:
+    def test_answers_and_their_distortion_keep_to_the_budget(
+        self, answering: str, serving: Serving, images: Tensor
+    ) -> None:
+        """Where a defense has no budget of its own, that of two probability vectors: the square root of 2."""
         budget = made(answering).answer_budget
-        for sharpness in SHARPNESS if budget is not None else ():
+        most = math.sqrt(2) if budget is None else budget
+        values = []
+        for sharpness in SHARPNESS:
             given = asked(sharpness)
-            distances = torch.linalg.vector_norm(serving(images, given) - given, dim=1)
-            assert float(distances.max()) <= (budget or 0.0) + 1e-6
+            answered = serving(images, given)
+            distances = torch.linalg.vector_norm(answered - given, dim=1)
+            assert float(distances.max()) <= most + 1e-6
+            values.append(distortion(answered, given))
+            assert values[-1] == pytest.approx(float(distances.mean()), abs=1e-6) and values[-1] <= most + 1e-6
+        assert max(values) > 0, "it changes no answer"
 
     def test_the_same_question_has_the_same_answer(self, answering: str, trained: Trainings, images: Tensor) -> None:
         given = asked(1.0)

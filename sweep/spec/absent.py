@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from typing_extensions import override
@@ -31,6 +32,10 @@ class Absent(Dataset):
     @override
     def n_identities(self) -> int:
         return 1_000_000
+
+    @override
+    def sizes(self) -> Mapping[str, int]:
+        return self.of.published_sizes()
 
     @override
     def members(self) -> frozenset[str]:

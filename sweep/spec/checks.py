@@ -95,6 +95,18 @@ def check_private(dataset: Dataset, protocol: Protocol, place: str, problems: Pr
         )
 
 
+def notes_on_victims(private: Dataset, protocol: Protocol, place: str) -> list[str]:
+    """What to know where an attack that inverts observed images is sure to meet some of them again."""
+    has, each = private.sizes().get(protocol.victims), protocol.images_per_identity
+    asked = protocol.identities * each
+    if has is None or has >= asked:
+        return []
+    return [
+        f"{place}.protocol: inverts {asked} observed images ({protocol.identities} identities x {each}), the "
+        f"{protocol.victims} split has {has}: some are inverted and counted more than once; lower images_per_identity"
+    ]
+
+
 def check_pretraining(
     pretraining: tuple[Choice, Dataset], private: tuple[Choice, Dataset] | None, shared: Shared, place: str,
     problems: Problems,

@@ -392,6 +392,8 @@ class _Row:
         if private is not None:
             self.identities = private[1].n_identities() if private[1].is_labelled else None
             checks.check_private(private[1], protocol, f"{place}.private", self.problems)
+            if any(chosen is not None and ATTACKS.get(chosen.name).needs_observed_scores for chosen in attacks):
+                self.reader.notes += checks.notes_on_victims(private[1], protocol, place)
         read = public[1] if public is not None else None
         if private is not None and public is not None and read is not None:
             checks.check_disjoint(private, (public[0], read), self.reader.shared, place, self.problems)

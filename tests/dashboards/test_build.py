@@ -474,13 +474,18 @@ def test_building_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_page_plots_against_the_utility_that_was_chosen(cell: Cell, shelf: Any, tmp_path: Path) -> None:
+def distorting(cell: Cell, none: float, bido: float) -> list[ResultRow]:
+    """The rows of two defenses with the confidence distortion of each."""
     rows = [*cell("none"), *cell("bido")]
     told = {"unit": "distance of scores", "larger_is": "less useful", "column": "conf dist"}
-    rows += [
+    return rows + [
         replace(one, metric="confidence_distortion", value=value, low=None, high=None, outcomes="", **told)  # type: ignore[arg-type]
-        for value, one in zip((0.0, 0.02), (rows[0], rows[-1]), strict=True)
+        for value, one in zip((none, bido), (rows[0], rows[-1]), strict=True)
     ]
+
+
+def test_the_page_plots_against_the_utility_that_was_chosen(cell: Cell, shelf: Any, tmp_path: Path) -> None:
+    rows = distorting(cell, 0.0, 0.02)
     report = build_page(rows, shelf.fetch, tmp_path, store_name="store", utility="confidence_distortion")
     (setup,) = page_of(report)["setups"]
     shown = {row["defense"]: row["x"] for row in setup["rows"]}
@@ -490,3 +495,14 @@ def test_the_page_plots_against_the_utility_that_was_chosen(cell: Cell, shelf: A
     assert (
         all(row["x"] > 1 for row in plain["rows"]) and "accuracy" in plain["figure"]["layout"]["xaxis"]["title"]["text"]
     )
+
+
+def test_pointing_at_a_defense_tells_the_front_that_is_drawn(cell: Cell, shelf: Any, tmp_path: Path) -> None:
+    """The undefended model is the most accurate one, and here distorts more than a defense that is attacked less."""
+    rows = distorting(cell, 0.02, 0.0)
+    report = build_page(rows, shelf.fetch, tmp_path, store_name="store", utility="confidence_distortion")
+    (setup,) = page_of(report)["setups"]
+    (front,) = (trace for trace in setup["figure"]["data"] if trace["name"] == "front")
+    assert set(front["x"]) == {0.0}
+    assert {row["defense"]: row["is_on_plotted_front"] for row in setup["rows"]} == {"none": False, "bido": True}
+    assert {row["defense"]: row["is_on_front"] for row in setup["rows"]} == {"none": True, "bido": True}, "the table's"

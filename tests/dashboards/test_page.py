@@ -7,7 +7,6 @@ import csv
 import io
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -529,20 +528,14 @@ def test_a_page_without_published_values_says_nothing_of_them(realistic_page: Wa
     assert "pub." not in page.inner_text("main")
 
 
-def test_a_matrix_fits_the_window_and_loads_fast(matrix_page: Watched) -> None:
-    times = []
-    for _ in range(3):  # the quickest: a busy machine slows any of them
-        start = time.perf_counter()
-        page = matrix_page.load("#setup=S02")
-        times.append(time.perf_counter() - start)
-        if times[-1] < 3:
-            break
-    assert min(times) < 3
+def test_a_matrix_fits_the_window_and_holds_the_elements_of_one_setup(matrix_page: Watched) -> None:
+    """37 setups drawn at once make a page slow. How fast one is drawn depends on the machine: that is not asked."""
+    page = matrix_page.open("#setup=S02")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    start = time.perf_counter()
     page.select_option("#setup", "S37")
     assert page.inner_text("#title").startswith("S37 (row inferred, settings 1 of 2)")
-    assert time.perf_counter() - start < 1
+    assert page.locator("#plot .main-svg").count() <= 3, "one figure, of at most three layers"
+    assert page.evaluate("document.getElementsByTagName('*').length") < 2500
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,16 @@ from midef.core import ShapeError
 from midef.core.errors import NotApplicable
 from midef.core.outcomes import Outcomes, read
 from midef.metrics import METRICS, Evidence
-from midef.metrics.attack_accuracy import spread_of_hits, top_k_hits
+from midef.metrics.attack_accuracy import BY_TARGET, CHOSEN_BY_TARGET, spread_of_hits, top_k_hits
 from midef.testing.metrics import evidence
+
+
+def test_a_target_that_also_chose_what_it_judges_is_said_so() -> None:
+    usual, chosen = replace(evidence(), judge="target"), replace(evidence(), judge="target", counted="best_by_target")
+    at_1, by_target = METRICS.make("attack_accuracy_at_1"), METRICS.make("attack_accuracy_by_target")
+    assert at_1.measure(usual).remark == by_target.measure(usual).remark == BY_TARGET
+    assert at_1.measure(chosen).remark == by_target.measure(chosen).remark == f"{BY_TARGET}; {CHOSEN_BY_TARGET}"
+    assert at_1.measure(replace(chosen, judge="evaluator")).remark == "", "another network judges what it chose"
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])

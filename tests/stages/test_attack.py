@@ -24,7 +24,7 @@ from midef.defenses.rounding import Rounding
 from midef.defenses.serving import Query
 from midef.defenses.stack import choose_defense
 from midef.stages import CellRecipes, ensure
-from midef.stages.attack import victims
+from midef.stages.attack import repeated_victims, victims
 from midef.stages.recipes import place_dataset
 from midef.stages.split import load as load_splits
 from midef.storage.traces import NAME, read_traces
@@ -163,6 +163,15 @@ def test_the_nth_restart_observes_the_nth_image_and_starts_over() -> None:
     assert (found[:, 0, 0, 0] * 255).round().tolist() == [10, 11, 12, 10, 11, 20, 20]
     learned = victims(two_people(), "train", labels, restarts)
     assert (learned[:, 0, 0, 0] * 255).round().tolist() == [30, 31, 30, 31, 30, 40, 40]
+
+
+def test_victims_that_an_earlier_restart_observed_are_counted() -> None:
+    labels, restarts = torch.tensor([0, 0, 0, 0, 0, 1, 1]), torch.tensor([0, 1, 2, 3, 4, 0, 5])
+    assert repeated_victims(two_people(), "report", labels, restarts) == 3, "0 has three images, 1 has one"
+    assert repeated_victims(two_people(), "report", labels[[0, 1, 2, 5]], restarts[[0, 1, 2, 5]]) == 0
+    assert repeated_victims(two_people(), "report", labels[[4, 6]], restarts[[4, 6]]) == 0, (
+        "each once, though not first"
+    )
 
 
 def test_an_identity_without_an_image_cannot_be_observed() -> None:

@@ -52,4 +52,6 @@ def test_each_reconstruction_is_compared_with_the_image_it_is_made_from(
     assert measured["reconstruction_error_normalised"]["value"] == pytest.approx(sum(normalised) / 18, rel=1e-9)
     ratios = [-10 * math.log10(error) for error in errors]
     assert measured["psnr"]["value"] == pytest.approx(sum(ratios) / 18, rel=1e-9)
+    said = {"report": "6 of 18 observed images are repeats: identities have fewer than were asked for", "train": ""}
+    assert {entry["remark"] for name, entry in measured.items() if name in PAIRS} == {said[split]}
     assert measured["psnr"]["n"] == 18 and measured["psnr"]["low"] < measured["psnr"]["value"]

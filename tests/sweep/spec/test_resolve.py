@@ -22,6 +22,24 @@ Yaml = Callable[..., Path]
 ProblemsOf = Callable[[dict[str, Any]], list[str]]
 
 
+@pytest.mark.parametrize(("victims", "has"), [("report", 5), ("train", 8)])
+def test_more_victims_than_there_are_images_are_noted(sweep_of: Callable[..., Sweep], victims: str, has: int) -> None:
+    """Each of the 6 people has `has` images in that split."""
+    private = {"name": "synthetic_faces", "identities": 6, "train_images": 8, "report_images": 5}
+
+    def noted(attack: str, each: int) -> list[str]:
+        protocol = {"identities": 4, "images_per_identity": each, "victims": victims}
+        sweep = sweep_of({"attack": attack, "private": private, "protocol": protocol})
+        return [note for note in sweep.notes if "protocol" in note]
+
+    images = 6 * has
+    assert noted("inversion_model", images // 4 + 1) == [
+        f"setups[0].protocol: inverts {4 * (images // 4 + 1)} observed images (4 identities x {images // 4 + 1}), the "
+        f"{victims} split has {images}: some are inverted and counted more than once; lower images_per_identity"
+    ]
+    assert noted("inversion_model", images // 4) == [] and noted("gmi", 1000) == [], "it observes nothing"
+
+
 def keys_of(sweep: Sweep) -> list[list[str]]:
     return [[str(r.key) for r in c.recipes.scores.walk()] for c in sweep.cells]
 
