@@ -124,8 +124,7 @@ def _attacks(report: AuditReport) -> str:
     for one in report.worst.attempts:
         number = "" if one.value is None else f"{one.value:.1f} %"
         notes = one.notes or one.reason
-        ended = "converged" if one.is_converged else "not converged"
-        said = ended if one.state == "measured" else one.state
+        said = one.state if one.is_converged else "not converged"  # of short searches nobody knows that they had
         rows.append([one.attack, one.access, number, one.interval.ends if one.interval else "", said, notes])
     if not rows:
         return ""

@@ -24,7 +24,7 @@ table { width: 100%; border-collapse: collapse; font-size: 14px; margin: 8px 0; 
 caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 th, td { text-align: left; vertical-align: top; padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line); }
 thead th { color: var(--soft); font-weight: 600; border-bottom-color: #999; }
-tbody th { font-weight: 600; overflow-wrap: anywhere; min-width: 84px; }
+tbody th { font-weight: 600; overflow-wrap: anywhere; min-width: 108px; }
 td.number { white-space: nowrap; }
 td:not(.number) { overflow-wrap: anywhere; min-width: 110px; }
 svg { display: block; width: 100%; max-width: 680px; height: auto; margin: 8px 0 0; }

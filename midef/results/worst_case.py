@@ -49,7 +49,8 @@ class Attempt:
         low: lower end at the level that as many attacks need; None without an interval.
         chance: percent.
         reason: why there is no value.
-        is_converged: False where its search was ended while the target's confidence still rose.
+        is_converged: False where its search was ended while the target's confidence still rose; True is no proof, for
+            nothing is known of short searches and of those without confidence.
         notes: what to know of the number.
         by_seed: (seed, value), of a measured one.
     """
