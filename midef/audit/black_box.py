@@ -6,7 +6,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from midef.attacks.access import AccessLevel
 from midef.audit.answers import AnswerStore
-from midef.audit.budget import Rate
+from midef.audit.budget import Asked, Cost, Rate, estimate
 from midef.audit.contract import AnswerKind, Pixels, checked, digest_of
 from midef.audit.source import Retries, Source, Unanswered
 from midef.core.errors import BudgetReached, DataError, EndpointError, ShapeError, SpecError
@@ -26,6 +26,8 @@ _STORED = {"scores": "<f4", "labels": "<i4"}
 """How an answer is stored."""
 LONGEST_WAIT_S = 600.0
 """A model that asks for a longer pause than this ends the run; the next one goes on."""
+OFF_RANGE = 0.01
+"""How far from [0, 1] a value may be; it is brought there."""
 POLL_S = 0.1
 """Seconds between two looks at what another process asks about."""
 _LOG = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class BlackBox:
         rate: most images in a second and in a minute; None for no limit.
         batch_size: images in a request.
         retries: of requests without an answer.
+        price_per_1000: of queries, in any currency, for `cost`; None where nothing is paid.
         clock, sleep: time in seconds, and how to wait.
 
     Raises:
@@ -65,14 +68,17 @@ class BlackBox:
         rate: Rate | None = None,
         batch_size: int = 64,
         retries: Retries | None = None,
+        price_per_1000: float | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        if problems := _problems(name, answers, n_classes, budget, batch_size):
+        if problems := _problems(name, answers, n_classes, budget, batch_size, price_per_1000):
             raise SpecError(problems)
         self.name, self.answers, self.budget = name, answers, budget
         self.rate, self.retries = rate or Rate(), retries or Retries()
         self.batch_size = int(min(batch_size, self.rate.most_at_once))
+        self.price_per_1000 = price_per_1000
+        self._took_s, self._answers = 0.0, 0
         self.asked = 0
         """Images that this object was asked about, stored ones included."""
         self._source, self._store, self._clock, self._sleep = source, store, clock, sleep
@@ -112,6 +118,28 @@ class BlackBox:
     def left(self) -> int | None:
         """Images that the budget still holds; None without one."""
         return None if self.budget is None else max(0, self.budget - self.paid)
+
+    @property
+    def request_s(self) -> float | None:
+        """Mean seconds from a request to its answer, of this object; None before the first."""
+        return self._took_s / self._answers if self._answers else None
+
+    def cost(self, parts: Mapping[str, Asked], *, price_per_1000: float | None = None) -> Cost:
+        """What questions cost at its rate limit, budget and the time its requests have taken so far.
+
+        Args:
+            parts: images by what asks about them, see `queries_of`.
+            price_per_1000: of queries; None gives the one it was made with.
+        """
+        return estimate(
+            parts,
+            price_per_1000=self.price_per_1000 if price_per_1000 is None else price_per_1000,
+            rate=self.rate,
+            request_s=self.request_s,
+            batch_size=self.batch_size,
+            budget=self.budget,
+            paid=self.paid,
+        )
 
     def known(self, images: Tensor) -> int:
         """How many of these images have a stored answer."""
@@ -203,8 +231,9 @@ class BlackBox:
         """Send a request until it is answered."""
         for retry in range(self.retries.most + 1):
             self._wait_turn(len(digests), token)
+            begun = self._clock()
             try:
-                return self._source(pixels, digests, self.answers)
+                answer = self._source(pixels, digests, self.answers)
             except Unanswered as failed:
                 if failed.is_declined:
                     self._store.give_back(self._model, len(digests))
@@ -219,6 +248,9 @@ class BlackBox:
                 pause_s = max(failed.wait_s, self.retries.pause_s(retry, self._rng))
                 _LOG.info("%s: %s; asking again in %.1f s", self.name, failed, pause_s)
                 self._sleep(pause_s)
+            else:
+                self._took_s, self._answers = self._took_s + self._clock() - begun, self._answers + 1
+                return answer
         raise AssertionError("the last retry returns or raises")
 
     def _wait_turn(self, images: int, token: str) -> None:
@@ -249,12 +281,18 @@ def pixels_of(images: Tensor) -> Pixels:
 
     Raises:
         ShapeError: if they have another shape.
-        DataError: if a value is not finite.
+        DataError: if a value is not finite, or far from [0, 1].
     """
     if images.ndim != 4 or images.shape[1] != 3:
         raise ShapeError(f"expected images [B, 3, H, W], got {list(images.shape)}")
     if not torch.isfinite(images).all():
         raise DataError("expected images in [0, 1], got values that are not finite", failure="diverged")
+    least, most = (float(images.min()), float(images.max())) if len(images) else (0.0, 1.0)
+    if least < -OFF_RANGE or most > 1 + OFF_RANGE:
+        raise DataError(
+            f"expected images in [0, 1], got values from {least:.3g} to {most:.3g}; a model that is asked normalises "
+            "for itself, so give it no mean and no std"
+        )
     pixels: Pixels = (images.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     return pixels
 
@@ -263,7 +301,9 @@ def _bytes(row: NDArray[Any], answers: AnswerKind) -> bytes:
     return np.asarray(row).astype(_STORED[answers]).tobytes()
 
 
-def _problems(name: str, answers: str, n_classes: int | None, budget: int | None, batch_size: int) -> list[str]:
+def _problems(
+    name: str, answers: str, n_classes: int | None, budget: int | None, batch_size: int, price: float | None
+) -> list[str]:
     problems = []
     if not 0 < len(name) <= 200 or not name.isprintable():
         problems.append(f"expected a name of 1 to 200 characters that says which model this is, got {name!r:.50}")
@@ -273,6 +313,8 @@ def _problems(name: str, answers: str, n_classes: int | None, budget: int | None
         problems.append(f"expected n_classes of 2 or more, got {n_classes}")
     if budget is not None and budget < 0:
         problems.append(f"expected a query budget of 0 or more, got {budget}")
+    if price is not None and not price >= 0:
+        problems.append(f"expected a price of 0 or more, got {price}")
     if batch_size < 1:
         problems.append(f"expected a batch_size of 1 or more, got {batch_size}")
     return problems

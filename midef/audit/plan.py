@@ -160,6 +160,7 @@ def _chosen(
         public_images=0 if data.public_set is None else sum(data.public_set.sizes().values()),
         shows=shows,
         seconds=seconds or None,
+        queries=getattr(model.network, "left", None),
         protocol=protocol,
     )
     selection = choose_attacks(candidates, situation)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midef.audit.checks import Known, check_known, split_text
+from midef.audit.cost import cost_of
 from midef.audit.data import Data, DataSource, read_data
 from midef.audit.given import Model, Outputs, output_order, read_classes, read_model, take_model
 from midef.audit.input import read_input
@@ -176,6 +177,9 @@ def audit(
     ]
     for line in [*statements, *([plan.reasons] if plan.reasons else [])]:
         say(line)
+    done = {key for key, state in opened.results.cells().items() if state == "ok"}
+    if (cost := cost_of(plan, done)) is not None:
+        say(cost.text())
     may_ask = taken.given.has_checked_identity
     known = check_known(taken, splits, device=device, may_ask_more=may_ask)
     say(f"checked: {taken.given.name} {known.text}")

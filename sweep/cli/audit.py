@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from midef.core.errors import SpecError
+from midef.sweep.cli.endpoint_options import EndpointArguments, add_endpoint_options
 from midef.sweep.cli.options import parsed, positive, say
 from midef.sweep.result import EXIT_BUDGET, EXIT_FAILURES, EXIT_FOUND, EXIT_OK
 
@@ -27,8 +27,6 @@ class AuditArguments:
     model: str | None
     endpoint: str | None
     name: str
-    answers: Literal["scores", "labels"]
-    query_budget: int | None
     arch: str
     table: str
     private: str
@@ -101,15 +99,6 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--model", metavar="FILE", help="a state dict or checkpoint (.pt, .pth, .bin) or safetensors")
     which.add_argument("--endpoint", metavar="URL", help="where the model answers images, in JSON")
     parser.add_argument(
-        "--name", default="", help="of the model behind an endpoint, which nothing else tells from others"
-    )
-    parser.add_argument(
-        "--answers", default="scores", choices=("scores", "labels"), help="what the endpoint gives (default scores)"
-    )
-    parser.add_argument(
-        "--query-budget", type=positive, metavar="N", help="most images that are ever sent to the endpoint"
-    )
-    parser.add_argument(
         "--arch", default="", help="whose tensors it holds: resnet18, timm/resnet18, midef/vgg16 (torchvision first)"
     )
     parser.add_argument("--table", default="", help="which table of tensors, where a checkpoint has several networks")
@@ -129,6 +118,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="names of the classes, one a line, in the order of the outputs (default: sorted folder names)",
     )
+    add_endpoint_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -138,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
 
     options = parsed(AuditArguments, args)
     found = audit(
-        _model(options),
+        _model(options, parsed(EndpointArguments, args)),
         name=options.name,
         private=options.private,
         public=options.public,
@@ -179,22 +169,13 @@ def run(args: argparse.Namespace) -> int:
     return exit_code(found, report)
 
 
-def _model(options: AuditArguments) -> str | Endpoint:
+def _model(options: AuditArguments, asked: EndpointArguments) -> str | Endpoint:
     """The file, or the endpoint with its paid answers in the store."""
+    from midef.audit.given import read_classes
+
     if options.model is not None:
         return options.model
-    from midef.audit.answers import AnswerStore
-    from midef.audit.endpoint import Endpoint
-
-    if "://" in options.store:
-        raise SpecError(f"answers of an endpoint are kept in a folder of this machine, got --store {options.store}")
-    return Endpoint(
-        str(options.endpoint),
-        name=options.name,
-        store=AnswerStore(Path(options.store) / "answers.sqlite"),
-        answers=options.answers,
-        budget=options.query_budget,
-    )
+    return asked.opened(options.store, None if options.classes is None else len(read_classes(options.classes)))
 
 
 def exit_code(found: Audited, report: AuditReport) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 from midef.attacks import AccessLevel
 from midef.attacks.target_handle import TargetHandle
 from midef.audit.answers import AnswerStore
-from midef.audit.budget import Rate
+from midef.audit.budget import Asked, Rate
 from midef.audit.function import Function
 from midef.core import AccessError, DataError, ShapeError, SpecError
 from midef.core.errors import BudgetReached, EndpointError
@@ -109,6 +109,23 @@ def test_the_rate_limit_is_waited_for(model: Model, store: AnswerStore, images: 
     assert clock.slept == pytest.approx([1.0, 1.0], abs=0.01)
 
 
+def test_costs_follow_what_requests_took_so_far(store: AnswerStore, images: Tensor, clock: Clock) -> None:
+    model = Model()
+
+    def slow(shown: Tensor) -> Tensor:
+        clock.sleep(2.0)
+        return model.scores(shown)
+
+    options = {"batch_size": 5, "budget": 100, "price_per_1000": 3.0, "clock": clock, "sleep": clock.sleep}
+    box = Function(slow, name="m", store=store, **options)
+    assert box.request_s is None and box.cost({"a": Asked(50)}).seconds is None
+    box(images)
+    cost = box.cost({"a": Asked(50), "b": Asked(45)})
+    assert (box.request_s, cost.seconds, cost.money, cost.paid) == (2.0, 38.0, pytest.approx(0.285), 10)
+    assert not cost.is_within and box.cost({"a": Asked(90)}).is_within
+    assert box.cost({"a": Asked(1000)}, price_per_1000=1.0).money == 1.0
+
+
 def test_an_answer_that_cannot_be_true_is_not_stored_and_the_others_are(
     model: Model, store: AnswerStore, images: Tensor
 ) -> None:
@@ -180,6 +197,9 @@ def test_what_is_wrong_is_said_at_once(model: Model, store: AnswerStore, images:
         box(images[0])
     with pytest.raises(DataError, match="values that are not finite"):
         box(images / 0)
+    with pytest.raises(DataError, match=r"expected images in \[0, 1\], got values from -.*give it no mean and no std"):
+        box((images - 0.5) / 0.2)
+    assert torch.equal(box(images + (images == 1) * 1e-3), Model().scores(images))
 
 
 def test_what_another_process_asks_about_is_waited_for(store: AnswerStore, images: Tensor) -> None:

@@ -14,7 +14,7 @@ from midef.audit.run import audit
 from midef.sweep.cli.app import make_parser
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("docs/audit.md", "benchmarks/audit/README.md")
+PAGES = ("docs/audit.md", "docs/audit_endpoint.md", "benchmarks/audit/README.md")
 
 
 def commands(page: str) -> list[list[str]]:
