@@ -1,7 +1,8 @@
 """One defense per file. Importing this package loads no torch."""
 
-from midef.defenses.base import DEFENSES, PHASE_ONE, Batch, Defense, NotTuned, Tuning
+from midef.defenses.base import DEFENSES, PHASE_ONE, Batch, Defense
 from midef.defenses.stack import Stack, choose_defense, remake_defense
+from midef.defenses.tuning import NotTuned, Tuning
 
 __all__ = [
     "DEFENSES",

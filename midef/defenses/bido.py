@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from typing_extensions import override
 
 from midef.core.lazy import F, torch
-from midef.defenses.base import DEFENSES, Batch, Defense, NotTuned, Tuning
+from midef.defenses.base import DEFENSES, Batch, Defense
+from midef.defenses.tuning import NotTuned, Tuning
 from midef.nn.taps import CODE
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from typing_extensions import override
 
 from midef.core.lazy import F, torch
-from midef.defenses.base import DEFENSES, PHASE_ONE, Batch, Defense, NotTuned, Tuning, defended_as
+from midef.defenses.base import DEFENSES, PHASE_ONE, Batch, Defense, defended_as
 from midef.defenses.loft import LoFt
+from midef.defenses.tuning import NotTuned, Tuning
 
 if TYPE_CHECKING:
     from torch import Tensor

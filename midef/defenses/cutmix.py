@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from typing_extensions import override
 
 from midef.core.lazy import F, torch
-from midef.defenses.base import DEFENSES, Batch, Defense, NotTuned, Tuning
+from midef.defenses.base import DEFENSES, Batch, Defense
+from midef.defenses.tuning import NotTuned, Tuning
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

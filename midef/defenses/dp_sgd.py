@@ -11,7 +11,8 @@ from typing_extensions import override
 
 from midef.core.errors import SpecError
 from midef.core.lazy import nn
-from midef.defenses.base import DEFENSES, Defense, NotTuned, Tuning
+from midef.defenses.base import DEFENSES, Defense
+from midef.defenses.tuning import NotTuned, Tuning
 
 if TYPE_CHECKING:
     from torch.nn.modules.batchnorm import _BatchNorm

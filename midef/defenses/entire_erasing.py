@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from typing_extensions import override
 
 from midef.core.lazy import torch
-from midef.defenses.base import DEFENSES, Defense, NotTuned, Tuning
+from midef.defenses.base import DEFENSES, Defense
+from midef.defenses.tuning import NotTuned, Tuning
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

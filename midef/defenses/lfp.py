@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from typing_extensions import override
 
 from midef.core.lazy import torch
-from midef.defenses.base import DEFENSES, NotTuned, Tuning
+from midef.defenses.base import DEFENSES
 from midef.defenses.families.answers import keeping_labels, moved
 from midef.defenses.families.poisoning import Poisoning
 from midef.defenses.families.substitutes import Aided
+from midef.defenses.tuning import NotTuned, Tuning
 
 if TYPE_CHECKING:
     from torch import Tensor

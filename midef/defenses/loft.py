@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from typing_extensions import override
 
 from midef.core.lazy import nn
-from midef.defenses.base import DEFENSES, PHASE_ONE, Defense, NotTuned, Tuning
+from midef.defenses.base import DEFENSES, PHASE_ONE, Defense
+from midef.defenses.tuning import NotTuned, Tuning
 
 if TYPE_CHECKING:
     from midef.core.recipe import Recipe

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from typing_extensions import override
 
 from midef.core.recipe import Recipe
-from midef.defenses.base import DEFENSES, NotTuned, Tuning
+from midef.defenses.base import DEFENSES
 from midef.defenses.families.answers import moved
 from midef.defenses.families.poisoning import Poisoning
 from midef.defenses.families.substitutes import INVERTER, SUBSTITUTE_VERSION, VAE, Aided, Labelled, loaded, own_images
+from midef.defenses.tuning import NotTuned, Tuning
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,8 @@ from typing import ClassVar, Self
 
 from typing_extensions import override
 
-from midef.defenses.base import DEFENSES, Defense, NotTuned, Tuning
+from midef.defenses.base import DEFENSES, Defense
+from midef.defenses.tuning import NotTuned, Tuning
 
 
 @DEFENSES.add("none")

@@ -10,8 +10,9 @@ from typing_extensions import override
 
 from midef.core.recipe import Recipe
 from midef.datasets.base import Half
-from midef.defenses.base import DEFENSES, NotTuned, Tuning
+from midef.defenses.base import DEFENSES
 from midef.defenses.families.substitutes import PURIFIER, SUBSTITUTE_VERSION, Labelled, loaded, own_images
+from midef.defenses.tuning import NotTuned, Tuning
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from typing_extensions import override
 
-from midef.defenses.base import DEFENSES, Defense, NotTuned, Tuning
+from midef.defenses.base import DEFENSES, Defense
 from midef.defenses.families import skips
+from midef.defenses.tuning import NotTuned, Tuning
 
 if TYPE_CHECKING:
     from midef.core.recipe import Inputs

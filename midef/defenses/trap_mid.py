@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from typing_extensions import override
 
-from midef.defenses.base import DEFENSES, Defense, NotTuned, Tuning
+from midef.defenses.base import DEFENSES, Defense
+from midef.defenses.tuning import NotTuned, Tuning
 
 if TYPE_CHECKING:
     from midef.defenses.training_state import TrainingFacts, TrainingState

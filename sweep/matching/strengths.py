@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from midef.core.choice import Choice
 from midef.core.errors import SpecError, did_you_mean
-from midef.defenses import DEFENSES, Defense, NotTuned
-from midef.defenses.base import STACK, Tuning
+from midef.defenses import DEFENSES, Defense, NotTuned, Tuning
+from midef.defenses.base import STACK
 from midef.defenses.stack import choose_defense, remake_defense
 from midef.sweep.spec.matching import MatchSpec, RangeSpec
 

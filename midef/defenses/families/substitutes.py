@@ -11,8 +11,9 @@ from typing_extensions import override
 from midef.core.errors import SpecError
 from midef.core.recipe import Recipe
 from midef.datasets.base import Half
-from midef.defenses.base import Defense, NotTuned, Tuning
+from midef.defenses.base import Defense
 from midef.defenses.families.alignment import Substitute
+from midef.defenses.tuning import NotTuned, Tuning
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
