@@ -34,8 +34,8 @@ PROBES = (0.25, 0.5, 0.75, 1.0)
 class PoisoningBound(Analysis):
     """Step sizes below which learning from poisoned answers must unlearn private images, along a gradient descent.
 
-    An inversion network descends its mean loss on public images and their answers, all at once. The defensive loss is
-    minus its mean loss on private training images and their clean answers. The proposition: with alpha < cos |grad def|
+    An inversion network descends its mean squared error on public images and their answers, all at once. The defensive
+    loss is minus that on private training images and their clean answers. The proposition: with alpha < cos |grad def|
     / (L |grad|), the defensive loss falls, where cos is that of the two gradients and L bounds how fast the defensive
     gradient changes. Each row is a step: the quantities, the bound, whether the step is below it, and what happened.
 
@@ -51,7 +51,7 @@ class PoisoningBound(Analysis):
     """
 
     paper: ClassVar[str] = "Zhou et al., LPA data poisoning, proposition 1"
-    needs: ClassVar[str] = "a defense that answers with the help of a substitute inversion network, such as `lpa`"
+    needs: ClassVar[str] = "a defense that poisons answers by a substitute inversion network, such as `lpa`"
 
     images: int = 128
     steps: int = 20

@@ -63,8 +63,8 @@ class PrivacyCurve(Analysis):
     def analyse(self, cells: Sequence[AnalysedCell], store: Store) -> Findings:
         from midef.storage.arrays import read_arrays
 
-        errors = {}
-        for cell in cells:
+        errors, plain = {}, undefended(cells)
+        for cell in sorted(cells, key=lambda cell: cell is not plain):  # the others are compared with the first
             stored = store.artifacts.fetch(cell.recipes.scores.key) / "per_image.npz"
             errors[cell.label] = read_arrays(stored, (ERRORS,))[ERRORS]
         setup = cells[0].cell.setup

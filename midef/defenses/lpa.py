@@ -39,6 +39,6 @@ class Lpa(PoisoningAll):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "mnist": {"radius": 1.6e-4, "inverter_blocks": 4},
         "fashion": {"radius": 2.3e-4, "inverter_blocks": 4},
-        "cifar": {"radius": 2.3e-4},
+        "cifar": {"radius": 2.3e-4, "inverter_blocks": 4},
         "facescrub": {"radius": 0.004},
     }

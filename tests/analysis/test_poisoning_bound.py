@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import Tensor
 
 from midef.analysis.poisoning_bound import Descent, Step, fresh_like, gradient_step, mean_loss, negative, sentence
+from midef.analysis.stored.load import Asked
+from midef.defenses.lpa import Lpa
+from midef.defenses.pgd import Pgd
+from midef.defenses.stack import Stack
 from midef.nn.answers import score_features
 from midef.nn.inversion import TransposedCnn
 
@@ -158,6 +166,21 @@ def test_a_fresh_network_is_normalised_by_the_answers_it_learns_from() -> None:
     torch.testing.assert_close(normalised.std(dim=(0, 2, 3)), torch.ones(normalised.shape[1]), rtol=0, atol=1e-2)
     again = fresh_like(network, answers)
     assert all(torch.equal(a, b) for a, b in zip(fresh.parameters(), again.parameters(), strict=True))
+
+
+def test_the_substitute_is_that_of_the_part_that_poisons(tmp_path: Path) -> None:
+    parts = (Pgd(inverter_width=2), Lpa(inverter_width=2))
+    for seed, name in enumerate(("pgd", "lpa")):
+        torch.manual_seed(seed)
+        network = TransposedCnn(CLASSES, 8, 2)
+        (tmp_path / name).mkdir()
+        save_file(network.state_dict(), tmp_path / name / "inverter.safetensors")
+        save_file({n: p.detach() for n, p in network.named_parameters()}, tmp_path / name / "gradient.safetensors")
+    inputs = {f"{name}.inverter": SimpleNamespace(key=name) for name in ("pgd", "lpa")}
+    spec = SimpleNamespace(defense=Stack(members=parts), inputs=inputs, resolution_px=8)
+    store = SimpleNamespace(artifacts=SimpleNamespace(fetch=tmp_path.joinpath))
+    found = Asked(cast(Any, spec), cast(Any, SimpleNamespace(n_classes=CLASSES)), cast(Any, store)).substitute()
+    assert all(torch.equal(p, network.get_parameter(n)) for n, p in found.network.named_parameters())
 
 
 def test_the_verdict_counts_steps() -> None:

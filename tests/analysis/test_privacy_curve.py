@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
-from midef.analysis.privacy_curve import findings_of
+from midef.analysis.base import AnalysedCell
+from midef.analysis.privacy_curve import ERRORS, PrivacyCurve, findings_of
+from midef.core.choice import Choice
 
 PLAIN = np.array([0.0, 0.125, 0.25, 0.5])
 WORSE = np.array([0.125, 0.25, 0.375, 0.5])
@@ -35,3 +42,24 @@ def test_the_verdict_says_which_curves_are_nowhere_above_the_undefended_one() ->
     )
     assert findings_of({"none": PLAIN, "same": PLAIN}, "here").verdict.endswith("nowhere above none: none of them.")
     assert findings_of({"none": PLAIN}, "here").verdict == "area under eta: 0.7812 under none."
+
+
+@pytest.mark.parametrize("written", [("none", "lpa"), ("lpa", "none")])
+def test_others_are_compared_with_the_undefended_target_wherever_the_sweep_names_it(
+    written: Sequence[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stored(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+        return {ERRORS: PLAIN if path.parent.name == "none" else WORSE}
+
+    monkeypatch.setattr("midef.storage.arrays.read_arrays", stored)
+    setup = SimpleNamespace(id="here", attack=SimpleNamespace(label="tcnn"), target="digits")
+    cells = [
+        AnalysedCell(
+            cast(Any, SimpleNamespace(defense=Choice(name, {}, 1, name), setup=setup)),
+            cast(Any, SimpleNamespace(scores=SimpleNamespace(key=name))),
+        )
+        for name in written
+    ]
+    found = PrivacyCurve().analyse(cells, cast(Any, SimpleNamespace(artifacts=SimpleNamespace(fetch=Path))))
+    assert found.verdict.endswith("nowhere above none: lpa.")
+    assert [series.kind for series in found.drawing.panels[0].series if series.name == "none"] == ["dashes"]

@@ -171,6 +171,14 @@ def test_joint_answers_are_aligned_batch_by_batch() -> None:
     assert Lpa().answers_jointly and not Lpa(alignment="per_query").answers_jointly
 
 
+@pytest.mark.parametrize("preset", ["mnist", "fashion", "cifar"])
+@pytest.mark.parametrize("px", [32, 64])
+def test_the_substitutes_of_presets_have_the_published_four_blocks(preset: str, px: int) -> None:
+    blocks = Lpa(**Lpa.presets[preset]).inverter_blocks
+    network = TransposedCnn(CLASSES, px, 1, blocks)
+    assert sum(isinstance(module, nn.ConvTranspose2d) for module in network.modules()) == 4
+
+
 def test_a_score_of_zero_has_no_slope_and_no_nan() -> None:
     scores = torch.tensor([[0.7, 0.3, 0.0, 0.0]], requires_grad=True)
     features = score_features(scores)

@@ -82,16 +82,16 @@ class Asked:
         return self._answers(replace(self.spec, defense=remake_defense(NO_DEFENSE)), images)
 
     def substitute(self) -> Substitute:
-        """The inversion network that the first part of its defense that has one answers with.
+        """The inversion network that the first part of its defense that poisons answers does so with.
 
         Raises:
-            StopIteration: if no part has one.
+            StopIteration: if no part poisons answers.
         """
-        from midef.defenses.families.substitutes import Aided
+        from midef.defenses.families.poisoning import Poisoning
         from midef.defenses.serving import Served
         from midef.defenses.stack import name_of
 
-        part = next(part for part in self.spec.defense.parts() if isinstance(part, Aided))
+        part = next(p for p in self.spec.defense.parts() if isinstance(p, Poisoning) and not p.is_off)
 
         def path(role: str) -> Path:
             return self.store.artifacts.fetch(self.spec.inputs[f"{name_of(part)}.{role}"].key)
