@@ -42,8 +42,9 @@ class Guard(nn.Module):
     """A trained classifier that answers through a defense: images [B, 3, H, W] or [3, H, W] -> probabilities.
 
     The answers are those of `midef.defenses.serving.Serving`, which sweeps attack. They carry no gradients. The same
-    image gets the same answer in every batch, from every guard with this secret, up to the rounding of sums; not under
-    a defense that answers jointly, of which the constructor warns. Several threads may ask at once.
+    image gets the same answer in every batch, from every guard with this secret, up to the rounding of sums, which can
+    decide a step of a search along gradients (docs/guard.md); not under a defense that answers jointly, of which the
+    constructor warns. Several threads may ask at once.
 
     The model is put in eval mode and stays in it, whatever `train()` says; its weights are neither changed nor copied.
 
