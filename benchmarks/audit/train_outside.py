@@ -3,7 +3,7 @@
     python benchmarks/audit/train_outside.py --images lfw_private.zip --train lfw_private_train.txt --out outside
 
 Writes `outside/checkpoint.pt` (an epoch, an optimizer, and tensors under the names that DataParallel gives them) and
-`outside/classes.txt`. About ten minutes on one core.
+`outside/classes.txt`.
 """
 
 from __future__ import annotations

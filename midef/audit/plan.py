@@ -8,7 +8,7 @@ from typing import Any
 
 from midef.attacks import ATTACKS
 from midef.attacks.base import small_budget
-from midef.audit.choice import Situation, choose_attacks
+from midef.audit.choice import Situation, choose_attacks, priors_of
 from midef.audit.data import Data
 from midef.audit.given import Model
 from midef.audit.judge import Judge, judge_recipe
@@ -187,7 +187,8 @@ def _attack(written: str | Mapping[str, Any], profile: Profile, problems: Proble
 
 def _refusal(attack: Choice, model: Model, data: Data, protocol: Protocol) -> str:
     """Why an attack cannot run on this model; "" if it can."""
-    access = ATTACKS.get(attack.name).access
+    made = ATTACKS.remake(attack)
+    access = max([made.access, *(prior.asks for prior in priors_of(made) if prior.asks is not None)])
     if access > model.access:
         return f"needs {access.words}, {model.given.name} answers with {model.access.words}"
     problems = Problems()

@@ -183,6 +183,9 @@ def audit(
     may_ask = taken.given.has_checked_identity
     known = check_known(taken, splits, device=device, may_ask_more=may_ask)
     say(f"checked: {taken.given.name} {known.text}")
+    if known.doubt:
+        statements.append(f"input in doubt: {known.doubt}")
+        say(statements[-1])
     context = BuildContext(store=opened, device=device, locations=plan.locations)
     accuracy, gate = check_judge(plan, context)
     statements += [f"judge: {judge.text}; it knows {accuracy.value:.1f} % of the report split"]

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from midef.attacks import AccessLevel
-from midef.audit.checks import best_order_accuracy
+from midef.audit.checks import best_order_accuracy, better_input
 from midef.audit.given import output_order, read_classes, take_model
 from midef.audit.input import read_input
 from midef.core.errors import PreflightError, ShapeError, SpecError
+from midef.datasets import Images, Splits
 from midef.stages.given import Given, GivenNetwork
-from midef.testing.own_classifier import CLASSES, IMAGES, PX, Classifier
+from midef.testing.own_classifier import CLASSES, IMAGES, PX, Classifier, drawn
 
 INPUT = read_input(resolution_px=PX)
 
@@ -172,6 +173,20 @@ def test_a_module_of_another_process_is_asked_for_again() -> None:
     given = take_model(Classifier(), INPUT).given
     with pytest.raises(PreflightError, match="a module that was handed over in another process"):
         given.network({}, PX)
+
+
+def test_a_wrong_input_that_still_knows_some_images_is_spoken_of() -> None:
+    shown = drawn(40, 5)
+    network = Classifier(mean=0.0).eval()
+    with torch.no_grad():
+        labels = network(shown.float() / 255).argmax(dim=1)
+    part = Images(shown, labels)
+    splits = Splits(part, part, part, ("a", "b", "c", "d"))
+    right = take_model(network, INPUT)
+    assert better_input(right, splits, "cpu") == ""
+    wrong = take_model(network, read_input("imagenet", resolution_px=PX))
+    said = better_input(wrong, splits, "cpu")
+    assert said.startswith("with `--input own` (images in [0, 1]") and "knows 100.0 % of 40 private images" in said
 
 
 def test_the_best_order_of_outputs_is_found() -> None:
