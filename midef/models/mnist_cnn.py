@@ -156,5 +156,6 @@ class YangCnnTiny(YangCnn):
         blocks: see `YangCnn`.
     """
 
+    is_small: ClassVar[bool] = True
     gflop_64px: ClassVar[float] = 0.13
     first: ClassVar[int] = 32

@@ -77,7 +77,7 @@ def test_results_of_changed_code_are_refused(
         ("table", "takes SWEEP; got nothing"),
         (
             "tabel small",
-            "is of no kind that is known: table, matrix, attacks, strengths, lines, orderings, judges, recon",
+            "is of no kind that is known: table, matrix, attacks, strengths, lines, orderings, judges, publ",
         ),
         ("reconstructions small", "takes SWEEP, FILE; got small"),
         ("judges small", "two evaluators were expected, these results have"),
