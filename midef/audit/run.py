@@ -309,20 +309,7 @@ def _found(rows: Sequence[ResultRow]) -> str:
 
 def write_manifest(plan: Plan, store: Store) -> None:
     """Record the cells, so that tables and pages find the audit by its name."""
-    cells: list[dict[str, str | int | float | None]] = [
-        {
-            "cell": c.cell.digest,
-            "setup": c.cell.setup.id,
-            "defense": c.cell.defense.label,
-            "attack": c.cell.setup.attack.label,
-            "certainty": "",
-            "settings": "",
-            "seed": c.cell.seed,
-            "profile": c.cell.profile,
-            "refused": c.refused,
-        }
-        for c in plan.cells
-    ]
+    cells = [c.manifest_line for c in plan.cells]
     about = {"name": plan.name, "audit": {"model": plan.model.given.choice.keyed, "refused": dict(plan.refused)}}
     key = digest({"name": plan.name, "cells": [c.cell.digest for c in plan.cells]})
     store.sweeps.write_manifest(key, cells, json.dumps(about))

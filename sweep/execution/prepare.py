@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-from midef.core.certainty import settings_word
 from midef.core.errors import DamagedArtifact, MissingArtifact
 from midef.storage import Store
 from midef.storage.published import write_published
@@ -44,20 +43,7 @@ def prepare(sweep: Sweep, store: Store, *, retry_failed: bool = False, chosen: C
 
 def _write_manifest(sweep: Sweep, store: Store) -> None:
     """Record every cell of the sweep; beside our own rows the published ones, where the sweep has any."""
-    manifest: list[dict[str, str | int | float | None]] = [
-        {
-            "cell": c.cell.digest,
-            "setup": c.cell.setup.id,
-            "defense": c.cell.defense.label,
-            "attack": c.cell.setup.attack.label,
-            "certainty": c.cell.setup.certainty,
-            "settings": settings_word(c.cell.setup.settings),
-            "seed": c.cell.seed,
-            "profile": c.cell.profile,
-            "refused": c.refused,
-        }
-        for c in sweep.cells
-    ]
+    manifest = [c.manifest_line for c in sweep.cells]
     if any(c.cell.setup.certainty for c in sweep.cells):
         write_published(store, published_rows())
     store.sweeps.write_manifest(sweep.digest, manifest, json.dumps({"name": sweep.name, **sweep.spec.model_dump()}))

@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from midef.attacks import ATTACKS
 from midef.attacks.base import small_budget
 from midef.core.canonical import digest
-from midef.core.certainty import join_settings
+from midef.core.certainty import join_settings, settings_word
 from midef.core.choice import Choice
 from midef.core.conversion import shown
 from midef.core.errors import PreflightError, Problem, SpecError
@@ -66,6 +66,22 @@ class PlannedCell:
         if self.answered_by is None:
             raise ValueError(f"{self.cell.setup.id} has no recipes: {self.refused}")
         return self.answered_by
+
+    @property
+    def manifest_line(self) -> dict[str, str | int | float | None]:
+        """What the manifest of a sweep or an audit says of it."""
+        cell = self.cell
+        return {
+            "cell": cell.digest,
+            "setup": cell.setup.id,
+            "defense": cell.defense.label,
+            "attack": cell.setup.attack.label,
+            "certainty": cell.setup.certainty,
+            "settings": settings_word(cell.setup.settings),
+            "seed": cell.seed,
+            "profile": cell.profile,
+            "refused": self.refused,
+        }
 
 
 @dataclass(frozen=True)
