@@ -1,14 +1,16 @@
-"""A ResNet-18 trained without midef, as somebody else would: torchvision's network, plain PyTorch, photographs.
+"""A ResNet-18 trained without midef, as somebody else would: torchvision's, plain PyTorch, photographs or digits.
 
     python benchmarks/audit/train_outside.py --images lfw_private.zip --train lfw_private_train.txt --out outside
+    python benchmarks/audit/train_outside.py --digits MNIST/raw --epochs 3 --out digits
 
-Writes `outside/checkpoint.pt` (an epoch, an optimizer, and tensors under the names that DataParallel gives them) and
-`outside/classes.txt`.
+Writes `checkpoint.pt` (an epoch, an optimizer, and tensors under the names that DataParallel gives them) and
+`classes.txt`. The network of digits tells 0 to 4 apart, takes grey images and learns 1,000 of each.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import io
 import random
 import zipfile
@@ -24,6 +26,7 @@ from torchvision.transforms import v2
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PX, LEAST, MOST = 64, 20, 60
 """Sides of the images; people with at least so many photographs; at most so many of each are learned."""
+DIGITS, DIGITS_PX, OF_EACH = 5, 32, 1000
 
 
 def photographs(archive: Path, listed: Path) -> tuple[Tensor, Tensor, list[str]]:
@@ -48,16 +51,38 @@ def photographs(archive: Path, listed: Path) -> tuple[Tensor, Tensor, list[str]]
     return torch.stack(images), torch.tensor(labels), people
 
 
+def digits(folder: Path) -> tuple[Tensor, Tensor, list[str]]:
+    """Images [N, 1, 32, 32] in [0, 1] of the digits 0 to 4, the first 1,000 of each, labels [N], and their names."""
+    pixels = gzip.decompress((folder / "train-images-idx3-ubyte.gz").read_bytes())[16:]
+    known = gzip.decompress((folder / "train-labels-idx1-ubyte.gz").read_bytes())[8:]
+    labels = torch.frombuffer(bytearray(known), dtype=torch.uint8)
+    rows = torch.cat([torch.nonzero(labels == digit)[:OF_EACH, 0] for digit in range(DIGITS)])
+    images = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).reshape(-1, 1, 28, 28)[rows]
+    larger = v2.Compose([v2.Resize(DIGITS_PX), v2.ToDtype(torch.float32, scale=True)])
+    return larger(images), labels[rows].long(), [str(digit) for digit in range(DIGITS)]
+
+
+def network_for(classes: int, channels: int) -> nn.Module:
+    """A fresh ResNet-18; of grey images where there is one channel."""
+    network = torchvision.models.resnet18(num_classes=classes)
+    if channels == 1:
+        network.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
+    return network
+
+
 def train(images: Tensor, labels: Tensor, classes: int, epochs: int, seed: int) -> tuple[nn.Module, dict[str, object]]:
-    """The network, and the state of its optimizer."""
+    """The network, and the state of its optimizer. Photographs are flipped, digits not."""
     torch.manual_seed(seed)
     random.seed(seed)
-    network = torchvision.models.resnet18(num_classes=classes)
+    channels, px = images.shape[1:3]
+    network = network_for(classes, channels)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
     batches = len(images) // 64
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, epochs=epochs, steps_per_epoch=batches)
-    change = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomResizedCrop(PX, (0.7, 1.0), (0.9, 1.1))])
-    normalise = v2.Normalize(MEAN, STD)
+    change = v2.Compose(
+        [v2.RandomHorizontalFlip(0.5 * (channels == 3)), v2.RandomResizedCrop(px, (0.7, 1.0), (0.9, 1.1))]
+    )
+    normalise = v2.Normalize(MEAN, STD) if channels == 3 else v2.Normalize((0.5,), (0.5,))
     for epoch in range(epochs):
         network.train()
         loss_sum, order = 0.0, torch.randperm(len(images))
@@ -76,14 +101,18 @@ def train(images: Tensor, labels: Tensor, classes: int, epochs: int, seed: int) 
 def main() -> None:
     """Read, train, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, required=True, help="an archive with a folder for each person")
-    parser.add_argument("--train", type=Path, required=True, help="a list of the images to learn, one a line")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--images", type=Path, help="an archive with a folder for each person")
+    which.add_argument("--digits", type=Path, help="the folder with the four files of MNIST, gzipped")
+    parser.add_argument("--train", type=Path, help="with --images: a list of those to learn, one a line")
     parser.add_argument("--out", type=Path, default=Path("outside"))
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    images, labels, people = photographs(args.images, args.train)
-    print(f"{len(images)} images of {len(people)} people", flush=True)
+    if args.images and not args.train:
+        parser.error("--images needs --train")
+    images, labels, people = digits(args.digits) if args.digits else photographs(args.images, args.train)
+    print(f"{len(images)} images of {len(people)} classes", flush=True)
     network, optimizer = train(images, labels, len(people), args.epochs, args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     tensors = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
