@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from midef.core.errors import FAILURE_KINDS, FailureKind, MidefError
 
 _CPU_ALLOCATOR = ("can't allocate memory", "DefaultCPUAllocator")
+ONE_CAUSE = frozenset({"oom", "hung", "died"})
+"""Kinds of failure that have one cause, whatever their reasons say; of others each reason is a cause."""
 _DEAD = frozenset({"RayActorError", "WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError"})
 
 
@@ -65,6 +68,23 @@ def ran_out_of_memory(error: BaseException) -> bool:
         chain.append(link)
         ahead += [link.__cause__, link.__context__]
     return False
+
+
+def signature(reason: str) -> str:
+    """Reason of a failure without keys, numbers and paths: equal for failures of one cause."""
+    text = re.sub(r"\b[a-z]+/[0-9a-f]{10}\b( failed: )?", "", reason)
+    text = re.sub(r"\b[0-9a-f]{10,64}\b", "#", text)
+    text = re.sub(r"(/[\w.~-]+){2,}", "PATH", text)
+    return re.sub(r"\d+(\.\d+)?", "#", text).strip()
+
+
+def cause_of(kind: str, reason: str) -> tuple[str, str]:
+    """What failures of one cause have in common: their kind, and the `signature` of their reason where it tells more.
+
+    >>> cause_of("oom", "CUDA out of memory"), cause_of("bug", "ValueError: 3 rows")
+    (('oom', ''), ('bug', 'ValueError: # rows'))
+    """
+    return kind, "" if kind in ONE_CAUSE else signature(reason)
 
 
 def _said(error: BaseException) -> str:

@@ -65,20 +65,20 @@ def published_of(setup: str, rows: Iterable[ResultRow], ours: Collection[str] = 
         if is_accuracy and row.setup == setup and row.value is not None:
             by_defense.setdefault(row.defense, []).append(row)
     return {
-        (our_label := _our_label(label, by_defense, ours)): _published(our_label, of_defense, label=label)
+        (beside := our_label(label, by_defense, ours)): _published(beside, of_defense, label=label)
         for label, of_defense in by_defense.items()
     }
 
 
-def _our_label(label: str, published: Collection[str], ours: Collection[str]) -> str:
+def our_label(label: str, published: Collection[str], ours: Collection[str]) -> str:
     """The label of our row that a published one stands beside; the published label where there is none."""
-    name = _name_of(label)
-    theirs = [other for other in published if _name_of(other) == name]
-    candidates = [other for other in ours if _name_of(other) == name]
+    name = name_of(label)
+    theirs = [other for other in published if name_of(other) == name]
+    candidates = [other for other in ours if name_of(other) == name]
     return candidates[0] if len(candidates) == 1 and theirs == [label] else label
 
 
-def _name_of(label: str) -> str:
+def name_of(label: str) -> str:
     """The defense without preset and parameters: `midre` of `midre(area_high=0.8)`; a stack as it is."""
     return label if "+" in label else label.partition("(")[0].partition(":")[0]
 

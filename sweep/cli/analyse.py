@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from midef.core.errors import SpecError
+from midef.core.errors import SpecError, StoreError
 from midef.sweep.cli.options import SweepArguments, add_store_argument, add_sweep_arguments, parsed, say
 from midef.sweep.cli.output import check_file
 from midef.sweep.result import EXIT_OK
 
 if TYPE_CHECKING:
     from midef.analysis import Analysis
+    from midef.core.choice import Choice
     from midef.results.findings import Findings
     from midef.storage import Store
     from midef.sweep.spec.resolve import Sweep
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     sweep, store = options.sweep(), Store.open(options.store, create=False)
     findings = found(analysis, sweep, store)
     write(findings, analysis, sweep, out)
+    keep(findings, ANALYSES.describe(analysis), sweep, store)
     say(text_table(findings.rows))
     say(f"\n{name}: {findings.verdict}")
     say(f"figure: {out.resolve()}\nrows: {rows.resolve()}")
@@ -90,3 +92,28 @@ def write(findings: Findings, analysis: Analysis, sweep: Sweep, out: Path) -> No
     write_figure(draw(findings.drawing), out)
     about = {"analysis": ANALYSES.describe(analysis).keyed, "sweep": sweep.name, "midef": midef.__version__}
     out.with_suffix(".parquet").write_bytes(to_parquet(findings, about))
+
+
+def keep(findings: Findings, analysis: Choice, sweep: Sweep, store: Store) -> None:
+    """Store the findings, for the dashboard; a store that cannot be written costs nobody the figure."""
+    from midef.core.code_version import code_version
+    from midef.core.setup import StandIn
+    from midef.results.stored_findings import StoredFindings, write_findings
+
+    cell = next(planned.cell for planned in sweep.cells if not planned.refused)
+    stored = StoredFindings(
+        name=analysis.name,
+        params=analysis.params,
+        sweep=sweep.name,
+        sweep_digest=sweep.digest,
+        profile=sweep.profile.name,
+        setup=cell.setup.id,
+        seed=cell.seed,
+        stand_ins=StandIn.join(cell.setup.stand_ins),
+        findings=findings,
+        code=code_version(),
+    )
+    try:
+        write_findings(store, stored)
+    except StoreError as error:
+        say(f"warning: the findings are not kept in the store: {error}")

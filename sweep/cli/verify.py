@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what is damaged; 0 if nothing damaged is left in its place, else 5."""
+    from midef.results.stored_findings import PATTERN, parse_findings
     from midef.storage import Store
     from midef.storage.verify import Document, verify
     from midef.sweep.execution.result_rows import disagreement
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         store,
         repair=options.repair,
         documents=(
+            Document(pattern=PATTERN, what="findings of an analysis", check=parse_findings),
             Document(pattern="runs/*/driver.json", what="state of a run", check=parse_driver),
             Document(pattern="studies/*.log", what="journal of studies", check=_check_journal, has_checksum=False),
         ),

@@ -9,18 +9,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from midef.core.failure import cause_of
 from midef.core.text import duration, time_left
 from midef.storage import Store
 from midef.storage.columns import CellState
 from midef.storage.matches import read_matches
 from midef.sweep.execution.run_record import DriverState, drivers
-from midef.sweep.planning.selection import signature
 
 RETRY = "midef retry SWEEP --failed --filter error=TEXT"
 _SHOWN = 5
 """Causes of failure and running nodes that are listed."""
-_ONE_CAUSE = frozenset({"oom", "hung", "died"})
-"""Kinds of failure that have one cause, whatever their reasons say; of others each reason is a cause."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +118,7 @@ def read_status(store: Store) -> Status:
             state = states.get(str(row["cell"]), CellState("missing"))
             counts[state.status] += 1
             if state.status == "failed":
-                cause = "" if state.failure in _ONE_CAUSE else signature(state.reason)
-                failed[state.failure, cause].append((str(row["setup"]), state.reason))
+                failed[cause_of(state.failure, state.reason)].append((str(row["setup"]), state.reason))
         causes = [
             Cause(len(cells), cells[0][1], tuple(sorted({setup for setup, _ in cells})), kind)
             for (kind, _), cells in failed.items()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from midef.core.certainty import settings_word
 from midef.core.errors import FAILURE_KINDS, SpecError, did_you_mean
 
-# `midef status` asks for `signature` alone, and a planner takes longer to import than a store to read.
 if TYPE_CHECKING:
     from midef.core.rows import ResultRow
     from midef.storage.columns import CellState
@@ -159,11 +158,3 @@ def _parse(texts: Sequence[str], known: Mapping[str, object]) -> dict[str, list[
     if problems:
         raise SpecError(problems)
     return values
-
-
-def signature(reason: str) -> str:
-    """Reason of a failure without keys, numbers and paths: equal for failures of one cause."""
-    text = re.sub(r"\b[a-z]+/[0-9a-f]{10}\b( failed: )?", "", reason)
-    text = re.sub(r"\b[0-9a-f]{10,64}\b", "#", text)
-    text = re.sub(r"(/[\w.~-]+){2,}", "PATH", text)
-    return re.sub(r"\d+(\.\d+)?", "#", text).strip()

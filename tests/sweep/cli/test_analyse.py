@@ -16,6 +16,7 @@ from midef.analysis.stored.load import needed_to_ask
 from midef.core import SpecError
 from midef.core.errors import MissingArtifact
 from midef.results.findings import Findings
+from midef.results.stored_findings import read_findings
 from midef.stages import BuildContext, ensure
 from midef.storage import Store
 from midef.sweep.cli.analyse import found
@@ -136,6 +137,14 @@ def test_the_verb_prints_the_table_and_writes_figure_and_rows(
     about = json.loads(table.schema.metadata[b"midef"])
     assert about["analysis"]["params"] == {"points": 3} and about["sweep"] == "small"
     assert lines[-3] == f"rank: {about['verdict']}"
+    (kept,) = read_findings(Store.open(built[1]), "small")
+    assert (kept.name, kept.params, kept.setup, kept.seed) == (
+        "rank",
+        {"points": 3},
+        built[0].cells[0].cell.setup.id,
+        0,
+    )
+    assert kept.findings.verdict == about["verdict"] and list(kept.findings.rows) == table.to_pylist()
 
 
 def test_says_what_is_missing(built: tuple[Sweep, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

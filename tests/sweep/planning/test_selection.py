@@ -9,8 +9,9 @@ import pytest
 
 from midef.core import SpecError
 from midef.core.errors import FailureKind
+from midef.core.failure import signature
 from midef.storage.columns import CellState
-from midef.sweep.planning.selection import choose_cells, choose_failed, signature
+from midef.sweep.planning.selection import choose_cells, choose_failed
 from midef.sweep.spec.resolve import Sweep
 
 
