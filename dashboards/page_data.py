@@ -86,6 +86,7 @@ class Row:
         is_on_front: no other defense beats it in test accuracy and under attack.
         is_on_plotted_front: nor in the utility that is plotted and under attack.
         is_unmatched: not at the accuracy that others were matched to.
+        front_share: P(on front), 0 to 1; None of fewer than three seeds and of what is compared with nothing.
         has_own_seeds: over other seeds than the rest of the setup.
         has_problem: a cell failed or was refused.
         excluded: why its numbers are no result, "" of one that is compared.
@@ -102,6 +103,7 @@ class Row:
     is_on_front: bool
     is_on_plotted_front: bool
     is_unmatched: bool
+    front_share: float | None
     has_own_seeds: bool
     has_problem: bool
     excluded: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from midef.core.certainty import with_certainty
 from midef.core.gates import excluded_because, noted_because
@@ -11,17 +12,21 @@ from midef.core.rows import ResultRow
 from midef.core.setup import StandIn
 from midef.dashboards.figures.places import is_unmatched, label
 from midef.dashboards.figures.trade_off import draw
-from midef.dashboards.figures.utility import utility_of, with_front
+from midef.dashboards.figures.utility import Utility, utility_of, with_front
 from midef.dashboards.page_data import Column, Details, Grid, Row, Setup
 from midef.results.columns import MetricColumn
 from midef.results.compare import ABSENT, COMPARED, NATURAL, TRAITS, UNDEFENDED
+from midef.results.estimates import Estimate
+from midef.results.front_share import front_shares
 from midef.results.gating import why_no_result
 from midef.results.judges import ESTIMATE_MARK, judges_words
 from midef.results.published import Published, published_of
+from midef.results.seed_points import seed_points
 from midef.results.summary import EXCLUDED, SummaryRow, is_matched_setup
 from midef.results.table import Table, TableCell, TableColumn, compared_differences, comparison_cell, setup_table
 
 FINAL_PROFILE = "paper"
+SHARE_COLUMN = Column(key="front_share", header="P(on front)", is_plain=True)
 AGAINST = f"against {UNDEFENDED}"
 
 Lines = list[tuple[str, str]]
@@ -46,6 +51,8 @@ def setup_data(
         utility: metric that attack accuracy is plotted against; tables compare test accuracy all the same.
     """
     first, table = group[0], setup_table(group, published)
+    useful = utility_of(group, utility)
+    shares = front_shares(group, useful.metric, larger_is_better=not useful.is_reversed)
     theirs = published_of(first.setup, published, [row.defense for row in group])
     stamp, short_stamp = _stamps(first, table)
     figure = draw(group, colours, stamp=short_stamp, published=theirs, utility=utility)
@@ -67,22 +74,21 @@ def setup_data(
         stamp=stamp,
         has_published=bool(theirs),
         is_matched=is_matched_setup(group),
-        columns=tuple(map(_column, table.columns)),
+        columns=_with_share(tuple(map(_column, table.columns)), [SHARE_COLUMN] if shares else []),
         rows=tuple(
             _row(
                 row,
-                cells,
+                _with_share(cells, [_share_cell(shares.get(i))] if shares else []),
                 colours,
                 _details(row, group, theirs.get(row.defense)),
+                front_share=shares.get(i),
                 utility=utility,
                 is_on_plotted_front=plotted.is_on_front,
                 is_unmatched=is_unmatched(row, group),
             )
-            for row, plotted, cells in zip(
-                group, with_front(group, utility_of(group, utility)), table.cells, strict=True
-            )
+            for i, (row, plotted, cells) in enumerate(zip(group, with_front(group, useful), table.cells, strict=True))
         ),
-        footnotes=(*table.legends, *table.footnotes),
+        footnotes=(*table.legends, *([_share_legend(group, useful)] if shares else []), *table.footnotes),
         problems=table.problems,
         figure=None if figure is None else json.loads(figure.to_json()),
         grid=grid,
@@ -111,6 +117,29 @@ def _column(column: TableColumn) -> Column:
     return Column(key=column.key, header=column.header, is_plain=is_plain, is_text=column.kind == "words")
 
 
+Cells = TypeVar("Cells")  # columns, or the cells of a row
+
+
+def _with_share(cells: tuple[Cells, ...], share: Sequence[Cells]) -> tuple[Cells, ...]:
+    """The columns or cells of a table, P(on front) behind the name of the defense."""
+    return (*cells[:1], *share, *cells[1:])
+
+
+def _share_cell(share: float | None) -> TableCell:
+    return TableCell(ABSENT) if share is None else TableCell(f"{share:.2f}", number=share)
+
+
+def _share_legend(group: Sequence[SummaryRow], utility: Utility) -> str:
+    """What P(on front) is; "" where the setup has none."""
+    sizes = sorted({len(points.seeds) for points in seed_points(group, utility.metric)})
+    seeds = " or ".join(map(str, sizes))
+    against = "test accuracy" if utility.is_accuracy else utility.metric
+    return (
+        f"P(on front): share of resamples of the {seeds} seeds in which no other defense is better in {against} and "
+        "attack accuracy@1 at once; it describes these seeds, and is too sure of itself for so few"
+    )
+
+
 def _row(
     row: SummaryRow,
     cells: tuple[TableCell, ...],
@@ -118,6 +147,7 @@ def _row(
     details: Details,
     *,
     utility: str,
+    front_share: float | None,
     is_on_plotted_front: bool,
     is_unmatched: bool,
 ) -> Row:
@@ -130,6 +160,7 @@ def _row(
         is_on_front=row.is_on_front,
         is_on_plotted_front=is_on_plotted_front,
         is_unmatched=is_unmatched,
+        front_share=front_share,
         has_own_seeds=row.has_own_seeds,
         has_problem=row.failed + row.refused > 0,
         excluded=excluded_because(row.gates),
@@ -165,9 +196,17 @@ def _metric_details(row: SummaryRow, column: MetricColumn) -> Lines:
         lines.append(("", f"ceiling {estimate.ceiling:.1f} %"))
     spans = (estimate.within_run, estimate.over_seeds)
     lines += [("", f"{span.ends} {span.kind}") for span in spans if span]
-    if estimate.seeds > 1:
+    if (equal := equal_words(estimate)) and not any(spans):
+        lines.append(("", equal))
+    elif estimate.seeds > 1:
         lines.append(("", "seeds " + ", ".join(f"{seed}: {value:.1f}" for seed, value in estimate.by_seed)))
     return lines
+
+
+def equal_words(estimate: Estimate) -> str:
+    """`equal in all 3 seeds`: why a number has no interval over seeds; "" where the seeds differ."""
+    values = [value for _, value in estimate.by_seed]
+    return f"equal in all {len(values)} seeds" if len(values) > 1 and max(values) - min(values) < 1e-9 else ""
 
 
 def _mark(row: SummaryRow, metric: str) -> str:

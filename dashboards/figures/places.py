@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from midef.dashboards.figures.utility import Utility, with_front
+from midef.results.attainment import Attainment, attainment
 from midef.results.estimates import Interval
+from midef.results.front_share import front_shares
 from midef.results.gating import EXCLUDED_MARK
 from midef.results.published import Published
+from midef.results.seed_points import seed_points
 from midef.results.summary import SummaryRow, interval_choice, is_matched_setup, seeds_named
 
 LONGEST_LABEL = 28
@@ -28,6 +31,7 @@ class Place:
         seeds: point of each seed.
         utility: interval of the utility.
         attack: interval of the attack accuracy.
+        front_share: P(on front), 0 to 1; None of fewer than three seeds and of what is compared with nothing.
     """
 
     index: int
@@ -36,6 +40,7 @@ class Place:
     seeds: tuple[Point, ...]
     utility: Interval | None
     attack: Interval | None
+    front_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Places:
         published: (index of the row in the setup, published point), of defenses with both numbers.
         fronts: points of each front from left to right, one front per matched target.
         targets: (target, tolerance) of the matched defenses, each once.
+        attained: fronts over seeds, in the units of the axes; none of fewer than three seeds.
         chance: attack accuracy of a blind guess, percent.
         x_range: (left, right); left > right where a larger utility is worse.
         y_range: (bottom, top); bottom > top, because less attack accuracy is better and better is up.
@@ -56,6 +62,7 @@ class Places:
     published: tuple[tuple[int, Point], ...]
     fronts: tuple[tuple[Point, ...], ...]
     targets: tuple[tuple[float, float], ...]
+    attained: tuple[Attainment, ...]
     chance: float | None
     x_range: tuple[float, float]
     y_range: tuple[float, float]
@@ -73,14 +80,16 @@ def places_of(
     """
     choice, useful = interval_choice(group), utility or Utility()
     group = with_front(group, useful)
+    shares = front_shares(group, useful.metric, larger_is_better=not useful.is_reversed)
     ours = tuple(
         Place(
             i,
             row,
             (mean, row.attack_accuracy_at_1.mean),
             tuple(_per_seed(row, useful)),
-            useful.of(row).interval(choice),
-            row.attack_accuracy_at_1.interval(choice),
+            _wide(useful.of(row).interval(choice)),
+            _wide(row.attack_accuracy_at_1.interval(choice)),
+            shares.get(i),
         )
         for i, row in enumerate(group)
         if (mean := useful.of(row).mean) is not None and row.attack_accuracy_at_1.mean is not None
@@ -101,7 +110,28 @@ def places_of(
     xs = [x for _, (x, _) in theirs] + [target + side for target, width in targets for side in (-width, width)]
     ys = [y for _, (_, y) in theirs] + ([chance] if chance is not None else [])
     x_range, y_range = _ranges(ours, xs, ys, useful)
-    return Places(ours, theirs, _fronts(ours, useful), tuple(targets), chance, x_range, y_range)
+    attained = _attained(group, useful)
+    return Places(ours, theirs, _fronts(ours, useful), tuple(targets), attained, chance, x_range, y_range)
+
+
+def _wide(span: Interval | None) -> Interval | None:
+    """The interval, none without a width: a bar that cannot be seen would say that nothing is uncertain."""
+    return span if span is not None and span.high > span.low else None
+
+
+def _attained(group: Sequence[SummaryRow], utility: Utility) -> tuple[Attainment, ...]:
+    """Attainment of each front over seeds, utilities as the axis has them."""
+    sign = -1.0 if utility.is_reversed else 1.0
+
+    def turned(corners: Sequence[Point]) -> tuple[Point, ...]:
+        return tuple((sign * x, y) for x, y in corners)
+
+    found = map(attainment, seed_points(group, utility.metric, larger_is_better=not utility.is_reversed))
+    return tuple(
+        replace(one, best=turned(one.best), median=turned(one.median), worst=turned(one.worst))
+        for one in found
+        if one is not None
+    )
 
 
 def label(row: SummaryRow) -> str:

@@ -6,13 +6,15 @@ from typing import Any
 
 # Okabe-Ito colours with a contrast of at least 3:1 on white, then two of Paul Tol's.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#332288", "#882255")
-MORE_ON_FRONT = "#333333"  # beyond six hues nobody can tell them apart
+MORE_ON_FRONT = "#7A5C2E"  # beyond six hues nobody can tell them apart: brown, far from the ink of the undefended model
 INK = "#222222"
 GREY = "#767676"
 PALE = "#A8A8A8"  # intervals of dominated points: beside the point they belong to, not to be read alone
 WHITE = "#FFFFFF"
 TARGET = "#117733"  # of accuracy matching
 TARGET_BAND = "rgba(17,119,51,0.11)"
+ATTAINED = "#332288"  # of fronts over seeds
+ATTAINED_BAND = "rgba(51,34,136,0.13)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'DejaVu Sans', Arial, sans-serif"
 
 LAYOUT: dict[str, Any] = {

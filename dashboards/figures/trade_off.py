@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from midef.dashboards.figures.fronts import add_fronts, half_disc
 from midef.dashboards.figures.places import Place, Places, Point, is_unmatched, places_of
 from midef.dashboards.figures.point_names import name_notes
 from midef.dashboards.figures.style import (
@@ -28,12 +29,14 @@ from midef.dashboards.figures.style import (
 from midef.dashboards.figures.utility import utility_of, with_front
 from midef.results.compare import NATURAL
 from midef.results.estimates import Interval
+from midef.results.front_share import HOLLOW, SOLID
 from midef.results.published import Published
 from midef.results.summary import SummaryRow
 
 WIDTH_PX, HEIGHT_PX = 610, 540  # labels are placed for this size; the page keeps close to it
 MARGIN_PX = {"l": 62, "r": 14, "t": 26, "b": 54}
 PLOT_PX = WIDTH_PX - MARGIN_PX["l"] - MARGIN_PX["r"], HEIGHT_PX - MARGIN_PX["t"] - MARGIN_PX["b"]
+FRONT_PX, POINT_PX = 12, 9  # markers
 TARGET_LINE_PX = 16  # above the plot, for the words of the band
 
 
@@ -52,9 +55,10 @@ def draw(
 ) -> Any:
     """A plotly Figure of the rows of one setup, or None if no row has both numbers.
 
-    Where defenses were matched to an accuracy, a band marks target ± tolerance and the points of others are hollow. So
-    are points over other seeds than the rest, and those that are no result. The band is a guide only: the target is of
-    the select split, the axis of the report split.
+    Where defenses were matched to an accuracy, a band marks target ± tolerance and the points of others are hollow
+    squares. So are points over other seeds than the rest, and those that are no result. The band is a guide only: the
+    target is of the select split, the axis of the report split. From three seeds on a line and a band show what half,
+    and 20 to 80 %, of the seeds attain, and the fill of a point is P(on front).
     `customdata` of a point and the name of its label are its index in `group`; the last trace, named "selection", is
     empty and there to be moved.
 
@@ -82,13 +86,11 @@ def draw(
         return known.get(row.defense, MORE_ON_FRONT) if row.is_on_front else GREY
 
     figure = go.Figure()
-    for front in places.fronts:
-        _add_front(figure, front, places)
+    add_fronts(figure, places)
     if places.published:
         _add_published(figure, places, [colour_of(group[i]) for i, _ in places.published])
     for place in places.ours:
-        is_hollow = is_unmatched(place.row, group) or place.row.has_own_seeds or place.row.is_excluded
-        _add_defense(figure, place, colour_of(place.row), is_hollow=is_hollow)
+        _add_defense(figure, place, colour_of(place.row), is_apart=is_apart(place.row, group))
     figure.add_scatter(
         x=[], y=[], mode="markers", hoverinfo="skip", name="selection",
         marker={"size": 20, "symbol": "circle-open", "color": INK, "line": {"width": 2}},
@@ -96,7 +98,7 @@ def draw(
     above_px = TARGET_LINE_PX if places.targets else 0
     figure.update_layout(
         **LAYOUT,
-        shapes=_shapes(places),
+        shapes=[*_shapes(places), *_half_discs(places, colour_of)],
         annotations=[
             *name_notes(places, lambda place: colour_of(place.row), wide_px=PLOT_PX[0], high_px=PLOT_PX[1]),
             *_corner_notes(places, stamp, above_px=above_px),
@@ -118,22 +120,6 @@ def _columns(points: Iterable[Point]) -> dict[str, list[float]]:
     return {"x": [x for x, _ in pairs], "y": [y for _, y in pairs]}
 
 
-def _add_front(figure: Any, front: Sequence[Point], places: Places) -> None:
-    """The staircase: what is below and to the left of it is beaten by a point of the front."""
-    (left, _), (bottom, _) = places.x_range, places.y_range
-    steps = [(left, front[0][1])]
-    for x, y in front:
-        steps += [(steps[-1][0], y), (x, y)]
-    steps.append((front[-1][0], bottom))
-    figure.add_scatter(
-        **_columns([*steps, (left, bottom)]), mode="lines", line={"width": 0}, fill="toself",
-        fillcolor="rgba(118,118,118,0.09)", hoverinfo="skip", name="dominated",
-    )  # fmt: skip
-    figure.add_scatter(
-        **_columns(steps), mode="lines", line={"width": 1.5, "color": "#9A9A9A"}, hoverinfo="skip", name="front"
-    )
-
-
 def _add_published(figure: Any, places: Places, edges: Sequence[str]) -> None:
     """Diamonds at published points, in the colours `edges`, joined to ours."""
     ours = {place.index: place.point for place in places.ours}
@@ -150,7 +136,19 @@ def _add_published(figure: Any, places: Places, edges: Sequence[str]) -> None:
     )  # fmt: skip
 
 
-def _add_defense(figure: Any, place: Place, colour: str, *, is_hollow: bool) -> None:
+def is_apart(row: SummaryRow, group: Sequence[SummaryRow]) -> bool:
+    """Compared with nothing: not matched, over other seeds, or no result. Its point is a hollow square."""
+    return is_unmatched(row, group) or row.has_own_seeds or row.is_excluded
+
+
+def fill_of(share: float | None) -> str:
+    """`solid`, `half` or `hollow`, by P(on front); of fewer than three seeds, which have none, all points are solid."""
+    if share is None or share >= SOLID:
+        return "solid"
+    return "half" if share >= HOLLOW else "hollow"
+
+
+def _add_defense(figure: Any, place: Place, colour: str, *, is_apart: bool) -> None:
     """Point of a defense with its intervals, and a dot for each seed if there are several."""
     row, (x, y) = place.row, place.point
     if len(place.seeds) > 1:
@@ -161,18 +159,30 @@ def _add_defense(figure: Any, place: Place, colour: str, *, is_hollow: bool) -> 
     shade = colour if row.is_on_front or (row.is_undefended and not row.is_excluded) else PALE
     figure.add_scatter(
         x=[x], y=[y], mode="markers", customdata=[place.index], hoverinfo="none",
-        name=escape(row.defense, quote=False), marker=_marker(row, colour, is_hollow=is_hollow),
+        name=escape(row.defense, quote=False), marker=_marker(place, colour, is_apart=is_apart),
         error_x=_error(x, place.utility, shade), error_y=_error(y, place.attack, shade),
     )  # fmt: skip
 
 
-def _marker(row: SummaryRow, colour: str, *, is_hollow: bool) -> dict[str, Any]:
+def _marker(place: Place, colour: str, *, is_apart: bool) -> dict[str, Any]:
+    row = place.row
     if row.is_undefended:
         return {"symbol": "x-thin", "size": 12, "color": colour, "line": {"width": 3, "color": colour}}
-    if is_hollow:
-        return {"symbol": "circle", "size": 9, "color": WHITE, "line": {"width": 1.5, "color": colour}}
-    size = 12 if row.is_on_front else 9
-    return {"symbol": "circle", "size": size, "color": colour, "line": {"width": 1.5, "color": WHITE}}
+    if is_apart:
+        return {"symbol": "square", "size": 9, "color": WHITE, "line": {"width": 1.5, "color": colour}}
+    size = FRONT_PX if row.is_on_front else POINT_PX
+    if fill_of(place.front_share) == "solid":
+        return {"symbol": "circle", "size": size, "color": colour, "line": {"width": 1.5, "color": WHITE}}
+    return {"symbol": "circle", "size": size - 1, "color": WHITE, "line": {"width": 1.5, "color": colour}}
+
+
+def _half_discs(places: Places, colour_of: Callable[[SummaryRow], str]) -> list[dict[str, Any]]:
+    """Fill of the points that are on the front in some resamples, and not in others."""
+    return [
+        half_disc(place.point, (FRONT_PX if place.row.is_on_front else POINT_PX) / 2 - 0.5, colour_of(place.row))
+        for place in places.ours
+        if not place.row.is_undefended and fill_of(place.front_share) == "half"
+    ]
 
 
 def _error(value: float, span: Interval | None, colour: str) -> dict[str, Any]:
