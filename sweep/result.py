@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from midef.results.layout import WIDTH
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from midef.core.match import MatchReport
+    from midef.core.rows import ResultRow
+    from midef.results.summary import SummaryRow
     from midef.storage import Store
 
-TableStyle: TypeAlias = Literal["text", "md", "csv"]
+TableStyle: TypeAlias = Literal["text", "md", "csv", "latex"]
 
+NO_RESULTS = "no results yet"
 EXIT_OK, EXIT_FAILURES, EXIT_BUDGET, EXIT_UNFORESEEN, EXIT_INTERRUPTED = 0, 1, 4, 70, 130
 EXIT_FOUND = 5
 """A check found something: damaged files that are still in their place, equal images in a data set, an audit whose
@@ -74,18 +80,70 @@ class SweepResult:
         return results_table(self.store, self.name, style)
 
 
-def results_table(store: Store, sweep: str | None = None, style: TableStyle = "text") -> str:
+def results_table(
+    store: Store,
+    sweep: str | None = None,
+    style: TableStyle = "text",
+    *,
+    setups: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    width: int = WIDTH,
+) -> str:
     """The results of a sweep (default: the latest of the store) as a table, beside the published numbers.
 
+    Args:
+        store: with results.
+        sweep: its name.
+        style: text for a terminal, Markdown, CSV or LaTeX.
+        setups: ids, in which `*` and `?` stand for anything; all if empty.
+        columns: keys or titles of the columns to show, in this order; all if empty.
+        width: most characters of a line of text.
+
     Raises:
-        SpecError: if the store has no sweep of this name.
+        SpecError: if the store has no sweep of this name, or the sweep no such setup or column.
     """
     from midef.results.export import csv_table
+    from midef.results.latex import latex_table
     from midef.results.render import markdown_table, text_table
+
+    summaries, published = results_of(store, sweep, setups)
+    if not summaries:
+        return NO_RESULTS
+    if style == "text":
+        return text_table(summaries, published, columns=columns, width=width)
+    draw = {"md": markdown_table, "csv": csv_table, "latex": latex_table}[style]
+    return draw(summaries, published, columns=columns)
+
+
+def results_of(store: Store, sweep: str | None, setups: Sequence[str] = ()) -> tuple[list[SummaryRow], list[ResultRow]]:
+    """Summary rows of a sweep and the published numbers of the store; both empty if nothing was measured yet.
+
+    Args:
+        store: with results.
+        sweep: its name; None for the latest of the store.
+        setups: see `results_table`.
+    """
     from midef.results.summary import summarise
-    from midef.storage import rows_of_sweep
     from midef.storage.published import read_published
 
+    rows = rows_of_setups(store, sweep, setups)
+    return (summarise(rows), read_published(store)) if rows else ([], [])
+
+
+def rows_of_setups(store: Store, sweep: str | None, setups: Sequence[str] = ()) -> list[ResultRow]:
+    """Stored rows of chosen setups of a sweep, see `results_table`.
+
+    Raises:
+        SpecError: for each that matches no setup.
+    """
+    from midef.core.errors import SpecError, did_you_mean
+    from midef.storage import rows_of_sweep
+
     rows = rows_of_sweep(store, sweep)
-    draw = {"text": text_table, "md": markdown_table, "csv": csv_table}[style]
-    return draw(summarise(rows), read_published(store)) if rows else "no results yet"
+    known = sorted({row.setup for row in rows})
+    unknown = [text for text in setups if not any(fnmatchcase(setup, text) for setup in known)]
+    if rows and unknown:
+        raise SpecError(
+            [f"--setup {text} matches no setup with results; {did_you_mean(text, known)}" for text in unknown]
+        )
+    return [row for row in rows if not setups or any(fnmatchcase(row.setup, text) for text in setups)]

@@ -28,8 +28,26 @@ class ResultRow:
     """One metric of one cell. Accuracies are in percent. `None` means "does not apply" and never "failed".
 
     Args:
+        sweep: name of the sweep that measured it first.
+        profile: budget and stand-ins of the sweep; `paper` is the published one.
+        cell: digest of setup, defense and seed.
+        setup: id of the setup in its sweep.
+        defense: label: name and the parameters that differ from the defaults.
+        defense_name: registered name; `stack` of several at once.
         defense_params: JSON of every parameter.
+        attack: label, as of the defense.
+        attack_name: registered name.
         attack_params: JSON of every parameter, those of priors included, which labels leave out.
+        access: what the attack asks of the target: white box, scores or labels.
+        architecture: of the target, with the weights it starts from.
+        private: data set that the target learned.
+        public: data set that the attacker has.
+        evaluator: network that judges reconstructions, with the weights it starts from.
+        resolution_px: side of the target's images, pixels.
+        identities: attacked.
+        images_per_identity: reconstructions of each.
+        seed: of the training; the same seed gives the same numbers on the same kind of device.
+        metric: registered name.
         value: the number; None unless status is `ok`.
         unit: of value, low, high, spread and chance.
         larger_is: what a larger value means: `more useful`, `less useful`, `more private`, `less private`, `more
@@ -46,6 +64,21 @@ class ResultRow:
         evaluator_accuracy: percent on the report split.
         status: `ok`, `failed` or `refused`; a metric that failed or was refused is a row with a reason, never a 0.
         reason: of any other status than `ok`.
+        origin: `measured` or `published`.
+        source: paper and table of a published number; "" of a measured one.
+        target_key: artifact of the attacked network.
+        reconstructions_key: artifact of the images that the attack made.
+        scores_key: artifact of the measurements.
+        code_version: of midef, with the commit where one is known.
+        device: that the attack ran on.
+        wall_s: seconds of the attack.
+        peak_memory_mb: most memory that the attack took, MiB.
+        queries: images that the attack showed the target.
+        evaluator_resolution_px: side of the images that the evaluator is shown, pixels.
+        resize: how reconstructions are brought to that size.
+        counted: which reconstructions count: `all`, or `best_by_target`, one for each identity.
+        group_size: identities that the attack reconstructs at once.
+        knn_reference: split of the private images that distances are measured to.
         failure: kind of failure, one of `FAILURE_KINDS`; "" of what is ok, and of rows that an older midef wrote.
         certainty: of a row of a published matrix, `certain` or `inferred`, "" elsewhere: whether the paper counts it.
         settings: of such a row, which of its settings are the paper's (`midef.core.certainty`); "" elsewhere, and in
@@ -54,7 +87,7 @@ class ResultRow:
         remark: what to know beside a number; of a published one, where its source contradicts itself.
         matched: the strength of the defense was brought to the accuracy match_target, within match_tolerance.
         match_target: percent on the select split; None where nothing was asked to match.
-        match_tolerance: points.
+        match_tolerance: of match_target, points.
         match_accuracy: percent on the select split, mean over match_seeds trainings; known also where it is not within
             the tolerance, and the row not matched.
         match_seeds: trainings.

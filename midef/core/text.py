@@ -63,6 +63,35 @@ def spreadsheet_cell(text: str) -> str:
     return f"'{shown}" if is_obeyed and not _NUMBER.fullmatch(text.strip()) else shown
 
 
+_LATEX = {
+    **{mark: f"\\{mark}" for mark in "{}$&#_%"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "…": r"\ldots{}", "–": "--", "—": "---", "’": "'"},
+    **{"●": r"$\bullet$", "⊘": r"$\oslash$", "†": r"$\dagger$", "±": r"$\pm$", "×": r"$\times$", "−": "$-$"},
+    **{"≤": r"$\leq$", "≥": r"$\geq$", "→": r"$\rightarrow$", "Δ": r"$\Delta$"},
+}
+
+
+def latex(text: str) -> str:
+    r"""Text for a LaTeX document: no command, no mathematics, no end of a cell; letters with accents stay.
+
+    What LaTeX has no letter for is shown as its code. Needs no package.
+
+    >>> print(latex("tl_dmi 50 % & ● --set \\input{x} 漢"))
+    tl\_dmi 50 \% \& $\bullet$ -{}-set \textbackslash{}input\{x\} U+6F22
+    """
+    line = printable(" ".join(text.splitlines()))
+    shown = [_LATEX.get(c) or (c if _is_latin(c) else f"U+{ord(c):04X}") for c in line]
+    for i in range(1, len(line)):  # two hyphens would become a dash
+        if line[i - 1 : i + 1] == "--":
+            shown[i] = "{}-"
+    return "".join(shown)
+
+
+def _is_latin(character: str) -> bool:
+    return character.isascii() or (ord(character) < 0x180 and character.isalpha())
+
+
 def readable(size_bytes: int) -> str:
     """A size in bytes for people.
 

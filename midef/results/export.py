@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from midef.core.errors import SpecError, did_you_mean
 from midef.core.rows import ResultRow
 from midef.core.text import spreadsheet_cell
 from midef.core.traces import COURSE
@@ -19,11 +22,70 @@ from midef.results.runs import MATCH_NUMBERS
 from midef.results.summary import FROM_ROW, SummaryRow, by_setup, columns_in, is_matched_setup
 from midef.results.table import compared_differences, comparison_cell, delta_cell
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Record = dict[str, str | int | float | None]
 
 
-def records(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()) -> list[Record]:
-    """One flat record per summary row, all with the same names."""
+IDENTIFYING = ("sweep", "profile", "setup", "defense")
+"""Names that every record has, whatever columns are chosen."""
+_NAMES_OF: Mapping[str, str] = {
+    "defense": r"defense_\w+",
+    "matched": r"matched|match_\w+",
+    "delta": r"delta\w*",
+    "comparison": r"comparison|(utility|attack|trait)_drop\w*|judges_disagree",
+    "seeds": r"seeds|shown_seeds|ok|failed|refused|missing|reasons",
+    "published": r"published_\w+",
+}
+"""Names of the records that a column of the table stands for; a metric has those of `_METRIC`."""
+_METRIC = r"(_(within_run|over_seeds)_(low|high|interval)|_ceiling|_is_estimate|_remark)?"
+
+
+def chosen_records(lines: Sequence[Record], columns: Sequence[str], titles: Mapping[str, str]) -> list[Record]:
+    """The records with chosen names alone, in the order of the choice; `IDENTIFYING` always stands first.
+
+    Args:
+        lines: of `records`.
+        columns: names, columns of a table (`natural_accuracy`, `delta`, `comparison`) or their titles; all if empty.
+        titles: key of a column by its title.
+
+    Raises:
+        SpecError: for each that no record has.
+    """
+    if not columns or not lines:
+        return list(lines)
+    names = list(lines[0])
+    found: dict[str, list[str]] = {}
+    for column in columns:
+        key = titles.get(column, column)
+        pattern = re.compile(_NAMES_OF.get(key, re.escape(key) + _METRIC))
+        found[column] = [name for name in names if pattern.fullmatch(name) or name == column]
+    known = list(dict.fromkeys([*_NAMES_OF, *names]))
+    if unknown := [column for column, of_column in found.items() if not of_column]:
+        raise SpecError([f"no column {column!r}; {did_you_mean(column, known)}" for column in unknown])
+    chosen = dict.fromkeys([*IDENTIFYING, *(name for of_column in found.values() for name in of_column)])
+    return [{name: line[name] for name in chosen} for line in lines]
+
+
+def records(
+    summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = (), *, columns: Sequence[str] = ()
+) -> list[Record]:
+    """One flat record per summary row, all with the same names.
+
+    Args:
+        summaries: rows of any setups.
+        published: rows to show beside ours, see `setup_table`.
+        columns: see `chosen_records`; all if empty.
+
+    Raises:
+        SpecError: for a column that no record has.
+    """
+    titles = {one.title: one.metric for one in columns_in(summaries)}
+    return chosen_records(_records(summaries, published), columns, titles)
+
+
+def _records(summaries: Sequence[SummaryRow], published: Sequence[ResultRow]) -> list[Record]:
     labels: dict[str, list[str]] = {}
     for row in summaries:
         labels.setdefault(row.setup, []).append(row.defense)
@@ -132,12 +194,18 @@ def _published_record(published: Published | None) -> Record:
     }
 
 
-def csv_table(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = ()) -> str:
+def csv_table(
+    summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = (), *, columns: Sequence[str] = ()
+) -> str:
     """`records` as CSV with a header; numbers unrounded, empty where there is none.
 
     An apostrophe stands before a text that a spreadsheet would compute (`=HYPERLINK(...)`).
     """
-    lines = records(summaries, published)
+    return csv_text(records(summaries, published, columns=columns))
+
+
+def csv_text(lines: Sequence[Record]) -> str:
+    """Records of the same names as CSV, see `csv_table`; "" for none."""
     if not lines:
         return ""
     out = io.StringIO()
@@ -146,3 +214,33 @@ def csv_table(summaries: Sequence[SummaryRow], published: Sequence[ResultRow] = 
     for line in lines:
         writer.writerow({name: spreadsheet_cell(v) if isinstance(v, str) else v for name, v in line.items()})
     return out.getvalue()
+
+
+_WORDS = re.compile(r".*(interval|kind|source|remark|because|reasons|noted|words)")
+
+
+def parquet_bytes(lines: Sequence[Record]) -> bytes:
+    """Records of the same names as a Parquet file; numbers are numbers, null where there is none.
+
+    Args:
+        lines: at least one.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {name: [line[name] for line in lines] for name in lines[0]}
+    out = io.BytesIO()
+    pq.write_table(pa.table({name: pa.array(values, _type(name, values)) for name, values in columns.items()}), out)
+    return out.getvalue()
+
+
+def _type(name: str, values: Sequence[str | int | float | None]) -> pa.DataType:
+    """Type of a column; of one without any value, by its name."""
+    import pyarrow as pa
+
+    given = [value for value in values if value is not None]
+    if any(isinstance(value, str) for value in given) or (not given and _WORDS.fullmatch(name)):
+        return pa.string()
+    if given and all(isinstance(value, bool) for value in given):
+        return pa.bool_()
+    return pa.int64() if given and all(isinstance(value, int) for value in given) else pa.float64()

@@ -338,7 +338,7 @@ def published_legends(group: Sequence[SummaryRow], theirs: Mapping[str, Publishe
     """How to read published numbers; nothing where there are none."""
     if not theirs:
         return []
-    line = "pub.: test accuracy / attack accuracy@1 (%) as published, not measured here"
+    line = "published: test accuracy / attack accuracy@1 (%) of a paper, not measured here"
     if stand_ins(group):
         line += ", with the published networks, data and budgets"
     with_spread = [one for one in theirs.values() if one.spread is not None]
@@ -357,7 +357,7 @@ def published_notes(group: Sequence[SummaryRow], theirs: Mapping[str, Published]
         for one in theirs.values():
             for text in getattr(one, name):
                 defenses.setdefault(text, []).append(one.defense)
-        mark = f"{REMARK_MARK} " if name == "remarks" else "pub. source of "
+        mark = f"{REMARK_MARK} " if name == "remarks" else "published numbers of "
         lines += [f"{mark}{', '.join(labels)}: {text}" for text, labels in defenses.items()]
     lines += [f"also published for {one.defense}: {'; '.join(one.others)}" for one in theirs.values() if one.others]
     absent = [f"{one.defense} {one.values} {one.beside}".strip() for one in theirs.values() if one.defense not in here]

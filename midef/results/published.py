@@ -37,9 +37,9 @@ class Published:
 
     @property
     def values(self) -> str:
-        """`pub. 86.90 / 78.47`: test accuracy / attack accuracy@1, marked so that nobody takes them for ours."""
+        """`86.90 / 78.47`: test accuracy / attack accuracy@1, to stand where it is said that they are published."""
         natural, attack = (_two(v) for v in (self.natural_accuracy, self.attack_accuracy_at_1))
-        return f"pub. {natural} / {attack}"
+        return f"{natural} / {attack}"
 
     @property
     def beside(self) -> str:

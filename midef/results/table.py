@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from midef.core.errors import SpecError, did_you_mean
 from midef.core.rows import ResultRow
 from midef.results import notes
 from midef.results.columns import MetricColumn
@@ -96,7 +97,7 @@ def setup_table(group: Sequence[SummaryRow], published: Sequence[ResultRow] = ()
     if not refused:
         columns += _numbers(group, choice)
     if any(row.defense in theirs for row in group):
-        heading = TableColumn("published", "published", "words")  # what its two numbers are, a legend says
+        heading = TableColumn("published", "published acc / att@1", "words")
         columns.append((heading, [_published_cell(theirs.get(row.defense)) for row in group]))
     access = f" ({first.access})" if first.access else ""  # nobody has written this attack
     return Table(
@@ -111,6 +112,36 @@ def setup_table(group: Sequence[SummaryRow], published: Sequence[ResultRow] = ()
         problems=(f"refused: {refused}",) if refused else tuple(notes.problems(group)),
         stand_ins=notes.stand_ins(group),
         refused=refused,
+    )
+
+
+def chosen_columns(tables: Sequence[Table], columns: Sequence[str]) -> list[Table]:
+    """The tables with the chosen columns alone, in the order of the choice; the defense always stands first.
+
+    Args:
+        tables: of any setups.
+        columns: keys or titles; all columns if empty. A table that lacks one that another has goes without it.
+
+    Raises:
+        SpecError: for each that no table has.
+    """
+    if not columns:
+        return list(tables)
+    keys = {name: column.key for t in tables for column in t.columns for name in (column.header, column.key)}
+    unknown = [name for name in columns if name not in keys]
+    if unknown and tables:
+        raise SpecError([f"no column {name!r}; {did_you_mean(name, dict.fromkeys(keys.values()))}" for name in unknown])
+    asked = dict.fromkeys(["defense", *(keys.get(name, name) for name in columns)])
+    return [_with_columns(table, list(asked)) for table in tables]
+
+
+def _with_columns(table: Table, keys: Sequence[str]) -> Table:
+    places = {column.key: place for place, column in enumerate(table.columns)}
+    shown = [places[key] for key in keys if key in places]
+    return replace(
+        table,
+        columns=tuple(table.columns[place] for place in shown),
+        cells=tuple(tuple(cells[place] for place in shown) for cells in table.cells),
     )
 
 

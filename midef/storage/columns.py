@@ -23,18 +23,20 @@ STATE_KEY = b"midef_state"
 SEAL_KEY = b"midef_seal"
 _SEALED_SINCE = 6
 """Files of rows carry a checksum from this row schema on."""
-ADDED_SINCE_1 = frozenset(
-    {"attack_params", "evaluator_resolution_px", "resize", "counted", "group_size", "knn_reference"}  # 2
-    | {"certainty", "stand_ins", "remark"}  # 3
-    | {"matched", "match_target", "match_tolerance", "match_accuracy", "match_seeds"}  # 4
-    | {"failure", "column", "private_is_generated"}  # 5
-    | {"outcomes", "evaluator_low", "evaluator_high", "select_images"}  # 6
-    | {"ceiling", "is_estimate"}  # 7
-    | {"confidence_start", "confidence_end", "confidence_rise", "confidence_rise_low"}  # 8
-    | {"gradient_start", "gradient_end"}  # 8
-    | {"settings"}  # 9
-    | {"victims"}  # 10
-)
+SINCE = {
+    **dict.fromkeys(("attack_params", "evaluator_resolution_px", "resize", "counted", "group_size"), 2),
+    **dict.fromkeys(("knn_reference",), 2),
+    **dict.fromkeys(("certainty", "stand_ins", "remark"), 3),
+    **dict.fromkeys(("matched", "match_target", "match_tolerance", "match_accuracy", "match_seeds"), 4),
+    **dict.fromkeys(("failure", "column", "private_is_generated"), 5),
+    **dict.fromkeys(("outcomes", "evaluator_low", "evaluator_high", "select_images"), 6),
+    **dict.fromkeys(("ceiling", "is_estimate"), 7),
+    **dict.fromkeys(("confidence_start", "confidence_end", "confidence_rise", "confidence_rise_low"), 8),
+    **dict.fromkeys(("gradient_start", "gradient_end"), 8),
+    **{"settings": 9, "victims": 10},
+}
+"""Row schema that a column came with; of any other, 1."""
+ADDED_SINCE_1 = frozenset(SINCE)
 _SMALL_ROWS = 64
 """Up to here packing saves no space worth its time: a cell's file is 10 % larger without, and read in two thirds."""
 _TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}

@@ -21,6 +21,7 @@ import midef.sweep.cli.match as match
 import midef.sweep.cli.plan as plan
 import midef.sweep.cli.retry as retry
 import midef.sweep.cli.run as run
+import midef.sweep.cli.schema as schema
 import midef.sweep.cli.show as show
 import midef.sweep.cli.status as status
 import midef.sweep.cli.table as table
@@ -53,6 +54,7 @@ VERBS: Mapping[str, Verb] = {
     "table": table,
     "show": show,
     "list": listing,
+    "schema": schema,
     "doctor": doctor,
     "dashboard": dashboard,
     "analyse": analyse,

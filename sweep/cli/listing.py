@@ -9,7 +9,9 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 from midef.core.certainty import with_certainty
+from midef.core.errors import SpecError, did_you_mean
 from midef.sweep.cli.options import parsed, say
+from midef.sweep.cli.terminal import text_width
 from midef.sweep.result import EXIT_OK
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class ListArguments:
     """The options of `midef list`."""
 
     what: str
+    filter: list[str]
+    columns: str
     markdown: bool
     json: bool
 
@@ -48,25 +52,76 @@ class ListArguments:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb to its parser."""
     parser.add_argument("what", choices=LISTED, help="what to list")
+    parser.add_argument(
+        "--filter", action="append", default=[], metavar="TEXT", help="only entries that hold this text (repeatable)"
+    )
+    parser.add_argument(
+        "--columns", default="", metavar="A,B", help="columns to print, in this order; 'all' for every one"
+    )
     parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one line per entry."""
+    """Print the entries as a table."""
     options = parsed(ListArguments, args)
-    entries = list_entries(options.what)
+    every = list_entries(options.what)
+    columns = chosen_names(options.columns, list(every[0]))
+    entries = filtered(every, options.filter)
+    if columns:
+        entries = [{name: entry[name] for name in columns} for entry in entries]
     if options.json:
         say(json.dumps(entries, indent=1))
-        return EXIT_OK
-    if options.markdown:
+    elif not entries:
+        texts = " and ".join(map(repr, options.filter))
+        say(f"none of the {len(every)} {options.what} holds {texts}")
+    elif options.markdown:
         say(markdown(entries))
-        return EXIT_OK
-    columns = list(entries[0])
-    widths = {c: max(len(c), *(len(e[c]) for e in entries)) for c in columns[:-1]}
-    for entry in entries:
-        say("  ".join([*(entry[c].ljust(widths[c]) for c in columns[:-1]), entry[columns[-1]]]))
+    else:
+        say(_text(entries, options.what, is_chosen=bool(columns)))
     return EXIT_OK
+
+
+def chosen_names(text: str, known: list[str]) -> list[str]:
+    """Names of columns in a text such as `name,presets`; `all` means every one, and "" none.
+
+    Raises:
+        SpecError: for each that is not known.
+    """
+    names = [name for part in text.split(",") if (name := part.strip())]
+    if names == ["all"]:
+        return known
+    if unknown := [name for name in names if name not in known]:
+        raise SpecError([f"no column {name!r}; {did_you_mean(name, known)}" for name in unknown])
+    return names
+
+
+def filtered(entries: list[Entry], texts: list[str]) -> list[Entry]:
+    """Entries that hold every text in one of their columns, in capitals or not."""
+    return [
+        entry
+        for entry in entries
+        if all(any(text.lower() in value.lower() for value in entry.values()) for text in texts)
+    ]
+
+
+_SHORT = ("name", "package", "paper", "meaning", "source", "setup", "defense", "metric", "value")
+"""Columns that a terminal shows where it has no room for all."""
+
+
+def _text(entries: list[Entry], what: str, *, is_chosen: bool) -> str:
+    """A table that fits the terminal; where all columns together would not, those of `_SHORT`, and what is left out."""
+    from midef.results.layout import TextColumn, fitted_table
+
+    names = list(entries[0])
+    columns = {name: TextColumn(name, tuple(entry[name] for entry in entries)) for name in names}
+    width = text_width()
+    is_wide = sum(column.width + 2 for column in columns.values()) > width
+    shown = [name for name in names if is_chosen or not is_wide or name in _SHORT]
+    lines = fitted_table([columns[name] for name in shown], width)
+    if left := [name for name in names if name not in shown]:
+        lines += ["", f"not shown: {', '.join(left)}; midef list {what} --columns all, --markdown or --json has them"]
+    return "\n".join(lines)
 
 
 def markdown(entries: list[Entry]) -> str:

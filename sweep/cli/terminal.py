@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shutil
+import sys
 from typing import Any
 
 from typing_extensions import override
 
 from midef.core.text import printable
+from midef.results.layout import WIDTH
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,3 +28,15 @@ class LogFormatter(logging.Formatter):
     @override
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record)).replace("\n", "\n    ")
+
+
+LEAST_WIDTH = 40
+"""Columns that a table is given on any terminal."""
+
+
+def text_width() -> int:
+    """Columns of the terminal, `$COLUMNS` if set; 100 where the output is no terminal."""
+    fallback = (WIDTH, 24)
+    if not sys.stdout.isatty():
+        return WIDTH
+    return max(LEAST_WIDTH, shutil.get_terminal_size(fallback).columns)

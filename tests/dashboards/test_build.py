@@ -295,7 +295,7 @@ def test_published_numbers_of_the_store_are_shown(cell: Cell, publication: Any, 
     write_published(store, papers)
     (setup,) = page_of(build(str(tmp_path / "store"), tmp_path / "page"))["setups"]
     assert setup["columns"][-1]["key"] == "published"
-    assert setup["rows"][0]["cells"][-1] == {"text": "pub. 86.90 / 78.47", "interval": "± 4.60 †", "number": 78.47}
+    assert setup["rows"][0]["cells"][-1] == {"text": "86.90 / 78.47", "interval": "± 4.60 †", "number": 78.47}
     assert ["published attack accuracy@1", "78.47 ± 4.60 %, not measured here"] in setup["rows"][0]["details"]
     assert ["source", "Table B.2"] in setup["rows"][0]["details"]
     assert ["remark", "the text says 78.1"] in setup["rows"][0]["details"]

@@ -503,8 +503,8 @@ def test_refused_setups_are_listed_with_the_reason(matrix_page: Watched) -> None
 def test_published_values_are_in_the_table_the_plot_and_the_overlay(matrix_page: Watched) -> None:
     page = matrix_page.open("#setup=S02")
     published = {row[0][0]: row[-1] for row in table_of(page)}
-    assert published["none"] == ("pub. 86.90 / 78.47", "± 4.60")
-    assert published["bido"] == ("pub. 79.85 / 43.53", "†")
+    assert published["none"] == ("86.90 / 78.47", "± 4.60")
+    assert published["bido"] == ("79.85 / 43.53", "†")
     assert published["tl_dmi"] == ("–", "")
     assert page.is_visible("#diamond")
     assert "† bido: text: <43.3>" in page.inner_text("#footnotes")
@@ -525,7 +525,7 @@ def test_published_values_are_in_the_table_the_plot_and_the_overlay(matrix_page:
 def test_a_page_without_published_values_says_nothing_of_them(realistic_page: Watched) -> None:
     page = realistic_page.open()
     assert page.is_hidden("#diamond") and page.is_hidden("#standins")
-    assert "pub." not in page.inner_text("main")
+    assert "published acc" not in page.inner_text("main")
 
 
 def test_a_matrix_fits_the_window_and_holds_the_elements_of_one_setup(matrix_page: Watched) -> None:

@@ -49,7 +49,7 @@ def test_published_numbers_of_other_setups_and_defenses(cell: Rows, papers: list
     lonely = summarise(cell("loft", 0, 99, 85))
     assert "published" not in [column.key for column in setup_table(lonely, papers).columns]
     assert (
-        "published, with no row of that label here: none pub. 86.90 / 78.47 ± 4.60; bido pub. 79.85 / 43.53 ± 4.00 †"
+        "published, with no row of that label here: none 86.90 / 78.47 ± 4.60; bido 79.85 / 43.53 ± 4.00 †"
         in text_table(lonely, papers)
     )
 

@@ -31,7 +31,7 @@ def test_measured_rows_are_no_publication(cell: Rows, papers: list[ResultRow]) -
 
 def test_half_a_publication(published: Callable[..., ResultRow]) -> None:
     rows = [published("attack_accuracy_at_1", 78.47), published("natural_accuracy", None, "bido")]
-    assert {name: one.values for name, one in published_of("one", rows).items()} == {"none": "pub. – / 78.47"}
+    assert {name: one.values for name, one in published_of("one", rows).items()} == {"none": "– / 78.47"}
 
 
 def test_a_defense_published_with_other_parameters_is_the_same_defense_where_there_is_one_of_its_name(

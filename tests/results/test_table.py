@@ -43,16 +43,18 @@ def test_the_printed_interval_and_what_it_is(cell: Rows, seeds: int, choice: str
 def test_published_numbers_stand_beside_ours_and_are_marked(cell: Rows, papers: list[ResultRow]) -> None:
     found = summarise([*cell("none", 0, 99, 85), *cell("bido", 0, 90, 60), *cell("loft", 0, 90, 70)])
     table = setup_table(found, papers)
-    assert (table.columns[-1].key, table.columns[-1].header) == ("published", "published")
+    assert (table.columns[-1].key, table.columns[-1].header) == ("published", "published acc / att@1")
     assert {row[0].text: row[-1].joined for row in table.cells} == {
-        "none": "pub. 86.90 / 78.47 ± 4.60",
-        "bido": "pub. 79.85 / 43.53 ± 4.00 †",
+        "none": "86.90 / 78.47 ± 4.60",
+        "bido": "79.85 / 43.53 ± 4.00 †",
         "loft": "–",
     }
     for said in (text_table(found, papers), markdown_table(found, papers)):
-        assert "pub. 79.85 / 43.53 ± 4.00 †" in said
-        assert "pub.: test accuracy / attack accuracy@1 (%) as published, not measured here; ±: sd over classes" in said
-        assert "pub. source of none, bido: Table 2" in said
+        assert "79.85 / 43.53 ± 4.00 †" in said
+        assert (
+            "published: test accuracy / attack accuracy@1 (%) of a paper, not measured here; ±: sd over classes" in said
+        )
+        assert "published numbers of none, bido: Table 2" in said
         assert "† bido: text: 43.3" in said
         assert "no row of that label" not in said
     first = next(csv.DictReader(io.StringIO(csv_table(found, papers))))
