@@ -79,6 +79,11 @@ def following(work: Work | None) -> Iterator[None]:
         _at_hand.reset(before)
 
 
+def at_hand() -> Work | None:
+    """The work whose position is followed here; None while nobody follows."""
+    return _at_hand.get()
+
+
 def tell(fraction: float) -> None:
     """Say which share, 0 to 1, of the loop at hand is done."""
     work = _at_hand.get()

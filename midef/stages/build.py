@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +17,8 @@ from midef.core.errors import DamagedArtifact, MissingArtifact
 from midef.core.packages import check_packages
 from midef.core.position import following
 from midef.core.recipe import Inputs, Recipe
-from midef.stages.recipes import CLASSIFIER
+from midef.stages.recipes import CLASSIFIER, words_of
+from midef.storage.logs import PieceLog
 
 if TYPE_CHECKING:
     from midef.storage import Store
@@ -98,9 +99,29 @@ def build_recipe(recipe: Recipe, context: BuildContext, *, publish: bool = True)
     Args:
         publish: False for the helpers of a shared training.
 
+    What is said meanwhile, and the traceback of a failure, are kept as a log in the store.
+
     Raises:
         PreflightError: before anything is built, if this machine lacks a package whose components the recipe names.
     """
+    location, key = context.store.location, recipe.key
+    with PieceLog(location, key, what=words_of(recipe), device=context.device, only_if_failed=not publish) as kept:
+        _build(recipe, _with_log(context, kept), publish=publish)
+
+
+def _with_log(context: BuildContext, kept: PieceLog) -> BuildContext:
+    """The context whose training reports also go to the log."""
+
+    def report(progress: dict[str, Any]) -> None:
+        kept.say(", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in progress.items()))
+        if context.report is not None:
+            context.report(progress)
+
+    return replace(context, report=report)
+
+
+def _build(recipe: Recipe, context: BuildContext, *, publish: bool) -> None:
+    """Build and publish."""
     import torch
 
     check_packages(recipe)

@@ -394,6 +394,23 @@ def _scoring(protocol: Protocol, metrics: tuple[str, ...], extractors: tuple[str
     return plain({"metrics": versions, "protocol": protocol.scoring, **read})
 
 
+def words_of(recipe: Recipe) -> str:
+    """A recipe in a few words, for people: `target midre seed 0`."""
+    if recipe.component == PUBLISHED:
+        return f"weights {recipe.params.get('name', '')}"
+    if recipe.kind == "target":
+        return f"target {_under(recipe)}"
+    if recipe.kind == "reconstructions" and "target" in recipe.inputs:
+        return f"reconstructions {recipe.component} on {_under(recipe.inputs['target'], recipe.params.get('seed'))}"
+    return recipe.kind if recipe.kind == "scores" else f"{recipe.kind} {recipe.component}"
+
+
+def _under(target: Recipe, seed: object = None) -> str:
+    """Defense of a target, and a seed: its own where none is given."""
+    seed = target.params.get("seed", 0) if seed is None else seed
+    return f"{target.params.get('defense', {}).get('name', target.component)} seed {seed}"
+
+
 def place_dataset(choice: Choice) -> tuple[Choice, dict[str, Any]]:
     """Split a data set's parameters into those that name it and the paths of its files.
 

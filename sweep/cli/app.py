@@ -17,6 +17,7 @@ import midef.sweep.cli.dashboard as dashboard
 import midef.sweep.cli.datasets as datasets
 import midef.sweep.cli.doctor as doctor
 import midef.sweep.cli.listing as listing
+import midef.sweep.cli.logs as logs
 import midef.sweep.cli.match as match
 import midef.sweep.cli.plan as plan
 import midef.sweep.cli.retry as retry
@@ -53,6 +54,7 @@ VERBS: Mapping[str, Verb] = {
     "status": status,
     "table": table,
     "show": show,
+    "logs": logs,
     "list": listing,
     "schema": schema,
     "doctor": doctor,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from midef.sweep.cli.chosen_cells import choose_stored
 from midef.sweep.cli.options import add_store_argument, parsed, say
 from midef.sweep.cli.output import check_file
 from midef.sweep.result import EXIT_OK
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from midef.results.searches import SetupSearches
     from midef.storage import Store
 
-HELP = "show how the searches of attacks went, step by step"
+HELP = "show a cell: configuration, stages, metrics, files; or how the searches of attacks went"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +44,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the searches, draw them if asked for."""
+    """Print the cell that is named, then the searches; draw these if asked for."""
     from midef.results.searches import searches_text
     from midef.storage import Store
+    from midef.sweep.cli.cell_text import cell_text
 
     options = parsed(ShowArguments, args)
     if options.out is not None:
         check_file(options.out)
-    setups = chosen_searches(Store.open(options.store, create=False), options.sweep, options.cells)
+    store = Store.open(options.store, create=False)
+    cells = choose_stored(store, options.sweep, options.cells) if options.cells else []
+    if len(cells) == 1:
+        say(f"{cell_text(store, cells[0])}\n")
+    elif cells:
+        say("\n".join(cell.title for cell in cells) + "\n")
+    names = {cell.sweep for cell in cells}
+    is_measured = not cells or any(cell.state.status != "missing" for cell in cells)
+    sweep = options.sweep or next(iter(names), None)
+    setups = chosen_searches(store, sweep, options.cells) if is_measured else []
     say(searches_text(setups) if setups else "no results yet")
     if options.out is not None:
         draw(setups, options.out)

@@ -14,6 +14,7 @@ from midef.core.errors import PreflightError, StoreError
 from midef.core.failure import Failure
 from midef.core.recipe import ArtifactKey
 from midef.storage import Store
+from midef.storage.logs import end_log
 from midef.sweep.execution.budget import Budget
 from midef.sweep.execution.growth import Growth
 from midef.sweep.execution.hang_watch import HangWatch
@@ -57,7 +58,7 @@ class Listener:
         config_of: Callable[[Node], dict[str, Any]],
         grow: Grow | None,
     ) -> None:
-        self.plan, self.outcome = plan, outcome
+        self.plan, self.store, self.outcome = plan, store, outcome
         self.progress, self.budget, self.record = progress, budget, record
         self.report = DriverReport(record, plan, progress, address=options.address)
         self.rows = RowWriter(plan.sweep.name, store, outcome)
@@ -111,6 +112,7 @@ class Listener:
             self.outcome.environment = self.outcome.environment or [failure.message]
             return
         if state == "failed":
+            end_log(self.store.location, node.key, failure.message, since=self.report.since)
             self.outcome.count_failed(failure)
         else:
             self.outcome.blocked += 1

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from midef.core.recipe import ArtifactKey
 from midef.core.text import duration, printable, time_left
-from midef.stages.recipes import PUBLISHED
+from midef.stages.recipes import words_of
 from midef.sweep.execution.time_left import Left, Position, Running, TimeLeft
 from midef.sweep.planning.plan import Node, Plan
 
@@ -223,15 +223,4 @@ class Progress:
 
 def describe(node: Node) -> str:
     """A node in a few words: `target midre seed 0`."""
-    params = node.recipe.params
-    words = [node.recipe.kind]
-    if node.recipe.component == PUBLISHED:
-        words = ["weights", str(params["name"])]
-    elif node.recipe.kind == "target":
-        words += [str(params["defense"]["name"]), f"seed {params['seed']}"]
-    elif node.recipe.kind == "reconstructions":
-        target = node.recipe.inputs["target"]
-        words += [node.recipe.component, "on", str(target.params["defense"]["name"]), f"seed {params['seed']}"]
-    elif node.recipe.kind != "scores":
-        words.append(node.recipe.component)
-    return " ".join(words)
+    return words_of(node.recipe)

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from midef.core.certainty import settings_word
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CellFilter: TypeAlias = "Callable[[PlannedCell], bool]"
 """True for the cells that are chosen."""
+Line: TypeAlias = "Mapping[str, str | int | float | None]"
+"""What the manifest of a sweep says of a cell."""
 
 
 def every_cell(planned: PlannedCell) -> bool:
@@ -38,6 +41,18 @@ _WORDS: Mapping[str, Callable[[PlannedCell], set[str]]] = {
     "settings": lambda c: {settings_word(c.cell.setup.settings) or "none"},
     "cell": lambda c: {c.cell.digest, c.cell.digest[:10]},
 }
+
+
+def _said(key: str, line: Line, missing: str = "") -> set[str]:
+    return {str(missing if line.get(key) in (None, "") else line.get(key))}
+
+
+def _labels(key: str, line: Line) -> set[str]:
+    """The label and the name in it."""
+    label = str(line.get(key) or "")
+    return {label, _name(label)}
+
+
 _ROW_WORDS: Mapping[str, Callable[[ResultRow], set[str]]] = {
     "setup": lambda r: {r.setup},
     "attack": lambda r: {r.attack_name, r.attack},
@@ -49,6 +64,12 @@ _ROW_WORDS: Mapping[str, Callable[[ResultRow], set[str]]] = {
     "certainty": lambda r: {r.certainty or "none"},
     "settings": lambda r: {settings_word(r.settings) or "none"},
     "cell": lambda r: {r.cell, r.cell[:10]},
+}
+_LINE_WORDS: Mapping[str, Callable[[Line], set[str]]] = {
+    **{key: partial(_labels, key) for key in ("attack", "defense")},
+    **{key: partial(_said, key) for key in ("setup", "seed")},
+    **{key: partial(_said, key, missing="none") for key in ("certainty", "settings")},
+    "cell": lambda line: {str(line["cell"]), str(line["cell"])[:10]},
 }
 _TEXTS: Mapping[str, str] = {
     "oom": r"out of memory|OutOfMemory|MemoryError|can't allocate",
@@ -84,6 +105,19 @@ def choose_rows(rows: Sequence[ResultRow], only: Sequence[str]) -> list[ResultRo
     chosen = [row for row in rows if is_chosen(row)]
     if rows and not chosen:
         raise SpecError(f"no cell of sweep {rows[0].sweep} with results matches all of {', '.join(only)}")
+    return chosen
+
+
+def choose_lines(lines: Sequence[Line], only: Sequence[str], sweep: str) -> list[Line]:
+    """Lines of the manifest of one sweep that match every key, as `choose_cells` chooses cells; finished or not.
+
+    Raises:
+        SpecError: as `choose_rows`.
+    """
+    is_chosen = _chooser(lines, _LINE_WORDS, only, sweep)
+    chosen = [line for line in lines if is_chosen(line)]
+    if not chosen:
+        raise SpecError(f"no cell of sweep {sweep} matches all of {', '.join(only)}")
     return chosen
 
 

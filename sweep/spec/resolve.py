@@ -19,7 +19,7 @@ from midef.core.choice import Choice
 from midef.core.conversion import shown
 from midef.core.errors import PreflightError, Problem, SpecError
 from midef.core.match import Match
-from midef.core.recipe import Recipe
+from midef.core.recipe import Recipe, each_once
 from midef.core.registry import Registry, merged
 from midef.core.setup import Cell, Protocol, Setup, StandIn
 from midef.datasets import Dataset
@@ -81,7 +81,15 @@ class PlannedCell:
             "seed": cell.seed,
             "profile": cell.profile,
             "refused": self.refused,
+            "pieces": self._pieces,
         }
+
+    @property
+    def _pieces(self) -> str:
+        """Keys of the artifacts that answer it, inputs first, with blanks between: where their logs are found."""
+        if self.answered_by is None or self.refused:
+            return ""
+        return " ".join(str(recipe.key) for recipe in each_once([self.answered_by.scores]))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from midef.core import Failure
 from midef.core.traces import Traces, thinned
 from midef.storage import Store
+from midef.storage.logs import PieceLog
 from midef.storage.traces import NAME
 from midef.sweep.catalogue import read_spec
 from midef.sweep.execution.prepare import prepare
@@ -119,3 +121,40 @@ def test_an_empty_store_and_an_out_that_is_a_folder(midef: Midef, store: Store, 
     code, _, err = midef("show", "--store", "store", "--out", tmp_path)
     assert code == 2 and "is a folder" in err
     assert midef("show", "--store", "nowhere")[0] == 3
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_cell_with_its_stages_metrics_and_files(midef: Midef, store: Store) -> None:
+    rows = [row for row in store.results.read() if row.defense_name == "midre"]
+    code, out, _ = midef("show", "--store", "store", rows[0].cell[:8])
+    assert code == 0
+    assert out.startswith(f"cell {rows[0].cell}\n  sweep small (") and "  state ok\n" in out
+    parts = {part.splitlines()[0]: part for part in out.split("\n\n")}
+    assert "area_high=" in parts["configuration"] and "images_per_identity" in parts["configuration"]
+    stages = parts["stages"].splitlines()[2:]
+    kinds = [line.split()[0].partition("/")[0] for line in stages]
+    assert kinds.index("split") < kinds.index("target") < kinds.index("reconstructions") < kinds.index("scores")
+    assert all(" stored " in line and " 1 s " in line and "cpu test" in line for line in stages)
+    assert {line.split()[0] for line in parts["metrics"].splitlines()[1:]} == {row.metric for row in rows}
+    assert "50 " in parts["metrics"] and "n 8" in parts["metrics"]
+    assert f"artifacts/{rows[0].target_key}" in parts["files"] and f"results/{rows[0].cell}.parquet" in parts["files"]
+    assert out.count("last fifth") == 1, "the search of the cell is shown as before"
+
+
+def test_a_cell_that_failed_and_one_that_has_not_begun(small: Path, store: Store, midef: Midef) -> None:
+    sweep = resolve(read_spec(small))
+    prepare(sweep, store)
+    none, midre = sorted(sweep.cells, key=lambda planned: planned.cell.defense.name != "none")
+    store.results.write(midre.cell.digest, lost_rows("small", midre, Failure("oom", "no memory left")))
+    key = midre.recipes.target.key
+    with pytest.raises(MemoryError), PieceLog(store.location, key, what="target midre seed 0", device="cuda"):
+        raise MemoryError("no memory left")
+    code, out, _ = midef("show", "--store", "store", "defense=midre")
+    assert code == 0 and "state failed, kind oom" in out and "  failed: no memory left" in out
+    (line,) = (line for line in out.splitlines() if line.strip().startswith(key.short))
+    assert " failed " in line and socket.gethostname() in line and "cuda" in line
+    assert f" logs/{key}/" in out
+    code, out, _ = midef("show", "--store", "store", none.cell.digest)
+    assert code == 0 and "state missing" in out and out.endswith("no results yet\n")
+    code, out, _ = midef("show", "--store", "store", "seed=0")
+    assert code == 0 and f"{midre.cell.digest[:10]}  faces  midre  seed 0: failed (oom): no memory left\n" in out
