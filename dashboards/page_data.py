@@ -113,6 +113,27 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Shot:
+    """One picture of a strip: eight identities beside each other.
+
+    Args:
+        seed: of the run.
+        restart: 0 for the first restart of each identity, 1 for the second.
+        block: index in `blocks` of the grid: which identities.
+        file: relative to the page.
+        marks: as in `Strip`.
+        fives: by identity, `y` where the judge has it among its five best, `n` where not, `?` where nothing is stored.
+    """
+
+    seed: int
+    restart: int
+    block: int
+    file: str
+    marks: tuple[str, ...]
+    fives: str
+
+
+@dataclass(frozen=True)
 class Strip:
     """One row of the reconstructions.
 
@@ -122,12 +143,14 @@ class Strip:
         marks: by identity, `hit` or `miss` under the evaluator, `unknown` without scores, `excluded` where those are no
             result, `private`, `absent`.
         reason: why there is no picture.
+        shots: all pictures that are stored, of further seeds, restarts and identities too; the first is `file`.
     """
 
     title: str
     file: str = ""
     marks: tuple[str, ...] = ()
     reason: str = ""
+    shots: tuple[Shot, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,16 +158,22 @@ class Grid:
     """Reconstructions of a setup.
 
     Args:
-        labels: the identities, in column order.
+        labels: the first identities, in column order.
         rule: how they were chosen.
         private: the exemplars, or why they are not shown.
         strips: by row of the setup.
+        blocks: identities of each block of columns; the first are `labels`.
+        seeds: seeds with pictures of all blocks.
+        restarts: restarts of each identity that have pictures.
     """
 
     labels: tuple[int, ...] = ()
     rule: str = ""
     private: Strip | None = None
     strips: tuple[Strip, ...] = ()
+    blocks: tuple[tuple[int, ...], ...] = ()
+    seeds: tuple[int, ...] = ()
+    restarts: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

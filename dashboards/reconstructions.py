@@ -4,16 +4,49 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from midef.core import ArtifactKey, StoreError
-from midef.dashboards.page_data import Grid, Strip
+from midef.dashboards.page_data import Grid, Shot, Strip
 from midef.results.summary import SummaryRow
 from midef.storage.arrays import read_arrays
 
 IDENTITIES = 8
 LARGEST_PX = 112
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """How many pictures of a defense a page keeps.
+
+    Args:
+        seeds: of the sweep, the common one first.
+        restarts: of each identity.
+        blocks: of `IDENTITIES` identities.
+    """
+
+    seeds: int = 1
+    restarts: int = 1
+    blocks: int = 1
+
+    @classmethod
+    def of_page(cls, cells: int) -> Extent:
+        """All that is worth choosing from on a small page; of thousands of cells one picture a defense.
+
+        Args:
+            cells: defenses with reconstructions, times their seeds.
+        """
+        return next((extent for most, extent in _EXTENTS if cells <= most), cls())
+
+
+_EXTENTS = (
+    (60, Extent(seeds=3, restarts=3, blocks=3)),
+    (200, Extent(seeds=3, restarts=2, blocks=2)),
+    (600, Extent(seeds=2, restarts=1, blocks=2)),
+)
+"""By the largest number of cells. A picture takes about 10 ms to write and 10 kB."""
 
 Fetch = Callable[[ArtifactKey], Path]
 Arrays = dict[str, Any]
@@ -68,29 +101,65 @@ class _Writer:
             self.warn(row, f"reconstructions cannot be read: {error}")
             return _Source(row, *stored, reason=f"cannot be read: {error}")
 
-    def strip(self, number: int, source: _Source, labels: Sequence[int], seed: int) -> Strip:
-        """Row of the grid of one defense."""
-        row, names = source.row, source.names
-        if names is None:
+    def strip(self, number: int, source: _Source, blocks: Sequence[Sequence[int]], seed: int, extent: Extent) -> Strip:
+        """Row of the grid of one defense: pictures of its source, then those of further seeds.
+
+        Args:
+            number: of the defense, for file names.
+            source: reconstructions of the seed that is shown first.
+            blocks: identities of each block.
+            seed: that the other defenses show.
+            extent: what is kept.
+        """
+        row = source.row
+        if source.names is None:
             return Strip(row.defense, reason=source.reason)
-        hits, problem = (None, "") if row.is_excluded else _hits(self.fetch, source.scores_key, names)
-        if problem:
-            self.warn(row, problem)
-        picks = [_first_restart(names, label) for label in labels]
-        without = "excluded" if row.is_excluded else "unknown"  # a sign would say that somebody judged them
-        marks = ("absent" if p is None else without if hits is None else "hit" if hits[p] else "miss" for p in picks)
-        file = f"img/{self.prefix}-{number:02d}.webp"
+        name = f"img/{self.prefix}-{number:02d}"
         try:
-            # One defense at a time: at 224 px the images of a setup do not fit in memory together.
-            images = _read(self.fetch, source.images_key, "images.npz", ("images",))["images"]
-            _write_strip([None if p is None else images[p] for p in picks], self.out / file)
+            shots = self._shots(source, blocks, extent, name, is_first=True)
         except (*_UNREADABLE, IndexError) as error:
             self.warn(row, f"reconstructions cannot be read: {error}")
             return Strip(row.defense, reason=f"cannot be read: {error}")
+        others = [one for one in row.stored if one[0] != source.seed and one[0] in row.shown_seeds]
+        for other in others[: extent.seeds - 1]:
+            further = self.source(row, other[0])
+            try:
+                shots += self._shots(further, blocks, extent, name) if further.names is not None else []
+            except (*_UNREADABLE, IndexError) as error:
+                self.warn(row, f"reconstructions of seed {other[0]} cannot be read: {error}")
         title = row.defense if source.seed == seed else f"{row.defense} (seed {source.seed})"
-        return Strip(title, file, tuple(marks))
+        return Strip(title, shots[0].file, shots[0].marks, shots=tuple(shots))
 
-    def private_strip(self, scores_keys: Sequence[str], labels: Sequence[int], setup: str) -> Strip:
+    def _shots(
+        self, source: _Source, blocks: Sequence[Sequence[int]], extent: Extent, name: str, *, is_first: bool = False
+    ) -> list[Shot]:
+        """Write the pictures of one seed; the very first of a strip has the short name."""
+        row, names = source.row, source.names
+        assert names is not None
+        hits, problem = (None, "") if row.is_excluded else _hits(self.fetch, source.scores_key, names)
+        if problem:
+            self.warn(row, problem)
+        without = "excluded" if row.is_excluded else "unknown"  # a sign would say that somebody judged them
+        # One cell at a time: at 224 px the images of a setup do not fit in memory together.
+        images = _read(self.fetch, source.images_key, "images.npz", ("images",))["images"]
+        shots = []
+        for restart in range(extent.restarts):
+            for block, labels in enumerate(blocks):
+                picks = [_restart(names, label, restart) for label in labels]
+                if restart and all(pick is None for pick in picks):
+                    continue
+                is_plain = is_first and not (restart or block)
+                file = f"{name}.webp" if is_plain else f"{name}-s{source.seed}-r{restart}-b{block}.webp"
+                _write_strip([None if p is None else images[p] for p in picks], self.out / file)
+                marks = (
+                    "absent" if p is None else without if hits is None else "hit" if hits[0][p] else "miss"
+                    for p in picks
+                )
+                fives = ("?" if p is None or hits is None or hits[1] is None else "ny"[int(hits[1][p])] for p in picks)
+                shots.append(Shot(source.seed, restart, block, file, tuple(marks), "".join(fives)))
+        return shots
+
+    def private_strip(self, scores_keys: Sequence[str], blocks: Sequence[Sequence[int]], setup: str) -> Strip:
         """Row of the grid with private exemplars of the identities."""
         problem = "no scores are stored, so there are no private exemplars"
         for key in scores_keys:
@@ -100,10 +169,14 @@ class _Writer:
                 problem = f"private exemplars cannot be read: {error}"
                 continue
             by_label = {int(label): i for i, label in reversed(list(enumerate(exemplars["labels"])))}
-            picks = [by_label.get(label) for label in labels]
-            file = f"img/{self.prefix}-private.webp"
-            _write_strip([None if p is None else exemplars["images"][p] for p in picks], self.out / file)
-            return Strip("private", file, tuple("absent" if p is None else "private" for p in picks))
+            shots = []
+            for block, labels in enumerate(blocks):
+                picks = [by_label.get(label) for label in labels]
+                file = f"img/{self.prefix}-private{f'-b{block}' if block else ''}.webp"
+                _write_strip([None if p is None else exemplars["images"][p] for p in picks], self.out / file)
+                marks = tuple("absent" if p is None else "private" for p in picks)
+                shots.append(Shot(0, 0, block, file, marks, "?" * len(picks)))
+            return Strip("private", shots[0].file, shots[0].marks, shots=tuple(shots))
         self.warnings.append(f"{setup}: {problem}")
         return Strip("private", reason=problem)
 
@@ -115,6 +188,7 @@ def write_grid(
     prefix: str,
     *,
     with_private_exemplars: bool = False,
+    extent: Extent | None = None,
 ) -> tuple[Grid, list[str]]:
     """Write the pictures of one setup to `out`/img.
 
@@ -127,27 +201,42 @@ def write_grid(
         prefix: of the file names.
         with_private_exemplars: show private images of people; unless they are generated, they are not even read
             without.
+        extent: how many pictures of a defense are written; one by default.
 
     Returns:
         What the pictures show, and warnings about what could not be read.
     """
     import numpy as np
 
-    writer, seed = _Writer(fetch, out, prefix), _common_seed(group)
+    writer, seed, extent = _Writer(fetch, out, prefix), _common_seed(group), extent or Extent()
     sources = [writer.source(row, seed) for row in group]
     attacked = {int(label) for one in sources if one.names is not None for label in np.unique(one.names["labels"])}
-    labels = tuple(sorted(attacked)[:IDENTITIES])
-    strips = tuple(writer.strip(i, source, labels, seed) for i, source in enumerate(sources))
+    kept = sorted(attacked)[: IDENTITIES * extent.blocks]
+    blocks = tuple(tuple(kept[i : i + IDENTITIES]) for i in range(0, len(kept), IDENTITIES))
+    labels = blocks[0] if blocks else ()
+    strips = tuple(writer.strip(i, source, blocks, seed, extent) for i, source in enumerate(sources))
     private: Strip | None = None
     if labels and not (with_private_exemplars or all(row.shows_nobody for row in group)):
         private = Strip("private", reason="withheld: pictures of people; build with private exemplars to show them")
     elif labels:
-        private = writer.private_strip([one.scores_key for one in sources if one.scores_key], labels, group[0].setup)
+        private = writer.private_strip([one.scores_key for one in sources if one.scores_key], blocks, group[0].setup)
     rule = (
         f"the first {len(labels)} attacked identities by label, the first restart of each, seed {seed}; "
         "the same for every defense"
     )
-    return Grid(labels, rule if labels else "", private, strips), writer.warnings
+    shots = [shot for strip in strips for shot in strip.shots]
+    return (
+        Grid(
+            labels,
+            rule if labels else "",
+            private,
+            strips,
+            blocks,
+            tuple(dict.fromkeys([seed, *sorted({shot.seed for shot in shots})])) if shots else (),
+            1 + max((shot.restart for shot in shots), default=-1),
+        ),
+        writer.warnings,
+    )
 
 
 def _common_seed(group: Sequence[SummaryRow]) -> int:
@@ -160,33 +249,37 @@ def _common_seed(group: Sequence[SummaryRow]) -> int:
     return min(set.intersection(*seeds) or set.union(*seeds))
 
 
-def _read(fetch: Fetch, key: str, file: str, names: Sequence[str]) -> Arrays:
-    columns = read_arrays(fetch(ArtifactKey.parse(key)) / file, names)
+def _read(fetch: Fetch, key: str, file: str, names: Sequence[str], more: Sequence[str] = ()) -> Arrays:
+    """Arrays of a stored file; those of `more` where it holds them."""
+    path = fetch(ArtifactKey.parse(key)) / file
+    columns = read_arrays(path, names) | (read_arrays(path, more, optional=True) if more else {})
     if len({len(a) for a in columns.values()}) != 1:
         raise ValueError(f"{file} holds arrays of different length")
     return columns
 
 
 def _hits(fetch: Fetch, scores_key: str, images: Arrays) -> tuple[Any, str]:
-    """Success @1 of each reconstruction, or None and why not."""
+    """Success @1 and @5 of each reconstruction, @5 None where it is not stored; or None and why not."""
     import numpy as np
 
     if not scores_key:
         return None, "no scores are stored, successes are unknown"
     try:
-        scores = _read(fetch, scores_key, "per_image.npz", ("labels", "restarts", "hit_at_1"))
+        scores = _read(fetch, scores_key, "per_image.npz", ("labels", "restarts", "hit_at_1"), more=("hit_at_5",))
     except _UNREADABLE as error:
         return None, f"scores cannot be read, successes are unknown: {error}"
     if not all(np.array_equal(scores[name], images[name]) for name in ("labels", "restarts")):
         return None, "scores are of other images than the reconstructions, successes are unknown"
-    return scores["hit_at_1"], ""
+    return (scores["hit_at_1"], scores.get("hit_at_5")), ""
 
 
-def _first_restart(images: Arrays, label: int) -> int | None:
+def _restart(images: Arrays, label: int, number: int) -> int | None:
+    """Position of the first, second ... restart of an identity."""
     import numpy as np
 
     of_label = np.flatnonzero(images["labels"] == label)
-    return int(of_label[np.argmin(images["restarts"][of_label])]) if of_label.size else None
+    order = of_label[np.argsort(images["restarts"][of_label], kind="stable")]
+    return int(order[number]) if number < order.size else None
 
 
 def _write_strip(images: Sequence[Any], path: Path) -> None:

@@ -1,18 +1,23 @@
 """One figure per defense: test accuracy and attack accuracy against its strength, from stored results.
 
     python benchmarks/defenses/figures.py STORE [--out benchmarks/defenses]
+    python benchmarks/defenses/figures.py --table benchmarks/defenses/README.md
 
-Reads the sweeps of this folder from a store and draws with the system's Chromium (the test extra brings the driver).
-The bars are the range over seeds, the line is their mean; dotted lines are the undefended target of the same sweep.
+Reads the sweeps of this folder from a store, or the tables that an earlier run printed, and draws with the system's
+Chromium (the test extra brings the driver). The bars are the range over seeds, the line is their mean; dotted lines are
+the undefended target of the same sweep.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import re
 import shutil
 import tempfile
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +32,28 @@ from midef.storage import Store, rows_of_sweep
 
 SWEEPS = ("strengths", "skips", "pretrained")
 ACCURACY, ATTACK = "natural_accuracy", "attack_accuracy_at_1"
+METRICS = {ACCURACY: ("test accuracy", "#0072B2", "circle"), ATTACK: ("attack accuracy@1", "#D55E00", "square")}
+"""Words, colour and marker of both lines of a figure."""
+SPREAD = r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]"
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A point of a line. low, high: range over seeds, the mean twice where it is not known or nothing differs."""
+
+    x: float
+    mean: float
+    low: float = math.nan
+    high: float = math.nan
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.low):
+            object.__setattr__(self, "low", self.mean)
+            object.__setattr__(self, "high", self.mean)
+
+    @classmethod
+    def of(cls, x: float, seeds: Sequence[float]) -> Dot:
+        return cls(x, sum(seeds) / len(seeds), min(seeds), max(seeds))
 
 
 @dataclass(frozen=True)
@@ -72,6 +99,7 @@ PANELS = {
     "tts": Panel("TTS: scale k of the last skips in phase two", "skips", "tts", "k"),
     "tl_dmi": Panel("TL-DMI: share of units frozen", "pretrained", "tl_dmi", "share"),
 }
+AREA_COLOURS = ("#0072B2", "#009E73", "#882255")
 AREAS = {
     "random place (RE)": ("midre", "area_high", "random"),
     "fixed place (FE)": ("midre", "area_high", "fixed"),
@@ -81,9 +109,15 @@ AREAS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("store")
+    parser.add_argument("store", nargs="?", help="store of the three sweeps")
+    parser.add_argument("--table", type=Path, help="page whose tables are drawn instead of a store")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     options = parser.parse_args()
+    if (options.store is None) == (options.table is None):
+        parser.error("give a store, or --table with a page, and not both")
+    if options.table is not None:
+        photograph(figures_of_page(options.table.read_text("utf-8")), options.out)
+        return
     store = Store.open(options.store, create=False)
     rows = {sweep: rows_of_sweep(store, sweep) for sweep in SWEEPS}
     print(table(rows))
@@ -92,9 +126,47 @@ def main() -> None:
 
 def draw(rows: dict[str, list[ResultRow]], out: Path) -> None:
     """Every figure, as PNG in the folder `out`."""
-    figures = {name: panel_figure(panel, rows[panel.sweep]) for name, panel in PANELS.items()}
-    figures["erasing_variants"] = areas_figure(rows["strengths"])
-    photograph({name: figure for name, figure in figures.items() if figure is not None}, out)
+    figures: dict[str, Any] = {}
+    for name, panel in PANELS.items():
+        lines = {metric: [Dot.of(x, v) for x, v in points(rows[panel.sweep], panel, metric)] for metric in METRICS}
+        found = {m: [v for seeds in values(rows[panel.sweep], "none", m).values() for _, v in seeds] for m in METRICS}
+        if all(lines.values()):
+            figures[name] = panel_figure(panel, lines, {m: sum(v) / len(v) for m, v in found.items() if v})
+    areas = {(name, metric): area_line(rows["strengths"], name, metric) for name in AREAS for metric in METRICS}
+    if any(areas.values()):
+        figures["erasing_variants"] = areas_figure(areas)
+    photograph(figures, out)
+
+
+def figures_of_page(text: str) -> dict[str, Any]:
+    """The figures from the tables of this folder's page, for data whose store is gone: numbers to a tenth.
+
+    Args:
+        text: the page, with the table over strengths (`table`) and the one over erased shares.
+    """
+    found, undefended, title = defaultdict[str, list[tuple[float, list[Dot]]]](list), dict[str, dict[str, float]](), ""
+    for name, strength, *numbers in re.findall(rf"^\|([^|]*)\|([^|]*)\| {SPREAD} \| {SPREAD} \|", text, re.M):
+        name = name.strip()
+        accuracy, attack = (tuple(map(float, numbers[i : i + 3])) for i in (0, 3))
+        if name.startswith("none ("):
+            undefended[name[6:-1]] = {ACCURACY: accuracy[0], ATTACK: attack[0]}
+            continue
+        title, x = name or title, float(strength.split()[-1])
+        found[title].append((x, [Dot(x, *accuracy), Dot(x, *attack)]))
+    figures: dict[str, Any] = {}
+    for name, panel in PANELS.items():
+        dots = [two for _, two in sorted(found[panel.title.partition(":")[0]], key=lambda one: one[0])]
+        if dots:
+            lines = {metric: [two[i] for two in dots] for i, metric in enumerate(METRICS)}
+            figures[name] = panel_figure(panel, lines, undefended.get(panel.sweep, {}))
+    areas: dict[tuple[str, str], list[Dot]] = defaultdict(list)
+    ways = 3 * r" ([\d.]+) / ([\d.]+) \|"
+    for share, *cells in re.findall(rf"^ *\| ([\d.]+) \|{ways}", text, re.M):
+        for i, value in enumerate(cells):
+            areas[list(AREAS)[i // 2], list(METRICS)[i % 2]].append(Dot(float(share), float(value)))
+    if areas:
+        figures["erasing_variants"] = areas_figure(areas)
+    return figures
 
 
 def values(rows: list[ResultRow], defense: str, metric: str) -> dict[str, list[tuple[dict[str, Any], float]]]:
@@ -148,68 +220,96 @@ def spread(seeds: list[float]) -> str:
     return f"{sum(seeds) / len(seeds):.1f} [{min(seeds):.1f}, {max(seeds):.1f}]"
 
 
-def add_line(
-    figure: Any, line: list[tuple[float, list[float]]], name: str, colour: str, symbol: str = "circle"
-) -> None:
-    means = [sum(v) / len(v) for _, v in line]
+def area_line(rows: list[ResultRow], name: str, metric: str) -> list[Dot]:
+    """One way of leaving out an area, by its share."""
+    defense, parameter, place = AREAS[name]
+    dots = []
+    for seeds in values(rows, defense, metric).values():
+        params = seeds[0][0]
+        if place is None or (params["place"] == place and params["area_low"] == params["area_high"]):
+            dots.append(Dot.of(float(params[parameter]), [v for _, v in seeds]))
+    return sorted(dots, key=lambda dot: dot.x)
+
+
+def add_line(figure: Any, line: Sequence[Dot], name: str, colour: str, *, dash: str = "solid", symbol: str) -> None:
+    """A line with a bar where the seeds differ: a bar without a width would look like certainty."""
+    above, below = ([dot.high - dot.mean for dot in line], [dot.mean - dot.low for dot in line])
     figure.add_scatter(
-        x=[x for x, _ in line],
-        y=means,
+        x=[dot.x for dot in line],
+        y=[dot.mean for dot in line],
         name=name,
         mode="lines+markers",
-        line_color=colour,
-        marker_symbol=symbol,
+        line={"color": colour, "dash": dash},
+        marker={"symbol": symbol, "size": 8},
         error_y={
             "type": "data",
             "symmetric": False,
-            "array": [max(v) - m for (_, v), m in zip(line, means, strict=True)],
-            "arrayminus": [m - min(v) for (_, v), m in zip(line, means, strict=True)],
+            "array": [up if up + down > 0 else None for up, down in zip(above, below, strict=True)],
+            "arrayminus": [down if up + down > 0 else None for up, down in zip(above, below, strict=True)],
         },
     )
 
 
-def panel_figure(panel: Panel, rows: list[ResultRow]) -> Any:
+def panel_figure(panel: Panel, lines: Mapping[str, Sequence[Dot]], undefended: Mapping[str, float]) -> Any:
+    """One defense; the dotted lines are labelled where they end.
+
+    Args:
+        panel: of the defense.
+        lines: by metric.
+        undefended: mean of the undefended model, by metric.
+    """
     figure = go.Figure()
-    for metric, name, colour in ((ACCURACY, "test accuracy", "#0072B2"), (ATTACK, "attack accuracy@1", "#D55E00")):
-        line = points(rows, panel, metric)
-        if not line:
-            return None
-        add_line(figure, line, name, colour)
-        undefended = [v for seeds in values(rows, "none", metric).values() for _, v in seeds]
-        if undefended:
-            figure.add_hline(y=sum(undefended) / len(undefended), line_dash="dot", line_color=colour)
+    for metric, (name, colour, symbol) in METRICS.items():
+        add_line(figure, lines[metric], name, colour, symbol=symbol)
+        if metric in undefended:
+            figure.add_hline(y=undefended[metric], line_dash="dot", line_color=colour)
+            figure.add_annotation(  # beside the plot, where it hides no point
+                text=f"no defense<br>{undefended[metric]:.1f}", showarrow=False, align="left", xref="paper", x=1,
+                xanchor="left", xshift=4, y=undefended[metric], font={"size": 10, "color": colour},
+            )  # fmt: skip
     figure.update_xaxes(title=panel.strength, type="log" if panel.log else "linear")
-    return dressed(figure, panel.title)
+    equal = [dot for line in lines.values() for dot in line if dot.low == dot.high]
+    figure.update_layout(margin_r=72)
+    return dressed(figure, panel.title, "point without a bar: equal in all seeds" if equal else "")
 
 
-def areas_figure(rows: list[ResultRow]) -> Any:
-    """MIDRE's properties P2 and P3: one area, three ways of leaving it out."""
+def areas_figure(areas: Mapping[tuple[str, str], Sequence[Dot]]) -> Any:
+    """MIDRE's properties P2 and P3: one area, three ways of leaving it out, each a colour with its name at the end.
+
+    Args:
+        areas: lines by way and metric.
+    """
     figure = go.Figure()
-    for (name, (defense, parameter, place)), symbol in zip(AREAS.items(), ("circle", "square", "diamond"), strict=True):
-        for metric, colour in ((ACCURACY, "#0072B2"), (ATTACK, "#D55E00")):
-            line = []
-            for seeds in values(rows, defense, metric).values():
-                params = seeds[0][0]
-                if place is None or (params["place"] == place and params["area_low"] == params["area_high"]):
-                    line.append((float(params[parameter]), [v for _, v in seeds]))
-            word = "test" if metric == ACCURACY else "attack"
-            add_line(figure, sorted(line), f"{word}, {name}", colour, symbol)
+    for name, colour in zip(AREAS, AREA_COLOURS, strict=True):
+        for metric, word in ((ACCURACY, "test"), (ATTACK, "attack")):
+            line = areas.get((name, metric), ())
+            if line:
+                dash = "solid" if metric == ACCURACY else "dash"
+                add_line(figure, line, f"{word}, {name}", colour, dash=dash, symbol=METRICS[metric][2])
     figure.update_xaxes(title="share of the image, or of the images, that is left out")
-    figure = dressed(figure, "Erasing at random places, at a fixed place, and whole images")
-    return figure.update_layout(height=440, margin_t=125, title_y=0.97)  # six names above the plot
+    has_bars = any(dot.low < dot.high for line in areas.values() for dot in line)
+    note = "" if has_bars else "means over three seeds; their range is not stored"
+    figure = dressed(figure, "Erasing at random places, at a fixed place, and whole images", note)
+    return figure.update_layout(height=460, margin_t=125, title_y=0.97)  # six names above the plot
 
 
-def dressed(figure: Any, title: str) -> Any:
+def dressed(figure: Any, title: str, note: str = "") -> Any:
+    """The figure with title, legend and scale; `note` stands below the axis."""
     figure.update_layout(
         title={"text": title, "font": {"size": 14}},
         template="plotly_white",
         width=520,
         height=380,
-        margin={"l": 50, "r": 15, "t": 70, "b": 45},
+        margin={"l": 50, "r": figure.layout.margin.r or 15, "t": 70, "b": 62 if note else 45},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
         font={"family": "DejaVu Sans, sans-serif"},
     )
-    figure.update_yaxes(title="%", range=[-2, 102])
+    figure.update_yaxes(title="%", range=[-2, 106], tickvals=[0, 20, 40, 60, 80, 100])
+    if note:
+        figure.add_annotation(
+            text=note, showarrow=False, xref="paper", x=1, xanchor="right", yref="paper", y=0, yanchor="top",
+            yshift=-44, font={"size": 10, "color": "#555555"},
+        )  # fmt: skip
     return figure
 
 
@@ -224,7 +324,7 @@ def photograph(figures: dict[str, Any], out: Path) -> None:
         path.write_text(f"<meta charset=utf-8>{page_text}")
         browser = player.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 560, "height": 800})
-        page.goto(path.as_uri())
+        page.goto(path.as_uri(), timeout=300_000)  # a loaded machine takes its time
         for name in figures:
             page.locator(f"#{name}").screenshot(path=out / f"{name}.png")
         browser.close()

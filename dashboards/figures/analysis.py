@@ -11,6 +11,9 @@ from midef.dashboards.figures.style import COLOURS, FONT, GREY, INK
 from midef.results.findings import Drawing, Panel, Series
 
 STAMP_LETTERS = 130  # fit beside each other above a figure
+SYMBOLS = ("circle", "square", "diamond", "triangle-up")
+PATTERNS = ("", "/", "x", ".")
+LARGEST_PX, LEAST_PX = 19, 7  # of points of a short series
 TITLE_LETTERS = 50  # fit above one of several panels
 
 
@@ -29,8 +32,8 @@ def draw(drawing: Drawing, stamp: str = "") -> Any:
     shown = set[str]()
     for column, panel in enumerate(drawing.panels, start=1):
         for series in panel.series:
-            colour = COLOURS[names.index(series.name) % len(COLOURS)]
-            figure.add_trace(_trace(series, colour, series.name not in shown), row=1, col=column)
+            number = names.index(series.name)
+            figure.add_trace(_trace(series, number, series.name not in shown), row=1, col=column)
             shown.add(series.name)
         _set_axes(figure, panel, column)
     figure.update_layout(
@@ -52,22 +55,34 @@ def draw(drawing: Drawing, stamp: str = "") -> Any:
     return figure
 
 
-def _trace(series: Series, colour: str, is_named: bool) -> Any:
-    """A series as Plotly draws it."""
+def _trace(series: Series, number: int, is_named: bool) -> Any:
+    """A series as Plotly draws it. Where colours begin again, the marker, the dash or the pattern is another.
+
+    Args:
+        series: what is drawn.
+        number: of its name among all names of the figure.
+        is_named: whether the legend names it here.
+    """
     import plotly.graph_objects as go
+
+    colour, again = COLOURS[number % len(COLOURS)], number // len(COLOURS)
 
     shared: dict[str, Any] = {"name": series.name, "x": list(series.x), "y": list(series.y)}
     shared |= {"legendgroup": series.name, "showlegend": is_named}
     if series.kind == "bars":
-        return go.Bar(**shared, marker_color=colour)
+        return go.Bar(**shared, marker={"color": colour, "pattern": {"shape": PATTERNS[again % len(PATTERNS)]}})
     if len(series.low):
         above = [high - y for high, y in zip(series.high, series.y, strict=True)]
         below = [y - low for low, y in zip(series.low, series.y, strict=True)]
         shared["error_y"] = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
     if series.kind == "points":
-        size = 11 if len(series.y) < 20 else 5
-        return go.Scatter(**shared, mode="markers", marker={"size": size, "color": colour, "opacity": 0.75})
-    dash = "dash" if series.kind == "dashes" else "solid"
+        # Points of several series may lie on each other: few ones are open, and those drawn later smaller.
+        is_few = len(series.y) < 20
+        size = max(LEAST_PX, LARGEST_PX - 2 * number) if is_few else 5
+        symbol = SYMBOLS[again % len(SYMBOLS)] + ("-open" if is_few else "")
+        marker = {"size": size, "color": colour, "opacity": 1 if is_few else 0.75, "symbol": symbol}
+        return go.Scatter(**shared, mode="markers", marker={**marker, **({"line": {"width": 2}} if is_few else {})})
+    dash = ("dash" if series.kind == "dashes" else "solid") if not again else ("dashdot", "dot")[again % 2]
     return go.Scatter(**shared, mode="lines", line={"color": colour, "dash": dash})
 
 

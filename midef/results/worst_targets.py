@@ -28,6 +28,7 @@ class TargetCases:
         common: attacks that are compared, measured under every defense.
         tried: every attack that was tried on it, under any defense.
         cases: by defense; the undefended target first, then by attack accuracy, those without a number last.
+        undefended: defenses that are none.
     """
 
     architecture: str
@@ -39,6 +40,7 @@ class TargetCases:
     common: tuple[str, ...]
     tried: tuple[str, ...]
     cases: Mapping[str, WorstCase]
+    undefended: tuple[str, ...]
 
     @property
     def label(self) -> str:
@@ -118,4 +120,5 @@ def _cases(rows: Sequence[ResultRow]) -> TargetCases:
         common=tuple(sorted(common_attacks(by_defense.values()))),
         tried=tuple(dict.fromkeys(attempt.attack for case in found.values() for attempt in case.attempts)),
         cases={defense: found[defense] for defense in sorted(found, key=order)},
+        undefended=tuple(sorted(undefended)),
     )

@@ -59,3 +59,21 @@ def test_a_written_figure_cannot_be_uploaded(tmp_path: Path) -> None:
     write(figure(Panel(series=[LINE], x_title="x", y_title="y")), tmp_path / "deep" / "figure.html")
     html = (tmp_path / "deep" / "figure.html").read_text()
     assert '"showSendToCloud": false' in html and '"displaylogo": false' in html
+
+
+def test_names_beyond_the_colours_look_different() -> None:
+    """Twelve entries: no two share colour and symbol, and points on one place are all seen."""
+    series = [Series(name=f"head {i}", x=[30], y=[5.0], kind="points") for i in range(12)]
+    drawn = figure(Panel(series=series, x_title="x", y_title="y")).data
+    assert len({(trace.marker.color, trace.marker.symbol) for trace in drawn}) == 12
+    assert all(trace.marker.symbol.endswith("-open") for trace in drawn)
+    sizes = [trace.marker.size for trace in drawn[:6]]
+    assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 6
+    lines = [Series(name=f"line {i}", x=[0, 1], y=[i, i]) for i in range(12)]
+    looks = {(t.line.color, t.line.dash) for t in figure(Panel(series=lines, x_title="x", y_title="y")).data}
+    assert len(looks) == 12
+    bars = [Series(name=f"bar {i}", x=["a"], y=[i], kind="bars") for i in range(8)]
+    patterns = {
+        (t.marker.color, t.marker.pattern.shape) for t in figure(Panel(series=bars, x_title="", y_title="")).data
+    }
+    assert len(patterns) == 8
