@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,29 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import midef
-from midef.core import MidefError, ResultRow
+from midef.core import ResultRow
 from midef.core.match import MatchReport
 from midef.dashboards.figures.trade_off import assign_colours
 from midef.dashboards.figures.utility import utility_of, with_front
-from midef.dashboards.matching_data import matching_data
-from midef.dashboards.page_data import Header, Page, Setup, script
+from midef.dashboards.files import clear, copy_plotly, html, ours, piece, script, write
+from midef.dashboards.page_data import Head, Header, Page, Setup, Tab
 from midef.dashboards.reconstructions import Fetch, write_grid
 from midef.dashboards.setup_data import setup_data
+from midef.dashboards.views.base import Shown
+from midef.dashboards.views.order import VIEWS
 from midef.results.compare import NATURAL
 from midef.results.summary import SetupKey, SummaryRow, by_setup, summarise
 
 if TYPE_CHECKING:
     from midef.storage import Store
-
-PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("dom", "link", "hover", "tables", "header", "setup", "plot", "reconstructions", "matching", "main")
-"""Scripts of the page, in the order they are joined: helpers, then one per view, then what starts them."""
-OUR_PICTURE = re.compile(r"\d{2,}-(\d{2,}|private)\.webp")
-# Beside pictures and scripts of this folder nothing loads. `connect-src` also ends what a script might try.
-POLICY = (
-    "default-src 'none'; script-src 'self' file: 'unsafe-inline'; style-src 'self' file: 'unsafe-inline'; "
-    "img-src 'self' file: data: blob:; font-src data:; connect-src 'none'"
-)
 
 
 @dataclass(frozen=True)
@@ -97,6 +87,7 @@ def build(
         rows,
         store.artifacts.fetch,
         out,
+        store=store,
         store_name=_shown(store.uri),
         unfinished=_unfinished(store, stored, rows),
         warnings=warnings,
@@ -113,6 +104,7 @@ def build_page(
     out: Path,
     *,
     store_name: str,
+    store: Store | None = None,
     unfinished: int | None = None,
     warnings: Sequence[str] = (),
     published: Sequence[ResultRow] = (),
@@ -127,6 +119,7 @@ def build_page(
         fetch: gives the folder of a stored artifact.
         out: folder of the page.
         store_name: as the page calls the store.
+        store: where the rows come from; views of a store's runs are left out without.
         unfinished: planned cells without a result; None counts the seeds that some defenses have and others lack.
         warnings: to show above the page.
         published: published numbers of any setups; those of a setup and a defense in `rows` are shown beside ours.
@@ -136,33 +129,44 @@ def build_page(
     """
     start = time.perf_counter()
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    for picture in _pictures(out):
-        picture.unlink()  # of an earlier build, perhaps of private data
+    clear(out)
     summaries = summarise(rows)
     setups, problems = _setups(summaries, fetch, out, published, utility, with_private_exemplars=with_private_exemplars)
     exposes = with_private_exemplars and any(not row.shows_nobody for row in summaries)
     if exposes:
         problems.append("the page shows private training images; do not publish it without the consent of those shown")
-    chances = {row.setup: row.chance for row in summaries if row.chance is not None}
+    shown = Shown(
+        rows=rows,
+        summaries=summaries,
+        names=_names(by_setup(summaries)),
+        setups=setups,
+        published=published,
+        matching=matching,
+        store_name=store_name,
+        store=store,
+        fetch=fetch,
+        out=out,
+        utility=utility,
+        with_private_exemplars=with_private_exemplars,
+        problems=problems,
+    )
+    views = [view for view in VIEWS if view.is_shown(shown)]
+    for view in views:
+        for name, data in view.pieces(shown):
+            write(out / "data" / f"{name}.js", piece(name, data))
     page = Page(
         header=_header(summaries, store_name, unfinished),
         warnings=(*warnings, *problems),
         exposes_private=exposes,
-        setups=tuple(setups),
-        matching=None if matching is None else matching_data(matching, store_name, chances),
+        setups=tuple(map(Head.of, setups)),
+        views=tuple(Tab(view.name, view.title) for view in views),
     )
-    (out / "data.js").write_text(script(page), encoding="utf-8")
-    _copy_plotly(out)
-    (out / "index.html").write_text(_html(), encoding="utf-8")
-    written = [*(out / name for name in ("index.html", "data.js", "plotly.min.js")), *_pictures(out)]
+    write(out / "data.js", script(page))
+    copy_plotly(out)
+    write(out / "index.html", html())
+    written = [*(out / name for name in ("index.html", "data.js", "plotly.min.js")), *ours(out)]
     size = sum(path.stat().st_size for path in written)
     return BuildReport(out / "index.html", len(written), size, time.perf_counter() - start, len(rows), page.warnings)
-
-
-def _pictures(out: Path) -> list[Path]:
-    """Pictures that a build wrote; files of others are left alone."""
-    return sorted(path for path in (out / "img").glob("*.webp") if OUR_PICTURE.fullmatch(path.name))
 
 
 def _setups(
@@ -184,7 +188,7 @@ def _setups(
         prefix = f"{number:02d}"
         grid, unread = write_grid(group, fetch, out, prefix, with_private_exemplars=with_private_exemplars)
         problems += unread
-        setups.append(setup_data(names[key], group, grid, colours, published, utility))
+        setups.append(setup_data(names[key], f"setup-{prefix}", group, grid, colours, published, utility))
     return setups, problems
 
 
@@ -256,19 +260,3 @@ def _header(summaries: Sequence[SummaryRow], store_name: str, unfinished: int | 
         refused=sum(row.refused for row in summaries),
         missing=sum(row.missing for row in summaries) if unfinished is None else unfinished,
     )
-
-
-def _copy_plotly(out: Path) -> None:
-    import plotly
-
-    source = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    if not source.is_file():
-        raise MidefError("the installed plotly has no package_data/plotly.min.js; install plotly>=6")
-    shutil.copyfile(source, out / "plotly.min.js")
-
-
-def _html() -> str:
-    """The page with its style and scripts inside: names of a store are data and stay in `data.js`."""
-    page, style = ((PAGE / name).read_text("utf-8") for name in ("index.html", "page.css"))
-    code = "\n".join((PAGE / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
-    return page.replace("{{policy}}", POLICY).replace("{{style}}", style).replace("{{script}}", code)

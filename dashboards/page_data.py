@@ -1,12 +1,11 @@
-"""Data of the page: the schema of `data.js`.
+"""Data of the page: the schema of `data.js`, of the setups and of the matching.
 
-The scripts of `page/` read these fields by name; `script` writes them.
+The scripts of `page/` read these fields by name, and `files.py` writes them.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from midef.results.table import TableCell
@@ -15,30 +14,6 @@ Figure = dict[str, Any]
 """JSON of a plotly figure."""
 Details = tuple[tuple[str, str], ...]
 """(name, text) of each line of an overlay; a line without a name goes on with the one above."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinkNames:
-    """Names of what a link to the page says behind its `#`.
-
-    Args:
-        setup: `name` of a setup.
-        defense: label of the selected row.
-        sort: `key` of the column the table is sorted by, with a minus for largest first.
-        match: `id` of the selected row of the matching.
-        match_sort: as `sort`, of the matching's table.
-        match_only: `unmatched` to list only those that are not matched.
-    """
-
-    setup: str = "setup"
-    defense: str = "defense"
-    sort: str = "sort"
-    match: str = "match"
-    match_sort: str = "match_sort"
-    match_only: str = "match_only"
-
-
-LINK_NAMES = LinkNames()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +157,7 @@ class Setup:
 
     Args:
         name: short and unique, for links.
+        piece: name of the file with its data.
         label: name with certainty.
         what: attack, target, data and size, for the list of setups.
         counts: cells that are ok, failed, refused and missing.
@@ -203,6 +179,7 @@ class Setup:
     """
 
     name: str
+    piece: str
     label: str
     what: tuple[str, ...]
     counts: tuple[int, int, int, int]
@@ -291,34 +268,47 @@ class Matching:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Head:
+    """What the page knows of a setup before its data is loaded. Fields are as in `Setup`."""
+
+    name: str
+    piece: str
+    label: str
+    what: tuple[str, ...]
+    counts: tuple[int, int, int, int]
+    refused: str
+    excluded: str
+    stand_ins: tuple[tuple[str, str], ...]
+    stamp: str
+
+    @classmethod
+    def of(cls, setup: Setup) -> Head:
+        """The head of a setup."""
+        return cls(**{field.name: getattr(setup, field.name) for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Tab:
+    """A view that the page has: its name in links, and the title of its tab."""
+
+    name: str
+    title: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Page:
-    """The whole page.
+    """What is loaded first; every view loads its own data when it is shown.
 
     Args:
         header: where the numbers come from.
         warnings: what the page lacks, and why.
         exposes_private: private training images of people are shown.
         setups: in the order of the list.
-        matching: None if nothing was matched.
-        link: names in links.
+        views: in the order of the tabs.
     """
 
     header: Header
     warnings: tuple[str, ...]
     exposes_private: bool
-    setups: tuple[Setup, ...]
-    matching: Matching | None
-    link: LinkNames = LINK_NAMES
-
-
-def script(page: Page) -> str:
-    """`data.js`: the page as JSON that is also safe inside a script element."""
-    text = json.dumps(page, default=_plain, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    return f"window.MIDEF = {text};\n"
-
-
-def _plain(value: object) -> dict[str, Any]:
-    if not is_dataclass(value) or isinstance(value, type):
-        raise TypeError(f"the page holds dataclasses and JSON, got {type(value).__name__}")
-    return {field.name: getattr(value, field.name) for field in fields(value)}
+    setups: tuple[Head, ...]
+    views: tuple[Tab, ...]

@@ -34,6 +34,7 @@ Lines = list[tuple[str, str]]
 
 def setup_data(
     name: str,
+    piece: str,
     group: Sequence[SummaryRow],
     grid: Grid,
     colours: Mapping[str, str],
@@ -44,6 +45,7 @@ def setup_data(
 
     Args:
         name: of the setup in links.
+        piece: of its data.
         group: its summary rows.
         grid: its reconstructions.
         colours: of defenses on a front, by label.
@@ -59,6 +61,7 @@ def setup_data(
     stand_ins = dict.fromkeys(stand_in for row in group for stand_in in StandIn.read(row.stand_ins))
     return Setup(
         name=name,
+        piece=piece,
         label=with_certainty(name, first.certainty, first.settings),
         what=(first.attack, first.architecture, f"{first.private} from {first.public}", f"{first.resolution_px} px"),
         counts=(

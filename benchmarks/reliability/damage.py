@@ -331,7 +331,8 @@ class Victim:
             return f"{code} {sorted(map(repr, Store.open(self.root).results.read()))}"
         if name == "dashboard" and self.page.is_dir():
             pictures = sorted((p.name, hash(p.read_bytes())) for p in self.page.rglob("*.webp"))
-            return f"{code} {(self.page / 'data.js').read_text()} {pictures}"
+            data = [p.read_text() for p in (self.page / "data.js", *sorted((self.page / "data").glob("*.js")))]
+            return f"{code} {data} {pictures}"
         return f"{code}"
 
 

@@ -1,7 +1,6 @@
 // Making elements. All text reaches the page through textContent: names come from a store and may hold anything.
 
-const PAGE = window.MIDEF || { header: {}, warnings: [], setups: [], matching: null, link: {} };
-const MATCHING = PAGE.matching || { columns: [], rows: [], targets: [] };
+const PAGE = window.MIDEF || { header: {}, warnings: [], setups: [], views: [] };
 
 const $ = (id) => document.getElementById(id);
 

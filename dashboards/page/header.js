@@ -1,4 +1,4 @@
-// Where the numbers come from, and the list of setups.
+// Where the numbers come from, the tabs of the views, and the choice of a setup.
 
 function drawHeader() {
   const h = PAGE.header;
@@ -9,29 +9,39 @@ function drawHeader() {
   $("exposure").hidden = !PAGE.exposes_private;
   $("warnings").hidden = !PAGE.warnings.length;
   fill($("warnings"), PAGE.warnings.map((w) => make("li", w)));
+  fill($("views"), PAGE.views.map((view) => {
+    const tab = make("a", view.title);
+    tab.dataset.view = view.name;
+    return tab;
+  }));
   fill($("setup"), PAGE.setups.map((s) => {
     const option = make("option", s.label + (s.refused ? " – refused" : ""));
     option.value = s.name;
     return option;
   }));
   $("setup").disabled = PAGE.setups.length < 2;
-  drawSetups();
 }
 
-function drawSetups() {
-  const box = $("setups"), refused = PAGE.setups.filter((s) => s.refused);
-  box.hidden = PAGE.setups.length < 2;
-  const counts = refused.length ? `: ${PAGE.setups.length - refused.length} with results, ${refused.length} refused` : "";
-  box.querySelector("summary").textContent = `${PAGE.setups.length} setups${counts}`;
-  fill(box.querySelector("tbody"), PAGE.setups.map((s) => {
-    const tr = make("tr"), td = make("td"), link = make("a", s.label);
-    tr.dataset.name = s.name;
-    tr.title = s.stand_ins.map(([here, there]) => (there ? `${here} for ${there}` : here)).join("; ");
-    tr.classList.toggle("refused", !!s.refused);
-    link.href = "#" + new URLSearchParams({ [PAGE.link.setup]: s.name });
-    td.append(link);
-    tr.append(td, ...s.what.map((t) => make("td", t)), ...s.counts.map((n) => make("td", n || "", "count")));
-    tr.append(make("td", s.refused || (s.excluded && `no result: ${s.excluded}`)));
-    return tr;
-  }));
+function drawTabs() {
+  for (const tab of $("views").children) tab.href = linkTo({ view: tab.dataset.view });
 }
+
+// What the frame says of the view that is shown.
+function drawFrame(name) {
+  const s = shownSetup(), isOne = !!VIEWS[name].perSetup;
+  for (const tab of $("views").children) {
+    if (tab.dataset.view === name) tab.setAttribute("aria-current", "page");
+    else tab.removeAttribute("aria-current");
+  }
+  drawTabs();
+  $("choosesetup").hidden = !isOne || !s;
+  if (s) $("setup").value = s.name;
+  const stamps = [...new Set((isOne && s ? [s] : PAGE.setups).map((one) => one.stamp).filter(Boolean))];
+  $("stamp").hidden = !stamps.length;
+  $("stamp").textContent = stamps.join(" · ");
+}
+
+$("setup").addEventListener("change", (e) => {
+  relink({ view: shownView(), setup: e.target.value, defense: null }, true);
+  show();
+});

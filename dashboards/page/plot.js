@@ -33,7 +33,7 @@ function drawPlot() {
 
 function select(index) {
   state.row = state.row === index ? null : index;
-  writeHash();
+  relink({ defense: state.row === null ? null : state.setup.rows[state.row].defense });
   markSelection();
 }
 

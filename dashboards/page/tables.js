@@ -24,7 +24,7 @@ function heading(columns, order, redraw) {
     button.addEventListener("click", () => {
       order.down = order.sort === c.key ? !order.down : false;
       order.sort = c.key;
-      writeHash();
+      writeOrder(order);
       redraw();
     });
     th.append(button);

@@ -17,12 +17,13 @@ from PIL import Image
 
 from midef.core import ArtifactKey, DamagedArtifact, Recipe, ResultRow, SpecError, StoreError
 from midef.core.match import MatchReport
-from midef.dashboards.build import PAGE, POLICY, SCRIPTS, BuildReport, build, build_page
+from midef.dashboards.build import BuildReport, build, build_page
+from midef.dashboards.files import PAGE, POLICY, piece, scripts
 from midef.dashboards.page_data import (
     Column,
     Grid,
+    Head,
     Header,
-    LinkNames,
     Match,
     Matching,
     Page,
@@ -30,6 +31,7 @@ from midef.dashboards.page_data import (
     Setup,
     Spark,
     Strip,
+    Tab,
 )
 from midef.storage import Store
 from midef.storage.matches import write_match
@@ -38,10 +40,31 @@ from midef.storage.published import write_published
 Cell = Callable[..., list[ResultRow]]
 
 
+def pieces_of(out: Path) -> dict[str, Any]:
+    """What each file of `data/` puts, by the name it has there."""
+    found = {}
+    for path in (out / "data").glob("*.js"):
+        name, data = json.loads(f"[{path.read_text().removeprefix('MIDEF.put(').rstrip().removesuffix(');')}]")
+        assert name == path.stem
+        found[name] = data
+    return found
+
+
 def page_of(report: BuildReport) -> dict[str, Any]:
+    """The page with all its pieces, as it is when everything has been shown."""
     text = (report.index.parent / "data.js").read_text()
     found: dict[str, Any] = json.loads(text.removeprefix("window.MIDEF = ").rstrip().removesuffix(";"))
-    return found
+    pieces = pieces_of(report.index.parent)
+    for setup in found["setups"]:
+        data = pieces[setup["piece"]]
+        assert setup.items() <= data.items(), "the head says nothing else than the setup"
+        setup.update(data)
+    return {"matching": None, **found, **pieces}
+
+
+def data_of(out: Path) -> str:
+    """Text of all data of a page."""
+    return "".join(path.read_text() for path in (out / "data.js", *sorted((out / "data").glob("*.js"))))
 
 
 def pixels(report: BuildReport, strip: dict[str, Any]) -> np.ndarray:  # type: ignore[type-arg]
@@ -66,7 +89,7 @@ def test_the_page_allows_nothing_from_outside(shared: Any, tmp_path: Path) -> No
     assert f'http-equiv="Content-Security-Policy" content="{POLICY}"' in html
     assert "connect-src 'none'" in POLICY and "default-src 'none'" in POLICY
     for word in ("http://", "https://", "cdn.plot.ly", "jsdelivr", "unpkg", "{{"):
-        assert word not in html + (tmp_path / "data.js").read_text()
+        assert word not in html + data_of(tmp_path)
     assert "showSendToCloud: false" in html and "displaylogo: false" in html
 
 
@@ -253,7 +276,7 @@ def test_build_from_a_store(cell: Cell, shelf: Any, tmp_path: Path) -> None:
     assert report.warnings == ()
     assert (page["header"]["ok"], page["header"]["missing"], page["header"]["store"]) == (1, 2, "store")
     assert page["setups"][0]["grid"]["strips"][0]["file"]
-    assert str(tmp_path) not in (tmp_path / "page" / "data.js").read_text()
+    assert str(tmp_path) not in data_of(tmp_path / "page")
     assert page["header"]["sweep"] == "nightly", "the plan's name, also for a cell another sweep measured first"
     with pytest.raises(SpecError, match=r"this store has no sweep 'weekly'; .*Known: nightly"):
         build(str(tmp_path / "store"), tmp_path / "other", sweep="weekly")
@@ -281,7 +304,10 @@ def test_a_matrix_names_its_stand_ins_certainty_and_refusals(matrix_report: Buil
     assert [c["key"] for c in refused["columns"]] == ["defense", "published"]
     assert refused["problems"] == ["refused: attack not registered: ppa (12 cells)"]
     assert refused["counts"] == [0, 0, 12, 0]
-    assert (matrix_report.index.parent / "data.js").stat().st_size < 2 * 2**20
+    assert len(data_of(matrix_report.index.parent)) < 2 * 2**20
+    assert (matrix_report.index.parent / "data.js").stat().st_size < 40_000, (
+        "figures and tables wait until they are shown"
+    )
 
 
 def test_published_numbers_of_the_store_are_shown(cell: Cell, publication: Any, tmp_path: Path) -> None:
@@ -331,9 +357,9 @@ def test_the_matching_of_the_sweep_is_shown(cell: Cell, report: Callable[..., Ma
     matching = page_of(built)["matching"]
     assert matching["sweep"] == "nightly" and "5 of them done by the last run" in matching["counts"]
     assert matching["command"] == "optuna-dashboard store/studies/journal.log"
-    assert str(tmp_path) not in (tmp_path / "page" / "data.js").read_text()
+    assert str(tmp_path) not in data_of(tmp_path / "page")
     assert "onerror" not in built.index.read_text(), "names are data, not markup"
-    assert "<img" not in (tmp_path / "page" / "data.js").read_text()
+    assert "<img" not in data_of(tmp_path / "page")
 
 
 def test_without_a_report_of_the_sweep_the_page_says_nothing_of_matching(
@@ -418,17 +444,35 @@ def test_an_estimate_is_marked_in_the_overlay_and_has_its_ceiling(row: Any, shel
 def test_the_scripts_read_only_what_the_schema_has(shared: Any, tmp_path: Path) -> None:
     """A field that was renamed on one side only would be undefined on the page."""
     build_page(shared[1], shared[0].fetch, tmp_path, store_name="store")
-    code = "\n".join((PAGE / f"{name}.js").read_text() for name in SCRIPTS)
-    classes = (Page, Header, Setup, Row, Column, Grid, Strip, Matching, Match, Spark, LinkNames)
+    code = "\n".join(path.read_text() for path in scripts())
+    classes = (Page, Header, Head, Tab, Setup, Row, Column, Grid, Strip, Matching, Match, Spark)
     schema = {field.name for one in classes for field in fields(one)}
     for variable, one in (("s", Setup), ("row", (Row, Match)), ("strip", Strip), ("grid", Grid), ("PAGE", Page),
-                          ("MATCHING", Matching), ("names", LinkNames), ("h", Header)):  # fmt: skip
+                          ("match.data", Matching), ("h", Header)):  # fmt: skip
         known = {field.name for each in (one if isinstance(one, tuple) else (one,)) for field in fields(each)}
-        read = set(re.findall(rf"(?<![\w.]){variable}\.(\w+)", code)) - {"length"}
+        read = set(re.findall(rf"(?<![\w.]){re.escape(variable)}\.(\w+)", code)) - {"length", "put"}
         assert read and read <= known, variable
     unread = {name for name in schema if not re.search(rf"\b{name}\b", code)}
     assert unread == set(), "nothing is written that no script reads"
-    assert {path.stem for path in PAGE.glob("*.js")} == set(SCRIPTS)
+    assert set(PAGE.rglob("*.js")) == set(scripts())
+
+
+def test_a_rebuild_removes_the_pieces_of_an_earlier_build_and_no_others(cell: Cell, shelf: Any, tmp_path: Path) -> None:
+    build_page(cell("none") + cell("none", setup="other"), shelf.fetch, tmp_path, store_name="store")
+    theirs = tmp_path / "data" / "mine.js"
+    theirs.write_text("alert(1)")
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"setup-00.js", "setup-01.js", "mine.js"}
+    report = build_page(cell("none"), shelf.fetch, tmp_path, store_name="store")
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"setup-00.js", "mine.js"}
+    assert report.files == 6, "page, its data, a setup, plotly, and two strips of pictures"
+
+
+def test_a_piece_is_safe_in_a_script_and_named_for_any_disk() -> None:
+    written = piece("runs-1", {"name": "</script><b>&"})
+    assert written == 'MIDEF.put("runs-1", {"name":"\\u003c/script\\u003e\\u003cb\\u003e\\u0026"});\n'
+    for name in ("", "../x", "A", "a b", "-a", 'x"'):
+        with pytest.raises(ValueError, match="named in small letters"):
+            piece(name, {})
 
 
 def guessing(rows: list[ResultRow], judge: float) -> list[ResultRow]:

@@ -16,7 +16,8 @@ import pytest
 
 from midef.core import ResultRow
 from midef.core.match import MatchReport
-from midef.dashboards.build import POLICY, BuildReport, build_page
+from midef.dashboards.build import BuildReport, build_page
+from midef.dashboards.files import POLICY
 from midef.results.export import csv_table
 from midef.results.render import text_table
 from midef.results.summary import by_setup, summarise
@@ -53,9 +54,23 @@ AS_NEW = """fragment => {
     scrollTo(0, 0);
     history.replaceState(null, "", fragment || "#");
     dispatchEvent(new HashChangeEvent("hashchange"));
-    return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+    const settled = done => document.querySelector("main[aria-busy]") ? setTimeout(settled, 10, done) : done();
+    return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => settled(done))));
 }"""
 """What a link does on a page that is open; folded parts, which no link names, as they are when it is loaded."""
+
+
+def settle(page: Any) -> None:
+    """Until the view that was asked for is drawn."""
+    page.wait_for_selector("main:not([aria-busy])", state="attached")
+    if page.is_visible("#view-setup"):
+        page.wait_for_selector("#plot .main-svg, #noplot:not([hidden]), #empty:not([hidden])", state="attached")
+
+
+def choose(page: Any, setup: str) -> None:
+    """Choose a setup from the list."""
+    page.select_option("#setup", setup)
+    settle(page)
 
 
 class Watched:
@@ -83,8 +98,7 @@ class Watched:
     def load(self, fragment: str = "") -> Any:
         self.page.goto("about:blank")
         self.page.goto(self.index.as_uri() + fragment)
-        drawn = "#plot .main-svg, #noplot:not([hidden]), #empty:not([hidden])"
-        self.page.wait_for_selector(drawn, state="attached")
+        settle(self.page)
         self.is_loaded = True
         return self.page
 
@@ -253,9 +267,9 @@ def test_a_link_is_read_when_the_page_is_loaded(realistic_page: Watched, fragmen
 
 def test_choosing_a_setup_changes_the_page_and_the_link(realistic_page: Watched) -> None:
     page = realistic_page.open()
-    page.select_option("#setup", "faces32-gmi")
+    choose(page, "faces32-gmi")
     assert page.inner_text("#title").startswith("faces32-gmi")
-    assert page.evaluate("location.hash") == "#setup=faces32-gmi"
+    assert page.evaluate("location.hash") == "#view=setup&setup=faces32-gmi"
     assert len(table_of(page)) == 8
     page.wait_for_selector("#plot .annotation-text >> text=nls(alpha=-0.05)")
 
@@ -393,10 +407,10 @@ def test_a_setup_in_which_everything_failed(odd_page: Watched) -> None:
     assert page.is_visible("#noplot") and page.is_hidden("#plot")
     assert "no rows" in page.inner_text("#noplot") and "no rows" in page.inner_text("#rule")
     assert "no such data set" in page.inner_text("#problems")
-    page.select_option("#setup", "long")
+    choose(page, "long")
     page.wait_for_selector("#plot .main-svg")
     assert page.is_hidden("#noplot")
-    page.select_option("#setup", "all-failed")
+    choose(page, "all-failed")
     assert page.is_hidden("#plot")
 
 
@@ -410,6 +424,7 @@ def test_markup_in_names_is_shown_as_text(odd_page: Watched) -> None:
     assert any(text.startswith("<img src=x onerror=") for text in annotations)
     page.locator("#table tbody tr", has_text="onerror").click()
     page.reload()
+    settle(page)
     assert page.locator("#table tr[aria-selected=true]").count() == 1
 
 
@@ -491,6 +506,7 @@ def test_refused_setups_are_listed_with_the_reason(matrix_page: Watched) -> None
     reasons = page.eval_on_selector_all("#setups tr.refused td:last-child", "found => found.map(t => t.textContent)")
     assert reasons == ["attack not registered: ppa (12 cells)"] * 17
     page.click("#setups a >> text=S33 (row inferred")
+    settle(page)
     page.wait_for_selector("#refused:not([hidden])")
     assert page.input_value("#setup") == "S33"
     for place in ("#refused", "#noplot", "#problems"):
@@ -532,10 +548,35 @@ def test_a_matrix_fits_the_window_and_holds_the_elements_of_one_setup(matrix_pag
     """37 setups drawn at once make a page slow. How fast one is drawn depends on the machine: that is not asked."""
     page = matrix_page.open("#setup=S02")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.select_option("#setup", "S37")
+    choose(page, "S37")
     assert page.inner_text("#title").startswith("S37 (row inferred, settings 1 of 2)")
     assert page.locator("#plot .main-svg").count() <= 3, "one figure, of at most three layers"
     assert page.evaluate("document.getElementsByTagName('*').length") < 2500
+
+
+def test_views_load_what_they_show_and_nothing_else(context: Any, matrix_report: BuildReport) -> None:
+    watched = Watched(context, matrix_report.index)
+    page = watched.load("#setup=S02")
+    files = [url.rpartition("/")[2] for url in watched.requests if "/data/" in url]
+    assert files == ["setup-01.js"]
+    choose(page, "S05")
+    choose(page, "S02")
+    files = [url.rpartition("/")[2] for url in watched.requests if "/data/" in url]
+    assert files == ["setup-01.js", "setup-04.js"], "what was loaded is kept"
+    watched.check()
+    page.close()
+
+
+def test_a_file_that_is_gone_is_named(context: Any, shared: Any, tmp_path: Path) -> None:
+    shelf, rows = shared
+    watched = Watched(context, build_page(rows, shelf.fetch, tmp_path, store_name="store").index)
+    (tmp_path / "data" / "setup-01.js").unlink()
+    page = watched.load("#setup=faces32-gmi")
+    assert page.inner_text("#trouble") == "data/setup-01.js cannot be read: build the page again"
+    assert page.is_hidden("#view-setup")
+    choose(page, "faces32-brep-mi")
+    assert page.is_hidden("#trouble") and page.inner_text("#title").startswith("faces32-brep-mi")
+    page.close()
 
 
 @pytest.fixture(scope="session")
@@ -566,7 +607,7 @@ STATES = ["matched", "unreachable", "fixed", "undecided", "failed"]
 
 
 def test_accuracy_matching_has_its_section(matched_page: Watched) -> None:
-    page = matched_page.open()
+    page = matched_page.open("#view=matching")
     assert "target 88.2 % ± 0.5 points" in page.inner_text("#matchtargets")
     assert "11 trainings, 9 of them done by the last run · 1 matched, " in page.inner_text("#matchcounts")
     assert page.inner_text("#matchcommand code") == "optuna-dashboard store/studies/journal.log"
@@ -575,12 +616,17 @@ def test_accuracy_matching_has_its_section(matched_page: Watched) -> None:
     assert "no strength is near enough: at area_high 0.1: 91.2 %, at 0.8: 89.7 %" in said
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.is_hidden("#matchdetail")
-    page.click("#tomatching")
-    assert page.locator("#matching h2").bounding_box()["y"] < 900
+    assert page.is_hidden("#view-setup")
+    page.click("#views a >> text=Setup")
+    settle(page)
+    assert page.is_visible("#view-setup") and page.is_hidden("#matching")
+    page.go_back()
+    settle(page)
+    assert page.is_visible("#matching")
 
 
 def test_sparklines_have_a_mark_per_training(matched_page: Watched) -> None:
-    page = matched_page.open()
+    page = matched_page.open("#view=matching")
     counts = page.eval_on_selector_all(
         "#matchtable svg",
         "found => found.map(s => ['circle.search', 'circle.confirm', '.lost'].map(c => s.querySelectorAll(c).length))",
@@ -595,12 +641,12 @@ def test_sparklines_have_a_mark_per_training(matched_page: Watched) -> None:
 
 
 def test_only_those_not_matched(matched_page: Watched, show: Any, report: Any, outcome: Any) -> None:
-    page = matched_page.open()
+    page = matched_page.open("#view=matching")
     page.check("#unmatched")
     assert states_of(page) == STATES[1:]
     assert "match_only=unmatched" in page.evaluate("location.hash")
     page.reload()
-    page.wait_for_selector("#plot .main-svg")
+    settle(page)
     assert page.is_checked("#unmatched") and states_of(page) == STATES[1:]
     page.uncheck("#unmatched")
     assert states_of(page) == STATES
@@ -609,7 +655,7 @@ def test_only_those_not_matched(matched_page: Watched, show: Any, report: Any, o
 
 
 def test_sorting_the_matching_table(matched_page: Watched) -> None:
-    page = matched_page.open()
+    page = matched_page.open("#view=matching")
     button = page.locator("#matchtable th[data-key=gap] button")
     numbers = "rows => rows.map(tr => tr.querySelector('[data-key=gap]').dataset.number ?? '–')"
     button.click()
@@ -634,7 +680,7 @@ def drawn_in(page: Any, plot: str) -> dict[int, list[float]]:
 
 
 def test_clicking_a_row_draws_its_two_figures(matched_page: Watched) -> None:
-    page = matched_page.open()
+    page = matched_page.open("#view=matching")
     row = page.locator("#matchtable tbody tr").first
     row.click()
     assert row.get_attribute("aria-selected") == "true"
@@ -662,7 +708,7 @@ def test_clicking_a_row_draws_its_two_figures(matched_page: Watched) -> None:
 
 
 def test_choosing_from_the_list_draws_too_and_says_what_is_not_there(matched_page: Watched) -> None:
-    page = matched_page.open()
+    page = matched_page.open("#view=matching")
     page.select_option("#matchrow", label="round(digits=1) / tiny_vgg16 / synthetic_faces – fixed")
     assert drawn_in(page, "history") == {0: pytest.approx([1, 1.1])}
     assert page.is_hidden("#curve") and page.inner_text("#nocurve") == "no strength was searched"
@@ -692,24 +738,28 @@ def test_the_overlay_of_a_training_says_seed_and_reason(matched_page: Watched) -
 
 
 def test_markup_in_the_names_of_a_matching_is_text(matched_page: Watched) -> None:
-    page = matched_page.open()
+    page = matched_page.open("#view=matching")
     assert "onerror" in page.inner_text("#matchtable") and "<b>no such data</b>" in page.inner_text("#matchtable")
     assert page.query_selector("#matching img, #matchtable b") is None
     page.locator("#matchtable tbody tr", has_text="onerror").click()
     page.reload()
+    settle(page)
     assert "onerror" in page.inner_text("#matchdetail h3")
     assert page.title() == "midef: privacy against utility"
 
 
 def test_a_page_without_a_report_has_no_section(realistic_page: Watched) -> None:
     page = realistic_page.open("#match=bido&match_sort=-gap&match_only=unmatched")
-    assert page.is_hidden("#matching") and page.is_hidden("#tomatching")
+    assert page.is_hidden("#matching") and page.locator("#views a").all_inner_texts() == ["Setup"]
     assert page.is_hidden("#guide") and page.is_hidden("#hollow")
 
 
 def test_a_matching_is_shown_without_any_rows(show: Any, report: Any) -> None:
-    page = show([], matching=report()).open("#match=nobody&match_sort=nothing&sort=x")
-    assert page.is_visible("#empty") and states_of(page) == STATES
+    page = show([], matching=report()).open("#sort=x")
+    assert page.is_visible("#empty")
+    page.click("#views a >> text=Accuracy matching")
+    settle(page)
+    assert states_of(page) == STATES
     page.locator("#matchtable tbody tr").first.click()
     assert len(drawn_in(page, "curve")) == 6
 

@@ -141,5 +141,5 @@ def test_a_third_time_nothing_is_trained(story: Story) -> None:
     assert story.again.returncode == story.resumed.returncode, story.again.stderr
     assert "0 of them new in this run" in story.again.stdout
     assert "nothing to do: all 3 cells of sweep micro are done" in story.again.stdout
-    page = (story.folder / "page" / "data.js").read_text()
+    page = (story.folder / "page" / "data" / "matching.js").read_text()
     assert all(outcome.chosen in page for outcome in story.report.outcomes)

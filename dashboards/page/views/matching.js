@@ -1,15 +1,18 @@
 // Accuracy matching: its table with a sparkline per defense, and two figures of the selected one.
 
-function drawMatching() {
-  const isThere = !!PAGE.matching;
-  $("matching").hidden = $("tomatching").hidden = !isThere;
-  if (!isThere) return;
-  $("tomatching").textContent = "accuracy matching";
-  fill($("matchtargets"), MATCHING.targets.map((t) => make("li", t)));
-  $("matchcounts").textContent = `profile ${MATCHING.profile} · ${MATCHING.counts}`;
-  $("matchcommand").hidden = !MATCHING.command;
-  $("matchcommand").querySelector("code").textContent = MATCHING.command;
-  const choices = MATCHING.rows.map((row, index) => {
+// row: index of the selected one.
+const match = { data: null, row: null, order: { sort: null, down: false } };
+
+function drawMatching(data) {
+  match.data = data;
+  const row = data.rows.findIndex((r) => r.id === linked("match"));
+  match.row = row < 0 ? null : row;
+  match.order = readOrder("match_sort", data.columns);
+  fill($("matchtargets"), match.data.targets.map((t) => make("li", t)));
+  $("matchcounts").textContent = `profile ${match.data.profile} · ${match.data.counts}`;
+  $("matchcommand").hidden = !match.data.command;
+  $("matchcommand").querySelector("code").textContent = match.data.command;
+  const choices = match.data.rows.map((row, index) => {
     const option = make("option", `${row.id} – ${row.state}`);
     option.value = index;
     return option;
@@ -21,13 +24,15 @@ function drawMatching() {
   drawMatchDetail();
 }
 
+const isOnlyUnmatched = () => linked("match_only") === "unmatched";
+
 function drawMatchTable() {
-  const { columns, rows } = MATCHING;
-  $("unmatched").checked = state.unmatched;
-  fill($("matchtable").tHead, [heading(columns, state.matchOrder, drawMatchTable)]);
-  const shown = sorted(rows, columns, state.matchOrder).filter(({ row }) => !state.unmatched || row.state !== "matched");
+  const { columns, rows } = match.data;
+  $("unmatched").checked = isOnlyUnmatched();
+  fill($("matchtable").tHead, [heading(columns, match.order, drawMatchTable)]);
+  const shown = sorted(rows, columns, match.order).filter(({ row }) => !isOnlyUnmatched() || row.state !== "matched");
   fill($("matchtable").tBodies[0], shown.map(({ row, index }) => {
-    const tr = selectable(make("tr"), index, index === state.match, selectMatch);
+    const tr = selectable(make("tr"), index, index === match.row, selectMatch);
     tr.dataset.state = row.state;
     if (row.setups.length) tr.title = `setups: ${row.setups.join(", ")}`;
     row.cells.forEach((cell, i) => {
@@ -71,17 +76,17 @@ function sparkline({ top, tolerance, points }) {
 }
 
 function selectMatch(index) {
-  state.match = state.match === index ? null : index;
-  writeHash();
-  for (const tr of $("matchtable").tBodies[0].rows) tr.setAttribute("aria-selected", +tr.dataset.index === state.match);
+  match.row = match.row === index ? null : index;
+  relink({ match: match.row === null ? null : match.data.rows[match.row].id });
+  for (const tr of $("matchtable").tBodies[0].rows) tr.setAttribute("aria-selected", +tr.dataset.index === match.row);
   drawMatchDetail();
-  if (state.match !== null) $("matchdetail").scrollIntoView({ block: "nearest" });
+  if (match.row !== null) $("matchdetail").scrollIntoView({ block: "nearest" });
 }
 
 function drawMatchDetail() {
-  const row = state.match === null ? null : MATCHING.rows[state.match];
+  const row = match.row === null ? null : match.data.rows[match.row];
   hideHover();
-  $("matchrow").value = row ? state.match : "";
+  $("matchrow").value = row ? match.row : "";
   $("matchdetail").hidden = !row;
   if (!row) return;
   $("matchdetail").querySelector("h3").textContent = `${row.id}: ${row.state}`;
@@ -97,9 +102,13 @@ function drawMatchDetail() {
 }
 
 $("unmatched").addEventListener("change", (e) => {
-  state.unmatched = e.target.checked;
-  writeHash();
+  relink({ match_only: e.target.checked ? "unmatched" : null });
   drawMatchTable();
 });
-$("matchrow").addEventListener("change", (e) => selectMatch(e.target.value === "" ? state.match : +e.target.value));
-$("tomatching").addEventListener("click", () => $("matching").scrollIntoView());
+$("matchrow").addEventListener("change", (e) => selectMatch(e.target.value === "" ? match.row : +e.target.value));
+
+addView("matching", {
+  keys: ["match", "match_sort", "match_only"],
+  draw: drawMatching,
+  escape: () => { if (match.row !== null) selectMatch(match.row); },
+});

@@ -1,13 +1,17 @@
 // A setup: what it is, and the table of its defenses.
 
-function drawSetup() {
-  const s = state.setup;
+// row: index of the selected one.
+const state = { setup: null, row: null, order: { sort: null, down: false } };
+
+function drawSetup(s) {
+  state.setup = s;
   $("empty").hidden = !!s;
   $("view").hidden = !s;
+  drawSetups();
   if (!s) return;
-  $("setup").value = s.name;
-  $("stamp").hidden = !s.stamp;
-  $("stamp").textContent = s.stamp;
+  const row = s.rows.findIndex((r) => r.defense === linked("defense"));
+  state.row = row < 0 ? null : row;
+  state.order = readOrder("sort", s.columns);
   $("title").textContent = s.title;
   $("facts").textContent = s.facts;
   $("refused").hidden = !s.refused;
@@ -68,9 +72,27 @@ function drawTable() {
   }));
 }
 
-$("setup").addEventListener("change", (e) => {
-  state.setup = PAGE.setups.find((s) => s.name === e.target.value) || state.setup;
-  state.row = null;
-  writeHash();
-  drawSetup();
+function drawSetups() {
+  const box = $("setups"), refused = PAGE.setups.filter((s) => s.refused);
+  box.hidden = PAGE.setups.length < 2;
+  const counts = refused.length ? `: ${PAGE.setups.length - refused.length} with results, ${refused.length} refused` : "";
+  box.querySelector("summary").textContent = `${PAGE.setups.length} setups${counts}`;
+  fill(box.querySelector("tbody"), PAGE.setups.map((s) => {
+    const tr = make("tr"), td = make("td"), link = make("a", s.label);
+    tr.dataset.name = s.name;
+    tr.title = s.stand_ins.map(([here, there]) => (there ? `${here} for ${there}` : here)).join("; ");
+    tr.classList.toggle("refused", !!s.refused);
+    link.href = linkTo({ view: "setup", setup: s.name });
+    td.append(link);
+    tr.append(td, ...s.what.map((t) => make("td", t)), ...s.counts.map((n) => make("td", n || "", "count")));
+    tr.append(make("td", s.refused || (s.excluded && `no result: ${s.excluded}`)));
+    return tr;
+  }));
+}
+
+addView("setup", {
+  perSetup: true,
+  keys: ["defense", "sort"],
+  draw: drawSetup,
+  escape: () => { if (state.row !== null) select(state.row); },
 });

@@ -1,0 +1,49 @@
+// The views of the page: which one is shown, and what it needs before it is drawn.
+
+const VIEWS = {};
+
+// Adds a view, which draws into the section `view-NAME`.
+//   keys: names in the link that are its own
+//   perSetup: it shows one setup, which is chosen in the header; `draw` gets it with all its data
+//   pieces: names of the data it needs; the default is the one with the view's name, of a view per setup that setup's
+//   draw: draws it, given the data; called again whenever the link or a filter has changed
+//   escape: what the key Escape does
+function addView(name, view) { VIEWS[name] = view; }
+
+const setupOf = (name) => PAGE.setups.find((s) => s.name === name);
+const shownSetup = () => setupOf(linked("setup")) || PAGE.setups[0] || null;
+
+// Old links name no view: then it is the one that owns a name in the link.
+function shownView() {
+  const names = PAGE.views.map((v) => v.name);
+  if (names.includes(linked("view"))) return linked("view");
+  const owner = names.find((name) => (VIEWS[name].keys || []).some((key) => link.has(key)));
+  return owner || (link.has("setup") && names.find((name) => VIEWS[name].perSetup)) || names[0];
+}
+
+function piecesOf(name) {
+  const view = VIEWS[name];
+  if (view.pieces) return view.pieces();
+  return view.perSetup ? PAGE.setups.length ? [shownSetup().piece] : [] : [name];
+}
+
+let turn = 0;
+
+async function show() {
+  const mine = ++turn, name = shownView(), view = VIEWS[name], main = document.querySelector("main");
+  main.setAttribute("aria-busy", "true");
+  let pieces = [], problem = "";
+  try {
+    pieces = await Promise.all(piecesOf(name).map(load));
+  } catch (error) {
+    problem = error.message;
+  }
+  if (mine !== turn) return; // another link was followed meanwhile
+  hideHover();
+  $("trouble").hidden = !problem;
+  $("trouble").textContent = problem;
+  for (const other of PAGE.views) $("view-" + other.name).hidden = other.name !== name || !!problem;
+  drawFrame(name);
+  if (!problem) view.draw(...(view.perSetup ? [shownSetup() && Object.assign(shownSetup(), pieces[0])] : pieces));
+  main.removeAttribute("aria-busy");
+}

@@ -1,0 +1,80 @@
+"""What a view is, and what it is drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from midef.core.match import MatchReport
+from midef.core.rows import ResultRow
+from midef.dashboards.page_data import Setup
+from midef.dashboards.reconstructions import Fetch
+from midef.results.summary import SetupKey, SummaryRow, by_setup
+
+if TYPE_CHECKING:
+    from midef.storage import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """Everything that the views of a page may show.
+
+    Args:
+        rows: measured rows.
+        summaries: of them, over seeds.
+        names: of the setups, as links name them.
+        setups: the data of each setup, in the order of the page.
+        published: published numbers of any setups.
+        matching: what accuracy matching found; None if nothing was matched.
+        store_name: as the page calls the store.
+        store: where the rows come from; None for rows that no store holds.
+        fetch: gives the folder of a stored artifact.
+        out: folder of the page.
+        utility: metric that attack accuracy is plotted against.
+        with_private_exemplars: private training images of people may be shown.
+        problems: what the page lacks, and why; a view adds its own.
+    """
+
+    rows: Sequence[ResultRow]
+    summaries: Sequence[SummaryRow]
+    names: Mapping[SetupKey, str]
+    setups: Sequence[Setup]
+    published: Sequence[ResultRow]
+    matching: MatchReport | None
+    store_name: str
+    store: Store | None
+    fetch: Fetch
+    out: Path
+    utility: str
+    with_private_exemplars: bool
+    problems: list[str] = field(default_factory=list)
+
+    @cached_property
+    def groups(self) -> dict[SetupKey, list[SummaryRow]]:
+        """Summary rows by setup, in the order of `setups`."""
+        return by_setup(self.summaries)
+
+
+Pieces = Iterable[tuple[str, object]]
+"""(name, data) of each file of a view; the data is a dataclass of plain values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One view of the page, drawn by `page/views/NAME.js` into what `page/views/NAME.html` holds, if there is one.
+
+    Args:
+        name: as links and files call it.
+        title: of its tab.
+        pieces: its data; the page loads `data/PIECE.js` when the view is first shown. Views that show what is there
+            anyway have none.
+        is_shown: whether the page has this view at all.
+    """
+
+    name: str
+    title: str
+    pieces: Callable[[Shown], Pieces] = lambda shown: ()
+    is_shown: Callable[[Shown], bool] = lambda shown: True

@@ -1,0 +1,8 @@
+"""The views of the page, in the order of their tabs. docs/dashboard.md says how to add one."""
+
+from __future__ import annotations
+
+from midef.dashboards.views import matching, setup
+from midef.dashboards.views.base import View
+
+VIEWS: tuple[View, ...] = (setup.VIEW, matching.VIEW)
