@@ -3,7 +3,7 @@
     python benchmarks/audit/serve.py --model my.pt --arch resnet18 --classes 100 --resolution 64 [--port 8000]
         [--mean 0.485 0.456 0.406 --std 0.229 0.224 0.225] [--answers labels] [--fail-every 7] [--digits 3]
 
-`--arch` is a name of torchvision's; the file holds its state dict (`weights_only=True`), written by `torch.save`. No
+`--arch` is a name of torchvision's; the file holds its state dict (`weights_only=True`), alone or in a checkpoint. No
 midef is imported: what it answers with is what any server of somebody else would. It listens on 127.0.0.1 and nowhere
 else, has no users and no encryption: never put it on a network.
 """
@@ -123,13 +123,15 @@ def torchvision_model(arch: str, path: str, classes: int, mean: Sequence[float],
     from torchvision.transforms import Normalize
 
     network = get_model(arch, weights=None, num_classes=classes)
-    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    held = torch.load(path, map_location="cpu", weights_only=True)
+    tensors = held.get("state_dict", held)
+    network.load_state_dict({name.removeprefix("module."): tensor for name, tensor in tensors.items()})
     return nn.Sequential(Normalize(mean, std), network).eval()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="a classifier behind the contract of docs/audit_endpoint.md")
-    parser.add_argument("--model", required=True, help="state dict, written by torch.save")
+    parser.add_argument("--model", required=True, help="state dict, or a checkpoint that holds one")
     parser.add_argument("--arch", required=True, help="of torchvision")
     parser.add_argument("--classes", type=int, required=True)
     parser.add_argument("--resolution", type=int, help="pixels a side; others are answered with 400")

@@ -85,6 +85,7 @@ class BlackBox:
         self._rng = random.Random(derive_seed("retries", self.retries.seed))
         self._model = store.model(name, f"{source.contract}:{answers}", n_classes)
         self._n_classes = store.classes(self._model)
+        self._assumed: int | None = None
 
     @property
     def access(self) -> AccessLevel:
@@ -98,11 +99,25 @@ class BlackBox:
         Raises:
             SpecError: before the first answer, where nobody said it.
         """
+        classes = self.known_classes or self._assumed
+        if classes is None:
+            raise SpecError(f"nobody knows yet how many classes {self.name} has; give n_classes, or ask it first")
+        return classes
+
+    @property
+    def known_classes(self) -> int | None:
+        """Classes of the model, as somebody said or its answers tell; None before."""
         if self._n_classes is None:
             self._n_classes = self._store.classes(self._model)
-        if self._n_classes is None:
-            raise SpecError(f"nobody knows yet how many classes {self.name} has; give n_classes, or ask it first")
         return self._n_classes
+
+    def assume_classes(self, classes: int) -> None:
+        """Take labels without a number of classes as being of so many; nothing is stored of it.
+
+        Args:
+            classes: of the private images, which are those of the model, or the audit stops.
+        """
+        self._assumed = classes
 
     @property
     def paid(self) -> int:
@@ -211,8 +226,10 @@ class BlackBox:
             answers, classes = self._answered(digests, pixels, token)
             if classes is not None:
                 self._take_classes(classes)
-            result = checked(answers, self.answers, len(digests), self._n_classes)
-            self._take_classes(result.classes)
+            is_assumed = self._n_classes is None and self.answers == "labels"
+            result = checked(answers, self.answers, len(digests), self._assumed if is_assumed else self._n_classes)
+            if not is_assumed:
+                self._take_classes(result.classes)
         except BudgetReached as error:
             raise self._over_budget(len(digests)) from error
         except EndpointError as error:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from midef.audit.black_box import BlackBox
 from midef.audit.given import Model
 from midef.audit.input import NORMALISATIONS
 from midef.core.accuracy import Accuracy, accuracy_of, percent
-from midef.core.errors import SpecError
+from midef.core.errors import SpecError, few
 from midef.core.lazy import torch
 from midef.datasets import Images, Splits
 
@@ -23,6 +24,8 @@ _MOST_IMAGES = 1000
 """Images on which other inputs are tried after a model failed; they only give a hint."""
 _CLEARLY = 5.0
 """Points by which another input must be better to be spoken of."""
+_FEW_OF_CLASS = 3
+"""Images of a class, below which nothing is said of what most of them are taken for."""
 _WORTH_A_HINT = 3.0
 """Another order of the classes is proposed where it is this much better than the one that stands."""
 
@@ -35,13 +38,14 @@ class Known:
         report: accuracy on the report split, which attacks are reported beside.
         train: on the train split; None where asking costs something.
         images: of the report split.
-        doubt: what another input would give, where that is clearly more; "" for nothing.
+        doubts: another input that would give clearly more, classes that seem exchanged, a number of classes that
+            nobody said; each a clause.
     """
 
     report: Accuracy
     train: Accuracy | None
     images: int
-    doubt: str = ""
+    doubts: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -65,24 +69,84 @@ def check_known(model: Model, splits: Splits, *, device: str = "cpu", may_ask_mo
             other input is tried.
 
     Raises:
-        SpecError: where its accuracy is within its interval of chance: what it would be with other inputs.
+        SpecError: where its accuracy is within its interval of chance: what it would be with other inputs; where it
+            tells another number of classes apart.
     """
     from midef.stages.given import GivenNetwork
 
-    px = model.input.resolution_px
+    px, doubts = model.input.resolution_px, list(_count_in_doubt(model, splits))
     network = GivenNetwork(model.network, model.given, px).to(device)
     predicted = predictions(network, splits.report.images, device)
     report = _accuracy(predicted, splits.report.labels.numpy(), model.given.classes)
-    train = None
+    train, shown, taken_for = None, splits.report, predicted
     if may_ask_more:
-        part = splits.train
-        train = _accuracy(predictions(network, part.images, device), part.labels.numpy(), model.given.classes)
+        shown, taken_for = splits.train, predictions(network, splits.train.images, device)
+        train = _accuracy(taken_for, shown.labels.numpy(), model.given.classes)
     # A network that learned its own images by heart knows those at least.
     if report.is_at_chance and (train is None or train.is_at_chance):
         hints = _hints(model, splits, device) if may_ask_more else ()
         raise SpecError("\n  ".join([_at_chance(model, report, train), *hints]))
-    doubt = better_input(model, splits, device) if may_ask_more else ""
-    return Known(report=report, train=train, images=len(splits.report), doubt=doubt)
+    doubts.append(exchanged(taken_for, shown.labels.numpy(), splits.class_names))
+    if may_ask_more:
+        doubts.append(better_input(model, splits, device))
+    return Known(report=report, train=train, images=len(splits.report), doubts=tuple(filter(None, doubts)))
+
+
+def _count_in_doubt(model: Model, splits: Splits) -> Iterator[str]:
+    """Ask a model that never said how many classes it has about the first private images; answers are kept.
+
+    Raises:
+        SpecError: where they tell another number than that of the private classes.
+    """
+    ask, expected = model.network, model.given.classes
+    if not isinstance(ask, BlackBox):
+        return
+    if ask.known_classes is None:
+        ask.assume_classes(expected)
+        ask(splits.report.images[:_AT_ONCE].float() / 255)
+    if ask.known_classes is None:
+        yield (
+            f"{ask.name} does not say how many classes it has, which are taken to be the {expected} of the private "
+            "images; chance is too high if there are more. `--classes FILE`, or 'classes' in its answers, says it"
+        )
+    elif ask.known_classes != expected:
+        raise SpecError(
+            f"{ask.name} tells {ask.known_classes} classes apart, the private images are of {expected}; give images "
+            "of every class the model knows, and none of others. Its answers are kept"
+        )
+
+
+def exchanged(predicted: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> str:
+    """Classes whose images a model mostly takes for each other's, in a circle: an order that is wrong in part.
+
+    One that prefers a large class is none: the images of that class are taken for their own.
+
+    Args:
+        predicted: [N] classes.
+        labels: [N] classes.
+        names: of the classes.
+    """
+    goes_to = {}
+    for label in np.unique(labels).tolist():
+        given, counts = np.unique(predicted[labels == label], return_counts=True)
+        most = int(counts.argmax())
+        if counts.sum() >= _FEW_OF_CLASS and counts[most] > counts.sum() / 2:
+            goes_to[label] = int(given[most])
+    in_circle = []
+    for label in goes_to:
+        at, seen = goes_to[label], {label}
+        while at in goes_to and at not in seen:
+            seen.add(at)
+            at = goes_to[at]
+        if at == label and goes_to[label] != label:
+            in_circle.append(label)
+    if not in_circle:
+        return ""
+    said = few([f"{names[label]} as {names[goes_to[label]]}" for label in in_circle], 3)
+    return (
+        f"the model takes most images of {len(in_circle)} classes for those of another, in a circle: {said}. Is the "
+        "order of the classes right? `--classes FILE` says it"
+    )
 
 
 def _at_chance(model: Model, report: Accuracy, train: Accuracy | None) -> str:

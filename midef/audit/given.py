@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from midef.attacks import AccessLevel
-from midef.audit.input import Input
+from midef.audit.input import NORMALISATIONS, Input
 from midef.core.errors import DataError, SpecError, few
 from midef.core.lazy import nn, torch
 
@@ -67,6 +67,7 @@ def read_model(path: str | Path, arch: str, expects: Input, *, table: str = "") 
         raise SpecError(f"say whose tensors {path} holds: `--arch resnet18`, of torchvision, timm or midef")
     tensors = read_checkpoint(path, table).tensors
     found = recognise(tensors, arch, expects.resolution_px, channels=expects.channels)
+    _probed(found.network, expects, "logits")  # some networks take images of one size alone
     return _of_network(found.network, expects, name=found.name, library=found.library, classes=found.classes)
 
 
@@ -183,7 +184,8 @@ def _of_function(
     access = getattr(function, "access", None)
     if isinstance(access, AccessLevel):  # an endpoint, which says what it answers
         outputs = "labels" if access is AccessLevel.LABELS else "probabilities"
-        classes = classes or getattr(function, "n_classes", None)
+        _check_plain(name, expects)
+        classes = getattr(function, "known_classes", None) or classes
     elif outputs == "labels":
         access = AccessLevel.LABELS
     else:
@@ -196,6 +198,23 @@ def _of_function(
     )
     remark = f"the identity of {name} cannot be checked: it is a function or endpoint, known by the name it was given"
     return Model(given, function, expects, access, remark)
+
+
+def _check_plain(name: str, expects: Input) -> None:
+    """Refuse an input for what is sent images as files, which have colours and no normalisation.
+
+    Raises:
+        SpecError: with all that is wrong.
+    """
+    problems = []
+    if (expects.mean, expects.std) != NORMALISATIONS["own"][:2]:
+        problems.append(
+            f"{name} is sent images as they are and normalises for itself; leave --input, --mean and --std out"
+        )
+    if expects.channels != 3:
+        problems.append(f"{name} is sent images in RGB, grey ones too; leave --channels out")
+    if problems:
+        raise SpecError(problems)
 
 
 def _has_slopes(function: Callable[[Tensor], Any], expects: Input) -> bool:

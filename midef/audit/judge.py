@@ -23,7 +23,9 @@ JUDGE_OF_FACES = "mobilefacenet"
 _JUDGES = ("resnet18_tiny", "vgg16_tiny")
 """Evaluators that are trained here, the first of another family than the model's."""
 _LARGEST_JUDGED_PX = 64
-"""Images are made smaller for an evaluator that is trained here: it is a small network on few images."""
+_LEAST_JUDGED_PX = 32
+"""Images are made smaller for an evaluator that is trained here: it is a small network on few images. Those of 28
+px, as of digits, are made larger where it needs that."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,14 @@ class Judge:
         resolution_px: of the images it sees.
         weights: published ones, of one that was trained elsewhere.
         where: where their file lies.
+        of_another_family: than the model's; False where the model does not tell its own.
     """
 
     architecture: Choice
     resolution_px: int
     weights: Choice | None = None
     where: Mapping[str, Any] | None = None
+    of_another_family: bool = True
 
     @property
     def text(self) -> str:
@@ -48,6 +52,8 @@ class Judge:
         px = f"{self.architecture.label} at {self.resolution_px} px"
         if self.weights is not None:
             return f"{px}, trained elsewhere on other people; a head is fitted on the private train split"
+        if not self.of_another_family:
+            return f"{px}, trained on the private train split; whether the model is of its family is not known"
         return f"{px}, of another family than the model, trained on the private train split"
 
 
@@ -75,6 +81,8 @@ def choose_judge(given: Given, resolution_px: int, written: str = "", *, faces: 
             )
         return judge
     made = ARCHITECTURES.remake(chosen)
+    if made.problems(px):  # small images are made larger for it
+        px = max(px, _LEAST_JUDGED_PX)
     problems = made.problems(px)
     if made.facts().family == family:
         problems.append(
@@ -83,7 +91,7 @@ def choose_judge(given: Given, resolution_px: int, written: str = "", *, faces: 
         )
     if problems:
         raise SpecError(problems)
-    return Judge(chosen, px)
+    return Judge(chosen, px, of_another_family=given.has_known_family)
 
 
 def _published(architecture: Choice) -> Judge | None:

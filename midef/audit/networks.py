@@ -107,20 +107,18 @@ def _whose(tensors: Mapping[str, Tensor], library: str, asked: str, resolution_p
     begin = letters[0][:4] if letters else asked
     names = sorted((n for n in named_in(library) if n != asked), key=lambda n: (not n.startswith(begin), n))
     for name in names[:_MOST_ASKED]:
+        if not _has_names(tensors, library, name, resolution_px):
+            continue
         for channels in (3, 1):
-            if isinstance(_quick_fit(tensors, library, name, resolution_px, channels), tuple):
+            if isinstance(_fit(tensors, library, name, resolution_px, channels), tuple):
                 return name if channels == 3 else f"{name} for grey images (`--channels 1`)"
     return ""
 
 
-def _quick_fit(
-    tensors: Mapping[str, Tensor], library: str, name: str, resolution_px: int, channels: int
-) -> tuple[int, Mapping[str, Tensor]] | list[str]:
-    """As `_fit`, which builds a network three times, where one network says that it may."""
-    one = without_weights(library, name, _ONE, resolution_px, channels)
+def _has_names(tensors: Mapping[str, Tensor], library: str, name: str, resolution_px: int) -> bool:
+    """Whether a network has tensors of these names, alike for colours and grey images; `_fit` builds three."""
+    one = without_weights(library, name, _ONE, resolution_px)
     if one is None:
-        return ["cannot be built"]
+        return False
     here = {n for n in one.state_dict() if not n.endswith(COUNTER)}
-    if not any({n for n in named if not n.endswith(COUNTER)} == here for named in _namings(tensors)):
-        return ["has other names"]
-    return _fit(tensors, library, name, resolution_px, channels)
+    return any({n for n in named if not n.endswith(COUNTER)} == here for named in _namings(tensors))

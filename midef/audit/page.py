@@ -22,6 +22,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 LARGEST_PX = 112
 _SHORT = 16
 """Letters of a cell that is never broken."""
+_CONVERGED = {True: "converged", False: "not converged", None: "convergence unknown"}
 _STATES = {"below": "kept", "above": "exceeded", "open": "not shown to be kept", "no number": "not shown to be kept"}
 
 
@@ -124,7 +125,7 @@ def _attacks(report: AuditReport) -> str:
     for one in report.worst.attempts:
         number = "" if one.value is None else f"{one.value:.1f} %"
         notes = one.notes or one.reason
-        said = one.state if one.is_converged else "not converged"  # of short searches nobody knows that they had
+        said = _CONVERGED[one.is_converged] if one.state == "measured" else one.state
         rows.append([one.attack, one.access, number, one.interval.ends if one.interval else "", said, notes])
     if not rows:
         return ""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from midef.attacks import ATTACKS
+from midef.attacks import ATTACKS, Attack
 from midef.attacks.base import small_budget
-from midef.audit.choice import Situation, choose_attacks, priors_of
+from midef.audit.budget import queries_of
+from midef.audit.choice import Costs, Situation, choose_attacks, priors_of
 from midef.audit.data import Data
 from midef.audit.given import Model
 from midef.audit.judge import Judge, judge_recipe
+from midef.audit.seconds import Seconds
+from midef.core.canonical import digest
 from midef.core.choice import Choice
 from midef.core.errors import SpecError
 from midef.core.recipe import Recipe
@@ -24,6 +27,9 @@ from midef.sweep.spec.checks import Problems, check_attack, check_private
 from midef.sweep.spec.profiles import Profile, profile_named
 from midef.sweep.spec.resolve import PlannedCell
 from midef.training import TrainingRecipe
+
+if TYPE_CHECKING:
+    from midef.storage import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +83,8 @@ def make_plan(
     seed: int = 0,
     seconds: float | None = None,
     shows: str = "",
+    store: Store | None = None,
+    device: str = "cpu",
 ) -> Plan:
     """The cells of an audit, with every recipe named.
 
@@ -89,6 +97,8 @@ def make_plan(
         seed: of the attacks.
         seconds: most time of all attacks; None for no limit.
         shows: what the private images show, such as `faces`.
+        store: what is there costs no time; None for nothing.
+        device: of the attacks, for how long they take.
 
     Raises:
         SpecError: if no attack can run, or one is not known: all reasons.
@@ -114,9 +124,21 @@ def make_plan(
     refused: dict[str, str] = {}
     reasons = ""
     if not attacks:
-        choices, refused, reasons = _chosen(model, data, protocol, chosen_profile, seconds, shows)
+
+        def recipe_of(attack: Attack) -> Recipe:
+            cell = _cell(_choice(attack), model, data, judge, protocol, chosen_profile, seed)
+            return cell.recipes.scores
+
+        def questions_of(attack: Attack) -> int:
+            return _questions(attack, model, data, protocol)
+
+        sizes = (model.input.resolution_px, judge.resolution_px)
+        read = [split_recipe(one, px) for one in (data.private, data.public) if one is not None for px in sizes]
+        places = data.reader.locations(read)
+        costs = Seconds(model, recipe_of, questions_of, locations=places, store=store, device=device)
+        choices, refused, reasons = _chosen(model, data, protocol, chosen_profile, seconds, shows, costs)
     cells: list[PlannedCell] = []
-    for attack in [choice for choice in choices if choice is not None]:
+    for attack in {digest(choice.keyed): choice for choice in choices if choice is not None}.values():
         if why := _refusal(attack, model, data, protocol):
             refused[attack.label] = why
             continue
@@ -141,7 +163,13 @@ def make_plan(
 
 
 def _chosen(
-    model: Model, data: Data, protocol: Protocol, profile: Profile, seconds: float | None, shows: str
+    model: Model,
+    data: Data,
+    protocol: Protocol,
+    profile: Profile,
+    seconds: float | None,
+    shows: str,
+    costs: Costs,
 ) -> tuple[list[Choice | None], dict[str, str], str]:
     """Attacks by what the model allows, the strongest first; why the others are left out; and both as text."""
     candidates, without_budget = [], {}
@@ -157,18 +185,37 @@ def _chosen(
         classes=model.given.classes,
         identities=protocol.identities,
         images_per_identity=protocol.images_per_identity,
-        public_images=0 if data.public_set is None else sum(data.public_set.sizes().values()),
+        public_images=_public_images(data),
         shows=shows,
         seconds=seconds or None,
         queries=getattr(model.network, "left", None),
         protocol=protocol,
     )
-    selection = choose_attacks(candidates, situation)
-    described = [ATTACKS.describe(attack) for attack in selection.chosen]
-    chosen: list[Choice | None] = [Choice(one.name, one.params, one.version, one.name) for one in described]
+    selection = choose_attacks(candidates, situation, costs=costs)
+    chosen: list[Choice | None] = [_choice(attack) for attack in selection.chosen]
     names = {ATTACKS.describe(attack).label: ATTACKS.describe(attack).name for attack in candidates}
     left = {names.get(one.attack, one.attack): one.reason for one in selection.left_out}
     return chosen, {**left, **without_budget}, selection.text
+
+
+def _choice(attack: Attack) -> Choice:
+    """An attack with the profile's budget, which its name does not repeat."""
+    one = ATTACKS.describe(attack)
+    return Choice(one.name, one.params, one.version, one.name)
+
+
+def _public_images(data: Data) -> int:
+    return 0 if data.public_set is None else sum(data.public_set.sizes().values())
+
+
+def _questions(attack: Attack, model: Model, data: Data, protocol: Protocol) -> int:
+    return queries_of(
+        attack,
+        reconstructions=protocol.identities * protocol.images_per_identity,
+        identities=protocol.identities,
+        n_classes=model.given.classes,
+        public_images=_public_images(data),
+    ).images
 
 
 def _attack(written: str | Mapping[str, Any], profile: Profile, problems: Problems) -> Choice | None:

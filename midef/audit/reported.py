@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,7 @@ def report_of(
     from midef.sweep.catalogue.published.rows import published_rows
 
     plan, given = found.plan, found.plan.model.given
-    architecture = given.name if given.name in ARCHITECTURES.names() else ""
+    architecture = given.name if given.name.partition("(")[0] in ARCHITECTURES.names() else ""
     subject = Subject(
         model=given.name,
         digest=given.sha256,
@@ -57,7 +57,7 @@ def report_of(
         queries=None if (asked := _sum(found.rows, QUERIES)) is None else int(asked),
         seconds=_sum(found.rows, WALL),
         date=datetime.now(UTC).date().isoformat(),
-        remarks=(f"Stopped early: {found.stopped}; attacks that had not begun are missing.",) if found.stopped else (),
+        remarks=tuple(_remarks(found)),
         profile=plan.profile.name,
         sweep_fields={"resolution_px": str(plan.model.input.resolution_px)},
     )
@@ -71,6 +71,15 @@ def report_of(
         with_private=with_private,
         threshold=threshold,
     )
+
+
+def _remarks(found: Audited) -> Iterator[str]:
+    """What a reader of the report must know, beside what every report says."""
+    if found.stopped:
+        yield f"Stopped early: {found.stopped}; attacks that had not begun are missing."
+    yield from (f"In doubt: {doubt}." for doubt in found.known.doubts)
+    if found.plan.model.given.has_checked_identity and found.plan.model.remark:
+        yield f"{found.plan.model.remark}."
 
 
 def _names(found: Audited) -> tuple[str, ...]:
@@ -92,4 +101,4 @@ def _sum(rows: Sequence[ResultRow], metric: str) -> float | None:
 
 
 def _facts(architecture: str) -> ModelFacts | None:
-    return ARCHITECTURES.make(architecture).facts() if architecture else None
+    return ARCHITECTURES.remake(ARCHITECTURES.choose(architecture)).facts() if architecture else None

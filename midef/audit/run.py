@@ -168,6 +168,8 @@ def audit(
         seed=seed,
         seconds=seconds,
         shows="faces" if faces else "",
+        store=opened,
+        device=device,
     )
     statements = [
         f"model: {taken.given.name}, {taken.given.classes} classes, {taken.access.words}; {_identity(taken)}",
@@ -183,8 +185,8 @@ def audit(
     may_ask = taken.given.has_checked_identity
     known = check_known(taken, splits, device=device, may_ask_more=may_ask)
     say(f"checked: {taken.given.name} {known.text}")
-    if known.doubt:
-        statements.append(f"input in doubt: {known.doubt}")
+    for doubt in known.doubts:
+        statements.append(f"in doubt: {doubt}")
         say(statements[-1])
     context = BuildContext(store=opened, device=device, locations=plan.locations)
     accuracy, gate = check_judge(plan, context)

@@ -71,6 +71,9 @@ def limits(report: AuditReport) -> list[str]:
     if worst.not_converged:
         names = ", ".join(one.attack for one in worst.not_converged)
         lines.append(f"Not converged: {names}; more steps may find more.")
+    if worst.maybe_converged:
+        names = ", ".join(one.attack for one in worst.maybe_converged)
+        lines.append(f"Whether more steps would find more is not known of {names}.")
     lines += [f"{one.attack} gave no number ({one.state}): {one.reason}." for one in worst.without_number]
     lines += subject.remarks
     return lines

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from midef.core import outcomes
-from midef.core.gates import excluded_because, noted_because
+from midef.core.gates import Gate, excluded_because, noted_because
 from midef.core.rows import ResultRow
 from midef.core.statistics import identity_lower_bound, two_level_interval
 from midef.results.compare import ATTACK
@@ -49,8 +49,8 @@ class Attempt:
         low: lower end at the level that as many attacks need; None without an interval.
         chance: percent.
         reason: why there is no value.
-        is_converged: False where its search was ended while the target's confidence still rose; True is no proof, for
-            nothing is known of short searches and of those without confidence.
+        is_converged: False where its search was ended while the target's confidence still rose; None where nothing is
+            known: of short searches, of those without confidence, of one seed without it among several.
         notes: what to know of the number.
         by_seed: (seed, value), of a measured one.
     """
@@ -63,7 +63,7 @@ class Attempt:
     low: float | None = None
     chance: float | None = None
     reason: str = ""
-    is_converged: bool = True
+    is_converged: bool | None = None
     notes: str = ""
     by_seed: tuple[tuple[int, float], ...] = ()
 
@@ -105,7 +105,12 @@ class WorstCase:
 
     @property
     def not_converged(self) -> tuple[Attempt, ...]:
-        return tuple(one for one in self.measured if not one.is_converged)
+        return tuple(one for one in self.measured if one.is_converged is False)
+
+    @property
+    def maybe_converged(self) -> tuple[Attempt, ...]:
+        """Attacks with a number of which nobody knows whether more steps would find more."""
+        return tuple(one for one in self.measured if one.is_converged is None)
 
     @property
     def is_at_chance(self) -> bool:
@@ -241,7 +246,6 @@ def _attempt(name: str, rows: Sequence[ResultRow]) -> Attempt:
     good = [row for row in attacks if row.number is not None]
     gates = gates_of(runs.by_seed)
     chance = next((row.chance for row in attacks if row.chance is not None), None)
-    is_converged = not any(gate.subject == "search" for gate in gates)
     if not good:
         worst = next((row for state in ("failed", "refused") for row in attacks or rows if row.status == state), None)
         state: State = "refused" if worst is not None and worst.status == "refused" else "failed"
@@ -260,10 +264,18 @@ def _attempt(name: str, rows: Sequence[ResultRow]) -> Attempt:
         interval=None if excluded else _ordinary(of_seeds),
         chance=chance,
         reason=excluded,
-        is_converged=is_converged,
+        is_converged=_is_converged(good, gates),
         notes=notes,
         by_seed=() if excluded else of_seeds.by_seed,
     )
+
+
+def _is_converged(good: Sequence[ResultRow], gates: Sequence[Gate]) -> bool | None:
+    """Whether the searches behind these numbers had ended to rise; None where one of them kept no confidence."""
+    if any(gate.subject == "search" for gate in gates):
+        return False
+    known = [row.confidence_rise is not None and row.confidence_rise_low is not None for row in good]
+    return True if all(known) else None
 
 
 def _of_attack(rows: Sequence[ResultRow]) -> list[ResultRow]:

@@ -41,7 +41,8 @@ class Given(Architecture):
 
     Args:
         library: `torchvision`, `timm` or `midef`, whose network it is; "" for a module or function of one process.
-        name: of the architecture there; of the class; of a function, the name that the user gave.
+        name: of the architecture there, of midef's with its parameters; of the class; of a function, the name that the
+            user gave.
         sha256: of its tensors; "" for a function, whose identity nobody can check.
         classes: outputs.
         order: output that stands for each class, where that is another order than the classes'.
@@ -85,10 +86,15 @@ class Given(Architecture):
         """Whether its tensors say which network it is."""
         return bool(self.sha256)
 
+    @property
+    def has_known_family(self) -> bool:
+        """Whether its library or its name says which networks are its siblings; that of a function need not."""
+        return bool(self.library) or any(family in self.name.lower() for family in FAMILIES)
+
     @override
     def facts(self) -> ModelFacts:
         if self.library == "midef":
-            known: ModelFacts = ARCHITECTURES.make(self.name).facts()
+            known: ModelFacts = ARCHITECTURES.remake(ARCHITECTURES.choose(self.name)).facts()
             return ModelFacts(known.family, ("network",), (), has_batch_norm=known.has_batch_norm)
         family = next((f for f in FAMILIES if f in self.name.lower()), self.name.lower())
         return ModelFacts(family, ("network",), (), has_batch_norm=True)

@@ -34,18 +34,24 @@ def named_in(library: str) -> list[str]:
 
 
 def libraries_of(written: str) -> list[tuple[str, str]]:
-    """Library and name of each network that is meant by `resnet18` or `timm/resnet18`.
+    """Library and name of each network that is meant by `resnet18`, `timm/resnet18` or `midef/resnet18(stem=imagenet)`.
+
+    Only networks of midef have parameters; they are written in one way, since the name enters the key of a target.
 
     Raises:
-        SpecError: if there is none, with the nearest name.
+        SpecError: if there is none, with the nearest name, or a parameter is wrong.
     """
-    library, _, name = written.rpartition("/")
+    before = written.partition("(")[0]
+    library, _, _ = before.rpartition("/")
+    name = written.removeprefix(f"{library}/") if library else written
     if library and library not in LIBRARIES:
         raise SpecError(f"no library {library!r} of networks; {did_you_mean(library, LIBRARIES)}")
     asked = [library] if library else list(LIBRARIES)
     names = {one: named_in(one) for one in asked}
     if found := [(one, name) for one in asked if name in names[one]]:
         return found
+    if "(" in name and "midef" in asked and name.partition("(")[0] in names["midef"]:
+        return [("midef", ARCHITECTURES.choose(name).label)]
     near = did_you_mean(name, [n for one in asked for n in names[one]]).partition(" Known: ")[0]
     also = f"; {near}" if near.startswith("did you mean") else ""
     raise SpecError(
@@ -59,7 +65,7 @@ def build_network(library: str, name: str, classes: int, resolution_px: int, cha
 
     Args:
         library: one of `LIBRARIES`.
-        name: there.
+        name: there; of midef with its parameters.
         classes: outputs.
         resolution_px: of the images it takes; only networks of midef are made for a size.
         channels: 3, or 1 of a network whose first convolution takes grey images.
@@ -70,7 +76,7 @@ def build_network(library: str, name: str, classes: int, resolution_px: int, cha
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torchvision's, on how some of its networks draw their first weights
         if library == "midef":
-            network: nn.Module = ARCHITECTURES.make(name).build(classes, resolution_px)
+            network: nn.Module = ARCHITECTURES.remake(ARCHITECTURES.choose(name)).build(classes, resolution_px)
         elif library == "timm":
             try:
                 import timm

@@ -179,7 +179,8 @@ def _model(options: AuditArguments, asked: EndpointArguments) -> str | Endpoint:
 
 
 def exit_code(found: Audited, report: AuditReport) -> int:
-    """4 where time or queries were up, 5 where a threshold is not kept, 1 where an attack failed, else 0.
+    """4 where time or queries were up, 5 where a threshold is not kept, 1 where an attack failed or one that was named
+    cannot run, else 0.
 
     A threshold that was exceeded is reported although attacks are missing: they could only find more.
     """
@@ -189,7 +190,9 @@ def exit_code(found: Audited, report: AuditReport) -> int:
         return EXIT_FOUND
     if found.stopped:
         return EXIT_BUDGET
-    return EXIT_FAILURES if len(found.attack_accuracies) < len(found.plan.cells) else EXIT_OK
+    is_refused = bool(found.plan.refused) and not found.plan.reasons  # those that were chosen leave others out
+    is_missing = len(found.attack_accuracies) < len(found.plan.cells)
+    return EXIT_FAILURES if is_missing or is_refused else EXIT_OK
 
 
 def _percent(text: str) -> float:

@@ -12,7 +12,8 @@ from torch import Tensor
 from midef.audit.networks import recognise
 from midef.core.errors import DataError, SpecError
 from midef.models import ARCHITECTURES
-from midef.stages.given_networks import build_network, without_weights
+from midef.stages.given import Given
+from midef.stages.given_networks import build_network, libraries_of, without_weights
 
 PX = 32
 
@@ -70,6 +71,23 @@ def test_networks_of_midef_and_of_timm_are_found_too() -> None:
     theirs = timm.create_model("mobilenetv3_small_050", num_classes=4)
     found = recognise(theirs.state_dict(), "mobilenetv3_small_050", PX)
     assert (found.library, found.classes) == ("timm", 4)
+
+
+def test_parameters_of_an_architecture_of_midef_are_read() -> None:
+    torch.manual_seed(0)
+    written = "midef/resnet18(stem=imagenet)"
+    (library, name), *others = libraries_of(written)
+    assert (library, name, others) == ("midef", "resnet18(stem=imagenet)", [])
+    assert libraries_of("resnet18( stem=imagenet )") == [(library, name)], "one way to write it, for the key"
+    ours = build_network(library, name, 6, PX)
+    found = recognise(ours.state_dict(), written, PX)
+    assert (found.library, found.name, found.classes) == (library, name, 6)
+    given = Given(library=library, name=name, classes=6, sha256="ab")
+    assert given.facts().family == "resnet" and given.build(6, PX).feature_dim > 0
+    with pytest.raises(SpecError, match="has no parameter 'stam'"):
+        recognise({}, "midef/resnet18(stam=imagenet)", PX)
+    with pytest.raises(SpecError, match=r"no network 'resnet18\(stem=imagenet\)' in torchvision"):
+        recognise({}, "torchvision/resnet18(stem=imagenet)", PX)
 
 
 def test_a_grey_network_is_recognised_by_its_channels() -> None:

@@ -118,6 +118,7 @@ def test_limits_name_judge_sample_identity_and_what_was_not_tried() -> None:
     assert "recognises 71.0 % of true private images. It is a weak judge, below 80 %" in text
     assert "The identity of the model cannot be checked" in text
     assert "Not converged: gmi" in text
+    assert "Whether more steps would find more is not known of plg_mi." in text
     assert report.limits[-1] == "A remark."
     few = AuditReport.from_rows([a_row("gmi", hits(0.5, people=4))], SUBJECT)
     assert any("That is few" in line for line in few.limits)

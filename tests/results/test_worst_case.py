@@ -149,6 +149,11 @@ def test_what_gave_no_number_is_named_and_does_not_count() -> None:
         ("mirror", "refused", "no generator"),
     ]
     assert [one.attack for one in worst.not_converged] == ["gmi"]
+    assert [one.attack for one in worst.maybe_converged] == ["ppa"], "its row keeps no confidence"
+    flat = {"confidence_end": 0.9, "confidence_rise": 0.0, "confidence_rise_low": -0.1}
+    converged = worst_case([a_row("ppa", hits_of(30, 40), **flat)])
+    assert [one.is_converged for one in converged.attempts] == [True] and not converged.maybe_converged
+    assert [one.is_converged for one in worst_case([failed("plg_mi", "out of memory")]).attempts] == [None]
     expected = worst_case([good, slow]).interval
     assert worst.interval == expected
     assert worst.words == (
