@@ -64,9 +64,10 @@ class CellRun:
 
 @dataclass(frozen=True)
 class Cause:
-    """Failures of one cause.
+    """Failures of one cause in one sweep.
 
     Args:
+        sweep: its name.
         failure: their kind.
         example: one of the reasons.
         cells: digests.
@@ -74,6 +75,7 @@ class Cause:
         defenses: labels, sorted.
     """
 
+    sweep: str
     failure: str
     example: str
     cells: tuple[str, ...]
@@ -81,23 +83,21 @@ class Cause:
     defenses: tuple[str, ...]
 
 
-def cell_runs(rows: Iterable[ResultRow], planned: Sequence[Planned] = (), sweep: str = "") -> list[CellRun]:
-    """All cells with a result or a place in the plan, in the order of the plan.
+def cell_runs(rows: Iterable[ResultRow], planned: Sequence[Planned] = ()) -> list[CellRun]:
+    """All cells with a result or a place in a plan, in the order of the plans; of one in two sweeps, both.
 
     Args:
         rows: measured rows.
-        planned: cells of a manifest.
-        sweep: its name.
+        planned: cells of manifests, each with the name of its `sweep`.
     """
-    by_cell: dict[str, list[ResultRow]] = {}
+    by_cell: dict[tuple[str, str], list[ResultRow]] = {}
     for row in rows:
         if row.origin == "measured":
-            by_cell.setdefault(row.cell, []).append(row)
-    order = dict.fromkeys([str(cell["cell"]) for cell in planned])
-    plans = {str(cell["cell"]): cell for cell in planned}
+            by_cell.setdefault((row.sweep, row.cell), []).append(row)
+    plans = {(str(cell.get("sweep") or ""), str(cell["cell"])): cell for cell in planned}
     return [
-        _stored(by_cell[cell]) if cell in by_cell else _missing(plans[cell], sweep)
-        for cell in [*order, *(cell for cell in by_cell if cell not in order)]
+        _stored(by_cell[name]) if name in by_cell else _missing(plans[name])
+        for name in [*plans, *(name for name in by_cell if name not in plans)]
     ]
 
 
@@ -132,10 +132,10 @@ def _stored(rows: Sequence[ResultRow]) -> CellRun:
     )
 
 
-def _missing(planned: Planned, sweep: str) -> CellRun:
+def _missing(planned: Planned) -> CellRun:
     seed = planned.get("seed")
     return CellRun(
-        sweep=sweep,
+        sweep=str(planned.get("sweep") or ""),
         profile=str(planned.get("profile") or ""),
         cell=str(planned["cell"]),
         setup=str(planned.get("setup") or ""),
@@ -148,12 +148,13 @@ def _missing(planned: Planned, sweep: str) -> CellRun:
 
 def causes(runs: Iterable[CellRun]) -> list[Cause]:
     """Failed cells by cause, the most frequent first."""
-    groups: dict[str, list[CellRun]] = {}
+    groups: dict[tuple[str, str], list[CellRun]] = {}
     for run in runs:
         if run.state == "failed":
-            groups.setdefault(run.cause, []).append(run)
+            groups.setdefault((run.sweep, run.cause), []).append(run)
     found = [
         Cause(
+            group[0].sweep,
             group[0].failure,
             group[0].reason,
             tuple(run.cell for run in group),

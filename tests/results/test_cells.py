@@ -25,12 +25,17 @@ def test_every_planned_cell_is_there_once_in_the_order_of_the_plan(row: Row) -> 
         row("fid", 1.0, cell="z"),
     ]
     planned = [
-        {"cell": "a", "setup": "S01", "defense": "none", "attack": "gmi", "seed": 3, "profile": "mini"},
-        {"cell": "b", "setup": "S01", "defense": "none", "attack": "gmi", "seed": 4, "profile": "mini"},
+        {"sweep": "s", "cell": "a", "setup": "S01", "defense": "none", "attack": "gmi", "seed": 3, "profile": "mini"},
+        {"sweep": "s", "cell": "b", "setup": "S01", "defense": "none", "attack": "gmi", "seed": 4, "profile": "mini"},
     ]
-    runs = cell_runs(rows, planned, "mine")
+    runs = cell_runs(rows, planned)
     assert [(run.cell, run.state) for run in runs] == [("a", "missing"), ("b", "ok"), ("z", "ok")]
-    assert (runs[0].sweep, runs[0].seed, runs[0].defense) == ("mine", 3, "none")
+    assert (runs[0].sweep, runs[0].seed, runs[0].defense) == ("s", 3, "none")
+
+
+def test_a_cell_of_two_sweeps_is_there_for_both(row: Row) -> None:
+    runs = cell_runs([row("fid", 1.0, cell="a")], [{"sweep": "other", "cell": "a"}])
+    assert [(run.sweep, run.state) for run in runs] == [("other", "missing"), ("s", "ok")]
 
 
 def test_a_failure_says_stage_kind_and_reason(row: Row) -> None:

@@ -1,0 +1,26 @@
+// The stored analyses: one at a time, with its figure, what it says, and its rows.
+
+const ANA_PANEL_PX = 300; // the least a panel needs
+
+function drawAnalyses(data) {
+  const one = data.analyses.find((a) => a.name === linked("analysis")) || data.analyses[0];
+  fill($("anatools"), data.analyses.map((a) => {
+    const button = make("button", a.title, "chip");
+    button.type = "button";
+    button.setAttribute("aria-pressed", a === one);
+    button.addEventListener("click", () => { relink({ analysis: a.name, ana_sort: null }, true); drawAnalyses(data); });
+    return button;
+  }));
+  $("analysis").querySelector("h3").textContent = one.title;
+  $("anaverdict").textContent = one.verdict;
+  $("anaabout").textContent = one.about;
+  $("anastamp").hidden = !one.stamp;
+  $("anastamp").textContent = one.stamp;
+  fill($("anacommand"), [copied(one.command)]);
+  const panels = Object.keys(one.figure.layout).filter((key) => /^xaxis\d*$/.test(key)).length;
+  $("anaplot").style.minWidth = `${ANA_PANEL_PX * panels}px`;
+  drawFigure($("anaplot"), one.figure, () => {});
+  drawSheet($("anasheet"), one.sheet, { sort: "ana_sort" });
+}
+
+addView("analyses", { keys: ["analysis", "ana_sort"], draw: drawAnalyses });

@@ -1,0 +1,148 @@
+"""Serves a page of a store that is being written: on this machine only, built again where rows changed."""
+
+from __future__ import annotations
+
+import logging
+import posixpath
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from typing_extensions import override
+
+from midef.core.errors import MidefError
+
+HOST = "127.0.0.1"
+VERSION = "/version"
+"""Answers with a number that changes whenever the page was built anew."""
+NO_CONNECTION, OWN_CONNECTION = "connect-src 'none'", "connect-src 'self'"
+"""A served page asks for the version; one from disk may not connect at all."""
+
+log = logging.getLogger(__name__)
+
+
+class LivePage:
+    """A page that is built anew into another folder, and served from there once it is whole.
+
+    Args:
+        build: builds into a folder.
+        state: what the page depends on; the page is built again when it is another.
+        say: told what was built, and what went wrong.
+    """
+
+    def __init__(self, build: Callable[[Path], object], state: Callable[[], object], say: Callable[[str], None]) -> None:
+        self._build, self._state, self._say = build, state, say
+        self._root = Path(tempfile.mkdtemp(prefix="midef-dashboard-"))
+        self._built_of: object = None
+        self.version = 0
+        self.took_s = 0.0
+
+    @property
+    def folder(self) -> Path:
+        """Of the page as it was built last."""
+        return self._root / str(self.version)
+
+    def refresh(self) -> bool:
+        """Build the page again if its rows changed; True if it did.
+
+        Raises:
+            MidefError: if it cannot be built.
+        """
+        state = self._state()
+        if self.version and state == self._built_of:
+            return False
+        start = time.perf_counter()
+        self._build(self._root / str(self.version + 1))
+        self._built_of, self.version = state, self.version + 1
+        self.took_s = time.perf_counter() - start
+        shutil.rmtree(self._root / str(self.version - 2), ignore_errors=True)  # the last but one may be being read
+        return True
+
+    def keep_fresh(self, every_s: float, stop: threading.Event) -> None:
+        """Refresh until told to stop. A build may take at most half of the time.
+
+        Args:
+            every_s: seconds between two looks at the store.
+            stop: ends it.
+        """
+        while not stop.wait(max(every_s, self.took_s)):
+            try:
+                if self.refresh():
+                    self._say(f"built again in {self.took_s:.1f} s")
+            except (MidefError, OSError) as error:  # the store is written meanwhile, and may be gone for a while
+                self._say(f"not built again, the page stays as it is: {error}")
+
+    def remove(self) -> None:
+        """Remove every folder it built."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
+
+def server(page: LivePage, port: int) -> ThreadingHTTPServer:
+    """A server of the page on this machine's own address.
+
+    Args:
+        page: built at least once.
+        port: 0 takes a free one.
+
+    Raises:
+        OSError: if the port is taken.
+    """
+
+    class Handler(SimpleHTTPRequestHandler):
+        """Files of the page, and its version; nothing else is answered."""
+
+        server_version, sys_version = "midef", ""
+
+        @override
+        def do_GET(self) -> None:
+            self._answer(with_body=True)
+
+        @override
+        def do_HEAD(self) -> None:
+            self._answer(with_body=False)
+
+        def _answer(self, *, with_body: bool) -> None:
+            # Another site that resolves to this machine would send its own name.
+            if self.headers.get("Host", "").rsplit(":", 1)[0] not in (HOST, "localhost"):
+                self.send_error(HTTPStatus.FORBIDDEN)
+                return
+            found = self._content(posixpath.normpath(unquote(urlsplit(self.path).path)))
+            if found is None:
+                self.send_error(HTTPStatus.NOT_FOUND)
+                return
+            content, kind = found
+            self.send_response(HTTPStatus.OK)
+            for name, value in (
+                *(("Content-Type", kind), ("Content-Length", str(len(content))), ("Cache-Control", "no-store")),
+                *(("X-Content-Type-Options", "nosniff"), ("Cross-Origin-Resource-Policy", "same-origin")),
+            ):
+                self.send_header(name, value)
+            self.end_headers()
+            if with_body:
+                self.wfile.write(content)
+
+        def _content(self, path: str) -> tuple[bytes, str] | None:
+            """Content and kind of what is asked for; None if there is nothing."""
+            if path == VERSION:
+                return str(page.version).encode(), "text/plain"
+            folder = page.folder.resolve()
+            file = (folder / path.lstrip("/")).resolve() if path != "/" else folder / "index.html"
+            if not file.is_file() or not file.is_relative_to(folder):
+                return None
+            content = file.read_bytes()
+            if file == folder / "index.html":
+                content = content.replace(NO_CONNECTION.encode(), OWN_CONNECTION.encode(), 1)
+            return content, self.guess_type(str(file))
+
+        @override
+        def log_message(self, format: str, *args: Any) -> None:
+            log.debug(format, *args)
+
+    return ThreadingHTTPServer((HOST, port), Handler)
