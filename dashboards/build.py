@@ -17,8 +17,10 @@ from midef.dashboards.figures.utility import utility_of, with_front
 from midef.dashboards.files import clear, copy_plotly, html, ours, piece, script, write
 from midef.dashboards.page_data import Head, Header, Page, Setup, Tab
 from midef.dashboards.reconstructions import Fetch, write_grid
+from midef.dashboards.reference import Reference
 from midef.dashboards.setup_data import setup_data
-from midef.dashboards.views.base import Shown
+from midef.dashboards.sources import read_sources
+from midef.dashboards.views.base import Plan, Shown
 from midef.dashboards.views.order import VIEWS
 from midef.results.compare import NATURAL
 from midef.results.summary import SetupKey, SummaryRow, by_setup, summarise
@@ -49,50 +51,45 @@ class BuildReport:
 
 
 def build(
-    store_uri: str,
+    store_uri: str | Sequence[str],
     out: Path,
-    sweep: str | None = None,
+    sweep: str | Sequence[str] | None = None,
     with_private_exemplars: bool = False,
     *,
     utility: str = NATURAL,
+    reference: Reference | None = None,
 ) -> BuildReport:
-    """Build the dashboard of a sweep of a store.
+    """Build the dashboard of sweeps of stores.
 
-    Published numbers that the store keeps are shown beside ours, and so is what accuracy matching found for the sweep.
+    Published numbers that the stores keep are shown beside ours, and so is what accuracy matching found for the sweep.
 
     Args:
-        store_uri: of the store.
+        store_uri: of the store, or of several.
         out: folder of the page.
-        sweep: its name; the latest unless one is given.
+        sweep: its name, or several; the latest of each store unless one is given.
         with_private_exemplars: also show pictures from the private training data. Off unless asked for; data that shows
             nobody (`synthetic_faces`) is always shown.
         utility: metric that attack accuracy is plotted against.
+        reference: what components say of themselves; the page defines its metrics and data sets by it.
 
     Raises:
         StoreError: if there is no store, or it cannot be read.
-        SpecError: if the store knows no sweep of this name, neither planned nor matched.
+        SpecError: if the stores know no sweep of this name, neither planned nor matched.
     """
-    from midef.storage import Store, rows_of_sweep
-    from midef.storage.published import read_published
-
-    store = Store.open(store_uri, create=False)
-    stored = store.results.read()
-    reports, warnings = _reports(store)
-    if sweep is not None and sweep not in _planned(store) and any(report.sweep == sweep for report in reports):
-        rows: Sequence[ResultRow] = []  # its strengths are searched, nothing is attacked yet
-    else:
-        rows = rows_of_sweep(store, sweep)
-    matching = _matching(store, sweep, rows, reports)
+    uris = [store_uri] if isinstance(store_uri, str) else store_uri
+    sources = read_sources(uris, [sweep] if isinstance(sweep, str) else sweep or ())
     return build_page(
-        rows,
-        store.artifacts.fetch,
+        sources.rows,
+        sources.fetch,
         out,
-        store=store,
-        store_name=_shown(store.uri),
-        unfinished=_unfinished(store, stored, rows),
-        warnings=warnings,
-        matching=matching,
-        published=read_published(store),
+        stores=sources.stores,
+        store_name=sources.name,
+        unfinished=sources.unfinished,
+        warnings=sources.warnings,
+        matching=sources.matching,
+        published=sources.published,
+        plans=sources.plans,
+        reference=reference,
         with_private_exemplars=with_private_exemplars,
         utility=utility,
     )
@@ -104,11 +101,13 @@ def build_page(
     out: Path,
     *,
     store_name: str,
-    store: Store | None = None,
+    stores: Sequence[Store] = (),
     unfinished: int | None = None,
     warnings: Sequence[str] = (),
     published: Sequence[ResultRow] = (),
     matching: MatchReport | None = None,
+    plans: Sequence[Plan] = (),
+    reference: Reference | None = None,
     with_private_exemplars: bool = False,
     utility: str = NATURAL,
 ) -> BuildReport:
@@ -119,11 +118,13 @@ def build_page(
         fetch: gives the folder of a stored artifact.
         out: folder of the page.
         store_name: as the page calls the store.
-        store: where the rows come from; views of a store's runs are left out without.
+        stores: where the rows come from; without, the page has no logs and no analyses.
         unfinished: planned cells without a result; None counts the seeds that some defenses have and others lack.
         warnings: to show above the page.
         published: published numbers of any setups; those of a setup and a defense in `rows` are shown beside ours.
         matching: what accuracy matching found; the page says nothing of it without.
+        plans: of the sweeps; without, cells that were never run are not listed.
+        reference: see `build`.
         with_private_exemplars: see `build`.
         utility: see `build`.
     """
@@ -143,12 +144,14 @@ def build_page(
         published=published,
         matching=matching,
         store_name=store_name,
-        store=store,
+        stores=stores,
         fetch=fetch,
         out=out,
         utility=utility,
         with_private_exemplars=with_private_exemplars,
         problems=problems,
+        plans=plans,
+        reference=reference,
     )
     views = [view for view in VIEWS if view.is_shown(shown)]
     for view in views:
@@ -190,52 +193,6 @@ def _setups(
         problems += unread
         setups.append(setup_data(names[key], f"setup-{prefix}", group, grid, colours, published, utility))
     return setups, problems
-
-
-def _reports(store: Store) -> tuple[list[MatchReport], tuple[str, ...]]:
-    """Reports of accuracy matching, latest first, and a warning for each that cannot be read."""
-    from midef.storage.matches import read_matches
-
-    problems: list[str] = []
-    reports = read_matches(store, problems=problems)
-    return reports, tuple(f"accuracy matching is not shown: {problem}" for problem in problems)
-
-
-def _matching(
-    store: Store, sweep: str | None, rows: Sequence[ResultRow], reports: Sequence[MatchReport]
-) -> MatchReport | None:
-    """The latest report of the sweep that is shown; where its rows were matched, of the one they were matched by."""
-    names = {sweep} if sweep else set(_planned(store)[:1]) or {row.sweep for row in rows}
-    candidates = [report for report in reports if not names or report.sweep in names]
-    shown = {round(row.match_target, 4) for row in rows if row.match_target is not None}
-    if shown:
-        candidates = [r for r in candidates if shown & {round(o.target, 4) for o in r.outcomes if o.target is not None}]
-    return next(iter(candidates), None)
-
-
-def _planned(store: Store) -> list[str]:
-    """The names of the sweeps that were planned, latest first."""
-    return [manifest.sweep for _, manifest in store.sweeps.manifests()]
-
-
-def _unfinished(store: Store, stored: Sequence[ResultRow], rows: Sequence[ResultRow]) -> int | None:
-    """Cells without a result of the latest plan that holds some of `rows`, by the name they are shown under; None
-    without a plan.
-    """
-    shown, done = {row.cell for row in rows}, {row.cell for row in stored}
-    names = {row.sweep for row in rows}
-    for _, manifest in store.sweeps.manifests():
-        if names and manifest.sweep not in names:
-            continue
-        planned = {row.get("cell") for row in manifest.rows} - {None}
-        if planned and (planned & shown or not stored):
-            return len(planned - done)
-    return None
-
-
-def _shown(uri: str) -> str:
-    """A store's name for the page: a bucket as it is, a folder without the path, which says who built the page."""
-    return uri if "://" in uri and not uri.startswith("file:") else uri.rstrip("/").rpartition("/")[2]
 
 
 def _names(groups: Mapping[SetupKey, Sequence[SummaryRow]]) -> dict[SetupKey, str]:

@@ -133,7 +133,9 @@ def browser(program: str) -> Iterator[Browser]:
     to_read, to_write = os.pipe()
     from_read, from_write = os.pipe()
     with tempfile.TemporaryDirectory(prefix="midef-browser-", ignore_cleanup_errors=True) as profile:
-        root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # Chromium refuses root with one
+        root = (
+            ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+        )  # Chromium refuses root with one
         command = [program, *FLAGS, *root, f"--user-data-dir={Path(profile)}", "about:blank"]
         # The shell gives the two pipes the numbers that Chromium expects.
         shell = ["sh", "-c", f'exec "$@" 3<&{to_read} 4>&{from_write}', "sh", *command]

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +24,8 @@ VERSION = "/version"
 """Answers with a number that changes whenever the page was built anew."""
 NO_CONNECTION, OWN_CONNECTION = "connect-src 'none'", "connect-src 'self'"
 """A served page asks for the version; one from disk may not connect at all."""
+WATCHED = ("results", "sweeps", "matches", "analyses")
+"""Folders of a store that the page depends on."""
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,9 @@ class LivePage:
         say: told what was built, and what went wrong.
     """
 
-    def __init__(self, build: Callable[[Path], object], state: Callable[[], object], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, build: Callable[[Path], object], state: Callable[[], object], say: Callable[[str], None]
+    ) -> None:
         self._build, self._state, self._say = build, state, say
         self._root = Path(tempfile.mkdtemp(prefix="midef-dashboard-"))
         self._built_of: object = None
@@ -146,3 +150,19 @@ def server(page: LivePage, port: int) -> ThreadingHTTPServer:
             log.debug(format, *args)
 
     return ThreadingHTTPServer((HOST, port), Handler)
+
+
+def store_state(uris: Iterable[str]) -> tuple[tuple[str, float], ...]:
+    """What tells that rows, plans, matchings or analyses of stores changed: their files and when these were written."""
+    from midef.storage import Store
+
+    state = []
+    for uri in uris:
+        location = Store.open(uri, create=False).location
+        for root in WATCHED:
+            for path in location.files(root):
+                try:
+                    state.append((f"{uri}/{path}", location.modified(path)))
+                except FileNotFoundError:
+                    continue  # gone meanwhile
+    return tuple(state)

@@ -6,3 +6,4 @@ addEventListener("keydown", (e) => { if (e.key === "Escape") VIEWS[shownView()].
 drawHeader();
 readLink();
 show();
+followServer();

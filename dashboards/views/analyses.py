@@ -107,10 +107,9 @@ def pieces(shown: Shown) -> Pieces:
 
 
 def _stored(shown: Shown, problems: list[str] | None) -> list[StoredFindings]:
-    if shown.store is None:
-        return []
-    names = {row.sweep for row in shown.rows} | {plan.sweep for plan in shown.plans}
-    found = read_findings(shown.store, problems=problems)
+    shown_as = {plan.sweep for plan in shown.plans} | {row.sweep for row in shown.rows}
+    names = shown_as | {name.partition(" (")[0] for name in shown_as}  # of two stores on one page
+    found = [one for store in shown.stores for one in read_findings(store, problems=problems)]
     return [one for one in found if not names or one.sweep in names]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,40 +40,42 @@ class Tries:
     log: str = ""
 
 
-def tries_of(store: Store | None, runs: Sequence[CellRun]) -> dict[str, Tries]:
+def tries_of(stores: Sequence[Store], runs: Sequence[CellRun]) -> dict[str, Tries]:
     """Work on each cell, by digest. Cells whose logs are not kept, or too many, have none.
 
     Args:
-        store: that keeps the logs.
+        stores: that keep the logs.
         runs: those that failed first.
     """
-    logged = _logged(store)
+    logged = _logged(stores)
     found: dict[str, Tries] = {}
     read = 0
     for run in runs:
         keys = [key for key in _keys(run, logged) if key in logged]
-        if store is None or not keys or read >= MOST_LOGS:
+        if not keys or read >= MOST_LOGS:
             found[run.cell] = Tries()
             continue
-        read += sum(logged[key] for key in keys)
-        found[run.cell] = _tries(store, keys, with_log=run.state == "failed")
+        read += sum(logged[key][1] for key in keys)
+        found[run.cell] = _tries([(logged[key][0], key) for key in keys], with_log=run.state == "failed")
     return found
 
 
-def _logged(store: Store | None) -> Mapping[ArtifactKey, int]:
-    """Number of logs by artifact, from one listing."""
+def _logged(stores: Sequence[Store]) -> Mapping[ArtifactKey, tuple[Store, int]]:
+    """Store and number of logs by artifact, from one listing of each store."""
     from midef.storage.logs import ROOT
 
-    counts: dict[ArtifactKey, int] = {}
-    for path in [] if store is None else store.location.files(ROOT):
-        parts = path.split("/")
-        if len(parts) == 4 and path.endswith(".log"):
-            key = ArtifactKey(parts[1], parts[2])
-            counts[key] = counts.get(key, 0) + 1
+    counts: dict[ArtifactKey, tuple[Store, int]] = {}
+    for store in stores:
+        for path in store.location.files(ROOT):
+            parts = path.split("/")
+            if len(parts) == 4 and path.endswith(".log"):
+                key = ArtifactKey(parts[1], parts[2])
+                holder, count = counts.get(key, (store, 0))
+                counts[key] = holder, count + (holder is store)
     return counts
 
 
-def _keys(run: CellRun, logged: Mapping[ArtifactKey, int]) -> list[ArtifactKey]:
+def _keys(run: CellRun, logged: Iterable[ArtifactKey]) -> list[ArtifactKey]:
     """Artifacts of a cell; of one that failed the artifact that its reason names."""
     keys = [ArtifactKey.parse(text) for text in (run.target, run.reconstructions, run.scores) if text]
     if run.state == "failed" and (piece := _PIECE.search(run.reason)):
@@ -81,10 +83,10 @@ def _keys(run: CellRun, logged: Mapping[ArtifactKey, int]) -> list[ArtifactKey]:
     return list(dict.fromkeys(keys))
 
 
-def _tries(store: Store, keys: Sequence[ArtifactKey], *, with_log: bool) -> Tries:
+def _tries(pieces: Sequence[tuple[Store, ArtifactKey]], *, with_log: bool) -> Tries:
     from midef.storage.logs import read_attempts
 
-    by_key = [read_attempts(store.location, key) for key in keys]
+    by_key = [read_attempts(store.location, key) for store, key in pieces]
     attempts = sorted((one for every in by_key for one in every), key=lambda one: one.begun or 0.0)
     if not attempts:
         return Tries()

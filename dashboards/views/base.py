@@ -12,10 +12,28 @@ from midef.core.match import MatchReport
 from midef.core.rows import ResultRow
 from midef.dashboards.page_data import Setup
 from midef.dashboards.reconstructions import Fetch
+from midef.dashboards.reference import Reference
 from midef.results.summary import SetupKey, SummaryRow, by_setup
 
 if TYPE_CHECKING:
     from midef.storage import Store
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Plan of a sweep on the page.
+
+    Args:
+        sweep: name, as the page shows it.
+        spec_json: the specification as it was given.
+        cells: rows of its manifest.
+        store: name of the store that holds it.
+    """
+
+    sweep: str
+    spec_json: str
+    cells: Sequence[Mapping[str, str | int | float | None]]
+    store: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +48,14 @@ class Shown:
         published: published numbers of any setups.
         matching: what accuracy matching found; None if nothing was matched.
         store_name: as the page calls the store.
-        store: where the rows come from; None for rows that no store holds.
+        stores: where the rows come from; none for rows that no store holds.
         fetch: gives the folder of a stored artifact.
         out: folder of the page.
         utility: metric that attack accuracy is plotted against.
         with_private_exemplars: private training images of people may be shown.
         problems: what the page lacks, and why; a view adds its own.
+        plans: of the sweeps on the page.
+        reference: what components say of themselves.
     """
 
     rows: Sequence[ResultRow]
@@ -45,12 +65,19 @@ class Shown:
     published: Sequence[ResultRow]
     matching: MatchReport | None
     store_name: str
-    store: Store | None
+    stores: Sequence[Store]
     fetch: Fetch
     out: Path
     utility: str
     with_private_exemplars: bool
     problems: list[str] = field(default_factory=list)
+    plans: Sequence[Plan] = ()
+    reference: Reference | None = None
+
+    @cached_property
+    def planned(self) -> list[dict[str, str | int | float | None]]:
+        """Every planned cell, with the name of its sweep."""
+        return [{**cell, "sweep": plan.sweep} for plan in self.plans for cell in plan.cells]
 
     @cached_property
     def groups(self) -> dict[SetupKey, list[SummaryRow]]:

@@ -1,5 +1,7 @@
 """What the numbers mean and where they come from."""
 
+# ruff: noqa: E501  # definitions are sentences
+
 from __future__ import annotations
 
 import json
@@ -180,13 +182,13 @@ def _provenance(shown: Shown, rows: Sequence[ResultRow]) -> Sheet:
 
 
 def _packages(shown: Shown, key: str) -> str:
-    if shown.store is None:
-        return UNKNOWN
-    try:
-        packages = shown.store.artifacts.meta(ArtifactKey.parse(key))["packages"]
-    except StoreError:
-        return UNKNOWN
-    return ", ".join(f"{name} {version}" for name, version in sorted(packages.items())) or UNKNOWN
+    for store in shown.stores:
+        try:
+            packages = store.artifacts.meta(ArtifactKey.parse(key))["packages"]
+        except StoreError:
+            continue
+        return ", ".join(f"{name} {version}" for name, version in sorted(packages.items())) or UNKNOWN
+    return UNKNOWN
 
 
 def _datasets(rows: Sequence[ResultRow], specs: Sequence[Mapping[str, Any]], reference: Reference) -> Sheet:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from midef.dashboards.views import matching, setup
+from midef.dashboards.views import analyses, definitions, matching, published, runs, setup
 from midef.dashboards.views.base import View
 
-VIEWS: tuple[View, ...] = (setup.VIEW, matching.VIEW)
+VIEWS: tuple[View, ...] = (setup.VIEW, matching.VIEW, published.VIEW, runs.VIEW, analyses.VIEW, definitions.VIEW)

@@ -52,7 +52,7 @@ def _notes(shown: Shown, planned: set[str]) -> list[str]:
         notes.append(f"{marks} printed marks without a number are left out.")
     if other:
         notes.append(
-            f"{len(other)} published numbers belong to setups that are not on this page; `midef list published` has all."
+            f"{len(other)} published numbers are of setups that are not on this page; `midef list published` has all."
         )
     return notes
 
@@ -78,7 +78,9 @@ def _sheet(found: Sequence[Reproduction], names: Mapping[str, str]) -> Sheet:
             words("differences", "protocol differences", ("; ".join(one.differences) for one in found), long=True),
             words("source", "source", (", ".join(filter(None, (one.paper, one.table))) for one in found)),
             words("published_as", "printed for", (one.published_as for one in found)),
-            words("interval", "interval", ("" if one.interval is None else one.interval.kind for one in found), long=True),
+            words(
+                "interval", "interval", ("" if one.interval is None else one.interval.kind for one in found), long=True
+            ),
             words("remark", "remark", (one.remark for one in found), long=True),
         ),
     )

@@ -41,7 +41,7 @@ def runs_data(shown: Shown) -> RunsData:
     """Cells with a result or a place in the plan."""
     runs = cell_runs(shown.rows, shown.planned)
     runs.sort(key=lambda run: STATES.index(run.state))  # stable: within a state as planned
-    tries = tries_of(shown.store, runs)
+    tries = tries_of(shown.stores, runs)
     counts = Counter(run.state for run in runs)
     grouped = causes(runs)
     stores = {plan.sweep: plan.store for plan in shown.plans}
@@ -99,7 +99,12 @@ def _causes(grouped: Sequence[Cause], stores: Mapping[str, str], store: str) -> 
             words("example", "for example", (cause.example for cause in grouped), long=True),
             words("setups", "setups", (", ".join(cause.setups) for cause in grouped), long=True),
             words("defenses", "defenses", (", ".join(cause.defenses) for cause in grouped), long=True),
-            words("retry", "to run them again", (_retry(cause, stores.get(cause.sweep, store)) for cause in grouped), code=True),
+            words(
+                "retry",
+                "to run them again",
+                (_retry(cause, stores.get(cause.sweep, store)) for cause in grouped),
+                code=True,
+            ),
         ),
     )
 

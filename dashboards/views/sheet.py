@@ -56,7 +56,9 @@ class Sheet:
         return len(self.columns[0].values) if self.columns else 0
 
 
-def words(key: str, header: str, values: Iterable[str | None], *, long: bool = False, code: bool = False) -> SheetColumn:
+def words(
+    key: str, header: str, values: Iterable[str | None], *, long: bool = False, code: bool = False
+) -> SheetColumn:
     """A column of words; words that repeat are written once."""
     given = tuple(values)
     known = dict.fromkeys(text for text in given if text is not None)

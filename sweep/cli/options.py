@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -110,13 +111,19 @@ def say(text: str) -> None:
 
 
 def build_dashboard(
-    store: str, out: Path, sweep: str | None, *, with_private_exemplars: bool = False, utility: str | None = None
+    store: str | Sequence[str],
+    out: Path,
+    sweep: str | Sequence[str] | None,
+    *,
+    with_private_exemplars: bool = False,
+    utility: str | None = None,
 ) -> None:
     """Build the static dashboard and say where it is."""
     from midef.dashboards.build import build
     from midef.results.compare import NATURAL
+    from midef.sweep.cli.reference import reference
 
-    report = build(store, out, sweep, with_private_exemplars, utility=utility or NATURAL)
+    report = build(store, out, sweep, with_private_exemplars, utility=utility or NATURAL, reference=reference())
     for warning in report.warnings:
         say(f"warning: {warning}")
     say(f"dashboard: {report.index.resolve()}  ({report.files} files, {report.bytes / 2**20:.1f} MB)")
