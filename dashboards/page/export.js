@@ -15,18 +15,18 @@ function csvText(text, isNumber) {
 }
 
 const asCsv = ({ columns, texts }) =>
-  [columns.map((c) => csvText(c.header, false)), ...texts.map((row) => row.map((t, k) => csvText(t, columns[k].isNumber)))]
-    .map((row) => row.join(",") + "\r\n").join("");
+  [columns.map((c) => csvText(c.header, false)), ...texts.map((cells) => cells.map((t, k) => csvText(t, columns[k].isNumber)))]
+    .map((cells) => cells.join(",") + "\r\n").join("");
 
 const asMarkdown = ({ columns, texts }) =>
   [columns.map((c) => c.header), columns.map((c) => (c.isNumber ? "---:" : "---")), ...texts]
-    .map((row, n) => `| ${row.map((t) => (n === 1 ? t : MARKDOWN(t))).join(" | ")} |\n`).join("");
+    .map((cells, n) => `| ${cells.map((t) => (n === 1 ? t : MARKDOWN(t))).join(" | ")} |\n`).join("");
 
 const asLatex = ({ columns, texts }, caption) => [
   "% needs \\usepackage{booktabs}", "\\begin{table}", "\\centering", `\\caption{${LATEX(caption)}}`,
   `\\begin{tabular}{${columns.map((c) => (c.isNumber ? "r" : "l")).join("")}}`, "\\toprule",
   columns.map((c) => LATEX(c.header)).join(" & ") + " \\\\", "\\midrule",
-  ...texts.map((row) => row.map(LATEX).join(" & ") + " \\\\"), "\\bottomrule", "\\end{tabular}", "\\end{table}", "",
+  ...texts.map((cells) => cells.map(LATEX).join(" & ") + " \\\\"), "\\bottomrule", "\\end{tabular}", "\\end{table}", "",
 ].join("\n");
 
 const EXPORTS = {
@@ -37,7 +37,7 @@ const EXPORTS = {
 };
 
 // Buttons that export what `table()` returns:
-//   columns: [{name, header, isNumber, isWhole}], texts: by row, values: by column
+//   columns: [{name, header, isNumber, isWhole}], texts: by cells, values: by column
 function exportMenu(name, caption, table) {
   const box = make("span", "export ", "exports");
   for (const [extension, { label, type, of, says }] of Object.entries(EXPORTS)) {

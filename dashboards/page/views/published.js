@@ -12,7 +12,7 @@ function drawPublished(data) {
     return tile;
   }));
   fill($("pubnotes"), [...data.verdicts.map(([name, meaning]) => `${name}: ${meaning}.`), ...data.notes].map((t) => make("li", t)));
-  const metrics = [...new Set(by.metric)], papers = [...new Set(by.source.map((s) => s.split(", ")[0]))];
+  const metrics = [...new Set(by.metric)], papers = [...new Set(by.source.map((source) => source.split(", ")[0]))];
   const choices = [
     chips("pub_verdict", data.verdicts.filter(([, , n]) => n).map(([name, , n]) => [name, `${name} ${n}`]), again, "all verdicts"),
     chips("pub_metric", metrics.map((m) => [m, m]), again, "all metrics"),
