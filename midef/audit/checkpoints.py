@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import pickletools
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -154,7 +155,9 @@ def _torch_file(path: Path) -> Any:
     _refuse_programs(path)
     try:
         refuse_packed(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, on how a pickle is written
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # torch's text advises to execute the file
         raise DataError(_runs_code(path)) from error
     except (OSError, EOFError, RuntimeError, KeyError, ValueError, AttributeError, TypeError) as error:

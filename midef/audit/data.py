@@ -14,6 +14,8 @@ from midef.sweep.spec.checks import Problems, check_disjoint
 from midef.sweep.spec.datasets import DatasetReader
 from midef.sweep.spec.needed import Needs
 
+_SPLIT_BY = {"train_list", "report_list"}
+"""Fields of a data set that takes some images of its folder alone."""
 DataSource = str | Path | Mapping[str, Any]
 """Images: a folder, an archive, or a data set as a sweep names it."""
 
@@ -56,12 +58,24 @@ def written_data(source: DataSource, *, labelled: bool) -> dict[str, Any] | str:
     return {"name": "image_folder", "path": str(Path(text).expanduser().absolute()), "labelled": labelled}
 
 
+def _place(source: DataSource) -> Path | None:
+    """The folder or archive of images; None of a data set by name."""
+    written = written_data(source, labelled=True)
+    if isinstance(written, str) or "path" not in written or written.keys() & _SPLIT_BY:
+        return None
+    return Path(str(written["path"])).resolve()
+
+
 def read_data(private: DataSource, public: DataSource | None) -> Data:
     """Private and public images.
 
     Raises:
         SpecError, PreflightError: with all that is wrong: what cannot be read, private images among the public ones.
     """
+    if public is not None and _place(private) is not None and _place(private) == _place(public):
+        raise SpecError(
+            f"private and public images are the same ones, in {_place(private)}; an attacker has no private ones"
+        )
     problems, missing = Problems(), Problems()
     reader = DatasetReader(problems, missing, Needs())
     ours = reader.dataset(written_data(private, labelled=True), "private")

@@ -64,7 +64,7 @@ def recognise(tensors: Mapping[str, Tensor], written: str, resolution_px: int, *
     lines = first if isinstance(first, list) else []
     whose = _whose(tensors, library, name, resolution_px)
     also = f"; these are the tensors of {whose}: say `--arch {whose}`" if whose else ""
-    why = "; it ".join(lines) or "cannot be read as one"
+    why = "; ".join(lines) or "cannot be read as one"
     raise DataError(f"these are not the tensors of {library}/{name}{also}. The checkpoint {why}")
 
 

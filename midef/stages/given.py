@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from midef.training.classifier.evaluate import accuracy
 Answers = Callable[[Tensor], Any]
 """Images [B, 3, H, W] in [0, 1], after preprocessing, to what a network gives."""
 WEIGHTS = "model.safetensors"
+ABOUT = "given.json"
+"""What is stored of a model without weights: what was said of it."""
 LIVE = "network"
 """Field of `BuildContext.locations` that holds the network itself, under `Given.digest`."""
 _LEAST_PROBABILITY = 1e-12
@@ -259,7 +262,8 @@ class _Function(nn.Module):
 
 
 def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -> dict[str, Any]:
-    """Write the tensors of a given network, where it has any, and what it gets right of the private report split.
+    """Write the tensors of a given network, or what was said of one without, and what it gets right of the private
+    report split.
 
     Raises:
         PreflightError: if it is not in this process.
@@ -275,6 +279,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         tensors = model.network.state_dict() if isinstance(model, GivenNetwork) else {}
         # Copies, since a file holds no tensor twice, and tied weights are one.
         save_file({n: t.detach().cpu().clone().contiguous() for n, t in tensors.items()}, folder / WEIGHTS)
+    else:
+        (folder / ABOUT).write_text(json.dumps(asdict(given), indent=2) + "\n", encoding="utf-8")
     report = accuracy(model, splits.report, device=context.device)
     return {"train_s": 0.0, "report_accuracy": report, "classes": given.classes, "defense": {}}
 

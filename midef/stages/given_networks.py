@@ -53,9 +53,9 @@ def libraries_of(written: str) -> list[tuple[str, str]]:
     if "(" in name and "midef" in asked and name.partition("(")[0] in names["midef"]:
         return [("midef", ARCHITECTURES.choose(name).label)]
     near = did_you_mean(name, [n for one in asked for n in names[one]]).partition(" Known: ")[0]
-    also = f"; {near}" if near.startswith("did you mean") else ""
+    also = f"; {near.removesuffix('?')}" if near.startswith("did you mean") else ""
     raise SpecError(
-        f"no network {name!r} in {', '.join(asked)}{also}; of another architecture hand over the module in Python: "
+        f"no network {name!r} in {', '.join(asked)}{also}. Of another architecture hand over the module in Python: "
         "`midef.audit(module, private=..., public=...)`"
     )
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from midef.audit import networks
 from midef.audit.answers import AnswerStore
 from midef.audit.checks import check_known, exchanged
+from midef.audit.data import read_data
 from midef.audit.function import Function
 from midef.audit.given import Model, read_model, take_model
 from midef.audit.input import read_input
@@ -142,3 +143,8 @@ def test_an_attack_that_was_asked_for_and_cannot_run_is_no_success() -> None:
     assert code(refused={}) == 0
     assert code(refused={"ppa": "no generator"}) == 1
     assert code(refused={"ppa": "no generator"}, reasons="1 attack to try") == 0
+
+
+def test_one_folder_for_both_is_refused_by_its_name(tmp_path: Any) -> None:
+    with pytest.raises(SpecError, match="private and public images are the same ones"):
+        read_data(tmp_path, f"{tmp_path}/.")

@@ -17,7 +17,9 @@ import midef
 from midef.attacks import ATTACKS, AccessLevel
 from midef.attacks.base import small_budget
 from midef.audit import run
+from midef.audit.answers import AnswerStore
 from midef.audit.data import read_data
+from midef.audit.function import Function
 from midef.audit.given import take_model
 from midef.audit.input import read_input
 from midef.audit.judge import choose_judge
@@ -194,6 +196,31 @@ def test_attacks_beyond_the_access_of_a_function_are_refused_by_name(
 
     with pytest.raises(SpecError, match="needs white box, my-api answers with scores"):
         call(served, name="my-api", outputs="probabilities")
+
+
+def test_a_model_that_is_only_asked_is_audited_to_its_report_and_asked_once(
+    inside: Inside, call: Callable[..., Audited], tmp_path: Path
+) -> None:
+    network = ARCHITECTURES.make("vgg16_tiny").build(PEOPLE, PX).eval()
+    network.load_state_dict(load_file(inside.weights))
+    shown: list[Tensor] = []
+
+    def served(images: Tensor) -> Tensor:
+        shown.append(images)
+        answers: Tensor = network(images).logits.softmax(dim=1)
+        return answers
+
+    door = Function(served, name="door-v1", store=AnswerStore(tmp_path / "answers.sqlite"))
+    prior = {"steps": 2, "width": 4, "latent_dim": 4, "batch_size": 4}
+    attack = {"name": "brep_mi", "patience": 1, "pool_batches": 1, "prior": prior}
+    found = call(door, attacks=[attack])
+    assert [row.number is not None for row in found.attack_accuracies.values()] == [True]
+    report = report_of(found)
+    assert exit_code(found, report) == 0 and "cannot be checked" in " ".join(report.limits)
+    assert report.subject.access == "scores" and door.paid == door.stored == sum(map(len, shown))
+    before = door.paid
+    again = call(door, attacks=[attack])
+    assert list(again.rows) == list(found.rows) and door.paid == before
 
 
 def test_a_budget_is_a_time() -> None:
