@@ -7,7 +7,7 @@ A page marks such a part by two comments; what stands between them is replaced, 
     <!-- numbers: table smoke -->
     <!-- /numbers -->
 
-What a part can be:
+What a part can be, with each SWEEP a name, `NAME@DIGEST` or DIGEST of a sweep in the store:
 
 - `table SWEEP`: what `midef table` prints of it
 - `matrix SWEEP`: a whole matrix: what was built and shared, a line for each defense of each setup (matrix_table.py)

@@ -66,7 +66,7 @@ def build(
     Args:
         store_uri: of the store, or of several.
         out: folder of the page.
-        sweep: its name, or several; the latest of each store unless one is given.
+        sweep: its name, `name@digest` or digest, or several; the latest of each store unless one is given.
         with_private_exemplars: also show pictures from the private training data. Off unless asked for; data that shows
             nobody (`synthetic_faces`) is always shown.
         utility: metric that attack accuracy is plotted against.
@@ -74,7 +74,7 @@ def build(
 
     Raises:
         StoreError: if there is no store, or it cannot be read.
-        SpecError: if the stores know no sweep of this name, neither planned nor matched.
+        SpecError: if the stores know no such sweep, neither planned nor matched, or several where one is meant.
     """
     uris = [store_uri] if isinstance(store_uri, str) else store_uri
     sources = read_sources(uris, [sweep] if isinstance(sweep, str) else sweep or ())

@@ -14,6 +14,7 @@ from midef.dashboards.views.base import Plan
 
 if TYPE_CHECKING:
     from midef.storage import Manifest, Store
+    from midef.storage.addresses import StoredSweep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,7 @@ class _Part:
     name: str
     rows: tuple[ResultRow, ...]
     plan: Manifest | None
+    digest: str
     matching: MatchReport | None
     unfinished: int | None
 
@@ -72,7 +74,7 @@ def read_sources(uris: Sequence[str], sweeps: Sequence[str] = ()) -> Sources:
 
     Args:
         uris: of the stores, at least one.
-        sweeps: their names, each looked for in every store; the latest of each store if empty.
+        sweeps: name, `name@digest` or digest, each looked for in every store; the latest of each store if empty.
 
     Raises:
         StoreError: if a store is not there, or cannot be read.
@@ -130,13 +132,17 @@ def _part(
         rows: Sequence[ResultRow] = []  # its strengths are searched, nothing is attacked yet
     else:
         rows = rows_of_sweep(store, sweep)
+    plan = _plan(store, sweep)
+    cells = set() if plan is None else plan.manifest.cells
+    done = {row.cell for row in stored}
     return _Part(
         store=store,
         name=name,
         rows=tuple(rows),
-        plan=_plan(store, sweep, rows),
+        plan=None if plan is None else plan.manifest,
+        digest="" if plan is None else plan.digest,
         matching=_matching(store, sweep, rows, reports),
-        unfinished=_unfinished(store, stored, rows),
+        unfinished=len(cells - done) if cells and (cells & done or not done) else None,
     )
 
 
@@ -146,15 +152,19 @@ def _sweep_of(part: _Part) -> str:
 
 
 def _told_apart(parts: Sequence[_Part]) -> list[_Part]:
-    """The parts, with the store behind the name of a sweep that several stores have: they are not one sweep."""
+    """The parts, with the store behind the name of a sweep that several stores have, with the digest where one store
+    has several: they are not one sweep."""
     counts = Counter(_sweep_of(part) for part in parts)
+    in_store = Counter((part.name, _sweep_of(part)) for part in parts)
     told = []
     for part in parts:
         sweep = _sweep_of(part)
         if counts[sweep] < 2:
             told.append(part)
             continue
-        rows = tuple(replace(row, sweep=f"{sweep} ({part.name})") for row in part.rows)
+        own = f"@{part.digest[:10]}" if in_store[part.name, sweep] > 1 else ""
+        where = f" ({part.name})" if counts[sweep] > in_store[part.name, sweep] else ""
+        rows = tuple(replace(row, sweep=f"{sweep}{own}{where}") for row in part.rows)
         told.append(replace(part, rows=rows))
     return told
 
@@ -170,12 +180,15 @@ def shown_name(uri: str) -> str:
     return uri if "://" in uri and not uri.startswith("file:") else uri.rstrip("/").rpartition("/")[2]
 
 
-def _plan(store: Store, sweep: str | None, rows: Sequence[ResultRow]) -> Manifest | None:
-    """The plan that the rows are of; the latest of that name where none holds them."""
-    plans = [manifest for _, manifest in store.sweeps.manifests() if sweep is None or manifest.sweep == sweep]
-    cells = {row.cell for row in rows}
-    holding = [plan for plan in plans if cells & {str(row["cell"]) for row in plan.rows}]
-    return next(iter(holding or plans), None)
+def _plan(store: Store, sweep: str | None) -> StoredSweep | None:
+    """The plan at an address, the latest without one; None of a sweep without a plan."""
+    from midef.storage.addresses import choose_sweep, stored_sweeps
+
+    plans = stored_sweeps(store)
+    try:
+        return next(iter(plans), None) if sweep is None else choose_sweep(plans, sweep)
+    except SpecError:  # its strengths are searched, or its plan is damaged
+        return None
 
 
 def _reports(store: Store) -> tuple[list[MatchReport], tuple[str, ...]]:
@@ -191,7 +204,7 @@ def _matching(
     store: Store, sweep: str | None, rows: Sequence[ResultRow], reports: Sequence[MatchReport]
 ) -> MatchReport | None:
     """The latest report of the sweep that is shown; where its rows were matched, of the one they were matched by."""
-    names = {sweep} if sweep else set(_planned(store)[:1]) or {row.sweep for row in rows}
+    names = {row.sweep for row in rows} or {sweep or name for name in _planned(store)[:1] or [""]} - {""}
     candidates = [report for report in reports if not names or report.sweep in names]
     shown = {round(row.match_target, 4) for row in rows if row.match_target is not None}
     if shown:
@@ -202,18 +215,3 @@ def _matching(
 def _planned(store: Store) -> list[str]:
     """The names of the sweeps that were planned, latest first."""
     return [manifest.sweep for _, manifest in store.sweeps.manifests()]
-
-
-def _unfinished(store: Store, stored: Sequence[ResultRow], rows: Sequence[ResultRow]) -> int | None:
-    """Cells without a result of the latest plan that holds some of `rows`, by the name they are shown under; None
-    without a plan.
-    """
-    shown, done = {row.cell for row in rows}, {row.cell for row in stored}
-    names = {row.sweep for row in rows}
-    for _, manifest in store.sweeps.manifests():
-        if names and manifest.sweep not in names:
-            continue
-        planned = {row.get("cell") for row in manifest.rows} - {None}
-        if planned and (planned & shown or not stored):
-            return len(planned - done)
-    return None

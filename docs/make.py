@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -315,6 +317,27 @@ def analyses() -> str:
     return f"What each says on a stored sweep, with its figure: {links}.\n\n{ANALYSES_TEXT}"
 
 
+NOTEBOOKS = ("results_in_pandas",)
+"""Pages whose examples are a notebook as well."""
+CODE = re.compile(r"^```python\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+
+
+def notebook(page: str) -> str:
+    """A page as a notebook: its Python blocks are the code cells, what stands between them is text."""
+    parts = [part.strip("\n") for part in CODE.split(page)]
+    cells: list[dict[str, object]] = []
+    for i, part in enumerate(parts):
+        lines = part.splitlines(keepends=True)
+        if i % 2:
+            own: dict[str, object] = {"cell_type": "code", "execution_count": None, "outputs": []}
+        else:
+            own = {"cell_type": "markdown"}
+        if part:
+            cells.append({**own, "id": f"cell-{i}", "metadata": {}, "source": lines})
+    about = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    return json.dumps({"cells": cells, "metadata": about, "nbformat": 4, "nbformat_minor": 5}, indent=1) + "\n"
+
+
 def pages() -> dict[str, str]:
     """Text of every generated page, by file name; what packages of others add has no place in them."""
     from midef.sweep.cli.listing import list_entries, markdown
@@ -326,6 +349,7 @@ def pages() -> dict[str, str]:
     made["metrics.md"] += f"\n{more_metrics()}\n{JUDGE_TEXT}\n{TRAITS_TEXT}\n{limits()}"
     made["architectures.md"] += f"\n{cards()}"
     made["analyses.md"] += f"\n{analyses()}"
+    made |= {f"{name}.ipynb": notebook((HERE / f"{name}.md").read_text("utf-8")) for name in NOTEBOOKS}
     return made | {"cli.md": f"# The command line\n\n{NOTE}\n\n{command_line()}"}
 
 

@@ -13,12 +13,14 @@ from midef.sweep.result import SweepResult
 
 if TYPE_CHECKING:
     from midef.sweep.execution.outcome import RunOptions
+    from midef.sweep.one_cell import ensure
     from midef.sweep.planning.plan_text import plan_text
     from midef.sweep.spec.schema import SweepSpec
 else:
     _MODULES = {
         "RunOptions": "midef.sweep.execution.outcome",
         "SweepSpec": "midef.sweep.spec.schema",
+        "ensure": "midef.sweep.one_cell",
         "plan_text": "midef.sweep.planning.plan_text",
     }
 
@@ -29,4 +31,4 @@ else:
         return getattr(import_module(_MODULES[name]), name)
 
 
-__all__ = ["RunOptions", "SweepResult", "SweepSpec", "load_spec", "match", "plan", "plan_text", "run"]
+__all__ = ["RunOptions", "SweepResult", "SweepSpec", "ensure", "load_spec", "match", "plan", "plan_text", "run"]

@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import replace as with_changes
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -147,6 +147,7 @@ def run(
     *,
     only: Sequence[str] = (),
     retry_failed: bool = False,
+    replace: bool = False,
     say: Say = _silent,
 ) -> SweepResult:
     """Run a sweep; stored work is not repeated.
@@ -157,10 +158,11 @@ def run(
         options: where and how it runs (default: a Ray started here, all cores).
         only: cells to run, as `defense=midre` or `seed=0`; those that match every key.
         retry_failed: include cells that failed before.
+        replace: take the name from another specification that has it in this store; that one stays, by its digest.
         say: called with the plan, then with what was done, as text for a person; `print` shows it.
 
     Raises:
-        SpecError: everything wrong with the sweep, before a store is made.
+        SpecError: everything wrong with the sweep, before a store is made; or another specification has its name.
         PreflightError: if this machine lacks something: data, weights, room, Ray.
         KeyboardInterrupt: at the second interrupt; what is finished is stored.
     """
@@ -169,7 +171,7 @@ def run(
 
     sweep = unmatched(resolve(load_spec(spec)))
     chosen = choose_cells(sweep, only)
-    return run_cells(sweep, _opened(store), options, chosen, retry_failed=retry_failed, say=say)
+    return run_cells(sweep, _opened(store), options, chosen, retry_failed=retry_failed, replace=replace, say=say)
 
 
 def match(
@@ -183,6 +185,7 @@ def match(
     front: str | None = None,
     attack: bool = True,
     retry_failed: bool = False,
+    replace: bool = False,
     say: Say = _silent,
 ) -> SweepResult:
     """Bring every defense of a sweep to one accuracy, then attack them; stored work is not repeated.
@@ -197,13 +200,16 @@ def match(
         front: search the trade-off of this defense over its strength instead.
         attack: False ends after the search.
         retry_failed: include cells that failed before.
+        replace: as of `run`.
         say: called with what is searched and found, as text for a person; `print` shows it.
 
     Raises:
-        SpecError: everything wrong with the sweep or what is asked, before a store is made.
+        SpecError: everything wrong with the sweep or what is asked, before a store is made; or another specification
+            has its name.
         PreflightError: if this machine lacks something: data, weights, room, Ray.
         KeyboardInterrupt: at the second interrupt; what is finished is stored.
     """
+    from midef.sweep.naming import check_name
     from midef.sweep.spec.resolve import resolve
 
     given = {"target": target, "tolerance": tolerance, "trainings": trainings}
@@ -211,10 +217,12 @@ def match(
     sweep = resolve(_with_match_options(load_spec(spec), changed, front=front, attack=attack))
     text = search_text(sweep)
     opened = _opened(store)
+    check_name(sweep, opened, replace=replace)
     say(text)
+    how = {"retry_failed": retry_failed, "replace": replace}
     if sweep.spec.front is not None:
-        return _search_front(sweep, opened, options, retry_failed=retry_failed, say=say)
-    return _search_matches(sweep, opened, options, attack=attack, retry_failed=retry_failed, say=say)
+        return _search_front(sweep, opened, options, **how, say=say)
+    return _search_matches(sweep, opened, options, attack=attack, **how, say=say)
 
 
 def is_matched(sweep: Sweep) -> bool:
@@ -272,20 +280,24 @@ def run_cells(
     chosen: CellFilter,
     *,
     retry_failed: bool = False,
+    replace: bool = False,
     say: Say = _silent,
 ) -> SweepResult:
     """Run chosen cells of a resolved sweep; arguments as of `run`."""
     from midef.sweep.execution.outcome import Outcome, RunOptions, failure_text
     from midef.sweep.execution.prepare import prepare
     from midef.sweep.execution.tune_run import run_plan
+    from midef.sweep.naming import check_name
     from midef.sweep.planning.plan_text import plan_text, refusals
 
+    naming = check_name(sweep, store, replace=replace)
     planned = prepare(sweep, store, retry_failed=retry_failed, chosen=chosen)
+    naming.settle(sweep, store, replace=replace)
     outcome = Outcome()
     if planned.nodes:
-        is_resumed = planned.done or any(planned.cached.values())
         to_do = sum(len(node.cells) for node in planned.nodes.values())
-        say(f"{'resuming ' if is_resumed else ''}sweep {sweep.name}: {len(planned.done)} cells done, {to_do} to do")
+        again = "resuming " if naming.is_resumed else ""
+        say(f"{again}sweep {sweep.name}: {len(planned.done)} cells done, {to_do} to do")
         say(plan_text(planned))
         say("")
         outcome = run_plan(planned, store, options or RunOptions())
@@ -304,11 +316,18 @@ def run_cells(
             say(f"refused: {line}")
     states = store.results.cells()
     counts = Counter("refused" if c.refused else states.get(c.cell.digest, "missing") for c in planned.cells)
-    return replace(_result_of(sweep, store, outcome), cells=dict(counts))
+    return with_changes(_result_of(sweep, store, outcome), cells=dict(counts))
 
 
 def _search_matches(
-    sweep: Sweep, store: Store, options: RunOptions | None, *, attack: bool, retry_failed: bool, say: Say
+    sweep: Sweep,
+    store: Store,
+    options: RunOptions | None,
+    *,
+    attack: bool,
+    retry_failed: bool,
+    replace: bool,
+    say: Say,
 ) -> SweepResult:
     """Search the strengths, attacking each as it is decided; then run whatever the ordinary plan still lacks."""
     from midef.sweep.execution.outcome import RunOptions, failure_text
@@ -329,16 +348,17 @@ def _search_matches(
     if outcome.failed:
         say(f"failed:\n{failure_text(outcome)}")
     reasons = [f"{o.defense} on {o.architecture}, {o.private}: {o.reason}" for o in undecided(report.outcomes)]
-    searched = replace(_result_of(sweep, store, outcome), undecided=reasons, matching=report)
+    searched = with_changes(_result_of(sweep, store, outcome), undecided=reasons, matching=report)
     if outcome.stopped or not attack or not matching.is_decided:
         return searched
     say("")
-    rest = run_cells(matching.matched_sweep(), store, options, every_cell, retry_failed=retry_failed, say=say)
+    matched, how = matching.matched_sweep(), {"retry_failed": retry_failed, "replace": replace}
+    rest = run_cells(matched, store, options, every_cell, **how, say=say)
     return _joined(searched, rest)
 
 
 def _search_front(
-    sweep: Sweep, store: Store, options: RunOptions | None, *, retry_failed: bool, say: Say
+    sweep: Sweep, store: Store, options: RunOptions | None, *, retry_failed: bool, replace: bool, say: Say
 ) -> SweepResult:
     """Search the front of one defense, then run whatever the ordinary plan lacks of every strength that was tried."""
     from midef.sweep.execution.outcome import RunOptions, failure_text
@@ -355,18 +375,18 @@ def _search_front(
     if outcome.failed:
         say(f"failed:\n{failure_text(outcome)}")
     reasons = [f"{setup}: {why}" for setup, why in front.failed.items()]
-    searched = replace(_result_of(sweep, store, outcome), undecided=reasons)
+    searched = with_changes(_result_of(sweep, store, outcome), undecided=reasons)
     if outcome.stopped:
         return searched
     say("")
-    return _joined(
-        searched, run_cells(front.tried_sweep(), store, options, every_cell, retry_failed=retry_failed, say=say)
-    )
+    how = {"retry_failed": retry_failed, "replace": replace}
+    return _joined(searched, run_cells(front.tried_sweep(), store, options, every_cell, **how, say=say))
 
 
 def _result_of(sweep: Sweep, store: Store, outcome: Outcome) -> SweepResult:
     return SweepResult(
         name=sweep.name,
+        digest=sweep.digest,
         store=store,
         built=outcome.built,
         failed=outcome.failed,
@@ -378,8 +398,9 @@ def _result_of(sweep: Sweep, store: Store, outcome: Outcome) -> SweepResult:
 
 def _joined(searched: SweepResult, rest: SweepResult) -> SweepResult:
     """One result of a search and the cells that were run after it."""
-    return replace(
+    return with_changes(
         searched,
+        digest=rest.digest,
         cells=rest.cells,
         built=searched.built + rest.built,
         failed=Counter(searched.failed) + Counter(rest.failed),

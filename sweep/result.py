@@ -33,6 +33,7 @@ class SweepResult:
 
     Args:
         name: of the sweep.
+        digest: of its plan; "" where the name alone is known.
         store: where its results are.
         cells: how many of the cells that were asked for are `ok`, `failed`, `refused` or `missing` (not reached yet).
             None if a search ended before its cells were attacked.
@@ -46,6 +47,7 @@ class SweepResult:
     """
 
     name: str
+    digest: str = ""
     store: Store = field(repr=False)
     cells: Mapping[str, int] | None = None
     built: int = 0
@@ -55,6 +57,11 @@ class SweepResult:
     stopped: str = ""
     gpu_hours: float = 0.0
     matching: MatchReport | None = field(default=None, repr=False)
+
+    @property
+    def address(self) -> str:
+        """What finds its plan in the store, whatever else has its name."""
+        return f"{self.name}@{self.digest}" if self.digest and self.cells is not None else self.name
 
     @property
     def exit_code(self) -> int:
@@ -73,11 +80,11 @@ class SweepResult:
         """All stored rows of the sweep, one metric of one cell each; columns as in `midef.core.ResultRow`."""
         from midef.results.frame import read
 
-        return read(self.store, self.name)
+        return read(self.store, self.address)
 
     def table(self, style: TableStyle = "text") -> str:
         """The results as `midef table` prints them."""
-        return results_table(self.store, self.name, style)
+        return results_table(self.store, self.address, style)
 
 
 def results_table(
@@ -93,14 +100,14 @@ def results_table(
 
     Args:
         store: with results.
-        sweep: its name.
+        sweep: its name, `name@digest` or digest.
         style: text for a terminal, Markdown, CSV or LaTeX.
         setups: ids, in which `*` and `?` stand for anything; all if empty.
         columns: keys or titles of the columns to show, in this order; all if empty.
         width: most characters of a line of text.
 
     Raises:
-        SpecError: if the store has no sweep of this name, or the sweep no such setup or column.
+        SpecError: if the store has no such sweep, or several, or the sweep no such setup or column.
     """
     from midef.results.export import csv_table
     from midef.results.latex import latex_table

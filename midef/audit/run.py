@@ -28,6 +28,7 @@ from midef.core.rows import ResultRow
 from midef.stages import BuildContext, ensure
 from midef.stages.recipes import split_recipe
 from midef.storage import Store, rows_of_sweep
+from midef.storage.addresses import stored_sweeps
 from midef.sweep.execution.result_rows import lost_rows, measured_rows
 
 if TYPE_CHECKING:
@@ -313,14 +314,23 @@ def write_manifest(plan: Plan, store: Store) -> None:
     """Record the cells, so that tables and pages find the audit by its name."""
     cells = [c.manifest_line for c in plan.cells]
     about = {"name": plan.name, "audit": {"model": plan.model.given.choice.keyed, "refused": dict(plan.refused)}}
-    key = digest({"name": plan.name, "cells": [c.cell.digest for c in plan.cells]})
+    key = _digest(plan)
+    earlier = [
+        s.digest for s in stored_sweeps(store) if s.name == plan.name and "audit" in json.loads(s.manifest.spec_json)
+    ]
     store.sweeps.write_manifest(key, cells, json.dumps(about))
+    store.sweeps.give_name(key, earlier)
+
+
+def _digest(plan: Plan) -> str:
+    """Digest of an audit: of the cells that it takes."""
+    return digest({"name": plan.name, "cells": [c.cell.digest for c in plan.cells]})
 
 
 def rows_of(plan: Plan, store: Store) -> list[ResultRow]:
     """Stored rows of the cells of an audit, in its order."""
     place = {c.cell.digest: i for i, c in enumerate(plan.cells)}
-    rows = [row for row in rows_of_sweep(store, plan.name) if row.cell in place]
+    rows = [row for row in rows_of_sweep(store, f"{plan.name}@{_digest(plan)}") if row.cell in place]
     return sorted(rows, key=lambda row: (place[row.cell], row.metric))
 
 

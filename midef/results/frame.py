@@ -19,11 +19,11 @@ def read(store: str | Path | Store, sweep: str | None = None) -> pd.DataFrame:
 
     Args:
         store: folder, `s3://` URI or open store.
-        sweep: name of a sweep: the rows of its latest plan alone.
+        sweep: name, `name@digest` or digest of a sweep, whose rows alone are read.
 
     Raises:
         StoreError: if there is no store, or it cannot be read.
-        SpecError: if the store has no sweep of this name.
+        SpecError: if the store has no such sweep, or several.
     """
     import pandas as pd
 

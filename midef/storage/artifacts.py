@@ -20,6 +20,7 @@ from midef.storage._checksums import check_payload, checksums, compare
 from midef.storage._local import sync_folder
 from midef.storage._meta import (
     META,
+    META_SCHEMA,
     RECIPE,
     describe,
     meta_json,
@@ -108,7 +109,27 @@ class ArtifactStore:
             StoreError: if the store is full or cannot be written.
         """
         files = checksums(folder, reserved=(META, RECIPE))
-        meta = describe(recipe.key, files, wall_s=wall_s, facts=facts, packages=packages)
+        self._store(recipe, folder, describe(recipe.key, files, wall_s=wall_s, facts=facts, packages=packages))
+
+    def adopt(self, recipe: Recipe, folder: Path, meta: Mapping[str, Any]) -> None:
+        """Store an artifact of another store as it was built: facts, versions and seconds are kept.
+
+        Args:
+            recipe: how it was built.
+            folder: from `workspace`; its payload files, nothing else, are moved.
+            meta: of the other store, as `meta` returns it.
+
+        Raises:
+            ValueError: for a payload that is empty or might execute code when loaded.
+            DamagedArtifact: if the files are not those that `meta` names.
+            StoreError: if the store is full or cannot be written.
+        """
+        found = checksums(folder, reserved=(META, RECIPE))
+        if found != meta["files"]:
+            raise DamagedArtifact(f"artifact {recipe.key.short} is damaged: its files are not those that {META} names")
+        self._store(recipe, folder, {**meta, "schema": META_SCHEMA, "payload": ""})
+
+    def _store(self, recipe: Recipe, folder: Path, meta: dict[str, Any]) -> None:
         if self.has(recipe.key):
             return
         if self.location.local is None:

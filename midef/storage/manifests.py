@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -15,13 +15,17 @@ import midef
 from midef.core.errors import DamagedFile, StoreError, StoreSchemaError, did_you_mean
 from midef.storage.columns import SEAL_KEY, read_checked, to_parquet
 from midef.storage.location import Location
+from midef.storage.seals import read_json, sealed_json
 
 MANIFEST_SCHEMA = 2
 """2: the file carries a checksum over all of it, the specification and the names of columns included."""
 _SEALED_SINCE = 2
 _ROOT = "sweeps"
 _FILE = "manifest.parquet"
+_MARK = "replaced.json"
+_MARK_SCHEMA = 1
 _SCHEMA_KEY, _SPEC_KEY, _SWEEP_KEY = b"midef_manifest_schema", b"midef_spec", b"midef_sweep"
+_BASIS_KEY = b"midef_basis"
 _DIGEST = re.compile(r"[A-Za-z0-9_-]+")
 
 log = logging.getLogger(__name__)
@@ -31,26 +35,49 @@ Value = str | int | float | None
 
 @dataclass(frozen=True)
 class Manifest:
-    """Planned cells, one flat row each, and the specification as it was given."""
+    """Planned cells, one flat row each, and the specification as it was given.
+
+    Args:
+        rows: one per cell.
+        spec_json: the specification as JSON.
+        basis: digest of the cells as they were written, of a sweep whose strengths were searched; "" of others.
+    """
 
     rows: list[dict[str, Value]]
     spec_json: str
+    basis: str = ""
 
     @property
     def sweep(self) -> str:
         """Name of the sweep."""
         return str(json.loads(self.spec_json)["name"])
 
+    @property
+    def cells(self) -> set[str]:
+        """Digests of the planned cells."""
+        return {str(row["cell"]) for row in self.rows}
+
 
 class SweepStore:
-    """Manifests under `sweeps/<sweep digest>/manifest.parquet`."""
+    """Manifests under `sweeps/<sweep digest>/manifest.parquet`.
+
+    Where another plan took the name of a sweep, `replaced.json` beside the manifest says which; the manifest stays.
+    """
 
     def __init__(self, location: Location) -> None:
         self.location = location
         self._said: set[str] = set()  # a command asks for the manifests several times
 
-    def write_manifest(self, sweep_digest: str, rows: Sequence[Mapping[str, Value]], spec_json: str) -> None:
-        """Store the planned cells, replacing an earlier plan of the same sweep. Rows may lack columns (then None).
+    def write_manifest(
+        self, sweep_digest: str, rows: Sequence[Mapping[str, Value]], spec_json: str, *, basis: str = ""
+    ) -> None:
+        """Store the planned cells, replacing an earlier plan of the same digest.
+
+        Args:
+            sweep_digest: of the sweep.
+            rows: one per cell; they may lack columns (then None).
+            spec_json: the specification as JSON.
+            basis: as of `Manifest`.
 
         Raises:
             ValueError: for no rows, or a column that mixes text and numbers.
@@ -64,6 +91,7 @@ class SweepStore:
             except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
                 raise ValueError(f"manifest column {name!r} must hold text or numbers, not both: {error}") from error
         about = {_SCHEMA_KEY: str(MANIFEST_SCHEMA), _SPEC_KEY: spec_json, _SWEEP_KEY: sweep_digest}
+        about |= {_BASIS_KEY: basis} if basis else {}
         metadata = {key: text.encode() for key, text in about.items()}
         table = pa.table(columns).replace_schema_metadata(metadata)
         self.location.put(_path(sweep_digest), to_parquet(table))
@@ -118,11 +146,60 @@ class SweepStore:
                 self.location.try_to_set_aside(path, f"expected a folder with {_FILE}, found a file")
         return sorted(planned, key=lambda item: (-item[1], item[0]))
 
+    def replaced(self) -> dict[str, str]:
+        """Sweeps whose name means another plan now: digest -> digest of that plan.
+
+        A mark that cannot be read counts as none: the name then has two meanings, and whoever uses it is asked.
+        """
+        marks = {}
+        for path in self.location.files(_ROOT):
+            parts = path.split("/")
+            if len(parts) == 3 and parts[2] == _MARK:
+                with suppress(FileNotFoundError):
+                    try:
+                        marks[parts[1]] = parse_mark(self.location.get(path))
+                    except DamagedFile as error:
+                        log.warning("%s is passed over: %s", path, error)
+        return marks
+
+    def mark_replaced(self, sweep_digest: str, by: str) -> None:
+        """Record that the name of a sweep means the plan `by` from now on; it is still found by its digest."""
+        self.location.put(
+            _path(sweep_digest).replace(_FILE, _MARK), sealed_json({"schema": _MARK_SCHEMA, "replaced_by": by})
+        )
+
+    def give_name(self, sweep_digest: str, others: Iterable[str]) -> None:
+        """Let a name mean this plan alone.
+
+        Args:
+            sweep_digest: of the plan.
+            others: plans of the same name that it replaces; they stay, under their digests.
+        """
+        self.location.delete(_path(sweep_digest).replace(_FILE, _MARK))
+        for other in others:
+            if other != sweep_digest:
+                self.mark_replaced(other, by=sweep_digest)
+
 
 def _path(sweep_digest: str) -> str:
     if not _DIGEST.fullmatch(sweep_digest):
         raise ValueError(f"a sweep digest is made of letters and digits, got {sweep_digest!r}")
     return f"{_ROOT}/{sweep_digest}/{_FILE}"
+
+
+def parse_mark(content: bytes) -> str:
+    """Digest of the plan that took the name of a sweep, from `replaced.json`.
+
+    Raises:
+        DamagedFile: if it is damaged.
+        StoreSchemaError: if a newer midef wrote it.
+    """
+    mark = read_json(content, sealed_since=_MARK_SCHEMA)
+    if mark["schema"] > _MARK_SCHEMA:
+        raise StoreSchemaError(f"it has schema {mark['schema']}, this midef reads up to {_MARK_SCHEMA}: upgrade midef")
+    if not isinstance(mark.get("replaced_by"), str):
+        raise DamagedFile("it does not say which plan took the name")
+    return str(mark["replaced_by"])
 
 
 def parse_manifest(sweep_digest: str, content: bytes) -> Manifest:
@@ -146,7 +223,7 @@ def parse_manifest(sweep_digest: str, content: bytes) -> Manifest:
         raise DamagedFile("its checksum is missing")
     try:
         is_whole = isinstance(json.loads(spec_json)["name"], str) and "cell" in table.schema.names
-        manifest = Manifest(table.to_pylist(), spec_json.decode())
+        manifest = Manifest(table.to_pylist(), spec_json.decode(), metadata.get(_BASIS_KEY, b"").decode())
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedFile(f"its specification cannot be read: {error!r}") from error
     if int(version) >= _SEALED_SINCE and metadata.get(_SWEEP_KEY) != sweep_digest.encode():

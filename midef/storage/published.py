@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from midef.core.errors import DamagedFile
 from midef.core.rows import ResultRow
@@ -12,6 +13,10 @@ from midef.storage.seals import is_sealed
 from midef.storage.store import Store
 
 PATH = "published.parquet"
+IMPORTED = "imported"
+"""`sweep` of numbers that somebody brought, which no run replaces."""
+_IDENTITY = ("source", "setup", "defense", "attack", "architecture", "private", "public", "metric")
+_SAID = ("value", "unit", "spread", "spread_kind", "remark")
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +44,72 @@ def write_published(store: Store, rows: Sequence[ResultRow]) -> None:
     except (FileNotFoundError, DamagedFile):
         pass
     store.location.put(PATH, content)
+
+
+@dataclass
+class PublishedChange:
+    """What became of published numbers that were brought to a store.
+
+    Args:
+        added: numbers that it did not have.
+        same: numbers that it had.
+        replaced: numbers that took the place of another one of their source.
+        conflicts: numbers of a source that the store has with another value, one sentence each; kept as they were.
+    """
+
+    added: int = 0
+    same: int = 0
+    replaced: int = 0
+    conflicts: list[str] = field(default_factory=list)
+
+
+def refresh_published(store: Store, rows: Sequence[ResultRow]) -> None:
+    """Keep `rows` as the numbers that midef itself brings, before those that were imported."""
+    write_published(store, [*rows, *(row for row in read_published(store) if row.sweep == IMPORTED)])
+
+
+def merge_published(
+    store: Store, rows: Sequence[ResultRow], *, replace: bool = False, dry: bool = False
+) -> PublishedChange:
+    """Add numbers to those of a store; the same number of the same source is there once.
+
+    Args:
+        store: gains what it lacks.
+        rows: published ones.
+        replace: take numbers that a source has with another value here.
+        dry: say what would become of them, and write nothing.
+
+    Raises:
+        ValueError, StoreSchemaError, StoreError: as `write_published`.
+    """
+    change = PublishedChange()
+    stored = {_identity(row): row for row in read_published(store)}
+    for row in rows:
+        known = stored.get(_identity(row))
+        if known is None:
+            change.added += 1
+        elif all(getattr(known, name) == getattr(row, name) for name in _SAID):
+            change.same += 1
+            continue
+        elif replace:
+            change.replaced += 1
+        else:
+            what = f"{row.metric} of {row.defense} in {row.setup or row.private}, {row.source}"
+            change.conflicts.append(f"{what}: {_value(known)} is stored, {_value(row)} was brought")
+            continue
+        stored[_identity(row)] = row
+    if (change.added or change.replaced) and not dry:
+        write_published(store, list(stored.values()))
+    return change
+
+
+def _identity(row: ResultRow) -> tuple[str, ...]:
+    own = () if row.sweep == IMPORTED else (row.cell,)  # a printed table may have two lines that differ in no column
+    return (*(str(getattr(row, name)) for name in _IDENTITY), *own)
+
+
+def _value(row: ResultRow) -> str:
+    return "no number" if row.value is None else f"{row.value:g}"
 
 
 def read_published(store: Store) -> list[ResultRow]:

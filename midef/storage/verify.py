@@ -13,7 +13,7 @@ from midef.core.errors import DamagedArtifact, DamagedFile, MissingArtifact, Sto
 from midef.core.recipe import KINDS, ArtifactKey
 from midef.core.rows import ResultRow
 from midef.storage._meta import META
-from midef.storage.manifests import parse_manifest
+from midef.storage.manifests import parse_manifest, parse_mark
 from midef.storage.matches import parse_match
 from midef.storage.published import PATH as PUBLISHED
 from midef.storage.published import parse_published
@@ -136,6 +136,7 @@ def _documents(store: Store) -> list[Document]:
         Document(pattern=STORE_JSON, what="store.json", check=lambda _, content: parse_about(store.location, content)),
         Document(pattern=PUBLISHED, what="published numbers", check=lambda _, content: parse_published(content)),
         Document(pattern="sweeps/*/manifest.parquet", what="plan", check=plan),
+        Document(pattern="sweeps/*/replaced.json", what="mark", check=lambda _, content: parse_mark(content)),
         Document(pattern="matches/*.json", what="report of matching", check=parse_match),
     ]
 

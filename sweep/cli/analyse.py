@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "analysis", metavar="NAME", help="one of `midef list analyses`; parameters as in NAME(images=64)"
     )
-    add_sweep_arguments(parser)
+    add_sweep_arguments(parser, stored=True)
     parser.add_argument("--out", type=Path, help="HTML file of the figure (default NAME.html); the rows go beside it")
 
 
@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
         )
     check_file(out)
     check_file(rows)
-    sweep, store = options.sweep(), Store.open(options.store, create=False)
+    store = Store.open(options.store, create=False)
+    sweep = options.sweep(store)
     findings = found(analysis, sweep, store)
     write(findings, analysis, sweep, out)
     keep(findings, ANALYSES.describe(analysis), sweep, store)

@@ -16,9 +16,12 @@ import midef.sweep.cli.convert as convert
 import midef.sweep.cli.dashboard as dashboard
 import midef.sweep.cli.datasets as datasets
 import midef.sweep.cli.doctor as doctor
+import midef.sweep.cli.export as export
+import midef.sweep.cli.import_published as import_published
 import midef.sweep.cli.listing as listing
 import midef.sweep.cli.logs as logs
 import midef.sweep.cli.match as match
+import midef.sweep.cli.merge as merge
 import midef.sweep.cli.plan as plan
 import midef.sweep.cli.retry as retry
 import midef.sweep.cli.run as run
@@ -62,6 +65,9 @@ VERBS: Mapping[str, Verb] = {
     "analyse": analyse,
     "compact": compact,
     "verify": verify,
+    "merge": merge,
+    "export": export,
+    "import-published": import_published,
     "datasets": datasets,
     "convert": convert,
 }

@@ -51,8 +51,7 @@ def choose_stored(store: Store, sweep: str | None, words: Sequence[str]) -> list
 
     Args:
         store: where their sweep was planned.
-        sweep: its name or the first letters of its digest; None for the latest, and where only digests are given, for
-            all.
+        sweep: name, `name@digest` or digest; None for the latest, and where only digests are given, for all.
         words: `defense=midre`, or the first letters of a cell; all cells if empty.
 
     Raises:
@@ -79,20 +78,18 @@ def _manifest(store: Store, sweep: str | None, only: Sequence[str]) -> tuple[str
     """Digest and manifest of the sweep that is meant."""
     from fnmatch import fnmatchcase
 
-    from midef.core.errors import did_you_mean
+    from midef.storage.addresses import choose_sweep, stored_sweeps
 
-    plans = store.sweeps.manifests()
+    plans = stored_sweeps(store)
     if not plans:
         raise SpecError("no sweep was planned in this store yet; `midef run` plans one")
     digests = [text.removeprefix("cell=") for text in only if text.startswith("cell=")]
+    chosen = plans[0] if sweep is None else choose_sweep(plans, sweep)
     if sweep is None and len(digests) == len(only) > 0:
-        for digest, manifest in plans:
-            if all(any(fnmatchcase(str(row["cell"]), wanted) for row in manifest.rows) for wanted in digests):
-                return digest, manifest
-    for digest, manifest in plans:
-        if sweep is None or sweep == manifest.sweep or (len(sweep) >= 4 and digest.startswith(sweep)):
-            return digest, manifest
-    raise SpecError(f"this store has no sweep {sweep!r}; {did_you_mean(str(sweep), [m.sweep for _, m in plans])}")
+        for plan in plans:
+            if all(any(fnmatchcase(cell, wanted) for cell in plan.manifest.cells) for wanted in digests):
+                return plan.digest, plan.manifest
+    return chosen.digest, chosen.manifest
 
 
 @dataclass(frozen=True, kw_only=True)

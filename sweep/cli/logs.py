@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from midef.core.errors import SpecError
 from midef.sweep.cli.chosen_cells import StoredCell, choose_stored, pieces_of
-from midef.sweep.cli.options import add_store_argument, parsed, say
+from midef.sweep.cli.options import ADDRESS, add_store_argument, parsed, say
 from midef.sweep.result import EXIT_OK
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb to its parser."""
     add_store_argument(parser)
     parser.add_argument("cells", nargs="+", metavar="CELL", help="a cell by its first letters, or defense=midre seed=0")
-    parser.add_argument("--sweep", help="a sweep of this store (default: the latest)")
+    parser.add_argument("--sweep", help=ADDRESS)
     parser.add_argument("-f", "--follow", action="store_true", help="go on while the cell is being built")
 
 

@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         front=options.front,
         attack=not options.no_attack,
         retry_failed=options.retry_failed,
+        replace=options.replace,
         say=say,
     )
     return options.finish(result)

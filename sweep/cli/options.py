@@ -18,6 +18,7 @@ from midef.sweep.result import SweepResult
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from midef.storage import Store
     from midef.sweep.execution.outcome import RunOptions
     from midef.sweep.spec.resolve import Sweep
     from midef.sweep.spec.schema import SweepSpec
@@ -37,16 +38,24 @@ class SweepArguments:
     private: str | None
     public: str | None
 
-    def spec(self) -> SweepSpec:
-        """The specification with every override."""
-        overrides = [*self.set, *([f"profile={self.profile}"] if self.profile else [])]
-        return load_spec(self.config, overrides, private=self.private or "", public=self.public or "")
+    def spec(self, store: Store | None = None) -> SweepSpec:
+        """The specification with every override.
 
-    def sweep(self) -> Sweep:
-        """The specification made concrete."""
+        Args:
+            store: whose planned sweeps may be named, by name, `name@digest` or digest, before those of the catalogue.
+        """
+        from midef.sweep.naming import stored_spec
+
+        overrides = [*self.set, *([f"profile={self.profile}"] if self.profile else [])]
+        planned = None if store is None else stored_spec(self.config, store)
+        source = self.config if planned is None else planned
+        return load_spec(source, overrides, private=self.private or "", public=self.public or "")
+
+    def sweep(self, store: Store | None = None) -> Sweep:
+        """The specification made concrete; `store` as of `spec`."""
         from midef.sweep.spec.resolve import resolve
 
-        return resolve(self.spec())
+        return resolve(self.spec(store))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +69,7 @@ class RunArguments(SweepArguments):
     retries: int
     max_gpu_hours: float | None
     hang_after: int
+    replace: bool
     dashboard: bool
     out: Path
     verbose: bool
@@ -91,7 +101,7 @@ class RunArguments(SweepArguments):
             say(result.table())
         # A matching that stopped is shown as far as it came; a stopped search of a front has nothing on the page yet.
         if self.dashboard and (result.cells is not None or result.matching is not None):
-            build_dashboard(self.store, self.out, result.name)
+            build_dashboard(self.store, self.out, result.address)
         if result.stopped:
             sys.stderr.write(
                 f"midef: {result.stopped}; what is finished is stored, the same command goes on from there\n"
@@ -135,9 +145,20 @@ def add_store_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", default=default, help=f"folder or s3:// URI (default {default})")
 
 
-def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name a sweep and change it."""
-    parser.add_argument("config", nargs="?", default="smoke", help="a YAML file or the name of a sweep (default smoke)")
+ADDRESS = "a sweep of this store: NAME, NAME@DIGEST or DIGEST (default: the latest)"
+
+
+def add_sweep_arguments(parser: argparse.ArgumentParser, *, stored: bool = False) -> None:
+    """Add the options that name a sweep and change it.
+
+    Args:
+        parser: of the verb.
+        stored: a planned sweep of the store may be named, too.
+    """
+    which = (
+        "a YAML file, or a sweep of this store or of the catalogue" if stored else "a YAML file or the name of a sweep"
+    )
+    parser.add_argument("config", nargs="?", default="smoke", help=f"{which} (default smoke)")
     parser.add_argument(
         "--set",
         action="append",
@@ -190,6 +211,11 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         default=1800,
         metavar="S",
         help="end a node that makes no progress for S seconds (default 1800)",
+    )
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="take the name from another specification in this store; its plan stays, as NAME@DIGEST",
     )
     parser.add_argument("--dashboard", action="store_true", help="build the dashboard at the end")
     parser.add_argument("--out", type=Path, default=Path("midef-dashboard"), help="folder of the dashboard")

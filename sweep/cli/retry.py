@@ -28,7 +28,7 @@ class RetryArguments(RunArguments):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb to its parser."""
-    add_sweep_arguments(parser)
+    add_sweep_arguments(parser, stored=True)
     add_store_argument(parser)
     parser.add_argument(
         "--failed", action="store_true", required=True, help="required: cells whose stored result is a failure"
@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
 
     options = parsed(RetryArguments, args)
     run_options = options.options()
-    sweep = unmatched(options.sweep())
     store = Store.open(options.store, create=False)
+    sweep = unmatched(options.sweep(store))
     states = store.results.states()
     chosen = choose_failed(sweep, options.filter, states)
     again = [c for c in sweep.cells if chosen(c)]
@@ -61,4 +61,5 @@ def run(args: argparse.Namespace) -> int:
     say(f"retrying {len(again)} cells:")
     for c in again:
         say(f"  {c.cell.setup.id}  {c.cell.defense.label}  seed {c.cell.seed}: {states[c.cell.digest].reason}")
-    return options.finish(run_cells(sweep, store, run_options, chosen, retry_failed=True, say=say))
+    result = run_cells(sweep, store, run_options, chosen, retry_failed=True, replace=options.replace, say=say)
+    return options.finish(result)

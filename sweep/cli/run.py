@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
         options.options(),
         only=options.only,
         retry_failed=options.retry_failed,
+        replace=options.replace,
         say=say,
     )
     return options.finish(result)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from midef.sweep.cli.chosen_cells import choose_stored
-from midef.sweep.cli.options import add_store_argument, parsed, say
+from midef.sweep.cli.options import ADDRESS, add_store_argument, parsed, say
 from midef.sweep.cli.output import check_file
 from midef.sweep.result import EXIT_OK
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="only these cells: defense=midre seed=0, or a cell by its first letters (default: all)",
     )
-    parser.add_argument("--sweep", help="a sweep of this store (default: the latest)")
+    parser.add_argument("--sweep", help=ADDRESS)
     parser.add_argument("--out", type=Path, help="HTML file to draw the searches in")
 
 

@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import dataclass
 
-from midef.sweep.cli.options import add_store_argument, parsed, say
+from midef.sweep.cli.options import ADDRESS, add_store_argument, parsed, say
 from midef.sweep.result import EXIT_OK
 
 HELP = "show what a store holds, what its sweeps lack, and what is running"
@@ -19,6 +19,7 @@ class StatusArguments:
     """The options of `midef status`."""
 
     store: str
+    sweep: str | None
     json: bool
     watch: bool
 
@@ -26,6 +27,7 @@ class StatusArguments:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb to its parser."""
     add_store_argument(parser)
+    parser.add_argument("--sweep", help=ADDRESS.replace("the latest", "all"))
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--watch", action="store_true", help="print it again every 10 s while a sweep is running")
 
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     options = parsed(StatusArguments, args)
     store = Store.open(options.store, create=False)
     while True:
-        status = read_status(store)
+        status = read_status(store, options.sweep)
         say(json.dumps(status.as_plain(), indent=1) if options.json else status_text(status))
         if not options.watch or not status.is_at_work:
             return EXIT_OK

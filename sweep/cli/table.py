@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from midef.core.errors import SpecError
-from midef.sweep.cli.options import add_store_argument, parsed, say
+from midef.sweep.cli.options import ADDRESS, add_store_argument, parsed, say
 from midef.sweep.cli.output import check_file
 from midef.sweep.cli.terminal import text_width
 from midef.sweep.result import EXIT_OK, NO_RESULTS, results_of, results_table
@@ -42,7 +42,7 @@ class TableArguments:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb to its parser."""
     add_store_argument(parser)
-    parser.add_argument("--sweep", help="a sweep of this store (default: the latest)")
+    parser.add_argument("--sweep", help=ADDRESS)
     parser.add_argument(
         "--setup",
         action="append",

@@ -6,11 +6,12 @@ import json
 
 from midef.core.errors import DamagedArtifact, MissingArtifact
 from midef.storage import Store
-from midef.storage.published import write_published
+from midef.storage.published import refresh_published
 from midef.sweep.catalogue.published.rows import published_rows
 from midef.sweep.execution.result_rows import measured_rows, refused_rows
 from midef.sweep.planning.plan import Plan, make_plan
 from midef.sweep.planning.selection import CellFilter, every_cell
+from midef.sweep.spec.changes import basis_of
 from midef.sweep.spec.resolve import Sweep
 
 
@@ -45,8 +46,9 @@ def _write_manifest(sweep: Sweep, store: Store) -> None:
     """Record every cell of the sweep; beside our own rows the published ones, where the sweep has any."""
     manifest = [c.manifest_line for c in sweep.cells]
     if any(c.cell.setup.certainty for c in sweep.cells):
-        write_published(store, published_rows())
-    store.sweeps.write_manifest(sweep.digest, manifest, json.dumps({"name": sweep.name, **sweep.spec.model_dump()}))
+        refresh_published(store, published_rows())
+    spec = json.dumps({"name": sweep.name, **sweep.spec.model_dump()})
+    store.sweeps.write_manifest(sweep.digest, manifest, spec, basis=basis_of(sweep))
 
 
 def _set_damaged_inputs_aside(plan: Plan, store: Store) -> bool:

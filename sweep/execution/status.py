@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from midef.core.failure import cause_of
+from midef.core.match import MatchReport
 from midef.core.text import duration, time_left
 from midef.storage import Store
+from midef.storage.addresses import StoredSweep, choose_sweep, stored_sweeps
 from midef.storage.columns import CellState
 from midef.storage.matches import read_matches
 from midef.sweep.execution.run_record import DriverState, drivers
@@ -46,6 +48,7 @@ class SweepStatus:
         cells: how many are ok, failed, refused, or missing.
         driver: of its latest run, None after it ended well.
         is_matched: its strengths were searched, so `midef match` runs it.
+        replaced_by: digest of the sweep that has its name now, "" while it has it.
     """
 
     name: str
@@ -54,6 +57,7 @@ class SweepStatus:
     causes: tuple[Cause, ...]
     driver: DriverState | None
     is_matched: bool = False
+    replaced_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,18 +104,25 @@ class Status:
         return asdict(self)
 
 
-def read_status(store: Store) -> Status:
+def read_status(store: Store, address: str | None = None) -> Status:
     """Everything the store knows about its sweeps.
+
+    Args:
+        store: to read.
+        address: name, `name@digest` or digest of the only sweep to tell of; None for all.
 
     Raises:
         StoreError: if it cannot be read.
+        SpecError: if it has no such sweep, or several.
     """
     states = store.results.states()
     last: dict[str, DriverState] = {}
     for driver in drivers(store):
         last.setdefault(driver.digest, driver)
     sweeps = []
-    for digest, manifest in store.sweeps.manifests():
+    plans, reports = _chosen(stored_sweeps(store), read_matches(store), address)
+    for plan in plans:
+        digest, manifest = plan.digest, plan.manifest
         counts: Counter[str] = Counter()
         failed: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
         for row in manifest.rows:
@@ -126,20 +137,40 @@ def read_status(store: Store) -> Status:
         causes.sort(key=lambda cause: (-cause.cells, cause.example))
         spec = json.loads(manifest.spec_json)
         is_matched = bool(spec.get("match") or spec.get("front"))
-        name = str(spec["name"])
-        sweeps.append(SweepStatus(name, digest, dict(counts), tuple(causes), last.get(digest), is_matched))
+        of_driver = last.get(digest)
+        sweeps.append(
+            SweepStatus(plan.name, digest, dict(counts), tuple(causes), of_driver, is_matched, plan.replaced_by)
+        )
     kinds = Counter(key.kind for key in store.artifacts.keys())  # noqa: SIM118  # a method, not a mapping
-    matches = _matches(store, last)
+    matches = _matches(reports, last)
     shown = [*(s.driver for s in sweeps), *(m.driver for m in matches)]
-    others = tuple(state for state in last.values() if state.is_alive and state not in shown)
+    names = {*(plan.name for plan in plans), *(report.sweep for report in reports)}
+    others = tuple(
+        state
+        for state in last.values()
+        if state.is_alive and state not in shown and (address is None or state.sweep in names)
+    )
     artifacts = dict(sorted(kinds.items()))
     return Status(store.location.shown, len(states), artifacts, tuple(sweeps), tuple(matches), others)
 
 
-def _matches(store: Store, last: Mapping[str, DriverState]) -> list[MatchStatus]:
+def _chosen(
+    plans: Sequence[StoredSweep], reports: Sequence[MatchReport], address: str | None
+) -> tuple[Sequence[StoredSweep], Sequence[MatchReport]]:
+    """The plan at an address and the reports of its name; all of both where none is given."""
+    if address is None:
+        return plans, reports
+    of_name = [report for report in reports if report.sweep == address]
+    if of_name and all(plan.name != address for plan in plans):
+        return [], of_name  # its strengths are searched, nothing is attacked yet
+    chosen = choose_sweep(plans, address)
+    return [chosen], [report for report in reports if report.sweep == chosen.name]
+
+
+def _matches(reports: Sequence[MatchReport], last: Mapping[str, DriverState]) -> list[MatchStatus]:
     """Status of matched sweeps."""
     matches = []
-    for report in read_matches(store):
+    for report in reports:
         trainings = {t.target_key for outcome in report.outcomes for t in outcome.trainings}
         states: Counter[str] = Counter(outcome.state for outcome in report.outcomes)
         driver = last.get(report.driver)
@@ -157,7 +188,8 @@ def status_text(status: Status) -> str:
         lines += [f"{other.digest[:10]}  {other.sweep}", *(f"  {line}" for line in _driver_lines(other))]
     for sweep in status.sweeps:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(sweep.cells.items()))
-        lines.append(f"{sweep.digest[:10]}  {sweep.name}: {counts}")
+        old = f" (replaced by {sweep.replaced_by[:10]}, and still {sweep.name}@{sweep.digest[:10]})"
+        lines.append(f"{sweep.digest[:10]}  {sweep.name}{old if sweep.replaced_by else ''}: {counts}")
         lines += [f"  {line}" for line in _driver_lines(sweep.driver)]
         for cause in sweep.causes[:_SHOWN]:
             setups = ", ".join(cause.setups[:_SHOWN]) + (", ..." if len(cause.setups) > _SHOWN else "")

@@ -15,6 +15,7 @@ from midef.core.recipe import Recipe, each_once
 from midef.core.setup import Protocol, Setup
 from midef.datasets import Dataset
 from midef.datasets.files.copies import few_pairs
+from midef.defenses import Defense
 from midef.defenses.stack import remake_defense
 from midef.models import ARCHITECTURES
 from midef.stages import problems_as_target, problems_of_attack, weights_of_judge
@@ -243,12 +244,21 @@ def check_ids(setups: Sequence[Setup], problems: Problems) -> None:
         problems.append(f"setups: two setups have the id {name!r}; give each its own")
 
 
-def refusal(setup: Setup, defense: Choice, profile: Profile) -> str:
-    """Why this defense cannot meet this setup, whatever the seed; "" if it can."""
+def why_refused(setup: Setup, defense: Choice) -> str:
+    """Why this defense cannot meet this setup, whatever the seed and the machine; "" if it can."""
+    return "; ".join(_reasons(setup, remake_defense(defense)))
+
+
+def _reasons(setup: Setup, made: Defense) -> list[str]:
     facts = ARCHITECTURES.remake(setup.architecture).facts()
-    made = remake_defense(defense)
     pretrained = setup.pretraining is not None or setup.weights is not None
-    reasons = made.problems(replace(facts, pretrained=pretrained))
+    return made.problems(replace(facts, pretrained=pretrained))
+
+
+def refusal(setup: Setup, defense: Choice, profile: Profile) -> str:
+    """The same in a sweep, whose profile says how many processes train."""
+    made = remake_defense(defense)
+    reasons = _reasons(setup, made)
     workers = profile.ordered_workers("target") or 0
     if workers > 1 and any("training_state" in part.owned_slots() for part in made.parts()):
         reasons.append(f"it trains in one process, train_workers is {workers}; set it to {AUTO}, 0 or 1")

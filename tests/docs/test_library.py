@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from midef.storage import Store
+from midef.sweep.result import results_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,5 +33,7 @@ def test_the_cell_without_ray(tmp_path: Path) -> None:
         [sys.executable, "-c", section], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, done.stderr
-    measured = {entry["metric"]: entry for entry in json.loads(done.stdout)}
-    assert measured["attack_accuracy_at_1"]["n"] == 20
+    measured = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    assert (measured["attack_accuracy_at_1"][0], measured["attack_accuracy_at_1"][2]) == ("ok", "20")
+    table = results_table(Store.open(tmp_path / "my-store", create=False), "library")
+    assert "midre+nls" in table and "mine" in table
