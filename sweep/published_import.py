@@ -127,7 +127,7 @@ def _row(line: _Line, problems: list[str]) -> ResultRow | None:
         if not isinstance(values.get(name, ""), str):
             wrong(name, f"expected text, got {values[name]!r}")
     numbers = {name: _number(values[name], name, wrong) for name in ("value", "spread") if name in values}
-    counts = {name: _count(values[name], name, wrong) for name in _COUNTS if name in values}
+    counts: dict[str, Any] = {name: _count(values[name], name, wrong) for name in _COUNTS if name in values}
     metric = str(values.get("metric", ""))
     unit, larger_is = _metric(metric, wrong) if metric else ("", "")
     if unit == "percent" and (value := numbers.get("value")) is not None and not 0 <= value <= 100:
@@ -138,7 +138,7 @@ def _row(line: _Line, problems: list[str]) -> ResultRow | None:
     attack = _component(str(values.get("attack", "")), "attack", ATTACKS.choose, wrong)
     if len(problems) > before:
         return None
-    texts = {name: str(values.get(name, "")) for name in _TEXTS if name != "attack"}
+    texts: dict[str, Any] = {name: str(values.get(name, "")) for name in _TEXTS if name != "attack"}
     return ResultRow(
         sweep=IMPORTED,
         profile="published",
