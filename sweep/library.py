@@ -293,6 +293,8 @@ def run_cells(
     naming = check_name(sweep, store, replace=replace)
     planned = prepare(sweep, store, retry_failed=retry_failed, chosen=chosen)
     naming.settle(sweep, store, replace=replace)
+    for plan in naming.kin:
+        say(f"{sweep.name} means this plan from now on; the one before it stays as {plan.address}")
     outcome = Outcome()
     if planned.nodes:
         to_do = sum(len(node.cells) for node in planned.nodes.values())

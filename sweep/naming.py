@@ -4,8 +4,9 @@ A specification is the same as that of a stored plan if it gives the same cells,
 a cell is. So a changed number of processes, moved files with the same content, defaults that are written out, and a
 longer search of strengths are no change; a new seed, defense or metric is one. The same specification whose cells
 changed (a new version of a component, other images in a folder, a weight file that arrived, other strengths found) is
-planned anew under its name. Whatever happens, no plan, row or artifact is deleted: a plan that lost its name has its
-digest.
+planned anew under its name. A sweep that was run may be matched, or its front searched, and run again: the latest of
+these has the name, since another verb was asked for. A match to another accuracy is a change. Whatever happens, no
+plan, row or artifact is deleted: a plan that lost its name has its digest.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from midef.core.canonical import digest
 from midef.core.errors import SpecError
 from midef.storage import Store
 from midef.storage.addresses import StoredSweep, choose_sweep, stored_sweeps
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from midef.sweep.spec.schema import SweepSpec
 
 _SHOWN = 12
+SEARCHES = ("match", "front")
+"""Keys of what `midef match` searches."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,12 @@ class Naming:
 
     Args:
         same: digests of those of the same specification.
+        kin: addresses of those that differ in what is searched: strengths for an accuracy, a front, or nothing.
         others: digests of those of another one, which the sweep may take the name from.
     """
 
     same: tuple[str, ...] = ()
+    kin: tuple[StoredSweep, ...] = ()
     others: tuple[str, ...] = ()
 
     @property
@@ -49,7 +55,7 @@ class Naming:
         """Give the sweep its name, once its plan is stored."""
         if self.others and not replace:
             return  # an older midef let two have it; it stays so until somebody says which one is meant
-        store.sweeps.give_name(sweep.digest, [*self.same, *self.others])
+        store.sweeps.give_name(sweep.digest, [*self.same, *(plan.digest for plan in self.kin), *self.others])
 
 
 def stored_spec(source: str, store: Store) -> SweepSpec | None:
@@ -97,23 +103,27 @@ def check_name(sweep: Sweep, store: Store | None, *, replace: bool = False) -> N
     holders = [plan for plan in named if not plan.replaced_by] or named
     differing = {plan.digest: _changes(plan, sweep) for plan in holders}
     same = tuple(plan.digest for plan in holders if differing[plan.digest] is None)
-    others = tuple(plan.digest for plan in holders if plan.digest not in same)
-    if others and not same and not replace:
-        latest = next(plan for plan in holders if plan.digest in others)
-        raise SpecError(_refusal(latest, differing[latest.digest] or [], sweep, store))
-    return Naming(same, others)
+    kin = tuple(plan for plan in holders if differing[plan.digest] == [])
+    others = [plan for plan in holders if differing[plan.digest]]
+    if others and not same and not kin and not replace:
+        raise SpecError(_refusal(others[0], differing[others[0].digest] or [], sweep, store))
+    return Naming(same, kin, tuple(plan.digest for plan in others))
 
 
 def _changes(plan: StoredSweep, sweep: Sweep) -> list[Change] | None:
-    """Keys in which a sweep differs from a stored plan; None if it is the same specification."""
+    """Keys in which a sweep differs from a stored plan; None if it is the same specification, none if it is its kin."""
     spec = json.loads(plan.manifest.spec_json)
-    basis = basis_of(sweep)
-    if not basis and plan.manifest.cells == {planned.cell.digest for planned in sweep.cells}:
-        return None
+    searches = [name for name in SEARCHES if bool(spec.get(name)) != bool(getattr(sweep.spec, name))]
+    written = basis_of(sweep) or digest(sorted(planned.cell.digest for planned in sweep.cells))
+    is_equal = written == (plan.manifest.basis or digest(sorted(plan.manifest.cells)))
     found = changes(spec, sweep.spec)
-    if basis and all(change.is_path for change in found) and plan.manifest.basis in ("", basis):
-        return None
-    return found or None
+    if searches:
+        return [] if is_equal else [change for change in found if change.place[0] not in SEARCHES]
+    if not basis_of(sweep):
+        return None if is_equal else found or None
+    is_moved = all(change.is_path for change in found) and (is_equal or not plan.manifest.basis)
+    in_search = [change for change in found if change.place[0] in SEARCHES]
+    return None if is_moved or (is_equal and not in_search) else found or None
 
 
 def _refusal(plan: StoredSweep, found: Sequence[Change], sweep: Sweep, store: Store) -> str:

@@ -51,8 +51,13 @@ class Change:
 
     @property
     def text(self) -> str:
-        """`training.epochs: 2 -> 3`."""
-        return f"{shown_place(self.place)}: {_shown(self.old)} -> {_shown(self.new)}"
+        """`training.epochs: 2 -> 3`; of long lists, what is new and what is gone."""
+        where, old, new = shown_place(self.place), _shown(self.old), _shown(self.new)
+        if isinstance(self.old, list) and isinstance(self.new, list) and max(len(old), len(new)) > _LONGEST:
+            sides = (("new", self.new, self.old), ("gone", self.old, self.new))
+            parts = [f"{word} {_shown(items)}" for word, a, b in sides if (items := [one for one in a if one not in b])]
+            return f"{where}: {len(self.old)} -> {len(self.new)} items: {'; '.join(parts) or 'their order'}"
+        return f"{where}: {_cut(old)} -> {_cut(new)}"
 
 
 def changes(old: Mapping[str, Any], new: SweepSpec) -> list[Change]:
@@ -118,5 +123,9 @@ def _of_setups(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]
 def _shown(value: Any) -> str:
     if isinstance(value, dict) and value.get("id"):
         return f"setup {value['id']}"
-    text = value if value == ABSENT else json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return value if value == ABSENT else json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+
+
+def _cut(text: str) -> str:
+    """A text of bearable length; its end is what tells paths apart."""
+    return text if len(text) <= 4 * _LONGEST else f"{text[:_LONGEST]}...{text[-2 * _LONGEST :]}"

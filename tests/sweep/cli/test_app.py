@@ -123,7 +123,7 @@ def test_3_for_a_full_disk_and_nothing_is_lost(
 
     monkeypatch.setattr(ArtifactStore, "free_bytes", lambda self: 2**20)
     before = store.results.read()
-    code, _, err = midef("run", finished, "--store", "store", "--set", "seeds=[0, 1]")
+    code, _, err = midef("run", finished, "--store", "store", "--set", "seeds=[0, 1]", "--replace")
     assert code == 3
     assert (
         err.startswith("midef: store is too small: the plan needs ") and "free space or choose another --store" in err
@@ -233,6 +233,9 @@ def test_every_verb_ends_in_one_sentence(
         "audit": ["--model", "my.pt", "--private", "people"],
         "datasets": ["card", "mnist"],
         "convert": ["network.pkl", "nowhere"],
+        "merge": ["mine"],
+        "export": ["mine.tar.zst"],
+        "import-published": ["paper.csv"],
     }
     for verb in app.VERBS:
         where = [] if verb in ("list", "datasets", "convert") else ["--store", "store" if verb == "run" else "nowhere"]

@@ -6,23 +6,30 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from midef.core import Failure
+from midef.core.errors import SpecError
+from midef.core.match import Match
 from midef.results import read
 from midef.storage import Store
-from midef.storage.addresses import stored_sweeps
+from midef.storage.addresses import find_sweep, stored_sweeps
 from midef.sweep.catalogue import read_spec
 from midef.sweep.execution import tune_run
 from midef.sweep.execution.outcome import Outcome
 from midef.sweep.execution.result_rows import lost_rows
+from midef.sweep.library import load_spec, run_cells
+from midef.sweep.naming import Naming, check_name
+from midef.sweep.planning.selection import every_cell
 from midef.sweep.spec.resolve import resolve
 
 Midef = Callable[..., tuple[int, str, str]]
 Yaml = Callable[..., Path]
+MATCH = Match(target=85.0, tolerance=0.5, accuracy=85.1, seeds=1, is_matched=True)
 
 
 @pytest.fixture
@@ -173,3 +180,24 @@ def test_the_dashboard_takes_an_address(midef: Midef, finished: Path, changed: P
     assert midef("dashboard", "build", "--store", "store", "--sweep", old.address, "--out", "page")[0] == 0
     page = json.loads(Path("page/data.js").read_text().partition("= ")[2].rstrip(";\n").partition(";\n")[0])
     assert (page["header"]["ok"], page["header"]["missing"]) == (2, 0)
+
+
+def test_what_was_run_may_be_matched_and_run_again(midef: Midef, finished: Path, store: Store) -> None:
+    """Another verb was asked for: the name follows it, and says where the earlier plan stays."""
+    (run,) = stored_sweeps(store)
+    sweep = resolve(load_spec(finished, ["match={target: 85}"]))
+    assert check_name(sweep, store) == Naming(kin=(run,))
+    matched = replace(sweep, cells=tuple(replace(c, cell=replace(c.cell, match=MATCH)) for c in sweep.cells))
+    said: list[str] = []
+    run_cells(matched, store, None, every_cell, say=said.append)
+    assert said[0] == f"small means this plan from now on; the one before it stays as {run.address}"
+    assert find_sweep(store, "small").digest == matched.digest
+    assert check_name(sweep, store).is_resumed, "the same search goes on, whatever it finds"
+    assert check_name(resolve(load_spec(finished, ["match={target: 85, trainings: 9}"])), store).is_resumed
+    with pytest.raises(SpecError, match=r"match\.target: 85\.0 -> 90\.0"):
+        check_name(resolve(load_spec(finished, ["match={target: 90}"])), store)
+    out = midef("run", finished, "--store", "store")[1]
+    assert out.startswith(
+        f"small means this plan from now on; the one before it stays as small@{matched.digest[:10]}\n"
+    )
+    assert find_sweep(store, "small").digest == run.digest
