@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sweep",
         action="append",
         default=[],
-        help="a sweep of these stores: NAME, NAME@DIGEST or DIGEST (default: the latest of each); repeat it for several",
+        help="a sweep of these stores: NAME, NAME@DIGEST or DIGEST, or several, one each (default: the latest)",
     )
     parser.add_argument("--out", type=Path, default=Path("midef-dashboard"), help="folder of the dashboard")
     parser.add_argument("--with-private-exemplars", action="store_true", help="show private training images")
