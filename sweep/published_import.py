@@ -139,6 +139,7 @@ def _row(line: _Line, problems: list[str]) -> ResultRow | None:
     if len(problems) > before:
         return None
     texts: dict[str, Any] = {name: str(values.get(name, "")) for name in _TEXTS if name != "attack"}
+    further: dict[str, Any] = {name: counts.get(name) for name in _COUNTS}
     return ResultRow(
         sweep=IMPORTED,
         profile="published",
@@ -157,7 +158,7 @@ def _row(line: _Line, problems: list[str]) -> ResultRow | None:
         origin="published",
         source=str(values["source"]),
         **texts,
-        **{name: counts.get(name) for name in _COUNTS},
+        **further,
     )
 
 
