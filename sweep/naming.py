@@ -140,7 +140,7 @@ def _refusal(plan: StoredSweep, found: Sequence[Change], sweep: Sweep, store: St
             f"the store has another sweep called {sweep.name}: {plan.text}. What differs:",
             *lines,
             f"{done} of its {len(cells)} cells have results; {len(cells & new)} are in the new sweep too.",
-            f"Give the new one another name (--set name={sweep.name}-2), or add --replace: {sweep.name} then means the "
-            f"new one, and the old one stays as {plan.address}.",
+            f"Give the new one another name (--set name={sweep.name}-2), or add --replace:",
+            f"{sweep.name} then means the new one, and the old one stays as {plan.address}.",
         ]
     )

@@ -58,7 +58,7 @@ def test_a_changed_specification_is_refused_and_says_which_keys(
     assert "\n  seeds: [0] -> [0, 1]\n" in err
     assert "\n  training.epochs: " in err and " -> 7\n" in err
     assert "2 of its 2 cells have results; 0 are in the new sweep too." in err
-    assert "(--set name=small-2), or add --replace: small then means the new one, and the old one stays as" in err
+    assert "(--set name=small-2), or add --replace:\nsmall then means the new one, and the old one stays as" in err
     assert f"stays as {old.address}." in err
     assert sorted(Path("store").rglob("*")) == before, "something was written"
 
