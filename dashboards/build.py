@@ -15,7 +15,8 @@ from midef.core.match import MatchReport
 from midef.dashboards.figures.trade_off import assign_colours
 from midef.dashboards.figures.utility import utility_of, with_front
 from midef.dashboards.files import clear, copy_plotly, html, ours, piece, script, write
-from midef.dashboards.page_data import Head, Header, Page, Setup, Tab
+from midef.dashboards.frame_data import Header, Page, Tab, head, named
+from midef.dashboards.page_data import Setup
 from midef.dashboards.reconstructions import Fetch, write_grid
 from midef.dashboards.reference import Reference
 from midef.dashboards.setup_data import setup_data
@@ -136,7 +137,9 @@ def build_page(
     exposes = with_private_exemplars and any(not row.shows_nobody for row in summaries)
     if exposes:
         problems.append("the page shows private training images; do not publish it without the consent of those shown")
+    header = _header(summaries, store_name, unfinished)
     shown = Shown(
+        header=header,
         rows=rows,
         summaries=summaries,
         names=_names(by_setup(summaries)),
@@ -157,11 +160,14 @@ def build_page(
     for view in views:
         for name, data in view.pieces(shown):
             write(out / "data" / f"{name}.js", piece(name, data))
+    defenses = named(summaries)
+    places = {one.label: i for i, one in enumerate(defenses)}
     page = Page(
-        header=_header(summaries, store_name, unfinished),
+        header=header,
         warnings=(*warnings, *problems),
         exposes_private=exposes,
-        setups=tuple(map(Head.of, setups)),
+        defenses=defenses,
+        setups=tuple(head(*pair, places) for pair in zip(setups, shown.groups.values(), strict=True)),
         views=tuple(Tab(view.name, view.title) for view in views),
     )
     write(out / "data.js", script(page))

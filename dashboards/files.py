@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from midef.core import MidefError
-from midef.dashboards.page_data import Page
+from midef.dashboards.frame_data import Page
 from midef.dashboards.views.base import View
 from midef.dashboards.views.order import VIEWS
 
 PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("dom", "pieces", "views", "link", "hover", "tables", "parquet", "export", "sheets", "live", "header", "plot")
+SCRIPTS = (
+    *("dom", "pieces", "views", "link", "filters", "hover", "tables", "parquet", "export", "sheets", "live", "header"),
+    "plot",
+)
 """Scripts of the frame, in the order they are joined; those of the views follow, and `main` starts them."""
 OUR_PICTURE = re.compile(r"\d{2,}-(\d{2,}|private)\.webp")
 # Beside pictures and scripts of this folder nothing loads. `connect-src` also ends what a script might try.

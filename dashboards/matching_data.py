@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from typing import get_args
 
 from midef.core.gates import excluded_because, noted_because
 from midef.core.match import MatchOutcome, MatchReport, MatchTraining, State
-from midef.dashboards.figures.matching import draw_curve, draw_history, gaps, strength_text
+from midef.dashboards.figures.matching import curve, gaps, history, strength_text
+from midef.dashboards.figures.plain import PlainFigure
 from midef.dashboards.page_data import Column, Details, Figure, Match, Matching, Spark
 from midef.results.compare import ABSENT
 from midef.results.table import TableCell
@@ -112,13 +112,13 @@ def _row(outcome: MatchOutcome) -> Match:
         cells=_cells(outcome),
         spark=_spark(outcome),
         trainings=tuple(_details(outcome, i) for i in range(len(outcome.trainings))),
-        history=_figure(draw_history(outcome)),
-        curve=_figure(draw_curve(outcome)),
+        history=_figure(history(outcome)),
+        curve=_figure(curve(outcome)),
     )
 
 
-def _figure(drawn: Any) -> Figure | None:
-    return None if drawn is None else json.loads(drawn.to_json())
+def _figure(drawn: PlainFigure | None) -> Figure | None:
+    return None if drawn is None else drawn.json
 
 
 def _reason(outcome: MatchOutcome) -> str:

@@ -1,11 +1,11 @@
-"""Data of the page: the schema of `data.js`, of the setups and of the matching.
+"""Data of the setups and of the matching, as the page reads it; `frame_data.py` has what is loaded first.
 
 The scripts of `page/` read these fields by name, and `files.py` writes them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from midef.results.table import TableCell
@@ -14,21 +14,6 @@ Figure = dict[str, Any]
 """JSON of a plotly figure."""
 Details = tuple[tuple[str, str], ...]
 """(name, text) of each line of an overlay; a line without a name goes on with the one above."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Header:
-    """Origin of the page's numbers; ok to missing count cells."""
-
-    sweep: str
-    profile: str
-    built: str
-    store: str
-    code: str
-    ok: int
-    failed: int
-    refused: int
-    missing: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,50 +250,3 @@ class Matching:
     command: str
     columns: tuple[Column, ...]
     rows: tuple[Match, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Head:
-    """What the page knows of a setup before its data is loaded. Fields are as in `Setup`."""
-
-    name: str
-    piece: str
-    label: str
-    what: tuple[str, ...]
-    counts: tuple[int, int, int, int]
-    refused: str
-    excluded: str
-    stand_ins: tuple[tuple[str, str], ...]
-    stamp: str
-
-    @classmethod
-    def of(cls, setup: Setup) -> Head:
-        """The head of a setup."""
-        return cls(**{field.name: getattr(setup, field.name) for field in fields(cls)})
-
-
-@dataclass(frozen=True)
-class Tab:
-    """A view that the page has: its name in links, and the title of its tab."""
-
-    name: str
-    title: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """What is loaded first; every view loads its own data when it is shown.
-
-    Args:
-        header: where the numbers come from.
-        warnings: what the page lacks, and why.
-        exposes_private: private training images of people are shown.
-        setups: in the order of the list.
-        views: in the order of the tabs.
-    """
-
-    header: Header
-    warnings: tuple[str, ...]
-    exposes_private: bool
-    setups: tuple[Head, ...]
-    views: tuple[Tab, ...]

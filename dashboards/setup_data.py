@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
@@ -11,7 +10,7 @@ from midef.core.gates import excluded_because, noted_because
 from midef.core.rows import ResultRow
 from midef.core.setup import StandIn
 from midef.dashboards.figures.places import is_unmatched, label
-from midef.dashboards.figures.trade_off import draw
+from midef.dashboards.figures.trade_off import trade_off
 from midef.dashboards.figures.utility import Utility, utility_of, with_front
 from midef.dashboards.page_data import Column, Details, Grid, Row, Setup
 from midef.results.columns import MetricColumn
@@ -57,7 +56,7 @@ def setup_data(
     shares = front_shares(group, useful.metric, larger_is_better=not useful.is_reversed)
     theirs = published_of(first.setup, published, [row.defense for row in group])
     stamp, short_stamp = _stamps(first, table)
-    figure = draw(group, colours, stamp=short_stamp, published=theirs, utility=utility)
+    figure = trade_off(group, colours, stamp=short_stamp, published=theirs, utility=utility)
     stand_ins = dict.fromkeys(stand_in for row in group for stand_in in StandIn.read(row.stand_ins))
     return Setup(
         name=name,
@@ -93,7 +92,7 @@ def setup_data(
         ),
         footnotes=(*table.legends, *([_share_legend(group, useful)] if shares else []), *table.footnotes),
         problems=table.problems,
-        figure=None if figure is None else json.loads(figure.to_json()),
+        figure=None if figure is None else figure.json,
         grid=grid,
     )
 

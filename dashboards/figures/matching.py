@@ -12,6 +12,7 @@ from html import escape
 from typing import Any, Literal, NamedTuple
 
 from midef.core.match import MatchOutcome, MatchTraining
+from midef.dashboards.figures.plain import PlainFigure, as_figure
 from midef.dashboards.figures.style import COLOURS, FONT, INK, LAYOUT, TARGET, WHITE, axis, band, line
 from midef.results.compare import ABSENT
 
@@ -65,12 +66,20 @@ def _largest_gap(outcome: MatchOutcome) -> float:
 
 
 def draw_history(outcome: MatchOutcome) -> Any:
-    """A plotly Figure of |accuracy - target| by training, or None if there is no training or no target.
+    """A plotly Figure of `history`, or None."""
+    return as_figure(history(outcome))
+
+
+def draw_curve(outcome: MatchOutcome) -> Any:
+    """A plotly Figure of `curve`, or None."""
+    return as_figure(curve(outcome))
+
+
+def history(outcome: MatchOutcome) -> PlainFigure | None:
+    """|accuracy - target| by training, or None if there is no training or no target.
 
     `customdata` of a mark is its index in `outcome.trainings`.
     """
-    import plotly.graph_objects as go
-
     if not outcome.trainings or outcome.target is None:
         return None
     by_training, far = gaps(outcome), _largest_gap(outcome)
@@ -78,7 +87,7 @@ def draw_history(outcome: MatchOutcome) -> Any:
     top = 1.12 * max(highest, 2 * outcome.tolerance) or 1.0
     bottom = -0.09 * top
     count = len(outcome.trainings)
-    figure = go.Figure()
+    figure = PlainFigure()
     best = best_so_far(outcome)
     figure.add_scatter(
         x=[n for n, _ in best], y=[min(gap, top) for _, gap in best], name="best so far", mode="lines",
@@ -103,13 +112,11 @@ def draw_history(outcome: MatchOutcome) -> Any:
     return figure
 
 
-def draw_curve(outcome: MatchOutcome) -> Any:
-    """A plotly Figure of accuracy against strength, or None if no training has a strength.
+def curve(outcome: MatchOutcome) -> PlainFigure | None:
+    """Accuracy against strength, or None if no training has a strength.
 
     `customdata` of a mark is its index in `outcome.trainings`.
     """
-    import plotly.graph_objects as go
-
     trainings = [(i, t, t.strength) for i, t in enumerate(outcome.trainings) if t.strength is not None]
     if not trainings:
         return None
@@ -119,7 +126,7 @@ def draw_curve(outcome: MatchOutcome) -> Any:
     left, right = (math.log10(f(strengths)) if is_log else f(strengths) for f in (min, max))
     pad = 0.06 * (right - left) or 0.5
     bottom, top = _accuracy_range(outcome, [t for _, t, _ in trainings])
-    figure = go.Figure()
+    figure = PlainFigure()
     _add_marks(figure, outcome, [_curve_mark(outcome, *one, bottom=bottom, top=top) for one in trainings])
     shapes, notes = [], []
     target, tolerance = outcome.target, outcome.tolerance

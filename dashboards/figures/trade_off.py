@@ -11,6 +11,7 @@ from typing import Any
 
 from midef.dashboards.figures.fronts import add_fronts, half_disc
 from midef.dashboards.figures.places import Place, Places, Point, is_unmatched, places_of
+from midef.dashboards.figures.plain import PlainFigure, as_figure
 from midef.dashboards.figures.point_names import name_notes
 from midef.dashboards.figures.style import (
     COLOURS,
@@ -53,7 +54,18 @@ def draw(
     published: Mapping[str, Published] | None = None,
     utility: str = NATURAL,
 ) -> Any:
-    """A plotly Figure of the rows of one setup, or None if no row has both numbers.
+    """A plotly Figure of the rows of one setup, or None if no row has both numbers. See `trade_off`."""
+    return as_figure(trade_off(group, colours, stamp, published, utility))
+
+
+def trade_off(
+    group: Sequence[SummaryRow],
+    colours: Mapping[str, str] | None = None,
+    stamp: str = "",
+    published: Mapping[str, Published] | None = None,
+    utility: str = NATURAL,
+) -> PlainFigure | None:
+    """The rows of one setup, or None if no row has both numbers.
 
     Where defenses were matched to an accuracy, a band marks target ± tolerance and the points of others are hollow
     squares. So are points over other seeds than the rest, and those that are no result. The band is a guide only: the
@@ -70,8 +82,6 @@ def draw(
         utility: metric on the x axis, better on the right; the front is of it, then, and targets and published points,
             which are of test accuracy, are left out.
     """
-    import plotly.graph_objects as go
-
     useful = utility_of(group, utility)
     places = places_of(group, published or {}, useful)
     if places is None:
@@ -85,7 +95,7 @@ def draw(
             return INK
         return known.get(row.defense, MORE_ON_FRONT) if row.is_on_front else GREY
 
-    figure = go.Figure()
+    figure = PlainFigure()
     add_fronts(figure, places)
     if places.published:
         _add_published(figure, places, [colour_of(group[i]) for i, _ in places.published])

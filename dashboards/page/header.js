@@ -14,12 +14,6 @@ function drawHeader() {
     tab.dataset.view = view.name;
     return tab;
   }));
-  fill($("setup"), PAGE.setups.map((s) => {
-    const option = make("option", s.label + (s.refused ? " – refused" : ""));
-    option.value = s.name;
-    return option;
-  }));
-  $("setup").disabled = PAGE.setups.length < 2;
 }
 
 function drawTabs() {
@@ -35,7 +29,15 @@ function drawFrame(name) {
   }
   drawTabs();
   $("choosesetup").hidden = !isOne || !s;
+  const kept = keptSetups();
+  fill($("setup"), kept.map((one) => {
+    const option = make("option", one.label + (one.refused ? " – refused" : ""));
+    option.value = one.name;
+    return option;
+  }));
+  $("setup").disabled = kept.length < 2;
   if (s) $("setup").value = s.name;
+  markFilters();
   const stamps = [...new Set((isOne && s ? [s] : PAGE.setups).map((one) => one.stamp).filter(Boolean))];
   $("stamp").hidden = !stamps.length;
   $("stamp").textContent = stamps.join(" · ");

@@ -6,7 +6,7 @@ let link = new URLSearchParams();
 // A link may be old or cut off: names that nobody reads are dropped, and what is unknown falls back to the default.
 function readLink() {
   const given = new URLSearchParams(location.hash.slice(1));
-  const known = new Set([...FRAME_KEYS, ...Object.values(VIEWS).flatMap((view) => view.keys || [])]);
+  const known = new Set([...FRAME_KEYS, ...FILTER_KEYS, ...Object.values(VIEWS).flatMap((view) => view.keys || [])]);
   link = new URLSearchParams([...given].filter(([name]) => known.has(name)));
 }
 

@@ -4,6 +4,7 @@ addEventListener("hashchange", () => { readLink(); show(); });
 addEventListener("popstate", () => { readLink(); show(); });
 addEventListener("keydown", (e) => { if (e.key === "Escape") VIEWS[shownView()].escape?.(); });
 drawHeader();
+drawFilters();
 readLink();
 show();
 followServer();

@@ -6,12 +6,18 @@ const VIEWS = {};
 //   keys: names in the link that are its own
 //   perSetup: it shows one setup, which is chosen in the header; `draw` gets it with all its data
 //   pieces: names of the data it needs; the default is the one with the view's name, of a view per setup that setup's
+//   needsRows: there is nothing to draw in a store without rows
 //   draw: draws it, given the data; called again whenever the link or a filter has changed
 //   escape: what the key Escape does
 function addView(name, view) { VIEWS[name] = view; }
 
 const setupOf = (name) => PAGE.setups.find((s) => s.name === name);
-const shownSetup = () => setupOf(linked("setup")) || PAGE.setups[0] || null;
+
+// The setup that the link names, or the first that the filters keep.
+function shownSetup() {
+  const named = setupOf(linked("setup")), kept = keptSetups();
+  return named && keepsSetup(named) ? named : kept[0] || null;
+}
 
 // Old links name no view: then it is the one that owns a name in the link.
 function shownView() {
@@ -24,7 +30,7 @@ function shownView() {
 function piecesOf(name) {
   const view = VIEWS[name];
   if (view.pieces) return view.pieces();
-  return view.perSetup ? PAGE.setups.length ? [shownSetup().piece] : [] : [name];
+  return view.perSetup ? [shownSetup()?.piece].filter(Boolean) : [name];
 }
 
 let turn = 0;
@@ -42,8 +48,13 @@ async function show() {
   hideHover();
   $("trouble").hidden = !problem;
   $("trouble").textContent = problem;
-  for (const other of PAGE.views) $("view-" + other.name).hidden = other.name !== name || !!problem;
+  const isEmpty = PAGE.setups.length > 0 && !keptSetups().length;
+  const isBare = !PAGE.setups.length && !!view.needsRows;
+  $("norows").hidden = !isEmpty;
+  $("empty").hidden = !isBare;
+  for (const other of PAGE.views) $("view-" + other.name).hidden = other.name !== name || !!problem || isEmpty || isBare;
   drawFrame(name);
-  if (!problem) view.draw(...(view.perSetup ? [shownSetup() && Object.assign(shownSetup(), pieces[0])] : pieces));
+  const setup = shownSetup();
+  if (!problem && !isEmpty && !isBare) view.draw(...(view.perSetup ? [setup && { ...setup, ...pieces[0] }] : pieces));
   main.removeAttribute("aria-busy");
 }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from midef.core.match import MatchReport
 from midef.core.rows import ResultRow
+from midef.dashboards.frame_data import Header
 from midef.dashboards.page_data import Setup
 from midef.dashboards.reconstructions import Fetch
 from midef.dashboards.reference import Reference
@@ -41,6 +42,7 @@ class Shown:
     """Everything that the views of a page may show.
 
     Args:
+        header: where the numbers come from.
         rows: measured rows.
         summaries: of them, over seeds.
         names: of the setups, as links name them.
@@ -58,6 +60,7 @@ class Shown:
         reference: what components say of themselves.
     """
 
+    header: Header
     rows: Sequence[ResultRow]
     summaries: Sequence[SummaryRow]
     names: Mapping[SetupKey, str]

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from midef.dashboards.views import analyses, definitions, matching, published, runs, setup
+from midef.dashboards.views import analyses, definitions, matching, overview, published, runs, setup
 from midef.dashboards.views.base import View
 
-VIEWS: tuple[View, ...] = (setup.VIEW, matching.VIEW, published.VIEW, runs.VIEW, analyses.VIEW, definitions.VIEW)
+VIEWS: tuple[View, ...] = (
+    overview.VIEW,
+    setup.VIEW,
+    matching.VIEW,
+    published.VIEW,
+    runs.VIEW,
+    analyses.VIEW,
+    definitions.VIEW,
+)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -421,3 +423,151 @@ def matched_rows(shared: tuple[Shelf, list[ResultRow]]) -> list[ResultRow]:
         for row in shared[1]
         if row.setup == "faces32-gmi"
     ]  # fmt: skip
+
+
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        reason = "no chromium on PATH"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{reason}; CI must check the page in a browser")
+        pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield running
+        running.close()
+
+
+AS_NEW = """fragment => {
+    document.getElementById("setups").open = false;
+    document.getElementById("standins").open = true;
+    scrollTo(0, 0);
+    history.replaceState(null, "", fragment || "#");
+    dispatchEvent(new HashChangeEvent("hashchange"));
+    const settled = done => document.querySelector("main[aria-busy]") ? setTimeout(settled, 10, done) : done();
+    return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => settled(done))));
+}"""
+"""What a link does on a page that is open; folded parts, which no link names, as they are when it is loaded."""
+
+
+def settle(page: Any) -> None:
+    """Until the view that was asked for is drawn."""
+    page.wait_for_selector("main:not([aria-busy])", state="attached")
+    if page.is_visible("#view-setup"):
+        page.wait_for_selector("#plot .main-svg, #noplot:not([hidden]), #empty:not([hidden])", state="attached")
+
+
+class Watched:
+    """A page with everything it asked for and complained about."""
+
+    def __init__(self, context: Any, index: Path) -> None:
+        self.is_loaded = False
+        self.page, self.index = context.new_page(), index
+        self.page.set_default_timeout(60_000)
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda r: self.requests.append(r.url))
+        self.page.on("requestfailed", lambda r: self.complaints.append(f"failed: {r.url}"))
+        self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
+        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
+
+    def open(self, fragment: str = "") -> Any:
+        """The page as a link shows it. Loaded once: loading takes seconds, following a link does not."""
+        if not self.is_loaded:
+            return self.load(fragment)
+        self.page.mouse.move(1, 1)
+        self.page.evaluate(AS_NEW, fragment)
+        return self.page
+
+    def load(self, fragment: str = "") -> Any:
+        self.page.goto("about:blank")
+        self.page.goto(self.index.as_uri() + fragment)
+        settle(self.page)
+        self.is_loaded = True
+        return self.page
+
+    def settle(self) -> None:
+        """Wait for the view that was asked for."""
+        settle(self.page)
+
+    def check(self) -> None:
+        complaints, self.complaints = self.complaints, []
+        assert complaints == []
+        assert self.requests
+        assert [url for url in self.requests if not url.startswith(("file:", "about:", "data:", "blob:"))] == []
+
+
+@pytest.fixture(scope="session")
+def context(browser: Any) -> Any:
+    return browser.new_context(offline=True, viewport={"width": 1400, "height": 900})
+
+
+@pytest.fixture(scope="session")
+def watch(context: Any) -> Callable[[Path], Watched]:
+    """A page of its own, for tests that count what it asks for."""
+    return lambda index: Watched(context, index)
+
+
+@pytest.fixture(scope="session")
+def open_page(context: Any) -> Callable[[Path], Watched]:
+    """The one page of a built folder, for all tests that only read it or follow its links."""
+    pages: dict[Path, Watched] = {}
+
+    def page_of(index: Path) -> Watched:
+        if index not in pages:
+            pages[index] = Watched(context, index)
+        return pages[index]
+
+    return page_of
+
+
+@pytest.fixture(scope="session")
+def realistic_index(shared: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    shelf, rows = shared
+    return build_page(rows, shelf.fetch, tmp_path_factory.mktemp("page"), store_name="store").index
+
+
+@pytest.fixture(scope="session")
+def odd_index(shared: Any, odd: list[ResultRow], publication: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    papers = [publication(metric, 86.9, setup="wide") for metric in ("natural_accuracy", "attack_accuracy_at_1")]
+    out = tmp_path_factory.mktemp("odd")
+    return build_page(odd, shared[0].fetch, out, store_name="store", published=papers).index
+
+
+@pytest.fixture
+def odd_page(open_page: Callable[[Path], Watched], odd_index: Path) -> Iterator[Watched]:
+    watched = open_page(odd_index)
+    yield watched
+    watched.check()
+
+
+@pytest.fixture
+def realistic_page(open_page: Callable[[Path], Watched], realistic_index: Path) -> Iterator[Watched]:
+    watched = open_page(realistic_index)
+    yield watched
+    watched.check()
+
+
+@pytest.fixture
+def show(context: Any, shelf: Any, tmp_path: Path) -> Iterator[Callable[..., Watched]]:
+    """Builds the page of some rows and watches it; afterwards nothing may have left the disk or gone wrong."""
+    opened: list[Watched] = []
+
+    def build(rows: list[ResultRow], **options: Any) -> Watched:
+        index = build_page(rows, shelf.fetch, tmp_path / "page", store_name="store", **options).index
+        opened.append(Watched(context, index))
+        return opened[-1]
+
+    yield build
+    for watched in opened:
+        watched.check()
+        watched.page.close()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,39 +23,7 @@ from midef.results.table import setup_table
 
 pytestmark = pytest.mark.browser
 
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-)
 UGLY = "<img src=x onerror=\"document.title='hacked'\">&amp;<b>bold</b>"
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        reason = "no chromium on PATH"
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{reason}; CI must check the page in a browser")
-        pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        yield running
-        running.close()
-
-
-AS_NEW = """fragment => {
-    document.getElementById("setups").open = false;
-    document.getElementById("standins").open = true;
-    scrollTo(0, 0);
-    history.replaceState(null, "", fragment || "#");
-    dispatchEvent(new HashChangeEvent("hashchange"));
-    const settled = done => document.querySelector("main[aria-busy]") ? setTimeout(settled, 10, done) : done();
-    return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => settled(done))));
-}"""
-"""What a link does on a page that is open; folded parts, which no link names, as they are when it is loaded."""
 
 
 def settle(page: Any) -> None:
@@ -73,103 +39,6 @@ def choose(page: Any, setup: str) -> None:
     settle(page)
 
 
-class Watched:
-    """A page with everything it asked for and complained about."""
-
-    def __init__(self, context: Any, index: Path) -> None:
-        self.is_loaded = False
-        self.page, self.index = context.new_page(), index
-        self.page.set_default_timeout(60_000)
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda r: self.requests.append(r.url))
-        self.page.on("requestfailed", lambda r: self.complaints.append(f"failed: {r.url}"))
-        self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
-        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
-
-    def open(self, fragment: str = "") -> Any:
-        """The page as a link shows it. Loaded once: loading takes seconds, following a link does not."""
-        if not self.is_loaded:
-            return self.load(fragment)
-        self.page.mouse.move(1, 1)
-        self.page.evaluate(AS_NEW, fragment)
-        return self.page
-
-    def load(self, fragment: str = "") -> Any:
-        self.page.goto("about:blank")
-        self.page.goto(self.index.as_uri() + fragment)
-        settle(self.page)
-        self.is_loaded = True
-        return self.page
-
-    def check(self) -> None:
-        complaints, self.complaints = self.complaints, []
-        assert complaints == []
-        assert self.requests
-        assert [url for url in self.requests if not url.startswith(("file:", "about:", "data:", "blob:"))] == []
-
-
-@pytest.fixture(scope="session")
-def context(browser: Any) -> Any:
-    return browser.new_context(offline=True, viewport={"width": 1400, "height": 900})
-
-
-@pytest.fixture(scope="session")
-def open_page(context: Any) -> Callable[[Path], Watched]:
-    """The one page of a built folder, for all tests that only read it or follow its links."""
-    pages: dict[Path, Watched] = {}
-
-    def page_of(index: Path) -> Watched:
-        if index not in pages:
-            pages[index] = Watched(context, index)
-        return pages[index]
-
-    return page_of
-
-
-@pytest.fixture(scope="session")
-def realistic_index(shared: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    shelf, rows = shared
-    return build_page(rows, shelf.fetch, tmp_path_factory.mktemp("page"), store_name="store").index
-
-
-@pytest.fixture(scope="session")
-def odd_index(shared: Any, odd: list[ResultRow], publication: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    papers = [publication(metric, 86.9, setup="wide") for metric in ("natural_accuracy", "attack_accuracy_at_1")]
-    out = tmp_path_factory.mktemp("odd")
-    return build_page(odd, shared[0].fetch, out, store_name="store", published=papers).index
-
-
-@pytest.fixture
-def odd_page(open_page: Callable[[Path], Watched], odd_index: Path) -> Iterator[Watched]:
-    watched = open_page(odd_index)
-    yield watched
-    watched.check()
-
-
-@pytest.fixture
-def realistic_page(open_page: Callable[[Path], Watched], realistic_index: Path) -> Iterator[Watched]:
-    watched = open_page(realistic_index)
-    yield watched
-    watched.check()
-
-
-@pytest.fixture
-def show(context: Any, shelf: Any, tmp_path: Path) -> Iterator[Callable[..., Watched]]:
-    """Builds the page of some rows and watches it; afterwards nothing may have left the disk or gone wrong."""
-    opened: list[Watched] = []
-
-    def build(rows: list[ResultRow], **options: Any) -> Watched:
-        index = build_page(rows, shelf.fetch, tmp_path / "page", store_name="store", **options).index
-        opened.append(Watched(context, index))
-        return opened[-1]
-
-    yield build
-    for watched in opened:
-        watched.check()
-        watched.page.close()
-
-
 def table_of(page: Any) -> list[list[tuple[str, str]]]:
     """(value, interval) of every cell, row by row, as a person reads them."""
     script = """rows => rows.map(tr => [...tr.cells].map(td =>
@@ -178,7 +47,7 @@ def table_of(page: Any) -> list[list[tuple[str, str]]]:
     return [[(value, interval) for value, interval in row] for row in found]
 
 
-def test_numbers_on_the_page_are_those_of_the_tables(realistic_page: Watched, realistic: list[ResultRow]) -> None:
+def test_numbers_on_the_page_are_those_of_the_tables(realistic_page: Any, realistic: list[ResultRow]) -> None:
     watched = realistic_page
     raw = {(r["setup"], r["defense"]): r for r in csv.DictReader(io.StringIO(csv_table(summarise(realistic))))}
     checked = 0
@@ -213,7 +82,7 @@ def test_numbers_on_the_page_are_those_of_the_tables(realistic_page: Watched, re
     assert checked == 14
 
 
-def test_points_are_drawn_where_the_table_says(realistic_page: Watched) -> None:
+def test_points_are_drawn_where_the_table_says(realistic_page: Any) -> None:
     page = realistic_page.open("#setup=faces32-gmi")
     points = "t => t.customdata).map(t => [t.customdata[0], t.x[0], t.y[0]]"
     drawn = page.evaluate(f"document.getElementById('plot').data.filter({points})")
@@ -223,8 +92,8 @@ def test_points_are_drawn_where_the_table_says(realistic_page: Watched) -> None:
         assert (f"{x:.1f}", f"{y:.1f}") == (shown[index][1][0], shown[index][2][0])
 
 
-def test_policy_is_present_and_nothing_can_be_shared(realistic_page: Watched) -> None:
-    page = realistic_page.open()
+def test_policy_is_present_and_nothing_can_be_shared(realistic_page: Any) -> None:
+    page = realistic_page.open("#view=setup")
     assert page.get_attribute("meta[http-equiv=Content-Security-Policy]", "content") == POLICY
     page.hover("#plot .nsewdrag")
     titles = page.eval_on_selector_all("#plot .modebar-btn", "found => found.map(b => b.dataset.title ?? b.ariaLabel)")
@@ -236,17 +105,18 @@ def test_policy_is_present_and_nothing_can_be_shared(realistic_page: Watched) ->
 @pytest.mark.parametrize(
     ("fragment", "setup", "selected"),
     [
-        ("", "faces32-brep-mi", 0),
+        ("#view=setup", "faces32-brep-mi", 0),
+        ("#view=nothing&setup=faces32-gmi", "faces32-gmi", 0),
         ("#setup=faces32-gmi&defense=bido", "faces32-gmi", 1),
         ("#setup=nowhere", "faces32-brep-mi", 0),
         ("#defense=bido", "faces32-brep-mi", 1),
         ("#setup=faces32-gmi&defense=nobody&sort=nothing&colour=red", "faces32-gmi", 0),
         ("#setup", "faces32-brep-mi", 0),
-        ("#&&==&%E0%A4%A", "faces32-brep-mi", 0),
+        ("#view=setup&&==&%E0%A4%A", "faces32-brep-mi", 0),
         ("#setup=faces32-gmi&sort=-attack_accuracy_at_1", "faces32-gmi", 0),
     ],
 )
-def test_deep_links(realistic_page: Watched, fragment: str, setup: str, selected: int) -> None:
+def test_deep_links(realistic_page: Any, fragment: str, setup: str, selected: int) -> None:
     page = realistic_page.open(fragment)
     assert page.input_value("#setup") == setup
     assert page.inner_text("#title").startswith(setup)
@@ -256,8 +126,10 @@ def test_deep_links(realistic_page: Watched, fragment: str, setup: str, selected
         assert values == sorted(values, reverse=True)
 
 
-@pytest.mark.parametrize("fragment", ["#&&==&%E0%A4%A", "#setup=faces32-gmi&defense=bido&sort=-attack_accuracy_at_1"])
-def test_a_link_is_read_when_the_page_is_loaded(realistic_page: Watched, fragment: str) -> None:
+@pytest.mark.parametrize(
+    "fragment", ["#view=setup&&==&%E0%A4%A", "#setup=faces32-gmi&defense=bido&sort=-attack_accuracy_at_1"]
+)
+def test_a_link_is_read_when_the_page_is_loaded(realistic_page: Any, fragment: str) -> None:
     page = realistic_page.load(fragment)
     is_broken = "%" in fragment
     assert page.input_value("#setup") == ("faces32-brep-mi" if is_broken else "faces32-gmi")
@@ -265,8 +137,8 @@ def test_a_link_is_read_when_the_page_is_loaded(realistic_page: Watched, fragmen
     assert page.locator("#table th[aria-sort=descending]").count() == (0 if is_broken else 1)
 
 
-def test_choosing_a_setup_changes_the_page_and_the_link(realistic_page: Watched) -> None:
-    page = realistic_page.open()
+def test_choosing_a_setup_changes_the_page_and_the_link(realistic_page: Any) -> None:
+    page = realistic_page.open("#view=setup")
     choose(page, "faces32-gmi")
     assert page.inner_text("#title").startswith("faces32-gmi")
     assert page.evaluate("location.hash") == "#view=setup&setup=faces32-gmi"
@@ -274,7 +146,7 @@ def test_choosing_a_setup_changes_the_page_and_the_link(realistic_page: Watched)
     page.wait_for_selector("#plot .annotation-text >> text=nls(alpha=-0.05)")
 
 
-def test_selecting_a_row_rings_its_point_and_the_reverse(realistic_page: Watched) -> None:
+def test_selecting_a_row_rings_its_point_and_the_reverse(realistic_page: Any) -> None:
     page = realistic_page.open("#setup=faces32-gmi")
     ring = "(() => { const t = document.getElementById('plot').data.at(-1); return [t.name, t.x[0], t.y[0]]; })()"
     row = page.locator("#table tbody tr", has_text="bido")
@@ -317,7 +189,7 @@ def test_selecting_a_row_rings_its_point_and_the_reverse(realistic_page: Watched
     page.wait_for_selector("#hover", state="hidden")
 
 
-def test_sorting_keeps_absent_numbers_last(realistic_page: Watched) -> None:
+def test_sorting_keeps_absent_numbers_last(realistic_page: Any) -> None:
     page = realistic_page.open("#setup=faces32-brep-mi")
     for _ in range(2):
         page.get_by_role("button", name="test acc %").click()
@@ -327,7 +199,7 @@ def test_sorting_keeps_absent_numbers_last(realistic_page: Watched) -> None:
     assert numbers == sorted(numbers, reverse=True)
 
 
-def test_failed_and_refused_cells_are_named_with_reasons(realistic_page: Watched) -> None:
+def test_failed_and_refused_cells_are_named_with_reasons(realistic_page: Any) -> None:
     page = realistic_page.open("#setup=faces32-brep-mi")
     said = page.inner_text("#problems")
     assert "failed: tl_dmi, seeds 0, 1, natural_accuracy: out of memory while training" in said
@@ -336,25 +208,25 @@ def test_failed_and_refused_cells_are_named_with_reasons(realistic_page: Watched
     assert "out of memory while training" in page.inner_text("#grid")
 
 
-def test_the_profile_is_stamped(realistic_page: Watched) -> None:
-    page = realistic_page.open()
+def test_the_profile_is_stamped(realistic_page: Any) -> None:
+    page = realistic_page.open("#view=setup")
     assert page.inner_text("#stamp") == "smoke profile: stand-in data, not comparable with published numbers"
     assert page.is_hidden("#exposure")
 
 
-def test_the_paper_profile_is_not_stamped_and_people_are_withheld(odd_page: Watched) -> None:
+def test_the_paper_profile_is_not_stamped_and_people_are_withheld(odd_page: Any) -> None:
     page = odd_page.open("#setup=paper")
     assert page.is_hidden("#stamp")
     assert "withheld" in page.inner_text("#grid")
 
 
 def test_private_pictures_are_announced(show: Any, cell: Any) -> None:
-    page = show(cell("none", private="lfw"), with_private_exemplars=True).open()
+    page = show(cell("none", private="lfw"), with_private_exemplars=True).open("#view=setup")
     assert page.inner_text("#exposure") == "This page shows private training images."
     assert len(page.query_selector_all("#grid .face.private")) == 8
 
 
-def test_reconstructions_are_shown_with_their_verdicts(realistic_page: Watched) -> None:
+def test_reconstructions_are_shown_with_their_verdicts(realistic_page: Any) -> None:
     page = realistic_page.open("#setup=faces32-gmi")
     assert len(page.query_selector_all("#grid tbody tr")) == 9  # eight defenses and the private row
     faces = page.eval_on_selector_all(
@@ -376,7 +248,7 @@ def test_reconstructions_are_shown_with_their_verdicts(realistic_page: Watched) 
     assert sizes == [[256, 32]] * 9
 
 
-def test_reconstructions_and_table_say_the_same_attack_accuracy(odd_page: Watched) -> None:
+def test_reconstructions_and_table_say_the_same_attack_accuracy(odd_page: Any) -> None:
     page = odd_page.open("#setup=wide")
     texts = page.eval_on_selector_all("#grid tbody th small", "found => found.map(t => t.textContent)")
     assert texts == ["training images", *["att@1 31.2 %"] * 3]
@@ -386,7 +258,7 @@ def test_reconstructions_and_table_say_the_same_attack_accuracy(odd_page: Watche
 def test_what_is_no_result_has_no_tick_and_says_why(show: Any, cell: Any) -> None:
     judge = {"chance": 25.0, "evaluator_accuracy": 25.0}
     rows = [replace(r, **judge) for r in cell("none")] + [replace(r, **judge) for r in cell("bido")]
-    page = show(rows).open()
+    page = show(rows).open("#view=setup")
     why = "the evaluator has 25.0 % where chance is 25.0 %: it cannot judge"
     assert page.inner_text("#excluded") == f"⊘ Shown, and no result: {why}." and why in page.inner_text("#rule")
     assert "✓" not in page.inner_text("#grid") and "✗" not in page.inner_text("#grid")
@@ -396,13 +268,13 @@ def test_what_is_no_result_has_no_tick_and_says_why(show: Any, cell: Any) -> Non
 
 
 def test_an_empty_store_says_no_rows(show: Any) -> None:
-    page = show([], warnings=["no rows of sweep 'nightly' in this store; it holds: first-look"]).open()
+    page = show([], warnings=["no rows of sweep 'nightly' in this store; it holds: first-look"]).open("#view=setup")
     assert page.is_visible("#empty") and page.is_hidden("#view")
     assert "no rows" in page.inner_text("#empty")
     assert "sweep 'nightly'" in page.inner_text("#warnings")
 
 
-def test_a_setup_in_which_everything_failed(odd_page: Watched) -> None:
+def test_a_setup_in_which_everything_failed(odd_page: Any) -> None:
     page = odd_page.open("#setup=all-failed")
     assert page.is_visible("#noplot") and page.is_hidden("#plot")
     assert "no rows" in page.inner_text("#noplot") and "no rows" in page.inner_text("#rule")
@@ -414,7 +286,7 @@ def test_a_setup_in_which_everything_failed(odd_page: Watched) -> None:
     assert page.is_hidden("#plot")
 
 
-def test_markup_in_names_is_shown_as_text(odd_page: Watched) -> None:
+def test_markup_in_names_is_shown_as_text(odd_page: Any) -> None:
     page = odd_page.open("#setup=markup")
     assert page.title() == "midef: privacy against utility"
     assert UGLY in page.inner_text("#table")
@@ -428,7 +300,7 @@ def test_markup_in_names_is_shown_as_text(odd_page: Watched) -> None:
     assert page.locator("#table tr[aria-selected=true]").count() == 1
 
 
-def test_a_row_over_other_seeds_says_so(odd_page: Watched) -> None:
+def test_a_row_over_other_seeds_says_so(odd_page: Any) -> None:
     page = odd_page.open("#setup=seeds")
     assert [cells[0] for cells in table_of(page)] == [("none", ""), ("bido", "(seed 7)")]
     assert "bido: over seed 7, the others over seeds 0, 1: compared with nothing" in page.inner_text("#footnotes")
@@ -436,13 +308,13 @@ def test_a_row_over_other_seeds_says_so(odd_page: Watched) -> None:
     assert odd_page.open("#setup=long").locator("#ownseeds").is_hidden()
 
 
-def test_a_long_name_does_not_push_the_table_out(odd_page: Watched) -> None:
+def test_a_long_name_does_not_push_the_table_out(odd_page: Any) -> None:
     page = odd_page.open("#setup=long")
     assert max(len(name) for (name, _), *_ in table_of(page)) == 60
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_a_table_with_every_column_fits_the_window(odd_page: Watched) -> None:
+def test_a_table_with_every_column_fits_the_window(odd_page: Any) -> None:
     page = odd_page.open("#setup=wide")
     headers = page.eval_on_selector_all("#table th button", "found => found.map(b => b.textContent)")
     assert headers == [
@@ -453,7 +325,7 @@ def test_a_table_with_every_column_fits_the_window(odd_page: Watched) -> None:
     assert page.locator("#plot").bounding_box()["width"] >= 420
 
 
-def test_labels_in_the_plot_do_not_cover_each_other(realistic_page: Watched) -> None:
+def test_labels_in_the_plot_do_not_cover_each_other(realistic_page: Any) -> None:
     page = realistic_page.open("#setup=faces32-gmi")
     boxes = page.eval_on_selector_all(
         "#plot .annotation-text",
@@ -467,13 +339,13 @@ def test_labels_in_the_plot_do_not_cover_each_other(realistic_page: Watched) -> 
 
 
 @pytest.fixture
-def matrix_page(open_page: Callable[[Path], Watched], matrix_report: BuildReport) -> Iterator[Watched]:
+def matrix_page(open_page: Callable[[Path], Any], matrix_report: BuildReport) -> Iterator[Any]:
     watched = open_page(matrix_report.index)
     yield watched
     watched.check()
 
 
-def test_stand_ins_are_on_the_banner_and_in_a_table(matrix_page: Watched) -> None:
+def test_stand_ins_are_on_the_banner_and_in_a_table(matrix_page: Any) -> None:
     page = matrix_page.open("#setup=S03")
     stamp = page.inner_text("#stamp")
     assert stamp.startswith("mini profile, not comparable with published numbers; stands in: vgg16_tiny for vgg16; ")
@@ -488,8 +360,8 @@ def test_stand_ins_are_on_the_banner_and_in_a_table(matrix_page: Watched) -> Non
     assert "mini profile with stand-ins, not the published setup" in notes
 
 
-def test_certainty_is_beside_every_setup_id(matrix_page: Watched) -> None:
-    page = matrix_page.open()
+def test_certainty_is_beside_every_setup_id(matrix_page: Any) -> None:
+    page = matrix_page.open("#view=setup")
     options = page.eval_on_selector_all("#setup option", "found => found.map(o => o.textContent)")
     listed = page.eval_on_selector_all("#setups tbody tr td:first-child", "found => found.map(t => t.textContent)")
     assert len(options) == len(listed) == 37
@@ -499,8 +371,8 @@ def test_certainty_is_beside_every_setup_id(matrix_page: Watched) -> None:
     assert page.inner_text("#title").startswith("S01 (row certain, settings 1 of 2): ")
 
 
-def test_refused_setups_are_listed_with_the_reason(matrix_page: Watched) -> None:
-    page = matrix_page.open()
+def test_refused_setups_are_listed_with_the_reason(matrix_page: Any) -> None:
+    page = matrix_page.open("#view=setup")
     assert page.inner_text("#setups summary") == "37 setups: 20 with results, 17 refused"
     page.click("#setups summary")
     reasons = page.eval_on_selector_all("#setups tr.refused td:last-child", "found => found.map(t => t.textContent)")
@@ -516,7 +388,7 @@ def test_refused_setups_are_listed_with_the_reason(matrix_page: Watched) -> None
     assert page.get_attribute("#setups tr[data-name=S33]", "aria-current") == "true"
 
 
-def test_published_values_are_in_the_table_the_plot_and_the_overlay(matrix_page: Watched) -> None:
+def test_published_values_are_in_the_table_the_plot_and_the_overlay(matrix_page: Any) -> None:
     page = matrix_page.open("#setup=S02")
     published = {row[0][0]: row[-1] for row in table_of(page)}
     assert published["none"] == ("86.90 / 78.47", "± 4.60")
@@ -538,13 +410,13 @@ def test_published_values_are_in_the_table_the_plot_and_the_overlay(matrix_page:
         assert word in said
 
 
-def test_a_page_without_published_values_says_nothing_of_them(realistic_page: Watched) -> None:
-    page = realistic_page.open()
+def test_a_page_without_published_values_says_nothing_of_them(realistic_page: Any) -> None:
+    page = realistic_page.open("#view=setup")
     assert page.is_hidden("#diamond") and page.is_hidden("#standins")
     assert "published acc" not in page.inner_text("main")
 
 
-def test_a_matrix_fits_the_window_and_holds_the_elements_of_one_setup(matrix_page: Watched) -> None:
+def test_a_matrix_fits_the_window_and_holds_the_elements_of_one_setup(matrix_page: Any) -> None:
     """37 setups drawn at once make a page slow. How fast one is drawn depends on the machine: that is not asked."""
     page = matrix_page.open("#setup=S02")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -554,8 +426,8 @@ def test_a_matrix_fits_the_window_and_holds_the_elements_of_one_setup(matrix_pag
     assert page.evaluate("document.getElementsByTagName('*').length") < 2500
 
 
-def test_views_load_what_they_show_and_nothing_else(context: Any, matrix_report: BuildReport) -> None:
-    watched = Watched(context, matrix_report.index)
+def test_views_load_what_they_show_and_nothing_else(watch: Any, matrix_report: BuildReport) -> None:
+    watched = watch(matrix_report.index)
     page = watched.load("#setup=S02")
     files = [url.rpartition("/")[2] for url in watched.requests if "/data/" in url]
     assert files == ["setup-01.js"]
@@ -567,9 +439,9 @@ def test_views_load_what_they_show_and_nothing_else(context: Any, matrix_report:
     page.close()
 
 
-def test_a_file_that_is_gone_is_named(context: Any, shared: Any, tmp_path: Path) -> None:
+def test_a_file_that_is_gone_is_named(watch: Any, shared: Any, tmp_path: Path) -> None:
     shelf, rows = shared
-    watched = Watched(context, build_page(rows, shelf.fetch, tmp_path, store_name="store").index)
+    watched = watch(build_page(rows, shelf.fetch, tmp_path, store_name="store").index)
     (tmp_path / "data" / "setup-01.js").unlink()
     page = watched.load("#setup=faces32-gmi")
     assert page.inner_text("#trouble") == "data/setup-01.js cannot be read: build the page again"
@@ -591,7 +463,7 @@ def matched_index(
 
 
 @pytest.fixture
-def matched_page(open_page: Callable[[Path], Watched], matched_index: Path) -> Iterator[Watched]:
+def matched_page(open_page: Callable[[Path], Any], matched_index: Path) -> Iterator[Any]:
     watched = open_page(matched_index)
     yield watched
     watched.check()
@@ -606,7 +478,7 @@ def states_of(page: Any) -> list[str]:
 STATES = ["matched", "unreachable", "fixed", "undecided", "failed"]
 
 
-def test_accuracy_matching_has_its_section(matched_page: Watched) -> None:
+def test_accuracy_matching_has_its_section(matched_page: Any) -> None:
     page = matched_page.open("#view=matching")
     assert "target 88.2 % ± 0.5 points" in page.inner_text("#matchtargets")
     assert "11 trainings, 9 of them done by the last run · 1 matched, " in page.inner_text("#matchcounts")
@@ -625,7 +497,7 @@ def test_accuracy_matching_has_its_section(matched_page: Watched) -> None:
     assert page.is_visible("#matching")
 
 
-def test_sparklines_have_a_mark_per_training(matched_page: Watched) -> None:
+def test_sparklines_have_a_mark_per_training(matched_page: Any) -> None:
     page = matched_page.open("#view=matching")
     counts = page.eval_on_selector_all(
         "#matchtable svg",
@@ -640,7 +512,7 @@ def test_sparklines_have_a_mark_per_training(matched_page: Watched) -> None:
     assert band == pytest.approx([16.5, 4.5])
 
 
-def test_only_those_not_matched(matched_page: Watched, show: Any, report: Any, outcome: Any) -> None:
+def test_only_those_not_matched(matched_page: Any, show: Any, report: Any, outcome: Any) -> None:
     page = matched_page.open("#view=matching")
     page.check("#unmatched")
     assert states_of(page) == STATES[1:]
@@ -654,7 +526,7 @@ def test_only_those_not_matched(matched_page: Watched, show: Any, report: Any, o
     assert states_of(all_matched) == ["no rows: all are matched"]
 
 
-def test_sorting_the_matching_table(matched_page: Watched) -> None:
+def test_sorting_the_matching_table(matched_page: Any) -> None:
     page = matched_page.open("#view=matching")
     button = page.locator("#matchtable th[data-key=gap] button")
     numbers = "rows => rows.map(tr => tr.querySelector('[data-key=gap]').dataset.number ?? '–')"
@@ -679,7 +551,7 @@ def drawn_in(page: Any, plot: str) -> dict[int, list[float]]:
     return {i: [x, y] for i, x, y in found}
 
 
-def test_clicking_a_row_draws_its_two_figures(matched_page: Watched) -> None:
+def test_clicking_a_row_draws_its_two_figures(matched_page: Any) -> None:
     page = matched_page.open("#view=matching")
     row = page.locator("#matchtable tbody tr").first
     row.click()
@@ -707,7 +579,7 @@ def test_clicking_a_row_draws_its_two_figures(matched_page: Watched) -> None:
     assert page.is_hidden("#matchdetail") and row.get_attribute("aria-selected") == "false"
 
 
-def test_choosing_from_the_list_draws_too_and_says_what_is_not_there(matched_page: Watched) -> None:
+def test_choosing_from_the_list_draws_too_and_says_what_is_not_there(matched_page: Any) -> None:
     page = matched_page.open("#view=matching")
     page.select_option("#matchrow", label="round(digits=1) / tiny_vgg16 / synthetic_faces – fixed")
     assert drawn_in(page, "history") == {0: pytest.approx([1, 1.1])}
@@ -719,7 +591,7 @@ def test_choosing_from_the_list_draws_too_and_says_what_is_not_there(matched_pag
     assert page.is_hidden("#matchdetail")
 
 
-def test_the_overlay_of_a_training_says_seed_and_reason(matched_page: Watched) -> None:
+def test_the_overlay_of_a_training_says_seed_and_reason(matched_page: Any) -> None:
     page = matched_page.open("#match=" + "bido(match) / tiny_vgg16 / synthetic_faces".replace(" ", "%20"))
     assert len(drawn_in(page, "history")) == 6
     page.locator("#history").scroll_into_view_if_needed()
@@ -737,7 +609,7 @@ def test_the_overlay_of_a_training_says_seed_and_reason(matched_page: Watched) -
         assert word in said
 
 
-def test_markup_in_the_names_of_a_matching_is_text(matched_page: Watched) -> None:
+def test_markup_in_the_names_of_a_matching_is_text(matched_page: Any) -> None:
     page = matched_page.open("#view=matching")
     assert "onerror" in page.inner_text("#matchtable") and "<b>no such data</b>" in page.inner_text("#matchtable")
     assert page.query_selector("#matching img, #matchtable b") is None
@@ -748,9 +620,9 @@ def test_markup_in_the_names_of_a_matching_is_text(matched_page: Watched) -> Non
     assert page.title() == "midef: privacy against utility"
 
 
-def test_a_page_without_a_report_has_no_section(realistic_page: Watched) -> None:
+def test_a_page_without_a_report_has_no_section(realistic_page: Any) -> None:
     page = realistic_page.open("#match=bido&match_sort=-gap&match_only=unmatched")
-    assert page.is_hidden("#matching") and page.locator("#views a").all_inner_texts() == ["Setup"]
+    assert page.is_hidden("#matching") and "Accuracy matching" not in page.locator("#views a").all_inner_texts()
     assert page.is_hidden("#guide") and page.is_hidden("#hollow")
 
 
@@ -764,15 +636,15 @@ def test_a_matching_is_shown_without_any_rows(show: Any, report: Any) -> None:
     assert len(drawn_in(page, "curve")) == 6
 
 
-def test_hollow_points_are_explained(matched_page: Watched) -> None:
-    page = matched_page.open()
+def test_hollow_points_are_explained(matched_page: Any) -> None:
+    page = matched_page.open("#view=setup")
     assert page.is_visible("#hollow")
     assert "select split" in page.inner_text("#guide") and "only a guide" in page.inner_text("#guide")
     soft = page.eval_on_selector_all("#table tr.unmatched", "found => found.length")
     assert soft == 5
 
 
-def test_a_selected_point_of_a_crowd_gets_its_name(odd_page: Watched) -> None:
+def test_a_selected_point_of_a_crowd_gets_its_name(odd_page: Any) -> None:
     page = odd_page.open("#setup=crowd")
     names = "found => found.map(t => t.textContent)"
     before = page.eval_on_selector_all("#plot .annotation-text", names)

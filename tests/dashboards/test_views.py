@@ -34,7 +34,15 @@ KEY = ArtifactKey("target", "ab" * 32)
 
 def shown(rows: list[ResultRow], **given: Any) -> Shown:
     facts: dict[str, Any] = {"rows": rows, "summaries": summarise(rows), "names": {}, "setups": [], "published": []}
-    facts |= {"matching": None, "store_name": "my store", "stores": [], "fetch": None, "out": Path(), "utility": ""}
+    facts |= {
+        "header": None,
+        "matching": None,
+        "store_name": "my store",
+        "stores": [],
+        "fetch": None,
+        "out": Path(),
+        "utility": "",
+    }
     return Shown(**{**facts, "with_private_exemplars": False, **given})
 
 

@@ -5,10 +5,8 @@ const state = { setup: null, row: null, order: { sort: null, down: false } };
 
 function drawSetup(s) {
   state.setup = s;
-  $("empty").hidden = !!s;
-  $("view").hidden = !s;
+  $("view").hidden = false;
   drawSetups();
-  if (!s) return;
   const row = s.rows.findIndex((r) => r.defense === linked("defense"));
   state.row = row < 0 ? null : row;
   state.order = readOrder("sort", s.columns);
@@ -42,7 +40,8 @@ function drawSetup(s) {
 function drawTable() {
   const s = state.setup;
   fill($("table").tHead, [heading(s.columns, state.order, drawTable)]);
-  fill($("table").tBodies[0], sorted(s.rows, s.columns, state.order).map(({ row, index }) => {
+  const kept = sorted(s.rows, s.columns, state.order).filter(({ row }) => keepsDefense(s, row.defense));
+  fill($("table").tBodies[0], kept.map(({ row, index }) => {
     const tr = selectable(make("tr"), index, index === state.row, select);
     tr.classList.toggle("front", row.is_on_front);
     tr.classList.toggle("unmatched", row.is_unmatched);
@@ -52,7 +51,7 @@ function drawTable() {
       if (i === 0 && row.is_on_front) {
         const mark = make("span", "●", "mark");
         mark.title = "on the front";
-        mark.style.color = row.colour || "#222";
+        mark.style.color = row.colour || "var(--ink)";
         td.prepend(mark);
       }
       if (i === 0 && row.excluded) {
@@ -92,6 +91,7 @@ function drawSetups() {
 
 addView("setup", {
   perSetup: true,
+  needsRows: true,
   keys: ["defense", "sort"],
   draw: drawSetup,
   escape: () => { if (state.row !== null) select(state.row); },
