@@ -443,7 +443,7 @@ def test_the_scripts_read_only_what_the_schema_has(shared: Any, tmp_path: Path) 
     code = "\n".join(path.read_text() for path in scripts())
     classes = (Page, Header, Head, Named, Tab, Setup, Row, Column, Grid, Strip, Matching, Match, Spark)
     schema = {field.name for one in classes for field in fields(one)}
-    for variable, one in (("s", Setup), ("row", (Row, Match)), ("strip", Strip), ("grid", Grid), ("PAGE", Page),
+    for variable, one in (("s", (Setup, Head)), ("row", (Row, Match)), ("strip", Strip), ("grid", Grid), ("PAGE", Page),
                           ("match.data", Matching), ("h", Header)):  # fmt: skip
         known = {field.name for each in (one if isinstance(one, tuple) else (one,)) for field in fields(each)}
         read = set(re.findall(rf"(?<![\w.]){re.escape(variable)}\.(\w+)", code)) - {"length", "put"}
