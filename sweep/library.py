@@ -49,7 +49,7 @@ def load_spec(source: SpecSource, overrides: Sequence[str] = (), *, private: str
     Raises:
         SpecError: every problem, with the place and the nearest valid name.
     """
-    from midef.sweep.catalogue import read_spec
+    from midef.sweep.catalogue import extended, read_spec
     from midef.sweep.spec.document import Document
     from midef.sweep.spec.lines import Lines
     from midef.sweep.spec.load import override, parse_document
@@ -67,6 +67,8 @@ def load_spec(source: SpecSource, overrides: Sequence[str] = (), *, private: str
             if isinstance(source, SweepSpec)
             else Document(deepcopy(dict(source)), Lines("sweep"))
         )
+        if isinstance(document.data, dict):
+            document = extended(document)
         for text in overrides:
             document = override(document, text)
         spec = parse_document(document)

@@ -17,7 +17,9 @@ import midef.sweep.cli.dashboard as dashboard
 import midef.sweep.cli.datasets as datasets
 import midef.sweep.cli.doctor as doctor
 import midef.sweep.cli.export as export
+import midef.sweep.cli.export_target as export_target
 import midef.sweep.cli.import_published as import_published
+import midef.sweep.cli.init as init
 import midef.sweep.cli.listing as listing
 import midef.sweep.cli.logs as logs
 import midef.sweep.cli.match as match
@@ -29,6 +31,7 @@ import midef.sweep.cli.schema as schema
 import midef.sweep.cli.show as show
 import midef.sweep.cli.status as status
 import midef.sweep.cli.table as table
+import midef.sweep.cli.validate as validate
 import midef.sweep.cli.verify as verify
 from midef.core.errors import MidefError
 from midef.sweep.cli.last_net import forget_output, last_words, open_streams, output_is_closed, tell
@@ -49,6 +52,8 @@ class Verb(Protocol):
 
 
 VERBS: Mapping[str, Verb] = {
+    "init": init,
+    "validate": validate,
     "plan": plan,
     "run": run,
     "retry": retry,
@@ -58,6 +63,7 @@ VERBS: Mapping[str, Verb] = {
     "table": table,
     "show": show,
     "logs": logs,
+    "export-target": export_target,
     "list": listing,
     "schema": schema,
     "doctor": doctor,

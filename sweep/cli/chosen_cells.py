@@ -10,6 +10,7 @@ from midef.core.errors import SpecError, StoreError
 from midef.core.recipe import ArtifactKey
 
 if TYPE_CHECKING:
+    from midef.core.recipe import Recipe
     from midef.storage import Manifest, Store
     from midef.storage.columns import CellState
     from midef.storage.logs import Attempt
@@ -113,7 +114,7 @@ def pieces_of(store: Store, cell: StoredCell) -> list[Piece]:
     from midef.storage.logs import read_attempts
 
     pieces = []
-    for key in _keys(store, cell):
+    for key in keys_of(store, cell):
         wall_s, device = None, ""
         if store.artifacts.has(key):
             try:
@@ -125,7 +126,8 @@ def pieces_of(store: Store, cell: StoredCell) -> list[Piece]:
     return pieces
 
 
-def _keys(store: Store, cell: StoredCell) -> list[ArtifactKey]:
+def keys_of(store: Store, cell: StoredCell) -> list[ArtifactKey]:
+    """Keys of the artifacts of a cell, inputs before what needs them."""
     written = str(cell.line.get("pieces") or "").split()
     if written:
         return [ArtifactKey.parse(text) for text in written]
@@ -133,3 +135,22 @@ def _keys(store: Store, cell: StoredCell) -> list[ArtifactKey]:
     if not scores or not store.artifacts.has(ArtifactKey.parse(scores)):
         return []
     return [recipe.key for recipe in store.artifacts.recipe(ArtifactKey.parse(scores)).walk()]
+
+
+def target_of(store: Store, cell: StoredCell) -> Recipe:
+    """Recipe of the stored target of a cell, also where its attack has not ended or failed.
+
+    Raises:
+        SpecError: if it is not stored.
+    """
+    key = next((row.target_key for row in store.results.read() if row.cell == cell.digest and row.target_key), "")
+    if key and store.artifacts.has(ArtifactKey.parse(key)):
+        return store.artifacts.recipe(ArtifactKey.parse(key))
+    keys = [key for key in keys_of(store, cell) if key.kind == "target" and store.artifacts.has(key)]
+    stored = [store.artifacts.recipe(key) for key in keys]
+    below = {needed.key for recipe in stored for needed in recipe.inputs.values()}
+    defended = str(cell.line["defense"]) != "none"
+    found = [r for r in stored if r.key not in below and (r.params["defense"]["name"] != "none") == defended]
+    if len(found) != 1:
+        raise SpecError(f"the target of cell {cell.digest[:10]} is not stored; `midef run` builds it, see `midef show`")
+    return found[0]

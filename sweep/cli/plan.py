@@ -61,28 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the plan; makes no store."""
     from midef.sweep.planning.plan_text import gpu_hours_by_setup, plan_text
-    from midef.sweep.planning.trainings import expected_text
 
     options = parsed(PlanArguments, args)
     sweep = _counted(options)
     if is_matched(sweep):
-        if sweep.lacking:
-            raise PreflightError(list(sweep.lacking))
-        flags = {"json": options.json, "expand": options.expand, "only": options.only}
-        flags |= {"gpu-hours": options.gpu_hours, "probe": options.probe}
-        given = [f"--{name}" for name, value in flags.items() if value]
-        given += ["--retry-failed"] if options.retry_failed else []
-        if given:
-            raise SpecError(f"midef plan of a sweep that is matched takes no {', '.join(given)}")
-        text = search_text(sweep)
-        existing_store(options.store)  # refuses what `midef match` would
-        say(text)
-        cells = each_once(planned.recipes.scores for planned in sweep.cells if not planned.refused)
-        if how := expected_text(sweep.profile, cells):
-            say(how)
-        for note in sweep.notes:
-            say(f"note: {note}")
-        return EXIT_OK
+        return _plan_match(sweep, options)
     plan = plan_cells(sweep, options.store, only=options.only, retry_failed=options.retry_failed)
     if options.probe:
         from midef.sweep.planning.gpu import probe
@@ -108,6 +91,39 @@ def run(args: argparse.Namespace) -> int:
         for one in sweep.lacking:
             say(f"- {one}")
     return code
+
+
+def _plan_match(sweep: Sweep, options: PlanArguments) -> int:
+    """Print what `midef match` would search, and what that costs."""
+    from midef.storage.matches import read_matches
+    from midef.sweep.matching.match_cost import cost_text, match_cost
+    from midef.sweep.planning.trainings import expected_text
+
+    if sweep.lacking:
+        raise PreflightError(list(sweep.lacking))
+    flags = {"expand": options.expand, "only": options.only, "gpu-hours": options.gpu_hours, "probe": options.probe}
+    given = [f"--{name}" for name, value in flags.items() if value]
+    given += ["--retry-failed"] if options.retry_failed else []
+    if given:
+        raise SpecError(f"midef plan of a sweep that is matched takes no {', '.join(given)}")
+    text = search_text(sweep)
+    store = existing_store(options.store)  # refuses what `midef match` would
+    cost = match_cost(sweep, store)
+    if options.json:
+        about = {"sweep": sweep.name, "digest": sweep.digest, "profile": sweep.profile.name}
+        say(json.dumps({**about, **asdict(cost), "total": asdict(cost.total)}, indent=1))
+        return EXIT_OK
+    say(f"{text}\n\n{cost_text(cost)}")
+    for report in read_matches(store, sweep.name) if store is not None else ():
+        if report.driver == sweep.digest:
+            known = {training.target_key for outcome in report.outcomes for training in outcome.trainings}
+            say(f"{len(known):,} trainings of an earlier search are stored, and not taken off above")
+            break
+    if how := expected_text(sweep.profile, each_once(c.recipes.scores for c in sweep.cells if not c.refused)):
+        say(how)
+    for note in sweep.notes:
+        say(f"note: {note}")
+    return EXIT_OK
 
 
 def _counted(options: PlanArguments) -> Sweep:

@@ -37,7 +37,7 @@ _WRITTEN_EVERY_S = 5.0
 
 
 @dataclass
-class _TargetGroup:
+class TargetGroup:
     """Defenses on one network and data set, which share a target accuracy.
 
     Args:
@@ -73,33 +73,13 @@ class Matching:
         self.spec = match_spec_of(sweep)
         self.seeds = seeds_of(sweep)
         self._states = store.results.cells()
-        self.groups = self._groups()
+        self.groups = groups_of(sweep)
         self.results: dict[str, StrengthResult] = {}
         """By the name of the search, of those that ended."""
         self.studies = Studies(store)
         self.searches: ConcurrentSearches[StrengthResult] = ConcurrentSearches(store, self._on_end)
         self._cells: list[PlannedCell] = []
         self._written = 0.0
-
-    def _groups(self) -> dict[str, _TargetGroup]:
-        """Defenses by network and data set; setups that differ in the attack alone share a case."""
-        cases: dict[str, dict[Choice, Case]] = {}
-        for entry in self.sweep.entries:
-            for written in entry.defenses:
-                if entry.refusal(written):
-                    continue
-                case = Case((entry,), written, Strength.of(written, self.spec.ranges), self.seeds, self.spec)
-                known = cases.setdefault(case.group_key, {})
-                earlier = known.get(written)
-                known[written] = case if earlier is None else replace(earlier, entries=(*earlier.entries, entry))
-        groups = {}
-        for name, by_defense in cases.items():
-            members = list(by_defense.values())
-            reference = None
-            if self.spec.reference is not None:
-                reference = replace(members[0], written=choose_defense(self.spec.reference[0]), strength=None)
-            groups[name] = _TargetGroup(reference, members)
-        return groups
 
     @property
     def digest(self) -> str:
@@ -118,7 +98,7 @@ class Matching:
             for group in self.groups.values()
             if group.target is None
             for case in group.cases
-            if case.strength is not None and case.strength.start is not None and not _is_reference(case, group)
+            if case.strength is not None and case.strength.start is not None and not is_reference(case, group)
         ]
         more = self._more()
         missing = [recipe for recipe in first if not self.store.artifacts.has(recipe.key)]
@@ -142,7 +122,7 @@ class Matching:
         group = self.groups[name]
         group.target, group.known = target, (tuple(known),)
         for i, case in enumerate(group.cases):
-            if case.strength is None or _is_reference(case, group):
+            if case.strength is None or is_reference(case, group):
                 strength_search = evaluate_as_written(case, target)
             else:
                 strength_search = search(case, target, self.studies, group.known)
@@ -279,6 +259,28 @@ class Matching:
         self.studies.save()
 
 
+def groups_of(sweep: Sweep) -> dict[str, TargetGroup]:
+    """Defenses by network and data set; setups that differ in the attack alone share a case."""
+    spec, seeds = match_spec_of(sweep), seeds_of(sweep)
+    cases: dict[str, dict[Choice, Case]] = {}
+    for entry in sweep.entries:
+        for written in entry.defenses:
+            if entry.refusal(written):
+                continue
+            case = Case((entry,), written, Strength.of(written, spec.ranges), seeds, spec)
+            known = cases.setdefault(case.group_key, {})
+            earlier = known.get(written)
+            known[written] = case if earlier is None else replace(earlier, entries=(*earlier.entries, entry))
+    groups = {}
+    for name, by_defense in cases.items():
+        members = list(by_defense.values())
+        reference = None
+        if spec.reference is not None:
+            reference = replace(members[0], written=choose_defense(spec.reference[0]), strength=None)
+        groups[name] = TargetGroup(reference, members)
+    return groups
+
+
 def match_spec_of(sweep: Sweep) -> MatchSpec:
     """Accuracy-matching section of the specification; the default where it has none."""
     return sweep.spec.match or MatchSpec()
@@ -315,7 +317,7 @@ def seeds_of(sweep: Sweep) -> tuple[int, ...]:
     return tuple(dict.fromkeys([*seeds, *further]))
 
 
-def _is_reference(case: Case, group: _TargetGroup) -> bool:
+def is_reference(case: Case, group: TargetGroup) -> bool:
     """True if this defense, as it is written, has the target accuracy."""
     if group.reference is None or case.written != group.reference.written:
         return False

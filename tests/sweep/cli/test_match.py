@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from midef.core import Failure
 from midef.storage import Store
 from midef.sweep import library
+from midef.sweep.catalogue import read_spec
 from midef.sweep.execution import tune_run
 from midef.sweep.execution.outcome import Outcome
+from midef.sweep.spec.resolve import resolve
 
 Yaml = Callable[..., Path]
 Midef = Callable[..., tuple[int, str, str]]
@@ -81,6 +84,40 @@ def test_the_plan_of_a_sweep_to_match_is_what_would_be_searched(
     assert code == 0 and "to none minus 2 points" in out
     assert "  midre: area_high 0.1 to 0.8 (linear)" in out and "  none: as it is" in out and "at most 33 train" in out
     assert not Path("store").exists()
+
+
+def test_the_plan_of_a_sweep_to_match_has_costs(
+    midef: Midef, spec: Callable[..., dict[str, Any]], write_yaml: Yaml, store: Store, publish: Callable[..., None]
+) -> None:
+    """`none` takes a training for each of 3 seeds, `midre` at least as many and at most the limit."""
+    path = write_yaml(spec(defenses=["none", "midre"], match={"target": "none - 2", "trainings": 20}))
+    found = json.loads(midef("plan", path, "--json", "--store", "store")[1])
+    stages = {stage["stage"]: stage for stage in found["stages"]}
+    assert found["pairs"] == 1 and found["trainings_each"] == 20
+    assert stages["match"]["pieces"] == [3 + 3, 3 + 6, 3 + 20] and stages["scores"]["pieces"] == [2, 2, 2]
+    low, expected, worst = stages["match"]["estimated_hours"]
+    assert 0 < low < expected < worst < 4 * low
+    assert found["total"]["pieces"][2] == sum(stage["pieces"][2] for stage in found["stages"])
+    code, out, _ = midef("plan", path, "--store", "store")
+    assert code == 0 and "match: 1 searches" not in out and "match: 1 search, at most 20 trainings each" in out
+    (line,) = (line for line in out.splitlines() if line.startswith("match    "))
+    assert "6 / 9 / 23" in line and "estimated" in line
+    table = out.splitlines()[out.splitlines().index(next(x for x in out.splitlines() if x.startswith("stage "))) :]
+    assert all(len(line) <= 100 for line in table[: len(stages) + 2])
+    # Trainings that are stored tell how long one takes; they are not taken off: searches differ in the strength.
+    target = resolve(read_spec(path)).cells[0].recipes.target
+    publish(target, wall_s=3600.0)
+    found = json.loads(midef("plan", path, "--json", "--store", "store")[1])
+    assert {s["stage"]: s for s in found["stages"]}["match"]["hours"] == pytest.approx([6.0, 9.0, 23.0])
+
+
+def test_the_plan_of_a_front_has_costs(midef: Midef, spec: Callable[..., dict[str, Any]], write_yaml: Yaml) -> None:
+    path = write_yaml(spec(defenses=["none"], front={"defense": "midre", "trials": 5}))
+    stages = {
+        s["stage"]: s["pieces"] for s in json.loads(midef("plan", path, "--json", "--store", "store")[1])["stages"]
+    }
+    assert stages["match"] == [5, 5, 5] and stages["target"] == [1, 1, 1], "five of midre, one of none"
+    assert stages["scores"] == [6, 6, 6] and stages["evaluator"] == [1, 1, 1]
 
 
 def test_trainings_that_cells_share_are_counted_once(
