@@ -9,9 +9,9 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from midef.core.rows import ResultRow
+from midef.core.text import counted
 from midef.defenses import DEFENSES
 from midef.results.compare import ATTACK, COMPARED, NATURAL, UNDEFENDED
-from midef.results.worst_case import counted
 
 if TYPE_CHECKING:
     from midef.models.base import ModelFacts

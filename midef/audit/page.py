@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from midef.audit.plot import Mark, plot
 from midef.audit.style import STYLE
 from midef.core.accuracy import percent
-from midef.core.text import duration
-from midef.results.worst_case import counted
+from midef.core.text import counted, duration
 
 if TYPE_CHECKING:
     from midef.audit.people import Picture

@@ -14,8 +14,9 @@ from midef.audit.page import page
 from midef.audit.people import Fetch, People, Picture, people_of, pictures_of
 from midef.audit.words import UNCHECKED, Verdict, limits, sentence, verdict
 from midef.core.rows import ResultRow
+from midef.core.text import counted
 from midef.results.compare import ATTACK
-from midef.results.worst_case import WorstCase, counted, worst_case, worst_case_row
+from midef.results.worst_case import WorstCase, worst_case, worst_case_row
 
 if TYPE_CHECKING:
     from midef.core.accuracy import Accuracy

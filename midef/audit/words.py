@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from midef.core.accuracy import percent
 from midef.core.gates import FEW_IMAGES, WEAK_EVALUATOR_PERCENT
-from midef.results.worst_case import counted
+from midef.core.text import counted
 
 if TYPE_CHECKING:
     from midef.audit.report import AuditReport

@@ -106,6 +106,20 @@ def readable(size_bytes: int) -> str:
     return f"{size:.1f} TB"
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun, in the singular for one.
+
+    Args:
+        number: how many.
+        noun: in the singular.
+        plural: where it is not the noun with an s.
+
+    >>> counted(1, "cell"), counted(3700, "cell"), counted(0, "identity", "identities")
+    ('1 cell', '3,700 cells', '0 identities')
+    """
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def duration(seconds: float | None) -> str:
     """`45 s`, `12 min`, `3.5 h`; `unknown` where nothing is known.
 

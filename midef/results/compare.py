@@ -216,15 +216,23 @@ def trade_off(defended: Accuracies, undefended: Accuracies | None) -> TradeOff:
         return TradeOff(reason="no seed in common with the undefended model")
     means = [pair.estimate(metric).mean for pair in (undefended, defended) for metric in (NATURAL, ATTACK)]
     assert all(mean is not None for mean in means)
-    utility, attack = (_difference(metric, undefended, defended, common) for metric in (NATURAL, ATTACK))
+    utility, attack = (paired_difference(metric, undefended, defended, common) for metric in (NATURAL, ATTACK))
     traits = None
     if all(set(common) <= {seed for seed, _ in pair.traits.by_seed} for pair in (undefended, defended)):
-        traits = _difference(TRAITS, undefended, defended, common)
+        traits = paired_difference(TRAITS, undefended, defended, common)
     delta = trade_off_delta(*(mean for mean in means if mean is not None))
     return TradeOff(delta, utility=utility, attack=attack, traits=traits)
 
 
-def _difference(metric: str, undefended: Accuracies, defended: Accuracies, seeds: Sequence[int]) -> Difference:
+def paired_difference(metric: str, undefended: Accuracies, defended: Accuracies, seeds: Sequence[int]) -> Difference:
+    """How far a metric falls from one model to another, over seeds that both have; image by image where rows allow it.
+
+    Args:
+        metric: one that is compared.
+        undefended: the first model, whatever it is.
+        defended: the second.
+        seeds: at least one.
+    """
     before, after = (dict(pair.estimate(metric).by_seed) for pair in (undefended, defended))
     drops = [before[seed] - after[seed] for seed in seeds]
     drop = math.fsum(drops) / len(drops)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Literal
 
@@ -28,11 +28,13 @@ class TextColumn:
         header: as shown.
         cells: one text per row.
         align: where the texts stand.
+        is_whole: never wrapped by `fitted_table`, as numbers.
     """
 
     header: str
     cells: tuple[str, ...]
     align: Literal["left", "right"] = "left"
+    is_whole: bool = False
 
     @property
     def width(self) -> int:
@@ -112,7 +114,7 @@ def column_blocks(columns: Sequence[TextColumn], width: int | None, *, repeated:
 
 
 def fitted_table(columns: Sequence[TextColumn], width: int, *, least: int = 8) -> list[str]:
-    """A table of words in one block: the widest columns are narrowed until it fits, and their cells wrapped.
+    """A table in one block: the widest columns of words are narrowed until it fits, and their cells wrapped.
 
     Args:
         columns: from left to right.
@@ -120,10 +122,11 @@ def fitted_table(columns: Sequence[TextColumn], width: int, *, least: int = 8) -
         least: characters that every column keeps.
     """
     shown = [_printable(column) for column in columns]
-    room = width - _GAP * (len(shown) - 1)
-    caps = (cap for cap in range(max(column.width for column in shown), least, -1))
-    cap = next((cap for cap in caps if sum(min(column.width, cap) for column in shown) <= room), least)
-    return _lines([_fitted(column, cap) for column in shown])
+    words = [column for column in shown if not column.is_whole]
+    room = width - _GAP * (len(shown) - 1) - sum(column.width for column in shown if column.is_whole)
+    caps = range(max((column.width for column in words), default=least), least, -1)
+    cap = next((cap for cap in caps if sum(min(column.width, cap) for column in words) <= room), least)
+    return _lines([_fitted(column, column.width if column.is_whole else cap) for column in shown])
 
 
 _Wrapped = tuple[list[list[str]], Literal["left", "right"]]
@@ -131,9 +134,8 @@ _Wrapped = tuple[list[list[str]], Literal["left", "right"]]
 
 
 def _printable(column: TextColumn) -> TextColumn:
-    return TextColumn(
-        printable(column.header, keep=""), tuple(printable(c, keep="") for c in column.cells), column.align
-    )
+    cells = tuple(printable(text, keep="") for text in column.cells)
+    return replace(column, header=printable(column.header, keep=""), cells=cells)
 
 
 def _fitted(column: TextColumn, room: int) -> _Wrapped:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from midef.core.certainty import CERTAINTY_LEGEND, settings_line
 from midef.core.setup import weights_of_evaluator
 from midef.core.statistics import UNSTABLE_BELOW_POINTS
+from midef.core.text import counted
 from midef.results.columns import STANDING, MetricColumn
 from midef.results.compare import ATTACK, DELTA_FROM_POINTS, NATURAL, UNDEFENDED, UNPAIRED_MARK
 from midef.results.estimates import SEEDS_FOR_T, IntervalChoice
@@ -36,17 +37,13 @@ def refusal(group: Sequence[SummaryRow]) -> str:
             reasons.setdefault(p.seed, p.reason)
         for seed, reason in reasons.items():
             cells.setdefault(reason, set()).add((row.defense, row.defense_params, seed))
-    return "; ".join(f"{reason} ({_count(len(refused), 'cell')})" for reason, refused in cells.items())
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+    return "; ".join(f"{reason} ({counted(len(refused), 'cell')})" for reason, refused in cells.items())
 
 
 def _counts(numbers: Iterable[int], thing: str) -> str:
     """`1 seed`, `2 to 3 seeds`."""
     ordered = sorted(set(numbers)) or [0]
-    return f"{ordered[0]} to {ordered[-1]} {thing}s" if len(ordered) > 1 else _count(ordered[0], thing)
+    return f"{ordered[0]} to {ordered[-1]} {thing}s" if len(ordered) > 1 else counted(ordered[0], thing)
 
 
 def stand_ins(group: Iterable[SummaryRow]) -> str:
@@ -305,7 +302,7 @@ def _matched_notes(group: Sequence[SummaryRow]) -> list[str]:
         count = sum((row.match_target is not None) == was_asked for row in unmatched)
         if count:
             shown = "is {}; it is shown" if count == 1 else "are {}; they are shown"
-            lines.append(f"{count} of {_count(len(defended), 'defense')} {shown.format(why)}, and not compared")
+            lines.append(f"{count} of {counted(len(defended), 'defense')} {shown.format(why)}, and not compared")
     if any(row.is_undefended and not row.is_matched for row in results):
         lines.append("the undefended model, the reference, is not matched: its accuracy differs by design")
     return lines

@@ -23,6 +23,7 @@ from midef.core import outcomes
 from midef.core.gates import Gate, excluded_because, noted_because
 from midef.core.rows import ResultRow
 from midef.core.statistics import identity_lower_bound, two_level_interval
+from midef.core.text import counted
 from midef.results.compare import ATTACK
 from midef.results.estimates import SEEDS_FOR_T, Estimate, Interval, estimate
 from midef.results.gating import gates_of
@@ -133,25 +134,23 @@ class WorstCase:
         return "; ".join(parts)
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 attack`, `2 attacks`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def worst_case(rows: Iterable[ResultRow], *, among: Collection[str] | None = None) -> WorstCase:
+def worst_case(
+    rows: Iterable[ResultRow], *, among: Collection[str] | None = None, repeated: Collection[str] = ()
+) -> WorstCase:
     """The worst case of one target from its stored rows: all attacks, all seeds.
 
     Args:
         rows: of one target under one defense; other metrics say what is wrong with a number. Published rows do not
             count.
         among: attacks that are compared, as `common_attacks` gives them; None takes all.
+        repeated: attacks that are named with their setup, as other targets have them in several.
 
     Raises:
         ValueError: for rows of several targets, or of several judges: their highest number would be about nothing.
     """
     measured = [row for row in rows if row.origin == "measured"]
     _check_one_target(measured)
-    by_attack = _by_attack(measured)
+    by_attack = _by_attack(measured, repeated)
     counts = [name for name in by_attack if among is None or name in among]
     found = {name: _attempt(name, of_attack) for name, of_attack in by_attack.items()}
     number = sum(one.state == "measured" for name, one in found.items() if name in counts)
@@ -171,7 +170,9 @@ def common_attacks(targets: Iterable[Sequence[ResultRow]]) -> frozenset[str]:
     Args:
         targets: rows of each target, such as those of each defense.
     """
-    sets = [frozenset(one.attack for one in worst_case(rows).measured) for rows in targets]
+    every = list(targets)
+    repeated = _repeated(every)
+    sets = [frozenset(one.attack for one in worst_case(rows, repeated=repeated).measured) for rows in every]
     measured = [names for names in sets if names]
     return frozenset.intersection(*measured) if measured else frozenset()
 
@@ -182,8 +183,8 @@ def worst_cases(targets: Mapping[str, Sequence[ResultRow]]) -> dict[str, WorstCa
     Args:
         targets: rows by name.
     """
-    among = common_attacks(targets.values())
-    return {name: worst_case(rows, among=among) for name, rows in targets.items()}
+    among, repeated = common_attacks(targets.values()), _repeated(targets.values())
+    return {name: worst_case(rows, among=among, repeated=repeated) for name, rows in targets.items()}
 
 
 def worst_case_row(worst: WorstCase, rows: Iterable[ResultRow]) -> ResultRow | None:
@@ -196,7 +197,8 @@ def worst_case_row(worst: WorstCase, rows: Iterable[ResultRow]) -> ResultRow | N
     if not given:
         return None
     winner, span = worst.winner, worst.interval
-    of_winner = _by_attack(given).get(winner.attack, []) if winner else []
+    names = (winner.attack,) if winner else ()
+    of_winner = [row for row in given if row.attack in names or f"{row.attack} in {row.setup}" in names]
     like = next((row for row in of_winner or given if row.metric == ATTACK), given[0])
     text = dict.fromkeys(("outcomes", "failure", "spread_kind"), "")
     number = dict.fromkeys(("n", "groups", "spread", "ceiling", "wall_s", "queries"))
@@ -226,14 +228,20 @@ def _check_one_target(rows: Sequence[ResultRow]) -> None:
             raise ValueError(f"a worst case is over attacks on one target, got rows of several in {name}: {shown}")
 
 
-def _by_attack(rows: Sequence[ResultRow]) -> dict[str, list[ResultRow]]:
-    """Rows by attack, as it is written; where one ran in several setups, with other public images say, by setup too."""
+def _repeated(targets: Iterable[Sequence[ResultRow]]) -> frozenset[str]:
+    """Attacks that ran in several setups on any of the targets, as with other public images."""
     setups: dict[str, set[str]] = {}
-    for row in rows:
+    for row in (row for rows in targets for row in rows if row.origin == "measured"):
         setups.setdefault(row.attack, set()).add(row.setup)
+    return frozenset(attack for attack, names in setups.items() if len(names) > 1)
+
+
+def _by_attack(rows: Sequence[ResultRow], repeated: Collection[str] = ()) -> dict[str, list[ResultRow]]:
+    """Rows by attack, as it is written; where one ran in several setups, here or on what is compared, by setup too."""
+    in_several = _repeated([rows]) | frozenset(repeated)
     found: dict[str, list[ResultRow]] = {}
     for row in rows:
-        name = row.attack if len(setups[row.attack]) == 1 else f"{row.attack} in {row.setup}"
+        name = f"{row.attack} in {row.setup}" if row.attack in in_several else row.attack
         found.setdefault(name, []).append(row)
     return found
 

@@ -11,7 +11,9 @@ from typing import Protocol
 import midef
 import midef.sweep.cli.analyse as analyse
 import midef.sweep.cli.audit as audit
+import midef.sweep.cli.cite as cite
 import midef.sweep.cli.compact as compact
+import midef.sweep.cli.compare as compare
 import midef.sweep.cli.convert as convert
 import midef.sweep.cli.dashboard as dashboard
 import midef.sweep.cli.datasets as datasets
@@ -61,11 +63,13 @@ VERBS: Mapping[str, Verb] = {
     "audit": audit,
     "status": status,
     "table": table,
+    "compare": compare,
     "show": show,
     "logs": logs,
     "export-target": export_target,
     "list": listing,
     "schema": schema,
+    "cite": cite,
     "doctor": doctor,
     "dashboard": dashboard,
     "analyse": analyse,

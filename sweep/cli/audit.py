@@ -111,7 +111,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resolution", type=positive, metavar="PX", help="of the images the model takes")
     parser.add_argument("--mean", type=_numbers, metavar="R,G,B", help="of images in [0, 1], instead of --input")
-    parser.add_argument("--std", type=_numbers, metavar="R,G,B", help="likewise")
+    parser.add_argument("--std", type=_numbers, metavar="R,G,B", help="of images in [0, 1], with --mean")
     parser.add_argument("--channels", type=int, default=3, choices=(1, 3), help="1 for a network of grey images")
     parser.add_argument(
         "--classes",

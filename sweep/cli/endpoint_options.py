@@ -71,7 +71,7 @@ class EndpointArguments:
 def add_endpoint_options(parser: argparse.ArgumentParser) -> None:
     """Add what says how an endpoint is asked; `--endpoint` itself is the verb's."""
     asked = parser.add_argument_group("a model behind an endpoint", "the contract: docs/audit_endpoint.md")
-    asked.add_argument("--name", default="", help="which model answers there: nothing else tells it from others")
+    asked.add_argument("--name", default="", help="of the model; its answers are stored under this name")
     asked.add_argument(
         "--answers", default="scores", choices=("scores", "labels"), help="what it gives (default scores)"
     )

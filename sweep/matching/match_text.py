@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from midef.core.choice import Choice
 from midef.core.gates import noted_because
 from midef.core.match import MatchReport
+from midef.core.text import counted
 from midef.defenses.stack import choose_defense
 from midef.stages.recipes import NO_DEFENSE
 from midef.sweep.matching.case import Case
@@ -41,15 +42,20 @@ def match_text(report: MatchReport) -> str:
     text = ["  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     keys = {t.target_key for o in report.outcomes for t in o.trainings}
     states = Counter(o.state for o in report.outcomes)
-    counted = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    by_state = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     about = report.outcomes[0] if report.outcomes else None
     head = "" if about is None else f"target: {about.target_text}, tolerance {about.tolerance:g} points, select split"
     text = [head, *text] if head else text
-    text += [f"{counted}; {len(keys)} trainings, {report.trained} of them new in this run"]
+    text += [f"{by_state}; {counted(len(keys), 'training')}, {report.trained} of them new in this run"]
     text += [f"{o.defense}: {o.state}: {o.reason}" for o in report.outcomes if o.reason and o.state != "matched"]
     notes = dict.fromkeys(noted_because(o.gates) for o in report.outcomes)
     text += [f"note: {note}" for note in notes if note]
     return "\n".join(text)
+
+
+def _pairs(number: int) -> str:
+    """`1 network with its data set`, `3 networks with their data sets`."""
+    return "1 network with its data set" if number == 1 else f"each of {number:,} networks with their data sets"
 
 
 def _percent(value: float | None) -> str:
@@ -73,11 +79,13 @@ def describe_match(sweep: Sweep) -> str:
     if spec.reference is not None and choose_defense(spec.reference[0]) not in written:
         places = {Case((e,), NO_DEFENSE, None, seeds, spec).group_key for e in sweep.entries if not e.refused}
         most += len(seeds) * len(places)
-        lines.append(f"  {spec.reference[0]}: for the target, {len(seeds)} trainings each on {len(places)} of them")
+        lines.append(
+            f"  {spec.reference[0]}: for the target, {counted(len(seeds), 'training')} on {_pairs(len(places))}"
+        )
     for choice in written:
-        line, trainings = _describe_defense(choice, sweep)
+        line, at_most = _describe_defense(choice, sweep)
         lines.append(f"  {line}")
-        most += trainings
+        most += at_most
     lines.append(f"at most {most:,} trainings beside what they start from; mostly 5 to 15 for each that is searched")
     return "\n".join(lines)
 
@@ -97,5 +105,5 @@ def _describe_defense(choice: Choice, sweep: Sweep) -> tuple[str, int]:
     if strength is not None:
         tuning, each = strength.tuning, spec.trainings
         what = f"{tuning.parameter} {tuning.low:g} to {tuning.high:g} ({tuning.scale})"
-    on = f"on {len(places)} networks and data sets, at most {each} trainings each"
+    on = f"on {_pairs(len(places))}, at most {counted(each, 'training')}{' each' if len(places) > 1 else ''}"
     return f"{choice.label}: {what}, {on}", each * len(places)

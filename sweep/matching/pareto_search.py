@@ -19,6 +19,7 @@ from midef.core.failure import Failure
 from midef.core.gates import attack_gate
 from midef.core.match import MatchTraining
 from midef.core.seeds import derive_seed
+from midef.core.text import counted
 from midef.defenses.stack import choose_defense, remake_defense
 from midef.stages.recipes import NO_DEFENSE
 from midef.storage import Store
@@ -97,10 +98,11 @@ class ParetoTask:
     def text(self) -> str:
         """The search before it starts, and where the defense is refused."""
         tuning, written = self.strength.tuning, self.strength.written
+        where = "1 setup" if len(self.entries) == 1 else f"each of {len(self.entries)} setups"
         head = (
             f"sweep {self.sweep.name}  profile {self.sweep.profile.name}: the front of {written.label} over "
-            f"{tuning.parameter} {tuning.low:g} to {tuning.high:g} ({tuning.scale}), {self.spec.trials} strengths in "
-            f"each of {len(self.entries)} setups, by {self.spec.sampler}, {self.spec.together} at once"
+            f"{tuning.parameter} {tuning.low:g} to {tuning.high:g} ({tuning.scale}), "
+            f"{counted(self.spec.trials, 'strength')} in {where}, by {self.spec.sampler}, {self.spec.together} at once"
         )
         return "\n".join([head, *(f"  {name}: refused: {why}" for name, why in self.refused.items())])
 
@@ -302,7 +304,9 @@ def pareto_text(search: ParetoSearch) -> str:
             continue
         points = search.points[setup]
         why = f": {reason}" if (reason := search.no_result.get(setup)) else ""
-        lines.append(f"{setup}: {sum(p.on_front for p in points)} of {len(points)} strengths on the front{why}")
+        lines.append(
+            f"{setup}: {sum(p.on_front for p in points)} of {counted(len(points), 'strength')} on the front{why}"
+        )
         for p in sorted(points, key=lambda p: p.strength):
             mark = "●" if p.on_front else " "
             remark = f"   {p.remark}" if p.remark else ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from midef.core.choice import Choice
 from midef.core.match import MatchTraining
 from midef.core.seeds import derive_seed
+from midef.core.text import counted
 from midef.sweep.matching.case import Case, StrengthSearch
 from midef.sweep.matching.seed_policy import SeedGroup
 from midef.sweep.matching.strengths import Strength, significant
@@ -65,7 +66,7 @@ def search_two_strengths(case: Case, target: float, studies: Studies, left: int)
                 more = {"of": number}
                 add(study, training, target, values, params=params, distributions=distributions, more=more)
         elif len(trials) >= allowed:
-            reason = f"neither along the ray nor with both strengths ({len(trials)} trainings)"
+            reason = f"neither along the ray nor with both strengths ({counted(len(trials), 'training')})"
             return case.result(target, "undecided", reason, study=study.study_name, trainings=trainings)
         else:
             study.sampler = _sampler(case, len(trials))

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from midef.core.recipe import KINDS
-from midef.core.text import duration, durations
+from midef.core.text import counted, duration, durations
 from midef.sweep.planning.cost import Cost
 from midef.sweep.planning.estimate import cpus_here
 from midef.sweep.planning.plan import Node, Plan
@@ -26,11 +26,13 @@ def plan_text(plan: Plan) -> str:
     seeds = len({c.cell.seed for c in cells})
     to_do = len(cells) - len(plan.done) - len(plan.failed_before) - len(plan.refused)
     several = setups * defenses * seeds == len(cells)
-    size = f"{setups} setups x {defenses} defenses x {seeds} seeds = {len(cells)} cells"
+    sizes = counted(setups, "setup"), counted(defenses, "defense"), counted(seeds, "seed")
+    every = counted(len(cells), "cell")
+    size = f"{' x '.join(sizes)} = {every}"
     chosen = "" if len(cells) == len(sweep.cells) else f" of {len(sweep.cells)}, as chosen"
     lines = [
         f"sweep {sweep.name}  profile {sweep.profile.name}  ({sweep.digest[:10]})",
-        f"{size if several else f'{setups} setups, {len(cells)} cells'}{chosen}: {len(plan.done)} done, "
+        f"{size if several else f'{sizes[0]}, {every}'}{chosen}: {len(plan.done)} done, "
         f"{to_do} to do, {len(plan.failed_before)} failed before, {len(plan.refused)} refused",
         "",
         f"{'artifact':<16}{'unshared':>10}{'shared':>10}{'cached':>10}{'to build':>10}   "
@@ -49,9 +51,9 @@ def plan_text(plan: Plan) -> str:
     if plan.nodes:
         known = f"{_range(whole.hours)} of work" if whole.timed else ""
         about = f"about {_range((whole.estimated_hours,))} for {whole.estimated:,} that are estimated"
-        missing = f"{whole.unknown} artifacts without a timing" if whole.unknown else ""
+        missing = f"{counted(whole.unknown, 'artifact')} without a timing" if whole.unknown else ""
         sums = filter(None, (known, about if whole.estimated else "", missing))
-        lines += ["", f"to build {len(plan.nodes):,} artifacts: {' + '.join(sums)}", _duration_here(plan)]
+        lines += ["", f"to build {counted(len(plan.nodes), 'artifact')}: {' + '.join(sums)}", _duration_here(plan)]
         if whole.gpu_estimated:
             about = _range(whole.gpu_predicted)
             lines.append(f"GPU-hours, low / expected / worst: about {about} from operations, on {plan.rates.what}")
@@ -61,7 +63,8 @@ def plan_text(plan: Plan) -> str:
     lines += [f"refused: {text}" for text in refusals(plan.refused)]
     lines += [f"note: {text}" for text in sweep.notes]
     if plan.failed_before:
-        lines.append(f"{len(plan.failed_before)} cells failed before; run again with --retry-failed to try them again")
+        before = counted(len(plan.failed_before), "cell")
+        lines.append(f"{before} failed before; run again with --retry-failed to include them")
     return "\n".join(lines)
 
 
@@ -93,7 +96,7 @@ def gpu_hours_by_setup(plan: Plan) -> list[str]:
             continue
         cost = plan.cost_of_setup(setup)
         sums = [timed + about for timed, about in zip(cost.gpu_hours, cost.gpu_predicted, strict=True)]
-        unknown = f" + {cost.gpu_unknown} artifacts unknown" if cost.gpu_unknown else ""
+        unknown = f" + {counted(cost.gpu_unknown, 'artifact')} unknown" if cost.gpu_unknown else ""
         lines.append(f"{setup:<24} {_range(sums)}{unknown}")
     return lines
 

@@ -34,7 +34,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--target", "88.5", "--tolerance", "1"], "to 88.5 %, tolerance 1 points"),
         (["--target", "none - 2"], "to none minus 2 points"),
         (["--target", "midre(area_high=0.8)"], "to the accuracy of midre(area_high=0.8)"),
-        (["--trainings", "5"], "area_high 0.1 to 0.8 (linear), on 1 networks and data sets, at most 5 trainings each"),
+        (["--trainings", "5"], "area_high 0.1 to 0.8 (linear), on 1 network with its data set, at most 5 trainings"),
         ([], "to none minus 1 points, tolerance 2 points"),
     ],
     ids=str,

@@ -70,9 +70,21 @@ def test_a_table_in_a_file(midef: Midef, finished: Path, tmp_path: Path) -> None
     assert code == 0 and "t.tex" in said and r"\toprule" in (tmp_path / "t.tex").read_text()
 
 
+def test_worst_cases_and_a_table_of_a_paper(midef: Midef, finished: Path) -> None:
+    code, text, _ = midef("table", "--store", "store", "--worst")
+    assert code == 0 and "50.0" in text and "by attack" in text and all(len(line) <= 100 for line in text.splitlines())
+    code, text, _ = midef("table", "--store", "store", "--paper", "MIDRE", "--table", "B.4")
+    assert code == 0 and text.startswith("MIDRE, Tab.B.4\n") and "not run" in text
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        (("--table", "B.2"), "--table B.2 is a table of a paper; say of which: --paper MIDRE"),
+        (("--paper", "MIDER"), "no published numbers of a paper 'MIDER'; did you mean 'MIDRE'?"),
+        (("--paper", "MIDRE", "--table", "Z.1"), "no numbers of table 'Z.1' of MIDRE are held"),
+        (("--worst", "--columns", "wrost"), "no column 'wrost'; did you mean 'worst'?"),
         (("--setup", "S99", "--setup", "T*"), "2 problems"),
         (("--setup", "S99"), "--setup S99 matches no setup with results"),
         (("--columns", "natural_acuracy"), "no column 'natural_acuracy'; did you mean 'natural_accuracy'?"),

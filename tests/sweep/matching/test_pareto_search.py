@@ -393,7 +393,7 @@ def test_refused_on_one_setup_it_is_searched_on_the_others_and_said(
     monkeypatch.setattr(Entry, "refusal", lambda entry, d: "not here" if entry.setup.id == "small" else "")
     front = searched(store, sweep_of({"trials": 3}, setups=TWO))
     assert list(front.points) == ["faces"]
-    assert "each of 1 setups" in front.task.text and "  small: refused: not here" in front.task.text
+    assert " in 1 setup, by" in front.task.text and "  small: refused: not here" in front.task.text
     assert "small: refused: not here" in pareto_text(front)
 
 

@@ -90,4 +90,4 @@ def test_what_was_neither_timed_nor_estimated_is_said(sweep_of: SweepOf) -> None
     assert (cost.estimated, cost.unknown) == (len(plan.nodes) - 1, 1)
     text = plan_text(plan)
     assert re.search(r"^prior .* unknown +- +1 without$", text, re.M)
-    assert re.search(r"^to build .* that are estimated \+ 1 artifacts without a timing$", text, re.M)
+    assert re.search(r"^to build .* that are estimated \+ 1 artifact without a timing$", text, re.M)

@@ -154,7 +154,7 @@ def test_failed_cells_stay_out_unless_they_are_to_be_tried_again(sweep_of: Sweep
     store.results.write(failed.cell.digest, lost_rows("small", failed, Failure("bug", "broke")))
     plan = make_plan(sweep, store)
     assert plan.failed_before == [failed] and kinds(plan)["target"] == 1
-    assert "1 cells failed before; run again with --retry-failed to try them again" in plan_text(plan)
+    assert "1 cell failed before; run again with --retry-failed to include them" in plan_text(plan)
     again = make_plan(sweep, store, retry_failed=True)
     assert again.failed_before == [] and kinds(again)["target"] == 2
 
