@@ -200,7 +200,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a Ray started here, or the most a growing cluster can have (default $MIDEF_GPUS, else those present)",
     )
     parser.add_argument(
-        "--retries", type=_count, default=1, help="further tries of a node whose process died (default 1)"
+        "--retries", type=_count, default=1, help="how often a node whose process died is run again (default 1)"
     )
     parser.add_argument(
         "--max-gpu-hours", type=_hours, metavar="H", help="start no work beyond this budget; the same command resumes"

@@ -165,7 +165,7 @@ def _start_local_ray(settings: dict[str, Any]) -> None:
             ray.shutdown()
             if not tries_left:
                 raise PreflightError(
-                    f"Ray could not be started in {_STARTS} tries of 30 s each: this machine is too busy, or Ray's "
+                    f"Ray could not be started in {_STARTS} attempts of 30 s each: this machine is too busy, or Ray's "
                     "processes die (see the logs under /tmp/ray/session_latest/logs); try again when it is quieter"
                 ) from error
             log.warning("Ray's start timed out, as on a busy machine; trying again")
