@@ -185,7 +185,7 @@ def _of_function(
     if isinstance(access, AccessLevel):  # an endpoint, which says what it answers
         outputs = "labels" if access is AccessLevel.LABELS else "probabilities"
         _check_plain(name, expects)
-        classes = getattr(function, "known_classes", None) or classes
+        classes = getattr(function, "known_classes", None) or classes or getattr(function, "n_classes", None)
     elif outputs == "labels":
         access = AccessLevel.LABELS
     else:

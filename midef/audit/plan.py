@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +138,7 @@ def make_plan(
         costs = Seconds(model, recipe_of, questions_of, locations=places, store=store, device=device)
         choices, refused, reasons = _chosen(model, data, protocol, chosen_profile, seconds, shows, costs)
     cells: list[PlannedCell] = []
-    for attack in {digest(choice.keyed): choice for choice in choices if choice is not None}.values():
+    for attack in _told_apart([choice for choice in choices if choice is not None]):
         if why := _refusal(attack, model, data, protocol):
             refused[attack.label] = why
             continue
@@ -196,6 +196,15 @@ def _chosen(
     names = {ATTACKS.describe(attack).label: ATTACKS.describe(attack).name for attack in candidates}
     left = {names.get(one.attack, one.attack): one.reason for one in selection.left_out}
     return chosen, {**left, **without_budget}, selection.text
+
+
+def _told_apart(choices: Sequence[Choice]) -> Iterator[Choice]:
+    """Each attack once; a name that stands for two, which differ in what it does not show, gets a number."""
+    named: dict[str, int] = {}
+    for choice in {digest(choice.keyed): choice for choice in choices}.values():
+        named[choice.label] = number = named.get(choice.label, 0) + 1
+        label = choice.label if number == 1 else f"{choice.label} ({number})"
+        yield Choice(choice.name, choice.params, choice.version, label)
 
 
 def _choice(attack: Attack) -> Choice:

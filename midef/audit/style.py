@@ -17,7 +17,7 @@ ul { margin: 0; padding-left: 20px; }
 li { margin: 0 0 4px; }
 .soft, small, figcaption { color: var(--soft); }
 .soft { font-size: 13.5px; }
-.lead { font-size: 19px; line-height: 1.45; }
+.lead { font-size: 19px; line-height: 1.45; text-wrap: pretty; }
 .verdict { padding: 8px 12px; border-left: 4px solid var(--bad); background: #fbf0ea; }
 .verdict.below { border-color: var(--good); background: #ecf6ef; }
 table { width: 100%; border-collapse: collapse; font-size: 14px; margin: 8px 0; }

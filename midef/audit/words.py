@@ -112,7 +112,12 @@ def _judge(report: AuditReport) -> str:
     if accuracy.value < WEAK_EVALUATOR_PERCENT:
         weak = f" It is a weak judge, below {WEAK_EVALUATOR_PERCENT:g} %: attack accuracy is too low by what it misses."
     said = f"recognises {accuracy.value:.1f} % of true private images"
-    return f"Recognised means: by a judging network{who}, not by people. It {said}.{weak}"
+    few = ""
+    if report.subject.classes < _FEW_PEOPLE:
+        few = (
+            f" It takes every image for one of {report.subject.classes} {report.subject.nouns}, so look at the images."
+        )
+    return f"Recognised means: by a judging network{who}, not by people. It {said}.{weak}{few}"
 
 
 def verdict(report: AuditReport, threshold: float) -> Verdict:

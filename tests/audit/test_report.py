@@ -120,6 +120,9 @@ def test_limits_name_judge_sample_identity_and_what_was_not_tried() -> None:
     assert "Not converged: gmi" in text
     assert "Whether more steps would find more is not known of plg_mi." in text
     assert report.limits[-1] == "A remark."
+    assert "takes every image" not in text
+    digits = AuditReport.from_rows(ROWS, replace(SUBJECT, classes=5, shows_people=False))
+    assert "It takes every image for one of 5 classes, so look at the images." in " ".join(digits.limits)
     few = AuditReport.from_rows([a_row("gmi", hits(0.5, people=4))], SUBJECT)
     assert any("That is few" in line for line in few.limits)
     assert not any("cannot be checked" in line for line in few.limits)

@@ -39,9 +39,12 @@ def audited(folder: Path, name: str) -> Audited:
     text = Outcomes.of([i < 9 for i in range(20)], range(20), "ab" * 8).text
     span = {"low": 25.0, "high": 66.0, "n": 20, "groups": 20, "chance": 5.0, "outcomes": text}
     rows = [a_row("attack_accuracy_at_1", 45.0, **span), a_row("queries", 1200.0), a_row("wall_s", 7.5)]
-    given = SimpleNamespace(name=name, sha256="ab" * 32, classes=20)
+    given = SimpleNamespace(name=name, sha256="ab" * 32, classes=20, has_checked_identity=True)
     model = SimpleNamespace(
-        given=given, access=SimpleNamespace(words="white box"), input=SimpleNamespace(text="64 px", resolution_px=64)
+        given=given,
+        access=SimpleNamespace(words="white box"),
+        input=SimpleNamespace(text="64 px", resolution_px=64),
+        remark="it lets no gradients through",
     )
     plan = SimpleNamespace(
         model=model,
@@ -52,7 +55,7 @@ def audited(folder: Path, name: str) -> Audited:
     )
     found = SimpleNamespace(
         plan=plan,
-        known=SimpleNamespace(report=accuracy_of(97.0, 5.0, n=100)),
+        known=SimpleNamespace(report=accuracy_of(97.0, 5.0, n=100), doubts=("with `--input half` it knows more",)),
         judge=accuracy_of(91.0, 5.0, n=100),
         rows=rows,
         skipped={"ppa": "no generator"},
@@ -72,6 +75,8 @@ def test_the_report_says_what_the_audit_did(tmp_path: Path) -> None:
     assert report.people.everybody[0].name == "Person 0"
     assert report.not_tried == {"ppa": "no generator"}
     assert any("Stopped early: budget reached" in line for line in report.limits)
+    assert "In doubt: with `--input half` it knows more." in report.limits
+    assert "it lets no gradients through." in report.limits
     assert "architecture: resnet18" in report.sweep
     assert "profile: smoke" in report.sweep
     (private,) = (line for line in report.sweep.splitlines() if line.strip().startswith("private:"))

@@ -252,6 +252,15 @@ def test_without_named_attacks_those_are_chosen_that_the_model_allows() -> None:
     assert plan.target.key == plan.cells[0].recipes.target.key
 
 
+def test_two_attacks_of_one_name_are_told_apart_and_one_written_twice_is_one() -> None:
+    data = read_data(PRIVATE, PUBLIC)
+    model = take_model(nn.Sequential(nn.Flatten(), nn.Linear(3 * PX * PX, PEOPLE)), read_input(resolution_px=PX))
+    shorter = "gmi(prior={steps: 7})"
+    plan = make_plan(model, data, choose_judge(model.given, PX), ["gmi", shorter, "gmi"], profile="smoke", identities=2)
+    assert [c.cell.setup.attack.label for c in plan.cells] == ["gmi", "gmi (2)"]
+    assert len({c.cell.digest for c in plan.cells}) == len({c.cell.setup.id for c in plan.cells}) == 2
+
+
 def test_a_query_budget_that_is_up_stops_and_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = read_data(PRIVATE, PUBLIC)
     model = take_model(Told(), read_input(resolution_px=PX))
