@@ -37,7 +37,7 @@ const EXPORTS = {
 };
 
 // Buttons that export what `table()` returns:
-//   columns: [{name, header, isNumber, isWhole}], texts: by cells, values: by column
+//   columns: [{name, header, isNumber, isWhole}], texts: by row, values: by column
 function exportMenu(name, caption, table) {
   const box = make("span", "export ", "exports");
   for (const [extension, { label, type, of, says }] of Object.entries(EXPORTS)) {
@@ -74,6 +74,16 @@ function ofCells(columns, rows) {
     texts: rows.map((cells) => parts.map((part) => text(part, cells))),
     values: parts.map((part) => rows.map((cells) => (part.isNumber ? part.of(cells).number : text(part, cells) || null))),
   };
+}
+
+// The buttons below a table of such cells; `rows` are those shown, in their order.
+function exportBelow(table, name, caption, columns, rows) {
+  let box = table.nextElementSibling;
+  if (!box || !box.classList.contains("exportline")) {
+    box = make("div", undefined, "sheettools exportline");
+    table.after(box);
+  }
+  fill(box, rows.length ? [exportMenu(name, caption, () => ofCells(columns, rows))] : []);
 }
 
 // Whether a cell says a number and nothing else; a dash says none.

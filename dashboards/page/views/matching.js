@@ -42,6 +42,8 @@ function drawMatchTable() {
     });
     return tr;
   }));
+  const told = columns.filter((c) => c.key !== "history"), places = told.map((c) => columns.indexOf(c));
+  exportBelow($("matchtable"), "matching", "Accuracy matching", told, shown.map(({ row }) => places.map((i) => row.cells[i])));
   if (!shown.length) {
     const tr = make("tr"), td = make("td", rows.length ? "no rows: all are matched" : "no rows: nothing was to be matched");
     td.colSpan = columns.length;

@@ -69,6 +69,7 @@ function drawTable() {
     });
     return tr;
   }));
+  exportBelow($("table"), s.name.replace(/[^\w.-]+/g, "-"), s.title, s.columns, sorted(s.rows, s.columns, state.order).map(({ row }) => row.cells));
 }
 
 function drawSetups() {
