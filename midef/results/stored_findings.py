@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,9 @@ def write_findings(store: Store, stored: StoredFindings) -> None:
     Raises:
         StoreError: if the store cannot be written.
     """
-    store.location.put(stored.path, sealed_json({"schema": FINDINGS_SCHEMA, **_plain(asdict(stored))}))
+    columns = list(stored.findings.rows[0])  # a sealed document sorts its names
+    document = {"schema": FINDINGS_SCHEMA, "columns": columns, **_plain(asdict(stored))}
+    store.location.put(stored.path, sealed_json(document))
 
 
 def read_findings(store: Store, sweep: str | None = None, *, problems: list[str] | None = None) -> list[StoredFindings]:
@@ -107,7 +109,8 @@ def parse_findings(path: str, content: bytes) -> StoredFindings:
         schema = data.pop("schema")
         if schema > FINDINGS_SCHEMA:
             raise StoreSchemaError(f"it has schema {schema}, this midef reads up to {FINDINGS_SCHEMA}: upgrade midef")
-        stored = StoredFindings(**{**data, "findings": _findings(data["findings"])})
+        columns = data.pop("columns")
+        stored = StoredFindings(**{**data, "findings": _findings(data["findings"], columns)})
     except (DamagedFile, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = str(error) if isinstance(error, DamagedFile) else repr(error)
         raise DamagedFile(f"it is damaged ({reason}); {again}") from error
@@ -132,10 +135,11 @@ def _numbers(values: Iterable[float | str | None]) -> list[Any]:
     return [math.nan if value is None else value for value in values]
 
 
-def _findings(data: Mapping[str, Any]) -> Findings:
+def _findings(data: Mapping[str, Any], columns: Sequence[str]) -> Findings:
     drawing = data["drawing"]
     panels = [Panel(**{**panel, "series": [_series(one) for one in panel["series"]]}) for panel in drawing["panels"]]
-    return Findings(rows=data["rows"], verdict=data["verdict"], drawing=Drawing(title=drawing["title"], panels=panels))
+    rows = [{name: row[name] for name in columns} for row in data["rows"]]
+    return Findings(rows=rows, verdict=data["verdict"], drawing=Drawing(title=drawing["title"], panels=panels))
 
 
 def _series(data: Mapping[str, Any]) -> Series:

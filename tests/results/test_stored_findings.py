@@ -30,6 +30,7 @@ def test_findings_come_back_with_their_figure(tmp_path: Path) -> None:
     (found,) = read_findings(store)
     assert (found.name, found.params, found.findings.verdict) == ("rank", {"points": 3}, "half.")
     assert found.findings.rows == [{"rank": 1, "error": None}]
+    assert list(found.findings.rows[0]) == ["rank", "error"], "columns keep their order"
     (panel,) = found.findings.drawing.panels
     (line,) = panel.series
     assert panel.log_y and (line.kind, line.x, line.low) == ("dashes", [0, 1], [0.1, 0.2])
