@@ -39,6 +39,11 @@ class StoredCell:
         return str(self.line["cell"])
 
     @property
+    def address(self) -> str:
+        """Of the sweep, whatever else the store holds."""
+        return f"{self.sweep}@{self.sweep_digest[:10]}"
+
+    @property
     def title(self) -> str:
         """One line for a person."""
         line, state = self.line, self.state

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from midef.core.errors import MidefError, SpecError
 from midef.sweep.cli.chosen_cells import StoredCell, choose_stored, target_of
-from midef.sweep.cli.options import add_store_argument, parsed, say
+from midef.sweep.cli.options import ADDRESS, add_store_argument, parsed, say
 from midef.sweep.cli.output import check_folder
 from midef.sweep.result import EXIT_OK
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_store_argument(parser)
     parser.add_argument("cell", nargs="+", metavar="CELL", help="a cell by its first letters, or defense=midre seed=0")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to make; it must be empty or not there")
-    parser.add_argument("--sweep", help="a sweep of this store (default: the latest)")
+    parser.add_argument("--sweep", help=ADDRESS)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -34,7 +34,7 @@ class MatchArguments(RunArguments):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb to its parser."""
-    add_sweep_arguments(parser)
+    add_sweep_arguments(parser, stored=True)
     add_store_argument(parser)
     parser.add_argument("--target", help="percent, a defense, or `none - 2` (default: the sweep's, else none)")
     parser.add_argument("--tolerance", type=float, help="percentage points (default: the sweep's, else 0.5)")
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     """Search the strengths, attack what was found, then print the table."""
     options = parsed(MatchArguments, args)
     result = library.match(
-        options.spec(),
+        options.spec(library.existing_store(options.store)),
         options.store,
         options.options(),
         target=options.target,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import dataclass
 
+from midef.results.cells import retry_command
 from midef.sweep.cli.options import (
     RunArguments,
     add_run_arguments,
@@ -24,6 +26,18 @@ class RetryArguments(RunArguments):
     """The options of `midef retry`."""
 
     filter: list[str]
+    dry_run: bool
+
+    def command(self, cell: str) -> str:
+        """The command that runs one cell alone, to be pasted into a shell.
+
+        Args:
+            cell: its digest.
+        """
+        words = [word for text in self.set for word in ("--set", text)]
+        for name in ("profile", "private", "public"):
+            words += [f"--{name}", getattr(self, name)] if getattr(self, name) else []
+        return " ".join(filter(None, (retry_command(self.config, self.store, cell), shlex.join(words))))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="only those with error=oom, error=TEXT or defense=midre (repeatable)",
     )
+    parser.add_argument("--dry-run", action="store_true", help="print the commands of these cells and run nothing")
     add_run_arguments(parser)
 
 
@@ -58,8 +73,12 @@ def run(args: argparse.Namespace) -> int:
     if not again:
         say(f"nothing to retry: no failed cell of sweep {sweep.name} matches")
         return EXIT_OK
-    say(f"retrying {len(again)} cells:")
+    cells = "1 cell" if len(again) == 1 else f"{len(again):,} cells"
+    say(f"{'would retry' if options.dry_run else 'retrying'} {cells}; the command below each runs it alone:")
     for c in again:
         say(f"  {c.cell.setup.id}  {c.cell.defense.label}  seed {c.cell.seed}: {states[c.cell.digest].reason}")
+        say(f"    {options.command(c.cell.digest)}")
+    if options.dry_run:
+        return EXIT_OK
     result = run_cells(sweep, store, run_options, chosen, retry_failed=True, replace=options.replace, say=say)
     return options.finish(result)

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         say(f"{cell_text(store, cells[0])}\n")
     elif cells:
         say("\n".join(cell.title for cell in cells) + "\n")
-    names = {cell.sweep for cell in cells}
+    names = {cell.address for cell in cells}
     is_measured = not cells or any(cell.state.status != "missing" for cell in cells)
     sweep = options.sweep or next(iter(names), None)
     setups = chosen_searches(store, sweep, options.cells) if is_measured else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,13 +13,13 @@ from typing import Any
 from midef.core.failure import cause_of
 from midef.core.match import MatchReport
 from midef.core.text import duration, time_left
+from midef.results.cells import retry_command
 from midef.storage import Store
 from midef.storage.addresses import StoredSweep, choose_sweep, stored_sweeps
 from midef.storage.columns import CellState
 from midef.storage.matches import read_matches
 from midef.sweep.execution.run_record import DriverState, drivers
 
-RETRY = "midef retry SWEEP --failed --filter error=TEXT"
 _SHOWN = 5
 """Causes of failure and running nodes that are listed."""
 
@@ -199,11 +200,25 @@ def status_text(status: Status) -> str:
             rest = sweep.causes[_SHOWN:]
             lines.append(f"  failed: {sum(c.cells for c in rest)} cells of {len(rest)} other causes")
         if sweep.causes:
-            again = "midef match SWEEP --retry-failed" if sweep.is_matched else RETRY
-            lines.append(f"  next: {again}, with SWEEP and options as before")
+            lines += [f"  next: {command}" for command in again(sweep, status.store)]
         elif sweep.cells.get("missing") and not (sweep.driver and sweep.driver.is_alive):
             lines.append("  next: the command that started it, which goes on from here")
     return "\n".join(lines)
+
+
+def again(sweep: SweepStatus, store: str) -> list[str]:
+    """Commands that run what failed again, to be pasted: all of it, then each kind where there are several.
+
+    Args:
+        sweep: with failed cells.
+        store: its place.
+    """
+    address = f"{sweep.name}@{sweep.digest[:10]}"
+    if sweep.is_matched:
+        return [shlex.join(["midef", "match", address, "--store", store, "--retry-failed"])]
+    kinds = sorted({cause.failure for cause in sweep.causes if cause.failure})
+    whole = retry_command(address, store)
+    return [whole, *(f"{whole} --filter error={kind}" for kind in kinds if len(kinds) > 1)]
 
 
 def _match_lines(match: MatchStatus) -> list[str]:
