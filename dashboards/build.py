@@ -17,7 +17,7 @@ from midef.dashboards.figures.utility import utility_of, with_front
 from midef.dashboards.files import clear, copy_plotly, html, ours, piece, script, write
 from midef.dashboards.frame_data import Header, Page, Tab, head, named
 from midef.dashboards.page_data import Setup
-from midef.dashboards.reconstructions import Fetch, write_grid
+from midef.dashboards.reconstructions import Extent, Fetch, write_grid
 from midef.dashboards.reference import Reference
 from midef.dashboards.setup_data import setup_data
 from midef.dashboards.sources import read_sources
@@ -193,9 +193,12 @@ def _setups(
     colours = assign_colours(row for group in fronted for row in group)
     names = _names(groups)
     setups, problems = [], []
+    extent = Extent.of_page(sum(len(row.stored) for row in summaries))
     for number, (key, group) in enumerate(groups.items()):
         prefix = f"{number:02d}"
-        grid, unread = write_grid(group, fetch, out, prefix, with_private_exemplars=with_private_exemplars)
+        grid, unread = write_grid(
+            group, fetch, out, prefix, with_private_exemplars=with_private_exemplars, extent=extent
+        )
         problems += unread
         setups.append(setup_data(names[key], f"setup-{prefix}", group, grid, colours, published, utility))
     return setups, problems

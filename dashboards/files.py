@@ -20,7 +20,7 @@ SCRIPTS = (
     "plot",
 )
 """Scripts of the frame, in the order they are joined; those of the views follow, and `main` starts them."""
-OUR_PICTURE = re.compile(r"\d{2,}-(\d{2,}|private)\.webp")
+OUR_PICTURE = re.compile(r"\d{2,}-(\d{2,}|private)(-s\d+-r\d+)?(-b\d+)?\.webp")
 # Beside pictures and scripts of this folder nothing loads. `connect-src` also ends what a script might try.
 POLICY = (
     "default-src 'none'; script-src 'self' file: 'unsafe-inline'; style-src 'self' file: 'unsafe-inline'; "

@@ -1,4 +1,4 @@
-// Plotly figures: the trade-off plot, and the point of the selected row in it.
+// Plotly figures: the trade-off plot, and the points of the selected rows in it.
 
 const CFG = {
   showSendToCloud: false, displaylogo: false, responsive: true,
@@ -13,8 +13,48 @@ function drawFigure(plot, drawn, hover, click) {
   return Plotly.react(plot, figure.data, figure.layout, CFG).then(() => {
     plot.on("plotly_hover", (e) => { if (told(e) !== undefined) hover(told(e), e.event); });
     plot.on("plotly_unhover", hideHover);
-    if (click) plot.on("plotly_click", (e) => { if (told(e) !== undefined) click(told(e)); });
+    if (click) plot.on("plotly_click", (e) => { if (told(e) !== undefined) click(told(e), e.event); });
   });
+}
+
+// Attack accuracy as the papers draw it: more is up. Places of names are mirrored with the points.
+function papersWay({ layout }) {
+  layout.yaxis.range.reverse();
+  layout.yaxis.title.text = "attack accuracy@1 (%)  ↓ better";
+  for (const note of layout.annotations) {
+    if (note.text === "<i>dominated</i>") Object.assign(note, { y: 1, yanchor: "top" });
+    if (note.yref === "paper") continue;
+    if (note.yshift) note.yshift = -note.yshift;
+    if (note.ay) note.ay = -note.ay;
+    if (note.yanchor === "bottom") note.yanchor = "top";
+  }
+}
+
+// Attack accuracy on a log axis; what is 0, or below half of the least accuracy, is drawn at its edge.
+function logWay({ data, layout }) {
+  const positive = data.flatMap((trace) => (trace.customdata ? [...trace.y] : [])).filter((y) => y > 0);
+  const floor = Math.min(...positive, 100) / 2, kept = (y) => (y === null ? y : Math.max(y, floor));
+  for (const trace of data) {
+    trace.y = [...trace.y].map(kept);
+    const bar = trace.error_y;
+    if (bar && bar.arrayminus) bar.arrayminus = [...bar.arrayminus].map((below, i) => Math.max(0, Math.min(below, trace.y[i] - floor)));
+  }
+  for (const shape of layout.shapes) {
+    if (shape.yref === "paper") continue;
+    for (const end of ["y0", "y1", "yanchor"]) if (end in shape) shape[end] = kept(shape[end]);
+  }
+  for (const note of layout.annotations) if (note.yref !== "paper") note.y = Math.log10(kept(note.y));
+  Object.assign(layout.yaxis, { type: "log", range: layout.yaxis.range.map((y) => Math.log10(Math.max(y, floor * 0.9))) });
+  layout.yaxis.title.text = layout.yaxis.title.text.replace("(%)", `(%), log from ${floor.toPrecision(2)}`);
+}
+
+function shownFigure() {
+  const figure = structuredClone(state.setup.figure);
+  figure.layout.annotations ||= [];
+  figure.layout.shapes ||= [];
+  if (state.isPapers) papersWay(figure);
+  if (state.isLog) logWay(figure);
+  return figure;
 }
 
 function drawPlot() {
@@ -23,30 +63,47 @@ function drawPlot() {
   $("noplot").hidden = !!s.figure;
   $("noplot").textContent = s.refused ? `refused: ${s.refused}`
     : "no rows with both numbers, attack accuracy and its utility (test accuracy if no other was chosen): nothing to plot";
-  $("symbols").hidden = plot.hidden = !s.figure;
+  $("symbols").hidden = $("plottools").hidden = plot.hidden = !s.figure;
   if (!s.figure) { Plotly.purge(plot); return; }
-  drawFigure(plot, s.figure, (index, event) => {
+  $("papers").checked = state.isPapers;
+  $("logscale").checked = state.isLog;
+  drawFigure(plot, shownFigure(), (index, event) => {
     const row = s.rows[index];
     showHover(row.defense + (row.is_on_plotted_front ? "  ● on the front" : row.excluded ? "  ⊘ no result" : ""), row.details, event);
   }, select).then(markSelection);
 }
 
-function select(index) {
-  state.row = state.row === index ? null : index;
-  relink({ defense: state.row === null ? null : state.setup.rows[state.row].defense });
+// A click selects one row; with Ctrl, Shift or ⌘ it adds one, or takes it out.
+function select(index, event) {
+  const isMore = event && (event.ctrlKey || event.shiftKey || event.metaKey);
+  const was = state.selected.includes(index);
+  const others = isMore ? state.selected.filter((i) => i !== index) : [];
+  state.selected = was && (isMore || state.selected.length === 1) ? others : [...others, index];
+  relink({ defense: state.selected.map((i) => state.setup.rows[i].defense).join("|") });
   markSelection();
 }
 
 function markSelection() {
-  for (const tr of $("table").tBodies[0].rows) tr.setAttribute("aria-selected", +tr.dataset.index === state.row);
+  for (const tr of $("table").tBodies[0].rows) tr.setAttribute("aria-selected", state.selected.includes(+tr.dataset.index));
   if (!state.setup.figure) return;
-  const row = state.row === null ? null : state.setup.rows[state.row];
-  const shown = row && row.x !== null && row.y !== null;
-  const { data, layout } = state.setup.figure, ring = [data.length - 1];
-  const at = { x: [shown ? [row.x] : []], y: [shown ? [row.y] : []] };
-  // In a crowd not every point has its name beside it.
-  const isNamed = layout.annotations.some((a) => a.name === String(state.row));
-  const name = shown && !isNamed
-    ? [{ ...at, x: row.x, y: row.y, text: row.label, showarrow: false, yshift: 18, bgcolor: "#ffffffd9" }] : [];
-  Plotly.update($("plot"), at, { annotations: [...layout.annotations, ...name] }, ring);
+  const { data, layout } = shownFigure(), ring = [data.length - 1];
+  const points = {};
+  for (const trace of data) if (trace.customdata && trace.name !== "published") points[trace.customdata[0]] = [trace.x[0], trace.y[0]];
+  const shown = state.selected.filter((i) => points[i]);
+  // In a crowd not every point has its name beside it: every selected one has.
+  const unnamed = shown.filter((i) => !layout.annotations.some((note) => note.name === String(i)));
+  const names = unnamed.map((i, n) => ({
+    x: points[i][0], y: state.isLog ? Math.log10(points[i][1]) : points[i][1], text: state.setup.rows[i].label, showarrow: false,
+    yshift: n % 2 ? -18 : 18, bgcolor: "#ffffffd9",
+  }));
+  const at = { x: [shown.map((i) => points[i][0])], y: [shown.map((i) => points[i][1])] };
+  Plotly.update($("plot"), at, { annotations: [...layout.annotations, ...names] }, ring);
+}
+
+for (const [id, name] of [["papers", "isPapers"], ["logscale", "isLog"]]) {
+  $(id).addEventListener("change", (e) => {
+    state[name] = e.target.checked;
+    relink({ axis: [state.isPapers && "papers", state.isLog && "log"].filter(Boolean).join(".") });
+    drawPlot();
+  });
 }

@@ -50,9 +50,9 @@ function selectable(tr, index, isSelected, choose) {
   tr.dataset.index = index;
   tr.tabIndex = 0;
   tr.setAttribute("aria-selected", isSelected);
-  tr.addEventListener("click", () => choose(index));
+  tr.addEventListener("click", (e) => choose(index, e));
   tr.addEventListener("keydown", (e) => {
-    if (e.key === "Enter" || e.key === " ") { e.preventDefault(); choose(index); }
+    if (e.key === "Enter" || e.key === " ") { e.preventDefault(); choose(index, e); }
   });
   return tr;
 }

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from midef.dashboards.views import analyses, definitions, matching, overview, published, runs, setup
+from midef.dashboards.views import (
+    analyses,
+    definitions,
+    matching,
+    overview,
+    published,
+    runs,
+    setup,
+    strengths,
+    worst,
+)
 from midef.dashboards.views.base import View
 
 VIEWS: tuple[View, ...] = (
     overview.VIEW,
     setup.VIEW,
+    worst.VIEW,
+    strengths.VIEW,
     matching.VIEW,
     published.VIEW,
     runs.VIEW,

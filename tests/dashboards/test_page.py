@@ -20,6 +20,7 @@ from midef.results.export import csv_table
 from midef.results.render import text_table
 from midef.results.summary import by_setup, summarise
 from midef.results.table import setup_table
+from midef.results.worst_targets import worst_targets
 
 pytestmark = pytest.mark.browser
 
@@ -237,7 +238,7 @@ def test_reconstructions_are_shown_with_their_verdicts(realistic_page: Any) -> N
     assert {tuple(face) for face in faces} == {("hit", "✓", "solid"), ("miss", "✗", "dashed")}
     assert "the first 8 attacked identities by label" in page.inner_text("#rule")
     pictures = page.eval_on_selector_all(
-        "#grid .face", "found => [...new Set(found.map(f => f.style.backgroundImage.slice(5, -2)))]"
+        "#grid .face img", "found => [...new Set(found.map(image => image.getAttribute('src')))]"
     )
     load = """sources => Promise.all(sources.map(source => new Promise(done => {
         const image = new Image();
@@ -655,3 +656,101 @@ def test_a_selected_point_of_a_crowd_gets_its_name(odd_page: Any) -> None:
     assert [name for name in after if name not in before] == ["<b>k</b>=5"]
     page.locator("#table tbody tr", has_text="<b>k</b>=4").click()  # has its name already
     page.wait_for_function("document.querySelectorAll('#plot .annotation-text').length === " + str(len(before)))
+
+
+def test_several_points_are_selected_and_all_are_named(odd_page: Watched) -> None:
+    page = odd_page.open("#setup=crowd")
+    names = "found => found.map(t => t.textContent)"
+    for number, keys in ((5, []), (7, ["Control"])):
+        page.locator("#table tbody tr", has_text=f"<b>k</b>={number}").first.click(modifiers=keys)
+    page.wait_for_function("document.getElementById('plot').data.at(-1).x.length === 2")
+    shown = page.eval_on_selector_all("#plot .annotation-text", names)
+    assert {"<b>k</b>=5", "<b>k</b>=7"} <= set(shown)
+    assert page.locator("#table tr[aria-selected=true]").count() == 2
+    fragment = page.evaluate("location.hash")
+    again = odd_page.open(fragment)
+    assert again.locator("#table tr[aria-selected=true]").count() == 2
+    again.keyboard.press("Escape")
+    assert again.locator("#table tr[aria-selected=true]").count() == 0
+
+
+def test_the_papers_orientation_and_a_log_scale(realistic_page: Watched) -> None:
+    page = realistic_page.open("#setup=faces32-gmi")
+    axis = """(() => {
+        const y = document.getElementById('plot').layout.yaxis;
+        return [y.type || '', ...y.range, y.title.text];
+    })()"""
+    kind, bottom, top, title = page.evaluate(axis)
+    assert bottom > top and "↑ better" in title
+    page.check("#papers")
+    page.wait_for_function("document.getElementById('plot').layout.yaxis.title.text.includes('↓ better')")
+    assert page.evaluate(axis)[1:3] == [top, bottom]
+    page.check("#logscale")
+    page.wait_for_function("document.getElementById('plot').layout.yaxis.type === 'log'")
+    assert "axis=papers.log" in page.evaluate("location.hash")
+    attack = page.evaluate("document.getElementById('plot').data.find(t => t.name === 'none').y[0]")
+    assert attack == page.evaluate("MIDEF.setups.find(s => s.name === 'faces32-gmi').rows[0].y"), "the numbers stay"
+    page.uncheck("#papers")
+    page.uncheck("#logscale")
+    page.wait_for_function("document.getElementById('plot').layout.yaxis.range[0] === " + str(bottom))
+    assert page.evaluate(axis) == [kind, bottom, top, title]
+
+
+def test_other_restarts_identities_and_defenses_can_be_chosen_and_enlarged(realistic_page: Watched) -> None:
+    page = realistic_page.open("#setup=faces32-gmi")
+    sources = "found => [...new Set(found.map(image => image.getAttribute('src')))]"
+    page.select_option("#gridrestart", "1")
+    page.select_option("#gridblock", "1")
+    chosen = page.eval_on_selector_all("#grid .face:not(.private) img", sources)
+    assert len(chosen) == 8 and all(name.endswith("-r1-b1.webp") for name in chosen)
+    assert "identities 8 to 15" in page.inner_text("#rule") and "second restart" in page.inner_text("#rule")
+    assert "faces=0.1.1" in page.evaluate("location.hash")
+    page.click("#griddefenses summary")
+    page.locator("#griddefenses label", has_text="bido").click()
+    assert len(page.query_selector_all("#grid tbody tr")) == 8
+    page.locator("#grid .face:not(.private)").first.click()
+    said = page.inner_text("#enlarged")
+    for words in ("its five best", "which they are is not stored", "nearest private image", "not stored"):
+        assert words in said
+    assert len(page.query_selector_all("#enlarged figure")) == 2, "data that shows nobody: its image stands beside"
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#enlarged", state="hidden")
+
+
+def test_names_of_reconstructions_stand_above_them_on_a_phone(realistic_page: Watched) -> None:
+    page = realistic_page.open("#setup=faces32-gmi")
+    page.set_viewport_size({"width": 390, "height": 844})
+    try:
+        boxes = page.eval_on_selector_all("#grid tbody th", "found => found.map(t => t.getBoundingClientRect().width)")
+        assert min(boxes) > 250
+        heights = page.eval_on_selector_all(
+            "#grid tbody th", "found => found.map(t => t.getBoundingClientRect().height)"
+        )
+        assert max(heights) < 90
+    finally:
+        page.set_viewport_size({"width": 1400, "height": 900})
+
+
+def test_the_worst_case_of_a_target_names_the_attack_that_wins(
+    realistic_page: Watched, realistic: list[ResultRow]
+) -> None:
+    page = realistic_page.open("#view=worst")
+    page.wait_for_selector("#worsttargets table")
+    [target] = worst_targets(realistic)
+    lines = page.eval_on_selector_all(
+        "#worsttargets tbody tr",
+        "found => found.map(tr => [...tr.cells].map(td => td.querySelector('.value').textContent))",
+    )
+    assert [line[0] for line in lines] == list(target.cases)
+    for name, value, by, compared, *_ in lines:
+        case = target.cases[name]
+        assert value == ("–" if case.value is None else f"{case.value:.1f}")
+        assert by == (case.winner.attack if case.winner else "–")
+        assert compared == str(len(case.measured))
+    page.locator("#worsttargets tbody tr").first.click()
+    tries = page.eval_on_selector_all(
+        ".worsttries tbody tr td:first-child .value", "found => found.map(t => t.textContent)"
+    )
+    assert tries == [one.attack for one in target.cases["none"].attempts]
+    page.locator("#worsttargets tbody tr").first.click()
+    assert not page.query_selector_all(".worsttries")

@@ -1,14 +1,17 @@
 // A setup: what it is, and the table of its defenses.
 
-// row: index of the selected one.
-const state = { setup: null, row: null, order: { sort: null, down: false } };
+// selected: indices of rows, the last one clicked last; isPapers and isLog: how the plot is drawn.
+const state = { setup: null, selected: [], order: { sort: null, down: false }, isPapers: false, isLog: false };
 
 function drawSetup(s) {
   state.setup = s;
   $("view").hidden = false;
   drawSetups();
-  const row = s.rows.findIndex((r) => r.defense === linked("defense"));
-  state.row = row < 0 ? null : row;
+  const isNamed = (name) => s.rows.findIndex((r) => r.defense === name);
+  state.selected = linked("defense").split("|").map(isNamed).filter((i) => i >= 0);
+  const axis = linked("axis").split(".");
+  state.isPapers = axis.includes("papers");
+  state.isLog = axis.includes("log");
   state.order = readOrder("sort", s.columns);
   $("title").textContent = s.title;
   $("facts").textContent = s.facts;
@@ -25,6 +28,7 @@ function drawSetup(s) {
   }));
   for (const tr of $("setups").querySelectorAll("tbody tr")) tr.setAttribute("aria-current", tr.dataset.name === s.name);
   $("diamond").hidden = !s.has_published;
+  $("shares").hidden = $("bands").hidden = !(s.figure && s.rows.some((row) => row.front_share !== null));
   $("hollow").hidden = $("guide").hidden = !(s.is_matched && s.figure);
   $("nothing").hidden = !(s.figure && s.rows.some((r) => r.excluded));
   $("ownseeds").hidden = !(s.figure && s.rows.some((r) => r.has_own_seeds));
@@ -42,7 +46,7 @@ function drawTable() {
   fill($("table").tHead, [heading(s.columns, state.order, drawTable)]);
   const kept = sorted(s.rows, s.columns, state.order).filter(({ row }) => keepsDefense(s, row.defense));
   fill($("table").tBodies[0], kept.map(({ row, index }) => {
-    const tr = selectable(make("tr"), index, index === state.row, select);
+    const tr = selectable(make("tr"), index, state.selected.includes(index), select);
     tr.classList.toggle("front", row.is_on_front);
     tr.classList.toggle("unmatched", row.is_unmatched);
     tr.classList.toggle("excluded", !!row.excluded);
@@ -93,7 +97,12 @@ function drawSetups() {
 addView("setup", {
   perSetup: true,
   needsRows: true,
-  keys: ["defense", "sort"],
+  keys: ["defense", "sort", "axis", "faces", "hide"],
   draw: drawSetup,
-  escape: () => { if (state.row !== null) select(state.row); },
+  escape: () => {
+    if ($("enlarged").open || !state.selected.length) return;
+    state.selected = [];
+    relink({ defense: null });
+    markSelection();
+  },
 });
