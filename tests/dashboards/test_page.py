@@ -658,7 +658,7 @@ def test_a_selected_point_of_a_crowd_gets_its_name(odd_page: Any) -> None:
     page.wait_for_function("document.querySelectorAll('#plot .annotation-text').length === " + str(len(before)))
 
 
-def test_several_points_are_selected_and_all_are_named(odd_page: Watched) -> None:
+def test_several_points_are_selected_and_all_are_named(odd_page: Any) -> None:
     page = odd_page.open("#setup=crowd")
     names = "found => found.map(t => t.textContent)"
     for number, keys in ((5, []), (7, ["Control"])):
@@ -674,7 +674,7 @@ def test_several_points_are_selected_and_all_are_named(odd_page: Watched) -> Non
     assert again.locator("#table tr[aria-selected=true]").count() == 0
 
 
-def test_the_papers_orientation_and_a_log_scale(realistic_page: Watched) -> None:
+def test_the_papers_orientation_and_a_log_scale(realistic_page: Any) -> None:
     page = realistic_page.open("#setup=faces32-gmi")
     axis = """(() => {
         const y = document.getElementById('plot').layout.yaxis;
@@ -696,7 +696,7 @@ def test_the_papers_orientation_and_a_log_scale(realistic_page: Watched) -> None
     assert page.evaluate(axis) == [kind, bottom, top, title]
 
 
-def test_other_restarts_identities_and_defenses_can_be_chosen_and_enlarged(realistic_page: Watched) -> None:
+def test_other_restarts_identities_and_defenses_can_be_chosen_and_enlarged(realistic_page: Any) -> None:
     page = realistic_page.open("#setup=faces32-gmi")
     sources = "found => [...new Set(found.map(image => image.getAttribute('src')))]"
     page.select_option("#gridrestart", "1")
@@ -717,7 +717,7 @@ def test_other_restarts_identities_and_defenses_can_be_chosen_and_enlarged(reali
     page.wait_for_selector("#enlarged", state="hidden")
 
 
-def test_names_of_reconstructions_stand_above_them_on_a_phone(realistic_page: Watched) -> None:
+def test_names_of_reconstructions_stand_above_them_on_a_phone(realistic_page: Any) -> None:
     page = realistic_page.open("#setup=faces32-gmi")
     page.set_viewport_size({"width": 390, "height": 844})
     try:
@@ -731,9 +731,7 @@ def test_names_of_reconstructions_stand_above_them_on_a_phone(realistic_page: Wa
         page.set_viewport_size({"width": 1400, "height": 900})
 
 
-def test_the_worst_case_of_a_target_names_the_attack_that_wins(
-    realistic_page: Watched, realistic: list[ResultRow]
-) -> None:
+def test_the_worst_case_of_a_target_names_the_attack_that_wins(realistic_page: Any, realistic: list[ResultRow]) -> None:
     page = realistic_page.open("#view=worst")
     page.wait_for_selector("#worsttargets table")
     [target] = worst_targets(realistic)
