@@ -18,11 +18,11 @@ from midef.core.packages import check_packages
 from midef.core.position import following
 from midef.core.recipe import Inputs, Recipe
 from midef.stages.recipes import CLASSIFIER, words_of
-from midef.storage.logs import PieceLog
 
 if TYPE_CHECKING:
     from midef.storage import Store
     from midef.storage.location import Location
+    from midef.storage.logs import PieceLog
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +104,8 @@ def build_recipe(recipe: Recipe, context: BuildContext, *, publish: bool = True)
     Raises:
         PreflightError: before anything is built, if this machine lacks a package whose components the recipe names.
     """
+    from midef.storage.logs import PieceLog  # loads pyarrow, which a plan does without
+
     location, key = context.store.location, recipe.key
     with PieceLog(location, key, what=words_of(recipe), device=context.device, only_if_failed=not publish) as kept:
         _build(recipe, _with_log(context, kept), publish=publish)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from midef.core.errors import SpecError, did_you_mean
-from midef.sweep.cli.options import add_store_argument, parsed, say
+from midef.sweep.cli.options import ADDRESS, add_store_argument, parsed, say
 from midef.sweep.cli.output import check_file
 from midef.sweep.cli.table import FORMATS, Format, write_plain
 from midef.sweep.result import EXIT_FOUND, EXIT_OK, NO_RESULTS, rows_of_setups
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", metavar="A", help=what)
     parser.add_argument("second", metavar="B", help=f"{what}; differences are B minus A")
     add_store_argument(parser)
-    parser.add_argument("--sweep", help="of two defenses, the sweep of this store (default: the latest)")
+    parser.add_argument("--sweep", help=f"of two defenses, {ADDRESS}")
     parser.add_argument(
         "--setup",
         action="append",
