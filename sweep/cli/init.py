@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,7 +186,7 @@ def yaml_text(proposal: Proposal, options: InitArguments, *, public: int) -> str
     from midef.sweep.spec.profiles import profile_named
 
     p, profile = proposal, profile_named(proposal.profile)
-    name = options.name or options.out.stem
+    name = options.name or re.sub(r"[^\w.-]+", "-", options.out.stem).strip("-") or "mine"
     if public:
         whose = (
             f"    public: {{name: image_folder, path: {_path(options.public)}, labelled: false}}  # {public:,} images"

@@ -78,9 +78,9 @@ def test_3_for_what_cannot_work(
     assert (code, out) == (3, "") and said in err and not Path("mine.yaml").exists()
 
 
-def test_3_for_private_images_among_the_public_ones_and_for_broken_ones(midef: Midef, people: Path) -> None:
+def test_private_images_among_the_public_ones_and_broken_ones_are_refused(midef: Midef, people: Path) -> None:
     code, _, err = midef("init", people, "--public", people)
-    assert code == 3 and "equal in every pixel" in err and not Path("mine.yaml").exists()
+    assert code == 2 and "are both private and public" in err and not Path("mine.yaml").exists()
     (people / "ann" / "0.png").write_bytes(b"no image")
     code, _, err = midef("init", people)
     assert code == 3 and "ann/0.png" in err and not Path("mine.yaml").exists()
