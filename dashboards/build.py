@@ -200,7 +200,7 @@ def _setups(
             group, fetch, out, prefix, with_private_exemplars=with_private_exemplars, extent=extent
         )
         problems += unread
-        setups.append(setup_data(names[key], f"setup-{prefix}", group, grid, colours, published, utility))
+        setups.append(setup_data(names[key], group, grid, colours, published, utility, piece=f"setup-{prefix}"))
     return setups, problems
 
 

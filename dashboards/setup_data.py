@@ -33,23 +33,24 @@ Lines = list[tuple[str, str]]
 
 def setup_data(
     name: str,
-    piece: str,
     group: Sequence[SummaryRow],
     grid: Grid,
     colours: Mapping[str, str],
     published: Sequence[ResultRow] = (),
     utility: str = NATURAL,
+    *,
+    piece: str = "",
 ) -> Setup:
     """Data of one setup for the page.
 
     Args:
         name: of the setup in links.
-        piece: of its data.
         group: its summary rows.
         grid: its reconstructions.
         colours: of defenses on a front, by label.
         published: rows of any setups.
         utility: metric that attack accuracy is plotted against; tables compare test accuracy all the same.
+        piece: name of the file with its data.
     """
     first, table = group[0], setup_table(group, published)
     useful = utility_of(group, utility)
