@@ -129,7 +129,7 @@ def test_3_for_a_full_disk_and_nothing_is_lost(
         err.startswith("midef: store is too small: the plan needs ") and "free space or choose another --store" in err
     )
     assert store.results.read() == before and len(before) == 2 * len(standard_metrics())
-    assert midef("run", finished, "--store", "store")[0] == 0, "what needs no space still works"
+    assert midef("run", finished, "--store", "store", "--replace")[0] == 0, "what needs no space still works"
 
 
 def test_130_when_interrupted(midef: Midef, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,6 +233,7 @@ def test_every_verb_ends_in_one_sentence(
         "audit": ["--model", "my.pt", "--private", "people"],
         "datasets": ["card", "mnist"],
         "convert": ["network.pkl", "nowhere"],
+        "logs": ["0123abcd"],
         "merge": ["mine"],
         "export": ["mine.tar.zst"],
         "import-published": ["paper.csv"],
