@@ -68,7 +68,7 @@ class BrepMi(Attack):
     grew is evaluated by its start, where the code counts a failure.
     """
 
-    paper: ClassVar[str] = "Kahla et al., CVPR 2022 (arXiv 2203.06580)"
+    paper: ClassVar[str] = "Kahla et al., CVPR 2022 (arXiv 2203.01925)"
     access: ClassVar[AccessLevel] = AccessLevel.LABELS
     strength: ClassVar[int] = 3
     records: ClassVar[str] = "radius of the sphere"

@@ -10,6 +10,7 @@ from importlib.resources import files
 
 _ENTRY = re.compile(r"@(\w+)\{([^,\s]+),\n(.*?)\n\}", re.S)
 _CITED = re.compile(r" *cited = \{(.*)\},\n?")
+_ARXIV = re.compile(r"\b\d{4}\.\d{5}(?!\d)")
 _OWN = re.compile(r"\b(midef's own|standard|baseline|combination)\b")
 OURS = """\
 @software{midef,
@@ -50,7 +51,8 @@ def works_of(paper: str) -> list[Work]:
     """The works that a component names; one made from its words where none of them is known.
 
     Args:
-        paper: of a component, or the source of a published number; "" and midef's own cite nothing.
+        paper: of a component, or the source of a published number; "" and midef's own cite nothing. An arXiv number
+            that belongs to none of the known works it names says that it means their namesake.
 
     >>> [work.key for work in works_of("Ho et al., NeurIPS 2020 (DDPM); Ho and Salimans, 2022")]
     ['ho2020ddpm', 'ho2022guidance']
@@ -58,11 +60,13 @@ def works_of(paper: str) -> list[Work]:
     ([], '@misc{a-and-b-xyz-2031,\\n  note = {A and B, XYZ 2031},\\n}')
     """
     found = [work for work in known_works() if any(_names(paper, word) for word in work.cited)]
+    numbers = _ARXIV.findall(paper)
+    if any(not any(number in work.bibtex for work in found) for number in numbers):
+        found = []
     if found or not paper.strip() or _OWN.search(paper):
         return found
     key = re.sub(r"[^a-z0-9]+", "-", paper.lower()).strip("-")[:40].strip("-")
-    arxiv = re.search(r"\b\d{4}\.\d{5}\b", paper)
-    eprint = f"\n  eprint = {{{arxiv[0]}}},\n  archiveprefix = {{arXiv}}," if arxiv else ""
+    eprint = f"\n  eprint = {{{numbers[0]}}},\n  archiveprefix = {{arXiv}}," if numbers else ""
     note = re.sub(r"([{}%#$&_])", r"\\\1", " ".join(paper.split()))
     return [Work(key, (), f"@misc{{{key},\n  note = {{{note}}},{eprint}\n}}")]
 

@@ -15,7 +15,7 @@ from midef.metrics.pairs import pairs_of
 
 @dataclass(frozen=True, kw_only=True)
 class _Lpips(Metric):
-    paper: ClassVar[str] = "Zhang et al., CVPR 2018"
+    paper: ClassVar[str] = "Zhang et al., CVPR 2018 (LPIPS)"
     unit: ClassVar[str] = "perceptual distance"
     larger_is: ClassVar[str] = "more private"
     low: ClassVar[float | None] = 0.0

@@ -131,6 +131,7 @@ class Precision(_OfManifold):
     We differ from PPA's columns: see `precision_ppa`.
     """
 
+    paper: ClassVar[str] = "Kynkäänniemi et al., NeurIPS 2019, as in Naeem et al., ICML 2020"
     column: ClassVar[str] = "prec %"
     part: ClassVar[str] = "precision"
 
@@ -145,6 +146,7 @@ class Recall(_OfManifold):
     We differ from PPA's columns: see `recall_ppa`.
     """
 
+    paper: ClassVar[str] = "Kynkäänniemi et al., NeurIPS 2019, as in Naeem et al., ICML 2020"
     column: ClassVar[str] = "recall %"
     part: ClassVar[str] = "recall"
 

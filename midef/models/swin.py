@@ -30,7 +30,7 @@ class _SwinV2(Architecture):
     Source: Liu et al., CVPR 2022; pieces and their initial weights are torchvision's.
     """
 
-    paper: ClassVar[str] = "Liu et al., CVPR 2022"
+    paper: ClassVar[str] = "Liu et al., CVPR 2022 (Swin Transformer V2)"
     family: ClassVar[str] = "swin"
     patch: ClassVar[int] = 4
     window: ClassVar[int] = 8

@@ -86,7 +86,9 @@ def describe_match(sweep: Sweep) -> str:
         line, at_most = _describe_defense(choice, sweep)
         lines.append(f"  {line}")
         most += at_most
-    lines.append(f"at most {most:,} trainings beside what they start from; mostly 5 to 15 for each that is searched")
+    lines.append(
+        f"at most {counted(most, 'training')} beside what they start from; mostly 5 to 15 for each that is searched"
+    )
     return "\n".join(lines)
 
 

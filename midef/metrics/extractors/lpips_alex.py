@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class LpipsAlex(Extractor):
     """Weighted channels of AlexNet; the squared distance of two images' features is LPIPS. Images at their own size."""
 
-    paper: ClassVar[str] = "Zhang et al., CVPR 2018"
+    paper: ClassVar[str] = "Zhang et al., CVPR 2018 (LPIPS)"
     file: ClassVar[NamedFile] = torchvision_file("alexnet-owt-7be5be79.pth", 233.087)
     gflop: ClassVar[float] = 0.15  # at 64 px
 

@@ -25,6 +25,8 @@ def braces_match(entry: str) -> bool:
 def test_entries_are_whole() -> None:
     works = known_works()
     assert len({work.key for work in works}) == len(works) > 50
+    numbers = [number for work in works for number in re.findall(r"\n  eprint = \{(.+)\}", work.bibtex)]
+    assert len(set(numbers)) == len(numbers) > 20, "two works with one arXiv number"
     for work in works:
         assert work.cited and braces_match(work.bibtex) and "cited =" not in work.bibtex, work.key
         for field in ("author", "title", "year"):
@@ -73,6 +75,14 @@ def test_works_of_strangers_are_cited_by_their_words() -> None:
     (work,) = works_of("A & B, on_inversion, XYZ 2031 (arXiv 3101.00001)")
     assert r"A \& B, on\_inversion" in work.bibtex and "eprint = {3101.00001}" in work.bibtex
     assert braces_match(work.bibtex) and works_of("") == []
+
+
+@pytest.mark.parametrize(
+    "paper", ["Liu et al., CVPR 2022", "LeCun et al., Nature 2015", "Wang et al., NeurIPS 2021 (arXiv 3101.00001)"]
+)
+def test_a_namesake_of_a_known_work_is_cited_by_its_words(paper: str) -> None:
+    (work,) = works_of(paper)
+    assert not work.cited and paper in work.bibtex
 
 
 def test_wrong_sweeps_and_files(midef: Midef) -> None:

@@ -50,6 +50,8 @@ def test_what_is_asked_is_said_before_anything_starts() -> None:
     text = describe_match(sweep_of(seeds=[0, 1]))
     assert "none minus 2 points" in text and "area_high 0.1 to 0.8 (linear)" in text and "at most 30 trainings" in text
     assert "seeds 0, 1" in text
+    text = describe_match(sweep_of(defenses=["none"], match={"target": 80, "confirm": []}))
+    assert "on 1 network with its data set, at most 1 training\n" in text and "\nat most 1 training beside" in text
 
 
 def test_a_range_can_be_given_for_one_of_two() -> None:
