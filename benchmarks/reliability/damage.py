@@ -287,7 +287,7 @@ class Victim:
         with (
             mock.patch.object(app, "last_words", crash),
             mock.patch.object(tune_run, "run_plan", build),
-            mock.patch.object(pages, "_copy_plotly", lambda out: (out / "plotly.min.js").write_text("")),
+            mock.patch.object(pages, "copy_plotly", lambda out: (out / "plotly.min.js").write_text("")),
         ):
             yield
         root.handlers[:] = before

@@ -1,5 +1,5 @@
 // A small writer of Parquet files: one row group, no compression, optional columns of doubles and of UTF-8 texts.
-// Format: https://parquet.apache.org/docs/file-format/, its metadata in Thrift's compact protocol.
+// Format: "File Format" of the Apache Parquet documentation, its metadata in Thrift's compact protocol.
 
 class Bytes {
   constructor() { this.parts = []; this.length = 0; }

@@ -263,7 +263,8 @@ class _Reading:
         return not found
 
     def _misplaced(self, path: str) -> None:
-        self._add(path, "folder", "expected a folder, found a file")
+        if all(damage.path != path for damage, _ in self.damaged):  # two kinds of document may share a folder
+            self._add(path, "folder", "expected a folder, found a file")
 
     def _add(self, path: str, what: str, problem: str, key: ArtifactKey | None = None) -> None:
         self.damaged.append((Damage(path=path, what=what, problem=problem), key))

@@ -44,11 +44,12 @@ class SweepArguments:
         Args:
             store: whose planned sweeps may be named, by name, `name@digest` or digest, before those of the catalogue.
         """
-        from midef.sweep.naming import stored_spec
-
         overrides = [*self.set, *([f"profile={self.profile}"] if self.profile else [])]
-        planned = None if store is None else stored_spec(self.config, store)
-        source = self.config if planned is None else planned
+        source: str | SweepSpec = self.config
+        if store is not None:
+            from midef.sweep.naming import stored_spec  # reads Parquet, which a plan without a store does without
+
+            source = stored_spec(self.config, store) or self.config
         return load_spec(source, overrides, private=self.private or "", public=self.public or "")
 
     def sweep(self, store: Store | None = None) -> Sweep:

@@ -165,7 +165,7 @@ def test_retry_and_analyse_take_a_planned_sweep(midef: Midef, finished: Path, st
             "nothing to retry: no failed cell of sweep small matches\n"
         )
     code, out, _ = midef("retry", "small", "--failed", "--store", "store")
-    assert code == 0 and "retrying 1 cells:" in out
+    assert code == 0 and "retrying 1 cell;" in out
     code, _, err = midef("retry", "smal", "--failed", "--store", "store")
     assert code == 2 and "no sweep 'smal'; did you mean 'small'" in err
     code, _, err = midef("analyse", "fisher", "small@ffff", "--store", "store")

@@ -98,7 +98,7 @@ def test_a_start_of_ray_that_times_out_is_tried_again(failures: int, monkeypatch
         start_ray(RunOptions(), with_dashboard=False)
         assert calls == ["init", "shutdown"] * failures + ["init"]
     else:
-        with pytest.raises(PreflightError, match="5 tries"):
+        with pytest.raises(PreflightError, match="5 attempts"):
             start_ray(RunOptions(), with_dashboard=False)
 
 

@@ -118,7 +118,8 @@ def test_failures_are_grouped_by_cause(sweep: Sweep, store: Store, is_new: bool)
     kind = ", bug" if is_new else ""
     example = f"failed: 4 cells (faces){kind}: target/0123456789 failed: OutOfMemory"
     assert text.count("  failed: ") == 2 and example in text
-    assert text.endswith("  next: midef retry SWEEP --failed --filter error=TEXT, with SWEEP and options as before")
+    retry = f"midef retry small@{found.digest[:10]} --store {store.uri} --failed"
+    assert text.endswith(f"{retry} --filter error=diverged" if is_new else retry)
 
 
 def test_cells_are_counted_by_what_is_stored(sweep: Sweep, store: Store, publish_cell: Callable[..., None]) -> None:

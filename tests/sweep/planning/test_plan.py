@@ -197,7 +197,7 @@ def test_a_plan_of_chosen_cells_is_about_these(sweep_of: SweepOf) -> None:
     sweep = sweep_of(defenses=["none", "midre"], seeds=[0, 1])
     plan = make_plan(sweep, None, chosen=lambda c: c.cell.defense.name == "midre" and c.cell.seed == 1)
     assert len(plan.cells) == 1 and kinds(plan)["target"] == 1 and plan.unshared["scores"] == 1
-    assert "= 1 cells of 4, as chosen: 0 done, 1 to do" in plan_text(plan)
+    assert "= 1 cell of 4, as chosen: 0 done, 1 to do" in plan_text(plan)
 
 
 # --- a plan that grows ------------------------------------------------------------------------------------------------
