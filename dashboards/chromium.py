@@ -11,6 +11,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,6 +29,10 @@ FLAGS = (
     *("--host-resolver-rules=MAP * ~NOTFOUND", "--window-size=1400,900"),
 )
 """No name is resolved: the page is opened as on a machine without a network."""
+RENUMBER = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
+"""Gives the two pipes the numbers that Chromium expects; a POSIX shell may refuse numbers above 9."""
 WAIT_S = 120.0
 """For an answer; a busy machine takes long to start a browser."""
 
@@ -137,10 +142,9 @@ def browser(program: str) -> Iterator[Browser]:
             ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
         )  # Chromium refuses root with one
         command = [program, *FLAGS, *root, f"--user-data-dir={Path(profile)}", "about:blank"]
-        # The shell gives the two pipes the numbers that Chromium expects.
-        shell = ["sh", "-c", f'exec "$@" 3<&{to_read} 4>&{from_write}', "sh", *command]
+        start = [sys.executable, "-I", "-S", "-c", RENUMBER, str(to_read), str(from_write), *command]
         process = subprocess.Popen(
-            shell, pass_fds=(to_read, from_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            start, pass_fds=(to_read, from_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         os.close(to_read)
         os.close(from_write)
