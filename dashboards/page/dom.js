@@ -11,4 +11,8 @@ const make = (tag, text, className) => {
   return node;
 };
 
+// Names break between parameters, not inside words.
+const breakable = (node, text) =>
+  text.split(/(?<=[(,=+])/).forEach((part, n) => node.append(...(n ? [make("wbr")] : []), part));
+
 const fill = (node, children) => node.replaceChildren(...children);

@@ -39,8 +39,10 @@ function drawFrame(name) {
   if (s) $("setup").value = s.name;
   markFilters();
   const stamps = [...new Set((isOne && s ? [s] : PAGE.setups).map((one) => one.stamp).filter(Boolean))];
+  // Of several setups only what they have in common: their stand-ins would fill the window.
+  const brief = stamps.length > 1 ? [...new Set(stamps.map((words) => words.split("; stands in: ")[0]))] : stamps;
   $("stamp").hidden = !stamps.length;
-  $("stamp").textContent = stamps.join(" · ");
+  $("stamp").textContent = brief.join(" · ") + (brief.length < stamps.length ? "; each setup names what stands in for what" : "");
 }
 
 $("setup").addEventListener("change", (e) => {

@@ -100,6 +100,7 @@ function sheetCell(column, i, decorate) {
   if (column.digits === null) td.classList.add("text");
   if (column.is_long) td.classList.add("long");
   if (column.is_code && text) td.append(copied(text));
+  else if (column.digits === null) breakable(td, text || "–");
   else td.textContent = text || "–";
   if (decorate) decorate(td, column, i);
   return td;

@@ -39,8 +39,8 @@ function valueCell(column, { text, interval, number }) {
   if (column.is_text) td.classList.add("text");
   if (column.is_plain) td.classList.add("plain");
   if (number !== null) td.dataset.number = number;
-  // Names break between parameters, not inside words; numbers do not.
-  text.split(number === null ? /(?<=[(,=+])/ : "\n").forEach((part, n) => value.append(...(n ? [make("wbr")] : []), part));
+  if (number === null) breakable(value, text);
+  else value.append(text);
   td.append(value);
   if (interval) td.append(make("small", interval));
   return td;

@@ -55,6 +55,14 @@ async function show() {
   for (const other of PAGE.views) $("view-" + other.name).hidden = other.name !== name || !!problem || isEmpty || isBare;
   drawFrame(name);
   const setup = shownSetup();
-  if (!problem && !isEmpty && !isBare) view.draw(...(view.perSetup ? [setup && { ...setup, ...pieces[0] }] : pieces));
-  main.removeAttribute("aria-busy");
+  try {
+    if (!problem && !isEmpty && !isBare) view.draw(...(view.perSetup ? [setup && { ...setup, ...pieces[0] }] : pieces));
+  } catch (error) {
+    $("trouble").hidden = false;
+    $("trouble").textContent = `this view cannot be drawn: ${error.message}`;
+    $("view-" + name).hidden = true;
+    throw error;
+  } finally {
+    main.removeAttribute("aria-busy");
+  }
 }

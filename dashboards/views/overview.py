@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from midef.dashboards.views.base import Pieces, Shown, View
+from midef.results.cells import cell_runs
 from midef.results.columns import MetricColumn
 from midef.results.compare import ATTACK
 from midef.results.over_setups import KIND, paired_drops, pooled_intervals
@@ -115,12 +116,19 @@ def _tiles(shown: Shown, groups: Sequence[Sequence[SummaryRow]]) -> tuple[Tile, 
     header = shown.header
     total = header.ok + header.failed + header.refused + header.missing
     states = f"{header.failed} failed, {header.refused} refused, {header.missing} missing"
-    complete = sum(all(map(_is_complete, group)) for group in groups)
+    runs = cell_runs(shown.rows, shown.planned)
+    setups = {(run.sweep, run.profile, run.setup) for run in runs}
+    unfinished = {(run.sweep, run.profile, run.setup) for run in runs if run.state != "ok"}
+    unfinished |= {group[0].setup_key for group in groups if not all(map(_is_complete, group))}
     asked = [row for row in shown.summaries if row.match_target is not None]
     matched = sum(row.is_matched for row in asked)
     return (
         Tile("runs done", f"{header.ok:,} of {total:,}", states),
-        Tile("setups complete", f"{complete} of {len(groups)}", "every seed of every defense was measured"),
+        Tile(
+            "setups complete",
+            f"{len(setups - unfinished)} of {len(setups)}",
+            "with every planned seed of every defense",
+        ),
         Tile(
             "defenses at matched accuracy",
             f"{matched} of {len(asked)}" if asked else "none asked for",

@@ -96,3 +96,14 @@ def test_a_filter_that_leaves_nothing_says_no_rows(realistic_page: Any) -> None:
     page.click("#resethere")
     realistic_page.settle()
     assert page.is_hidden("#norows") and page.is_visible("#view-setup")
+
+
+def test_stand_ins_of_several_setups_do_not_fill_the_window(show: Any, row: Any) -> None:
+    names = {"a": "tiny_vgg16 for vgg16", "b": "32 px for 64 px"}
+    page = show([row("natural_accuracy", 90.0, setup=s, profile="mini", stand_ins=names[s]) for s in names]).open()
+    common = "mini profile, not comparable with published numbers"
+    assert page.inner_text("#stamp") == f"{common}; each setup names what stands in for what"
+    assert page.locator(".tile .value").nth(1).inner_text() == "2 of 2"
+    page.goto(page.url.partition("#")[0] + "#setup=b")
+    page.wait_for_selector("#view-setup:not([hidden])")
+    assert page.inner_text("#stamp") == f"{common}; stands in: 32 px for 64 px"

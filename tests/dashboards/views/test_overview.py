@@ -10,17 +10,17 @@ import pytest
 
 from midef.core import ResultRow
 from midef.dashboards.build import _header
-from midef.dashboards.views.base import Shown
+from midef.dashboards.views.base import Plan, Shown
 from midef.dashboards.views.overview import Overview, pieces
 from midef.results.summary import by_setup, summarise
 
 
-def overview_of(rows: list[ResultRow]) -> tuple[Shown, Overview]:
+def overview_of(rows: list[ResultRow], plans: tuple[Plan, ...] = ()) -> tuple[Shown, Overview]:
     summaries = summarise(rows)
     shown = Shown(
         header=_header(summaries, "store", None), rows=rows, summaries=summaries, names={}, setups=(), published=(),
         matching=None, store_name="store", stores=(), fetch=lambda key: Path(), out=Path(), utility="natural_accuracy",
-        with_private_exemplars=False,
+        with_private_exemplars=False, plans=plans,
     )  # fmt: skip
     ((name, data),) = pieces(shown)
     assert name == "overview" and isinstance(data, Overview)
@@ -78,3 +78,12 @@ def test_the_cost_counts_attacks_and_a_shared_training_once(row: Any) -> None:
 def test_an_empty_store_has_an_overview() -> None:
     _, data = overview_of([])
     assert data.cells == () and data.measures == () and data.caution == ""
+
+
+def test_a_setup_with_a_planned_cell_that_was_not_run_is_not_complete(row: Any) -> None:
+    rows = [row("natural_accuracy", 90.0, setup=setup, cell=setup) for setup in ("a", "b")]
+    cells = [{"cell": f"{one.cell}{seed}", "profile": one.profile, "setup": one.setup, "defense": "none",
+              "attack": "gmi", "seed": seed} for one in (rows[1], replace(rows[1], setup="c", cell="c"))
+             for seed in (1, 2)]  # fmt: skip
+    _, data = overview_of(rows, (Plan(sweep=rows[0].sweep, spec_json="", cells=cells, store="store"),))
+    assert data.tiles[1].value == "1 of 3", "b lacks seeds, and c has none at all"
