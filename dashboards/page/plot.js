@@ -10,10 +10,10 @@ function drawFigure(plot, drawn, hover, click) {
   const figure = structuredClone(drawn);
   const told = (e) => e.points.map((p) => p.customdata).find((i) => i !== undefined && i !== null);
   plot.removeAllListeners && plot.removeAllListeners();
+  // The window may have changed while another view was shown; a plot that is hidden does not follow it.
+  const had = plot._fullLayout?.width, width = figure.layout.width || plot.clientWidth;
+  if (had && width && Math.abs(width - had) > 1) Plotly.purge(plot);
   return Plotly.react(plot, figure.data, figure.layout, CFG).then(() => {
-    // The window may have changed while another view was shown; a plot that is hidden does not follow it.
-    const width = figure.layout.width || plot.clientWidth;
-    if (width && Math.abs(width - plot._fullLayout.width) > 1) Plotly.Plots.resize(plot);
     plot.on("plotly_hover", (e) => { if (told(e) !== undefined) hover(told(e), e.event); });
     plot.on("plotly_unhover", hideHover);
     if (click) plot.on("plotly_click", (e) => { if (told(e) !== undefined) click(told(e), e.event); });

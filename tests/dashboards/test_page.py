@@ -749,6 +749,9 @@ def test_a_window_that_was_narrowed_in_another_view_holds_the_plot_and_the_heat_
         assert page.evaluate(shown), "names of setups leave room for numbers"
         realistic_page.open("#setup=faces32-gmi")
         until(page, "document.documentElement.scrollWidth <= innerWidth")
+        edges = "[...document.querySelectorAll('#plot .main-svg')].map(s => s.getBoundingClientRect().bottom)"
+        below = "document.getElementById('plottools').getBoundingClientRect().top"
+        assert page.evaluate(f"Math.max(...{edges}) <= {below} + 1"), "the plot covers nothing below it"
     finally:
         page.set_viewport_size({"width": 1400, "height": 900})
 
