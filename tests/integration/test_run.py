@@ -348,4 +348,4 @@ def test_the_status_names_the_reasons(failing: Failing, environment: dict[str, s
     causes = status["sweeps"][0]["causes"]
     assert [cause["cells"] for cause in causes] == [2, 1] and "TrainingDiverged" in causes[1]["example"]
     text = midef("status", "--store", "store", cwd=failing.folder, env=environment).out
-    assert "next: midef retry SWEEP --failed" in text
+    assert "next: midef retry micro@" in text and " --store " in text
