@@ -17,6 +17,7 @@ What a part can be, with each SWEEP a name, `NAME@DIGEST` or DIGEST of a sweep i
 - `orderings FILE`: which of the orderings that FILE, beside the page, names are held (orderings.py)
 - `judges SWEEP SWEEP ...`: reconstructions that two evaluators judged, by both (judges.py)
 - `published FILE TABLES SWEEP ...`: the published numbers in FILE, beside the page, and ours (published_table.py)
+- `course SWEEP`: how the errors of its inversion networks went, by epoch (training_course.py)
 - `reconstructions SWEEP FILE`: a picture of what the attacks rebuilt, saved as FILE beside the page
   (reconstruction_grid.py)
 - `stages SWEEP`: what the time model of real_size.py cut, and seconds and memory of each stage
@@ -202,6 +203,15 @@ def published_part(page: Path, store: Store, words: Sequence[str]) -> str:
     return f"{provenance(store, rows)}\n\n{table(Published.read(page.parent / name), tables.split(','), rows)}"
 
 
+def course_part(page: Path, store: Store, words: Sequence[str]) -> str:
+    """Errors of inversion networks by epoch."""
+    from training_course import table  # type: ignore[import-not-found, unused-ignore]
+
+    (sweep,) = _words(words, "SWEEP")
+    rows = _rows(store, sweep)
+    return f"{provenance(store, rows)}\n\n{table(store, rows)}"
+
+
 def reconstructions_part(page: Path, store: Store, words: Sequence[str]) -> str:
     """What the attacks of a sweep rebuilt, as one picture."""
     from reconstruction_grid import draw  # type: ignore[import-not-found, unused-ignore]
@@ -264,6 +274,7 @@ KINDS: dict[str, Callable[[Path, Store, Sequence[str]], str]] = {
     "orderings": orderings_part,
     "judges": judges_part,
     "published": published_part,
+    "course": course_part,
     "reconstructions": reconstructions_part,
     "stages": stages_part,
     "dashboard": dashboard_part,

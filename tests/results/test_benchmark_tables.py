@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,8 +13,13 @@ from judges import table as judges_table
 from orderings import Claims, table
 from published_table import Published
 from published_table import table as published_table
+from training_course import shown_epochs
+from training_course import table as course_table
 
 from midef.core import ResultRow
+from midef.core.errors import MissingArtifact
+from midef.core.recipe import ArtifactKey
+from midef.storage import Store
 from tests.results.conftest import a_judged_cell, a_lost_cell
 
 MANY, FEW = np.ones((40, 3), int), np.zeros((40, 3), int)
@@ -190,3 +197,29 @@ def test_a_verdict_needs_three_seeds_and_an_interval_without_zero(published: lis
     assert "attack: no change shown" in cells(noisy, 3)[-1]
     few = published_table(published, ["I"], rows_of_answers({"none": [95.0, 95.5], lpa: [75.0, 76]}))
     assert "attack less in 2 seeds, not shown" in cells(few, 3)[-1]
+
+
+def test_the_course_of_an_attackers_network_is_shown_by_epoch() -> None:
+    """Of the network that rebuilt the images; one of an older midef, or of another kind, has no line."""
+    key = {cell: f"reconstructions/{cell}" for cell in ("new", "old", "searched", "gone")}
+    rows = [replace(a_judged_cell(d, 0, NATURAL, MANY)[0], reconstructions_key=k) for d, k in key.items()]
+    inputs = {"new": ("split", "inverter"), "old": ("split", "inverter"), "searched": ("split", "target")}
+    facts = {"new": {"held_out_mse_by_epoch": [0.5, 0.25, 0.125, 0.0625, 0.05]}}
+
+    class Artifacts:
+        def recipe(self, asked: ArtifactKey) -> SimpleNamespace:
+            if asked.digest not in inputs:
+                raise MissingArtifact(str(asked))
+            parts = {kind: SimpleNamespace(kind=kind, key=(asked.digest, kind)) for kind in inputs[asked.digest]}
+            return SimpleNamespace(inputs=parts)
+
+        def meta(self, asked: tuple[str, str]) -> dict[str, object]:
+            return {"facts": facts.get(asked[0], {}) if asked[1] == "inverter" else {}}
+
+    store = cast("Store", SimpleNamespace(artifacts=Artifacts()))
+    lines = course_table(store, rows).splitlines()
+    assert cells(lines[0], 0)[3:] == ["epoch 1", "epoch 2", "epoch 4", "epoch 5"]
+    assert [cells(line, 0)[1:] for line in lines[2:]] == [["new", "0", "0.5000", "0.2500", "0.0625", "0.0500"]]
+    with pytest.raises(ValueError, match="no inversion network"):
+        course_table(store, rows[1:])
+    assert [shown_epochs(n) for n in (1, 2, 3, 8, 24)] == [[1], [1, 2], [1, 2, 3], [1, 2, 4, 8], [1, 2, 4, 8, 16, 24]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from midef.core.lazy import F, torch
 from midef.core.position import steps
@@ -53,7 +53,7 @@ def fit_inverter(
     run: TrainingRun,
     *,
     loss: Callable[[Tensor, Tensor], Tensor] | None = None,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Train in place to draw images from features of the answers, by mean squared error.
 
     Adam, betas (0.5, 0.999), amsgrad. The released code keeps the epoch that is best on private images, which no
@@ -63,13 +63,15 @@ def fit_inverter(
         loss: a scalar for drawn images and images, instead of the mean squared error.
 
     Returns:
-        The error of these weights on the held-out pairs (where it chose the epoch, it flatters), and the 1-based epoch.
+        The error of these weights on the held-out pairs (where it chose the epoch, it flatters), the 1-based epoch, and
+        that error after each epoch: an attacker whose error still falls at the end was trained too briefly.
     """
     network.to(run.device).train()
     run.watch(network)
     data, features = pairs.images.to(run.device), pairs.answers.to(run.device)
     adam = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999), amsgrad=True)
     best = _Best(float("inf"), settings.epochs, None)
+    errors: list[float] = []
 
     def epoch(number: int) -> Losses:
         nonlocal best
@@ -78,10 +80,9 @@ def fit_inverter(
                 continue  # BatchNorm cannot train on one image
             error = (loss or F.mse_loss)(network(features[index]), data[index].float() / 255)
             descend(adam, error)
-        if settings.checkpoint == "best_held_out":
-            held_out = held_out_error(network, pairs, run.device)
-            if held_out < best.error:
-                best = _Best(held_out, number + 1, {k: v.clone() for k, v in network.state_dict().items()})
+        errors.append(held_out_error(network, pairs, run.device))
+        if settings.checkpoint == "best_held_out" and errors[-1] < best.error:
+            best = _Best(errors[-1], number + 1, {k: v.clone() for k, v in network.state_dict().items()})
         return {"loss": error}
 
     run.epochs(settings.epochs, epoch)
@@ -90,7 +91,7 @@ def fit_inverter(
     network.eval()
     error = held_out_error(network, pairs, run.device)
     check_losses({"held-out error": error}, "the kept epoch")
-    return {"held_out_mse": error, "kept_epoch": best.epoch}
+    return {"held_out_mse": error, "kept_epoch": best.epoch, "held_out_mse_by_epoch": errors}
 
 
 class _Best(NamedTuple):

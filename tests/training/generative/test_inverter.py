@@ -60,7 +60,7 @@ def same(answers: torch.Tensor, images: torch.Tensor) -> AnsweredImages:
 
 def fit(
     network: nn.Module, pairs: AnsweredImages, *, seed: int = 0, report: Report | None = None, **changed: Any
-) -> dict[str, float]:
+) -> dict[str, Any]:
     how = {"batch_size": 8, "learning_rate": 0.02, "checkpoint": "last", **changed}
     return fit_inverter(network, pairs, InverterSettings(**how), TrainingRun(seed=seed, report=report))
 
@@ -111,6 +111,7 @@ def test_the_epoch_kept_is_the_one_asked_for(checkpoint: str) -> None:
     assert errors.index(min(errors)) < 8 < errors.index(max(errors)), "the toy must tell the two apart"
     assert facts["kept_epoch"] == kept + 1
     assert facts["held_out_mse"] == pytest.approx(errors[kept], rel=1e-4)
+    assert facts["held_out_mse_by_epoch"] == pytest.approx(errors, rel=1e-4)
     assert all(torch.equal(value, weights[kept][name]) for name, value in network.state_dict().items())
     assert not network.training
 
