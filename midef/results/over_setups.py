@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from midef.core.bootstrap import two_level_bootstrap
 from midef.results.compare import ATTACK
 from midef.results.estimates import Interval
 from midef.results.summary import SummaryRow, is_matched_setup
@@ -45,23 +46,11 @@ def pooled_interval(drops: Sequence[Sequence[float]], seed: int = 0) -> Interval
         drops: by setup and seed.
         seed: of the draws.
     """
-    import numpy as np
-
     kept = [tuple(one) for one in drops if one]
     if len(kept) < LEAST_SETUPS:
         return None
-    widths = np.array([len(one) for one in kept])
-    table = np.zeros((len(kept), widths.max()))
-    for i, one in enumerate(kept):
-        table[i, : len(one)] = one
-    draws = np.random.default_rng(seed)
-    setups = draws.integers(len(kept), size=(RESAMPLES, len(kept)))
-    many = widths[setups][..., None]
-    seeds = (draws.random((*setups.shape, table.shape[1])) * many).astype(int)
-    is_drawn = np.arange(table.shape[1]) < many
-    means = (table[setups[..., None], seeds] * is_drawn).sum(axis=2) / many[..., 0]
-    low, high = np.quantile(means.mean(axis=1), (0.025, 0.975))
-    return Interval(float(low), float(high), KIND)
+    ends = two_level_bootstrap(kept, resamples=RESAMPLES, seed=seed)
+    return None if ends is None else Interval(*ends, KIND)
 
 
 def pooled_intervals(groups: Sequence[Sequence[SummaryRow]]) -> Mapping[str, Interval]:
