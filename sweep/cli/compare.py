@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from midef.core.errors import SpecError, did_you_mean
 from midef.sweep.cli.options import ADDRESS, add_store_argument, parsed, say
-from midef.sweep.cli.output import check_file
-from midef.sweep.cli.table import FORMATS, Format, write_plain
+from midef.sweep.cli.table import FORMATS, Format, add_setup_argument, check_output, write_plain
 from midef.sweep.result import EXIT_FOUND, EXIT_OK, NO_RESULTS, rows_of_setups
 
 if TYPE_CHECKING:
@@ -42,13 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("second", metavar="B", help=f"{what}; differences are B minus A")
     add_store_argument(parser)
     parser.add_argument("--sweep", help=f"of two defenses, {ADDRESS}")
-    parser.add_argument(
-        "--setup",
-        action="append",
-        default=[],
-        metavar="ID",
-        help="a setup by its id, or 'S0*' for several (repeatable)",
-    )
+    add_setup_argument(parser)
     parser.add_argument("--matched", action="store_true", help="only defenses that reached their target accuracy")
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the tables (default text)")
     parser.add_argument("--out", type=Path, help="file to write instead of printing; --format parquet needs one")
@@ -60,10 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from midef.storage import Store
 
     options = parsed(CompareArguments, args)
-    if options.out is not None:
-        check_file(options.out)
-    elif options.format == "parquet":
-        raise SpecError("--format parquet is a file, not text; give its name: --out differences.parquet")
+    check_output(options.format, options.out, "differences.parquet")
     found = _compared(options, Store.open(options.store, create=False))
     if found is None:
         say(NO_RESULTS)

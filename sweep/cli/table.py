@@ -48,13 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb to its parser."""
     add_store_argument(parser)
     parser.add_argument("--sweep", help=ADDRESS)
-    parser.add_argument(
-        "--setup",
-        action="append",
-        default=[],
-        metavar="ID",
-        help="a setup by its id, or 'S0*' for several (repeatable)",
-    )
+    add_setup_argument(parser)
     parser.add_argument(
         "--columns",
         default="",
@@ -74,15 +68,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="file to write instead of printing; --format parquet needs one")
 
 
+def add_setup_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--setup`."""
+    parser.add_argument(
+        "--setup",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="a setup by its id, or 'S0*' for several (repeatable)",
+    )
+
+
+def check_output(format_: Format, out: Path | None, example: str) -> None:
+    """See that what will be printed or written can be.
+
+    Args:
+        format_: of `--format`.
+        out: of `--out`.
+        example: name of a Parquet file.
+
+    Raises:
+        SpecError: for a name that cannot be a file, or Parquet without one.
+    """
+    if out is not None:
+        check_file(out)
+    elif format_ == "parquet":
+        raise SpecError(f"--format parquet is a file, not text; give its name: --out {example}")
+
+
 def run(args: argparse.Namespace) -> int:
     """Print the table, or write it."""
     from midef.storage import Store
 
     options = parsed(TableArguments, args)
-    if options.out is not None:
-        check_file(options.out)
-    elif options.format == "parquet":
-        raise SpecError("--format parquet is a file, not text; give its name: --out results.parquet")
+    check_output(options.format, options.out, "results.parquet")
     if options.table and options.paper is None:
         raise SpecError(f"--table {options.table} is a table of a paper; say of which: --paper MIDRE")
     store = Store.open(options.store, create=False)
