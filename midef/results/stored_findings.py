@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ import midef
 from midef.core.canonical import digest
 from midef.core.errors import DamagedFile, StoreSchemaError
 from midef.results.findings import Drawing, Findings, Panel, Series
+from midef.storage.documents import read_documents
 from midef.storage.seals import read_json, sealed_json
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 ROOT = "analyses"
 PATTERN = f"{ROOT}/*.json"
 FINDINGS_SCHEMA = 1
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,22 +76,9 @@ def read_findings(store: Store, sweep: str | None = None, *, problems: list[str]
         sweep: name of the analysed sweep; None for all.
         problems: gains the warnings.
     """
-    found = []
-    for path in store.location.files(ROOT):
-        if not path.endswith(".json"):
-            continue
-        try:
-            stored, when = parse_findings(path, store.location.get(path)), store.location.modified(path)
-        except FileNotFoundError:
-            continue  # gone meanwhile
-        except (DamagedFile, StoreSchemaError) as error:
-            log.warning("%s is passed over: %s", path, error)
-            if problems is not None:
-                problems.append(f"{path} is passed over: {error}")
-            continue
-        if sweep in (None, stored.sweep):
-            found.append((stored.name, -when, stored))
-    return [stored for *_, stored in sorted(found, key=lambda one: one[:2])]
+    found = read_documents(store.location, ROOT, parse_findings, problems)
+    of_sweep = [(stored.name, -when, stored) for when, stored in found if sweep in (None, stored.sweep)]
+    return [stored for *_, stored in sorted(of_sweep, key=lambda one: one[:2])]
 
 
 def parse_findings(path: str, content: bytes) -> StoredFindings:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from midef.core.errors import DamagedFile, StoreSchemaError
 from midef.core.match import MatchReport
+from midef.storage.documents import read_documents
 from midef.storage.seals import read_json, sealed_json
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ _ROOT = "matches"
 MATCH_SCHEMA = 2
 """2: the file carries a checksum of itself."""
 _SEALED_SINCE = 2
-
-log = logging.getLogger(__name__)
 
 
 def write_match(store: Store, report: MatchReport) -> None:
@@ -34,26 +32,9 @@ def read_matches(store: Store, sweep: str | None = None, *, problems: list[str] 
         sweep: name of the sweeps; None for all.
         problems: gains the warnings.
     """
-    reports = []
-    for path in match_paths(store):
-        try:
-            report = parse_match(path, store.location.get(path))
-            when = store.location.modified(path)
-        except FileNotFoundError:
-            continue  # gone meanwhile
-        except (DamagedFile, StoreSchemaError) as error:
-            log.warning("%s is passed over: %s", path, error)
-            if problems is not None:
-                problems.append(f"{path} is passed over: {error}")
-            continue
-        if sweep in (None, report.sweep):
-            reports.append((when, report))
+    found = read_documents(store.location, _ROOT, parse_match, problems)
+    reports = [(when, report) for when, report in found if sweep in (None, report.sweep)]
     return [report for _, report in sorted(reports, key=lambda pair: (-pair[0], pair[1].digest))]
-
-
-def match_paths(store: Store) -> list[str]:
-    """Paths of the stored reports."""
-    return [path for path in store.location.files(_ROOT) if path.endswith(".json")]
 
 
 def parse_match(path: str, content: bytes) -> MatchReport:
