@@ -63,6 +63,11 @@ class Cluster:
         )
 
     @property
+    def totals(self) -> dict[str, float]:
+        """Resources of all machines that nodes take, as Ray names them."""
+        return {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory}
+
+    @property
     def facilities(self) -> Facilities:
         """What decides how trainings run here."""
         lacks = self._lacks_memory()

@@ -22,6 +22,7 @@ from midef.sweep.execution.outcome import Outcome, RunOptions
 from midef.sweep.execution.progress import Progress
 from midef.sweep.execution.ray_start import RAY_DIED, ray_lives
 from midef.sweep.execution.result_rows import RowWriter
+from midef.sweep.execution.room import Room
 from midef.sweep.execution.run_record import DRIVER_EVERY_S, DriverReport, RunRecord
 from midef.sweep.execution.searcher import Lost, PlanSearcher
 from midef.sweep.planning.plan import Grow, Node, Plan
@@ -43,6 +44,7 @@ class Listener:
         record: of this run, in the store.
         config_of: configuration of the trial that builds a node.
         grow: answers what to build next; None where the plan does not grow.
+        room: whether Ray can take a node now; None where it may get more machines, which it does for what waits.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Listener:
         record: RunRecord,
         config_of: Callable[[Node], dict[str, Any]],
         grow: Grow | None,
+        room: Room | None,
     ) -> None:
         self.plan, self.store, self.outcome = plan, store, outcome
         self.progress, self.budget, self.record = progress, budget, record
@@ -71,6 +74,7 @@ class Listener:
             on_done=self.on_done,
             on_lost=self.on_lost,
             grows=grow is not None,
+            room=room,
         )
         self.growth = Growth(
             grow, plan=plan, store=store, searcher=self.searcher, progress=progress, rows=self.rows, outcome=outcome,
@@ -119,15 +123,16 @@ class Listener:
         self.rows.write_lost(node.cells, failure)
         self.growth.ask(node, failure)
 
-    def on_step(self, trials: Sequence[Any]) -> None:
+    def on_start(self, key: ArtifactKey) -> None:
+        """A node begins, or begins again."""
+        self.progress.started(self.plan.nodes[key])
+
+    def on_step(self) -> None:
         """Tune calls this many times a second.
 
         Raises:
             PreflightError: if Ray lost the machine of this driver: it begins nothing more, and Tune waits for ever.
         """
-        for trial in trials:
-            if trial.status == "RUNNING":
-                self.progress.started(self.plan.nodes[ArtifactKey.parse(trial.config["node"])])
         self.progress.tick()
         now = time.monotonic()
         if now - self._written > DRIVER_EVERY_S:
@@ -155,14 +160,21 @@ class Listener:
 
 
 class Ticker(Callback):  # type: ignore[misc]
-    """Tune's callback that calls the listener at every step."""
+    """Tune's callback that tells the listener of every start and every step.
+
+    Tune hands over all trials at every step; to look through them would make a run quadratic in its nodes.
+    """
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
 
     @override
+    def on_trial_start(self, iteration: int, trials: Sequence[Any], trial: Any, **info: Any) -> None:
+        self.listener.on_start(ArtifactKey.parse(trial.config["node"]))
+
+    @override
     def on_step_end(self, iteration: int, trials: Sequence[Any], **info: Any) -> None:
-        self.listener.on_step(trials)
+        self.listener.on_step()
 
     @override
     def __getstate__(self) -> dict[str, Any]:

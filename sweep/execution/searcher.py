@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from heapq import heapify, heappop, heappush
-from typing import Any, Literal
+from heapq import heappop, heappush
+from typing import Any, Literal, TypeAlias
 
 from ray.tune.search import Searcher
 from typing_extensions import override
 
 from midef.core.failure import Failure
 from midef.core.recipe import ArtifactKey
+from midef.sweep.execution.room import Needs, Room
 from midef.sweep.execution.run_record import STOPPED
 from midef.sweep.planning.plan import Node, Plan
 
 Lost = Literal["failed", "blocked"]
+Place: TypeAlias = tuple[bool, float, str, ArtifactKey]
+"""Sort key of a ready node: urgent ones first, then the longest path of work behind it."""
 
 
 class PlanSearcher(Searcher):  # type: ignore[misc]
@@ -32,6 +35,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
             nodes to a plan that grows.
         on_lost: likewise for each node that failed, or that is blocked by one that failed.
         grows: whether what runs may add nodes, so that the end is not before all of it ended.
+        room: whether Ray can take a node now; None hands out whatever is ready.
     """
 
     def __init__(
@@ -44,9 +48,10 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         on_done: Callable[[Node, dict[str, Any]], None],
         on_lost: Callable[[Node, Lost, Failure], None],
         grows: bool = False,
+        room: Room | None = None,
     ) -> None:
         super().__init__()
-        self.config_of = config_of
+        self.config_of, self.room = config_of, room
         self.may_start, self.is_stored, self.on_done, self.on_lost = may_start, is_stored, on_done, on_lost
         self.grows = grows
         self.nodes = dict(plan.nodes)
@@ -61,13 +66,32 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         self.lost: dict[ArtifactKey, Failure] = {}
         self.explained: dict[ArtifactKey, Failure] = {}
         self._stopped = False
-        self._ready = [self._place(node) for node in self.nodes.values() if not node.needs]
-        heapify(self._ready)
+        self._ready: dict[Needs, list[Place]] = defaultdict(list)
+        for node in self.nodes.values():
+            if not node.needs:
+                self._make_ready(node)
 
-    @staticmethod
-    def _place(node: Node) -> tuple[bool, float, str, ArtifactKey]:
-        """Sort key of a ready node; the smallest goes first."""
-        return (not node.urgent, -node.remaining_s, node.key.digest, node.key)
+    def _make_ready(self, node: Node) -> None:
+        """Nothing the node waits for is missing; the smallest of the heap of its class goes first."""
+        place = (not node.urgent, -node.remaining_s, node.key.digest, node.key)
+        heappush(self._ready[self._needs_of(node)], place)
+
+    def _needs_of(self, node: Node) -> Needs:
+        """Class of the node; without limits of resources all nodes are of one."""
+        return self.room.needs_of(node) if self.room else ()
+
+    def _first_ready(self) -> ArtifactKey | None:
+        """The ready node that goes first among those that Ray can take; it is left in its heap."""
+        for heap in self._ready.values():
+            while heap and heap[0][-1] not in self.waiting:  # left out, or withdrawn
+                heappop(heap)
+        handed_out = [self._needs_of(self.nodes[key]) for key in self.running.values()] if self.room else []
+        firsts = [
+            heap[0]
+            for needs, heap in self._ready.items()
+            if heap and (not self.room or self.room.takes(needs, handed_out))
+        ]
+        return min(firsts)[-1] if firsts else None
 
     def stop(self) -> None:
         """Hand out nothing more; what runs ends in its own time, and nothing can be added."""
@@ -97,9 +121,11 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
                 self.waiting.add(node.key)
                 reachable.add(node.key)
                 if not missing:
-                    self._ready.append(self._place(node))
-        self._ready = [self._place(self.nodes[key]) for *_, key in self._ready if key in self.waiting]
-        heapify(self._ready)
+                    self._make_ready(node)
+        ready = {key for heap in self._ready.values() for *_, key in heap} & self.waiting
+        self._ready.clear()
+        for key in ready:
+            self._make_ready(self.nodes[key])
         for node in blocked:
             self.on_lost(node, "blocked", self.lost[node.key])
 
@@ -124,21 +150,15 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
     @override
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The ready node that goes first; None while all wait, or what runs may add some; FINISHED at the end."""
-        while self._ready:
-            first = self._ready[0][-1]
-            if first in self.waiting:
-                if self.may_start(self.nodes[first]):
-                    break
-                self._leave_out(first)
-            heappop(self._ready)
+        while (first := self._first_ready()) is not None and not self.may_start(self.nodes[first]):
+            self._leave_out(first)
         if not self.waiting and not (self.grows and self.running and not self._stopped):
             return str(Searcher.FINISHED)
-        if not self._ready:
+        if first is None:
             return None
-        key = heappop(self._ready)[-1]
-        self.waiting.remove(key)
-        self.running[trial_id] = key
-        return self.config_of(self.nodes[key])
+        self.waiting.remove(first)
+        self.running[trial_id] = first
+        return self.config_of(self.nodes[first])
 
     @override
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -158,7 +178,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         for dependant in self.dependants[key]:
             self.missing[dependant].discard(key)
             if not self.missing[dependant] and dependant in self.waiting:
-                heappush(self._ready, self._place(self.nodes[dependant]))
+                self._make_ready(self.nodes[dependant])
         self.on_done(self.nodes[key], result)
 
     def _failure(self, key: ArtifactKey, result: dict[str, Any]) -> Failure:

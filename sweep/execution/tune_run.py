@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from midef.core.errors import PreflightError
@@ -14,6 +15,7 @@ from midef.sweep.execution.interrupts import stopping
 from midef.sweep.execution.outcome import Outcome, RunOptions
 from midef.sweep.execution.progress import Progress
 from midef.sweep.execution.ray_start import needs_dashboard, quiet, start_ray, stop_ray
+from midef.sweep.execution.room import Room
 from midef.sweep.execution.run_record import RunRecord, new_run
 from midef.sweep.execution.trial_config import trial_configs
 from midef.sweep.planning.estimate import load_here
@@ -81,9 +83,16 @@ def _run(plan: Plan, store: Store, options: RunOptions, outcome: Outcome, cluste
     budget = Budget(options.max_gpu_hours, held, progress)
     placement = cluster.placement(profile, trainings)
     config_of = trial_configs(record.run, plan, store, options, trainings, placement)
+
+    def resources_of(node: Node) -> Mapping[str, float]:
+        return placement.resources(node.key.kind, trainings.workers_of(node.recipe))
+
+    # a cluster that was joined may get machines for what waits: it is told all that is ready
+    room = None if cluster.is_joined else Room(resources_of, cluster.totals)
     listener = Listener(
-        plan, store, options, outcome, progress=progress, budget=budget, record=record, config_of=config_of, grow=grow
-    )
+        plan, store, options, outcome, progress=progress, budget=budget, record=record, config_of=config_of, grow=grow,
+        room=room,
+    )  # fmt: skip
     ended = "failed"
     listener.report.write("running", 0.0)
     if how := trainings.text(recipes):
