@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, fields, is_dataclass
 from enum import Enum
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from typing_extensions import override
+
+ADDED_LATER: Mapping[str, Any] = {"added_later": True}
+"""Metadata of a dataclass field that older keys lack: left out of a key where it has its default, "as before"."""
 
 quoted = encode_basestring_ascii
 """A text as JSON writes it."""
@@ -71,8 +74,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     if is_dataclass(value) and not isinstance(value, type):
-        return Plain((f.name, plain(getattr(value, f.name))) for f in fields(value))
+        return Plain((f.name, plain(getattr(value, f.name))) for f in keyed_fields(value))
     raise TypeError(f"{type(value).__name__} cannot be part of a recipe; use numbers, text, lists or mappings")
+
+
+def keyed_fields(value: Any) -> Iterator[Field[Any]]:
+    """The fields of a dataclass that are part of a key: all but those `ADDED_LATER` that have their default."""
+    for f in fields(value):
+        if not (f.metadata.get("added_later") and getattr(value, f.name) == f.default):
+            yield f
 
 
 def canonical_json(value: Any) -> str:

@@ -14,7 +14,9 @@ from midef.core.canonical import json_of_plain, plain
 
 @dataclass(frozen=True)
 class Choice:
-    """A registered component with *all* parameters, defaults included, and the version of its maths.
+    """A registered component with its parameters, defaults included, and the version of its maths.
+
+    Parameters `ADDED_LATER` that have their default are left out.
 
     The version is a number; of a component from a package of others, `1 of NAME VERSION` names that package.
     Made by `Registry.choose`, so values already have their declared type: `1` and `1.0` give the same key.

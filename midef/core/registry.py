@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from midef.core.canonical import plain
+from midef.core.canonical import keyed_fields, plain
 from midef.core.choice import Choice
 from midef.core.conversion import exponent_hint, misread, shown
 from midef.core.errors import NameClash, PreflightError, Problem, SpecError, did_you_mean
@@ -177,12 +177,15 @@ class Registry(Generic[T]):
         return name, params
 
     def describe(self, component: T) -> Choice:
-        """The `Choice` that makes an equal component. The label shows what differs from the defaults."""
+        """The `Choice` that makes an equal component. The label shows what differs from the defaults.
+
+        A parameter that was `ADDED_LATER` is left out where it has its default.
+        """
         cls = type(component)
         name: str = cls.registered_name  # type: ignore[attr-defined]
         keyed: dict[str, Any] = {}
         changed: dict[str, Any] = {}
-        for f in fields(component):  # type: ignore[arg-type]
+        for f in keyed_fields(component):
             held, is_shown = f.metadata.get(HELD), f.metadata.get("shown", True)
             value = plain(getattr(component, f.name) if held is None else held.described(getattr(component, f.name)))
             keyed[f.name] = value

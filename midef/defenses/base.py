@@ -115,6 +115,10 @@ class Defense:
         """The strength to search given the other parameters, or why there is none."""
         return self.tuning
 
+    def tuned_on(self, facts: ModelFacts) -> Tuning | NotTuned:
+        """The strength to search on this network, where its range depends on it."""
+        return self.tuned_by()
+
     def parts(self) -> tuple[Defense, ...]:
         """The defenses it is made of; itself, unless it is a stack."""
         return (self,)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from typing_extensions import override
 
+from midef.core.canonical import ADDED_LATER
 from midef.defenses.base import DEFENSES, Defense
 from midef.defenses.families import skips
 from midef.defenses.tuning import NotTuned, Tuning
@@ -34,10 +35,15 @@ class Rolss(Defense):
         legacy_layer3_split: as in the released ResNet code, the last fifth of layer3's blocks lose their skips too,
             although its stage vector keeps them; published RoLSS numbers of ResNets probably include it (preset
             `facescrub-resnet-released`).
+        count: above 0, the last `count` blocks with skips lose them instead, from the output back, whatever their
+            stage; larger hides more. 0 goes by `stages`. Of a block with several skips all of `only` go; a dense block
+            of a DenseNet is one.
 
     Source: Koh, Ho et al., "On the Vulnerability of Skip Connections to Model Inversion Attacks", ECCV 2024, and its
     released code. Its `split` of 0.8 is read as: block i of n goes if i >= int(0.8 n).
-    We differ: which skips of MaxViT the published row removes is unknown; by default all of the last stage go.
+    `count` is the strength LoFt tunes (arXiv 2410.05814, App. A): the number of skip connections removed.
+    We differ: `count=n` removes n, where the code beside LoFt removes n + 1. Which skips of MaxViT the published row
+    removes is unknown; by default all of the last stage go.
     """
 
     paper: ClassVar[str] = "Koh et al., ECCV 2024 (arXiv 2409.01696)"
@@ -46,19 +52,36 @@ class Rolss(Defense):
         "facescrub-224": {"stages": [-1]},
         "facescrub-resnet-released": {"stages": [-1], "legacy_layer3_split": True},
     }
-    tuning: ClassVar[Tuning | NotTuned] = NotTuned("it removes skips or leaves them; ssf weakens them by a factor")
+    tuning: ClassVar[Tuning | NotTuned] = Tuning(parameter="count", low=1, high=skips.MOST_BLOCKS)
     scales_skips: ClassVar[bool] = True
 
     stages: tuple[int, ...] = (-1,)
     only: tuple[str, ...] = ()
     legacy_layer3_split: bool = False
+    count: int = field(default=0, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         skips.check_stages(self.stages)
+        skips.check_count(self.count, others=self._names_stages)
+
+    @property
+    def _names_stages(self) -> bool:
+        return self.stages != skips.LAST_STAGE or self.legacy_layer3_split
 
     def _blocks(self, skip_stages: skips.SkipStages) -> tuple[str, ...]:
         extra = skips.split_blocks(skip_stages) if self.legacy_layer3_split else ()
-        return tuple(dict.fromkeys((*extra, *skips.blocks_in(skip_stages, self.stages))))
+        return tuple(dict.fromkeys((*extra, *skips.blocks_of(skip_stages, count=self.count, stages=self.stages))))
+
+    @override
+    def tuned_by(self) -> Tuning | NotTuned:
+        if self._names_stages:
+            return NotTuned("its stages are given; without them the number of blocks is searched")
+        return self.tuning
+
+    @override
+    def tuned_on(self, facts: ModelFacts) -> Tuning | NotTuned:
+        tuning = self.tuned_by()
+        return tuning if isinstance(tuning, NotTuned) else skips.tuning_of(tuning, facts)
 
     @override
     def facts_after(self, facts: ModelFacts) -> ModelFacts:
@@ -70,7 +93,14 @@ class Rolss(Defense):
     def problems(self, facts: ModelFacts) -> list[str]:
         if not self.stages and not self.legacy_layer3_split:
             return []
-        return skips.problems_of("RoLSS", facts, stages=self.stages, only=self.only, legacy=self.legacy_layer3_split)
+        return skips.problems_of(
+            "RoLSS",
+            facts,
+            count=self.count,
+            stages=self.stages,
+            only=self.only,
+            legacy=self.legacy_layer3_split,
+        )
 
     @override
     def prepare_model(self, model: TargetModel, inputs: Inputs) -> TargetModel:
@@ -83,4 +113,4 @@ class Rolss(Defense):
 
     @override
     def off(self) -> Self:
-        return replace(self, stages=(), only=(), legacy_layer3_split=False)
+        return replace(self, stages=(), only=(), legacy_layer3_split=False, count=0)

@@ -28,6 +28,7 @@ from midef.sweep.matching.search import evaluate_as_written, partial_result, sea
 from midef.sweep.matching.strengths import Strength, match_problems
 from midef.sweep.matching.studies import JOURNAL, Studies
 from midef.sweep.planning.plan import More, Node
+from midef.sweep.spec.checks import facts_of
 from midef.sweep.spec.matching import MatchSpec
 from midef.sweep.spec.resolve import PlannedCell, Sweep
 
@@ -267,7 +268,7 @@ def groups_of(sweep: Sweep) -> dict[str, TargetGroup]:
         for written in entry.defenses:
             if entry.refusal(written):
                 continue
-            case = Case((entry,), written, Strength.of(written, spec.ranges), seeds, spec)
+            case = Case((entry,), written, Strength.of(written, spec.ranges, [facts_of(entry.setup)]), seeds, spec)
             known = cases.setdefault(case.group_key, {})
             earlier = known.get(written)
             known[written] = case if earlier is None else replace(earlier, entries=(*earlier.entries, entry))

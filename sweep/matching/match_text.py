@@ -14,6 +14,7 @@ from midef.stages.recipes import NO_DEFENSE
 from midef.sweep.matching.case import Case
 from midef.sweep.matching.match_accuracy import check, match_spec_of, seeds_of
 from midef.sweep.matching.strengths import Strength
+from midef.sweep.spec.checks import facts_of
 from midef.sweep.spec.resolve import Sweep
 
 _COLUMNS = (
@@ -95,12 +96,9 @@ def describe_match(sweep: Sweep) -> str:
 def _describe_defense(choice: Choice, sweep: Sweep) -> tuple[str, int]:
     """The search of one defense, and how many trainings it takes at most."""
     spec, seeds = match_spec_of(sweep), seeds_of(sweep)
-    strength = Strength.of(choice, spec.ranges)
-    places = {
-        Case((e,), choice, strength, seeds, spec).group_key
-        for e in sweep.entries
-        if choice in e.defenses and not e.refusal(choice)
-    }
+    met = [e for e in sweep.entries if choice in e.defenses and not e.refusal(choice)]
+    strength = Strength.of(choice, spec.ranges, [facts_of(e.setup) for e in met])
+    places = {Case((e,), choice, strength, seeds, spec).group_key for e in met}
     if not places:
         return f"{choice.label}: refused everywhere", 0
     what, each = "as it is", len(seeds)

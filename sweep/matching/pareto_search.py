@@ -44,6 +44,7 @@ from midef.sweep.matching.strengths import Strength, why_untuned
 from midef.sweep.matching.studies import JOURNAL, Studies, ask, quietly
 from midef.sweep.matching.trials import complete_trials
 from midef.sweep.planning.plan import More, Node
+from midef.sweep.spec.checks import facts_of
 from midef.sweep.spec.matching import FrontSpec
 from midef.sweep.spec.resolve import Entry, PlannedCell, Sweep
 
@@ -83,13 +84,13 @@ class ParetoTask:
             written = choose_defense(sweep.spec.front.defense)
         except SpecError as error:
             raise SpecError([f"front.defense: {problem}" for problem in error.problems]) from None
-        strength = Strength.of(written, sweep.spec.match.ranges if sweep.spec.match else None)
-        if strength is None:
-            raise SpecError(
-                f"front.defense: {written.label} has no strength to search: {why_untuned(remake_defense(written))}"
-            )
         refused = {entry.setup.id: why for entry in sweep.entries if (why := entry.refusal(written))}
         entries = [entry for entry in sweep.entries if entry.setup.id not in refused]
+        networks = [facts_of(entry.setup) for entry in entries]
+        strength = Strength.of(written, sweep.spec.match.ranges if sweep.spec.match else None, networks)
+        if strength is None:
+            reason = why_untuned(remake_defense(written), networks)
+            raise SpecError(f"front.defense: {written.label} has no strength to search: {reason}")
         if not entries:
             raise SpecError([f"front.defense: {written.label} on {name}: {why}" for name, why in refused.items()])
         return cls(sweep, sweep.spec.front, strength, entries, refused)

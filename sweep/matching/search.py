@@ -22,6 +22,7 @@ from midef.sweep.matching.strengths import Strength, why_untuned
 from midef.sweep.matching.studies import Studies, ask, quietly
 from midef.sweep.matching.trials import add, complete_trials, gap_of, tell, training_of
 from midef.sweep.matching.two_strengths import search_two_strengths
+from midef.sweep.spec.checks import facts_of
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -89,7 +90,8 @@ def evaluate_as_written(case: Case, target: float | None) -> StrengthSearch:
         return case.result(target, "matched", choice=case.written, **fields)
     what = "it is taken as it is"
     if case.strength is None:
-        what = f"it has no strength to search ({why_untuned(remake_defense(case.written))})"
+        networks = [facts_of(entry.setup) for entry in case.entries]
+        what = f"it has no strength to search ({why_untuned(remake_defense(case.written), networks)})"
     reason = f"{what} and is {abs(accuracy - target):.2f} points {_side_text(accuracy, target)}"
     return case.result(target, "fixed", reason, choice=case.written, **fields)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from midef.sweep.spec.matching import MatchSpec, RangeSpec
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+
+    from midef.models.base import ModelFacts
 
 DIGITS = 4
 """Significant digits of a strength: labels stay readable. The sampler takes more where seeds leave no choice."""
@@ -37,18 +39,25 @@ class Strength:
     member: int = 0
 
     @classmethod
-    def of(cls, written: Choice, ranges: Mapping[str, RangeSpec] | None = None) -> Strength | None:
+    def of(
+        cls,
+        written: Choice,
+        ranges: Mapping[str, RangeSpec] | None = None,
+        networks: Iterable[ModelFacts] = (),
+    ) -> Strength | None:
         """The strength of a defense, None where it has none.
 
         Args:
             written: the defense.
             ranges: other ends of the range, by the label of the defense, or by the name of its member.
+            networks: facts of those it is searched on; a range that depends on the network is what all of them allow.
 
         Raises:
             SpecError: if an end is one the defense does not accept, or the range is empty.
         """
-        for member, part in enumerate(remake_defense(written).parts()):
-            tuning = part.tuned_by()
+        defense, networks = remake_defense(written), tuple(networks)
+        for member, part in enumerate(defense.parts()):
+            tuning = _tuning_of(part, defense, networks)
             if isinstance(tuning, NotTuned):
                 continue
             name = type(part).registered_name  # type: ignore[attr-defined]
@@ -148,9 +157,24 @@ class Strength:
         return place if self.tuning.larger_hides else 1 - place
 
 
-def why_untuned(defense: Defense) -> str:
-    """Why accuracy matching has nothing to search of a defense; "" if it has."""
-    reasons = [tuning.reason for part in defense.parts() if isinstance(tuning := part.tuned_by(), NotTuned)]
+def _tuning_of(part: Defense, defense: Defense, networks: Sequence[ModelFacts]) -> Tuning | NotTuned:
+    """The strength of a part whose range all these networks allow, as the other parts prepare them."""
+    tuning = part.tuned_by()
+    for facts in networks:
+        for other in defense.parts():
+            facts = facts if other is part else other.facts_after(facts)
+        here = part.tuned_on(facts)
+        if isinstance(here, NotTuned) or isinstance(tuning, NotTuned):
+            return here
+        tuning = replace(here, low=max(tuning.low, here.low), high=min(tuning.high, here.high))
+    return tuning
+
+
+def why_untuned(defense: Defense, networks: Iterable[ModelFacts] = ()) -> str:
+    """Why accuracy matching has nothing to search of a defense on these networks; "" if it has."""
+    networks = tuple(networks)
+    tunings = [_tuning_of(part, defense, networks) for part in defense.parts()]
+    reasons = [tuning.reason for tuning in tunings if isinstance(tuning, NotTuned)]
     return "; ".join(reasons) if len(reasons) == len(defense.parts()) else ""
 
 

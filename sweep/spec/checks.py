@@ -17,7 +17,7 @@ from midef.datasets import Dataset
 from midef.datasets.files.copies import few_pairs
 from midef.defenses import Defense
 from midef.defenses.stack import remake_defense
-from midef.models import ARCHITECTURES
+from midef.models import ARCHITECTURES, ModelFacts
 from midef.stages import problems_as_target, problems_of_attack, weights_of_judge
 from midef.sweep.spec.lines import Lines
 from midef.sweep.spec.profiles import AUTO, Profile
@@ -249,10 +249,14 @@ def why_refused(setup: Setup, defense: Choice) -> str:
     return "; ".join(_reasons(setup, remake_defense(defense)))
 
 
-def _reasons(setup: Setup, made: Defense) -> list[str]:
-    facts = ARCHITECTURES.remake(setup.architecture).facts()
+def facts_of(setup: Setup) -> ModelFacts:
+    """Facts of the network a setup attacks, before a defense prepares it."""
     pretrained = setup.pretraining is not None or setup.weights is not None
-    return made.problems(replace(facts, pretrained=pretrained))
+    return replace(ARCHITECTURES.remake(setup.architecture).facts(), pretrained=pretrained)
+
+
+def _reasons(setup: Setup, made: Defense) -> list[str]:
+    return made.problems(facts_of(setup))
 
 
 def refusal(setup: Setup, defense: Choice, profile: Profile) -> str:

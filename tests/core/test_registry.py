@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 from midef.core import Choice, Registry, SpecError
+from midef.core.canonical import ADDED_LATER, plain
 
 
 class Tool:
@@ -42,6 +43,13 @@ class Hammer(Tool):
     weights: tuple[float, ...] = (1.0,)
 
 
+@TOOLS.add("axe")
+@dataclass(frozen=True, kw_only=True)
+class Axe(Tool):
+    edge_cm: float = 12.0
+    blades: int = field(default=1, metadata=ADDED_LATER)
+
+
 @pytest.fixture(autouse=True)
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder for the registry to search."""
@@ -69,6 +77,17 @@ def test_values_take_their_declared_type_before_they_are_keyed(wanted: str | Map
     choice = TOOLS.choose(wanted)
     assert choice.keyed_json == TOOLS.choose({"name": "saw", "length_m": 1.0}).keyed_json
     assert type(choice.params["length_m"]) is float
+
+
+def test_a_parameter_added_later_enters_the_key_only_with_another_value() -> None:
+    """Keys made before there was one stay; nested components are written the same way."""
+    assert TOOLS.choose("axe").params == {"edge_cm": 12.0}
+    assert TOOLS.choose("axe(blades=1)").keyed_json == TOOLS.choose("axe").keyed_json
+    assert TOOLS.choose("axe(blades=2)").params == {"edge_cm": 12.0, "blades": 2}
+    assert TOOLS.remake(TOOLS.choose("axe")) == Axe()
+    assert TOOLS.remake(TOOLS.choose("axe(blades=2)")) == Axe(blades=2)
+    assert plain({"axe": Axe()}) == {"axe": {"edge_cm": 12.0}}
+    assert plain(Axe(blades=2)) == {"edge_cm": 12.0, "blades": 2}
 
 
 def test_a_choice_holds_every_parameter_and_the_version() -> None:
@@ -103,11 +122,11 @@ def test_parameters_override_the_preset(wanted: str | Mapping[str, Any]) -> None
 
 @pytest.mark.parametrize("wanted", ["SAW", "Saw", "saww", "swa"])
 def test_an_unknown_name_is_answered_with_the_nearest(wanted: str) -> None:
-    assert str(refusal(wanted)) == f"unknown tool {wanted!r}; did you mean 'saw'? Known: hammer, saw"
+    assert str(refusal(wanted)) == f"unknown tool {wanted!r}; did you mean 'saw'? Known: axe, hammer, saw"
 
 
 def test_a_far_off_name_is_answered_with_all_known() -> None:
-    assert str(refusal("screwdriver_2000")) == "unknown tool 'screwdriver_2000'; Known: hammer, saw"
+    assert str(refusal("screwdriver_2000")) == "unknown tool 'screwdriver_2000'; Known: axe, hammer, saw"
 
 
 def test_an_unknown_preset_is_answered_with_the_nearest() -> None:
@@ -185,5 +204,5 @@ def test_plain_files_are_found_and_plumbing_is_not(package: Path) -> None:
 
 
 def test_iterates_by_name() -> None:
-    assert list(TOOLS) == [Hammer, Saw]
+    assert list(TOOLS) == [Axe, Hammer, Saw]
     assert TOOLS.get("saw") is Saw

@@ -9,13 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from midef.core import Inputs, SpecError
-from midef.defenses import DEFENSES
-from midef.defenses.families.skips import blocks_in, skip_stages_of, split_blocks
+from midef.core import Inputs, Recipe, SpecError
+from midef.defenses import DEFENSES, Defense, NotTuned, Tuning
+from midef.defenses.families.skips import blocks_in, blocks_of, skip_stages_of, split_blocks
 from midef.defenses.rolss import Rolss
+from midef.defenses.ssf import Ssf
 from midef.defenses.stack import choose_defense, remake_defense
+from midef.defenses.tts import Tts
 from midef.models import ARCHITECTURES, ModelFacts
 from midef.nn.network import SkipBlock, TargetModel
+from midef.stages.recipes import target_recipe
+from midef.training import TrainingRecipe
 
 CLASSES, RESOLUTION_PX = 6, 32
 NOTHING = Inputs({}, lambda recipe: None)  # type: ignore[arg-type, return-value]
@@ -72,6 +76,113 @@ def test_the_split_of_the_released_code_is_the_last_fifth_of_layer3(architecture
     assert blocks == tuple(f"layer3_{first + i}" for i in range(count))
     depth = len(facts_of(architecture).skip_stages[2])
     assert blocks == tuple(f"layer3_{i}" for i in range(depth) if i >= int(0.8 * depth))
+
+
+# --- counts -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("count", "blocks"),
+    [(1, ("d2",)), (2, ("d1", "d2")), (4, ("c2", "c3", "d1", "d2")), (8, ("a1", "a2", "b1", *STAGES[2], *STAGES[3]))],
+    ids=str,
+)
+def test_a_count_goes_from_the_output_back_over_stages(count: int, blocks: tuple[str, ...]) -> None:
+    assert blocks_of(STAGES, count=count) == blocks
+
+
+@pytest.mark.parametrize("made", [Rolss(count=3), Ssf(k=0.0625, count=3), Tts(count=3)], ids=["rolss", "ssf", "tts"])
+@pytest.mark.parametrize(
+    ("architecture", "last_three"),
+    [
+        ("resnet18_tiny", {"layer3_1", "layer4_0", "layer4_1"}),
+        ("vit_b16_tiny", {"layer1_1", "layer1_2", "layer1_3"}),
+        ("swin_v2_t_tiny", None),
+    ],
+    ids=["resnet", "vit", "swin"],
+)
+def test_only_the_last_blocks_are_changed(made: Defense, architecture: str, last_three: set[str] | None) -> None:
+    model = made.prepare_model(network(architecture), NOTHING)
+    names = [name for stage in facts_of(architecture).skip_stages for name in stage]
+    plain = network(architecture)
+    changed = {name for name in names if skip_factors(model, name) != skip_factors(plain, name)}
+    assert changed == (last_three or set(names[-3:]))
+    left = {name for stage in made.facts_after(facts_of(architecture)).skip_stages for name in stage}
+    assert left == set(names) - (set() if isinstance(made, Ssf) else changed)
+
+
+def skip_factors(model: TargetModel, name: str) -> dict[str, float]:
+    """Factors of a block's skips that differ from 1, by attribute."""
+    return {key: k for key, k in vars(model.blocks.get_submodule(name)).items() if "skip" in key and k != 1.0}
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "resnet152", "densenet121", "maxvit_t", "swin_v2_t", "ir152"])
+def test_a_count_of_the_last_stages_blocks_is_the_default(architecture: str) -> None:
+    facts = facts_of(architecture)
+    counted = Rolss(count=len(facts.skip_stages[-1]))
+    assert counted.facts_after(facts).skip_stages == Rolss().facts_after(facts).skip_stages
+    assert counted.problems(facts) == []
+
+
+@pytest.mark.parametrize(
+    ("architecture", "blocks"), [("resnet18", 2 + 2 + 2 + 2), ("resnet152", 3 + 8 + 36 + 3), ("vit_b16", 12)]
+)
+@pytest.mark.parametrize("made", [Rolss(), Rolss(count=2), Tts(), Ssf(count=2)], ids=["", "counted", "tts", "ssf"])
+def test_matching_searches_up_to_all_blocks_of_the_network(made: Defense, architecture: str, blocks: int) -> None:
+    tuning = made.tuned_on(facts_of(architecture))
+    assert isinstance(tuning, Tuning)
+    assert (tuning.parameter, tuning.low, tuning.high, tuning.larger_hides) == ("count", 1, blocks, True)
+
+
+def test_matching_searches_no_frozen_block_and_no_network_without_choice() -> None:
+    frozen = replace(facts_of("resnet18"), frozen=frozenset({"layer1_0", "layer2_1"}))
+    tuning = Rolss().tuned_on(frozen)
+    assert isinstance(tuning, Tuning) and tuning.high == 4, "layer3 and layer4; before them is a frozen block"
+    assert Rolss(count=4).problems(frozen) == [] and Rolss(count=5).problems(frozen) != []
+    assert isinstance(Rolss().tuned_on(facts_of("vgg16")), NotTuned)
+    assert isinstance(Rolss(legacy_layer3_split=True).tuned_on(facts_of("resnet18")), NotTuned)
+    assert isinstance(Rolss(stages=(3, 4)).tuned_by(), NotTuned)
+    assert Ssf().tuned_on(facts_of("resnet18")) == Ssf.tuning, "k, unless a count is written"
+
+
+def test_a_network_of_one_stage_needs_a_count() -> None:
+    """ViT-B/16 is 12 blocks in one stage: 3 are a quarter of them, and all 12 go only where that is asked for."""
+    vit = facts_of("vit_b16")
+    for name, made in {"RoLSS": Rolss(), "SSF": Ssf(), "TTS": Tts()}.items():
+        (problem,) = made.problems(vit)
+        assert problem == (
+            f"{name}: the 12 blocks of vit are one stage, so all skips would be changed; "
+            "give the number of blocks, as in count=3 (a quarter of the depth)"
+        )
+    assert all(made.problems(vit) == [] for made in (Rolss(count=3), Ssf(count=3), Tts(count=3), Rolss(count=12)))
+    assert all(made.off().problems(vit) == [] for made in (Rolss(count=3), Ssf(count=3), Tts(count=3)))
+
+
+def test_counts_that_name_nothing_are_refused() -> None:
+    (problem,) = Rolss(count=9).problems(facts_of("resnet18"))
+    assert problem == "RoLSS: resnet has 8 blocks with skips; give a count of at most that"
+    with pytest.raises(SpecError, match=r"needs count >= 0 \(0 takes the last stage\), got -1"):
+        DEFENSES.make("tts", {"count": -1})
+    for name, other in {"rolss": {"legacy_layer3_split": True}, "ssf": {"stages": [3]}}.items():
+        with pytest.raises(SpecError, match="count chooses the blocks from the output back, whatever their stage"):
+            DEFENSES.make(name, {"count": 2, **other})
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ("rolss", "c380b1bbe6622b93"),
+        ("rolss(stages=[1],only=[mlp])", "3cc12f73a444091b"),
+        ("ssf", "8c48cfb8dbad5fbb"),
+        ("tts", "0123ba25512e5f56"),
+        ("midre+tts+nls", "11232e83781264da"),
+    ],
+    ids=["rolss", "stages", "ssf", "tts", "stack"],
+)
+def test_targets_stored_before_there_were_counts_keep_their_keys(written: str, key: str) -> None:
+    """Keys printed by commit aabd59d, the last without counts."""
+    private, network = Recipe("split", "faces", {"resolution_px": 32}), ARCHITECTURES.choose("resnet18_tiny")
+    made = target_recipe(private, network, choose_defense(written), TrainingRecipe(), seed=3)
+    assert made.key.digest.startswith(key)
 
 
 # --- surgery ----------------------------------------------------------------------------------------------------------
@@ -158,7 +269,7 @@ def test_every_kind_of_skip_can_go_on_its_own(architecture: str) -> None:
     answers = []
     for only in ((), *((kind,) for kind in facts.skip_kinds)):
         defense = Rolss(only=only)
-        assert defense.problems(facts) == []
+        assert (defense.problems(facts) == []) == (len(facts.skip_stages) > 1)
         model = defense.prepare_model(network(architecture), NOTHING).eval()
         with torch.no_grad():
             answers.append(model(images).logits)

@@ -28,6 +28,8 @@ from midef.sweep.planning.plan import Node, start_growing
 from midef.sweep.spec.load import parse_spec
 from midef.sweep.spec.resolve import Sweep, resolve
 
+UNTUNED = "rolss(legacy_layer3_split=True)"
+"""A defense without a strength: its stages are given."""
 Curve = Callable[[Any, int], float | None]
 """Accuracy of a defense (its dataclass) with a seed; None diverges."""
 
@@ -49,7 +51,7 @@ CURVES: dict[str, Curve] = {
     "loft": lambda d, seed: 93.0 - 60.0 / d.rank + noise("loft", d.rank, seed, sd=0.1),
     "ls": lambda d, seed: 93.0 + d.alpha,
     "mid": lambda d, seed: None if d.weight > 0.05 else 92.5 - 60.0 * d.weight**0.7,
-    "tts": lambda d, seed: 85.0 + noise("tts", seed, sd=0.1),
+    "rolss": lambda d, seed: 85.0 + noise("tts", seed, sd=0.1),
     "cutmix": lambda d, seed: 88.0 + 8.0 * d.p - 12.0 * d.p**2 + noise("cutmix", d.p, seed, sd=0.1),
 }
 
@@ -187,10 +189,10 @@ def test_a_training_that_diverges_is_too_strong(store: Store) -> None:
 
 def test_a_defense_without_a_strength_is_taken_as_it_is(store: Store) -> None:
     setup = {"id": "faces", "attack": "gmi", "architecture": "resnet18_tiny", "evaluator": "vgg16_tiny"}
-    _, _, outcomes = matched(store, defenses=["none", "tts"], match={"target": "none"}, setups=[setup])
+    _, _, outcomes = matched(store, defenses=["none", UNTUNED], match={"target": "none"}, setups=[setup])
     assert outcomes["none"].state == "matched" and outcomes["none"].gap == 0.0
-    assert outcomes["tts"].state == "fixed" and "below the target" in outcomes["tts"].reason
-    assert outcomes["tts"].chosen == "tts"
+    assert outcomes[UNTUNED].state == "fixed" and "below the target" in outcomes[UNTUNED].reason
+    assert outcomes[UNTUNED].chosen == UNTUNED
 
 
 def test_a_kill_costs_only_what_was_running(store: Store) -> None:
