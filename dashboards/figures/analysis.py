@@ -44,7 +44,7 @@ def draw(drawing: Drawing, stamp: str = "") -> Any:
         height=520,
         margin={"t": 80 + 20 * max(title.count("<br>") + 1 for title in titles)},
         barmode="group",
-        legend={"x": 0.99, "xanchor": "right", "y": 0.98, "yanchor": "top", "bgcolor": "rgba(255,255,255,0.7)"},
+        legend={**_corner(drawing.panels[-1]), "bgcolor": "rgba(255,255,255,0.7)"},
     )
     if stamp:  # in the figure, so that a downloaded picture is stamped too
         figure.add_annotation(
@@ -53,6 +53,22 @@ def draw(drawing: Drawing, stamp: str = "") -> Any:
             **{"showarrow": False, "align": "left", "font": {"size": 11, "color": GREY}},
         )
     return figure
+
+
+def _corner(panel: Panel) -> dict[str, Any]:
+    """Where the legend lies: in the upper right corner, in the lower one where single points are in the upper alone."""
+    drawn = [(x, y) for s in panel.series if s.kind == "points" for x, y in zip(s.x, s.y, strict=True)]
+    points = [(float(x), y) for x, y in drawn if not isinstance(x, str)]
+    upper, lower = False, False
+    if points:
+        left, right = min(x for x, _ in points), max(x for x, _ in points)
+        bottom, top = 0.0 if panel.from_zero else min(y for _, y in points), max(y for _, y in points)
+        beside = [y for x, y in points if x >= left + 0.4 * (right - left)]
+        upper = any(y > bottom + 0.6 * (top - bottom) for y in beside)
+        lower = any(y < bottom + 0.4 * (top - bottom) for y in beside)
+    if upper and not lower:
+        return {"x": 0.99, "xanchor": "right", "y": 0.02, "yanchor": "bottom"}
+    return {"x": 0.99, "xanchor": "right", "y": 0.98, "yanchor": "top"}
 
 
 def _trace(series: Series, number: int, is_named: bool) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from typing_extensions import override
 
+from midef.core.canonical import ADDED_LATER
 from midef.core.errors import SpecError, did_you_mean
 from midef.core.lazy import nn
 from midef.defenses.base import DEFENSES, Defense
@@ -30,9 +31,12 @@ class TlDmi(Defense):
     head always trains.
 
     Args:
-        cut: name of the last frozen unit; later cuts hide more.
-        share: used without a cut, 0 to 1: the first round(share * number of units) are frozen; larger hides more, 0
-            freezes none (off), 1 leaves only the head.
+        cut: name of the last frozen unit, with `where=last` of the first one; later cuts hide more.
+        share: used without a cut, 0 to 1: round(share * number of units) are frozen, the first or, with `where=last`,
+            the last ones; larger hides more, 0 freezes none (off), 1 leaves only the head.
+        where: the units that freeze: the `first` ones, as published; the `last` ones, or the `range` from `start` to
+            the cut, which are the paper's controls (its section 7.2): the first units learn private images instead.
+        start: name of the first frozen unit of a range.
         freeze_bn_stats: also hold the running statistics of frozen batch norms. Without it, as published, only
             gradients are off and these statistics still absorb private data.
         fresh: allow freezing weights that were never trained, as the paper's ResNet-34 does.
@@ -73,6 +77,8 @@ class TlDmi(Defense):
     freeze_bn_stats: bool = False
     fresh: bool = False
     stem_trains: bool = False
+    where: Literal["first", "last", "range"] = field(default="first", metadata=ADDED_LATER)
+    start: str = field(default="", metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
@@ -84,16 +90,35 @@ class TlDmi(Defense):
         """Those of the architecture's units that do not train, input first.
 
         Raises:
-            SpecError: if the cut is not a unit.
+            SpecError: if the cut or the start is not a unit, or they do not go together.
         """
-        if self.cut and self.cut not in units:
-            raise SpecError(f"there is no unit {self.cut!r} to cut after; {did_you_mean(self.cut, units)}")
+        if problems := self._problems_of_units(units):
+            raise SpecError(problems)
+        if self.where == "range":
+            return units[units.index(self.start) : units.index(self.cut) + 1]
+        if self.where == "last":
+            return units[units.index(self.cut) if self.cut else len(units) - round(self.share * len(units)) :]
         count = units.index(self.cut) + 1 if self.cut else round(self.share * len(units))
         return units[int(self.stem_trains) : count]
 
+    def _problems_of_units(self, units: tuple[str, ...]) -> list[str]:
+        if self.where == "range" and not (self.start and self.cut):
+            return [f"a range needs start and cut, got start={self.start!r}, cut={self.cut!r}; name both units"]
+        if self.start and self.where != "range":
+            return [f"start={self.start!r} begins a range, got where={self.where}; write where=range, or leave it out"]
+        if self.stem_trains and self.where != "first":
+            return [f"stem_trains is for where=first, got where={self.where}; leave it out"]
+        named = {"start at": self.start, "cut after": self.cut}
+        unknown = {what: unit for what, unit in named.items() if unit and unit not in units}
+        if unknown:
+            return [f"there is no unit {u!r} to {what}; {did_you_mean(u, units)}" for what, u in unknown.items()]
+        if self.start and units.index(self.start) > units.index(self.cut):
+            return [f"the range from {self.start} to {self.cut} is empty; start at or before the cut"]
+        return []
+
     @override
     def facts_after(self, facts: ModelFacts) -> ModelFacts:
-        if self.cut and self.cut not in facts.units:
+        if self._problems_of_units(facts.units):
             return facts  # `problems` tells
         training = {block_of(unit) for unit in set(facts.units).difference(self.frozen_units(facts.units))}
         frozen = set(facts.blocks).difference(training)
@@ -137,7 +162,7 @@ class TlDmi(Defense):
 
     @override
     def off(self) -> Self:
-        return replace(self, cut="", share=0.0, freeze_bn_stats=False, stem_trains=False)
+        return replace(self, cut="", share=0.0, freeze_bn_stats=False, stem_trains=False, where="first", start="")
 
 
 def block_of(unit: str) -> str:

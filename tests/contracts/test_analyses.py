@@ -26,7 +26,13 @@ SPEC: dict[str, Any] = {
     "name": "asked",
     "profile": "smoke",
     "setups": [SETUP],
-    "defenses": ["none", "lpa", "loft(rank=2)"],
+    "defenses": [
+        "none",
+        "lpa",
+        "loft(rank=2)",
+        "tl_dmi(cut=block2.conv1,fresh=true)",
+        "tl_dmi(where=range,start=block3.conv1,cut=block4.conv1,fresh=true)",
+    ],
 }
 
 
@@ -59,4 +65,4 @@ class TestAnalyses(Contract):
         self, name: str, cells: list[AnalysedCell], tmp_path: Path
     ) -> None:
         with pytest.raises(SpecError, match=rf"{name} of .*: .*; (add|use) "):
-            analyse(ANALYSES.make(name), cells[2:], Store.open(tmp_path))
+            analyse(ANALYSES.make(name), cells[2:3], Store.open(tmp_path))

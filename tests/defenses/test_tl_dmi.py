@@ -257,3 +257,78 @@ def test_skips_of_frozen_blocks_are_not_removed() -> None:
     assert remake_defense(choose_defense("tl_dmi(cut=layer3_1)+rolss")).problems(facts) == []
     (problem,) = remake_defense(choose_defense("tl_dmi(cut=layer4_0)+rolss")).problems(facts)
     assert problem.startswith("RoLSS changes the skips of layer4_0, which are frozen and cannot adapt; freeze fewer")
+
+
+# --- controls: another part freezes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "trains"),
+    [
+        (
+            {"where": "range", "start": "block2.conv1", "cut": "block4.conv1"},
+            {"block1", "block5", "embedding"},
+        ),
+        ({"where": "range", "start": "block3.conv1", "cut": "block3.conv1"}, {*"12456"}),
+        ({"where": "last", "cut": "block3.conv1"}, {"block1", "block2"}),
+        ({"where": "last", "share": 0.5}, {"block1", "block2", "block3"}),
+        ({"where": "last", "share": 0.0}, {*"123456"}),
+        ({"where": "last", "share": 1.0}, set()),
+    ],
+    ids=["a range", "a range of one", "from a unit on", "the last half", "none", "all but the head"],
+)
+def test_a_control_trains_the_first_units(written: dict[str, Any], trains: set[str]) -> None:
+    """The names of vgg16_tiny's blocks are block1 to block5 and embedding, each one unit."""
+    number = {"1": "block1", "2": "block2", "3": "block3", "4": "block4", "5": "block5", "6": "embedding"}
+    trains = {number.get(name, name) for name in trains}
+    model = built("vgg16_tiny")
+    defense = TlDmi(**written)
+    assert defense.problems(facts_of("vgg16_tiny")) == []
+    defense.prepare_model(model, NOTHING)
+    assert {name.split(".")[1] for name in trainable(model) if name.startswith("blocks.")} == trains
+    assert {"head.weight", "head.bias"} <= set(trainable(model))
+    frozen = defense.facts_after(facts_of("vgg16_tiny")).frozen
+    assert frozen == set(number.values()) - trains
+
+
+def test_frozen_weights_of_a_range_stay_while_those_before_and_behind_it_learn() -> None:
+    before, after = trained(TlDmi(where="range", start="block2.conv1", cut="block4.conv1"))
+    moved = {
+        name.split(".")[1] for name in before if name.endswith("weight") and not torch.equal(before[name], after[name])
+    }
+    assert moved - {"weight"} == {"block1", "block5", "embedding"}, "and the head, whose name has no block"
+
+
+def test_what_froze_first_units_keeps_its_key() -> None:
+    """Fields that were added later enter the key only where they change something; the digest is of an older midef."""
+    plain = DEFENSES.choose("tl_dmi(cut=block4.conv1)")
+    assert plain.params == {
+        "cut": "block4.conv1",
+        "share": 0.5,
+        "freeze_bn_stats": False,
+        "fresh": False,
+        "stem_trains": False,
+    }
+    assert DEFENSES.choose("tl_dmi(cut=block4.conv1,where=first)") == plain
+    assert DEFENSES.choose("tl_dmi(cut=block4.conv1,where=last)").params == {**plain.params, "where": "last"}
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"where": "range", "cut": "block4.conv1"}, "a range needs start and cut, got start='', cut='block4.conv1'"),
+        ({"where": "range", "start": "block4.conv1"}, "a range needs start and cut, got start='block4.conv1', cut=''"),
+        ({"start": "block1.conv1", "cut": "block4.conv1"}, "begins a range, got where=first; write where=range"),
+        ({"where": "range", "start": "blok1", "cut": "block4.conv1"}, "no unit 'blok1' to start at; did you mean"),
+        (
+            {"where": "range", "start": "block4.conv1", "cut": "block1.conv2"},
+            "the range from block4.conv1 to block1.conv2 is empty; start at or before the cut",
+        ),
+        ({"where": "last", "stem_trains": True}, "stem_trains is for where=first, got where=last"),
+    ],
+    ids=["no start", "no cut", "start without a range", "misspelt", "empty", "stem"],
+)
+def test_controls_that_cannot_be_are_told(params: dict[str, Any], message: str) -> None:
+    (problem,) = TlDmi(**params).problems(facts_of("vgg16"))
+    assert message in problem
+    assert TlDmi(**params).facts_after(facts_of("vgg16")) == facts_of("vgg16")

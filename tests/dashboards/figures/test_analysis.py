@@ -77,3 +77,15 @@ def test_names_beyond_the_colours_look_different() -> None:
         (t.marker.color, t.marker.pattern.shape) for t in figure(Panel(series=bars, x_title="", y_title="")).data
     }
     assert len(patterns) == 8
+
+
+@pytest.mark.parametrize(
+    ("y", "corner"),
+    [([50.0, 90.0], "bottom"), ([50.0, 10.0], "top"), ([90.0, 10.0], "top"), ([50.0, 50.0, 90.0, 10.0], "top")],
+    ids=["upper right", "lower right", "upper left", "both"],
+)
+def test_the_legend_leaves_the_corner_where_points_lie(y: list[float], corner: str) -> None:
+    x = [0, *range(9, 8 + len(y))]
+    points = Series(name="cells", x=x, y=y, kind="points")
+    made = figure(Panel(series=[points], x_title="x", y_title="y", from_zero=True))
+    assert (made.layout.legend.yanchor, made.layout.legend.xanchor) == (corner, "right")

@@ -1,0 +1,95 @@
+"""Pairs, differences and verdict of TL-DMI against its control, from hits that are known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from midef.analysis.trained_part import Part, findings_of, pairs_of
+
+UNITS = ("a", "b", "c", "d")
+IDENTITIES = 40
+
+
+def part(where: str, frozen: str, *, hits: int, weights: int = 100, correct: int = 20) -> Part:
+    """Of 40 identities with an image each, of which the first ones are found, and 20 private images."""
+    return Part(
+        label=f"{where}:{frozen}",
+        where=where,
+        frozen=tuple(frozen),
+        weights=weights,
+        attacked=np.arange(IDENTITIES),
+        hits=np.arange(IDENTITIES) < hits,
+        report_labels=np.arange(20),
+        correct=np.arange(20) < correct,
+    )
+
+
+@pytest.mark.parametrize(
+    ("frozen", "expected"),
+    [
+        (["ab", "c"], [(0, 1)]),
+        (["ab", "cd"], [(0, 1)]),
+        (["c", None, "ab"], [(2, 0)]),
+        (["a", "ab", "bc", "d"], [(0, 2)]),
+        (["ab", "d"], []),
+        (["ab", "bc"], []),
+        (["ab", ""], []),
+        ([None, "ab"], []),
+    ],
+    ids=str,
+)
+def test_a_control_begins_to_freeze_where_the_published_cut_ends(
+    frozen: list[str | None], expected: list[tuple[int, int]]
+) -> None:
+    assert pairs_of([None if f is None else tuple(f) for f in frozen], UNITS) == expected
+
+
+def test_a_difference_is_paired_by_identity() -> None:
+    """Bonett and Price: with one identity added each way, 21 and 1 of 42 differ; 1.96 is near Student's quantile."""
+    parts = [part("first", "ab", hits=10), part("range", "c", hits=30, weights=60, correct=18)]
+    published, control = findings_of(parts, UNITS, "here").rows
+    assert published["control_of"] == "" and published["more"] is None
+    assert (control["control_of"], control["more"]) == ("first:ab", pytest.approx(50.0))
+    share = 20 / 42
+    half = 1.96 * math.sqrt((22 / 42 - share**2) / 42)
+    assert control["more_low"] == pytest.approx(100 * (share - half), abs=1.0)
+    assert control["more_high"] == pytest.approx(100 * (share + half), abs=1.0)
+    assert (published["attack"], control["attack"]) == (25.0, 75.0)
+    assert (published["natural"], control["natural"]) == (100.0, 90.0)
+    assert (published["frozen"], control["frozen"], control["trained_weights"]) == ("a to b", "c to c", 60)
+
+
+@pytest.mark.parametrize(
+    ("controls", "verdict"),
+    [
+        ((30, 11), "that the first units matter most for inversion is reproduced in 1 of 2 pairs: "),
+        ((0, 30), "is not reproduced, the reverse is shown in 1 of 2 pairs and it in 1: "),
+        ((0, 10), "is not reproduced, the reverse is shown in 1 of 2 pairs and it in 0: "),
+        ((10, 11), "is not decidable at this size: "),
+    ],
+    ids=["more", "both", "less", "neither"],
+)
+def test_the_verdict_counts_pairs_that_are_shown(controls: tuple[int, int], verdict: str) -> None:
+    ranges = [part("range", "c", hits=controls[0]), part("last", "cd", hits=controls[1])]
+    found = findings_of([part("first", "ab", hits=10), *ranges], UNITS, "here")
+    assert verdict in found.verdict
+    assert f"gains {2.5 * (controls[0] - 10):+.1f} points [" in found.verdict
+
+
+def test_the_figure_has_a_colour_for_each_place_that_freezes() -> None:
+    parts = [
+        part("", "", hits=36),
+        part("first", "ab", hits=10),
+        part("range", "c", hits=20),
+        part("first", "a", hits=8),
+    ]
+    (panel,) = findings_of(parts, UNITS, "here").drawing.panels
+    assert [(s.name, list(s.y)) for s in panel.series] == [
+        ("nothing freezes", [90.0]),
+        ("first units freeze (TL-DMI)", [25.0, 20.0]),
+        ("units behind them freeze", [50.0]),
+    ]
+    assert all(low < y < high for s in panel.series for low, y, high in zip(s.low, s.y, s.high, strict=True))
