@@ -45,13 +45,25 @@ class Analysis:
     """Base of all analyses: a frozen dataclass whose fields are its parameters.
 
     Args:
-        needs: the cells it needs, as `midef list` says it.
+        needs: the cells it needs, as `midef list` says it; NO_SWEEP where `standalone` makes all it needs.
     """
 
     paper: ClassVar[str] = ""
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     needs: ClassVar[str]
+
+    @property
+    def reads_sweep(self) -> bool:
+        """Whether it analyses cells of a sweep."""
+        return type(self).standalone is Analysis.standalone
+
+    def standalone(self) -> Findings:
+        """The numbers, what they say, and their figure, of an analysis that makes its own data and reads no sweep.
+
+        One that overrides it overrides nothing else.
+        """
+        raise NotImplementedError
 
     def problems(self, cells: Sequence[AnalysedCell]) -> list[str]:
         """Why these cells cannot be analysed; each a sentence with what to do.
@@ -74,10 +86,12 @@ def analyse(analysis: Analysis, cells: Sequence[AnalysedCell], store: Store) -> 
     """Analyse the first setup and seed of some cells.
 
     Raises:
-        SpecError: if they are not what the analysis needs.
+        SpecError: if they are not what the analysis needs, or it needs none.
         MissingArtifact: with everything that is not stored yet.
     """
     name = cast(Any, type(analysis)).registered_name
+    if not analysis.reads_sweep:
+        raise SpecError(f"{name} reads no sweep; call its standalone()")
     if not cells:
         raise SpecError(f"{name}: every cell of the sweep is refused; `midef plan` says why")
     first = cells[0].cell
@@ -101,3 +115,6 @@ def undefended(cells: Sequence[AnalysedCell]) -> AnalysedCell | None:
 
 NEEDS_UNDEFENDED = "it starts from the undefended target; add `none` to defenses"
 """The problem of cells among which no undefended one is."""
+
+NO_SWEEP = "no sweep"
+"""What an analysis needs that makes its own data."""

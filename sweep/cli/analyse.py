@@ -58,11 +58,16 @@ def run(args: argparse.Namespace) -> int:
         )
     check_file(out)
     check_file(rows)
-    store = Store.open(options.store, create=False)
-    sweep = options.sweep(store)
-    findings = found(analysis, sweep, store)
-    write(findings, analysis, sweep, out)
-    keep(findings, ANALYSES.describe(analysis), sweep, store)
+    if analysis.reads_sweep:
+        store = Store.open(options.store, create=False)
+        sweep = options.sweep(store)
+        findings = found(analysis, sweep, store)
+        write(findings, analysis, sweep.name, out)
+        keep(findings, ANALYSES.describe(analysis), sweep, store)
+    else:
+        say(f"{name} reads no sweep and no store; its findings are in the files below and not kept for the dashboard\n")
+        findings = analysis.standalone()
+        write(findings, analysis, None, out)
     say(text_table(findings.rows))
     say(f"\n{name}: {findings.verdict}")
     say(f"figure: {out.resolve()}\nrows: {rows.resolve()}")
@@ -82,8 +87,12 @@ def found(analysis: Analysis, sweep: Sweep, store: Store) -> Findings:
     return analyse(analysis, cells, store)
 
 
-def write(findings: Findings, analysis: Analysis, sweep: Sweep, out: Path) -> None:
-    """The figure at `out`, the rows beside it."""
+def write(findings: Findings, analysis: Analysis, sweep: str | None, out: Path) -> None:
+    """The figure at `out`, the rows beside it.
+
+    Args:
+        sweep: name of the analysed one; None for an analysis that reads none.
+    """
     import midef
     from midef.analysis import ANALYSES
     from midef.dashboards.figures.analysis import draw
@@ -91,7 +100,7 @@ def write(findings: Findings, analysis: Analysis, sweep: Sweep, out: Path) -> No
     from midef.results.findings import to_parquet
 
     write_figure(draw(findings.drawing), out)
-    about = {"analysis": ANALYSES.describe(analysis).keyed, "sweep": sweep.name, "midef": midef.__version__}
+    about = {"analysis": ANALYSES.describe(analysis).keyed, "sweep": sweep, "midef": midef.__version__}
     out.with_suffix(".parquet").write_bytes(to_parquet(findings, about))
 
 

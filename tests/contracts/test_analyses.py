@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from midef.analysis import ANALYSES, AnalysedCell, analyse
+from midef.analysis.base import NO_SWEEP
 from midef.core import Registry, SpecError
 from midef.core.errors import MissingArtifact
 from midef.storage import Store
@@ -47,10 +48,18 @@ class TestAnalyses(Contract):
     def test_says_which_cells_it_needs(self, name: str) -> None:
         assert ANALYSES.get(name).needs and not ANALYSES.get(name).needs.endswith(".")
 
+    def test_one_that_needs_no_sweep_says_so(self, name: str) -> None:
+        kind = ANALYSES.get(name)
+        assert (kind.needs == NO_SWEEP) == (not ANALYSES.make(name).reads_sweep)
+
     def test_what_is_not_stored_is_named_before_work_starts(
         self, name: str, cells: list[AnalysedCell], tmp_path: Path
     ) -> None:
         analysis = ANALYSES.make(name)
+        if not analysis.reads_sweep:
+            with pytest.raises(SpecError, match=f"{name} reads no sweep"):
+                analyse(analysis, cells, Store.open(tmp_path))
+            return
         assert analysis.problems(cells) == []
         needed = {recipe.key.short for recipe in analysis.requires(cells)}
         with pytest.raises(MissingArtifact, match="not stored yet; `midef run` the sweep first") as caught:
@@ -58,11 +67,15 @@ class TestAnalyses(Contract):
         assert needed and all(short in str(caught.value) for short in needed)
 
     def test_refuses_a_sweep_without_cells(self, name: str, tmp_path: Path) -> None:
-        with pytest.raises(SpecError, match=f"{name}: every cell of the sweep is refused"):
+        expected = (
+            f"{name}: every cell of the sweep is refused" if ANALYSES.make(name).reads_sweep else "reads no sweep"
+        )
+        with pytest.raises(SpecError, match=expected):
             analyse(ANALYSES.make(name), [], Store.open(tmp_path))
 
     def test_other_cells_are_refused_with_what_to_do(
         self, name: str, cells: list[AnalysedCell], tmp_path: Path
     ) -> None:
-        with pytest.raises(SpecError, match=rf"{name} of .*: .*; (add|use) "):
+        reads = ANALYSES.make(name).reads_sweep
+        with pytest.raises(SpecError, match=rf"{name} of .*: .*; (add|use) " if reads else f"{name} reads no sweep"):
             analyse(ANALYSES.make(name), cells[2:3], Store.open(tmp_path))

@@ -156,3 +156,14 @@ def test_says_what_is_missing(built: tuple[Sweep, Path], tmp_path: Path, capsys:
     assert "unknown analysis 'rnk'; did you mean 'rank'?" in capsys.readouterr().err
     assert main(["analyse", "rank", "--store", str(built[1]), "--out", "x.parquet"]) == 2
     assert "give the name of the figure, x.html" in capsys.readouterr().err
+
+
+def test_one_that_reads_no_sweep_needs_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, store = tmp_path / "toy.html", tmp_path / "no-store"
+    asked = "low_rank_toy(ranks=[1], epochs=1, steps=1, trainings=2, points=4)"
+    assert main(["analyse", asked, "--out", str(out), "--store", str(store)]) == 0
+    said = capsys.readouterr().out
+    assert "low_rank_toy reads no sweep and no store" in said and "low_rank_toy: " in said
+    facts = json.loads(pq.read_schema(out.with_suffix(".parquet")).metadata[b"midef"])
+    assert facts["sweep"] is None and facts["analysis"]["params"]["trainings"] == 2
+    assert out.exists() and not store.exists()
