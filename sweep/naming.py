@@ -110,6 +110,15 @@ def check_name(sweep: Sweep, store: Store | None, *, replace: bool = False) -> N
     return Naming(same, kin, tuple(plan.digest for plan in others))
 
 
+def name_conflict(sweep: Sweep, store: Store | None) -> str:
+    """Why a run of the sweep would not start under its name, and what to do; "" if it would."""
+    try:
+        check_name(sweep, store)
+    except SpecError as error:
+        return str(error)
+    return ""
+
+
 def _changes(plan: StoredSweep, sweep: Sweep) -> list[Change] | None:
     """Keys in which a sweep differs from a stored plan; None if it is the same specification, none if it is its kin."""
     spec = json.loads(plan.manifest.spec_json)

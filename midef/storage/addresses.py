@@ -48,6 +48,12 @@ class StoredSweep:
         """`tiny@1a2b3c4d5e`, which means this plan whatever else the store holds."""
         return f"{self.name}@{self.digest[:SHOWN_DIGITS]}"
 
+    def is_meant_by(self, address: str) -> bool:
+        """Whether an address may mean this plan; several plans may be meant."""
+        name, at, digits = address.rpartition("@")
+        is_of_digest = bool(_HEX.fullmatch(digits)) and self.digest.startswith(digits.lower())
+        return address == self.name or (is_of_digest and (not at or name == self.name))
+
     @property
     def text(self) -> str:
         """The address, with when it was planned and how large it is."""

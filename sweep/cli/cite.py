@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midef.core.errors import SpecError
-from midef.sweep.cli.options import SweepArguments, add_sweep_arguments, parsed, say
+from midef.sweep.cli.options import SweepArguments, add_store_argument, add_sweep_arguments, parsed, say
 from midef.sweep.cli.output import check_file
+from midef.sweep.library import existing_store
 from midef.sweep.result import EXIT_OK
 
 if TYPE_CHECKING:
@@ -25,13 +26,15 @@ HELP = "print BibTeX of every method, data set, network, metric and published nu
 class CiteArguments(SweepArguments):
     """The options of `midef cite`."""
 
+    store: str
     uses: bool
     out: Path | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb to its parser."""
-    add_sweep_arguments(parser)
+    add_sweep_arguments(parser, stored=True)
+    add_store_argument(parser)
     parser.add_argument("--uses", action="store_true", help="say before each entry what it is cited for")
     parser.add_argument("--out", type=Path, help=".bib file to write instead of printing")
 
@@ -44,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     options = parsed(CiteArguments, args)
     if options.out is not None:
         check_file(options.out)
-    sweep = resolve(options.spec(), absent=True)
+    is_file = Path(options.config).suffix in (".yaml", ".yml")
+    sweep = resolve(options.spec(None if is_file else existing_store(options.store)), absent=True)
     uses: dict[str, list[str]] = {}
     works = []
     for what, paper in sorted(set(cited(sweep))):

@@ -28,6 +28,8 @@ FEWEST_PEOPLE, FEWEST_IMAGES, FEWEST_PUBLIC = 4, 6, 100
 _LEFT_OUT_BELOW = (20, 10, FEWEST_IMAGES)
 """Proposed `min_images`: the first with which most images stay."""
 _STAYING = 0.8
+_REPORT_FRACTION = 0.2
+"""Of each person's images, proposed for the report split, which attacks of answers invert."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,15 +188,17 @@ def yaml_text(proposal: Proposal, options: InitArguments, *, public: int) -> str
     from midef.sweep.spec.profiles import profile_named
 
     p, profile = proposal, profile_named(proposal.profile)
+    reported = max(1, int(_REPORT_FRACTION * p.images / p.used))
+    each = min(reported, int(profile.protocol["images_per_identity"]))
+    folder = options.out.resolve().parent
     name = options.name or re.sub(r"[^\w.-]+", "-", options.out.stem).strip("-") or "mine"
     if public:
-        whose = (
-            f"    public: {{name: image_folder, path: {_path(options.public)}, labelled: false}}  # {public:,} images"
-        )
+        path = _path(options.public, folder)
+        whose = f"    public: {{name: image_folder, path: {path}, labelled: false}}  # {public:,} images"
     else:
         whose = "    # public: {name: image_folder, path: strangers/, labelled: false}  # without it: drawn faces"
     lines = [
-        f"# Written by midef init, which saw {p.people:,} people. To check it: midef validate; its cost: midef plan.",
+        f"# Written by midef init, which saw {p.people:,} people. Next: midef plan {_quoted(options.out)}",
         f"name: {json.dumps(name)}",
         f"profile: {p.profile}  # {profile.about}",
         "setups:",
@@ -203,16 +207,16 @@ def yaml_text(proposal: Proposal, options: InitArguments, *, public: int) -> str
         f"    resolution_px: {p.resolution_px}  # the images' shorter side is {p.side_px} px in the middle",
         "    private:",
         "      name: image_folder",
-        f"      path: {_path(options.private)}  # a folder for each person",
+        f"      path: {_path(options.private, folder)}  # a folder for each person",
         f"      min_images: {p.min_images}  # people with fewer are left out: {p.used:,} of {p.people:,} stay",
         "      select_fraction: 0.1  # of each person's images: picks checkpoints and matches accuracies",
-        "      report_fraction: 0.2  # of each person's images: is reported, and never looked at before",
+        f"      report_fraction: {_REPORT_FRACTION}  # of each person's images: reported, never looked at before",
         "      licence: unknown  # of your images; shown in the card of the data and of exported models",
         "      consent: unknown  # of the people on them",
         whose,
         "    protocol:",
         f"      identities: {p.attacked}  # attacked, of {p.used:,}",
-        f"      images_per_identity: {profile.protocol['images_per_identity']}  # reconstructions of each",
+        f"      images_per_identity: {each}  # reconstructions of each; inversion_model inverts as many images of each",
         "defenses:  # all: midef list defenses",
         "  - none  # what the others are compared with",
         "  - midre",
@@ -236,8 +240,11 @@ def _check(path: Path) -> Sequence[str]:
     return resolve(load_spec(path)).notes
 
 
-def _path(written: str) -> str:
-    return json.dumps(str(Path(written).expanduser().resolve()), ensure_ascii=False)
+def _path(written: str, folder: Path) -> str:
+    """A path as the file in `folder` has it: relative to it where the images lie below, so both may be moved."""
+    path = Path(written).expanduser().resolve()
+    shown = path.relative_to(folder) if path.is_relative_to(folder) else path
+    return json.dumps(str(shown), ensure_ascii=False)
 
 
 def _quoted(path: Path) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from midef.core.errors import SpecError
 from midef.sweep.cli.chosen_cells import StoredCell, choose_stored, pieces_of
 from midef.sweep.cli.options import ADDRESS, add_store_argument, parsed, say
+from midef.sweep.cli.waiting import EVERY_S, is_starting, wait_for_plan
 from midef.sweep.result import EXIT_OK
 
 if TYPE_CHECKING:
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from midef.storage.logs import Attempt
 
 HELP = "print the logs of a cell, with the traceback of what failed"
-EVERY_S = 1.0
-"""Seconds between two looks at logs that are followed."""
 _MOST_CELLS = 20
 
 
@@ -37,7 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_store_argument(parser)
     parser.add_argument("cells", nargs="+", metavar="CELL", help="a cell by its first letters, or defense=midre seed=0")
     parser.add_argument("--sweep", help=ADDRESS)
-    parser.add_argument("-f", "--follow", action="store_true", help="go on while the cell is being built")
+    parser.add_argument(
+        "-f",
+        "--follow",
+        action="store_true",
+        help="go on while the cell is being built; waits for a sweep that is not planned yet",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     from midef.storage import Store
 
     options = parsed(LogsArguments, args)
+    if options.follow:
+        wait_for_plan(options.store, options.sweep)
     store = Store.open(options.store, create=False)
     cells = choose_stored(store, options.sweep, options.cells)
     if len(cells) > 1:
@@ -60,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     while True:
         _print_new(store, cells[0], printed, with_missing=not options.follow)
         if is_last:
+            if options.follow and store.results.states().get(cells[0].digest) is None:
+                say("\nthe cell has no results, and no run is at work on it; `midef run` goes on with it")
             return EXIT_OK
         is_last = _has_ended(store, cells[0])  # what was written meanwhile is still printed
         if not is_last:
@@ -111,7 +120,8 @@ def _has_ended(store: Store, cell: StoredCell) -> bool:
 
     alive = [driver for driver in drivers(store) if driver.is_alive and driver.digest == cell.sweep_digest]
     if not alive:
-        return not any(a.state == "running" for piece in pieces_of(store, cell) for a in piece.attempts)
+        attempts = [attempt for piece in pieces_of(store, cell) for attempt in piece.attempts]
+        return not any(attempt.state == "running" for attempt in attempts) and not _may_start(store, cell, attempts)
     state = store.results.states().get(cell.digest)
     if state is None:
         return False
@@ -119,3 +129,11 @@ def _has_ended(store: Store, cell: StoredCell) -> bool:
         return state.status == "ok" or store.location.modified(f"results/{cell.digest}.parquet") >= alive[0].since
     except FileNotFoundError:  # among others in one file, so from an earlier run
         return False
+
+
+def _may_start(store: Store, cell: StoredCell, attempts: Sequence[Attempt]) -> bool:
+    """Whether the run that planned the cell may still be starting Ray, before which nothing is recorded."""
+    planned = dict(store.sweeps.sweeps()).get(cell.sweep_digest, 0.0)
+    has_begun = any((attempt.begun or 0.0) + 1 >= planned for attempt in attempts)  # logs tell whole seconds
+    is_missing = store.results.states().get(cell.digest) is None
+    return is_missing and not has_begun and is_starting(store, cell.sweep_digest)

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from midef.core.text import counted
 from midef.sweep.cli.options import add_store_argument, parsed, say
+from midef.sweep.matching.journal_lines import JOURNAL
 from midef.sweep.result import EXIT_FOUND, EXIT_OK
 
 if TYPE_CHECKING:
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 
 HELP = "add the results and artifacts of other stores and bundles to a store; nothing is overwritten"
 _SHOWN = 20
+_SINGULAR = {"cells": "cell", "plans": "plan", "logs": "log", "matches": "match", "analyses": "analysis"}
+"""Things that are not named by the kind of an artifact."""
+_JOURNAL_STAYS = f"""\
+  not merged: the journal of strength searches, {JOURNAL}. Its trainings and reports are merged, so `midef match`
+  here trains nothing twice; optuna-dashboard shows these searches in the source's journal alone"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
             merged = merge(source, into)
             has_conflicts |= bool(merged.conflicts)
             say(merged_text(name, merged))
+            if _journal_stays(source, into):
+                say(_JOURNAL_STAYS)
     say(f"store {into.location.shown}: {before} before, {_counts(into)} now")
     return EXIT_FOUND if has_conflicts else EXIT_OK
 
@@ -70,20 +79,37 @@ def _all_opened(names: list[str]) -> Iterator[list[Store]]:
 
 def _counts(store: Store) -> str:
     artifacts, cells, plans = len(store.artifacts.keys()), len(store.results.cells()), len(store.sweeps.sweeps())
-    return f"{artifacts} artifacts, {cells} cells with results, {plans} plans"
+    return ", ".join(
+        [
+            counted(artifacts, "artifact"),
+            counted(cells, "cell with results", "cells with results"),
+            counted(plans, "plan"),
+        ]
+    )
+
+
+def _journal_stays(source: Store, into: Store) -> bool:
+    """Whether a source has studies of strength searches that the store has not."""
+    there, here = (store.location.get(JOURNAL) if store.location.exists(JOURNAL) else b"" for store in (source, into))
+    return there not in (b"", here)
 
 
 def merged_text(name: str, merged: Merged) -> str:
     """What became of the things of one source."""
-    copied = ", ".join(f"{n} {what}" for what, n in merged.copied.items() if n) or "nothing new"
-    same = sum(merged.same.values())
-    lines = [f"{name}: {copied}; {same} thing{'' if same == 1 else 's'} here already"]
-    if merged.failures_filled:
-        lines.append(f"  {merged.failures_filled} cells had failed here and were measured there")
+    copied = ", ".join(_counted(n, what) for what, n in merged.copied.items() if n) or "nothing new"
+    lines = [f"{name}: {copied}; {counted(sum(merged.same.values()), 'thing')} here already"]
+    if filled := merged.failures_filled:
+        lines.append(
+            f"  {counted(filled, 'cell')} had failed here and {'was' if filled == 1 else 'were'} measured there"
+        )
     lines += _listed("conflict, kept as it is here", merged.conflicts)
     lines += _listed("left out", merged.left_out)
     lines += [f"  one name, several sweeps: {text}; use these addresses" for text in merged.shared_names]
     return "\n".join(lines)
+
+
+def _counted(number: int, what: str) -> str:
+    return counted(number, _SINGULAR[what], what) if what in _SINGULAR else f"{number:,} {what}"
 
 
 def _listed(what: str, texts: list[str]) -> list[str]:

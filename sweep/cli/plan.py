@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from midef.core.certainty import with_certainty
 from midef.core.errors import PreflightError, SpecError
 from midef.core.recipe import each_once
+from midef.core.text import counted
+from midef.results.layout import wrapped_lines
 from midef.sweep.cli.options import (
     SweepArguments,
     add_cell_arguments,
@@ -18,10 +20,12 @@ from midef.sweep.cli.options import (
     parsed,
     say,
 )
+from midef.sweep.cli.terminal import text_width
 from midef.sweep.library import existing_store, is_matched, plan_cells, search_text
 from midef.sweep.result import EXIT_OK
 
 if TYPE_CHECKING:
+    from midef.storage import Store
     from midef.sweep.planning.plan import Plan
     from midef.sweep.spec.resolve import Sweep
 
@@ -66,7 +70,9 @@ def run(args: argparse.Namespace) -> int:
     sweep = _counted(options)
     if is_matched(sweep):
         return _plan_match(sweep, options)
-    plan = plan_cells(sweep, options.store, only=options.only, retry_failed=options.retry_failed)
+    store = existing_store(options.store)
+    plan = plan_cells(sweep, store or options.store, only=options.only, retry_failed=options.retry_failed)
+    conflict = _conflict(sweep, store)
     if options.probe:
         from midef.sweep.planning.gpu import probe
 
@@ -76,9 +82,10 @@ def run(args: argparse.Namespace) -> int:
             say(f"probe: {probed.text}")
     code = PreflightError.exit_code if sweep.lacking else EXIT_OK
     if options.json:
-        say(json.dumps(_as_plain(plan), indent=1))
+        say(json.dumps({**_as_plain(plan), "name_conflict": conflict}, indent=1))
         return code
-    say(plan_text(plan))
+    say(plan_text(plan, text_width()))
+    _say_conflict(conflict, "run")
     if options.gpu_hours:
         say("\nGPU-hours of each setup, low / expected / worst; what setups share counts for each:")
         for line in gpu_hours_by_setup(plan):
@@ -109,21 +116,39 @@ def _plan_match(sweep: Sweep, options: PlanArguments) -> int:
     text = search_text(sweep)
     store = existing_store(options.store)  # refuses what `midef match` would
     cost = match_cost(sweep, store)
+    conflict = _conflict(sweep, store)
     if options.json:
-        about = {"sweep": sweep.name, "digest": sweep.digest, "profile": sweep.profile.name}
+        about = {"sweep": sweep.name, "digest": sweep.digest, "profile": sweep.profile.name, "name_conflict": conflict}
         say(json.dumps({**about, **asdict(cost), "total": asdict(cost.total)}, indent=1))
         return EXIT_OK
     say(f"{text}\n\n{cost_text(cost)}")
     for report in read_matches(store, sweep.name) if store is not None else ():
         if report.driver == sweep.digest:
             known = {training.target_key for outcome in report.outcomes for training in outcome.trainings}
-            say(f"{len(known):,} trainings of an earlier search are stored, and not taken off above")
+            if known:
+                say(f"{counted(len(known), 'training')} of an earlier search are stored, and not taken off above")
             break
     if how := expected_text(sweep.profile, each_once(c.recipes.scores for c in sweep.cells if not c.refused)):
         say(how)
     for note in sweep.notes:
         say(f"note: {note}")
+    _say_conflict(conflict, "match")
     return EXIT_OK
+
+
+def _conflict(sweep: Sweep, store: Store | None) -> str:
+    """Why the sweep would not start under its name; "" if it would, or without a store."""
+    if store is None:
+        return ""
+    from midef.sweep.naming import name_conflict  # reads Parquet, which a plan without a store does without
+
+    return name_conflict(sweep, store)
+
+
+def _say_conflict(conflict: str, verb: str) -> None:
+    if conflict:
+        lines = [f"`midef {verb}` will not start this under its name:", *conflict.splitlines()]
+        say("\n" + "\n".join(wrapped_lines(lines, text_width())))
 
 
 def _counted(options: PlanArguments) -> Sweep:

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         raise PreflightError(list(sweep.lacking))
     if is_matched(sweep):
         search_text(sweep)
-    say(f"config ok: {size_text(sweep)}")
+    say(f"config ok: {size_text(sweep)} (sweep {sweep.name}, profile {sweep.profile.name})")
     for line in (*sweep.lacking, *sweep.notes):
         say(f"note: {line}")
     return EXIT_OK

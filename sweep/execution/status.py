@@ -12,7 +12,7 @@ from typing import Any
 
 from midef.core.failure import cause_of
 from midef.core.match import MatchReport
-from midef.core.text import duration, time_left
+from midef.core.text import counted, duration, time_left
 from midef.results.cells import retry_command
 from midef.storage import Store
 from midef.storage.addresses import StoredSweep, choose_sweep, stored_sweeps
@@ -182,7 +182,7 @@ def _matches(reports: Sequence[MatchReport], last: Mapping[str, DriverState]) ->
 def status_text(status: Status) -> str:
     """One screen."""
     artifacts = ", ".join(f"{count} {kind}" for kind, count in status.artifacts.items()) or "no artifacts"
-    lines = [f"store {status.store}: {status.cells} cells, {artifacts}"]
+    lines = [f"store {status.store}: {counted(status.cells, 'cell')}, {artifacts}"]
     for match in status.matches:
         lines += _match_lines(match)
     for other in status.others:
@@ -195,10 +195,12 @@ def status_text(status: Status) -> str:
         for cause in sweep.causes[:_SHOWN]:
             setups = ", ".join(cause.setups[:_SHOWN]) + (", ..." if len(cause.setups) > _SHOWN else "")
             kind = f", {cause.failure}" if cause.failure else ""
-            lines.append(f"  failed: {cause.cells} cells ({setups}){kind}: {cause.example}")
+            lines.append(f"  failed: {counted(cause.cells, 'cell')} ({setups}){kind}: {cause.example}")
         if len(sweep.causes) > _SHOWN:
             rest = sweep.causes[_SHOWN:]
-            lines.append(f"  failed: {sum(c.cells for c in rest)} cells of {len(rest)} other causes")
+            lines.append(
+                f"  failed: {counted(sum(c.cells for c in rest), 'cell')} of {counted(len(rest), 'other cause')}"
+            )
         if sweep.causes:
             lines += [f"  next: {command}" for command in again(sweep, status.store)]
         elif sweep.cells.get("missing") and not (sweep.driver and sweep.driver.is_alive):
@@ -223,7 +225,7 @@ def again(sweep: SweepStatus, store: str) -> list[str]:
 
 def _match_lines(match: MatchStatus) -> list[str]:
     states = ", ".join(f"{count} {state}" for state, count in sorted(match.states.items()))
-    head = f"{match.digest[:10]}  {match.name}, matched: {states}; {match.trainings} trainings"
+    head = f"{match.digest[:10]}  {match.name}, matched: {states}; {counted(match.trainings, 'training')}"
     return [head, *(f"  {line}" for line in _driver_lines(match.driver))]
 
 

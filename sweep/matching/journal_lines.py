@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+JOURNAL = "studies/journal.log"
+"""The journal, below the store."""
 CHECKSUM, PLACE = "checksum", "at"
 """Fields of a line: checksum of the others, and the byte of the file at which it begins."""
 

@@ -24,9 +24,10 @@ from midef.storage.matches import write_match
 from midef.sweep.matching.at_chance import reference_problem, target_problems, without_guessing
 from midef.sweep.matching.case import Case, StrengthResult
 from midef.sweep.matching.concurrent import ConcurrentSearches, TrainingFailed
+from midef.sweep.matching.journal_lines import JOURNAL
 from midef.sweep.matching.search import evaluate_as_written, partial_result, search
 from midef.sweep.matching.strengths import Strength, match_problems
-from midef.sweep.matching.studies import JOURNAL, Studies
+from midef.sweep.matching.studies import Studies
 from midef.sweep.planning.plan import More, Node
 from midef.sweep.spec.checks import facts_of
 from midef.sweep.spec.matching import MatchSpec

@@ -31,6 +31,7 @@ from midef.sweep.matching.concurrent import (
     TrainingFailed,
     TrainingRequest,
 )
+from midef.sweep.matching.journal_lines import JOURNAL
 from midef.sweep.matching.pareto_points import (
     ATTACK_METRIC,
     WORST_ACCURACY,
@@ -41,7 +42,7 @@ from midef.sweep.matching.pareto_points import (
     read_attack,
 )
 from midef.sweep.matching.strengths import Strength, why_untuned
-from midef.sweep.matching.studies import JOURNAL, Studies, ask, quietly
+from midef.sweep.matching.studies import Studies, ask, quietly
 from midef.sweep.matching.trials import complete_trials
 from midef.sweep.planning.plan import More, Node
 from midef.sweep.spec.checks import facts_of

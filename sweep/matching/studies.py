@@ -14,7 +14,7 @@ from midef.core.errors import DamagedFile, StoreError
 from midef.storage import Store
 from midef.storage.cache import cache_folder
 from midef.storage.processes import process_lives, this_machine
-from midef.sweep.matching.journal_lines import first_damaged_line, readable_lines
+from midef.sweep.matching.journal_lines import JOURNAL, first_damaged_line, readable_lines
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-JOURNAL = "studies/journal.log"
-"""Path of the studies in a store."""
 _DRIVER = "driver"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from midef.core.recipe import KINDS
 from midef.core.text import counted, duration, durations
+from midef.results.layout import WIDTH, TextColumn, column_blocks, fitted_table, wrapped_lines
 from midef.sweep.planning.cost import Cost
 from midef.sweep.planning.estimate import cpus_here
 from midef.sweep.planning.plan import Node, Plan
@@ -14,12 +15,14 @@ from midef.sweep.planning.schedule import Piece, makespan_s
 from midef.sweep.planning.trainings import expected_text
 from midef.sweep.spec.resolve import PlannedCell
 
-TIME, GPU = 42, 44
-"""Characters of the columns of seconds: what was timed, and what is estimated, unknown beside it."""
 
+def plan_text(plan: Plan, width: int | None = WIDTH) -> str:
+    """Counts with and without sharing, what is stored, what it will cost.
 
-def plan_text(plan: Plan) -> str:
-    """Counts with and without sharing, what is stored, what it will cost."""
+    Args:
+        plan: of a sweep or of chosen cells.
+        width: of a line, in characters; None for as wide as it comes.
+    """
     sweep, cells = plan.sweep, plan.cells
     setups = len({c.cell.setup.id for c in cells})
     defenses = len({c.cell.defense for c in cells})
@@ -35,19 +38,9 @@ def plan_text(plan: Plan) -> str:
         f"{size if several else f'{sizes[0]}, {every}'}{chosen}: {len(plan.done)} done, "
         f"{to_do} to do, {len(plan.failed_before)} failed before, {len(plan.refused)} refused",
         "",
-        f"{'artifact':<16}{'unshared':>10}{'shared':>10}{'cached':>10}{'to build':>10}   "
-        f"{'time low / expected / worst':<{TIME}}{'of GPUs':<{GPU}}basis".rstrip(),
+        *_table(plan, width),
     ]
-    todo = Counter(node.recipe.kind for node in plan.nodes.values())
-    for kind in KINDS:
-        if plan.unshared[kind]:
-            counts = [c[kind] for c in (plan.unshared, plan.shared, plan.cached, todo)]
-            cost = _cost_text(plan.cost(kind)) if todo[kind] else ""
-            lines.append((f"{kind:<16}" + "".join(f"{n:>10,}" for n in counts) + f"   {cost}").rstrip())
-    totals = [sum(c.values()) for c in (plan.unshared, plan.shared, plan.cached)]
     whole = plan.cost()
-    last = f"{'total':<16}{totals[0]:>10,}{totals[1]:>10,}{totals[2]:>10,}{len(plan.nodes):>10,}"
-    lines.append((last + (f"   {_cost_text(whole)}" if plan.nodes else "")).rstrip())
     if plan.nodes:
         known = f"{_range(whole.hours)} of work" if whole.timed else ""
         about = f"about {_range((whole.estimated_hours,))} for {whole.estimated:,} that are estimated"
@@ -65,10 +58,30 @@ def plan_text(plan: Plan) -> str:
     if plan.failed_before:
         before = counted(len(plan.failed_before), "cell")
         lines.append(f"{before} failed before; run again with --retry-failed to include them")
-    return "\n".join(lines)
+    return "\n".join(lines if width is None else wrapped_lines(lines, width))
 
 
-def _cost_text(cost: Cost) -> str:
+def _table(plan: Plan, width: int | None) -> list[str]:
+    """A line for each kind of artifact, and the total; the column of GPUs only where one is held."""
+    todo = Counter(node.recipe.kind for node in plan.nodes.values())
+    counters = (plan.unshared, plan.shared, plan.cached, todo)
+    kinds = [kind for kind in KINDS if plan.unshared[kind]]
+    counts = [[f"{counter[kind]:,}" for kind in kinds] + [f"{sum(counter.values()):,}"] for counter in counters]
+    costs = [_cost_texts(plan.cost(kind)) if todo[kind] else ("", "", "") for kind in kinds]
+    costs.append(_cost_texts(plan.cost()) if plan.nodes else ("", "", ""))
+    time, gpu, basis = ([cost[i] for cost in costs] for i in range(3))
+    heads = ("unshared", "shared", "cached", "to build")
+    columns = [
+        TextColumn("artifact", (*kinds, "total"), is_whole=True),
+        *(TextColumn(h, tuple(c), "right", is_whole=True) for h, c in zip(heads, counts, strict=True)),
+        TextColumn("time low / expected / worst", tuple(time)),
+        *([TextColumn("of GPUs", tuple(gpu))] if any(text not in ("", "-") for text in gpu) else []),
+        TextColumn("basis", tuple(basis)),
+    ]
+    return column_blocks(columns, None)[0] if width is None else fitted_table(columns, width)
+
+
+def _cost_texts(cost: Cost) -> tuple[str, str, str]:
     """Time, time of GPUs and what they rest on; estimates are never part of what was timed."""
     timed = f"{cost.timed} stored on {', '.join(cost.devices)}" if cost.timed else ""
     estimated = f"{cost.estimated} estimated" if cost.timed else "estimated"
@@ -82,7 +95,7 @@ def _cost_text(cost: Cost) -> str:
     ]
     gpu = " + ".join(filter(None, on_gpus)) or "-"
     time = " + ".join(filter(None, (known, about))) or "unknown"
-    return f"{time:<{TIME - 1}} {gpu:<{GPU - 1}} {'; '.join(filter(None, basis))}"
+    return time, gpu, "; ".join(filter(None, basis))
 
 
 def gpu_hours_by_setup(plan: Plan) -> list[str]:

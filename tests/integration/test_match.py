@@ -22,7 +22,7 @@ from midef.core import ArtifactKey
 from midef.core.match import MatchReport
 from midef.storage import Store, rows_of_sweep
 from midef.storage.matches import read_matches
-from midef.sweep.matching.studies import JOURNAL
+from midef.sweep.matching.journal_lines import JOURNAL
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

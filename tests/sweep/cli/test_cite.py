@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from midef.core.works import known_works, works_of
+from midef.storage import Store
+from midef.storage.addresses import stored_sweeps
 from midef.sweep.catalogue.published.rows import published_rows
 from midef.sweep.cli.listing import list_entries
 
@@ -90,3 +92,13 @@ def test_wrong_sweeps_and_files(midef: Midef) -> None:
     assert code == 2 and "smoke" in err
     code, _, err = midef("cite", "smoke", "--out", ".")
     assert code == 2 and "is a folder" in err
+
+
+def test_a_stored_sweep_is_cited_by_its_address(midef: Midef, finished: Path, store: Store, tmp_path: Path) -> None:
+    (plan,) = stored_sweeps(store)
+    of_file = midef("cite", finished, "--uses")
+    for address in (plan.name, plan.address, plan.digest[:8]):
+        assert midef("cite", address, "--store", "store", "--uses") == of_file
+    code, _, err = midef("cite", "elsewhere", "--store", "store")
+    assert code == 2 and "'elsewhere'" in err and "small" in err
+    assert midef("cite", "smoke", "--store", "store")[0] == 0, "the catalogue is still there"

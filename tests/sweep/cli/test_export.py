@@ -68,8 +68,8 @@ def test_a_bundle_of_results(midef: Midef, finished: Path, store: Store) -> None
     assert json.loads(inside[f"{top}/recipes/{target.key}.json"]) == json.loads(json.dumps(target.as_plain()))
     assert not any("/artifacts/" in name for name in inside)
     code, out, _ = midef("merge", "small.tar.zst", "--store", "theirs")
-    assert code == 0 and out.startswith("small.tar.zst: 2 cells, 1 plans; 0 things here already\n")
-    assert "0 cells with results, 0 plans before, 0 artifacts, 2 cells with results, 1 plans now" in out
+    assert code == 0 and out.startswith("small.tar.zst: 2 cells, 1 plan; 0 things here already\n")
+    assert "0 cells with results, 0 plans before, 0 artifacts, 2 cells with results, 1 plan now" in out
     assert midef("table", "--store", "theirs")[1] == midef("table", "--store", "store")[1]
 
 

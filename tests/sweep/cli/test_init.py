@@ -52,9 +52,18 @@ def test_what_is_written_validates_and_plans(midef: Midef, people: Path) -> None
     comments = [line for line in Path("my sweep.yaml").read_text().splitlines() if "#" in line]
     assert len(comments) > 12, "every line that is to be changed says what it means"
     code, out, _ = midef("validate", "my sweep.yaml")
-    assert (code, out.splitlines()[0]) == (0, "config ok: 2 setups × 3 defenses × 3 seeds = 18 runs")
+    assert code == 0 and out.startswith("config ok: 2 setups × 3 defenses × 3 seeds = 18 runs")
+    assert "images_per_identity" not in out, "what is proposed needs no advice"
     code, out, _ = midef("plan", "my sweep.yaml", "--store", "store")
     assert code == 0 and "18 to do" in out
+    assert "Next: midef plan 'my sweep.yaml'" in Path("my sweep.yaml").read_text()
+
+
+def test_file_and_images_may_be_moved_together(midef: Midef, people: Path, tmp_path: Path) -> None:
+    assert midef("init", people, "--out", "mine.yaml")[0] == 0
+    assert 'path: "my people"' in Path("mine.yaml").read_text()
+    assert midef("init", people, "--out", "below/mine.yaml")[0] == 0
+    assert f'path: "{people}"' in Path("below/mine.yaml").read_text(), "beside the images, not above them"
 
 
 def test_without_public_images_it_says_what_stands_in(midef: Midef, people: Path) -> None:

@@ -13,7 +13,7 @@ from midef.core import Failure
 from midef.storage import Store
 from midef.storage.logs import PieceLog
 from midef.sweep.catalogue import read_spec
-from midef.sweep.cli import logs
+from midef.sweep.cli import logs, waiting
 from midef.sweep.execution.prepare import prepare
 from midef.sweep.execution.result_rows import lost_rows
 from midef.sweep.spec.resolve import PlannedCell, resolve
@@ -102,7 +102,56 @@ def test_a_running_piece_is_followed_to_its_end(
     code, out, _ = midef("logs", "defense=none", "-f", "--store", "store")
     thread.join()
     assert code == 0 and [out.count(f"epoch {number}\n") for number in range(3)] == [1, 1, 1]
-    assert out.rstrip().endswith(": ok") and out.count("begun ") == 1
+    assert out.count(": ok\n") == out.count("begun ") == 1
+
+
+def test_following_waits_for_store_plan_and_start_and_says_so(
+    midef: Midef, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is made, the sweep planned, and the run started one after the other, while the command waits."""
+    sweep = resolve(read_spec(small))
+    target = sweep.cells[0].recipes.target
+    steps = iter([lambda: Store.open(tmp_path / "later"), lambda: prepare(sweep, Store.open(tmp_path / "later"))])
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if (step := next(steps, None)) is not None:
+            step()
+        elif len(waits) == 5:  # until now no process of the run was recorded
+            with PieceLog(Store.open(tmp_path / "later").location, target.key, what="target none seed 0") as kept:
+                kept.say("epoch 0")
+
+    monkeypatch.setattr(time, "sleep", wait)
+    code, out, _ = midef("logs", "defense=none", "-f", "--sweep", "small", "--store", tmp_path / "later")
+    assert code == 0 and len(waits) == 5 and "epoch 0\n" in out
+    first, second, *_ = out.splitlines()
+    assert first == f"no store at {tmp_path / 'later'} yet; waiting for `midef run` to plan it (Ctrl-C ends this)"
+    assert second.startswith("no sweep was planned in ") and second.endswith("(Ctrl-C ends this)")
+    assert "no run is at work on it" in out.splitlines()[-1]
+
+
+def test_a_sweep_that_is_not_there_is_waited_for_a_wrong_cell_is_not(
+    midef: Midef, failed: PlannedCell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupt)
+    code, out, _ = midef("logs", "seed=0", "-f", "--sweep", "large", "--store", "store")
+    assert code == 130 and "no sweep 'large' in " in out and "it has small; waiting" in out
+    assert midef("logs", "defense=midr", "-f", "--store", "store")[0] == 2
+    code, out, _ = midef("logs", failed.cell.digest[:8], "-f", "--sweep", "small", "--store", "store")
+    assert code == 0 and "waiting" not in out and "no run is at work" not in out, "it failed, which is an end"
+
+
+def test_a_run_that_never_starts_is_not_waited_for_for_ever(
+    midef: Midef, small: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(resolve(read_spec(small)), store)
+    monkeypatch.setattr(waiting, "STARTING_S", 0.0)
+    code, out, _ = midef("logs", "defense=none", "-f", "--store", "store")
+    assert code == 0 and "no run is at work on it; `midef run` goes on with it" in out
 
 
 def test_what_is_new_in_a_log_whose_middle_was_left_out() -> None:

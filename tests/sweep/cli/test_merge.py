@@ -17,6 +17,7 @@ from midef.storage.addresses import stored_sweeps
 from midef.storage.matches import write_match
 from midef.sweep.catalogue import read_spec
 from midef.sweep.execution.result_rows import lost_rows
+from midef.sweep.matching.journal_lines import JOURNAL
 from midef.sweep.spec.resolve import Sweep, resolve
 
 Midef = Callable[..., tuple[int, str, str]]
@@ -40,10 +41,10 @@ def test_into_an_empty_store(midef: Midef, sweep: Sweep, store: Store) -> None:
     code, out, err = midef("merge", "store", "--store", "both")
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == (
-        "store: 2 split, 2 target, 1 evaluator, 1 prior, 1 regressor, 2 reconstructions, 2 scores, 2 cells, 1 plans, "
-        "1 matches, 1 logs; 0 things here already"
+        "store: 2 split, 2 target, 1 evaluator, 1 prior, 1 regressor, 2 reconstructions, 2 scores, 2 cells, 1 plan, "
+        "1 match, 1 log; 0 things here already"
     )
-    assert "0 artifacts, 0 cells with results, 0 plans before, 11 artifacts, 2 cells with results, 1 plans now" in out
+    assert "0 artifacts, 0 cells with results, 0 plans before, 11 artifacts, 2 cells with results, 1 plan now" in out
     assert files_of("store") == before, "the source was changed"
     assert midef("table", "--store", "both")[1] == midef("table", "--store", "store")[1]
     assert midef("verify", "--store", "both")[0] == 0
@@ -57,6 +58,17 @@ def test_into_an_empty_store(midef: Midef, sweep: Sweep, store: Store) -> None:
     assert files_of("both") == again
 
 
+def test_the_journal_of_searches_stays_and_is_named(midef: Midef, sweep: Sweep, store: Store) -> None:
+    store.location.put(JOURNAL, b'{"op_code": 0}\n')
+    code, out, _ = midef("merge", "store", "--store", "both")
+    assert code == 0 and f"not merged: the journal of strength searches, {JOURNAL}." in out
+    assert not Store.open("both").location.exists(JOURNAL)
+    Store.open("both").location.put(JOURNAL, b'{"op_code": 0}\n')
+    assert "not merged" not in midef("merge", "store", "--store", "both")[1], "both have the same"
+    Store.open("second")
+    assert "not merged" not in midef("merge", "second", "--store", "both")[1], "there is none to merge"
+
+
 def test_halves_of_a_sweep(midef: Midef, sweep: Sweep, store: Store) -> None:
     """One machine measured one cell and failed at the other, the second machine the reverse."""
     shutil.copytree("store", "second")
@@ -64,7 +76,7 @@ def test_halves_of_a_sweep(midef: Midef, sweep: Sweep, store: Store) -> None:
         half = Store.open(name)
         half.results.write(planned.cell.digest, lost_rows("small", planned, Failure("oom", "out of memory")))
     code, out, _ = midef("merge", "store", "second", "--store", "both")
-    assert code == 0 and "1 cells had failed here and were measured there" in out
+    assert code == 0 and "1 cell had failed here and was measured there" in out
     assert set(Store.open("both").results.cells().values()) == {"ok"}
     code, out, _ = midef("merge", "store", "--store", "both")  # a failure says nothing against a measurement
     assert code == 0 and set(Store.open("both").results.cells().values()) == {"ok"}

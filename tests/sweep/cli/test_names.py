@@ -47,6 +47,25 @@ def rows_in(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
+def test_a_plan_says_that_a_run_would_not_start_under_the_name(
+    midef: Midef, finished: Path, changed: Path, store: Store
+) -> None:
+    (old,) = stored_sweeps(store)
+    code, out, _ = midef("plan", changed, "--store", "store")
+    assert code == 0 and "`midef run` will not start this under its name:" in out
+    said = " ".join(out.split())
+    assert old.address in said and "seeds: [0] -> [0, 1]" in said and " -> 7 " in said
+    assert "(--set name=small-2), or add --replace:" in said
+    assert max(map(len, out.splitlines())) <= 100
+    assert json.loads(midef("plan", changed, "--store", "store", "--json")[1])["name_conflict"].startswith("the store")
+    for unchanged in ([finished], [changed, "--set", "name=small-2"]):
+        code, out, _ = midef("plan", *unchanged, "--store", "store")
+        assert code == 0 and "will not start" not in out
+    assert json.loads(midef("plan", finished, "--store", "store", "--json")[1])["name_conflict"] == ""
+    code, out, _ = midef("plan", changed, "--store", "store", "--set", "match.target=80")
+    assert code == 0 and "`midef match` will not start this under its name:" in out
+
+
 def test_a_changed_specification_is_refused_and_says_which_keys(
     midef: Midef, finished: Path, changed: Path, store: Store
 ) -> None:

@@ -15,10 +15,16 @@ Spec = Callable[..., dict[str, Any]]
 
 def test_the_size_of_a_sweep(midef: Midef, spec: Spec, write_yaml: Yaml) -> None:
     path = write_yaml(spec(defenses=["none", "midre", "nls"], seeds=[0, 1]))
-    assert midef("validate", path) == (0, "config ok: 1 setup × 3 defenses × 2 seeds = 6 runs\n", "")
-    assert midef("validate", path, "--set", "seeds=[4]")[1] == "config ok: 1 setup × 3 defenses × 1 seed = 3 runs\n"
+    assert midef("validate", path) == (
+        0,
+        "config ok: 1 setup × 3 defenses × 2 seeds = 6 runs (sweep small, profile smoke)\n",
+        "",
+    )
+    assert midef("validate", path, "--set", "seeds=[4]")[1].startswith(
+        "config ok: 1 setup × 3 defenses × 1 seed = 3 runs ("
+    )
     code, out, _ = midef("validate", write_yaml(spec(defenses=["none", "midre"], match={"target": "none - 2"})))
-    assert code == 0 and out.endswith("= 2 runs; `midef match` searches strengths first\n")
+    assert code == 0 and "= 2 runs; `midef match` searches strengths first (sweep small," in out
     assert not Path("midef-store").exists()
 
 
@@ -58,3 +64,8 @@ def test_data_that_is_not_here_is_said_and_no_problem(midef: Midef, spec: Spec, 
     there = {**here, "id": "there", "private": {"name": "image_folder", "path": "nowhere"}}
     code, out, _ = midef("validate", write_yaml(spec(setups=[here, there])))
     assert code in (0, 3) and ("nowhere" in out or code == 3)
+
+
+def test_without_a_sweep_it_says_which_one_was_checked(midef: Midef) -> None:
+    code, out, _ = midef("validate")
+    assert code == 0 and "(sweep smoke, profile smoke)" in out.splitlines()[0]

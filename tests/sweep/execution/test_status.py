@@ -169,6 +169,6 @@ def test_a_matched_sweep_says_how_far_it_is(sweep: Sweep, store: Store) -> None:
     )
     RunRecord(store, "sweep-1").write(state_of(sweep))
     text = text_of(store)
-    assert "m, matched: 1 matched, 1 undecided; 1 trainings" in text
+    assert "m, matched: 1 matched, 1 undecided; 1 training" in text
     assert text.index("m, matched") < text.index("running on head")
     assert read_status(store).as_plain()["matches"][0]["states"] == {"matched": 1, "undecided": 1}

@@ -21,9 +21,9 @@ from midef.defenses.stack import choose_defense, remake_defense
 from midef.storage import Store
 from midef.storage.matches import read_matches
 from midef.sweep.execution.result_rows import lost_rows
+from midef.sweep.matching.journal_lines import JOURNAL
 from midef.sweep.matching.match_accuracy import Matching, seeds_of
 from midef.sweep.matching.match_text import match_text
-from midef.sweep.matching.studies import JOURNAL
 from midef.sweep.planning.plan import Node, start_growing
 from midef.sweep.spec.load import parse_spec
 from midef.sweep.spec.resolve import Sweep, resolve

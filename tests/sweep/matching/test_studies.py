@@ -22,7 +22,8 @@ from midef.core import StoreError
 from midef.storage import Store
 from midef.storage.cache import cache_folder
 from midef.storage.processes import this_machine
-from midef.sweep.matching.studies import JOURNAL, Studies, ask
+from midef.sweep.matching.journal_lines import JOURNAL
+from midef.sweep.matching.studies import Studies, ask
 
 ONE = {"x": FloatDistribution(0.0, 1.0)}
 

@@ -45,9 +45,9 @@ def test_timings_of_stored_work_are_used(sweep_of: SweepOf, store: Store, publis
     assert [round(3600 * hours) for hours in cost.hours] == [10, 30, 500]
     assert (cost.estimated, cost.unknown) == (len(plan.nodes) - 1, 0) and cost.estimated_hours > 0
     assert (cost.timed, cost.devices) == (3, ("cpu test",))
-    text = plan_text(plan)
-    assert re.search(r"^target .* 10 / 30 / 500 s +- +3 stored on cpu test$", text, re.M)
-    assert re.search(r"^prior .* about [\d.]+ (s|min) +- +estimated$", text, re.M)
+    text = plan_text(plan, None)
+    assert re.search(r"^target .* 10 / 30 / 500 s +3 stored on cpu test$", text, re.M)
+    assert re.search(r"^prior .* about [\d.]+ (s|min) +estimated$", text, re.M)
     several = len(plan.nodes) - 1
     assert re.search(rf"^total .* 10 / 30 / 500 s \+ about .* 3 stored on cpu test; {several} estimated$", text, re.M)
     assert re.search(
@@ -71,8 +71,8 @@ def test_gpu_hours_come_from_timings_on_gpus_alone(
     asks = sum(n.recipe.kind != "split" for n in plan.nodes.values())
     assert whole.gpu_hours == (1.0, 1.0, 1.0) and (whole.gpu_estimated, whole.gpu_unknown) == (asks - 1, 0)
     assert 0 < whole.gpu_predicted[0] < whole.gpu_predicted[1] < whole.gpu_predicted[2]
-    assert re.search(r"^target .* 60 / 60 / 60 min +1 stored on NVIDIA H100$", plan_text(plan), re.M)
-    assert re.search(r"^total .* 60 / 60 / 60 min \+ about [\d.]+ / ", plan_text(plan), re.M)
+    assert re.search(r"^target .* 60 / 60 / 60 min +1 stored on NVIDIA H100$", plan_text(plan, None), re.M)
+    assert re.search(r"^total .* 60 / 60 / 60 min \+ about [\d.]+ / ", plan_text(plan, None), re.M)
 
 
 def test_a_gpu_s_timing_goes_before_a_cpu_s(sweep_of: SweepOf, store: Store, publish: Callable[..., None]) -> None:
@@ -88,6 +88,6 @@ def test_what_was_neither_timed_nor_estimated_is_said(sweep_of: SweepOf) -> None
     only(plan, "prior").estimated_s = None
     cost = plan.cost()
     assert (cost.estimated, cost.unknown) == (len(plan.nodes) - 1, 1)
-    text = plan_text(plan)
-    assert re.search(r"^prior .* unknown +- +1 without$", text, re.M)
+    text = plan_text(plan, None)
+    assert re.search(r"^prior .* unknown +1 without$", text, re.M)
     assert re.search(r"^to build .* that are estimated \+ 1 artifact without a timing$", text, re.M)

@@ -93,7 +93,7 @@ def test_every_row_of_the_paper_profile_has_gpu_hours(paper: Plan) -> None:
     assert sum(cost.gpu_predicted[1] for cost in each) > whole.gpu_predicted[1], "what setups share counts for each"
     lines = gpu_hours_by_setup(paper)
     assert len(lines) == 37 and all(" / " in line or line.endswith("refused") for line in lines)
-    assert "unknown" not in plan_text(paper)
+    assert "unknown" not in plan_text(paper, None)
 
 
 def test_no_row_guesses_how_many_images_it_has(paper: Plan) -> None:

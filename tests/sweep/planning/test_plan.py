@@ -154,7 +154,7 @@ def test_failed_cells_stay_out_unless_they_are_to_be_tried_again(sweep_of: Sweep
     store.results.write(failed.cell.digest, lost_rows("small", failed, Failure("bug", "broke")))
     plan = make_plan(sweep, store)
     assert plan.failed_before == [failed] and kinds(plan)["target"] == 1
-    assert "1 cell failed before; run again with --retry-failed to include them" in plan_text(plan)
+    assert "1 cell failed before; run again with --retry-failed to include them" in plan_text(plan, None)
     again = make_plan(sweep, store, retry_failed=True)
     assert again.failed_before == [] and kinds(again)["target"] == 2
 
@@ -165,7 +165,7 @@ def test_refused_cells_are_never_built(sweep_of: SweepOf, store: Store, extra_de
     assert [c.cell.defense.label for c in plan.refused] == ["not_here", "midre+not_here"]
     assert plan.refused[0].refused == "needs a residual block; choose resnet18_tiny"
     assert kinds(plan)["target"] == 1 and plan.shared["target"] == 1 and plan.unshared["scores"] == 1
-    text = plan_text(plan)
+    text = plan_text(plan, None)
     both = "not_here on vgg16_tiny, midre+not_here on vgg16_tiny"
     assert f"refused: {both}: needs a residual block; choose resnet18_tiny" in text
     assert "3 cells: 0 done, 1 to do, 0 failed before, 2 refused" in text
@@ -197,7 +197,7 @@ def test_a_plan_of_chosen_cells_is_about_these(sweep_of: SweepOf) -> None:
     sweep = sweep_of(defenses=["none", "midre"], seeds=[0, 1])
     plan = make_plan(sweep, None, chosen=lambda c: c.cell.defense.name == "midre" and c.cell.seed == 1)
     assert len(plan.cells) == 1 and kinds(plan)["target"] == 1 and plan.unshared["scores"] == 1
-    assert "= 1 cell of 4, as chosen: 0 done, 1 to do" in plan_text(plan)
+    assert "= 1 cell of 4, as chosen: 0 done, 1 to do" in plan_text(plan, None)
 
 
 # --- a plan that grows ------------------------------------------------------------------------------------------------

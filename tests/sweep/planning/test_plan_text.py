@@ -81,15 +81,29 @@ def test_seconds_of_a_gpu_are_none_of_this_machine(sweep_of: SweepOf) -> None:
     assert re.findall("about .* from start to end", plan_text(plan)) != without
 
 
-def test_columns_of_long_times_stand_apart(sweep_of: SweepOf) -> None:
+def test_long_times_stand_apart_and_no_line_is_wider_than_asked_for(sweep_of: SweepOf) -> None:
     plan = make_plan(sweep_of({"attack": ["gmi", "brep_mi"]}, defenses=["none", "midre"], profile="mini"), None)
     timed, *_ = (node for node in plan.nodes.values() if node.recipe.kind == "target")
     timed.timing = Timing(11e5, 12e5, 13e5, 3, "NVIDIA H100", timed.work)
-    head, line = (next(x for x in plan_text(plan).splitlines() if x.startswith(w)) for w in ("artifact", "target"))
+    head, line = (
+        next(x for x in plan_text(plan, None).splitlines() if x.startswith(w)) for w in ("artifact", "target")
+    )
     assert "306 / 333 / 361 h + about" in line
     for column in ("time low", "of GPUs", "basis"):
         at = head.index(column)
         assert line[at - 1] == " " and line[at] != " ", line
+    whole = re.sub(r"[\s-]", "", plan_text(plan, None))
+    for width in (80, 100):
+        text = plan_text(plan, width)
+        assert max(map(len, text.splitlines())) <= width
+        assert Table.of(text).rows == Table.of(plan_text(plan, None)).rows
+        assert sorted(re.sub(r"[\s-]", "", text)) == sorted(whole), "nothing is lost"
+    assert plan_text(plan) == plan_text(plan, 100)
+
+
+def test_gpus_have_a_column_only_where_one_is_held(sweep_of: SweepOf) -> None:
+    assert "of GPUs" in plan_text(make_plan(sweep_of(profile="mini"), None))
+    assert "of GPUs" not in plan_text(make_plan(sweep_of(profile="smoke"), None))
 
 
 @pytest.fixture
