@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING
 
 import midef
 from midef.core import ResultRow
-from midef.core.match import MatchReport
 from midef.dashboards.figures.trade_off import assign_colours
 from midef.dashboards.figures.utility import utility_of, with_front
 from midef.dashboards.files import clear, copy_plotly, html, ours, piece, script, write
-from midef.dashboards.frame_data import Header, Page, Tab, head, named
+from midef.dashboards.frame_data import Header, Page, Tab, head, measures, named
 from midef.dashboards.page_data import Setup
 from midef.dashboards.reconstructions import Extent, Fetch, write_grid
 from midef.dashboards.reference import Reference
 from midef.dashboards.setup_data import setup_data
 from midef.dashboards.sources import read_sources
-from midef.dashboards.views.base import Plan, Shown
+from midef.dashboards.views.base import Matched, Plan, Shown
 from midef.dashboards.views.order import VIEWS
 from midef.results.compare import NATURAL
 from midef.results.summary import SetupKey, SummaryRow, by_setup, summarise
@@ -87,7 +86,7 @@ def build(
         store_name=sources.name,
         unfinished=sources.unfinished,
         warnings=sources.warnings,
-        matching=sources.matching,
+        matchings=sources.matchings,
         published=sources.published,
         plans=sources.plans,
         reference=reference,
@@ -106,7 +105,7 @@ def build_page(
     unfinished: int | None = None,
     warnings: Sequence[str] = (),
     published: Sequence[ResultRow] = (),
-    matching: MatchReport | None = None,
+    matchings: Sequence[Matched] = (),
     plans: Sequence[Plan] = (),
     reference: Reference | None = None,
     with_private_exemplars: bool = False,
@@ -123,7 +122,7 @@ def build_page(
         unfinished: planned cells without a result; None counts the seeds that some defenses have and others lack.
         warnings: to show above the page.
         published: published numbers of any setups; those of a setup and a defense in `rows` are shown beside ours.
-        matching: what accuracy matching found; the page says nothing of it without.
+        matchings: what accuracy matching found; the page says nothing of it without.
         plans: of the sweeps; without, cells that were never run are not listed.
         reference: see `build`.
         with_private_exemplars: see `build`.
@@ -145,7 +144,7 @@ def build_page(
         names=_names(by_setup(summaries)),
         setups=setups,
         published=published,
-        matching=matching,
+        matchings=matchings,
         store_name=store_name,
         stores=stores,
         fetch=fetch,
@@ -167,6 +166,7 @@ def build_page(
         warnings=(*warnings, *problems),
         exposes_private=exposes,
         defenses=defenses,
+        measures=measures(summaries),
         setups=tuple(head(*pair, places) for pair in zip(setups, shown.groups.values(), strict=True)),
         views=tuple(Tab(view.name, view.title) for view in views),
     )

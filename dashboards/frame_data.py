@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from midef.dashboards.page_data import Setup
+from midef.results.compare import ATTACK
 from midef.results.summary import SummaryRow
 
 
@@ -35,6 +36,21 @@ class Named:
 
     label: str
     family: str
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric of privacy that views can show.
+
+    Args:
+        key: the metric.
+        title: heading of its column.
+        digits: after the point.
+    """
+
+    key: str
+    title: str
+    digits: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +100,7 @@ class Page:
         warnings: what the page lacks, and why.
         exposes_private: private training images of people are shown.
         defenses: those of all setups.
+        measures: metrics that a reader can choose, the attack accuracy first.
         setups: in the order of the list.
         views: in the order of the tabs.
     """
@@ -92,6 +109,7 @@ class Page:
     warnings: tuple[str, ...]
     exposes_private: bool
     defenses: tuple[Named, ...]
+    measures: tuple[Measure, ...]
     setups: tuple[Head, ...]
     views: tuple[Tab, ...]
 
@@ -102,6 +120,13 @@ def named(summaries: Sequence[SummaryRow]) -> tuple[Named, ...]:
     return tuple(Named(label, family) for label, family in families.items())
 
 
+def measures(summaries: Sequence[SummaryRow]) -> tuple[Measure, ...]:
+    """Columns that say how private a defense is, the attack accuracy first."""
+    found = {column.metric: column for row in summaries for column in row.columns if "private" in column.larger_is}
+    kept = sorted(found.values(), key=lambda column: (column.metric != ATTACK, column.rank))
+    return tuple(Measure(one.metric, one.title, 1 if one.is_percent else 3) for one in kept)
+
+
 def head(setup: Setup, group: Sequence[SummaryRow], places: Mapping[str, int]) -> Head:
     """What the page knows of a setup from the start.
 
@@ -110,7 +135,7 @@ def head(setup: Setup, group: Sequence[SummaryRow], places: Mapping[str, int]) -
         group: its summary rows.
         places: index of each defense in `Page.defenses`, by label.
     """
-    same = {field.name for field in fields(Head)} & {field.name for field in fields(Setup)} - {"is_matched"}
+    same = {field.name for field in fields(Head)} & {field.name for field in fields(Setup)}
     return Head(
         **{name: getattr(setup, name) for name in same},
         data=group[0].private,

@@ -48,6 +48,7 @@ def matching_data(report: MatchReport, store_name: str, chances: Mapping[str, fl
     notes = dict.fromkeys(noted_because(outcome.gates) for outcome in report.outcomes)
     return Matching(
         sweep=report.sweep,
+        store=store_name,
         profile=report.profile,
         targets=(*_targets(report.outcomes), *(f"! {note}" for note in notes if note)),
         counts=_counts(report),

@@ -33,6 +33,28 @@ class Column:
     is_text: bool = False
 
 
+@dataclass(frozen=True)
+class Span:
+    """An interval: its ends, and as a table has it."""
+
+    low: float
+    high: float
+    ends: str
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Both intervals of a number, None for one that it has not.
+
+    Args:
+        t: over seeds, from three on.
+        cluster: within a run, over identities; ends averaged over seeds.
+    """
+
+    t: Span | None
+    cluster: Span | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """Defense in a setup.
@@ -52,6 +74,7 @@ class Row:
         excluded: why its numbers are no result, "" of one that is compared.
         noted: what has to be noted about them.
         cells: by column.
+        spans: of numbers with an interval, by metric.
         details: of the overlay.
     """
 
@@ -69,6 +92,7 @@ class Row:
     excluded: str
     noted: str
     cells: tuple[TableCell, ...]
+    spans: dict[str, Spans]
     details: Details
 
 
@@ -154,7 +178,9 @@ class Setup:
         legend: what the intervals are.
         stamp: what the banner says of results that are not at the published size.
         has_published: published numbers stand beside ours.
-        is_matched: defenses were asked to match an accuracy.
+        has_targets: defenses were asked to match an accuracy.
+        utility: metric on the x axis.
+        legends: what the intervals of the table are where the reader chose one: by `t` and `cluster`.
         columns: of the table.
         rows: of the table.
         footnotes: below the table, legends first.
@@ -176,7 +202,9 @@ class Setup:
     legend: str
     stamp: str
     has_published: bool
-    is_matched: bool
+    has_targets: bool
+    utility: str
+    legends: dict[str, str]
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     footnotes: tuple[str, ...]
@@ -235,6 +263,7 @@ class Matching:
 
     Args:
         sweep: name of its sweep.
+        store: name of the store that holds it.
         profile: of its sweep.
         targets: a line per target.
         counts: trainings and states in words.
@@ -244,6 +273,7 @@ class Matching:
     """
 
     sweep: str
+    store: str
     profile: str
     targets: tuple[str, ...]
     counts: str

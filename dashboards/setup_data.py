@@ -12,13 +12,14 @@ from midef.core.setup import StandIn
 from midef.dashboards.figures.places import is_unmatched, label
 from midef.dashboards.figures.trade_off import trade_off
 from midef.dashboards.figures.utility import Utility, utility_of, with_front
-from midef.dashboards.page_data import Column, Details, Grid, Row, Setup
+from midef.dashboards.page_data import Column, Details, Grid, Row, Setup, Span, Spans
 from midef.results.columns import MetricColumn
 from midef.results.compare import ABSENT, COMPARED, NATURAL, TRAITS, UNDEFENDED
-from midef.results.estimates import Estimate
+from midef.results.estimates import Estimate, Interval
 from midef.results.front_share import front_shares
 from midef.results.gating import why_no_result
 from midef.results.judges import ESTIMATE_MARK, judges_words
+from midef.results.notes import interval_legend
 from midef.results.published import Published, published_of
 from midef.results.seed_points import seed_points
 from midef.results.summary import EXCLUDED, SummaryRow, is_matched_setup
@@ -76,7 +77,9 @@ def setup_data(
         legend=table.interval_legend,
         stamp=stamp,
         has_published=bool(theirs),
-        is_matched=is_matched_setup(group),
+        has_targets=is_matched_setup(group),
+        utility=utility,
+        legends=_legends(group),
         columns=_with_share(tuple(map(_column, table.columns)), [SHARE_COLUMN] if shares else []),
         rows=tuple(
             _row(
@@ -169,8 +172,30 @@ def _row(
         excluded=excluded_because(row.gates),
         noted=noted_because(row.gates),
         cells=cells,
+        spans=spans_of(row),
         details=details,
     )
+
+
+def spans_of(row: SummaryRow) -> dict[str, Spans]:
+    """Both intervals of each percentage of a row."""
+    metrics = [column.metric for column in row.columns if column.is_percent]
+    estimates = {metric: row.estimate(metric) for metric in metrics}
+    both = {m: Spans(_span(one.interval("over_seeds")), _span(one.within_run)) for m, one in estimates.items()}
+    return {metric: one for metric, one in both.items() if one.t or one.cluster}
+
+
+def _span(interval: Interval | None) -> Span | None:
+    return None if interval is None else Span(interval.low, interval.high, interval.ends)
+
+
+def _legends(group: Sequence[SummaryRow]) -> dict[str, str]:
+    """What each kind of interval is, for a reader who chose it."""
+    has_t = any(row.estimate(metric).interval("over_seeds") for row in group for metric in COMPARED)
+    return {
+        "t": interval_legend(group, "over_seeds") if has_t else "no interval over seeds: it needs three seeds",
+        "cluster": interval_legend(group, "within_run"),
+    }
 
 
 def _details(row: SummaryRow, group: Sequence[SummaryRow], published: Published | None) -> Details:

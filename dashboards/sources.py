@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from midef.core import ArtifactKey, MissingArtifact, ResultRow, SpecError
 from midef.core.match import MatchReport
-from midef.dashboards.views.base import Plan
+from midef.dashboards.views.base import Matched, Plan
 
 if TYPE_CHECKING:
     from midef.storage import Manifest, Store
@@ -27,7 +27,7 @@ class Sources:
         rows: measured rows.
         published: published numbers.
         plans: of the sweeps.
-        matching: report of the first sweep that has one.
+        matchings: of each sweep that was matched.
         unfinished: planned cells without a result; None where no plan is known.
         warnings: what could not be read, or is not shown.
     """
@@ -37,7 +37,7 @@ class Sources:
     rows: tuple[ResultRow, ...]
     published: tuple[ResultRow, ...]
     plans: tuple[Plan, ...]
-    matching: MatchReport | None
+    matchings: tuple[Matched, ...]
     unfinished: int | None
     warnings: tuple[str, ...]
 
@@ -100,11 +100,6 @@ def read_sources(uris: Sequence[str], sweeps: Sequence[str] = ()) -> Sources:
     nowhere = [str(errors[0]) for errors in problems.values() if len(errors) == len(stores)]
     if nowhere:
         raise SpecError(nowhere)
-    matched = [part.matching for part in parts if part.matching is not None]
-    if len(matched) > 1:
-        warnings.append(
-            f"{len(matched)} of these sweeps were matched; the accuracy matching of {matched[0].sweep} is shown"
-        )
     known = [part.unfinished for part in parts if part.unfinished is not None]
     published = {row: None for store in stores for row in read_published(store)}
     return Sources(
@@ -117,7 +112,7 @@ def read_sources(uris: Sequence[str], sweeps: Sequence[str] = ()) -> Sources:
             for part in _told_apart(parts)
             if part.plan is not None
         ),
-        matching=next(iter(matched), None),
+        matchings=tuple(Matched(part.matching, part.name) for part in parts if part.matching is not None),
         unfinished=sum(known) if known else None,
         warnings=tuple(warnings),
     )

@@ -71,7 +71,8 @@ def trade_off(
     squares. So are points over other seeds than the rest, and those that are no result. The band is a guide only: the
     target is of the select split, the axis of the report split. From three seeds on a line and a band show what half,
     and 20 to 80 %, of the seeds attain, and the fill of a point is P(on front).
-    `customdata` of a point and the name of its label are its index in `group`; the last trace, named "selection", is
+    `customdata` of a point, the name of its label and of its half disc, and `meta` of its seeds are its index in
+    `group`, `meta` of the lines to published points those of their rows; the last trace, named "selection", is
     empty and there to be moved.
 
     Args:
@@ -138,6 +139,7 @@ def _add_published(figure: Any, places: Places, edges: Sequence[str]) -> None:
         x=[x for our, their in joined for x in (our[0], their[0], None)],  # None ends a line
         y=[y for our, their in joined for y in (our[1], their[1], None)],
         mode="lines", line={"width": 0.8, "color": PALE}, hoverinfo="skip", name="ours to published",
+        meta=[i for i, _ in places.published if i in ours],
     )  # fmt: skip
     figure.add_scatter(
         **_columns(point for _, point in places.published), mode="markers",
@@ -164,7 +166,7 @@ def _add_defense(figure: Any, place: Place, colour: str, *, is_apart: bool) -> N
     if len(place.seeds) > 1:
         figure.add_scatter(
             **_columns(place.seeds), mode="markers", marker={"size": 5, "color": colour, "opacity": 0.45},
-            hoverinfo="skip", name="seeds",
+            hoverinfo="skip", name="seeds", meta=place.index,
         )  # fmt: skip
     shade = colour if row.is_on_front or (row.is_undefended and not row.is_excluded) else PALE
     figure.add_scatter(
@@ -190,6 +192,7 @@ def _half_discs(places: Places, colour_of: Callable[[SummaryRow], str]) -> list[
     """Fill of the points that are on the front in some resamples, and not in others."""
     return [
         half_disc(place.point, (FRONT_PX if place.row.is_on_front else POINT_PX) / 2 - 0.5, colour_of(place.row))
+        | {"name": str(place.index)}
         for place in places.ours
         if not place.row.is_undefended and fill_of(place.front_share) == "half"
     ]

@@ -1,6 +1,6 @@
 // Making elements. All text reaches the page through textContent: names come from a store and may hold anything.
 
-const PAGE = window.MIDEF || { header: {}, warnings: [], defenses: [], setups: [], views: [] };
+const PAGE = window.MIDEF || { header: {}, warnings: [], defenses: [], measures: [], setups: [], views: [] };
 
 const $ = (id) => document.getElementById(id);
 

@@ -51,10 +51,62 @@ function logWay({ data, layout }) {
   layout.yaxis.title.text = layout.yaxis.title.text.replace("(%)", `(%), log from ${floor.toPrecision(2)}`);
 }
 
+// Rows that the filters hide leave the figure, and published numbers that are not asked for.
+function withoutHidden(figure, s) {
+  const isKept = (i) => keepsRow(s, i), isOfRow = (name) => name === undefined || isKept(+name);
+  const of = { "published": (trace) => trace.customdata, "ours to published": (trace) => trace.meta };
+  figure.data = figure.data.filter((trace) => {
+    if (trace.name in of) return showsPublished() && onlyPoints(trace, of[trace.name](trace).map(isKept));
+    const index = trace.meta ?? trace.customdata?.[0];
+    return index === undefined || isKept(index);
+  });
+  const { layout } = figure;
+  layout.annotations = layout.annotations.filter((note) => isOfRow(note.name));
+  layout.shapes = layout.shapes.filter((shape) => isOfRow(shape.name));
+}
+
+// Keeps some points of a trace, or some of the lines that a gap follows; whether any is left.
+function onlyPoints(trace, kept) {
+  const each = trace.x.length / kept.length, only = (values) => values.filter((_, n) => kept[Math.floor(n / each)]);
+  trace.x = only(trace.x);
+  trace.y = only(trace.y);
+  if (each === 1) {
+    trace.customdata = only(trace.customdata);
+    trace.marker.color = only(trace.marker.color);
+    trace.marker.line.color = only(trace.marker.line.color);
+  }
+  return trace.x.length > 0;
+}
+
+// Error bars of the interval that was chosen; the axes make room for them.
+function withIntervals({ data, layout }, s, kind) {
+  for (const trace of data) {
+    if (!trace.customdata || trace.name === "published") continue;
+    const { spans } = s.rows[trace.customdata[0]], colour = trace.marker.line.color === "#FFFFFF" ? trace.marker.color : trace.marker.line.color;
+    for (const [side, metric] of [["x", s.utility], ["y", "attack_accuracy_at_1"]]) {
+      const span = spans[metric]?.[kind], at = trace[side][0];
+      trace[`error_${side}`] = !span || span.high <= span.low ? { visible: false } : {
+        type: "data", symmetric: false, array: [Math.max(0, span.high - at)], arrayminus: [Math.max(0, at - span.low)],
+        thickness: 1.3, width: 0, color: trace[`error_${side}`].color || colour,
+      };
+      if (span) widen(layout[`${side}axis`].range, span);
+    }
+  }
+}
+
+// A range may run from large to small.
+function widen(range, { low, high }) {
+  const first = range[0] < range[1] ? 0 : 1;
+  range[first] = Math.min(range[first], low);
+  range[1 - first] = Math.max(range[1 - first], high);
+}
+
 function shownFigure() {
   const figure = structuredClone(state.setup.figure);
   figure.layout.annotations ||= [];
   figure.layout.shapes ||= [];
+  withoutHidden(figure, state.setup);
+  if (asked("interval")) withIntervals(figure, state.setup, asked("interval"));
   if (state.isPapers) papersWay(figure);
   if (state.isLog) logWay(figure);
   return figure;

@@ -6,7 +6,8 @@ const VIEWS = {};
 //   keys: names in the link that are its own
 //   perSetup: it shows one setup, which is chosen in the header; `draw` gets it with all its data
 //   pieces: names of the data it needs; the default is the one with the view's name, of a view per setup that setup's
-//   needsRows: there is nothing to draw in a store without rows
+//   needsRows: there is nothing to draw without rows: neither in a store without any, nor where the filters keep none
+//   idle: filters that have no meaning here, with the reason of each
 //   draw: draws it, given the data; called again whenever the link or a filter has changed
 //   escape: what the key Escape does
 function addView(name, view) { VIEWS[name] = view; }
@@ -48,7 +49,7 @@ async function show() {
   hideHover();
   $("trouble").hidden = !problem;
   $("trouble").textContent = problem;
-  const isEmpty = PAGE.setups.length > 0 && !keptSetups().length;
+  const isEmpty = PAGE.setups.length > 0 && !!view.needsRows && !keptSetups().length;
   const isBare = !PAGE.setups.length && !!view.needsRows;
   $("norows").hidden = !isEmpty;
   $("empty").hidden = !isBare;

@@ -22,6 +22,7 @@ class AnalysisData:
 
     Args:
         name: unique on the page, for links.
+        setup: id of the setup that was analysed.
         title: analysis with the parameters that are not its defaults.
         about: what was analysed, and by which code.
         verdict: what the rows say.
@@ -32,6 +33,7 @@ class AnalysisData:
     """
 
     name: str
+    setup: str
     title: str
     about: str
     verdict: str
@@ -62,6 +64,7 @@ def analysis_data(stored: StoredFindings, number: int) -> AnalysisData:
         stamp = f"{stored.profile} profile" + (f"; stands in: {stored.stand_ins}" if stored.stand_ins else "")
     return AnalysisData(
         name=f"{stored.name}-{number}",
+        setup=stored.setup,
         title=title,
         about=f"setup {stored.setup}, seed {stored.seed} of sweep {stored.sweep}, profile {stored.profile}; "
         f"analysed by midef {stored.code}",

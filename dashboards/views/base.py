@@ -37,6 +37,14 @@ class Plan:
     store: str
 
 
+@dataclass(frozen=True)
+class Matched:
+    """What the accuracy matching of one sweep found, and the name of the store that holds it."""
+
+    report: MatchReport
+    store: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shown:
     """Everything that the views of a page may show.
@@ -48,7 +56,7 @@ class Shown:
         names: of the setups, as links name them.
         setups: the data of each setup, in the order of the page.
         published: published numbers of any setups.
-        matching: what accuracy matching found; None if nothing was matched.
+        matchings: what accuracy matching found, one for each sweep that was matched.
         store_name: as the page calls the store.
         stores: where the rows come from; none for rows that no store holds.
         fetch: gives the folder of a stored artifact.
@@ -66,7 +74,7 @@ class Shown:
     names: Mapping[SetupKey, str]
     setups: Sequence[Setup]
     published: Sequence[ResultRow]
-    matching: MatchReport | None
+    matchings: Sequence[Matched]
     store_name: str
     stores: Sequence[Store]
     fetch: Fetch

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from midef.dashboards.views.base import Pieces, Shown, View
 from midef.results.cells import cell_runs
 from midef.results.columns import MetricColumn
-from midef.results.compare import ATTACK
 from midef.results.over_setups import KIND, paired_drops, pooled_intervals
-from midef.results.summary import SummaryRow, is_matched_setup
+from midef.results.summary import SetupKey, SummaryRow, columns_in, is_matched_setup
 
 WIN, TIE, LOSS = "w", "t", "l"
 SECONDS = ("wall_s", "train_s")
+MOST_NAMED = 12
+"""Setups without a row that are named."""
 
 
 @dataclass(frozen=True)
@@ -23,21 +24,6 @@ class Tile:
     title: str
     value: str
     note: str
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A metric of privacy that the table can show.
-
-    Args:
-        key: the metric.
-        title: heading of its column.
-        digits: after the point.
-    """
-
-    key: str
-    title: str
-    digits: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +38,8 @@ class Cells:
         x: test accuracy, percent.
         y: attack accuracy @1, percent.
         is_front: no other defense is both at least as accurate and attacked less.
+        waiting: labels of defenses that are planned here, and have no row yet.
+        has_plan: the plan of its sweep is stored.
         gains: by metric, how much less private the undefended model is: in the unit of the metric, positive is better.
     """
 
@@ -61,6 +49,8 @@ class Cells:
     x: tuple[float | None, ...]
     y: tuple[float | None, ...]
     is_front: tuple[bool, ...]
+    waiting: tuple[str, ...]
+    has_plan: bool
     gains: dict[str, tuple[float | None, ...]]
 
 
@@ -70,46 +60,59 @@ class Overview:
 
     Args:
         tiles: four of them.
-        measures: metrics of the table, the attack accuracy first.
         cells: by setup.
         intervals: of the mean difference over all setups, by defense; (low, high) in points.
         kind: of these intervals.
         caution: what to know before comparing numbers of this table.
+        waiting: setups that are planned, and have no row yet.
     """
 
     tiles: tuple[Tile, ...]
-    measures: tuple[Measure, ...]
     cells: tuple[Cells, ...]
     intervals: dict[str, tuple[float, float]]
     kind: str
     caution: str
+    waiting: str
 
 
 def pieces(shown: Shown) -> Pieces:
     """One piece."""
     groups = list(shown.groups.values())
     is_matched = any(map(is_matched_setup, groups))
-    measures = _measures(shown.summaries)
+    planned = _planned(shown)
+    metrics = [column for column in columns_in(shown.summaries) if "private" in column.larger_is]
     intervals = pooled_intervals([group for group in groups if is_matched_setup(group) or not is_matched])
     yield (
         "overview",
         Overview(
             tiles=_tiles(shown, groups),
-            measures=tuple(Measure(one.metric, one.title, 1 if one.is_percent else 3) for one in measures),
-            cells=tuple(_cells(group, measures) for group in groups),
+            cells=tuple(_cells(group, metrics, planned.get(group[0].setup_key)) for group in groups),
             intervals={label: (one.low, one.high) for label, one in intervals.items()},
             kind=KIND,
             caution=""
             if is_matched or not groups
             else "No setup was matched to one accuracy: a defense that leaks less here may only be less accurate.",
+            waiting=_waiting(planned.keys() - shown.groups.keys()),
         ),
     )
 
 
-def _measures(summaries: Sequence[SummaryRow]) -> list[MetricColumn]:
-    """Columns that say how private a defense is, the attack accuracy first."""
-    found = {column.metric: column for row in summaries for column in row.columns if "private" in column.larger_is}
-    return sorted(found.values(), key=lambda column: (column.metric != ATTACK, column.rank))
+def _planned(shown: Shown) -> dict[SetupKey, set[str]]:
+    """Labels of the defenses that each setup was planned with."""
+    found: dict[SetupKey, set[str]] = {}
+    for cell in shown.planned:
+        key = str(cell["sweep"]), str(cell.get("profile") or ""), str(cell.get("setup") or "")
+        found.setdefault(key, set()).add(str(cell.get("defense") or ""))
+    return found
+
+
+def _waiting(setups: Collection[SetupKey]) -> str:
+    """Names the setups that have no row yet; "" for none."""
+    names = sorted(setup for *_, setup in setups if setup)
+    if not names:
+        return ""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"Planned and without a row yet: {', '.join(names[:MOST_NAMED])}{more}."
 
 
 def _tiles(shown: Shown, groups: Sequence[Sequence[SummaryRow]]) -> tuple[Tile, ...]:
@@ -159,7 +162,9 @@ def _hours(seconds: float) -> str:
     return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:,.1f} min"
 
 
-def _cells(group: Sequence[SummaryRow], measures: Sequence[MetricColumn]) -> Cells:
+def _cells(
+    group: Sequence[SummaryRow], measures: Sequence[MetricColumn], planned: Collection[str] | None
+) -> Cells:
     undefended = next((row for row in group if row.is_undefended), None)
     is_matched = is_matched_setup(group)
     attacks = [row.trade_off.attack if paired_drops(row, group) else None for row in group]
@@ -170,6 +175,8 @@ def _cells(group: Sequence[SummaryRow], measures: Sequence[MetricColumn]) -> Cel
         x=tuple(row.natural_accuracy.mean for row in group),
         y=tuple(row.attack_accuracy_at_1.mean for row in group),
         is_front=tuple(row.is_on_front for row in group),
+        waiting=tuple(sorted(set(planned or ()) - {row.defense for row in group})),
+        has_plan=planned is not None,
         gains={one.metric: tuple(_gain(row, undefended, one) for row in group) for one in measures},
     )
 

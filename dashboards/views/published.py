@@ -19,11 +19,13 @@ class PublishedData:
     Args:
         verdicts: name, meaning and count of each.
         notes: what is left out, and why.
+        metrics: of each row of the sheet, as registered.
         sheet: one row per published number.
     """
 
     verdicts: tuple[tuple[str, str, int], ...]
     notes: tuple[str, ...]
+    metrics: tuple[str, ...]
     sheet: Sheet
 
 
@@ -35,6 +37,7 @@ def published_data(shown: Shown) -> PublishedData:
     return PublishedData(
         verdicts=tuple((name, meaning, counts[name]) for name, meaning in VERDICTS.items()),
         notes=tuple(_notes(shown, planned)),
+        metrics=tuple(one.metric for one in found),
         sheet=_sheet(found, {**{row.metric: row.column for row in shown.rows if row.column}, **COMPARED}),
     )
 

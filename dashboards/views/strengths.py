@@ -30,6 +30,7 @@ class StrengthSweep:
         title: setup, and the accuracies that are read.
         columns: of the table.
         lines: cells of each family, by column.
+        members: of each family, indices of rows in the setup.
         names: of the points of the figure, by index of the row in the setup.
         figure: lines of the families.
     """
@@ -38,6 +39,7 @@ class StrengthSweep:
     title: str
     columns: tuple[Column, ...]
     lines: tuple[tuple[TableCell, ...], ...]
+    members: tuple[tuple[int, ...], ...]
     names: dict[int, str]
     figure: Figure
 
@@ -83,7 +85,8 @@ def strength_sweep(name: str, group: Sequence[SummaryRow]) -> StrengthSweep | No
             *heads,
         ),
         lines=tuple(_line(family, group, targets) for family in found),
-        names={i: group[i].defense for family in found for i in family.members},
+        members=tuple(tuple(family.members) for family in found),
+        names={i: row.defense for i, row in enumerate(group)},
         figure=json.loads(draw(group, found, targets).to_json()),
     )
 

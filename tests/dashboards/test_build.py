@@ -55,7 +55,8 @@ def page_of(report: BuildReport) -> dict[str, Any]:
     for setup in found["setups"]:
         data = pieces[setup["piece"]]
         setup.update(data)
-    return {"matching": None, **found, **pieces}
+    (matching,) = pieces.get("matching", {"matchings": [None]})["matchings"]
+    return {**found, **pieces, "matching": matching}
 
 
 def data_of(out: Path) -> str:
@@ -397,7 +398,7 @@ def test_the_overlay_of_a_matched_row_says_how_near_it_is(
 ) -> None:
     (setup,) = page_of(build_page(matched_rows, shared[0].fetch, tmp_path, store_name="store"))["setups"]
     rows = {row["defense"]: row for row in setup["rows"]}
-    assert setup["is_matched"] is True
+    assert setup["has_targets"] is True
     assert [d for d, row in rows.items() if not row["is_unmatched"]] == [
         "none",
         "midre(area_high=0.4)",

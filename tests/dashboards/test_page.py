@@ -16,6 +16,7 @@ from midef.core import ResultRow
 from midef.core.match import MatchReport
 from midef.dashboards.build import BuildReport, build_page
 from midef.dashboards.files import POLICY
+from midef.dashboards.views.base import Matched
 from midef.results.export import csv_table
 from midef.results.render import text_table
 from midef.results.summary import by_setup, summarise
@@ -482,7 +483,7 @@ def matched_index(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     out = tmp_path_factory.mktemp("matched")
-    return build_page(matched_rows, shared[0].fetch, out, store_name="store", matching=report()).index
+    return build_page(matched_rows, shared[0].fetch, out, store_name="store", matchings=[Matched(report(), "store")]).index
 
 
 @pytest.fixture
@@ -545,7 +546,7 @@ def test_only_those_not_matched(matched_page: Any, show: Any, report: Any, outco
     assert page.is_checked("#unmatched") and states_of(page) == STATES[1:]
     page.uncheck("#unmatched")
     assert states_of(page) == STATES
-    all_matched = show([], matching=report(outcomes=(outcome(),))).open("#match_only=unmatched")
+    all_matched = show([], matchings=[Matched(report(outcomes=(outcome(),)), "store")]).open("#match_only=unmatched")
     assert states_of(all_matched) == ["no rows: all are matched"]
 
 
@@ -650,7 +651,7 @@ def test_a_page_without_a_report_has_no_section(realistic_page: Any) -> None:
 
 
 def test_a_matching_is_shown_without_any_rows(show: Any, report: Any) -> None:
-    page = show([], matching=report()).open("#sort=x")
+    page = show([], matchings=[Matched(report(), "store")]).open("#sort=x")
     assert page.is_visible("#empty")
     page.click("#views a >> text=Accuracy matching")
     settle(page)

@@ -36,7 +36,7 @@ def shown(rows: list[ResultRow], **given: Any) -> Shown:
     facts: dict[str, Any] = {"rows": rows, "summaries": summarise(rows), "names": {}, "setups": [], "published": []}
     facts |= {
         "header": None,
-        "matching": None,
+        "matchings": (),
         "store_name": "my store",
         "stores": [],
         "fetch": None,

@@ -3,14 +3,17 @@
 const ANA_PANEL_PX = 300; // the least a panel needs
 
 function drawAnalyses(data) {
-  const one = data.analyses.find((a) => a.name === linked("analysis")) || data.analyses[0];
-  fill($("anatools"), data.analyses.map((a) => {
+  const kept = data.analyses.filter((a) => keepsIds([a.setup])), one = kept.find((a) => a.name === linked("analysis")) || kept[0];
+  $("analysis").hidden = !one;
+  $("ananone").hidden = !!one;
+  fill($("anatools"), kept.map((a) => {
     const button = make("button", a.title, "chip");
     button.type = "button";
     button.setAttribute("aria-pressed", a === one);
     button.addEventListener("click", () => { relink({ analysis: a.name, ana_sort: null }, true); drawAnalyses(data); });
     return button;
   }));
+  if (!one) return;
   $("analysis").querySelector("h3").textContent = one.title;
   $("anaverdict").textContent = one.verdict;
   $("anaabout").textContent = one.about;
@@ -23,4 +26,13 @@ function drawAnalyses(data) {
   drawSheet($("anasheet"), one.sheet, { sort: "ana_sort" });
 }
 
-addView("analyses", { keys: ["analysis", "ana_sort"], draw: drawAnalyses });
+const ANA_IDLE = "an analysis is of a whole setup";
+
+addView("analyses", {
+  keys: ["analysis", "ana_sort"],
+  idle: {
+    ...Object.fromEntries(["family", "named", "seeds", "only"].map((name) => [name, ANA_IDLE])),
+    metric: "each analysis has measures of its own", interval: "each analysis says its own", published: "no published numbers here",
+  },
+  draw: drawAnalyses,
+});

@@ -59,4 +59,6 @@ function bibButton(text) {
   return button;
 }
 
-addView("definitions", { keys: ["def_text"], draw: drawDefinitions });
+const DEF_IDLE = "holds for the whole page";
+
+addView("definitions", { keys: ["def_text"], idle: Object.fromEntries(FILTER_KEYS.map((name) => [name, DEF_IDLE])), draw: drawDefinitions });

@@ -3,8 +3,27 @@
 // row: index of the selected one.
 const match = { data: null, row: null, order: { sort: null, down: false } };
 
-function drawMatching(data) {
-  match.data = data;
+// The rows that the filters keep: by their own names, since a search belongs to a network and data, not to one setup.
+function keepsMatch(row) {
+  const [defense, architecture, data] = row.cells.map((cell) => cell.text);
+  const at = (name, value) => !asked(name) || asked(name) === value;
+  const isOfAttack = !asked("attack") || row.setups.some((id) => setupsOf(id).some((s) => s.attack === asked("attack")));
+  return at("data", data) && at("arch", architecture) && isOfAttack && keepsName(`${defense} ${row.chosen}`, defense.split("(")[0]) &&
+    (!asked("find") || contains(`${row.id} ${row.chosen} ${row.setups.join(" ")}`, asked("find"))) && (!asked("only") || row.state === "matched");
+}
+
+function drawMatching({ matchings }) {
+  const names = matchings.map((one, n) => (matchings.findIndex((other) => other.sweep === one.sweep) === n ? one.sweep : `${one.sweep} (${one.store}, ${n + 1})`));
+  const chosen = Math.max(0, names.indexOf(linked("match_sweep"))), all = matchings[chosen];
+  $("matchsweeps").hidden = matchings.length < 2;
+  fill($("matchsweep"), names.map((name) => {
+    const option = make("option", name);
+    option.value = name;
+    return option;
+  }));
+  $("matchsweep").value = names[chosen];
+  const data = match.data = { ...all, rows: all.rows.filter(keepsMatch) };
+  $("matchfiltered").textContent = data.rows.length < all.rows.length ? `${data.rows.length} of ${all.rows.length} rows pass the filters` : "";
   const row = data.rows.findIndex((r) => r.id === linked("match"));
   match.row = row < 0 ? null : row;
   match.order = readOrder("match_sort", data.columns);
@@ -45,7 +64,7 @@ function drawMatchTable() {
   const told = columns.filter((c) => c.key !== "history"), places = told.map((c) => columns.indexOf(c));
   exportBelow($("matchtable"), "matching", "Accuracy matching", told, shown.map(({ row }) => places.map((i) => row.cells[i])));
   if (!shown.length) {
-    const tr = make("tr"), td = make("td", rows.length ? "no rows: all are matched" : "no rows: nothing was to be matched");
+    const tr = make("tr"), td = make("td", rows.length ? "no rows: all are matched" : $("matchfiltered").textContent ? "no rows: nothing passes the filters" : "no rows: nothing was to be matched");
     td.colSpan = columns.length;
     tr.append(td);
     fill($("matchtable").tBodies[0], [tr]);
@@ -109,8 +128,13 @@ $("unmatched").addEventListener("change", (e) => {
 });
 $("matchrow").addEventListener("change", (e) => selectMatch(e.target.value === "" ? match.row : +e.target.value));
 
+$("matchsweep").addEventListener("change", (e) => { relink({ match_sweep: e.target.value, match: null }, true); show(); });
+
 addView("matching", {
-  keys: ["match", "match_sort", "match_only"],
+  keys: ["match", "match_sweep", "match_sort", "match_only"],
+  idle: {
+    seeds: "a search has seeds of its own", metric: "only test accuracy is matched", interval: "no intervals here", published: "no published numbers here",
+  },
   draw: drawMatching,
   escape: () => { if (match.row !== null) selectMatch(match.row); },
 });

@@ -4,7 +4,8 @@
 const CIVIDIS = [[0, 34, 78], [18, 53, 112], [59, 73, 109], [87, 93, 109], [112, 113, 115], [138, 134, 120], [165, 156, 116], [195, 179, 105], [225, 204, 85], [254, 232, 56]];
 const STATE_WORDS = {
   compared: "at matched accuracy", unmatched: "not at matched accuracy", excluded: "no result, or over other seeds",
-  failed: "failed", refused: "refused", missing: "missing", reference: "the undefended model",
+  failed: "failed", refused: "refused", missing: "planned, no result yet", reference: "the undefended model",
+  unplanned: "not planned in this setup", absent: "no result here; no plan of its sweep is stored",
 };
 const overview = { data: null };
 
@@ -12,8 +13,6 @@ function cividis(share) {
   const at = Math.min(Math.max(share, 0), 1) * (CIVIDIS.length - 1), low = Math.min(Math.floor(at), CIVIDIS.length - 2);
   return CIVIDIS[low].map((one, i) => Math.round(one + (CIVIDIS[low + 1][i] - one) * (at - low)));
 }
-
-const shownMeasure = () => overview.data.measures.find((m) => m.key === linked("metric")) || overview.data.measures[0];
 
 // The rows that the filters keep: {setup, cells, row, defense}, the undefended model apart.
 function keptRows() {
@@ -30,7 +29,7 @@ function drawOverview(data) {
     return tile;
   }));
   const measure = shownMeasure();
-  fill($("heatmetric"), data.measures.map((m) => {
+  fill($("heatmetric"), PAGE.measures.map((m) => {
     const option = make("option", m.title);
     option.value = m.key;
     return option;
@@ -49,8 +48,8 @@ function drawHeat(kept, measure) {
   const digits = measure ? measure.digits : 1;
   $("heatwords").textContent = (measure && measure.key === "attack_accuracy_at_1"
     ? "Points of attack accuracy@1 that the defense takes away, mean over the same seeds; positive is better." : "Difference from the undefended model; positive is more private.") +
-    (overview.data.caution && " " + overview.data.caution);
-  fill($("heatkey"), [["", "matched"], ["unmatched", "not at matched accuracy"], ["missing", "missing or no result"], ["failed", "failed"]].map(([name, words]) => {
+    (overview.data.caution && " " + overview.data.caution) + (overview.data.waiting && " " + overview.data.waiting);
+  fill($("heatkey"), [["", "matched"], ["unmatched", "not at matched accuracy"], ["missing", "missing, refused or no result"], ["unplanned", "not planned"], ["failed", "failed"]].map(([name, words]) => {
     const one = make("span", words), box = make("i", undefined, "box " + name);
     one.prepend(box);
     return one;
@@ -79,9 +78,15 @@ function drawHeat(kept, measure) {
   if (first) first.tabIndex = 0;
 }
 
+// Why a setup has no row of a defense.
+function absentState(setup, defense) {
+  const cells = overview.data.cells[PAGE.setups.indexOf(setup)];
+  return !cells.has_plan ? "absent" : cells.waiting.includes(PAGE.defenses[defense].label) ? "missing" : "unplanned";
+}
+
 function heatCell(one, setup, defense, { gain, low, high, digits }) {
   const td = make("td"), label = PAGE.defenses[defense].label, value = one ? gain(one) : null;
-  const state = one ? one.cells.states[one.row] : "missing";
+  const state = one ? one.cells.states[one.row] : absentState(setup, defense);
   td.dataset.defense = label;
   td.dataset.state = state;
   td.tabIndex = -1;
@@ -178,4 +183,8 @@ $("heat").addEventListener("keydown", (e) => {
 });
 $("heatmetric").addEventListener("change", (e) => { relink({ metric: e.target.value }); show(); });
 
-addView("overview", { needsRows: true, draw: drawOverview });
+addView("overview", {
+  needsRows: true,
+  idle: { interval: "the mean over setups has an interval of its own", published: "no published numbers here" },
+  draw: drawOverview,
+});

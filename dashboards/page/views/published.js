@@ -19,13 +19,14 @@ function drawPublished(data) {
   ];
   if (papers.length > 1) choices.push(chips("pub_paper", papers.map((p) => [p, p]), again, "all papers"));
   fill($("pubtools"), choices);
-  const keeps = (i) => (!linked("pub_verdict") || by.verdict[i] === linked("pub_verdict")) &&
+  const keeps = (i) => keepsNamed(by.setup[i], by.defense[i]) && (!asked("metric") || data.metrics[i] === asked("metric")) &&
+    (!linked("pub_verdict") || by.verdict[i] === linked("pub_verdict")) &&
     (!linked("pub_metric") || by.metric[i] === linked("pub_metric")) &&
     (!linked("pub_paper") || by.source[i].split(", ")[0] === linked("pub_paper"));
   const rows = drawSheet($("pubsheet"), data.sheet, {
     sort: "pub_sort", text: "pub_text", keeps,
     decorate: (td, { key }, i) => { if (key === "verdict") td.classList.add("verdict", by.verdict[i].replace(" ", "-")); },
-    empty: by.setup.length ? "no rows: no published number fits these choices" : "no rows: no published number belongs to a setup of this page",
+    empty: by.setup.length ? "no rows: no published number fits these choices and the filters" : "no rows: no published number belongs to a setup of this page",
   });
   drawDumbbells(by, rows);
 }
@@ -91,4 +92,8 @@ function uniqueNames(names) {
   });
 }
 
-addView("published", { keys: ["pub_verdict", "pub_metric", "pub_paper", "pub_sort", "pub_text"], draw: drawPublished });
+addView("published", {
+  keys: ["pub_verdict", "pub_metric", "pub_paper", "pub_sort", "pub_text"],
+  idle: { interval: "a verdict rests on the interval that its setup has", published: "this view is about them" },
+  draw: drawPublished,
+});

@@ -27,7 +27,7 @@ function drawGrid() {
   const head = make("tr");
   head.append(make("th"), ...labels.map((label) => make("th", `id ${label}`)));
   fill($("grid").tHead, isThere ? [head] : []);
-  const strips = grid.strips.map((strip, i) => ({ strip, row: s.rows[i] })).filter(({ row }) => !faces.hidden.has(row.defense));
+  const strips = grid.strips.map((strip, i) => ({ strip, row: s.rows[i] })).filter(({ row }, i) => keepsRow(s, i) && !faces.hidden.has(row.defense));
   if (grid.private) strips.unshift({ strip: grid.private, row: null });
   fill($("grid").tBodies[0], isThere ? strips.map(({ strip, row }) => stripRow(s, strip, row, labels)) : []);
   $("grid").style.setProperty("--face", `${faces.side}px`);
@@ -57,8 +57,8 @@ function drawFaceChoices(s) {
   choice("gridrestart", [...Array(grid.restarts).keys()], (i) => `restart ${i + 1}`, faces.restart);
   choice("gridblock", grid.blocks, (ids) => (ids.length > 1 ? `identities ${ids[0]} to ${ids.at(-1)}` : `identity ${ids[0]}`), faces.block);
   $("griddefenses").querySelector("summary").textContent =
-    `defenses shown: ${s.rows.filter((row) => !faces.hidden.has(row.defense)).length} of ${s.rows.length}`;
-  fill($("griddefenses").querySelector("p"), s.rows.map((row) => {
+    `defenses shown: ${s.rows.filter((row, i) => keepsRow(s, i) && !faces.hidden.has(row.defense)).length} of ${s.rows.length}`;
+  fill($("griddefenses").querySelector("p"), s.rows.filter((_, i) => keepsRow(s, i)).map((row) => {
     const label = make("label"), box = make("input");
     box.type = "checkbox";
     box.checked = !faces.hidden.has(row.defense);

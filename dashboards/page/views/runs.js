@@ -3,7 +3,7 @@
 function drawRuns(data) {
   unpack(data.sheet);
   const again = () => drawRuns(data), column = (key) => data.sheet.columns.find((c) => c.key === key).values;
-  const states = column("state"), cells = column("cell"), kinds = column("failure");
+  const states = column("state"), cells = column("cell"), kinds = column("failure"), setups = column("setup"), defenses = column("defense");
   fill($("runcounts"), data.counts.map(([state, n]) => {
     const tile = make("span", undefined, `tile ${state}`);
     tile.append(make("b", n), make("span", state));
@@ -16,7 +16,7 @@ function drawRuns(data) {
   const chosen = [chips("run_state", data.counts.map(([state, n]) => [state, `${state} ${n}`]), again, "all states")];
   if (failures.length > 1) chosen.push(chips("run_kind", failures.map((kind) => [kind, kind]), again, "all kinds"));
   fill($("runtools"), chosen);
-  const keeps = (i) => (!linked("run_state") || states[i] === linked("run_state")) && (!linked("run_kind") || kinds[i] === linked("run_kind"));
+  const keeps = (i) => keepsNamed(setups[i], defenses[i]) && (!linked("run_state") || states[i] === linked("run_state")) && (!linked("run_kind") || kinds[i] === linked("run_kind"));
   drawSheet($("runsheet"), data.sheet, {
     sort: "run_sort", text: "run_text", keeps,
     decorate: (td, { key }, i) => {
@@ -28,7 +28,7 @@ function drawRuns(data) {
         td.append(" ", button);
       }
     },
-    empty: states.length ? "no rows: no cell has this state, kind and text" : "no rows: nothing was planned or run",
+    empty: states.length ? "no rows: no cell has this state, kind and text, and passes the filters" : "no rows: nothing was planned or run",
   });
 }
 
@@ -40,4 +40,8 @@ function showLog(cell, text) {
   box.showModal();
 }
 
-addView("runs", { keys: ["run_state", "run_kind", "run_sort", "run_text"], draw: drawRuns });
+addView("runs", {
+  keys: ["run_state", "run_kind", "run_sort", "run_text"],
+  idle: { metric: "a cell has all its metrics", interval: "no intervals here", published: "no published numbers here" },
+  draw: drawRuns,
+});

@@ -27,31 +27,46 @@ function drawSetup(s) {
     return tr;
   }));
   for (const tr of $("setups").querySelectorAll("tbody tr")) tr.setAttribute("aria-current", tr.dataset.name === s.name);
-  $("diamond").hidden = !s.has_published;
+  $("diamond").hidden = !s.has_published || !showsPublished();
   $("shares").hidden = $("bands").hidden = !(s.figure && s.rows.some((row) => row.front_share !== null));
-  $("hollow").hidden = $("guide").hidden = !(s.is_matched && s.figure);
+  $("hollow").hidden = $("guide").hidden = !(s.has_targets && s.figure);
   $("nothing").hidden = !(s.figure && s.rows.some((r) => r.excluded));
   $("ownseeds").hidden = !(s.figure && s.rows.some((r) => r.has_own_seeds));
-  $("legend").textContent = s.legend;
+  $("legend").textContent = asked("interval") === "none" ? "no intervals are shown" : s.legends[asked("interval")] || s.legend;
   fill($("footnotes"), s.footnotes.map((t) => make("li", t)));
   $("problems").hidden = !s.problems.length;
   fill($("problems").querySelector("ul"), s.problems.map((t) => make("li", t)));
+  const hidden = s.rows.filter((_, i) => !keepsRow(s, i)).length;
+  $("filteredrows").hidden = !hidden;
+  $("filteredrows").textContent = `${hidden} of ${s.rows.length} defenses are hidden by the filters; the front and its band are those of all.`;
   drawTable();
   drawPlot();
   drawGrid();
 }
 
+// The cells of a row with the interval that was chosen.
+function cellsOf(s, row) {
+  const kind = asked("interval");
+  if (!kind) return row.cells;
+  return row.cells.map((cell, i) => {
+    const span = row.spans[s.columns[i].key];
+    return span ? { ...cell, interval: kind === "none" ? "" : span[kind]?.ends || "" } : cell;
+  });
+}
+
 function drawTable() {
-  const s = state.setup;
-  fill($("table").tHead, [heading(s.columns, state.order, drawTable)]);
-  const kept = sorted(s.rows, s.columns, state.order).filter(({ row }) => keepsDefense(s, row.defense));
+  const s = state.setup, places = [...s.columns.keys()].filter((i) => s.columns[i].key !== "published" || showsPublished());
+  const columns = places.map((i) => s.columns[i]);
+  fill($("table").tHead, [heading(columns, state.order, drawTable)]);
+  const kept = sorted(s.rows, s.columns, state.order).filter(({ index }) => keepsRow(s, index));
+  const cells = new Map(kept.map(({ row, index }) => [index, places.map((i) => cellsOf(s, row)[i])]));
   fill($("table").tBodies[0], kept.map(({ row, index }) => {
     const tr = selectable(make("tr"), index, state.selected.includes(index), select);
     tr.classList.toggle("front", row.is_on_front);
     tr.classList.toggle("unmatched", row.is_unmatched);
     tr.classList.toggle("excluded", !!row.excluded);
-    row.cells.forEach((cell, i) => {
-      const column = s.columns[i], td = valueCell(column, cell);
+    cells.get(index).forEach((cell, i) => {
+      const column = columns[i], td = valueCell(column, cell);
       if (i === 0 && row.is_on_front) {
         const mark = make("span", "●", "mark");
         mark.title = "on the front";
@@ -73,8 +88,20 @@ function drawTable() {
     });
     return tr;
   }));
-  exportBelow($("table"), s.name.replace(/[^\w.-]+/g, "-"), s.title, s.columns, sorted(s.rows, s.columns, state.order).map(({ row }) => row.cells));
+  fitTable();
+  exportBelow($("table"), s.name.replace(/[^\w.-]+/g, "-"), s.title, columns, kept.map(({ index }) => cells.get(index)));
 }
+
+// A table that is wider than its place is set closer, and if that is not enough, below the plot.
+function fitTable() {
+  const pair = $("table").closest(".pair"), box = $("table").parentNode, isWider = () => box.scrollWidth > box.clientWidth + 1;
+  pair.classList.remove("close", "stacked");
+  if (getComputedStyle(pair).gridTemplateColumns.split(" ").length < 2) return;
+  pair.classList.toggle("close", isWider());
+  if (isWider()) pair.classList.replace("close", "stacked");
+}
+
+addEventListener("resize", () => { if (state.setup && shownView() === "setup") fitTable(); });
 
 function drawSetups() {
   const box = $("setups"), refused = PAGE.setups.filter((s) => s.refused);
@@ -98,6 +125,7 @@ addView("setup", {
   perSetup: true,
   needsRows: true,
   keys: ["defense", "sort", "axis", "faces", "hide"],
+  idle: { metric: "the plot is of attack accuracy@1; the table has every metric" },
   draw: drawSetup,
   escape: () => {
     if ($("enlarged").open || !state.selected.length) return;

@@ -10,11 +10,11 @@ function drawWorst(data) {
   drawWorstTargets();
 }
 
-// Setups that a filter hides do not show their target; one with any setup shown is shown whole.
+// A target is shown while a filter keeps one of its setups, with the defenses that are kept in one; its attacks are all
+// compared, whatever is shown.
 function drawWorstTargets() {
-  const kept = keptSetups().map((one) => one.name);
-  const named = (id) => kept.some((name) => name === id || name.endsWith("/" + id));
-  const targets = worst.data.targets.filter((t) => t.setups.some(named));
+  const isKept = (target, line) => target.setups.some((id) => keepsNamed(id, line.defense));
+  const targets = worst.data.targets.filter((t) => keepsIds(t.setups)).map((t) => ({ ...t, rows: t.rows.filter((line) => isKept(t, line)) }));
   $("worstnone").hidden = !!targets.length;
   fill($("worsttargets"), targets.map(worstTarget));
 }
@@ -61,4 +61,10 @@ function worstTries(line) {
   return tr;
 }
 
-addView("worst", { keys: ["worst", "worst_sort"], draw: drawWorst });
+addView("worst", {
+  keys: ["worst", "worst_sort"],
+  idle: {
+    metric: "the worst case is of attack accuracy@1", interval: "a maximum has an interval of its own", published: "no published numbers here",
+  },
+  draw: drawWorst,
+});

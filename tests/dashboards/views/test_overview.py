@@ -10,6 +10,7 @@ import pytest
 
 from midef.core import ResultRow
 from midef.dashboards.build import _header
+from midef.dashboards.frame_data import measures
 from midef.dashboards.views.base import Plan, Shown
 from midef.dashboards.views.overview import Overview, pieces
 from midef.results.summary import by_setup, summarise
@@ -19,7 +20,7 @@ def overview_of(rows: list[ResultRow], plans: tuple[Plan, ...] = ()) -> tuple[Sh
     summaries = summarise(rows)
     shown = Shown(
         header=_header(summaries, "store", None), rows=rows, summaries=summaries, names={}, setups=(), published=(),
-        matching=None, store_name="store", stores=(), fetch=lambda key: Path(), out=Path(), utility="natural_accuracy",
+        matchings=(), store_name="store", stores=(), fetch=lambda key: Path(), out=Path(), utility="natural_accuracy",
         with_private_exemplars=False, plans=plans,
     )  # fmt: skip
     ((name, data),) = pieces(shown)
@@ -47,8 +48,8 @@ def test_cells_are_those_of_the_summary(realistic: list[ResultRow]) -> None:
 
 def test_a_larger_distance_is_a_gain_too(realistic: list[ResultRow]) -> None:
     told = [replace(row, larger_is="more private") if row.metric == "knn_distance" else row for row in realistic]
-    _, data = overview_of(told)
-    assert data.measures[0].key == "attack_accuracy_at_1"
+    shown, data = overview_of(told)
+    assert measures(shown.summaries)[0].key == "attack_accuracy_at_1"
     gains = [one for cells in data.cells for one in cells.gains["knn_distance"] if one is not None]
     assert gains and min(gains) > -0.05, "no defense brings reconstructions nearer"
 
@@ -77,7 +78,7 @@ def test_the_cost_counts_attacks_and_a_shared_training_once(row: Any) -> None:
 
 def test_an_empty_store_has_an_overview() -> None:
     _, data = overview_of([])
-    assert data.cells == () and data.measures == () and data.caution == ""
+    assert data.cells == () and data.caution == ""
 
 
 def test_a_setup_with_a_planned_cell_that_was_not_run_is_not_complete(row: Any) -> None:
