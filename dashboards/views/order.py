@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from midef.dashboards.views import (
     analyses,
+    architectures,
     definitions,
     matching,
     overview,
@@ -20,6 +21,7 @@ VIEWS: tuple[View, ...] = (
     setup.VIEW,
     worst.VIEW,
     strengths.VIEW,
+    architectures.VIEW,
     matching.VIEW,
     published.VIEW,
     runs.VIEW,
