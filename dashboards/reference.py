@@ -43,9 +43,10 @@ class Reference:
     Args:
         metrics: every registered one, by name.
         datasets: every registered one, by name.
-        bibtex: entries of the methods and numbers of the page; "" without.
+        papers: what each registered component says of its paper, by kind (`attack`, `prior`, `defense`, `architecture`,
+            `dataset`, `metric`) and name; a page has the BibTeX of those it uses.
     """
 
     metrics: Mapping[str, MetricFacts] = field(default_factory=dict)
     datasets: Mapping[str, DataFacts] = field(default_factory=dict)
-    bibtex: str = ""
+    papers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -40,8 +40,8 @@ def architectures_data(summaries: Sequence[SummaryRow]) -> ArchitecturesData:
         places=tuple(_place_words(place, places) for place in places),
         place=tuple(places.index(one.place) for one in found),
         sheet=_sheet(found),
-        legend="Points, defended minus undefended model of the same network, over the seeds and images both have: a test "
-        "accuracy that falls costs use, an attack accuracy that falls leaks less."
+        legend="Points, defended minus undefended model of the same network, over the seeds and images both have: a "
+        "test accuracy that falls costs use, an attack accuracy that falls leaks less."
         + (f" [{'; '.join(kinds)}]" if kinds else ""),
         nothing="" if found else _nothing(summaries),
     )
@@ -87,7 +87,7 @@ def _nothing(summaries: Sequence[SummaryRow]) -> str:
     if len(names) == 1:
         return f"This page holds one architecture, {names[0]}: there is nothing to compare over architectures."
     return (
-        f"This page holds {len(names)} architectures, {', '.join(names)}, and no data set and attack on more than one of "
+        f"This page holds {len(names)} architectures, {', '.join(names)}, and no data and attack on more than one of "
         "them: what differs would be the data or the attack, too."
     )
 
@@ -97,6 +97,4 @@ def pieces(shown: Shown) -> Pieces:
     yield "architectures", architectures_data(shown.summaries)
 
 
-VIEW = View(
-    name="architectures", title="Architectures", pieces=pieces, is_shown=lambda shown: bool(shown.summaries)
-)
+VIEW = View(name="architectures", title="Architectures", pieces=pieces, is_shown=lambda shown: bool(shown.summaries))

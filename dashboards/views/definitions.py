@@ -14,6 +14,7 @@ from typing import Any
 from midef.core.errors import StoreError
 from midef.core.recipe import ArtifactKey
 from midef.core.rows import ResultRow
+from midef.core.works import bibliography, works_of
 from midef.dashboards.reference import DataFacts, Reference
 from midef.dashboards.views.base import Pieces, Shown, View
 from midef.dashboards.views.sheet import Sheet, words
@@ -105,10 +106,36 @@ def definitions_data(shown: Shown) -> DefinitionsData:
         specifications=tuple((f"{spec['name']}, profile {spec.get('profile')}", as_yaml(spec)) for spec in specs),
         provenance=_provenance(shown, measured),
         datasets=_datasets(measured, specs, reference),
-        cite="Cite midef (CITATION.cff), and the papers of the methods and published numbers that you report: "
-        "`midef cite` writes their BibTeX.",
-        bibtex=reference.bibtex,
+        cite="Cite midef (CITATION.cff), and the papers of the methods and published numbers that you report: those of this "
+        "page are below; `midef cite SWEEP` writes those of a sweep.",
+        bibtex=bibtex_of(measured, shown.published, reference) if reference.papers else "",
     )
+
+
+_ROLES = {
+    **{"defense": ("defense",), "attack": ("attack", "prior"), "architecture": ("architecture",)},
+    **{"evaluator": ("architecture",), "private": ("dataset",), "public": ("dataset",), "metric": ("metric",)},
+}
+"""Columns of a row that name components, and the kinds of those."""
+_WORD = re.compile(r"\w+")
+
+
+def bibtex_of(rows: Iterable[ResultRow], published: Iterable[ResultRow], reference: Reference) -> str:
+    """BibTeX of every component that rows name, parts of others included, and of the published numbers of their setups.
+
+    Args:
+        rows: measured.
+        published: of any setups and defenses.
+        reference: with the papers of components.
+    """
+    measured = list(rows)
+    cited: set[str] = set()
+    for column, kinds in _ROLES.items():
+        names = {word for label in {getattr(row, column) for row in measured} for word in _WORD.findall(label)}
+        cited |= {paper for kind in kinds for name, paper in reference.papers[kind].items() if name in names}
+    ours = {(row.setup, row.defense_name) for row in measured}
+    cited |= {row.source for row in published if (row.setup, row.defense_name) in ours}
+    return bibliography(work for paper in sorted(cited) for work in works_of(paper))
 
 
 def _metrics(rows: Iterable[ResultRow], reference: Reference) -> Sheet:

@@ -23,6 +23,4 @@ def pieces(shown: Shown) -> Pieces:
     yield "matching", Matchings(matchings=tuple(found))
 
 
-VIEW = View(
-    name="matching", title="Accuracy matching", pieces=pieces, is_shown=lambda shown: bool(shown.matchings)
-)
+VIEW = View(name="matching", title="Accuracy matching", pieces=pieces, is_shown=lambda shown: bool(shown.matchings))

@@ -162,9 +162,7 @@ def _hours(seconds: float) -> str:
     return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:,.1f} min"
 
 
-def _cells(
-    group: Sequence[SummaryRow], measures: Sequence[MetricColumn], planned: Collection[str] | None
-) -> Cells:
+def _cells(group: Sequence[SummaryRow], measures: Sequence[MetricColumn], planned: Collection[str] | None) -> Cells:
     undefended = next((row for row in group if row.is_undefended), None)
     is_matched = is_matched_setup(group)
     attacks = [row.trade_off.attack if paired_drops(row, group) else None for row in group]

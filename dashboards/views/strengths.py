@@ -30,7 +30,7 @@ class StrengthSweep:
         title: setup, and the accuracies that are read.
         columns: of the table.
         lines: cells of each family, by column.
-        members: of each family, indices of rows in the setup.
+        members: of each family, indices of its defenses in the setup; the lines of the figure are in this order.
         names: of the points of the figure, by index of the row in the setup.
         figure: lines of the families.
     """
@@ -85,7 +85,7 @@ def strength_sweep(name: str, group: Sequence[SummaryRow]) -> StrengthSweep | No
             *heads,
         ),
         lines=tuple(_line(family, group, targets) for family in found),
-        members=tuple(tuple(family.members) for family in found),
+        members=tuple(tuple(i for i in family.members if not group[i].is_undefended) for family in found),
         names={i: row.defense for i, row in enumerate(group)},
         figure=json.loads(draw(group, found, targets).to_json()),
     )

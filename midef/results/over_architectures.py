@@ -1,4 +1,4 @@
-"""A defense on several architectures: the same data and attack, and on each what changes against the undefended model."""
+"""A defense on several architectures of the same data and attack: what it changes against each undefended model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What registered metrics and data sets say of themselves, for the dashboard; no torch is loaded."""
+"""What registered components say of themselves, for the dashboard; no torch is loaded."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from midef.core.registry import Registry
     from midef.dashboards.reference import DataFacts, Reference
 
 
 def reference() -> Reference:
-    """Every registered metric and data set."""
+    """Every registered metric and data set, and the papers of all components."""
     from midef.dashboards.reference import MetricFacts, Reference
     from midef.datasets import DATASETS
     from midef.metrics import METRICS, column_title
@@ -27,8 +28,26 @@ def reference() -> Reference:
             paper=cls.paper,
         )
     return Reference(
-        metrics=metrics, datasets={name: data_facts(name, DATASETS.get(name)) for name in DATASETS.names()}
+        metrics=metrics,
+        datasets={name: data_facts(name, DATASETS.get(name)) for name in DATASETS.names()},
+        papers=papers(),
     )
+
+
+def papers() -> dict[str, dict[str, str]]:
+    """What each component says of its paper, by kind and name."""
+    from midef.attacks import ATTACKS
+    from midef.attacks.priors import PRIORS
+    from midef.datasets import DATASETS
+    from midef.defenses import DEFENSES
+    from midef.metrics import METRICS
+    from midef.models import ARCHITECTURES
+
+    registries: dict[str, Registry[Any]] = {
+        **{"attack": ATTACKS, "prior": PRIORS, "defense": DEFENSES, "architecture": ARCHITECTURES},
+        **{"dataset": DATASETS, "metric": METRICS},
+    }
+    return {kind: {name: one.get(name).paper for name in one.names()} for kind, one in registries.items()}
 
 
 def first_paragraph(cls: type) -> str:

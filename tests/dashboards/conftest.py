@@ -214,6 +214,11 @@ def row() -> Callable[..., ResultRow]:
     return a_row
 
 
+@pytest.fixture(scope="session")
+def make_cell() -> Callable[..., list[ResultRow]]:
+    return a_cell
+
+
 @pytest.fixture
 def cell(shelf: Shelf) -> Callable[..., list[ResultRow]]:
     return lambda defense, seed=0, **changes: a_cell(shelf, defense, seed, **changes)

@@ -483,7 +483,9 @@ def matched_index(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     out = tmp_path_factory.mktemp("matched")
-    return build_page(matched_rows, shared[0].fetch, out, store_name="store", matchings=[Matched(report(), "store")]).index
+    return build_page(
+        matched_rows, shared[0].fetch, out, store_name="store", matchings=[Matched(report(), "store")]
+    ).index
 
 
 @pytest.fixture

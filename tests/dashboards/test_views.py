@@ -143,6 +143,21 @@ def test_definitions_name_what_is_on_the_page(row: Row) -> None:
     assert by_key(data.provenance)["cells"] == ["1"] and data.specifications[0][0] == "s, profile mini"
 
 
+def test_the_page_has_the_bibtex_of_what_it_shows_and_of_nothing_else(row: Row, publication: Row) -> None:
+    papers = {kind: {} for kind in ("attack", "prior", "defense", "architecture", "dataset", "metric")}
+    papers["defense"] = {"bido": "Peng et al., KDD 2022", "midre": "MIDRE", "none": "baseline", "tl_dmi": "TL-DMI"}
+    papers["prior"] = {"dcgan": "A and B, XYZ 2031"}
+    rows = [row("natural_accuracy", 9.0, defense="stack(bido, midre)", attack="gmi(prior=dcgan)", defense_name="stack")]
+    theirs = [
+        publication("natural_accuracy", 1.0, setup="faces32-gmi", defense_name="stack", source="C and D, 2033, Tab. 1"),
+        publication("natural_accuracy", 1.0, setup="elsewhere", defense_name="stack", source="E and F, 2034, Tab. 1"),
+    ]
+    text = definitions_data(shown(rows, published=theirs, reference=Reference(papers=papers))).bibtex
+    for key in ("peng2022bido", "tran2025midre", "a-and-b-xyz-2031", "c-and-d-2033-tab-1", "midef"):
+        assert f"{{{key},\n" in text
+    assert "ho2024tldmi" not in text and "2034" not in text
+
+
 def a_store(root: Path, rows: list[ResultRow], sweep: str) -> Store:
     store = Store.open(root)
     by_cell: dict[str, list[ResultRow]] = {}

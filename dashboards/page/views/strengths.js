@@ -17,14 +17,17 @@ function drawStrengths(data) {
   const sweep = kept.find((one) => one.setup === linked("strength_setup")) || kept[0];
   $("strengthssetup").value = sweep.setup;
   $("strengthstitle").textContent = sweep.title;
-  const figure = { ...sweep.figure, data: sweep.figure.data.filter((trace) => trace.customdata.some((i) => keepsNamed(sweep.setup, sweep.names[i]))) };
+  const figure = { ...sweep.figure, data: sweep.figure.data.filter((_, n) => keepsFamily(sweep, n)) };
   drawFigure($("strengthsplot"), figure, (index, event) => showHover(sweep.names[index], [], event));
   strengths.order = readOrder("strength_sort", sweep.columns);
   drawStrengthsTable(sweep);
 }
 
+// Whether the filters keep a strength of a family; what is behind the families in the figure is the undefended model.
+const keepsFamily = (sweep, n) => n >= sweep.members.length || sweep.members[n].some((i) => keepsNamed(sweep.setup, sweep.names[i]));
+
 function drawStrengthsTable(sweep) {
-  const { columns } = sweep, lines = sweep.lines.filter((_, n) => sweep.members[n].some((i) => keepsNamed(sweep.setup, sweep.names[i])));
+  const { columns } = sweep, lines = sweep.lines.filter((_, n) => keepsFamily(sweep, n));
   fill($("strengthstable").tHead, [heading(columns, strengths.order, () => drawStrengthsTable(sweep))]);
   fill($("strengthstable").tBodies[0], sorted(lines.map((cells) => ({ cells })), columns, strengths.order).map(({ row: { cells } }) => {
     const tr = make("tr");
