@@ -50,7 +50,7 @@ METHODS = {
     "analyses": (
         "Analyses: why should a defense work?",
         "One file each in `midef/analysis/`. `midef analyse NAME SWEEP` reads what the sweep has stored, of its "
-        "first setup and seed. It prints a table and a verdict, and writes two files: the figure, `NAME.html`, which opens without network, and beside it "
+        "first setup and seed if it does not say `over` all seeds or setups. It prints a table and a verdict, and writes two files: the figure, `NAME.html`, which opens without network, and beside it "
         "the rows, `NAME.parquet`, whose metadata hold the verdict and what was analysed. The store keeps what was found in `analyses/`, for the dashboard. Parameters are written as of any component: "
         "`midef analyse 'fisher(images=64)' mine.yaml`. What is not stored yet is named, and `midef run` makes it.",
     ),

@@ -14,6 +14,8 @@ STAMP_LETTERS = 130  # fit beside each other above a figure
 SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 PATTERNS = ("", "/", "x", ".")
 LARGEST_PX, LEAST_PX = 19, 7  # of points of a short series
+LEGEND_BELOW = {"orientation": "h", "x": 0, "xanchor": "left", "y": -0.18, "yanchor": "top"}
+"""Of several panels: over one of them it would hide what another one shows."""
 TITLE_LETTERS = 50  # fit above one of several panels
 
 
@@ -44,7 +46,7 @@ def draw(drawing: Drawing, stamp: str = "") -> Any:
         height=520,
         margin={"t": 80 + 20 * max(title.count("<br>") + 1 for title in titles)},
         barmode="group",
-        legend={**_corner(drawing.panels[-1]), "bgcolor": "rgba(255,255,255,0.7)"},
+        legend=LEGEND_BELOW if count > 1 else {**_corner(drawing.panels[-1]), "bgcolor": "rgba(255,255,255,0.7)"},
     )
     if stamp:  # in the figure, so that a downloaded picture is stamped too
         figure.add_annotation(

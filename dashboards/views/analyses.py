@@ -62,11 +62,12 @@ def analysis_data(stored: StoredFindings, number: int) -> AnalysisData:
     stamp = ""
     if stored.profile != FINAL_PROFILE or stored.stand_ins:
         stamp = f"{stored.profile} profile" + (f"; stands in: {stored.stand_ins}" if stored.stand_ins else "")
+    seeds = "all seeds" if stored.seed is None else f"seed {stored.seed}"
     return AnalysisData(
         name=f"{stored.name}-{number}",
         setup=stored.setup,
         title=title,
-        about=f"setup {stored.setup}, seed {stored.seed} of sweep {stored.sweep}, profile {stored.profile}; "
+        about=f"setup {stored.setup}, {seeds} of sweep {stored.sweep}, profile {stored.profile}; "
         f"analysed by midef {stored.code}",
         verdict=stored.findings.verdict,
         stamp=stamp,

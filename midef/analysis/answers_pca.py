@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from typing_extensions import override
 
 from midef.analysis.base import ANALYSES, AnalysedCell, Analysis, undefended
+from midef.analysis.plane.components import principal_components
 from midef.analysis.stored.load import asked_of, needed_to_ask, splits_of, spread_over
 from midef.core.lazy import F, torch
 from midef.core.statistics import t_interval
@@ -141,19 +142,6 @@ def compare(label: str, clean: Tensor, served: Tensor) -> Compared:
         detector_auc(ranked_logs(clean), ranked_logs(served)),
         detector_auc(first, second),
     )
-
-
-def principal_components(rows: Tensor) -> tuple[Tensor, tuple[float, float]]:
-    """The two directions of largest variance: coordinates [N, 2] of rows [N, K], K >= 2, and their shares of variance.
-
-    Computed in double precision. The signs are such that the largest entry of each direction is positive.
-    """
-    centred = rows.double() - rows.double().mean(dim=0)
-    _, size, directions = torch.linalg.svd(centred, full_matrices=False)
-    first = directions[:2]
-    first = first * first.gather(1, first.abs().argmax(dim=1, keepdim=True)).sign()
-    variance = size.square() / size.square().sum().clamp(min=1e-300)
-    return centred @ first.T, (float(variance[0]), float(variance[1]))
 
 
 def ranked_logs(scores: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, cast
 
 from midef.core.errors import MissingArtifact, SpecError
 from midef.core.registry import Registry
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from midef.results.findings import Findings
     from midef.stages.recipes import CellRecipes
     from midef.storage import Store
+
+Over: TypeAlias = Literal["seed", "setup", "sweep"]
 
 ANALYSES: Registry[Analysis] = Registry("analysis", "midef.analysis")
 
@@ -46,12 +48,14 @@ class Analysis:
 
     Args:
         needs: the cells it needs, as `midef list` says it; NO_SWEEP where `standalone` makes all it needs.
+        over: which cells it is about: those of the first setup and seed, of the first setup with all seeds, or all.
     """
 
     paper: ClassVar[str] = ""
     version: ClassVar[int] = 1
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     needs: ClassVar[str]
+    over: ClassVar[Over] = "seed"
 
     @property
     def reads_sweep(self) -> bool:
@@ -69,7 +73,7 @@ class Analysis:
         """Why these cells cannot be analysed; each a sentence with what to do.
 
         Args:
-            cells: of one setup and seed, at least one.
+            cells: those it is about, see `over`; at least one.
         """
         raise NotImplementedError
 
@@ -83,7 +87,7 @@ class Analysis:
 
 
 def analyse(analysis: Analysis, cells: Sequence[AnalysedCell], store: Store) -> Findings:
-    """Analyse the first setup and seed of some cells.
+    """Analyse some cells: those of them that the analysis is about.
 
     Raises:
         SpecError: if they are not what the analysis needs, or it needs none.
@@ -95,9 +99,15 @@ def analyse(analysis: Analysis, cells: Sequence[AnalysedCell], store: Store) -> 
     if not cells:
         raise SpecError(f"{name}: every cell of the sweep is refused; `midef plan` says why")
     first = cells[0].cell
-    chosen = [c for c in cells if (c.cell.setup, c.cell.seed) == (first.setup, first.seed)]
+    chosen = [
+        c
+        for c in cells
+        if analysis.over == "sweep"
+        or (c.cell.setup == first.setup and (analysis.over == "setup" or c.cell.seed == first.seed))
+    ]
     if problems := analysis.problems(chosen):
-        raise SpecError([f"{name} of {first.setup.id}: {problem}" for problem in problems])
+        about = "the sweep" if analysis.over == "sweep" else first.setup.id
+        raise SpecError([f"{name} of {about}: {problem}" for problem in problems])
     needed = {recipe.key: recipe for recipe in analysis.requires(chosen)}
     missing = [f"{recipe.kind} {key.short}" for key, recipe in needed.items() if not store.artifacts.has(key)]
     if missing:

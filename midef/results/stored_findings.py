@@ -32,8 +32,8 @@ class StoredFindings:
         sweep: name of the analysed sweep.
         sweep_digest: of that sweep.
         profile: of that sweep.
-        setup: id of the analysed setup.
-        seed: that was analysed.
+        setup: id of the analysed setup; of several, all ids.
+        seed: that was analysed; None of an analysis over all seeds.
         stand_ins: of that setup, as in `ResultRow`.
         code: version of midef that analysed.
         findings: rows, verdict and figure.
@@ -45,7 +45,7 @@ class StoredFindings:
     sweep_digest: str
     profile: str
     setup: str
-    seed: int
+    seed: int | None
     stand_ins: str
     findings: Findings
     code: str = midef.__version__

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def found(analysis: Analysis, sweep: Sweep, store: Store) -> Findings:
-    """What an analysis finds in the first setup and seed of a sweep.
+    """What an analysis finds in those cells of a sweep that it is about.
 
     Raises:
         SpecError: if the sweep has not the cells it needs.
@@ -106,20 +106,23 @@ def write(findings: Findings, analysis: Analysis, sweep: str | None, out: Path) 
 
 def keep(findings: Findings, analysis: Choice, sweep: Sweep, store: Store) -> None:
     """Store the findings, for the dashboard; a store that cannot be written costs nobody the figure."""
+    from midef.analysis import ANALYSES
     from midef.core.code_version import code_version
     from midef.core.setup import StandIn
     from midef.results.stored_findings import StoredFindings, write_findings
 
-    cell = next(planned.cell for planned in sweep.cells if not planned.refused)
+    cells = [planned.cell for planned in sweep.cells if not planned.refused]
+    over = ANALYSES.get(analysis.name).over
+    setups = list(dict.fromkeys(cell.setup for cell in (cells if over == "sweep" else cells[:1])))
     stored = StoredFindings(
         name=analysis.name,
         params=analysis.params,
         sweep=sweep.name,
         sweep_digest=sweep.digest,
         profile=sweep.profile.name,
-        setup=cell.setup.id,
-        seed=cell.seed,
-        stand_ins=StandIn.join(cell.setup.stand_ins),
+        setup=", ".join(setup.id for setup in setups),
+        seed=cells[0].seed if over == "seed" else None,
+        stand_ins=StandIn.join(dict.fromkeys(each for setup in setups for each in setup.stand_ins)),
         findings=findings,
         code=code_version(),
     )

@@ -16,9 +16,9 @@ from midef.analysis.answers_pca import (
     detector_auc,
     findings_of,
     fit_detector,
-    principal_components,
     ranked_logs,
 )
+from midef.analysis.plane.components import principal_components
 
 
 def drawn(*size: int, seed: int) -> Tensor:

@@ -21,7 +21,7 @@ SETUP = {
     "attack": "inversion_model",
     "private": FACES,
     "public": {**FACES, "population": "public"},
-    "protocol": {"identities": 4},
+    "protocol": {"identities": 4, "images_per_identity": 3},
 }
 SPEC: dict[str, Any] = {
     "name": "asked",
@@ -33,6 +33,7 @@ SPEC: dict[str, Any] = {
         "loft(rank=2)",
         "tl_dmi(cut=block2.conv1,fresh=true)",
         "tl_dmi(where=range,start=block3.conv1,cut=block4.conv1,fresh=true)",
+        "midre",
     ],
 }
 

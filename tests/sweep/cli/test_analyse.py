@@ -29,9 +29,9 @@ TINY: dict[str, Any] = {
     "setups": [
         {
             "attack": {"name": "gmi", "iterations": 2, "prior": {"width": 4, "latent_dim": 4, "steps": 2}},
-            "private": {"name": "synthetic_faces", "identities": 6, "train_images": 4},
+            "private": {"name": "synthetic_faces", "identities": 6, "train_images": 6},
             "public": {"name": "synthetic_faces", "population": "public", "identities": 20, "train_images": 4},
-            "protocol": {"identities": 4, "images_per_identity": 2},
+            "protocol": {"identities": 4, "images_per_identity": 3},
         }
     ],
     "training": {"epochs": 1, "batch_size": 8},
@@ -71,6 +71,16 @@ def test_fisher_names_every_unit(built: tuple[Sweep, Path]) -> None:
     assert [series.name for series in panel.series] == ["classifying", "inverting"] and panel.log_y
     assert all(sum(series.y) == pytest.approx(100) for series in panel.series)
     assert "block1.conv1 holds" in fisher.verdict
+
+
+def test_feature_space_has_a_row_for_each_identity_and_network(built: tuple[Sweep, Path]) -> None:
+    space = findings("feature_space", built)
+    assert [(row["defense"], row["identity"]) for row in space.rows] == [
+        (label, identity) for label in ("none", "midre") for identity in range(4)
+    ]
+    assert {row["images"] for row in space.rows} == {3}
+    assert all(0 <= row["private_reconstructed"] <= 1 and row["distance_private"] > 0 for row in space.rows)
+    assert [len(panel.series) for panel in space.drawing.panels] == [6, 6, 12, 3]
 
 
 def test_rank_holds_the_curve_and_the_real_heads(built: tuple[Sweep, Path]) -> None:
