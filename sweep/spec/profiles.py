@@ -90,10 +90,12 @@ _TINY_NETWORKS = {
     **dict.fromkeys(("densenet121", "densenet161", "densenet169", "densenet201"), "densenet121_tiny"),
     **{"resnest50": "resnest101_tiny", "resnest101": "resnest101_tiny", "maxvit_t": "maxvit_t_tiny"},
     **{"inception_v3": "inception_v3_tiny", "inception_v1": "resnet18_tiny"},  # the former is slow to learn
+    **{"resnet34_vmi": "resnet34_vmi_tiny", "vit_b16": "vit_b16_tiny"},
+    **dict.fromkeys(("swin_v2_t", "swin_v2_s", "swin_v2_b"), "swin_v2_t_tiny"),
 }
 # Never of the target's family: the face networks are judged by a ResNet, everything else by a VGG.
 _TINY_EVALUATORS = {"facenet112": "resnet18_tiny"} | dict.fromkeys(
-    ("inception_v3", "inception_v1", "resnet50"), "vgg16_tiny"
+    ("inception_v3", "inception_v1", "resnet50", "maxvit_t"), "vgg16_tiny"
 )
 
 
@@ -110,9 +112,11 @@ def _synthetic(private: dict[str, Any], public: dict[str, Any], other: dict[str,
         "private": dict.fromkeys(("celeba", "facescrub", "vggface2", "stanford_dogs"), private),
         "public": {"celeba": public} | dict.fromkeys(("ffhq_thumbnails", "ffhq", "afhq_dogs"), from_elsewhere),
         "weights": dict.fromkeys(("imagenet", "ms1m"), other),
+        "pretraining": {"vggface2": {**other, "identities": 3 * other["identities"]}},
         # its stand-in is stored with fresh weights in small runs, from before its published file could be read
         "fresh": {"resnest101": "fresh weights"},
         "defense": {"tl_dmi": "tl_dmi", "dp_sgd": "dp_sgd(batch_norm=group)"},
+        "defense of fresh weights": {"tl_dmi": "tl_dmi(fresh=true)"},
     }
 
 

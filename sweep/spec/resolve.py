@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
@@ -18,6 +17,7 @@ from midef.core.certainty import join_settings, settings_word
 from midef.core.choice import Choice
 from midef.core.conversion import shown
 from midef.core.errors import PreflightError, Problem, SpecError
+from midef.core.grammar import GrammarError, split_parts
 from midef.core.match import Match
 from midef.core.recipe import Recipe, each_once
 from midef.core.registry import Registry, merged
@@ -36,7 +36,7 @@ from midef.sweep.spec.needed import Needs
 from midef.sweep.spec.paths import with_absolute_paths
 from midef.sweep.spec.profiles import Profile, profile_named
 from midef.sweep.spec.schema import SetupSpec, SweepSpec
-from midef.sweep.spec.stand_ins import stand_in_defenses, unregistered, unregistered_setups, with_stand_ins
+from midef.sweep.spec.stand_ins import name_of, stand_in_defenses, unregistered, unregistered_setups, with_stand_ins
 from midef.sweep.spec.values import ComponentSpec
 from midef.training import TrainingRecipe
 
@@ -289,14 +289,24 @@ def _defenses(
     """The defenses as written, those of a published row replaced by the profile's stand-ins."""
     chosen: list[Choice] = []
     for i, one in enumerate(written):
-        name = str(one.get("name", "")) if isinstance(one, dict) else one
         try:
-            chosen.append(choose_defense(stand_ins.get(re.split(r"[:(]", name)[0], one)))
+            chosen.append(choose_defense(_stood_in(one, stand_ins)))
         except SpecError as error:
             problems.take(f"{place}[{i}]", error)
     for label in sorted({d.label for d in chosen if chosen.count(d) > 1}):
         problems.append(f"{place}: {label} is listed twice")
     return tuple(chosen)
+
+
+def _stood_in(written: ComponentSpec, stand_ins: Mapping[str, ComponentSpec]) -> ComponentSpec:
+    """The defense, each part that has a stand-in replaced by it."""
+    if isinstance(written, dict):
+        return stand_ins.get(name_of(written), written) if "name" in written else written
+    try:
+        parts = [stand_ins.get(name_of(part), part) for part in split_parts(written)]
+    except GrammarError:
+        return written  # the problem is told where it is chosen
+    return "+".join(map(str, parts)) if len(parts) > 1 else parts[0]
 
 
 def _metrics(spec: SweepSpec, problems: Problems) -> tuple[str, ...]:
@@ -345,7 +355,8 @@ class _Row:
         """
         item, spec, profile = self.item, self.spec, self.profile
         if item.defenses:
-            stands = stand_in_defenses(spec, profile)
+            starts_fresh = item.pretraining is None and not item.weights
+            stands = stand_in_defenses(spec, profile, starts_fresh=starts_fresh)
             defenses = _defenses(item.defenses, f"{self.place}.defenses", stands, self.problems)
         elif not spec.defenses:
             self.problems.append(f"{self.place}: no defenses given; list some here, or under the sweep's defenses")

@@ -9,6 +9,7 @@ from typing import Any
 
 from midef.attacks import ATTACKS
 from midef.core.choice import Choice
+from midef.core.errors import SpecError
 from midef.core.registry import Registry
 from midef.core.setup import Protocol, Setup, StandIn
 from midef.datasets import DATASETS
@@ -16,6 +17,9 @@ from midef.models import ARCHITECTURES
 from midef.sweep.spec.profiles import Profile
 from midef.sweep.spec.schema import ProtocolSpec, SetupSpec, SweepSpec
 from midef.sweep.spec.values import ComponentSpec
+
+ADAPTIVE = ("erase_low", "erase_high", "erase_fill")
+"""Parameters of an attacker that knows MIDRE: what he does, not how long."""
 
 
 def with_stand_ins(item: SetupSpec, spec: SweepSpec, profile: Profile) -> tuple[SetupSpec, tuple[StandIn, ...]]:
@@ -35,9 +39,9 @@ def with_stand_ins(item: SetupSpec, spec: SweepSpec, profile: Profile) -> tuple[
         return other
 
     changed: dict[str, Any] = {
-        "attack": [name_of(a) for a in item.attack],
+        "attack": [_at_profile_budget(a) for a in item.attack],
         "architecture": [swap("architecture", a) for a in item.architecture],
-        **{role: swap(role, getattr(item, role)) for role in ("private", "public", "evaluator")},
+        **{role: swap(role, getattr(item, role)) for role in ("private", "public", "evaluator", "pretraining")},
         **{"resolution_px": None, "protocol": _protocol(item), "training": {}, "evaluator_training": {}},
         **{"weights": "", "evaluator_weights": ""},
     }
@@ -51,6 +55,16 @@ def with_stand_ins(item: SetupSpec, spec: SweepSpec, profile: Profile) -> tuple[
         stand_ins.append(StandIn("fresh weights", f"{item.evaluator_weights} weights", "evaluator"))
     stand_ins += _smaller(item, profile)
     return item.model_copy(update=changed), tuple(dict.fromkeys(stand_ins))
+
+
+def _at_profile_budget(attack: ComponentSpec) -> ComponentSpec:
+    """The attack with the profile's budget: of its parameters only those that make it adaptive stay."""
+    try:
+        name, params = ATTACKS.complete(attack)
+    except SpecError:
+        return name_of(attack)  # refused, or reported with its place, where the row is resolved
+    adaptive = {key: params[key] for key in ADAPTIVE if key in params}
+    return {"name": name, **adaptive} if adaptive else name
 
 
 def _protocol(item: SetupSpec) -> ProtocolSpec:
@@ -73,9 +87,16 @@ def _smaller(item: SetupSpec, profile: Profile) -> Iterator[StandIn]:
     yield StandIn(f"training and attacks at the budget of {profile.name}")
 
 
-def stand_in_defenses(spec: SweepSpec, profile: Profile) -> Mapping[str, ComponentSpec]:
-    """Defenses of published rows, by name, that the profile writes another way."""
-    return profile.stand_ins.get("defense", {}) if spec.stand_ins else {}
+def stand_in_defenses(spec: SweepSpec, profile: Profile, *, starts_fresh: bool) -> Mapping[str, ComponentSpec]:
+    """Defenses of published rows, by name, that the profile writes another way.
+
+    Args:
+        starts_fresh: whether the backbone of the row's targets has learned nothing before.
+    """
+    if not spec.stand_ins:
+        return {}
+    fresh = profile.stand_ins.get("defense of fresh weights", {}) if starts_fresh else {}
+    return {**profile.stand_ins.get("defense", {}), **fresh}
 
 
 def name_of(written: ComponentSpec) -> str:

@@ -2,9 +2,10 @@
 
 `results.csv` has one line per row of a printed table, in the paper's own names, with a number that never changes. A
 value with a spread is written `53.64±4.64`; `others` holds what only few tables print, as `name=value`. `setup` is the
-row of the sweep `matrix37` it belongs to; `our_defense` the label of our defense with the published parameters, as far
-as they are known, else with those of `matrix37`; `variant` the rest of what a table says about a row; `remarks` names
-keys of `remarks.csv`, which says where a paper contradicts itself or another.
+row of the sweep `matrix37` it belongs to, for TL-DMI's own numbers of `tl_dmi20`; `our_defense` the label of our
+defense with the published parameters, as far as they are known, else with those of the sweep; `variant` the rest of
+what a table says about a row; `remarks` names keys of `remarks.csv`, which says where a paper contradicts itself or
+another.
 
 Sources: MIDRE (TMLR 2025, arXiv 2409.01062v3), TL-DMI (CVPR 2024, arXiv 2405.05588), LoFt (arXiv 2410.05814) and LPA,
 the defense of served scores by data poisoning. Nothing here was measured by us.
@@ -214,7 +215,7 @@ def _whole(text: str) -> int | None:
 
 def _evaluator(line: Mapping[str, str]) -> tuple[str, int | None]:
     """Who judged a row of a setup, and at which resolution."""
-    if not line["setup"]:
+    if not line["setup"] or line["attack"] == "VMI":  # VMI's own evaluator is another network, not named
         return "", None
     if line["private"] == "VGGFace2":
         return ("inception_v1" if line["architecture"] == "ResNet50" else "resnet50"), None

@@ -150,7 +150,8 @@ def test_each_setup_has_its_numbers_and_no_others(rows: list[ResultRow], setup: 
 
 def test_rows_of_setups_without_numbers(rows: list[ResultRow]) -> None:
     others = {r.setup for r in rows} - set(OF_SETUPS)
-    assert others == {"", "S29", "S30"}
+    assert others == {"", "S29", "S30", *(f"TL{i:02}" for i in range(1, 21))}
+    assert {r.source.split(",")[0] for r in rows if r.setup.startswith("TL")} == {"TL-DMI"}
     assert {(r.setup, r.metric, r.value) for r in rows if r.setup in ("S29", "S30")} == {
         ("S29", "attack_accuracy_change", -22.0),
         ("S30", "attack_accuracy_change", -70.0),
