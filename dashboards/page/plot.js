@@ -101,15 +101,63 @@ function widen(range, { low, high }) {
   range[1 - first] = Math.max(range[1 - first], high);
 }
 
+// The points of all rows in as few traces as can be: plotly takes about as long for a trace as for hundreds of points.
+// The error bars of a trace have one colour; seeds are dots without any.
+function gathered(figure) {
+  const groups = new Map(), others = [];
+  for (const trace of figure.data) {
+    const isPoint = trace.customdata && trace.name !== "published", isSeeds = trace.name === "seeds";
+    const name = isSeeds ? "seeds" : `points ${trace.error_x?.color} ${trace.error_y?.color}`;
+    if (!isPoint && !isSeeds) others.push(trace);
+    else if (groups.has(name)) groups.get(name).push(trace);
+    else groups.set(name, [trace]);
+  }
+  const each = (traces, value) => traces.flatMap((trace) => [...trace.x].map(() => value(trace)));
+  const flat = (traces, key) => traces.flatMap((trace) => [...trace[key]]);
+  const bars = (traces, side) => {
+    const visible = traces.find((trace) => trace[side]?.array);
+    const ends = (key) => traces.map((trace) => trace[side]?.[key]?.[0] ?? 0);
+    return visible ? { ...visible[side], array: ends("array"), arrayminus: ends("arrayminus") } : { visible: false };
+  };
+  const selection = others.pop(), joined = [];
+  for (const traces of groups.values()) {
+    const [first] = traces, together = { ...first, x: flat(traces, "x"), y: flat(traces, "y"), marker: { ...first.marker } };
+    together.marker.color = each(traces, ({ marker }) => marker.color);
+    if (first.customdata) {
+      Object.assign(together, { name: "defenses", customdata: flat(traces, "customdata"), error_x: bars(traces, "error_x"), error_y: bars(traces, "error_y") });
+      Object.assign(together.marker, {
+        symbol: each(traces, ({ marker }) => marker.symbol), size: each(traces, ({ marker }) => marker.size),
+        line: { width: each(traces, ({ marker }) => marker.line.width), color: each(traces, ({ marker }) => marker.line.color) },
+      });
+    }
+    joined.push(together);
+  }
+  figure.data = [...others, ...joined, selection];
+}
+
 function shownFigure() {
   const figure = structuredClone(state.setup.figure);
   figure.layout.annotations ||= [];
   figure.layout.shapes ||= [];
   withoutHidden(figure, state.setup);
   if (asked("interval")) withIntervals(figure, state.setup, asked("interval"));
+  gathered(figure);
   if (state.isPapers) papersWay(figure);
   if (state.isLog) logWay(figure);
   return figure;
+}
+
+// Where the selected rows are, and their names: in a crowd not every point has its name beside it, every selected one has.
+function selection({ data, layout }) {
+  const points = {};
+  for (const trace of data) if (trace.name === "defenses") trace.customdata.forEach((i, n) => { points[i] = [trace.x[n], trace.y[n]]; });
+  const shown = state.selected.filter((i) => points[i]);
+  const unnamed = shown.filter((i) => !layout.annotations.some((note) => note.name === String(i)));
+  const names = unnamed.map((i, n) => ({
+    x: points[i][0], y: state.isLog ? Math.log10(points[i][1]) : points[i][1], text: state.setup.rows[i].label, showarrow: false,
+    yshift: n % 2 ? -18 : 18, bgcolor: "#ffffffd9",
+  }));
+  return { x: shown.map((i) => points[i][0]), y: shown.map((i) => points[i][1]), annotations: [...layout.annotations, ...names] };
 }
 
 function drawPlot() {
@@ -122,10 +170,13 @@ function drawPlot() {
   if (!s.figure) { Plotly.purge(plot); return; }
   $("papers").checked = state.isPapers;
   $("logscale").checked = state.isLog;
-  drawFigure(plot, shownFigure(), (index, event) => {
+  const figure = shownFigure(), { x, y, annotations } = selection(figure);
+  Object.assign(figure.data.at(-1), { x, y });
+  figure.layout.annotations = annotations;
+  drawFigure(plot, figure, (index, event) => {
     const row = s.rows[index];
     showHover(row.defense + (row.is_on_plotted_front ? "  ● on the front" : row.excluded ? "  ⊘ no result" : ""), row.details, event);
-  }, select).then(markSelection);
+  }, select);
 }
 
 // A click selects one row; with Ctrl, Shift or ⌘ it adds one, or takes it out.
@@ -141,18 +192,8 @@ function select(index, event) {
 function markSelection() {
   for (const tr of $("table").tBodies[0].rows) tr.setAttribute("aria-selected", state.selected.includes(+tr.dataset.index));
   if (!state.setup.figure) return;
-  const { data, layout } = shownFigure(), ring = [data.length - 1];
-  const points = {};
-  for (const trace of data) if (trace.customdata && trace.name !== "published") points[trace.customdata[0]] = [trace.x[0], trace.y[0]];
-  const shown = state.selected.filter((i) => points[i]);
-  // In a crowd not every point has its name beside it: every selected one has.
-  const unnamed = shown.filter((i) => !layout.annotations.some((note) => note.name === String(i)));
-  const names = unnamed.map((i, n) => ({
-    x: points[i][0], y: state.isLog ? Math.log10(points[i][1]) : points[i][1], text: state.setup.rows[i].label, showarrow: false,
-    yshift: n % 2 ? -18 : 18, bgcolor: "#ffffffd9",
-  }));
-  const at = { x: [shown.map((i) => points[i][0])], y: [shown.map((i) => points[i][1])] };
-  Plotly.update($("plot"), at, { annotations: [...layout.annotations, ...names] }, ring);
+  const figure = shownFigure(), { x, y, annotations } = selection(figure);
+  Plotly.update($("plot"), { x: [x], y: [y] }, { annotations }, [figure.data.length - 1]);
 }
 
 for (const [id, name] of [["papers", "isPapers"], ["logscale", "isLog"]]) {

@@ -7,6 +7,7 @@ const VIEWS = {};
 //   perSetup: it shows one setup, which is chosen in the header; `draw` gets it with all its data
 //   pieces: names of the data it needs; the default is the one with the view's name, of a view per setup that setup's
 //   needsRows: there is nothing to draw without rows: neither in a store without any, nor where the filters keep none
+//   plots: it draws plotly figures
 //   idle: filters that have no meaning here, with the reason of each
 //   draw: draws it, given the data; called again whenever the link or a filter has changed
 //   escape: what the key Escape does
@@ -41,7 +42,7 @@ async function show() {
   main.setAttribute("aria-busy", "true");
   let pieces = [], problem = "";
   try {
-    pieces = await Promise.all(piecesOf(name).map(load));
+    [pieces] = await Promise.all([Promise.all(piecesOf(name).map(load)), view.plots && loadPlotly()]);
   } catch (error) {
     problem = error.message;
   }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -93,10 +94,16 @@ def test_numbers_on_the_page_are_those_of_the_tables(realistic_page: Any, realis
     assert checked == 14
 
 
+POINTS = (
+    "document.getElementById('plot').data.filter(t => t.name === 'defenses')"
+    ".flatMap(t => t.customdata.map((i, n) => [i, t.x[n], t.y[n]]))"
+)
+"""Index of its row, test and attack accuracy of every point of the trade-off plot."""
+
+
 def test_points_are_drawn_where_the_table_says(realistic_page: Any) -> None:
     page = realistic_page.open("#setup=faces32-gmi")
-    points = "t => t.customdata).map(t => [t.customdata[0], t.x[0], t.y[0]]"
-    drawn = page.evaluate(f"document.getElementById('plot').data.filter({points})")
+    drawn = page.evaluate(POINTS)
     shown = table_of(page)
     assert len(drawn) == len(shown) == 8
     for index, x, y in drawn:
@@ -157,6 +164,43 @@ def test_choosing_a_setup_changes_the_page_and_the_link(realistic_page: Any) -> 
     page.wait_for_selector("#plot .annotation-text >> text=nls(alpha=-0.05)")
 
 
+LOOKS = """(figure) => {
+    const ours = figure.data.filter(t => t.customdata && t.name !== 'published' && t.name !== 'selection');
+    return Object.fromEntries(ours.flatMap(t => t.customdata.map((i, n) => {
+        const of = (value) => Array.isArray(value) ? value[n] : value, { marker: m } = t;
+        const bar = (e) => {
+            const ends = [of(e.array ?? 0), of(e.arrayminus ?? 0)];
+            return e.visible === false || !Math.max(...ends) ? null : [...ends, e.color, e.width];
+        };
+        const marker = [m.symbol, m.size, m.color, m.line.width, m.line.color].map(of);
+        return [i, [...marker, bar(t.error_x), bar(t.error_y)]];
+    })));
+}"""
+SEEDS = "(f) => f.data.filter(t => t.name === 'seeds').flatMap(t => [...t.x].map((x, n) => [x, t.y[n]])).sort()"
+
+
+def test_points_look_as_the_figure_says_and_are_few_traces(realistic_page: Any, realistic_index: Path) -> None:
+    """The figure has a trace for each defense; those drawn alike are one on the page. Markers, bars and seeds stay."""
+    counts = []
+    for path in sorted((realistic_index.parent / "data").glob("setup*.js")):
+        _, setup = json.loads(f"[{path.read_text().removeprefix('MIDEF.put(').rstrip().removesuffix(');')}]")
+        page, figure = realistic_page.open(f"#setup={setup['name']}"), setup["figure"]
+        on_page = "document.getElementById('plot')"
+        meant, drawn = page.evaluate(LOOKS, figure), page.evaluate(f"({LOOKS})({on_page})")
+        assert drawn == meant and len(meant) > 2
+        assert page.evaluate(SEEDS, figure) == page.evaluate(f"({SEEDS})({on_page})")
+        counts.append((page.evaluate(f"{on_page}.data.length"), len(figure["data"])))
+    assert all(drawn <= meant for drawn, meant in counts) and any(drawn < meant / 1.5 for drawn, meant in counts)
+
+
+def test_plotly_is_read_when_a_view_first_draws_with_it(realistic_page: Any) -> None:
+    page = realistic_page.load("#view=overview")
+    assert page.evaluate("typeof Plotly") == "undefined"
+    page.click("#views a[data-view=setup]")
+    realistic_page.settle()
+    assert page.evaluate("typeof Plotly") == "object"
+
+
 def test_selecting_a_row_rings_its_point_and_the_reverse(realistic_page: Any) -> None:
     page = realistic_page.open("#setup=faces32-gmi")
     ring = "(() => { const t = document.getElementById('plot').data.at(-1); return [t.name, t.x[0], t.y[0]]; })()"
@@ -171,9 +215,10 @@ def test_selecting_a_row_rings_its_point_and_the_reverse(realistic_page: Any) ->
     assert page.evaluate(ring)[1:] == [None, None]
     assert row.get_attribute("aria-selected") == "false"
 
+    index = row.get_attribute("data-index")
     point = "(() => { const g = document.getElementById('plot'), l = g._fullLayout, b = g.getBoundingClientRect(); " \
-        "const t = g.data.find(t => t.name === 'bido'); return [b.left + l.margin.l + l.xaxis.d2p(t.x[0]), " \
-        "b.top + l.margin.t + l.yaxis.d2p(t.y[0])]; })()"  # fmt: skip
+        f"const [, x, y] = {POINTS}.find(([i]) => i === {index}); " \
+        "return [b.left + l.margin.l + l.xaxis.d2p(x), b.top + l.margin.t + l.yaxis.d2p(y)]; })()"  # fmt: skip
     x, y = page.evaluate(point)
     page.mouse.move(x - 5, y - 3)
     page.mouse.move(x, y)
@@ -705,8 +750,7 @@ def test_the_papers_orientation_and_a_log_scale(realistic_page: Any) -> None:
         const y = document.getElementById('plot').layout.yaxis;
         return [y.type || '', ...y.range, y.title.text];
     })()"""
-    points = "document.getElementById('plot').data.filter(t => t.customdata).map(t => [t.name, t.x[0], t.y[0]])"
-    drawn = page.evaluate(points)
+    drawn = page.evaluate(POINTS)
     kind, bottom, top, title = page.evaluate(axis)
     assert len(drawn) == len(table_of(page)) and bottom > top and "↑ better" in title
     page.check("#papers")
@@ -715,7 +759,7 @@ def test_the_papers_orientation_and_a_log_scale(realistic_page: Any) -> None:
     page.check("#logscale")
     until(page, "document.getElementById('plot').layout.yaxis.type === 'log'")
     assert "axis=papers.log" in page.evaluate("location.hash")
-    assert page.evaluate(points) == drawn, "the numbers stay"
+    assert page.evaluate(POINTS) == drawn, "the numbers stay"
     page.uncheck("#papers")
     page.uncheck("#logscale")
     until(page, "document.getElementById('plot').layout.yaxis.range[0] === " + str(bottom))

@@ -29,6 +29,7 @@ function drawAnalyses(data) {
 const ANA_IDLE = "an analysis is of a whole setup";
 
 addView("analyses", {
+  plots: true,
   keys: ["analysis", "ana_sort"],
   idle: {
     ...Object.fromEntries(["family", "named", "seeds", "only"].map((name) => [name, ANA_IDLE])),

@@ -131,6 +131,7 @@ $("matchrow").addEventListener("change", (e) => selectMatch(e.target.value === "
 $("matchsweep").addEventListener("change", (e) => { relink({ match_sweep: e.target.value, match: null }, true); show(); });
 
 addView("matching", {
+  plots: true,
   keys: ["match", "match_sweep", "match_sort", "match_only"],
   idle: {
     seeds: "a search has seeds of its own", metric: "only test accuracy is matched", interval: "no intervals here", published: "no published numbers here",

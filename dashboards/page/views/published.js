@@ -93,6 +93,7 @@ function uniqueNames(names) {
 }
 
 addView("published", {
+  plots: true,
   keys: ["pub_verdict", "pub_metric", "pub_paper", "pub_sort", "pub_text"],
   idle: { interval: "a verdict rests on the interval that its setup has", published: "this view is about them" },
   draw: drawPublished,

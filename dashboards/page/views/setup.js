@@ -122,6 +122,7 @@ function drawSetups() {
 }
 
 addView("setup", {
+  plots: true,
   perSetup: true,
   needsRows: true,
   keys: ["defense", "sort", "axis", "faces", "hide"],

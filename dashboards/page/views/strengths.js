@@ -42,6 +42,7 @@ $("strengthssetup").addEventListener("change", (e) => {
 });
 
 addView("strengths", {
+  plots: true,
   keys: ["strength_setup", "strength_sort"],
   idle: {
     metric: "the curves are of attack accuracy@1", interval: "resampled between strengths, a kind of its own", published: "no published numbers here",
