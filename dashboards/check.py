@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,17 @@ SHOW = """(async (fragment) => {
         wide: document.documentElement.scrollWidth - innerWidth,
     };
 })"""
+WIDTHS_PX = (1440, 1024, 390)
+"""A desktop, a tablet and a phone."""
+HIGH_PX = 900
+MOST_HIGH_PX = 4000
+"""Of a picture: a longer view is cut off."""
+LOADED = """(async () => {
+    const loads = () => [...document.images].some((image) => image.checkVisibility() && !image.complete);
+    await new Promise(done => setTimeout(done, 100));
+    for (let i = 0; i < 100 && loads(); i++) await new Promise(done => setTimeout(done, 50));
+    await new Promise(done => setTimeout(done, 100));
+})()"""
 RULES = (
     ("policy", "the page has the content security policy"),
     ("cdn", "no file of the page names a CDN"),
@@ -48,8 +60,13 @@ class RuleResult:
     problems: tuple[str, ...]
 
 
-def check_page(index: Path) -> list[RuleResult]:
-    """Open every view and every setup of a built page.
+def check_page(index: Path, widths: Sequence[int] = WIDTHS_PX, pictures: Path | None = None) -> list[RuleResult]:
+    """Open every view of a built page at every width, and every setup at the first.
+
+    Args:
+        index: the page.
+        widths: of the window, pixels.
+        pictures: folder that gets a picture of every view at every width, `VIEW-WIDTH.png`.
 
     Raises:
         SpecError: if there is no page.
@@ -65,19 +82,25 @@ def check_page(index: Path) -> list[RuleResult]:
     found["cdn"] += [f"index.html: {cdn}" for cdn in CDNS if cdn in text]
     with browser(program) as tab:
         tab.call("Page.navigate", url=index.resolve().as_uri())
-        names = _names(tab)
-        if not names:
+        views, setups = _links(tab)
+        if not views:
             found["drawn"].append("index.html: the page did not start")
-        for fragment in names:
-            _look(tab, fragment, found)
-            found["requests"] += [f"{fragment}: {url}" for url in _requests(tab.events)]
-            found["errors"] += [f"{fragment}: {said}" for said in _errors(tab.events)]
-            tab.events.clear()
+        for width in widths:
+            _resize(tab, width)
+            for name, fragment in (views | setups if width == widths[0] else views).items():
+                where = fragment if width == widths[0] else f"{fragment} at {width} px"
+                _look(tab, fragment, where, found)
+                found["requests"] += [f"{where}: {url}" for url in _requests(tab.events)]
+                found["errors"] += [f"{where}: {said}" for said in _errors(tab.events)]
+                tab.events.clear()
+                if pictures is not None and name in views:
+                    pictures.mkdir(parents=True, exist_ok=True)
+                    (pictures / f"{name}-{width}.png").write_bytes(_picture(tab, width))
     return [RuleResult(name, meaning, tuple(dict.fromkeys(found[name]))) for name, meaning in RULES]
 
 
-def _names(tab: Browser) -> list[str]:
-    """Links to every view, and to every setup in the view of setups."""
+def _links(tab: Browser) -> tuple[dict[str, str], dict[str, str]]:
+    """Links to every view by its name, and to every setup in the view of setups."""
     code = """(async () => {
         for (let i = 0; i < 600 && !(window.MIDEF && document.querySelector("#views a")); i++) {
             await new Promise(done => setTimeout(done, 50));
@@ -88,18 +111,33 @@ def _names(tab: Browser) -> list[str]:
     names: dict[str, Any] = tab.evaluate(code) or {}
     from urllib.parse import urlencode
 
-    views = [f"#view={name}" for name in names.get("views", [])]
-    setups = [f"#{urlencode({'view': 'setup', 'setup': name})}" for name in names.get("setups", [])]
-    return [*views, *(setups if "setup" in names.get("views", []) else [])]
+    views = {name: f"#view={name}" for name in names.get("views", [])}
+    links = [f"#{urlencode({'view': 'setup', 'setup': name})}" for name in names.get("setups", [])]
+    return views, {link: link for link in links if "setup" in views}
 
 
-def _look(tab: Browser, fragment: str, found: dict[str, list[str]]) -> None:
+def _resize(tab: Browser, width_px: int, height_px: int = HIGH_PX) -> None:
+    size = {"width": width_px, "height": height_px, "deviceScaleFactor": 1, "mobile": False}
+    tab.call("Emulation.setDeviceMetricsOverride", **size)
+
+
+def _look(tab: Browser, fragment: str, where: str, found: dict[str, list[str]]) -> None:
     seen = tab.evaluate(f"{SHOW}({json.dumps(fragment)})")
     if not seen["settled"] or seen["trouble"]:
-        found["drawn"].append(f"{fragment}: {seen['trouble'] or 'it is still loading after 30 s'}")
-    found["share"] += [f"{fragment}: {title}" for title in seen["buttons"] if "share" in title.lower()]
+        found["drawn"].append(f"{where}: {seen['trouble'] or 'it is still loading after 30 s'}")
+    found["share"] += [f"{where}: {title}" for title in seen["buttons"] if "share" in title.lower()]
     if seen["wide"] > 0:
-        found["width"].append(f"{fragment}: {seen['wide']} px wider than the window")
+        found["width"].append(f"{where}: {seen['wide']} px wider than the window")
+
+
+def _picture(tab: Browser, width_px: int) -> bytes:
+    """PNG of the view that is shown, from top to end: in a window as high as it is, since pictures load when seen."""
+    high_px = min(MOST_HIGH_PX, max(HIGH_PX, tab.evaluate("document.documentElement.scrollHeight")))
+    _resize(tab, width_px, high_px)
+    tab.evaluate(LOADED)
+    shot = tab.call("Page.captureScreenshot", format="png")
+    _resize(tab, width_px)
+    return base64.b64decode(shot["data"])
 
 
 def _requests(events: Iterable[tuple[str, dict[str, Any]]]) -> list[str]:

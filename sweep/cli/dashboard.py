@@ -33,6 +33,7 @@ class DashboardArguments:
     utility: str | None
     port: int
     every: int
+    pictures: Path | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every", type=positive, default=5, metavar="S", help="serve: look for new rows every S seconds (default 5)"
     )
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="check: write a picture of every view at 1440, 1024 and 390 px here",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -82,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     if options.utility is not None:
         _check_utility(options.utility)
     if options.action == "check":
-        return _check(options.out)
+        return _check(options.out, options.pictures)
     if options.action == "serve":
         return _serve(options)
     check_folder(options.out)
@@ -101,12 +108,12 @@ def stores_of(given: Sequence[str]) -> list[str]:
     return list(given) or [os.environ.get("MIDEF_RESULTS", DEFAULT_STORE)]
 
 
-def _check(out: Path) -> int:
+def _check(out: Path, pictures: Path | None) -> int:
     """A line per rule."""
     from midef.dashboards.check import check_page, check_text
 
     index = out if out.name == "index.html" else out / "index.html"
-    results = check_page(index)
+    results = check_page(index, pictures=pictures)
     say(check_text(results))
     return EXIT_FOUND if any(result.problems for result in results) else EXIT_OK
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from midef.core import ArtifactKey, PreflightError, ResultRow, SpecError
 from midef.dashboards.build import build_page
@@ -60,6 +62,7 @@ def no_pictures(key: ArtifactKey) -> Path:
 
 def test_a_built_page_keeps_every_rule_and_a_spoilt_one_breaks_each(program: str, index: Path, tmp_path: Path) -> None:
     assert [rule.problems for rule in check_page(index)] == [()] * 7
+    assert not list(tmp_path.iterdir()), "pictures are made on request"
     index = Path(shutil.copytree(index.parent, tmp_path / "spoilt")) / "index.html"
     text = index.read_text()
     spoilt = text.replace("http-equiv", "data-was").replace(
@@ -72,6 +75,18 @@ def test_a_built_page_keeps_every_rule_and_a_spoilt_one_breaks_each(program: str
     results = check_page(index)
     assert all(rule.problems for rule in results), check_text(results)
     assert check_text(results).count("fail  ") == 7 and "http://cdn.plot.ly/x.png" in check_text(results)
+
+
+def test_pictures_of_every_view_at_every_width(program: str, index: Path, tmp_path: Path) -> None:
+    check_page(index, widths=(800, 390), pictures=tmp_path / "shots")
+    found = {path.name: Image.open(path).size for path in (tmp_path / "shots").iterdir()}
+    text = (index.parent / "data.js").read_text()
+    views = [
+        one["name"] for one in json.loads(text.removeprefix("window.MIDEF = ").rstrip().removesuffix(";"))["views"]
+    ]
+    assert set(found) == {f"{view}-{width}.png" for view in views for width in (800, 390)} and len(views) > 3
+    assert all(size[0] == int(name.split("-")[-1].removesuffix(".png")) for name, size in found.items())
+    assert found["published-390.png"][1] > found["published-800.png"][1] >= 900, "the same text is higher on a phone"
 
 
 @pytest.fixture(scope="module")
