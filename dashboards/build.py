@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ def build_page(
     exposes = with_private_exemplars and any(not row.shows_nobody for row in summaries)
     if exposes:
         problems.append("the page shows private training images; do not publish it without the consent of those shown")
-    header = _header(summaries, store_name, unfinished)
+    header = _header(summaries, store_name, unfinished, plans)
     shown = Shown(
         header=header,
         rows=rows,
@@ -210,14 +211,18 @@ def _names(groups: Mapping[SetupKey, Sequence[SummaryRow]]) -> dict[SetupKey, st
     return {key: key[2] if ids.count(key[2]) == 1 else "/".join(key) for key in groups}
 
 
-def _header(summaries: Sequence[SummaryRow], store_name: str, unfinished: int | None) -> Header:
+def _header(summaries: Sequence[SummaryRow], store_name: str, unfinished: int | None, plans: Sequence[Plan]) -> Header:
+    """Origin of the numbers; before there are any, the plans say which sweep it will be."""
+
     def joined(values: Iterable[str]) -> str:
         return ", ".join(sorted(set(values))) or "none"
 
     codes = {code for row in summaries for code in row.code_versions} or {midef.__version__}
     return Header(
-        sweep=joined(row.sweep for row in summaries),
-        profile=joined(row.profile for row in summaries),
+        sweep=joined([row.sweep for row in summaries] or [plan.sweep for plan in plans]),
+        profile=joined(
+            [row.profile for row in summaries] or [str(json.loads(plan.spec_json)["profile"]) for plan in plans]
+        ),
         built=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         store=store_name,
         code=joined(codes),

@@ -30,6 +30,7 @@ from midef.dashboards.page_data import (
     Spark,
     Strip,
 )
+from midef.dashboards.views.base import Plan
 from midef.storage import Store
 from midef.storage.matches import write_match
 from midef.storage.published import write_published
@@ -365,6 +366,14 @@ def test_without_a_report_of_the_sweep_the_page_says_nothing_of_matching(
     store = a_store(cell, tmp_path / "store")
     write_match(store, report(sweep="weekly"))
     assert page_of(build(str(tmp_path / "store"), tmp_path / "page"))["matching"] is None
+
+
+def test_before_anything_is_measured_the_header_names_the_planned_sweep(tmp_path: Path) -> None:
+    plan = Plan("people", json.dumps({"name": "people", "profile": "mini"}), [], "its store")
+    header = page_of(
+        build_page([], lambda key: tmp_path, tmp_path / "page", store_name="store", unfinished=4, plans=[plan])
+    )["header"]
+    assert (header["sweep"], header["profile"], header["missing"]) == ("people", "mini", 4)
 
 
 def test_a_matching_is_shown_before_anything_is_attacked(report: Callable[..., MatchReport], tmp_path: Path) -> None:
