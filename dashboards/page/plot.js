@@ -124,7 +124,7 @@ function gathered(figure) {
     const [first] = traces, together = { ...first, x: flat(traces, "x"), y: flat(traces, "y"), marker: { ...first.marker } };
     together.marker.color = each(traces, ({ marker }) => marker.color);
     if (first.customdata) {
-      Object.assign(together, { name: "defenses", customdata: flat(traces, "customdata"), error_x: bars(traces, "error_x"), error_y: bars(traces, "error_y") });
+      Object.assign(together, { name: "defenses", text: each(traces, (trace) => trace.name), customdata: flat(traces, "customdata"), error_x: bars(traces, "error_x"), error_y: bars(traces, "error_y") });
       Object.assign(together.marker, {
         symbol: each(traces, ({ marker }) => marker.symbol), size: each(traces, ({ marker }) => marker.size),
         line: { width: each(traces, ({ marker }) => marker.line.width), color: each(traces, ({ marker }) => marker.line.color) },

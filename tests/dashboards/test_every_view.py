@@ -201,8 +201,8 @@ def test_every_matching_of_the_page_can_be_chosen(full: Any) -> None:
 
 
 def drawn(page: Any) -> list[str]:
-    points = "t => t.customdata && t.name !== 'published'"
-    found: list[str] = page.evaluate(f"document.getElementById('plot').data.filter({points}).map(t => t.name)")
+    points = "document.getElementById('plot').data.filter(t => t.name === 'defenses')"
+    found: list[str] = page.evaluate(f"{points}.flatMap(t => t.text)")
     return found
 
 
@@ -214,8 +214,8 @@ def test_filters_act_on_the_plot_the_table_and_the_reconstructions(full: Any) ->
     kept = ["midre(area_high=0.2)", "midre(area_high=0.4)", "none"]
     assert sorted(drawn(page)) == kept
     assert sorted(page.locator("#table tbody td:first-child .value").all_inner_texts()) == kept
-    seeds = page.evaluate("document.getElementById('plot').data.filter(t => t.name === 'seeds').length")
-    assert seeds == 3
+    seeds = "document.getElementById('plot').data.find(t => t.name === 'seeds').x.length"
+    assert page.evaluate(seeds) == 3 * len(kept), "three seeds each"
     names = page.eval_on_selector_all("#plot .annotation-text", "found => found.map(t => t.textContent)")
     assert "bido" not in names
     published = "document.getElementById('plot').data.find(t => t.name === 'published').customdata.length"
@@ -229,8 +229,9 @@ def test_filters_act_on_the_plot_the_table_and_the_reconstructions(full: Any) ->
 
 
 def bars(page: Any) -> list[Any]:
-    one = "document.getElementById('plot').data.find(t => t.name === 'bido').error_y"
-    found: list[Any] = page.evaluate(f"[{one}.visible, {one}.array]")
+    one = "document.getElementById('plot').data.find(t => t.text && t.text.includes('bido'))"
+    bar = f"(t => [t.error_y.visible, t.error_y.array && [t.error_y.array[t.text.indexOf('bido')]]])({one})"
+    found: list[Any] = page.evaluate(bar)
     return found
 
 
