@@ -181,8 +181,8 @@ def _panels(judged: Sequence[Judged], rows: Sequence[Row]) -> list[Panel]:
     curves = []
     for i, one in enumerate(judged):
         share = np.arange(1, len(one.labels) + 1) / len(one.labels)
-        kind = "line" if i else "dashes"
-        curves.append(Series(name=one.label, x=np.sort(one.likelihoods).tolist(), y=share.tolist(), kind=kind))
+        likelihoods = np.sort(one.likelihoods).tolist()
+        curves.append(Series(name=one.label, x=likelihoods, y=share.tolist(), kind="line" if i else "dashes"))
     names = [str(row["defense"]) for row in rows]
     bars = [
         Series(name=words, x=names, y=[float(row[column] or 0.0) for row in rows], kind="bars")

@@ -31,7 +31,7 @@ OWNED_SLOTS: Mapping[str, str] = {
 
 TRAINING_HOOKS = (
     *("prepare_model", "prepare_head", "training_state", "images_of_epoch", "transform_batch"),
-    *("criterion", "penalties", "requires", "training_overrides"),
+    *("criterion", "penalties", "requires", "training_overrides", "ends_at"),
 )
 """Hooks that change the trained network; a defense that overrides none of them acts on answers alone."""
 
@@ -110,6 +110,11 @@ class Defense:
     def starts_from_private(self) -> bool:
         """Whether, with these parameters, it starts from a network that private images have trained."""
         return self.has_phase_one
+
+    @property
+    def ends_at(self) -> float:
+        """Fraction of training after which it ends, above 0, at most 1; schedules run as if it went on."""
+        return 1.0
 
     def tuned_by(self) -> Tuning | NotTuned:
         """The strength to search given the other parameters, or why there is none."""

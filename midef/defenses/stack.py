@@ -63,6 +63,11 @@ class Stack(Defense):
     def images_per_identity(self) -> int:
         return max((part.images_per_identity for part in self.members), default=0)
 
+    @property
+    @override
+    def ends_at(self) -> float:
+        return min((part.ends_at for part in self.members), default=1.0)
+
     @override
     def facts_after(self, facts: ModelFacts) -> ModelFacts:
         for part in self.members:

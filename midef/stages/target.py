@@ -34,7 +34,7 @@ from midef.stages.recipes import BACKBONE, GIVEN, NO_DEFENSE, PUBLISHED, SERVED,
 from midef.stages.split import load as load_splits
 from midef.training import TrainingRecipe
 from midef.training.classifier.evaluate import EVALUATED_AT_ONCE, accuracy
-from midef.training.classifier.fit import TRAINING_WORK, fit_classifier
+from midef.training.classifier.fit import TRAINING_WORK, epochs_until, fit_classifier
 from midef.training.data_parallel import World
 
 WEIGHTS, TRAINING_STATE = "model.safetensors", "companion.safetensors"
@@ -126,7 +126,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     state_tensors: dict[str, torch.Tensor] = {}
     micro_batches = math.ceil(1 / context.memory_share)
     start = time.monotonic()
-    trained, measured = _shares(splits, spec.training.epochs)
+    trained, measured = _shares(splits, epochs_until(spec.defense.ends_at, spec.training.epochs))
     with share(0.0, trained):
         done = fit_classifier(
             model.to(memory_format=torch.channels_last),

@@ -34,6 +34,7 @@ SPEC: dict[str, Any] = {
         "tl_dmi(cut=block2.conv1,fresh=true)",
         "tl_dmi(where=range,start=block3.conv1,cut=block4.conv1,fresh=true)",
         "midre",
+        "early_stop(at=0.5)",
     ],
 }
 

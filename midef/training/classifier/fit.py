@@ -134,7 +134,8 @@ def fit_classifier(
         if micro_batches > 1:
             warn_of_micro_batches(model.train(), defense, micro_batches)
         learning = TRAINING_WORK * len(train) / (TRAINING_WORK * len(train) + len(select))
-        for epoch in steps(range(start, recipe.epochs), first=start):
+        epochs = epochs_until(defense.ends_at, recipe.epochs)
+        for epoch in steps(range(start, epochs), first=start):
             with share(0.0, learning):
                 done.loss.append(training.epoch(epoch))
             with share(learning, 1.0):
@@ -144,15 +145,15 @@ def fit_classifier(
                 best = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
                 done.kept_epoch = epoch
                 state.mark_best()
-            if checkpointer is not None and world.rank == 0 and epoch + 1 < recipe.epochs:
+            if checkpointer is not None and world.rank == 0 and epoch + 1 < epochs:
                 checkpointer.save(epoch + 1, model, optimizer, best, asdict(done), state.state_dict())
             if report is not None:
                 last = {"loss": done.loss[-1], "select_accuracy": done.select_accuracy[-1]}
-                report({"epoch": epoch + 1, "epochs": recipe.epochs, **last})
+                report({"epoch": epoch + 1, "epochs": epochs, **last})
     if best is not None:
         model.load_state_dict(best)
     else:
-        done.kept_epoch = recipe.epochs - 1
+        done.kept_epoch = epochs - 1
     state.finish()
     model.eval()
     stored = state.stored_tensors()
@@ -161,6 +162,11 @@ def fit_classifier(
     if state_tensors is not None:
         state_tensors |= stored
     return done
+
+
+def epochs_until(share: float, epochs: int) -> int:
+    """Whole epochs of a share of a training, at least one."""
+    return max(1, round(share * epochs))
 
 
 @dataclass(frozen=True, kw_only=True)
