@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from midef.core.gates import excluded_because
 from midef.results.compare import Difference
 from midef.results.summary import SummaryRow
 
@@ -72,6 +73,7 @@ def _on(row: SummaryRow, *, is_only: bool) -> OnArchitecture:
     reason = "" if None not in both else row.trade_off.reason or "no number of both models"
     if row.match_target is not None and not row.is_matched and not reason:
         reason = "not at the accuracy that was matched"
+    reason = excluded_because(row.gates) or reason
     return OnArchitecture(
         place=place_of(row),
         row=row,

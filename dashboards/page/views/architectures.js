@@ -7,7 +7,9 @@ function drawArchitectures(data) {
   const by = Object.fromEntries(data.sheet.columns.map((c) => [c.key, c.values])), rows = [...data.place.keys()];
   const passes = (i) => keepsNamed(by.setup[i], by.as[i] || by.defense[i]);
   const places = [...new Set(rows.filter(passes).map((i) => data.place[i]))];
-  const named = data.places.indexOf(linked("arch_place")), chosen = places.includes(named) ? named : places[0];
+  const named = data.places.indexOf(linked("arch_place"));
+  const compared = places.find((n) => rows.some((i) => data.place[i] === n && passes(i) && (by.attack?.[i] ?? null) !== null));
+  const chosen = places.includes(named) ? named : compared ?? places[0];
   fill($("archplace"), places.map((n) => {
     const option = make("option", data.places[n]);
     option.value = data.places[n];
