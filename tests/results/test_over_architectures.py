@@ -73,7 +73,10 @@ def test_strengths_that_were_matched_go_by_the_name_of_the_defense() -> None:
 def test_what_is_no_result_says_why() -> None:
     """An attack at chance (10 % of 10 people) says nothing of any defense."""
     at_chance = {"none": (90.0, 10.0), "bido": (88.0, 9.0)}
-    both = [*rows("v", "vgg16", at_chance), *rows("r", "resnet", {"none": (95.0, 70.0), "bido": (94.5, 60.0)})]
+    both = [
+        *rows("v", "vgg16", at_chance, chance=10.0),
+        *rows("r", "resnet", {"none": (95.0, 70.0), "bido": (94.5, 60.0)}),
+    ]
     found = {one.row.architecture: one for one in over_architectures(summarise(both))}
     assert found["vgg16"].reason.startswith("the attack is at chance (10") and found["vgg16"].attack is None
     assert found["resnet"].reason == ""
