@@ -81,7 +81,7 @@ class Fisher(Analysis):
             distance=self.loss,
         )
         setup = plain.cell.setup
-        about = f"{setup.target}<br>reconstructions of {setup.attack.label}, {self.loss} to their class"
+        about = f"{setup.target}<br>{self.loss} to their class of reconstructions by {setup.attack.label}"
         return findings_of(units, about)
 
 
