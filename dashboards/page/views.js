@@ -35,6 +35,9 @@ function piecesOf(name) {
   return view.perSetup ? [shownSetup()?.piece].filter(Boolean) : [name];
 }
 
+// Pictures below the window come once the view is drawn: on paper all are seen, and printing waits for none.
+const loadPictures = () => { for (const image of document.images) image.loading = "eager"; };
+
 let turn = 0;
 
 async function show() {
@@ -66,5 +69,6 @@ async function show() {
     throw error;
   } finally {
     main.removeAttribute("aria-busy");
+    setTimeout(loadPictures, 500);
   }
 }

@@ -197,6 +197,18 @@ def test_points_look_as_the_figure_says_and_are_few_traces(
     assert all(drawn <= meant for drawn, meant in counts) and any(drawn < meant / 1.5 for drawn, meant in counts)
 
 
+def test_paper_shows_headings_and_pictures_and_no_tools(realistic_page: Any) -> None:
+    page = realistic_page.open("#setup=faces32-gmi")
+    until(page, "[...document.images].every(image => image.loading === 'eager' && image.complete)")
+    page.emulate_media(media="print")
+    try:
+        assert page.is_visible("#table thead th >> text=att@1") and page.is_visible("#grid .face >> nth=0")
+        assert not page.is_visible("#rail") and not page.is_visible("#copylink")
+        assert page.evaluate("getComputedStyle(document.getElementById('view-setup')).breakInside") == "auto"
+    finally:
+        page.emulate_media(media="screen")
+
+
 def test_plotly_is_read_when_a_view_first_draws_with_it(realistic_page: Any) -> None:
     page = realistic_page.load("#view=overview")
     assert page.evaluate("typeof Plotly") == "undefined"
