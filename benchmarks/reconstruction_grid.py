@@ -40,8 +40,8 @@ def draw(fetch: Fetch, rows: Sequence[ResultRow], picture: Path) -> str:
     rules = []
     columns = 0
     with tempfile.TemporaryDirectory() as folder:
-        for number, group in enumerate(by_setup(summarise(rows)).values()):
-            grid, problems = write_grid(group, fetch, Path(folder), f"{number:02d}")
+        for group in by_setup(summarise(rows)).values():
+            grid, problems = write_grid(group, fetch, Path(folder))
             if problems:
                 raise ValueError("; ".join(problems))
             if not grid.labels:

@@ -17,6 +17,7 @@ from midef.dashboards.figures.utility import utility_of, with_front
 from midef.dashboards.files import clear, copy_plotly, html, ours, piece, script, write
 from midef.dashboards.frame_data import Header, Page, Tab, head, measures, named
 from midef.dashboards.page_data import Setup
+from midef.dashboards.pictures import remove_unused
 from midef.dashboards.reconstructions import Extent, Fetch, write_grid
 from midef.dashboards.reference import Reference
 from midef.dashboards.setup_data import setup_data
@@ -134,6 +135,7 @@ def build_page(
     clear(out)
     summaries = summarise(rows)
     setups, problems = _setups(summaries, fetch, out, published, utility, with_private_exemplars=with_private_exemplars)
+    remove_unused(out, {file for setup in setups for file in setup.grid.files})
     exposes = with_private_exemplars and any(not row.shows_nobody for row in summaries)
     if exposes:
         problems.append("the page shows private training images; do not publish it without the consent of those shown")
@@ -197,9 +199,7 @@ def _setups(
     extent = Extent.of_page(sum(len(row.stored) for row in summaries))
     for number, (key, group) in enumerate(groups.items()):
         prefix = f"{number:02d}"
-        grid, unread = write_grid(
-            group, fetch, out, prefix, with_private_exemplars=with_private_exemplars, extent=extent
-        )
+        grid, unread = write_grid(group, fetch, out, with_private_exemplars=with_private_exemplars, extent=extent)
         problems += unread
         setups.append(setup_data(names[key], group, grid, colours, published, utility, piece=f"setup-{prefix}"))
     return setups, problems

@@ -11,6 +11,7 @@ from typing import Any
 
 from midef.core import MidefError
 from midef.dashboards.frame_data import Page
+from midef.dashboards.pictures import pictures_in, remove_stale
 from midef.dashboards.views.base import View
 from midef.dashboards.views.order import VIEWS
 
@@ -20,7 +21,6 @@ SCRIPTS = (
     "plot",
 )
 """Scripts of the frame, in the order they are joined; those of the views follow, and `main` starts them."""
-OUR_PICTURE = re.compile(r"\d{2,}-(\d{2,}|private)(-s\d+-r\d+)?(-b\d+)?\.webp")
 # Beside pictures and scripts of this folder nothing loads. `connect-src` also ends what a script might try.
 POLICY = (
     "default-src 'none'; script-src 'self' file: 'unsafe-inline'; style-src 'self' file: 'unsafe-inline'; "
@@ -64,16 +64,20 @@ def _plain(value: object) -> dict[str, Any]:
 
 
 def clear(out: Path) -> None:
-    """Make the folder, and remove what an earlier build wrote, perhaps of private data."""
+    """Make the folder, and remove the data of an earlier build, and what it wrote of private images."""
     (out / "data").mkdir(parents=True, exist_ok=True)
-    for path in ours(out):
+    remove_stale(out)
+    for path in _pieces(out):
         path.unlink()
 
 
 def ours(out: Path) -> list[Path]:
     """Pictures and pieces that a build wrote; files of others are left alone."""
-    pictures = [path for path in (out / "img").glob("*.webp") if OUR_PICTURE.fullmatch(path.name)]
-    return sorted([*pictures, *(path for path in (out / "data").glob("*.js") if _is_piece(path))])
+    return sorted([*pictures_in(out), *_pieces(out)])
+
+
+def _pieces(out: Path) -> list[Path]:
+    return [path for path in (out / "data").glob("*.js") if _is_piece(path)]
 
 
 def _is_piece(path: Path) -> bool:

@@ -107,6 +107,10 @@ class Shot:
         file: relative to the page.
         marks: as in `Strip`.
         fives: by identity, `y` where the judge has it among its five best, `n` where not, `?` where nothing is stored.
+        best: by identity, the five that the judge has before all others; empty for one without, and where they are not
+            stored.
+        nearest: by identity, squared distance to its nearest private image in the evaluator's features; empty where
+            distances are not stored.
     """
 
     seed: int
@@ -115,6 +119,8 @@ class Shot:
     file: str
     marks: tuple[str, ...]
     fives: str
+    best: tuple[tuple[int, ...], ...] = ()
+    nearest: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,12 @@ class Grid:
     blocks: tuple[tuple[int, ...], ...] = ()
     seeds: tuple[int, ...] = ()
     restarts: int = 0
+
+    @property
+    def files(self) -> set[str]:
+        """All its pictures, relative to the page."""
+        strips = (*self.strips, self.private) if self.private else self.strips
+        return {shot.file for strip in strips for shot in strip.shots}
 
 
 @dataclass(frozen=True, kw_only=True)

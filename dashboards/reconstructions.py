@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from midef.core import ArtifactKey, StoreError
 from midef.dashboards.page_data import Grid, Shot, Strip
+from midef.dashboards.pictures import content_of, picture
 from midef.results.summary import SummaryRow
 from midef.storage.arrays import read_arrays
 
 IDENTITIES = 8
-LARGEST_PX = 112
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +82,10 @@ class _Writer:
     Args:
         fetch: gives the folder of a stored artifact.
         out: folder of the page.
-        prefix: of the file names.
     """
 
-    def __init__(self, fetch: Fetch, out: Path, prefix: str) -> None:
-        self.fetch, self.out, self.prefix = fetch, out, prefix
+    def __init__(self, fetch: Fetch, out: Path) -> None:
+        self.fetch, self.out = fetch, out
         self.warnings: list[str] = []
 
     def warn(self, row: SummaryRow, problem: str) -> None:
@@ -101,11 +102,10 @@ class _Writer:
             self.warn(row, f"reconstructions cannot be read: {error}")
             return _Source(row, *stored, reason=f"cannot be read: {error}")
 
-    def strip(self, number: int, source: _Source, blocks: Sequence[Sequence[int]], seed: int, extent: Extent) -> Strip:
+    def strip(self, source: _Source, blocks: Sequence[Sequence[int]], seed: int, extent: Extent) -> Strip:
         """Row of the grid of one defense: pictures of its source, then those of further seeds.
 
         Args:
-            number: of the defense, for file names.
             source: reconstructions of the seed that is shown first.
             blocks: identities of each block.
             seed: that the other defenses show.
@@ -114,9 +114,8 @@ class _Writer:
         row = source.row
         if source.names is None:
             return Strip(row.defense, reason=source.reason)
-        name = f"img/{self.prefix}-{number:02d}"
         try:
-            shots = self._shots(source, blocks, extent, name, is_first=True)
+            shots = self._shots(source, blocks, extent)
         except (*_UNREADABLE, IndexError) as error:
             self.warn(row, f"reconstructions cannot be read: {error}")
             return Strip(row.defense, reason=f"cannot be read: {error}")
@@ -124,39 +123,54 @@ class _Writer:
         for other in others[: extent.seeds - 1]:
             further = self.source(row, other[0])
             try:
-                shots += self._shots(further, blocks, extent, name) if further.names is not None else []
+                shots += self._shots(further, blocks, extent) if further.names is not None else []
             except (*_UNREADABLE, IndexError) as error:
                 self.warn(row, f"reconstructions of seed {other[0]} cannot be read: {error}")
         title = row.defense if source.seed == seed else f"{row.defense} (seed {source.seed})"
         return Strip(title, shots[0].file, shots[0].marks, shots=tuple(shots))
 
-    def _shots(
-        self, source: _Source, blocks: Sequence[Sequence[int]], extent: Extent, name: str, *, is_first: bool = False
-    ) -> list[Shot]:
-        """Write the pictures of one seed; the very first of a strip has the short name."""
+    def _shots(self, source: _Source, blocks: Sequence[Sequence[int]], extent: Extent) -> list[Shot]:
+        """Write the pictures of one seed, those apart that the folder has."""
         row, names = source.row, source.names
         assert names is not None
-        hits, problem = (None, "") if row.is_excluded else _hits(self.fetch, source.scores_key, names)
+        scores, problem = (Arrays(), "") if row.is_excluded else _scores(self.fetch, source.scores_key, names)
         if problem:
             self.warn(row, problem)
         without = "excluded" if row.is_excluded else "unknown"  # a sign would say that somebody judged them
-        # One cell at a time: at 224 px the images of a setup do not fit in memory together.
-        images = _read(self.fetch, source.images_key, "images.npz", ("images",))["images"]
+        content = content_of(self.fetch(ArtifactKey.parse(source.images_key)) / "images.npz")
+
+        @cache
+        def images() -> Any:
+            # One cell at a time: at 224 px the images of a setup do not fit in memory together.
+            return _read(self.fetch, source.images_key, "images.npz", ("images",))["images"]
+
         shots = []
         for restart in range(extent.restarts):
             for block, labels in enumerate(blocks):
                 picks = [_restart(names, label, restart) for label in labels]
                 if restart and all(pick is None for pick in picks):
                     continue
-                is_plain = is_first and not (restart or block)
-                file = f"{name}.webp" if is_plain else f"{name}-s{source.seed}-r{restart}-b{block}.webp"
-                _write_strip([None if p is None else images[p] for p in picks], self.out / file)
+                file = picture(self.out, [source.images_key, content, picks], partial(_picked, images, picks))
                 marks = (
-                    "absent" if p is None else without if hits is None else "hit" if hits[0][p] else "miss"
+                    "absent" if p is None else without if not scores else "hit" if scores["hit_at_1"][p] else "miss"
                     for p in picks
                 )
-                fives = ("?" if p is None or hits is None or hits[1] is None else "ny"[int(hits[1][p])] for p in picks)
-                shots.append(Shot(source.seed, restart, block, file, tuple(marks), "".join(fives)))
+                fives = (
+                    "?" if p is None or "hit_at_5" not in scores else "ny"[int(scores["hit_at_5"][p])] for p in picks
+                )
+                best, nearest = scores.get("best_5"), scores.get("nearest_distance")
+                shots.append(
+                    Shot(
+                        source.seed,
+                        restart,
+                        block,
+                        file,
+                        tuple(marks),
+                        "".join(fives),
+                        () if best is None else tuple(() if p is None else tuple(map(int, best[p])) for p in picks),
+                        () if nearest is None else tuple(None if p is None else _finite(nearest[p]) for p in picks),
+                    )
+                )
         return shots
 
     def private_strip(self, scores_keys: Sequence[str], blocks: Sequence[Sequence[int]], setup: str) -> Strip:
@@ -172,8 +186,8 @@ class _Writer:
             shots = []
             for block, labels in enumerate(blocks):
                 picks = [by_label.get(label) for label in labels]
-                file = f"img/{self.prefix}-private{f'-b{block}' if block else ''}.webp"
-                _write_strip([None if p is None else exemplars["images"][p] for p in picks], self.out / file)
+                images = partial(_picked, partial(exemplars.__getitem__, "images"), picks)
+                file = picture(self.out, [key, "exemplars", picks], images, is_private=True)
                 marks = tuple("absent" if p is None else "private" for p in picks)
                 shots.append(Shot(0, 0, block, file, marks, "?" * len(picks)))
             return Strip("private", shots[0].file, shots[0].marks, shots=tuple(shots))
@@ -185,7 +199,6 @@ def write_grid(
     group: Sequence[SummaryRow],
     fetch: Fetch,
     out: Path,
-    prefix: str,
     *,
     with_private_exemplars: bool = False,
     extent: Extent | None = None,
@@ -198,7 +211,6 @@ def write_grid(
         group: summary rows of the setup.
         fetch: gives the folder of a stored artifact.
         out: folder of the page.
-        prefix: of the file names.
         with_private_exemplars: show private images of people; unless they are generated, they are not even read
             without.
         extent: how many pictures of a defense are written; one by default.
@@ -208,13 +220,13 @@ def write_grid(
     """
     import numpy as np
 
-    writer, seed, extent = _Writer(fetch, out, prefix), _common_seed(group), extent or Extent()
+    writer, seed, extent = _Writer(fetch, out), _common_seed(group), extent or Extent()
     sources = [writer.source(row, seed) for row in group]
     attacked = {int(label) for one in sources if one.names is not None for label in np.unique(one.names["labels"])}
     kept = sorted(attacked)[: IDENTITIES * extent.blocks]
     blocks = tuple(tuple(kept[i : i + IDENTITIES]) for i in range(0, len(kept), IDENTITIES))
     labels = blocks[0] if blocks else ()
-    strips = tuple(writer.strip(i, source, blocks, seed, extent) for i, source in enumerate(sources))
+    strips = tuple(writer.strip(source, blocks, seed, extent) for source in sources)
     private: Strip | None = None
     if labels and not (with_private_exemplars or all(row.shows_nobody for row in group)):
         private = Strip("private", reason="withheld: pictures of people; build with private exemplars to show them")
@@ -258,19 +270,29 @@ def _read(fetch: Fetch, key: str, file: str, names: Sequence[str], more: Sequenc
     return columns
 
 
-def _hits(fetch: Fetch, scores_key: str, images: Arrays) -> tuple[Any, str]:
-    """Success @1 and @5 of each reconstruction, @5 None where it is not stored; or None and why not."""
+def _scores(fetch: Fetch, scores_key: str, images: Arrays) -> tuple[Arrays, str]:
+    """What is stored of each reconstruction, its success at least; or nothing, and why not."""
     import numpy as np
 
     if not scores_key:
-        return None, "no scores are stored, successes are unknown"
+        return {}, "no scores are stored, successes are unknown"
+    more = ("hit_at_5", "best_5", "nearest_distance")
     try:
-        scores = _read(fetch, scores_key, "per_image.npz", ("labels", "restarts", "hit_at_1"), more=("hit_at_5",))
+        scores = _read(fetch, scores_key, "per_image.npz", ("labels", "restarts", "hit_at_1"), more=more)
     except _UNREADABLE as error:
-        return None, f"scores cannot be read, successes are unknown: {error}"
+        return {}, f"scores cannot be read, successes are unknown: {error}"
     if not all(np.array_equal(scores[name], images[name]) for name in ("labels", "restarts")):
-        return None, "scores are of other images than the reconstructions, successes are unknown"
-    return (scores["hit_at_1"], scores.get("hit_at_5")), ""
+        return {}, "scores are of other images than the reconstructions, successes are unknown"
+    return scores, ""
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _picked(images: Callable[[], Any], picks: Sequence[int | None]) -> list[Any]:
+    """The picked images, None for one that is not there."""
+    return [None if p is None else images()[p] for p in picks]
 
 
 def _restart(images: Arrays, label: int, number: int) -> int | None:
@@ -280,19 +302,3 @@ def _restart(images: Arrays, label: int, number: int) -> int | None:
     of_label = np.flatnonzero(images["labels"] == label)
     order = of_label[np.argsort(images["restarts"][of_label], kind="stable")]
     return int(order[number]) if number < order.size else None
-
-
-def _write_strip(images: Sequence[Any], path: Path) -> None:
-    """Write uint8 [3, H, W] images side by side; a missing one is white. Above `LARGEST_PX` they are reduced."""
-    import numpy as np
-    from PIL import Image
-
-    shape = next((image.shape for image in images if image is not None), (3, 1, 1))
-    blank = np.full(shape, 255, np.uint8)
-    strip = np.concatenate([blank if image is None else image for image in images], axis=2).transpose(1, 2, 0)
-    picture = Image.fromarray(np.ascontiguousarray(strip))
-    height = shape[1]
-    if height > LARGEST_PX:
-        picture = picture.resize((round(picture.width * LARGEST_PX / height), LARGEST_PX), Image.Resampling.LANCZOS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, "WEBP", lossless=height <= LARGEST_PX, quality=90)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import posixpath
 import shutil
+import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,12 +20,15 @@ from urllib.parse import unquote, urlsplit
 from typing_extensions import override
 
 from midef.core.errors import MidefError
+from midef.dashboards.pictures import hand_on
 
 HOST = "127.0.0.1"
 VERSION = "/version"
 """Answers with a number that changes whenever the page was built anew."""
 NO_CONNECTION, OWN_CONNECTION = "connect-src 'none'", "connect-src 'self'"
 """A served page asks for the version; one from disk may not connect at all."""
+ENDING_S = 10.0
+"""Longest wait for a build that is in its way when serving ends."""
 WATCHED = ("results", "sweeps", "matches", "analyses")
 """Folders of a store that the page depends on."""
 
@@ -63,7 +68,10 @@ class LivePage:
         if self.version and state == self._built_of:
             return False
         start = time.perf_counter()
-        self._build(self._root / str(self.version + 1))
+        following = self._root / str(self.version + 1)
+        if self.version:
+            hand_on(self.folder, following)
+        self._build(following)
         self._built_of, self.version = state, self.version + 1
         self.took_s = time.perf_counter() - start
         shutil.rmtree(self._root / str(self.version - 2), ignore_errors=True)  # the last but one may be being read
@@ -81,11 +89,40 @@ class LivePage:
                 if self.refresh():
                     self._say(f"built again in {self.took_s:.1f} s")
             except (MidefError, OSError) as error:  # the store is written meanwhile, and may be gone for a while
+                if stop.is_set():
+                    return
                 self._say(f"not built again, the page stays as it is: {error}")
 
-    def remove(self) -> None:
-        """Remove every folder it built."""
+    def remove(self, follower: threading.Thread | None = None) -> None:
+        """Remove every folder it built.
+
+        Args:
+            follower: runs `keep_fresh` and was told to stop; it may be in the middle of a build.
+        """
         shutil.rmtree(self._root, ignore_errors=True)
+        if follower is None or not follower.is_alive():
+            return
+        # A build would make its folder again: where a file has that name it fails at the next thing it writes.
+        with suppress(OSError):
+            self._root.touch()
+        follower.join(timeout=ENDING_S)
+        self._root.unlink(missing_ok=True)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM, and SIGHUP of a terminal that is closed, end what runs inside as Ctrl-C does."""
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    names = ("SIGTERM", "SIGHUP")
+    before = {number: signal.signal(number, end) for name in names if (number := getattr(signal, name, None))}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def server(page: LivePage, port: int) -> ThreadingHTTPServer:

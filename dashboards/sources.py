@@ -126,7 +126,7 @@ def _part(
     if sweep is not None and sweep not in _planned(store) and any(report.sweep == sweep for report in reports):
         rows: Sequence[ResultRow] = []  # its strengths are searched, nothing is attacked yet
     else:
-        rows = rows_of_sweep(store, sweep)
+        rows = rows_of_sweep(store, sweep, stored)
     plan = _plan(store, sweep)
     cells = set() if plan is None else plan.manifest.cells
     done = {row.cell for row in stored}

@@ -32,6 +32,14 @@ def top_k_hits(logits: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     return hits
 
 
+def best_classes(logits: np.ndarray, k: int) -> np.ndarray:
+    """The k classes with the largest logits, largest first [N, min(k, K)]; of equal ones the lower class, NaN last."""
+    import numpy as np
+
+    best: np.ndarray = np.argsort(-logits, axis=1, kind="stable")[:, :k].astype(np.int32)
+    return best
+
+
 def spread_of_hits(
     hits: np.ndarray, labels: np.ndarray, restarts: np.ndarray, *, kind: str, group_size: int
 ) -> float | None:

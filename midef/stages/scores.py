@@ -23,8 +23,9 @@ from midef.core.recipe import Inputs, Recipe
 from midef.core.seeds import derive_seed
 from midef.datasets import Images, Splits
 from midef.metrics import METRICS, Evidence
-from midef.metrics.attack_accuracy import top_k_hits
+from midef.metrics.attack_accuracy import best_classes, top_k_hits
 from midef.metrics.base import asks_target, needs_traits, percent_of_hits
+from midef.metrics.knn_distance import distances_to_nearest
 from midef.nn.network import TargetModel
 from midef.stages.answers import per_image, score_answers
 from midef.stages.attack import repeated_victims, victims, victims_of
@@ -89,10 +90,11 @@ class ScoresSpec:
 def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -> dict[str, Any]:
     """Write `measurements.json`, `per_image.npz` and `exemplars.npz`.
 
-    `per_image.npz` holds the success of each reconstruction, and the answer of the served target to each image of the
-    private report split; of pairs their errors; where a metric compares answers, their distance from undefended ones,
-    and both scores of what was observed. The facts are the accuracy of the judge, which is the evaluator if nothing
-    else is said, and its interval.
+    `per_image.npz` holds the success of each reconstruction, the five classes that the judge has first, and the squared
+    distance to the nearest private image of the identity in the evaluator's features; the answer of the served target
+    to each image of the private report split; of pairs their errors; where a metric compares answers, their distance
+    from undefended ones, and both scores of what was observed. The facts are the accuracy of the judge, which is the
+    evaluator if nothing else is said, and its interval.
     A metric that fails is a measurement with status `failed` and the reason, one that cannot apply here `refused`.
     Where the private data is drawn from traits, `traits.npz` holds those of its identities and of the reconstructions,
     and the weights that they are compared with.
@@ -188,6 +190,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         restarts=made["restarts"],
         hit_at_1=top_k_hits(evidence.logits_of(spec.judge), made["labels"], 1),
         hit_at_5=top_k_hits(evidence.logits_of(spec.judge), made["labels"], 5),
+        best_5=best_classes(evidence.logits_of(spec.judge), 5),
+        **_nearest(evidence),  # type: ignore[arg-type]
         report_labels=evidence.report_labels,
         report_predictions=evidence.report_predictions,
         **per_image(evidence),  # type: ignore[arg-type]
@@ -195,6 +199,21 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     firsts = [int(np.flatnonzero(alike.train.labels.numpy() == label)[0]) for label in attacked]
     np.savez_compressed(folder / "exemplars.npz", images=alike.train.images[firsts].numpy(), labels=attacked)
     return _evaluator_facts(judged_logits, judged.labels.numpy())
+
+
+def _nearest(evidence: Evidence) -> dict[str, np.ndarray]:
+    """Squared distance of each reconstruction to its nearest private image [N]; nothing where there is none to have."""
+    try:
+        distances = distances_to_nearest(
+            "nearest_distance",
+            evidence.features,
+            evidence.labels,
+            evidence.private_features,
+            evidence.private_labels,
+        )
+    except TooFewSamples:  # the KNN distance is a failed measurement, and says why
+        return {}
+    return {"nearest_distance": distances.astype(np.float32)}
 
 
 def _by_target(

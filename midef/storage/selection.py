@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from midef.core.errors import SpecError
@@ -13,7 +14,7 @@ from midef.storage.store import Store
 log = logging.getLogger(__name__)
 
 
-def rows_of_sweep(store: Store, address: str | None = None) -> list[ResultRow]:
+def rows_of_sweep(store: Store, address: str | None = None, rows: Sequence[ResultRow] | None = None) -> list[ResultRow]:
     """Stored rows of the plan at an address; of the latest plan of all where none is given.
 
     A cell that another sweep measured first is shown under this sweep's name. Plans that are damaged are passed over
@@ -22,6 +23,7 @@ def rows_of_sweep(store: Store, address: str | None = None) -> list[ResultRow]:
     Args:
         store: to read.
         address: name, `name@digest` or digest of a sweep, as `midef.storage.addresses` says.
+        rows: all rows of the store, where they were read before.
 
     Raises:
         SpecError: if no such sweep was planned in this store, or if several were.
@@ -33,10 +35,12 @@ def rows_of_sweep(store: Store, address: str | None = None) -> list[ResultRow]:
         chosen = choose_sweep(plans, address) if address is not None else next(iter(plans), None)
     except SpecError as error:
         problem = error
-    rows = store.results.read()
+    rows = store.results.read() if rows is None else rows
     if chosen is not None:
         cells = chosen.manifest.cells
-        return [replace(row, sweep=chosen.name) for row in rows if row.cell in cells]
+        return [
+            row if row.sweep == chosen.name else replace(row, sweep=chosen.name) for row in rows if row.cell in cells
+        ]
     own = [row for row in rows if address is None or row.sweep in (address, address.rpartition("@")[0])]
     is_known = any(plan.name == address for plan in plans)  # by several plans
     if own and not is_known and (address is None or len(plans) < len(store.sweeps.sweeps())):

@@ -120,7 +120,7 @@ def _check(out: Path, pictures: Path | None) -> int:
 
 def _serve(options: DashboardArguments) -> int:
     from midef.dashboards.build import build
-    from midef.dashboards.serve import HOST, LivePage, server, store_state
+    from midef.dashboards.serve import HOST, LivePage, ended_by_signals, server, store_state
     from midef.results.compare import NATURAL
     from midef.sweep.cli.reference import reference
 
@@ -139,29 +139,30 @@ def _serve(options: DashboardArguments) -> int:
 
     page = LivePage(rebuild, lambda: store_state(stores), say)
     stop = threading.Event()
-    try:
-        page.refresh()
+    follower = threading.Thread(target=page.keep_fresh, args=(float(options.every), stop), daemon=True)
+    with ended_by_signals():
         try:
-            serving = server(page, options.port)
-        except OSError as error:
-            raise PreflightError(
-                f"port {options.port} of {HOST} cannot be used ({error.strerror}); give another --port"
-            ) from error
-        port = serving.server_address[1]
-        say(f"dashboard: http://{HOST}:{port}/  (this machine only; end with Ctrl-C)")
-        say(f"from elsewhere: ssh -L {port}:{HOST}:{port} {platform.node() or 'MACHINE'}")
-        sys.stdout.flush()
-        follower = threading.Thread(target=page.keep_fresh, args=(float(options.every), stop), daemon=True)
-        follower.start()
-        try:
-            serving.serve_forever(poll_interval=0.2)
-        except KeyboardInterrupt:
-            say("\nended")
+            page.refresh()
+            try:
+                serving = server(page, options.port)
+            except OSError as error:
+                raise PreflightError(
+                    f"port {options.port} of {HOST} cannot be used ({error.strerror}); give another --port"
+                ) from error
+            port = serving.server_address[1]
+            try:
+                follower.start()
+                say(f"dashboard: http://{HOST}:{port}/  (this machine only; end with Ctrl-C)")
+                say(f"from elsewhere: ssh -L {port}:{HOST}:{port} {platform.node() or 'MACHINE'}")
+                sys.stdout.flush()
+                serving.serve_forever(poll_interval=0.2)
+            except KeyboardInterrupt:
+                say("\nended")
+            finally:
+                stop.set()
+                serving.server_close()
         finally:
-            stop.set()
-            serving.server_close()
-    finally:
-        page.remove()
+            page.remove(follower)
     return EXIT_OK
 
 

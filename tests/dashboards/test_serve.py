@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +70,57 @@ def test_a_build_that_fails_leaves_the_page_as_it_is(building: Building) -> None
     assert page.version == 1 and page.folder.is_dir()
     assert said[0] == "not built again, the page stays as it is: the store is gone"
     page.remove()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_serving_ends_with_a_signal_and_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    Store.open(tmp_path / "store")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "midef", "dashboard", "serve", "--store", str(tmp_path / "store"), "--port", "0"]
+    running = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    assert running.stdout is not None
+    try:
+        said = [running.stdout.readline(), running.stdout.readline()]
+        assert said[0].startswith("dashboard: http://127.0.0.1:") and list(temporary.glob("midef-dashboard-*"))
+        running.send_signal(number)
+        rest = running.communicate(timeout=60)[0]
+    finally:
+        running.kill()
+    assert running.returncode == 0 and rest.strip() == "ended"
+    assert not list(temporary.glob("midef-dashboard-*"))
+
+
+def test_a_build_that_is_in_the_middle_leaves_nothing_either() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def build(out: Path) -> None:
+        out.mkdir(parents=True)
+        if out.name != "1":
+            begun.set()
+            go.wait(10)
+            for name in ("a", "b"):
+                (out / name).mkdir(parents=True)
+
+    states = iter(range(1000))
+    said: list[str] = []
+    page = LivePage(build, lambda: next(states), said.append)
+    page.refresh()
+    stop = threading.Event()
+    follower = threading.Thread(target=page.keep_fresh, args=(0.01, stop))
+    follower.start()
+    begun.wait(10)
+    stop.set()
+    threading.Timer(0.2, go.set).start()
+    page.remove(follower)
+    follower.join()
+    assert not page.folder.parent.exists() and said == []
 
 
 def test_only_files_of_the_page_are_served_and_only_to_this_machine(page: LivePage) -> None:

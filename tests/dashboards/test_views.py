@@ -26,6 +26,7 @@ from midef.results.summary import summarise
 from midef.storage import Store
 from midef.storage.logs import PieceLog
 from midef.storage.published import write_published
+from midef.storage.results import ResultStore
 
 Row = Callable[..., ResultRow]
 Cell = Callable[..., list[ResultRow]]
@@ -169,13 +170,19 @@ def a_store(root: Path, rows: list[ResultRow], sweep: str) -> Store:
     return store
 
 
-def test_a_page_over_stores_and_sweeps_tells_them_apart(row: Row, publication: Row, tmp_path: Path) -> None:
+def test_a_page_over_stores_and_sweeps_tells_them_apart(
+    row: Row, publication: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = a_store(tmp_path / "one", [row("natural_accuracy", 90.0, cell="aa", sweep="x")], "x")
     a_store(tmp_path / "two", [row("natural_accuracy", 80.0, cell="bb", sweep="x")], "x")
     a_store(tmp_path / "three", [row("natural_accuracy", 70.0, cell="cc", sweep="y")], "y")
     write_published(one, [publication("natural_accuracy", 86.9)])
     uris = [str(tmp_path / name) for name in ("one", "two", "three")]
+    reads: list[ResultStore] = []
+    real = ResultStore.read
+    monkeypatch.setattr(ResultStore, "read", lambda self: (reads.append(self), real(self))[1])
     found = read_sources(uris)
+    assert len(reads) == len(uris), "the rows of a store are made into objects once"
     assert [(r.sweep, r.value) for r in found.rows] == [("x (one)", 90.0), ("x (two)", 80.0), ("y", 70.0)]
     assert [plan.sweep for plan in found.plans] == ["x (one)", "x (two)", "y"]
     assert (found.name, found.unfinished, len(found.published)) == ("one, two, three", 0, 1)

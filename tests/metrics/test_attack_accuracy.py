@@ -12,7 +12,7 @@ from midef.core import ShapeError
 from midef.core.errors import NotApplicable
 from midef.core.outcomes import Outcomes, read
 from midef.metrics import METRICS, Evidence
-from midef.metrics.attack_accuracy import BY_TARGET, CHOSEN_BY_TARGET, spread_of_hits, top_k_hits
+from midef.metrics.attack_accuracy import BY_TARGET, CHOSEN_BY_TARGET, best_classes, spread_of_hits, top_k_hits
 from midef.testing.metrics import evidence
 
 
@@ -32,6 +32,12 @@ def test_hits_equal_a_sort_where_all_values_differ(k: int) -> None:
     expected = [label in np.argsort(-row)[:k] for row, label in zip(logits, labels, strict=True)]
     assert top_k_hits(logits, labels, k).tolist() == expected
     assert 0 < sum(expected) < 300
+
+
+def test_the_best_classes_come_largest_first_and_broken_ones_last() -> None:
+    logits = np.array([[0.0, 3.0, 1.0, 2.0], [5.0, np.nan, 5.0, -1.0]])
+    assert best_classes(logits, 3).tolist() == [[1, 3, 2], [0, 2, 3]]
+    assert best_classes(logits, 9).shape == (2, 4)
 
 
 @pytest.mark.parametrize("k", [1, 5])

@@ -104,6 +104,10 @@ def test_hits_are_stored_per_image_and_add_up(cell: Any) -> None:
         seen = low_to_high(torch.from_numpy(stored["images"]), 40)
     logits, _ = evaluate_images(evaluator_of(cell), seen, "cpu")
     assert (logits.argmax(1) == hits["labels"]).tolist() == hits["hit_at_1"].tolist()
+    assert hits["best_5"].shape == (18, 5) and hits["best_5"][:, 0].tolist() == logits.argmax(1).tolist()
+    rows = zip(hits["best_5"].tolist(), hits["labels"].tolist(), strict=True)
+    assert [label in best for best, label in rows] == hits["hit_at_5"].tolist()
+    assert hits["nearest_distance"].mean() == pytest.approx(measured["knn_distance"]["value"], rel=1e-5)
 
 
 def test_two_defenses_of_a_setup_are_asked_about_the_same_images(own_cell: Any, plan: Callable[..., Any]) -> None:

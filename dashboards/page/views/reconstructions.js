@@ -139,10 +139,13 @@ function enlarge(s, strip, row, shot, label, i, n, verdict) {
   const own = s.grid.private, exemplar = row && own && own.shots.find((one) => one.block === shot.block && one.marks[i] === "private");
   if (exemplar) add(exemplar.file, "first training image of the identity");
   const five = { y: "the identity is among them", n: "the identity is not among them" }[shot.fives[i]];
+  const best = shot.best[i]?.length ? shot.best[i].map((id) => (id === label ? `${id} (the attacked one)` : id)).join(", ") : "";
+  const near = shot.nearest[i] ?? null, older = "scores of an older midef do not hold it";
   const lines = row ? [
     ["identity", `${label}`], ["seed, restart", `${shot.seed}, ${shot.restart + 1}`], ["judge", verdict],
-    ["its five best", five ? `${five}; which they are is not stored` : "not stored"],
-    ["nearest private image", "not stored" + (exemplar ? ": beside it is the first of the identity, which need not be the nearest" : own && own.reason ? `; private images ${own.reason}` : "")],
+    ["its five best", best || (five ? `${five}; which they are is not stored: ${older}` : `not stored: ${older}`)],
+    ["nearest private image", near === null ? `distance not stored: ${older}` : `of the identity: squared distance ${Number(near.toPrecision(4))} in the evaluator's features`],
+    ["which it is", "not stored, only how far it is" + (exemplar ? "; beside it is the first of the identity, which need not be the nearest" : own && own.reason ? `; private images ${own.reason}` : "")],
   ] : [["identity", `${label}`], ["what it is", "the first training image of the identity, near to no reconstruction in particular"]];
   const list = make("dl");
   lines.forEach(([name, text]) => list.append(make("dt", name), make("dd", text)));
