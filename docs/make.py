@@ -159,13 +159,14 @@ MORE_TEXT = """## More metrics
 are compared.
 
 ```yaml
-metrics: [standard, images]      # or answers, faces, extraction, all, or single names: [standard, fid, kid]
+metrics: [standard, images]      # or answers, faces, extraction, adversarial, reliability, all, or single names
 ```
 
 - **Groups**: `standard` costs next to nothing and needs no file. `faces` and `images` read every reconstruction and private image with a published
   network (FID at 299 px: 0.2 s an image on one core; private images once for all cells of a process). `extraction` trains two students per
   cell. `answers` compares answers with undefended ones: a defense that changes the training then needs the undefended target, too. `judges` is
-  attack accuracy under the evaluator and under the target, see [protocols](protocols.md#who-judges).
+  attack accuracy under the evaluator and under the target, see [protocols](protocols.md#who-judges). `adversarial` and `reliability` are side effects of a
+  defense, below.
 - **Files**: nothing is downloaded. While a file is missing, `midef plan` says which metrics will be refused, and each is a row with the status `refused`,
   the kind `data` and the file to bring. When it lies in `$MIDEF_WEIGHTS`, these scores have another key and are measured anew; nothing needs
   to be deleted, and targets and attacks are taken from the store. Files are read without executing anything, their digest is compared, and every
@@ -200,6 +201,14 @@ metrics: [standard, images]      # or answers, faces, extraction, all, or single
   private training images (`_test`: about the report split). No private image teaches it or chooses an epoch, and it starts from ImageNet weights
   where the file is there, else fresh, never from a face network. `chance` of the row is what the same student reaches under shuffled labels; the
   remark says what it starts from. Small profiles have a tiny student of 20 epochs: compare such a score within its profile only.
+- **Side effects** (`adversarial`, `reliability`): what a defense costs, or gives, beside utility and privacy. FGSM, PGD, BIM and one pixel, untargeted and
+  targeted (the next class), on the private report split, as in LoFt's appendix E: success over all images, those the network names wrongly anyway
+  among them; the remark has the success over the others. Strengths (eps 8/255, steps of 2/255, 10 steps; population and generations 10) are the
+  defaults of torchattacks and not the paper's, which are not legible in our copy. Random starts and candidates are the same for all targets. The network is
+  attacked and judged, so a defense of answers alone has the numbers of its network, and the remark says so. One pixel takes 220 forward passes an
+  image, the others together 48. FGSM and BIM give the images that ART gives (a test, where `pip install midef[adversarial]` put it). `calibration_error` (ECE,
+  15 bins) and `corruption_accuracy` (five corruptions, severities ours) cost next to nothing. Any of them is an axis:
+  `midef dashboard build --utility fgsm_success`. Robustness against backdoors, LoFt's table 18, is not measured.
 """
 
 

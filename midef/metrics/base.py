@@ -66,6 +66,23 @@ class ScoreAnswers:
     are_observed: bool
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NetworkAnswers:
+    """What the network of a target says of private test images, and of changed ones.
+
+    Args:
+        labels: [M], true label of each image.
+        logits: [M, K], of the images as they are.
+        changed: change -> [M], label of each image under it.
+        remark: what takes no part in it; "" if nothing is left out.
+    """
+
+    labels: np.ndarray
+    logits: np.ndarray
+    changed: Mapping[str, np.ndarray]
+    remark: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """Results of one cell, as arrays.
@@ -108,6 +125,7 @@ class Evidence:
         students: networks that learned from the reconstructions, by the name of their recipe.
         answers: served and undefended scores; None where no metric compares them, or the attack sees labels alone.
         sees_scores: whether the attack sees more than labels.
+        network: what the target's network says of the report split and of changed images; None where no metric asks.
     """
 
     n_classes: int
@@ -141,6 +159,7 @@ class Evidence:
     students: Mapping[str, StudentAnswers] = field(default_factory=dict)
     answers: ScoreAnswers | None = None
     sees_scores: bool = True
+    network: NetworkAnswers | None = None
 
     def logits_of(self, judge: str) -> np.ndarray:
         """What `evaluator` or `target` says of the reconstructions, [N, K].
@@ -163,6 +182,16 @@ class Evidence:
         if name not in self.extractors:
             raise MissingWeights(EXTRACTORS.get(name).file.advice())
         return self.extractors[name]
+
+    def network_answers(self, metric: str) -> NetworkAnswers:
+        """What the network says of private test images, at least 1.
+
+        Raises:
+            TooFewSamples: if there is none.
+        """
+        if self.network is None or not len(self.network.labels):
+            raise TooFewSamples(f"{metric} needs at least 1 image in the report split, got 0")
+        return self.network
 
     def reconstructions_of(self, metric: str) -> np.ndarray:
         """The reconstructions as images, N >= 1.
@@ -277,6 +306,9 @@ class Metric:
         students: names of the recipes of networks that learn from the reconstructions, see `StudentAnswers`.
         compares_answers: it compares served scores with undefended ones; a defense that changes the training then needs
             the undefended target, too.
+        changes: names of changes of private test images that the target's network is asked about, as
+            `midef.metrics.robustness.changes` knows them.
+        asks_network: it reads what the target's network says of private test images; always where there are changes.
     """
 
     paper: ClassVar[str] = ""
@@ -293,6 +325,8 @@ class Metric:
     extractors: ClassVar[tuple[str, ...]] = ()
     students: ClassVar[tuple[str, ...]] = ()
     compares_answers: ClassVar[bool] = False
+    changes: ClassVar[tuple[str, ...]] = ()
+    asks_network: ClassVar[bool] = False
 
     def measure(self, evidence: Evidence) -> Measurement:
         """The number.
@@ -316,6 +350,16 @@ def needs_traits(metrics: Iterable[str]) -> bool:
 def compares_answers(metrics: Iterable[str]) -> bool:
     """True if one of these metrics compares served scores with undefended ones."""
     return any(METRICS.get(name).compares_answers for name in metrics)
+
+
+def changes_of(metrics: Iterable[str]) -> list[str]:
+    """Names of the changes of private test images that these metrics need, sorted."""
+    return sorted({change for name in metrics for change in METRICS.get(name).changes})
+
+
+def asks_network(metrics: Iterable[str]) -> bool:
+    """True if one of these metrics reads what the target's network says of private test images."""
+    return any(METRICS.get(name).asks_network or METRICS.get(name).changes for name in metrics)
 
 
 def groups() -> dict[str, list[str]]:

@@ -34,6 +34,7 @@ from midef.stages.evaluator import LOWER_TARGETS_RATE, EvaluatorSpec, evaluate_i
 from midef.stages.evaluator import load as load_evaluator
 from midef.stages.extractor import extractors_for
 from midef.stages.handle import handle_of, served_labels
+from midef.stages.network_answers import network_answers
 from midef.stages.recipes import ALIKE
 from midef.stages.resize import low_to_high
 from midef.stages.restarts import best_restarts, target_scores
@@ -179,6 +180,7 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         students=student_answers(recipe, inputs, context, splits, attacked),
         answers=score_answers(recipe, inputs, context, spec, model=model, splits=splits),
         sees_scores=spec.access >= AccessLevel.SCORES,
+        network=network_answers(spec, model, splits.report, device),
         **traits,
     )
     with share(0.8, 1.0) if has_own_networks(recipe) else nullcontext():

@@ -14,8 +14,8 @@ import pytest
 from typing_extensions import override
 
 from midef.core import Registry, ResultRow, TooFewSamples
-from midef.metrics import METRICS, Evidence, ScoreAnswers, StudentAnswers
-from midef.metrics.base import extractors_of, students_of
+from midef.metrics import METRICS, Evidence, NetworkAnswers, ScoreAnswers, StudentAnswers
+from midef.metrics.base import changes_of, extractors_of, students_of
 from midef.stages.scores import measure
 from midef.testing.suite import Contract
 
@@ -55,6 +55,15 @@ def score_answers(rng: np.random.Generator, labels: np.ndarray, classes: int) ->
     return ScoreAnswers(labels=labels, served=served, undefended=undefended, are_observed=True)
 
 
+def network_answers(rng: np.random.Generator, classes: int, n: int) -> NetworkAnswers:
+    """What a network could say of n private images and of changed ones."""
+    return NetworkAnswers(
+        labels=rng.integers(0, classes, n),
+        logits=rng.standard_normal((n, classes)).astype(np.float32),
+        changed={name: rng.integers(0, classes, n) for name in changes_of(METRICS.names())},
+    )
+
+
 def taken(answers: ScoreAnswers, rows: Any) -> ScoreAnswers:
     """Answers to some of the images, or in another order."""
     arrays = {name: getattr(answers, name)[rows] for name in ("labels", "served", "undefended")}
@@ -92,6 +101,7 @@ def evidence(seed: int = 0, *, classes: int = 8, n: int = 32, n_report: int = 30
         extractors=dict.fromkeys(extractors_of(METRICS.names()), projected),
         students=dict.fromkeys(students_of(METRICS.names()), answers),
         answers=score_answers(np.random.default_rng(seed + 3), attacked, classes),
+        network=network_answers(np.random.default_rng(seed + 4), classes, n_report),
     )
 
 
@@ -104,7 +114,9 @@ def without(*what: str) -> Evidence:
             name: replace(answers, report_hits=none, report_labels=none, floor_report_hits=none)
             for name, answers in left.students.items()
         }
-        left = replace(left, report_labels=none, report_predictions=none, report_traits=traits, students=unasked)
+        left = replace(
+            left, report_labels=none, report_predictions=none, report_traits=traits, students=unasked, network=None
+        )
     if "reconstructions" in what:
         left = replace(
             left,

@@ -1,0 +1,1 @@
+"""Changes of private images that test a target beside privacy: adversarial ones, and corruptions."""
