@@ -81,12 +81,13 @@ def check_page(index: Path, widths: Sequence[int] = WIDTHS_PX, pictures: Path | 
         found["policy"].append("index.html: the policy is missing, or another")
     found["cdn"] += [f"index.html: {cdn}" for cdn in CDNS if cdn in text]
     with browser(program) as tab:
-        tab.call("Page.navigate", url=index.resolve().as_uri())
-        views, setups = _links(tab)
-        if not views:
-            found["drawn"].append("index.html: the page did not start")
         for width in widths:
             _resize(tab, width)
+            tab.call("Page.navigate", url="about:blank")
+            tab.call("Page.navigate", url=index.resolve().as_uri())  # anew: a page may begin otherwise on a phone
+            views, setups = _links(tab)
+            if not views:
+                found["drawn"].append("index.html: the page did not start")
             for name, fragment in (views | setups if width == widths[0] else views).items():
                 where = fragment if width == widths[0] else f"{fragment} at {width} px"
                 _look(tab, fragment, where, found)

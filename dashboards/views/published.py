@@ -30,9 +30,10 @@ class PublishedData:
 
 
 def published_data(shown: Shown) -> PublishedData:
-    """Every published number of the page's setups beside ours."""
+    """Every published number of the page's setups beside ours, those without one of ours last."""
     planned = {str(cell["setup"]) for cell in shown.planned if cell.get("setup")}
     found = reproductions(shown.summaries, shown.rows, shown.published, planned)
+    found = sorted(found, key=lambda one: one.measured is None)
     counts = Counter(one.verdict for one in found)
     return PublishedData(
         verdicts=tuple((name, meaning, counts[name]) for name, meaning in VERDICTS.items()),

@@ -98,7 +98,9 @@ function fitTable() {
   pair.classList.remove("close", "stacked");
   if (getComputedStyle(pair).gridTemplateColumns.split(" ").length < 2) return;
   pair.classList.toggle("close", isWider());
-  if (isWider()) pair.classList.replace("close", "stacked");
+  if (!isWider()) return;
+  pair.classList.replace("close", "stacked");
+  pair.classList.toggle("close", isWider());
 }
 
 addEventListener("resize", () => { if (state.setup && shownView() === "setup") fitTable(); });
