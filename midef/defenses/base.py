@@ -116,6 +116,11 @@ class Defense:
         """Fraction of training after which it ends, above 0, at most 1; schedules run as if it went on."""
         return 1.0
 
+    @property
+    def trains(self) -> bool:
+        """Whether the network is trained after its surgery; otherwise it stays as the surgery leaves it."""
+        return True
+
     def tuned_by(self) -> Tuning | NotTuned:
         """The strength to search given the other parameters, or why there is none."""
         return self.tuning

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from typing_extensions import override
 
+from midef.core.canonical import ADDED_LATER
 from midef.core.lazy import nn
 from midef.defenses.base import DEFENSES, PHASE_ONE, Defense
 from midef.defenses.tuning import NotTuned, Tuning
@@ -31,6 +32,8 @@ class LoFt(Defense):
         from_scratch: start from the network as the setup gives it instead of from the undefended target of the same
             seed (phase one): right for a pre-trained backbone, the paper's first way to train; on fresh weights
             tanh saturates early.
+        fine_tune: train on behind the new head. Without it the trained head is cut and nothing is learned, as in the
+            paper's Fig. 3, which has no activation.
 
     The k values after the activation are the tap `code`; white-box attackers see the features in front of the head
     unless they ask for it.
@@ -59,6 +62,7 @@ class LoFt(Defense):
     init: Literal["svd", "random"] = "svd"
     pre_bn: bool = False
     from_scratch: bool = False
+    fine_tune: bool = field(default=True, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         if self.rank < 0:
@@ -66,6 +70,11 @@ class LoFt(Defense):
         if self.init == "svd" and (self.from_scratch or self.pre_bn) and self.rank:
             reason = "an untrained head" if self.from_scratch else "a head behind a new BatchNorm"
             raise ValueError(f"init='svd' would decompose {reason}; use init='random'")
+        if not self.fine_tune and self.rank and (self.init != "svd" or self.activation != "identity"):
+            given = f"init={self.init!r} and activation={self.activation!r}"
+            raise ValueError(
+                f"fine_tune=False cuts a trained head: it needs init='svd', activation='identity'; got {given}"
+            )
 
     @override
     def facts_after(self, facts: ModelFacts) -> ModelFacts:
@@ -79,6 +88,11 @@ class LoFt(Defense):
     @override
     def starts_from_private(self) -> bool:
         return bool(self.rank) and not self.from_scratch
+
+    @property
+    @override
+    def trains(self) -> bool:
+        return self.fine_tune or not self.rank
 
     @override
     def prepare_head(self, head: nn.Module) -> nn.Module:

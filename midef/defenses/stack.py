@@ -68,6 +68,11 @@ class Stack(Defense):
     def ends_at(self) -> float:
         return min((part.ends_at for part in self.members), default=1.0)
 
+    @property
+    @override
+    def trains(self) -> bool:
+        return all(part.trains for part in self.members)
+
     @override
     def facts_after(self, facts: ModelFacts) -> ModelFacts:
         for part in self.members:

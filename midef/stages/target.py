@@ -34,7 +34,7 @@ from midef.stages.recipes import BACKBONE, GIVEN, NO_DEFENSE, PUBLISHED, SERVED,
 from midef.stages.split import load as load_splits
 from midef.training import TrainingRecipe
 from midef.training.classifier.evaluate import EVALUATED_AT_ONCE, accuracy
-from midef.training.classifier.fit import TRAINING_WORK, epochs_until, fit_classifier
+from midef.training.classifier.fit import TRAINING_WORK, FitReport, epochs_until, fit_classifier
 from midef.training.data_parallel import World
 
 WEIGHTS, TRAINING_STATE = "model.safetensors", "companion.safetensors"
@@ -126,23 +126,31 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     state_tensors: dict[str, torch.Tensor] = {}
     micro_batches = math.ceil(1 / context.memory_share)
     start = time.monotonic()
-    trained, measured = _shares(splits, epochs_until(spec.defense.ends_at, spec.training.epochs))
+    at_once = max(1, EVALUATED_AT_ONCE // micro_batches)
+    accuracy_on = partial(accuracy, model, device=context.device, batch_size=at_once, world=World.current())
+    epochs = epochs_until(spec.defense.ends_at, spec.training.epochs) if spec.defense.trains else 0
+    trained, measured = _shares(splits, epochs)
     with share(0.0, trained):
-        done = fit_classifier(
-            model.to(memory_format=torch.channels_last),
-            splits.train,
-            splits.select,
-            facts=spec.facts,
-            recipe=spec.training,
-            defense=spec.defense,
-            seed=derive_seed("training", spec.seed),
-            device=context.device,
-            report=context.report,
-            checkpoint_folder=None if context.checkpoints is None else context.checkpoints / recipe.key.digest,
-            checkpoint_home=checkpoint_home(context),
-            state_tensors=state_tensors,
-            micro_batches=micro_batches,
-        )
+        model.to(memory_format=torch.channels_last)
+        if spec.defense.trains:
+            done = fit_classifier(
+                model,
+                splits.train,
+                splits.select,
+                facts=spec.facts,
+                recipe=spec.training,
+                defense=spec.defense,
+                seed=derive_seed("training", spec.seed),
+                device=context.device,
+                report=context.report,
+                checkpoint_folder=None if context.checkpoints is None else context.checkpoints / recipe.key.digest,
+                checkpoint_home=checkpoint_home(context),
+                state_tensors=state_tensors,
+                micro_batches=micro_batches,
+            )
+        else:
+            model.to(context.device)
+            done = FitReport(select_accuracy=[accuracy_on(splits.select)], kept_epoch=0)
     train_s = time.monotonic() - start
     parent = recipe.inputs.get(PHASE_ONE) or recipe.inputs.get(BACKBONE)  # phase one's seconds hold the backbone's
     earlier_s = 0.0 if parent is None else float(context.store.artifacts.meta(parent.key)["facts"]["train_s"])
@@ -150,8 +158,6 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     if state_tensors:
         save(state_tensors, folder / TRAINING_STATE)
     (folder / "training.json").write_text(json.dumps(asdict(done)))
-    at_once = max(1, EVALUATED_AT_ONCE // micro_batches)
-    accuracy_on = partial(accuracy, model, device=context.device, batch_size=at_once, world=World.current())
     with share(trained, measured):
         train_accuracy = accuracy_on(splits.train)
     with share(measured, 1.0):
