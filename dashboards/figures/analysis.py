@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from html import escape
 from pathlib import Path
@@ -11,6 +12,7 @@ from midef.dashboards.figures.style import COLOURS, FONT, GREY, INK
 from midef.results.findings import Drawing, Panel, Series
 
 STAMP_LETTERS = 130  # fit beside each other above a figure
+FEW = 20  # values of a series, each of which shows
 SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 PATTERNS = ("", "/", "x", ".")
 LARGEST_PX, LEAST_PX = 19, 7  # of points of a short series
@@ -58,19 +60,19 @@ def draw(drawing: Drawing, stamp: str = "") -> Any:
 
 
 def _corner(panel: Panel) -> dict[str, Any]:
-    """Where the legend lies: in the upper right corner, in the lower one where single points are in the upper alone."""
-    drawn = [(x, y) for s in panel.series if s.kind == "points" for x, y in zip(s.x, s.y, strict=True)]
-    points = [(float(x), y) for x, y in drawn if not isinstance(x, str)]
-    upper, lower = False, False
+    """Where the legend lies: at the right, at the height where fewest single values are, the upper end if it may be."""
+    few = [s for s in panel.series if s.kind != "bars" and len(s.y) < FEW]
+    drawn = [(x, y) for s in few for x, y in zip(s.x, s.y, strict=True) if not panel.log_y or y > 0]
+    points = [(float(x), math.log10(y) if panel.log_y else y) for x, y in drawn if not isinstance(x, str)]
+    within = {"top": 0, "bottom": 0, "middle": 0}
     if points:
         left, right = min(x for x, _ in points), max(x for x, _ in points)
         bottom, top = 0.0 if panel.from_zero else min(y for _, y in points), max(y for _, y in points)
-        beside = [y for x, y in points if x >= left + 0.4 * (right - left)]
-        upper = any(y > bottom + 0.6 * (top - bottom) for y in beside)
-        lower = any(y < bottom + 0.4 * (top - bottom) for y in beside)
-    if upper and not lower:
-        return {"x": 0.99, "xanchor": "right", "y": 0.02, "yanchor": "bottom"}
-    return {"x": 0.99, "xanchor": "right", "y": 0.98, "yanchor": "top"}
+        for y in (y for x, y in points if x >= left + 0.4 * (right - left)):
+            height = (y - bottom) / (top - bottom or 1.0)
+            within["top" if height > 2 / 3 else "bottom" if height < 1 / 3 else "middle"] += 1
+    place = min(within, key=lambda name: within[name])
+    return {"x": 0.99, "xanchor": "right", "y": {"top": 0.98, "bottom": 0.02, "middle": 0.5}[place], "yanchor": place}
 
 
 def _trace(series: Series, number: int, is_named: bool) -> Any:
@@ -95,7 +97,7 @@ def _trace(series: Series, number: int, is_named: bool) -> Any:
         shared["error_y"] = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
     if series.kind == "points":
         # Points of several series may lie on each other: few ones are open, and those drawn later smaller.
-        is_few = len(series.y) < 20
+        is_few = len(series.y) < FEW
         size = max(LEAST_PX, LARGEST_PX - 2 * number) if is_few else 5
         symbol = SYMBOLS[again % len(SYMBOLS)] + ("-open" if is_few else "")
         marker = {"size": size, "color": colour, "opacity": 1 if is_few else 0.75, "symbol": symbol}

@@ -88,9 +88,14 @@ class Judged:
     likelihoods: np.ndarray
     hits: np.ndarray
 
+    def is_likely(self, likely: float) -> np.ndarray:
+        """Whether the target is convinced of each, [N]."""
+        convinced: np.ndarray = self.likelihoods >= likely
+        return convinced
+
     def is_wrong(self, likely: float) -> np.ndarray:
         """Whether each is a false positive, [N]."""
-        wrong: np.ndarray = (self.likelihoods >= likely) & ~self.hits
+        wrong: np.ndarray = self.is_likely(likely) & ~self.hits
         return wrong
 
 
@@ -145,7 +150,7 @@ def findings_of(judged: Sequence[Judged], about: str, *, likely: float = 0.9) ->
     return Findings(
         rows=rows,
         verdict=f"{claim}{'; '.join(parts)}, against {likely_share}." if parts else f"false positives: {likely_share}.",
-        drawing=Drawing(title=f"Likely reconstructions, and recognised ones: {about}", panels=_panels(judged, rows)),
+        drawing=Drawing(title=f"Likely reconstructions, and recognised ones: {about}", panels=[_panel(rows)]),
     )
 
 
@@ -161,7 +166,7 @@ def row_of(judged: Judged, likely: float) -> Row:
     """Columns of a defense alone."""
     import numpy as np
 
-    is_likely, is_wrong = judged.likelihoods >= likely, judged.is_wrong(likely)
+    is_likely, is_wrong = judged.is_likely(likely), judged.is_wrong(likely)
     return {
         "defense": judged.label,
         "median_likelihood": float(np.median(judged.likelihoods)),
@@ -174,33 +179,20 @@ def row_of(judged: Judged, likely: float) -> Row:
     }
 
 
-def _panels(judged: Sequence[Judged], rows: Sequence[Row]) -> list[Panel]:
-    """Distributions of the likelihoods, and how often the evaluator agrees."""
-    import numpy as np
-
-    curves = []
-    for i, one in enumerate(judged):
-        share = np.arange(1, len(one.labels) + 1) / len(one.labels)
-        likelihoods = np.sort(one.likelihoods).tolist()
-        curves.append(Series(name=one.label, x=likelihoods, y=share.tolist(), kind="line" if i else "dashes"))
-    names = [str(row["defense"]) for row in rows]
-    bars = [
-        Series(name=words, x=names, y=[float(row[column] or 0.0) for row in rows], kind="bars")
-        for column, words in (("true_positives", "true positives"), ("false_positives", "false positives"))
+def _panel(rows: Sequence[Row]) -> Panel:
+    """True against false positives; on the dashed line the target is sure of every reconstruction."""
+    points = [
+        Series(
+            name=str(row["defense"]),
+            x=[float(row["false_positives"] or 0.0)],
+            y=[float(row["true_positives"] or 0.0)],
+            kind="points",
+        )
+        for row in rows
     ]
-    return [
-        Panel(
-            series=curves,
-            x_title="likelihood of the identity, by the target",
-            y_title="share of reconstructions at most as likely",
-            title="what the attack optimises",
-            from_zero=True,
-        ),
-        Panel(
-            series=bars,
-            x_title="defense",
-            y_title="% of all reconstructions",
-            title="likely ones, by the evaluator",
-            from_zero=True,
-        ),
-    ]
+    every = Series(name="every one is likely", x=[0.0, 100.0], y=[100.0, 0.0], kind="dashes")
+    return Panel(
+        series=[*points, every],
+        x_title="false positives, % of all reconstructions",
+        y_title="true positives, % of all reconstructions",
+    )

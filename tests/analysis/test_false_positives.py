@@ -122,3 +122,14 @@ def test_likelihoods_are_of_the_reconstruction_that_was_scored(monkeypatch: pyte
     (row,) = FalsePositives(likely=0.2).analyse([cell], store).rows
     assert row["median_likelihood"] == pytest.approx(0.25), "of the images with 20 % and 30 %"
     assert (row["likely"], row["true_positives"], row["false_positives"]) == (100.0, 50.0, 50.0)
+
+
+def test_the_figure_has_a_point_for_each_defense_and_the_line_of_the_sure_target() -> None:
+    found = findings_of([judged("none", likely=40, recognised=36), judged("d", likely=30, recognised=12)], "")
+    (panel,) = found.drawing.panels
+    drawn = [(series.name, list(series.x), list(series.y)) for series in panel.series]
+    assert drawn == [
+        ("none", [10.0], [90.0]),
+        ("d", [45.0], [30.0]),
+        ("every one is likely", [0.0, 100.0], [100.0, 0.0]),
+    ]

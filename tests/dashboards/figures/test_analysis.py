@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -81,11 +81,20 @@ def test_names_beyond_the_colours_look_different() -> None:
 
 @pytest.mark.parametrize(
     ("y", "corner"),
-    [([50.0, 90.0], "bottom"), ([50.0, 10.0], "top"), ([90.0, 10.0], "top"), ([50.0, 50.0, 90.0, 10.0], "top")],
-    ids=["upper right", "lower right", "upper left", "both"],
+    [
+        ([50.0, 90.0], "bottom"),
+        ([50.0, 10.0], "top"),
+        ([90.0, 10.0], "top"),
+        ([50.0, 90.0, 10.0], "middle"),
+        ([50.0, 50.0, 90.0, 10.0], "top"),
+    ],
+    ids=["upper right", "lower right", "upper left", "both", "everywhere"],
 )
-def test_the_legend_leaves_the_corner_where_points_lie(y: list[float], corner: str) -> None:
+@pytest.mark.parametrize("kind", ["points", "line"])
+def test_the_legend_leaves_the_corner_where_points_lie(
+    y: list[float], corner: str, kind: Literal["points", "line"]
+) -> None:
     x = [0, *range(9, 8 + len(y))]
-    points = Series(name="cells", x=x, y=y, kind="points")
+    points = Series(name="cells", x=x, y=y, kind=kind)
     made = figure(Panel(series=[points], x_title="x", y_title="y", from_zero=True))
     assert (made.layout.legend.yanchor, made.layout.legend.xanchor) == (corner, "right")
