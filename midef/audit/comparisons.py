@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -190,36 +190,3 @@ def fitting_defenses(
 def _drops(before: tuple[float, float | None], after: tuple[float, float | None]) -> tuple[float, float | None]:
     cost = None if before[1] is None or after[1] is None else before[1] - after[1]
     return before[0] - after[0], cost
-
-
-def defense_sweep(
-    proposals: Sequence[Proposal],
-    *,
-    attack: str,
-    architecture: str,
-    private: str,
-    public: str,
-    profile: str,
-    fields: Mapping[str, str],
-) -> str:
-    """Specification of the sweep that trains the architecture under each defense and attacks it: a YAML file.
-
-    Args:
-        proposals: defenses.
-        attack: as a sweep writes it, parameters included.
-        architecture, private, public: as a sweep writes them.
-        profile: budget.
-        fields: further fields of the setup, as YAML.
-    """
-    names = ", ".join([UNDEFENDED, *(one.name for one in proposals)])
-    setup = {
-        "attack": f'"{attack}"',
-        "architecture": architecture,
-        "private": private,
-        "public": public,
-        **fields,
-    }
-    lines = [f"{'  - ' if i == 0 else '    '}{name}: {value}" for i, (name, value) in enumerate(setup.items()) if value]
-    return "\n".join(
-        ["name: defenses", f"profile: {profile}", "setups:", *lines, f"defenses: [{names}]", "seeds: [0, 1, 2]"]
-    )

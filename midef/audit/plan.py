@@ -228,17 +228,25 @@ def _questions(attack: Attack, model: Model, data: Data, protocol: Protocol) -> 
 
 
 def _attack(written: str | Mapping[str, Any], profile: Profile, problems: Problems) -> Choice | None:
-    """An attack with the profile's small budget where nothing else is written."""
     try:
-        name, preset, params = ATTACKS.parse(written)
-        as_written = {"name": name, **({"preset": preset} if preset else {})}
-        label = ATTACKS.choose({**as_written, **params}).label
-        budget = {} if preset or profile.small is None else small_budget(name, params, profile.small)
-        chosen = ATTACKS.choose({**as_written, **merged(budget, params)})
-        return Choice(chosen.name, chosen.params, chosen.version, label)
+        return attack_of(written, profile)
     except SpecError as error:
         problems.take("attack", error)
         return None
+
+
+def attack_of(written: str | Mapping[str, Any], profile: Profile) -> Choice:
+    """An attack with the profile's small budget where nothing else is written.
+
+    Raises:
+        SpecError: if there is none, or a parameter is wrong.
+    """
+    name, preset, params = ATTACKS.parse(written)
+    as_written = {"name": name, **({"preset": preset} if preset else {})}
+    label = ATTACKS.choose({**as_written, **params}).label
+    budget = {} if preset or profile.small is None else small_budget(name, params, profile.small)
+    chosen = ATTACKS.choose({**as_written, **merged(budget, params)})
+    return Choice(chosen.name, chosen.params, chosen.version, label)
 
 
 def _refusal(attack: Choice, model: Model, data: Data, protocol: Protocol) -> str:

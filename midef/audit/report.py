@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import midef
-from midef.audit.comparisons import Neighbour, Proposal, defense_sweep, fitting_defenses, nearest_published
+from midef.audit.comparisons import Neighbour, Proposal, fitting_defenses, nearest_published
+from midef.audit.defense_sweep import defense_sweep, written_attack
 from midef.audit.page import page
 from midef.audit.people import Fetch, People, Picture, people_of, pictures_of
 from midef.audit.words import UNCHECKED, Verdict, limits, sentence, verdict
@@ -17,6 +18,7 @@ from midef.core.rows import ResultRow
 from midef.core.text import counted
 from midef.results.compare import ATTACK
 from midef.results.worst_case import WorstCase, worst_case, worst_case_row
+from midef.sweep.spec.profiles import profile_named
 
 if TYPE_CHECKING:
     from midef.core.accuracy import Accuracy
@@ -33,6 +35,7 @@ class Subject:
         model: its name.
         digest: sha256 of its weights; "" where its identity cannot be checked, as of a function or an endpoint.
         architecture: as a sweep writes it; "" where midef has none of that name.
+        architecture_remark: what of it is not the audited network; "" for nothing.
         access: of the attacker, as rows say it: `white box`, `scores`, `labels only`.
         expects: its input, in words.
         classes: that it tells apart.
@@ -54,6 +57,7 @@ class Subject:
     model: str
     digest: str = ""
     architecture: str = ""
+    architecture_remark: str = ""
     access: str
     expects: str = ""
     classes: int
@@ -205,13 +209,21 @@ class AuditReport:
             return ""
         return defense_sweep(
             self.proposals,
-            attack=self.worst.winner.attack,
+            attack=self._written_attack(self.worst.winner.attack),
             architecture=self.subject.architecture,
+            remark=self.subject.architecture_remark,
             private=self.subject.private,
             public=self.subject.public,
             profile=self.subject.profile,
             fields=self.subject.sweep_fields,
         )
+
+    def _written_attack(self, label: str) -> str:
+        """The attack as a sweep writes it; the label itself where rows do not say its parameters."""
+        row = next(row for row in self.rows if row.metric == ATTACK and row.attack == label)
+        if not row.attack_params:
+            return f'"{label}"'
+        return written_attack(row.attack_name, json.loads(row.attack_params), profile_named(self.subject.profile))
 
     def with_threshold(self, threshold: float | None) -> AuditReport:
         """The same report against another threshold."""

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from midef.audit.data import DataSource, written_data
+from midef.audit.defense_sweep import known_architecture
 from midef.audit.report import AuditReport, Subject
 from midef.core.rows import ResultRow
 from midef.models import ARCHITECTURES
+from midef.results.compare import ATTACK
 
 if TYPE_CHECKING:
     from midef.audit.run import Audited
@@ -39,11 +41,12 @@ def report_of(
     from midef.sweep.catalogue.published.rows import published_rows
 
     plan, given = found.plan, found.plan.model.given
-    architecture = given.name if given.name.partition("(")[0] in ARCHITECTURES.names() else ""
+    architecture, remark = known_architecture(given, plan.model.input.resolution_px)
     subject = Subject(
         model=given.name,
         digest=given.sha256,
         architecture=architecture,
+        architecture_remark=remark,
         access=plan.model.access.words,
         expects=plan.model.input.text,
         classes=given.classes,
@@ -59,7 +62,12 @@ def report_of(
         date=datetime.now(UTC).date().isoformat(),
         remarks=tuple(_remarks(found)),
         profile=plan.profile.name,
-        sweep_fields={"resolution_px": str(plan.model.input.resolution_px)},
+        sweep_fields={
+            "resolution_px": str(plan.model.input.resolution_px),
+            "evaluator": plan.judge.architecture.label,
+            "evaluator_weights": plan.judge.weights.label if plan.judge.weights else "",
+            **_protocol(found.rows),
+        },
     )
     return AuditReport.from_rows(
         found.rows,
@@ -92,6 +100,14 @@ def _in_yaml(source: DataSource, *, labelled: bool) -> str:
     """Images as a specification names them; of a path as the folder or archive that it is."""
     written = written_data(source, labelled=labelled)
     return written if isinstance(written, str) else json.dumps(written, ensure_ascii=False)
+
+
+def _protocol(rows: Sequence[ResultRow]) -> dict[str, str]:
+    """How many people were attacked, and how often each, as a field of a setup."""
+    row = next((row for row in rows if row.metric == ATTACK), None)
+    if row is None:
+        return {}
+    return {"protocol": f"{{identities: {row.identities}, images_per_identity: {row.images_per_identity}}}"}
 
 
 def _sum(rows: Sequence[ResultRow], metric: str) -> float | None:

@@ -10,8 +10,8 @@ from midef.core.errors import StoreError
 from midef.core.gates import search_gate
 from midef.core.recipe import ArtifactKey
 from midef.core.rows import ResultRow
-from midef.core.text import printable
 from midef.core.traces import Traces
+from midef.results.layout import WIDTH, TextColumn, column_blocks, wrapped_lines
 from midef.results.summary import SummaryRow, by_setup, seeds_named, summarise
 from midef.results.table import setup_table
 
@@ -134,12 +134,17 @@ def _search(row: SummaryRow, read: ReadTraces) -> Search:
     return Search(row.defense, tuple(found), Traces.joined(found.values()), said)
 
 
-def searches_text(setups: Sequence[SetupSearches]) -> str:
-    """A table per setup for a terminal: each series at six points of the search, and how the search ended."""
-    return "\n\n\n".join(_setup_text(setup) for setup in setups)
+def searches_text(setups: Sequence[SetupSearches], width: int | None = WIDTH) -> str:
+    """A table per setup for a terminal: each series at six points of the search, and how the search ended.
+
+    Args:
+        setups: with the searches of each defense.
+        width: of a line, in characters; None for as wide as it comes.
+    """
+    return "\n\n\n".join(_setup_text(setup, width) for setup in setups)
 
 
-def _setup_text(setup: SetupSearches) -> str:
+def _setup_text(setup: SetupSearches, width: int | None) -> str:
     names = [name for name in TITLES if any(name in search.bands for search in setup.searches)]
     body: list[tuple[str, ...]] = [("defense", "step", *(TITLES[name] for name in names))]
     notes = []
@@ -152,12 +157,12 @@ def _setup_text(setup: SetupSearches) -> str:
             cells = [_cell(bands.get(name), point) for name in names]
             body.append((search.defense if i == 0 else "", str(search.traces.steps[point]), *cells))
     if len(body) == 1:
-        return "\n".join(printable(line, keep="") for line in (setup.title, *notes))
-    widths = [max(map(len, column)) for column in zip(*body, strict=True)]
-    heads, *table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in body]
-    rule = "-" * max(map(len, [heads, *table]))
-    above = [setup.title, "mean over all rows of the search [10 % and 90 % quantile]", "", heads, rule]
-    return "\n".join(printable(line, keep="") for line in (*above, *table, "", *notes))
+        return "\n".join(wrapped_lines((setup.title, *notes), width))
+    columns = [TextColumn(head, tuple(cells), is_whole=True) for head, *cells in zip(*body, strict=True)]
+    above = wrapped_lines((setup.title, "mean over all rows of the search [10 % and 90 % quantile]"), width)
+    blocks = ["\n".join(block) for block in column_blocks(columns, width, repeated=2)]
+    below = wrapped_lines(notes, width)
+    return "\n\n".join(["\n".join(above), *blocks, "\n".join(below)])
 
 
 def points_shown(steps: np.ndarray) -> list[int]:

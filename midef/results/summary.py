@@ -232,8 +232,8 @@ def is_matched_setup(group: Iterable[SummaryRow]) -> bool:
 
 
 def over_shared_seeds(group: Sequence[SummaryRow]) -> list[SummaryRow]:
-    """Rows that are not excluded and are over the seeds of their setup; all rows where there is none."""
-    return [row for row in group if not row.is_excluded and not row.has_own_seeds] or list(group)
+    """Rows with numbers that are not excluded and are over the seeds of their setup; all rows where there is none."""
+    return [row for row in group if row.ok and not row.is_excluded and not row.has_own_seeds] or list(group)
 
 
 def interval_choice(group: Sequence[SummaryRow]) -> IntervalChoice:

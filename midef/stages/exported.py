@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 
 
 def export(recipe: Recipe, store: Store, folder: Path) -> dict[str, Any]:
-    """Write a stored target into a folder; returns its facts, with the reason `no_program` where there is none.
+    """Write a stored target into a folder; returns its facts, with the reason `no_program` where there is none, and
+    whether its answers to one image differ (`draws`).
 
     Args:
         recipe: of the target.
@@ -53,7 +54,10 @@ def export(recipe: Recipe, store: Store, folder: Path) -> dict[str, Any]:
     (folder / WEIGHTS).chmod(0o644)
     (folder / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
     model = load_exported(folder)
-    return {**facts, "no_program": _write_program(model, _resolution_px(recipe), folder / PROGRAM)}
+    images = torch.rand(2, 3, *[_resolution_px(recipe)] * 2)
+    with torch.no_grad():
+        draws = not torch.equal(model(images).logits, model(images).logits)
+    return {**facts, "draws": draws, "no_program": _write_program(model, images, folder / PROGRAM)}
 
 
 def load_exported(folder: str | Path) -> TargetModel:
@@ -89,7 +93,7 @@ def load_exported(folder: str | Path) -> TargetModel:
     return model.to(memory_format=torch.channels_last).eval()
 
 
-def _write_program(model: TargetModel, resolution_px: int, path: Path) -> str:
+def _write_program(model: TargetModel, images: Tensor, path: Path) -> str:
     """Write the network for plain torch, logits alone; returns why it cannot be, "" if it was."""
 
     class Logits(torch.nn.Module):
@@ -102,7 +106,6 @@ def _write_program(model: TargetModel, resolution_px: int, path: Path) -> str:
             logits: Tensor = self.model(images).logits
             return logits
 
-    images = torch.rand(2, 3, resolution_px, resolution_px)
     try:
         batch = torch.export.Dim("batch", min=1, max=65536)
         program = torch.export.export(Logits().eval(), (images,), dynamic_shapes=({0: batch},))

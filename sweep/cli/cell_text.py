@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from midef.core.text import duration
+from midef.results.layout import WIDTH, TextColumn, fitted_table, wrapped
 from midef.sweep.cli.chosen_cells import Piece, StoredCell, pieces_of
 
 if TYPE_CHECKING:
@@ -22,20 +23,21 @@ _CONFIGURATION = (
 _MATCHING = ("match_target", "match_tolerance", "match_accuracy", "match_seeds")
 
 
-def cell_text(store: Store, cell: StoredCell) -> str:
+def cell_text(store: Store, cell: StoredCell, width: int = WIDTH) -> str:
     """Everything the store knows of a cell.
 
     Args:
         store: that holds it.
         cell: planned, with results or without.
+        width: of a line, in characters; paths are not broken, so they can be pasted.
     """
     rows = [row for row in store.results.read() if row.cell == cell.digest]
     pieces = pieces_of(store, cell)
     parts = [
         [f"cell {cell.digest}", f"  sweep {cell.sweep} ({cell.sweep_digest[:10]})", *_state(cell)],
-        ["configuration", *_configuration(cell, rows[0] if rows else None)],
-        ["stages", *_stages(pieces)],
-        ["metrics", *(_metrics(rows) or ["  none yet"])],
+        ["configuration", *_configuration(cell, rows[0] if rows else None, width)],
+        ["stages", *_stages(pieces, width)],
+        ["metrics", *(_metrics(rows, width) or ["  none yet"])],
         ["files", *_files(store, cell, pieces, has_rows=bool(rows))],
     ]
     return "\n\n".join("\n".join(part) for part in parts)
@@ -49,14 +51,14 @@ def _state(cell: StoredCell) -> list[str]:
     return [f"  state {state.status}{kind}", *why, *again]
 
 
-def _configuration(cell: StoredCell, row: ResultRow | None) -> list[str]:
+def _configuration(cell: StoredCell, row: ResultRow | None, width: int) -> list[str]:
     """What the rows say of it, or the plan where there are none."""
     said = [(name, cell.line.get(name) if row is None else getattr(row, name, None)) for name in _CONFIGURATION]
     if row is not None:
         said += [(f"{of}_params", _params(getattr(row, f"{of}_params"))) for of in ("defense", "attack")]
     if row is not None and row.match_target is not None:
         said += [("matched", "yes" if row.matched else "no"), *((name, getattr(row, name)) for name in _MATCHING)]
-    return _aligned((name, f"{value}") for name, value in said if value not in (None, ""))
+    return _aligned(((name, f"{value}") for name, value in said if value not in (None, "")), width)
 
 
 def _params(text: str) -> str:
@@ -68,7 +70,7 @@ def _params(text: str) -> str:
     return ", ".join(f"{name}={value}" for name, value in params.items()) if isinstance(params, dict) else text
 
 
-def _stages(pieces: Sequence[Piece]) -> list[str]:
+def _stages(pieces: Sequence[Piece], width: int) -> list[str]:
     """A line for each artifact: state, seconds, when, where, attempts."""
     if not pieces:
         return ["  none are known: the cell needs none, or an older midef planned it"]
@@ -81,11 +83,14 @@ def _stages(pieces: Sequence[Piece]) -> list[str]:
         took = "-" if piece.wall_s is None else duration(piece.wall_s)
         host, device = (last.host or "-", piece.device or last.device or "-") if last else ("-", piece.device or "-")
         lines.append((piece.key.short, state, took, begun, host, device, str(len(piece.attempts) or "-")))
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return ["  " + "  ".join(w.ljust(n) for w, n in zip(line, widths, strict=True)).rstrip() for line in lines]
+    heads, *rest = lines
+    columns = [
+        TextColumn(head, tuple(cells), is_whole=head != "device") for head, *cells in zip(heads, *rest, strict=True)
+    ]
+    return [f"  {line}" for line in fitted_table(columns, width - 2) if line.strip("-")]
 
 
-def _metrics(rows: Sequence[ResultRow]) -> list[str]:
+def _metrics(rows: Sequence[ResultRow], width: int) -> list[str]:
     """A line for each metric: the number with its interval, or why there is none."""
     lines = []
     for row in rows:
@@ -98,7 +103,7 @@ def _metrics(rows: Sequence[ResultRow]) -> list[str]:
         images = f"  n {row.n}" if row.n is not None else ""
         groups = f" of {row.groups} identities" if row.groups is not None else ""
         lines.append((row.metric, f"{row.value:.4g}{unit}{within}{how}{images}{groups}"))
-    return _aligned(lines)
+    return _aligned(lines, width)
 
 
 def _files(store: Store, cell: StoredCell, pieces: Sequence[Piece], *, has_rows: bool) -> list[str]:
@@ -112,7 +117,12 @@ def _files(store: Store, cell: StoredCell, pieces: Sequence[Piece], *, has_rows:
     return _aligned(lines)
 
 
-def _aligned(pairs: Iterable[tuple[str, str]]) -> list[str]:
+def _aligned(pairs: Iterable[tuple[str, str]], width: int | None = None) -> list[str]:
+    """Names and values in two columns; a value that is too long for the width goes on below its begin."""
     shown = list(pairs)
-    width = max((len(name) for name, _ in shown), default=0)
-    return [f"  {name.ljust(width)}  {value}" for name, value in shown]
+    names = max((len(name) for name, _ in shown), default=0)
+    lines = []
+    for name, value in shown:
+        first, *further = [value] if width is None else wrapped(value, max(20, width - names - 4), indent="")
+        lines += [f"  {name.ljust(names)}  {first}", *(f"  {' ' * names}  {part}" for part in further)]
+    return lines

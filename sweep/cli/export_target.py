@@ -173,4 +173,8 @@ def card_text(recipe: Recipe, facts: Mapping[str, Any], *, licence: tuple[str, s
         "",
         "A defense that changes answers and not the network, such as rounding, is no part of these files.",
     ]
+    if facts.get("draws"):
+        lines += [
+            "The network draws random numbers when it answers: for equal answers to one image seed torch before each.",
+        ]
     return "\n".join(lines) + "\n"

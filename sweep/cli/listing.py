@@ -111,7 +111,7 @@ _SHORT = ("name", "package", "paper", "meaning", "source", "setup", "defense", "
 
 def _text(entries: list[Entry], what: str, *, is_chosen: bool) -> str:
     """A table that fits the terminal; where all columns together would not, those of `_SHORT`, and what is left out."""
-    from midef.results.layout import TextColumn, fitted_table
+    from midef.results.layout import TextColumn, fitted_table, wrapped
 
     names = list(entries[0])
     columns = {name: TextColumn(name, tuple(entry[name] for entry in entries)) for name in names}
@@ -120,7 +120,8 @@ def _text(entries: list[Entry], what: str, *, is_chosen: bool) -> str:
     shown = [name for name in names if is_chosen or not is_wide or name in _SHORT]
     lines = fitted_table([columns[name] for name in shown], width)
     if left := [name for name in names if name not in shown]:
-        lines += ["", f"not shown: {', '.join(left)}; midef list {what} --columns all, --markdown or --json has them"]
+        hint = f"not shown: {', '.join(left)}; midef list {what} --columns all, --markdown or --json has them"
+        lines += ["", *wrapped(hint, width)]
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from midef.sweep.cli.chosen_cells import choose_stored
 from midef.sweep.cli.options import ADDRESS, add_store_argument, parsed, say
 from midef.sweep.cli.output import check_file
+from midef.sweep.cli.terminal import text_width
 from midef.sweep.result import EXIT_OK
 
 if TYPE_CHECKING:
@@ -55,14 +56,14 @@ def run(args: argparse.Namespace) -> int:
     store = Store.open(options.store, create=False)
     cells = choose_stored(store, options.sweep, options.cells) if options.cells else []
     if len(cells) == 1:
-        say(f"{cell_text(store, cells[0])}\n")
+        say(f"{cell_text(store, cells[0], text_width())}\n")
     elif cells:
         say("\n".join(cell.title for cell in cells) + "\n")
     names = {cell.address for cell in cells}
     is_measured = not cells or any(cell.state.status != "missing" for cell in cells)
     sweep = options.sweep or next(iter(names), None)
     setups = chosen_searches(store, sweep, options.cells) if is_measured else []
-    say(searches_text(setups) if setups else "no results yet")
+    say(searches_text(setups, text_width()) if setups else "no results yet")
     if options.out is not None:
         draw(setups, options.out)
     return EXIT_OK

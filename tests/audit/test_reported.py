@@ -39,7 +39,13 @@ def audited(folder: Path, name: str) -> Audited:
     text = Outcomes.of([i < 9 for i in range(20)], range(20), "ab" * 8).text
     span = {"low": 25.0, "high": 66.0, "n": 20, "groups": 20, "chance": 5.0, "outcomes": text}
     rows = [a_row("attack_accuracy_at_1", 45.0, **span), a_row("queries", 1200.0), a_row("wall_s", 7.5)]
-    given = SimpleNamespace(name=name, sha256="ab" * 32, classes=20, has_checked_identity=True)
+    given = SimpleNamespace(
+        name=name,
+        library="midef" if name == "resnet18" else "",
+        sha256="ab" * 32,
+        classes=20,
+        has_checked_identity=True,
+    )
     model = SimpleNamespace(
         given=given,
         access=SimpleNamespace(words="white box"),
@@ -48,7 +54,7 @@ def audited(folder: Path, name: str) -> Audited:
     )
     plan = SimpleNamespace(
         model=model,
-        judge=SimpleNamespace(text="vgg16_tiny"),
+        judge=SimpleNamespace(text="vgg16_tiny", architecture=SimpleNamespace(label="vgg16_tiny"), weights=None),
         profile=SimpleNamespace(name="smoke"),
         data=SimpleNamespace(private=SimpleNamespace(label="synthetic_faces"), public=None),
         private_split=SimpleNamespace(key=ArtifactKey("split", "a" * 64)),
@@ -79,6 +85,9 @@ def test_the_report_says_what_the_audit_did(tmp_path: Path) -> None:
     assert "it lets no gradients through." in report.limits
     assert "architecture: resnet18" in report.sweep
     assert "profile: smoke" in report.sweep
+    assert "evaluator: vgg16_tiny" in report.sweep, "the profile's own may be of the model's family"
+    assert "evaluator_weights" not in report.sweep
+    assert "protocol: {identities: 20, images_per_identity: 1}" in report.sweep
     (private,) = (line for line in report.sweep.splitlines() if line.strip().startswith("private:"))
     written = json.loads(private.partition(": ")[2])
     assert written == {"name": "image_folder", "path": str(Path("my people.zip").absolute()), "labelled": True}

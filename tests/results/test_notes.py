@@ -29,6 +29,13 @@ def test_a_setup_with_anything_measured_or_failed_keeps_its_table(cell: Rows, lo
         assert text.count("refused: a, seed 0, 10 metrics: attack not registered: ppa") == 1
 
 
+def test_the_seeds_of_a_setup_whose_only_number_is_excluded(cell: Rows, lost: Rows) -> None:
+    """A failed defense has no seeds, and does not stand for the undefended model that no result rests on."""
+    rows = [row for seed in (0, 1) for row in cell("none", seed, 90, 50, evaluator_accuracy=1.0)]
+    text = text_table(summarise([*rows, *lost("a", status="failed")]))
+    assert "⊘" in text and "mean over 2 seeds" in text and "0 seeds" not in text
+
+
 def test_reasons_of_a_refused_setup_are_told_apart(lost: Rows) -> None:
     assert refusal(summarise([*lost("none"), *lost("a", reason="no data"), *lost("b")])) == (
         "attack not registered: ppa (2 cells); no data (1 cell)"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -66,6 +67,52 @@ def test_it_loads_back_to_equal_outputs(midef: Midef, trained: PlannedCell, stor
         assert said in card, said
     assert "unknown here" not in card
     assert all(tensor.isfinite().all() for tensor in load_file("out/model.safetensors").values())
+
+
+@pytest.mark.parametrize(
+    ("defense", "architecture"),
+    [
+        ("loft", "resnet18_tiny"),
+        ("mid", "vgg16_tiny"),
+        ("bido", "vgg16_tiny"),
+        ("tts+midre", "resnet18_tiny"),
+        ("rounding", "vgg16_tiny"),
+        ("purification", "vgg16_tiny"),
+    ],
+)
+def test_targets_of_defenses_that_change_the_network_or_its_answers(
+    midef: Midef, sweep_of: Callable[..., Sweep], store: Store, defense: str, architecture: str
+) -> None:
+    """Layers that a defense adds or factorises load back; what it does to answers is no part of the files."""
+    evaluator = "vgg16_tiny" if architecture.startswith("resnet") else "resnet18_tiny"
+    sweep = sweep_of({"architecture": architecture, "evaluator": evaluator}, defenses=[defense], training={"epochs": 1})
+    prepare(sweep, store)
+    (planned,) = sweep.cells
+    recipe = planned.recipes.target
+    ensure(recipe, BuildContext(store=store))
+    code, out, err = midef("export-target", f"defense={defense}", "out", "--store", "store")
+    assert (code, err) == (0, ""), out
+    facts = store.artifacts.meta(recipe.key)["facts"]
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    network = recipe.inputs.get("trained", recipe)
+
+    def logits(answer: Callable[[torch.Tensor], Any]) -> torch.Tensor:
+        with torch.no_grad(), torch.random.fork_rng():
+            torch.manual_seed(0)  # layers of MID draw
+            found = answer(images)
+            return found if isinstance(found, torch.Tensor) else found.logits
+
+    expected = logits(target_of(network, store, facts["classes"]))
+    assert torch.equal(logits(load_exported("out")), expected)
+    if "model.pt2" in out:
+        plain = logits(torch.export.load("out/model.pt2").module())
+        torch.testing.assert_close(plain, expected, atol=1e-4, rtol=1e-4)
+    card = Path("out/README.md").read_text()
+    assert ("draws random numbers" in card) == (defense == "mid")
+    for part in defense.split("+"):
+        assert part in card
+    assert ("There is no program for plain torch" in card) == ("model.pt2" not in out)
+    assert f"{facts['report_accuracy']:.2f} %" in card
 
 
 def test_what_is_refused(midef: Midef, trained: PlannedCell, store: Store) -> None:

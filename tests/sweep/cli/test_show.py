@@ -51,7 +51,9 @@ def test_the_traces_of_a_sweep_as_a_table(midef: Midef) -> None:
     assert [line[0] for line in lines if line[:1] and line[0].isdigit()] == ["10", "24", "49", "76", "100"] * 2
     end = next(line for line in text.splitlines() if line.strip().startswith("100"))
     assert "0.693 [" in end and "0.5 [" in end, "mean loss and confidence of `none` at the last step"
-    rising, flat = (line for line in text.splitlines() if "last fifth" in line)
+    assert max(map(len, text.splitlines())) <= 100
+    unwrapped = text.replace("\n  ", " ")
+    rising, flat = (line for line in unwrapped.splitlines() if "last fifth" in line)
     assert rising.startswith("none: 8 reconstructions, seed 0; ")
     assert "log-odds +0.8" in rising
     assert "still rising: attack not converged; gradient norm 100 % of its start" in rising
