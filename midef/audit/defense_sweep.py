@@ -81,9 +81,9 @@ def _differing(params: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str,
         lower = below.get(key)
         if key in below and value == lower:
             continue
-        is_same = isinstance(value, Mapping) and isinstance(lower, Mapping) and value.get("name") == lower.get("name")
-        named = {"name": value["name"]} if is_same and "name" in value else {}
-        found[key] = {**named, **_differing(value, lower)} if is_same else value
+        found[key] = value
+        if isinstance(value, Mapping) and isinstance(lower, Mapping) and value.get("name") == lower.get("name"):
+            found[key] = {**({"name": value["name"]} if "name" in value else {}), **_differing(value, lower)}
     return found
 
 

@@ -28,7 +28,7 @@ class TextColumn:
         header: as shown.
         cells: one text per row.
         align: where the texts stand.
-        is_whole: never wrapped by `fitted_table`, as numbers.
+        is_whole: its cells are never wrapped by `fitted_table`, as numbers; its heading may be.
     """
 
     header: str
@@ -122,11 +122,16 @@ def fitted_table(columns: Sequence[TextColumn], width: int, *, least: int = 8) -
         least: characters that every column keeps.
     """
     shown = [_printable(column) for column in columns]
-    words = [column for column in shown if not column.is_whole]
-    room = width - _GAP * (len(shown) - 1) - sum(column.width for column in shown if column.is_whole)
-    caps = range(max((column.width for column in words), default=least), least, -1)
-    cap = next((cap for cap in caps if sum(min(column.width, cap) for column in words) <= room), least)
-    return _lines([_fitted(column, column.width if column.is_whole else cap) for column in shown])
+    room = width - _GAP * (len(shown) - 1)
+    caps = range(max((column.width for column in shown), default=least), least, -1)
+    cap = next((cap for cap in caps if sum(_narrowed(column, cap) for column in shown) <= room), least)
+    return _lines([_fitted(column, _narrowed(column, cap)) for column in shown])
+
+
+def _narrowed(column: TextColumn, cap: int) -> int:
+    """Characters of a column that is to have `cap` at most; more where its cells are not wrapped."""
+    whole = max(map(len, column.cells), default=0) if column.is_whole else 0
+    return max(whole, min(column.width, cap))
 
 
 _Wrapped = tuple[list[list[str]], Literal["left", "right"]]

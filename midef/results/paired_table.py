@@ -9,6 +9,8 @@ from midef.results.estimates import Interval
 from midef.results.paired import Comparison, Overall, Pair
 from midef.results.plain import PlainColumn, PlainTable
 
+NOTHING_PAIRED = "nothing is paired, so nothing is compared"
+
 
 def comparison_tables(found: Comparison) -> list[PlainTable]:
     """Differences by setup, and over all setups."""
@@ -50,7 +52,7 @@ def comparison_tables(found: Comparison) -> list[PlainTable]:
             rows=tuple(_overall_row(one, has_defenses=has_defenses) for one in found.overall),
             records=(),
             about=_legend(found.overall),
-            notes=tuple(verdict(found, one) for one in found.overall),
+            notes=tuple(verdict(found, one) for one in found.overall) or (NOTHING_PAIRED,),
         ),
     ]
 

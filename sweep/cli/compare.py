@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from midef.core.errors import SpecError, did_you_mean
+from midef.core.errors import SpecError, did_you_mean, few
 from midef.sweep.cli.options import ADDRESS, add_store_argument, parsed, say
 from midef.sweep.cli.table import FORMATS, Format, add_setup_argument, check_output, write_plain
 from midef.sweep.result import EXIT_FOUND, EXIT_OK, NO_RESULTS, rows_of_setups
@@ -100,7 +100,12 @@ def _compared(options: CompareArguments, store: Store) -> Comparison | None:
     if not first and not second:
         return None
     whole = [*summarise(first), *summarise(second)]
-    return compare(*names, (side_of_sweep(first), side_of_sweep(second)), whole, matched=options.matched)
+    found = compare(*names, (side_of_sweep(first), side_of_sweep(second)), whole, matched=options.matched)
+    setups = [list(dict.fromkeys(row.setup for row in rows)) for rows in (first, second)]
+    if all(setups) and set(setups[0]).isdisjoint(setups[1]):
+        have = "; ".join(f"{name} has {few(ids)}" for name, ids in zip(names, setups, strict=True))
+        found = replace(found, notes=(*found.notes, f"setups are paired by their id, and none is in both: {have}"))
+    return found
 
 
 def _defenses(rows: list[ResultRow]) -> set[str]:
@@ -113,8 +118,6 @@ def _sweeps(store: Store) -> set[str]:
 
 def _rows_of(store: Store, sweep: str, setups: list[str]) -> list[ResultRow] | None:
     """Rows of a sweep under the name it was asked by; None if the store has none of that name."""
-    from dataclasses import replace
-
     try:
         rows = rows_of_setups(store, sweep)
     except SpecError:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from midef.core import ResultRow
-from midef.results.layout import TextColumn, column_blocks, wrapped
+from midef.results.layout import TextColumn, column_blocks, fitted_table, wrapped
 from midef.results.render import text_table
 from midef.results.summary import summarise
 
@@ -61,3 +61,14 @@ def test_no_table_is_wider_than_it_may_be(cell: Rows, lost: Rows, papers: list[R
     for value in ("80.0[75.0,85.0]", "79.85/43.53", "refused:" + "nofile" * 20):
         assert value in squeezed
     assert all(f"parameter_{i}={i}" in squeezed for i in range(12))
+
+
+def test_a_heading_is_wrapped_where_numbers_are_not() -> None:
+    name = TextColumn("setup", ("mine",))
+    numbers = TextColumn(
+        "att@1 % midre(area_high=0.3695)", ("21.2 [8.8, 40.6]", "3.0 [1.2, 7.1]"), "right", is_whole=True
+    )
+    wide = fitted_table([name, numbers], 100)
+    narrow = fitted_table([name, numbers], 26)
+    assert max(map(len, wide)) == 5 + 2 + len(numbers.header) and max(map(len, narrow)) <= 26
+    assert "21.2 [8.8, 40.6]" in "\n".join(narrow) and "area_high=" in "".join(narrow)

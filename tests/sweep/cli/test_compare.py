@@ -7,10 +7,16 @@ import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from midef.storage import Store, rows_of_sweep
+from midef.storage.addresses import stored_sweeps
+from midef.sweep.catalogue import read_spec
+from midef.sweep.execution.prepare import prepare
+from midef.sweep.naming import check_name
+from midef.sweep.spec.resolve import resolve
 
 Midef = Callable[..., tuple[int, str, str]]
 
@@ -48,6 +54,35 @@ def test_numbers_in_a_file(midef: Midef, leaky: Store) -> None:
 def test_nothing_is_matched(midef: Midef, leaky: Store) -> None:
     code, text, _ = midef("compare", "none", "midre", "--store", "store", "--matched")
     assert code == 5 and "excluded: 1 of 1" in text and "midre is not matched" in text
+    assert text.rstrip().endswith("nothing is paired, so nothing is compared")
+
+
+def test_two_stored_sweeps_by_digest_and_two_without_a_common_setup(
+    midef: Midef,
+    leaky: Store,
+    spec: Callable[..., dict[str, Any]],
+    write_yaml: Callable[..., Path],
+    publish_cell: Callable[..., None],
+) -> None:
+    """A name that was taken over means the newer plan; each digest still means its own."""
+    for name, setup in (("small", "faces"), ("other", "elsewhere")):
+        path = write_yaml(spec({"id": setup}, name=name, defenses=["none", "midre"], training={"epochs": 7}))
+        sweep = resolve(read_spec(path))
+        for planned in sweep.cells:
+            publish_cell(planned)
+        check_name(sweep, leaky, replace=True).settle(sweep, leaky, replace=True)
+        prepare(sweep, leaky)
+    newer, older = (plan.address for plan in stored_sweeps(leaky) if plan.name == "small")
+    (other,) = (plan for plan in stored_sweeps(leaky) if plan.name == "other")
+    code, text, _ = midef("compare", older, newer, "--store", "store")
+    assert code in (0, 5) and f"{older} against {newer}, by setup" in text and "no result of" not in text
+    code, text, _ = midef("compare", newer, other.digest[:8], "--store", "store")
+    assert code == 5 and "nothing is paired" in text
+    said = " ".join(text.split())
+    assert (
+        f"setups are paired by their id, and none is in both: {newer} has faces; {other.digest[:8]} has elsewhere"
+        in said
+    )
 
 
 @pytest.mark.parametrize(
