@@ -64,7 +64,7 @@ def test_no_table_is_wider_than_it_may_be(cell: Rows, lost: Rows, papers: list[R
 
 
 def test_a_heading_is_wrapped_where_numbers_are_not() -> None:
-    name = TextColumn("setup", ("mine",))
+    name = TextColumn("setup", ("mine", "yours"))
     numbers = TextColumn(
         "att@1 % midre(area_high=0.3695)", ("21.2 [8.8, 40.6]", "3.0 [1.2, 7.1]"), "right", is_whole=True
     )
