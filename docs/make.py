@@ -79,7 +79,7 @@ AFTER = """## Exit codes
 | 2 | wrong usage or specification |
 | 3 | something is missing here: data, weights, disk, a Ray cluster, a newer midef for this store |
 | 4 | the budget is reached; the same command goes on |
-| 5 | a check found something: `midef verify` damaged files that are still in their place, `midef datasets check` images that are equal in every pixel, `midef audit --fail-above` an attack accuracy that is not shown to be at or below the threshold |
+| 5 | a check found something: `midef verify` damaged files that are still in their place, `midef datasets check` images that are equal in every pixel, `midef audit --fail-above` an attack accuracy that is not shown to be at or below the threshold, `midef compare` a second side that leaks more, or nothing that is paired, `midef merge` things of one name and two contents, `midef dashboard check` a rule that a page breaks |
 | 70 | an error nobody expected; the message names the file with its traceback, in `errors/` of the store where there is one |
 | 130 | interrupted; what is finished is stored, the same command goes on |
 
