@@ -394,6 +394,7 @@ def test_a_table_with_every_column_fits_the_window(odd_page: Any) -> None:
         *("queries", "train s", "attack s", "ok/failed", "published acc / att@1"),
     ]
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("(b => b.scrollWidth <= b.clientWidth + 1)(document.querySelector('.numbers'))"), "not cut"
     assert page.locator("#plot").bounding_box()["width"] >= 420
 
 

@@ -92,7 +92,7 @@ function drawTable() {
   exportBelow($("table"), s.name.replace(/[^\w.-]+/g, "-"), s.title, columns, kept.map(({ index }) => cells.get(index)));
 }
 
-// A table that is wider than its place is set closer, and if that is not enough, below the plot.
+// A table that is wider than its place is set closer, if that is not enough below the plot, and then both.
 function fitTable() {
   const pair = $("table").closest(".pair"), box = $("table").parentNode, isWider = () => box.scrollWidth > box.clientWidth + 1;
   pair.classList.remove("close", "stacked");
