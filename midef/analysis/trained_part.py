@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
-from midef.analysis.base import ANALYSES, AnalysedCell, Analysis, undefended
+from midef.analysis.base import ANALYSES, AnalysedCell, Analysis, Over, undefended
 from midef.results.findings import Drawing, Findings, Panel, Series
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from midef.results.findings import Row
     from midef.storage import Store
 
-ARRAYS = ("labels", "hit_at_1", "report_labels", "report_predictions")
+ARRAYS = ("labels", "restarts", "hit_at_1", "report_labels", "report_predictions")
 NAMES = {
     "": "nothing freezes",
     "first": "first units freeze (TL-DMI)",
@@ -34,7 +34,7 @@ class TrainedPart(Analysis):
     """TL-DMI against its control, which trains the units that it freezes and freezes those behind them.
 
     A pair: one target freezes the first units, the other begins to freeze at the unit after these. Differences are
-    paired by identity.
+    paired by identity, over the seeds that all targets have.
 
     Source: Ho et al., CVPR 2024, supplement, section 7.2 and Fig. 4.
     We differ: the supplement does not say which units freeze in its control, so any range behind the cut is one.
@@ -42,6 +42,7 @@ class TrainedPart(Analysis):
 
     paper: ClassVar[str] = "Ho et al., CVPR 2024 (TL-DMI), supplement, section 7.2"
     needs: ClassVar[str] = "`tl_dmi(cut=...)`, and one with `where=range` or `last` that freezes from the next unit on"
+    over: ClassVar[Over] = "setup"
 
     @override
     def problems(self, cells: Sequence[AnalysedCell]) -> list[str]:
@@ -54,29 +55,38 @@ class TrainedPart(Analysis):
 
     @override
     def requires(self, cells: Sequence[AnalysedCell]) -> Sequence[Recipe]:
-        compared = [recipe for c in compared_of(cells) for recipe in (c.recipes.target, c.recipes.scores)]
+        compared = [r for c in compared_of(cells) for cell in c for r in (cell.recipes.target, cell.recipes.scores)]
         return [cells[0].recipes.private, *compared]
 
     @override
     def analyse(self, cells: Sequence[AnalysedCell], store: Store) -> Findings:
+        import numpy as np
+
         from midef.analysis.stored.load import splits_of, target_of
         from midef.storage.arrays import read_arrays
 
         classes, units = len(splits_of(cells[0].recipes.private, store).class_names), units_of(cells[0])
         parts = []
-        for cell in compared_of(cells):
-            model, defense = target_of(cell.recipes.target, store, classes), tl_dmi_of(cell)
-            arrays = read_arrays(store.artifacts.fetch(cell.recipes.scores.key) / "per_image.npz", ARRAYS)
+        for first, *others in compared_of(cells):
+            model, defense = target_of(first.recipes.target, store, classes), tl_dmi_of(first)
+            found: list[tuple[np.ndarray, ...]] = []
+            for cell in (first, *others):
+                read = read_arrays(store.artifacts.fetch(cell.recipes.scores.key) / "per_image.npz", ARRAYS)
+                order = np.lexsort((read["restarts"], read["labels"]))
+                correct = read["report_predictions"] == read["report_labels"]
+                found.append((read["labels"][order], read["hit_at_1"][order], read["report_labels"], correct))
+            attacked, hits, report_labels, correct = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
             parts.append(
                 Part(
-                    label=cell.label,
+                    label=first.label,
                     where="" if defense is None else defense.where,
-                    frozen=frozen_of(cell) or (),
+                    frozen=frozen_of(first) or (),
                     weights=sum(p.numel() for p in model.parameters() if p.requires_grad),
-                    attacked=arrays["labels"],
-                    hits=arrays["hit_at_1"],
-                    report_labels=arrays["report_labels"],
-                    correct=arrays["report_predictions"] == arrays["report_labels"],
+                    seeds=len(found),
+                    attacked=attacked,
+                    hits=hits,
+                    report_labels=report_labels,
+                    correct=correct,
                 )
             )
         setup = cells[0].cell.setup
@@ -92,6 +102,7 @@ class Part:
         where: as `TlDmi.where`; "" without a defense.
         frozen: units, input first.
         weights: that train, the head's included.
+        seeds: how many trainings and attacks the arrays hold, one behind the other.
         attacked: [N], identity of each reconstruction.
         hits: [N], whether the evaluator sees the identity in it.
         report_labels: [M], of the private images that accuracy is reported on.
@@ -102,6 +113,7 @@ class Part:
     where: str
     frozen: tuple[str, ...]
     weights: int
+    seeds: int
     attacked: np.ndarray
     hits: np.ndarray
     report_labels: np.ndarray
@@ -130,10 +142,19 @@ def frozen_of(cell: AnalysedCell) -> tuple[str, ...] | None:
     return None if defense is None else defense.frozen_units(units_of(cell))
 
 
-def compared_of(cells: Sequence[AnalysedCell]) -> list[AnalysedCell]:
-    """Those under TL-DMI alone, in their order, the undefended one before them."""
+def compared_of(cells: Sequence[AnalysedCell]) -> list[list[AnalysedCell]]:
+    """Cells of each defense, by seed: those under TL-DMI alone, in their order, the undefended ones before them.
+
+    Only of the seeds that all of these have.
+    """
     plain = undefended(cells)
-    return [*([] if plain is None else [plain]), *(cell for cell in cells if frozen_of(cell) is not None)]
+    of_defense: dict[str, list[AnalysedCell]] = {} if plain is None else {plain.label: []}
+    for cell in cells:
+        if cell.label in of_defense or frozen_of(cell) is not None:
+            of_defense.setdefault(cell.label, []).append(cell)
+    seeds = set.intersection(*({cell.cell.seed for cell in same} for same in of_defense.values()))
+    ordered = (sorted(same, key=lambda cell: cell.cell.seed) for same in of_defense.values())
+    return [[cell for cell in same if cell.cell.seed in seeds] for same in ordered]
 
 
 def pairs_of(frozen: Sequence[tuple[str, ...] | None], units: tuple[str, ...]) -> list[tuple[int, int]]:
@@ -208,6 +229,7 @@ def row_of(part: Part) -> Row:
         "attack": 100 * float(part.hits.mean()),
         "attack_low": 100 * low,
         "attack_high": 100 * high,
+        "seeds": part.seeds,
         "images": len(part.hits),
     }
 

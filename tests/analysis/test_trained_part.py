@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from midef.analysis.trained_part import Part, findings_of, pairs_of
+from midef.analysis.base import AnalysedCell
+from midef.analysis.trained_part import Part, compared_of, findings_of, pairs_of
+from midef.core.choice import Choice
 
 UNITS = ("a", "b", "c", "d")
 IDENTITIES = 40
@@ -20,6 +24,7 @@ def part(where: str, frozen: str, *, hits: int, weights: int = 100, correct: int
         where=where,
         frozen=tuple(frozen),
         weights=weights,
+        seeds=1,
         attacked=np.arange(IDENTITIES),
         hits=np.arange(IDENTITIES) < hits,
         report_labels=np.arange(20),
@@ -93,3 +98,15 @@ def test_the_figure_has_a_colour_for_each_place_that_freezes() -> None:
         ("units behind them freeze", [50.0]),
     ]
     assert all(low < y < high for s in panel.series for low, y, high in zip(s.low, s.y, s.high, strict=True))
+
+
+def test_cells_are_compared_over_the_seeds_that_all_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cell(name: str, seed: int) -> AnalysedCell:
+        return AnalysedCell(cast(Any, SimpleNamespace(defense=Choice(name, {}, 1), seed=seed)), cast(Any, None))
+
+    frozen = {"tl_dmi": ("a",), "none": None, "nls": None}
+    monkeypatch.setattr("midef.analysis.trained_part.frozen_of", lambda cell: frozen[cell.label])
+    cells = [cell(name, seed) for name, seed in [("tl_dmi", 2), ("nls", 1), ("none", 1), ("tl_dmi", 1), ("none", 0)]]
+    cells.append(cell("tl_dmi", 0))
+    compared = [[(one.label, one.cell.seed) for one in same] for same in compared_of(cells)]
+    assert compared == [[("none", 0), ("none", 1)], [("tl_dmi", 0), ("tl_dmi", 1)]]
