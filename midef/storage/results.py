@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -30,6 +31,8 @@ from midef.storage.seals import is_sealed
 _ROOT = "results"
 _COMPACT = "compact-"
 _COMPACTION_KEY = b"midef_compaction"
+MOST_LOOSE = 1000
+"""Files of single cells that a store may hold before a run merges them. Each costs a reader some 2 ms."""
 _CELL = re.compile(r"[A-Za-z0-9_]+")
 _ATTEMPTS = 10
 _T = TypeVar("_T")
@@ -42,7 +45,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _File:
-    """One results file as it was read. `compaction` counts compactions; None marks the file of one cell."""
+    """One results file as it was read. `compaction` orders compactions; None marks the file of one cell."""
 
     path: str
     content: bytes
@@ -144,10 +147,11 @@ class ResultStore:
         """Forget a cell, so that it is computed again. An interrupted removal leaves the cell stored."""
         path = _path(cell_digest)
         if cell_digest in self._consistently(self._compacted_states):
+            began_ns = time.time_ns()
             compacts = [file for file in self._read_files() if file.compaction is not None]
             table = _merged(compacts)
             keep = [index for index, cell in enumerate(table["cell"].to_pylist()) if cell != cell_digest]
-            self._replace(compacts, _take(table, keep))
+            self._replace(compacts, _take(table, keep), began_ns)
         self.location.delete(path)
 
     def set_aside(self, cell_digest: str, reason: str) -> str:
@@ -182,20 +186,46 @@ class ResultStore:
     def compact(self) -> tuple[int, int, int]:
         """Merge all files into one; returns (files before, files after, rows).
 
-        Safe to kill at any moment, and beside processes that read or write.
+        Safe to kill at any moment, and beside processes that read, write or compact.
         """
+        began_ns = time.time_ns()
         files = self._read_files()
         table = _merged(files)
         if len(files) < 2 and all(file.compaction is not None for file in files):
             return len(files), len(files), table.num_rows
-        self._replace(files, table)
+        self._replace(files, table, began_ns)
         return len(files), len(self._list()), table.num_rows
 
-    def _replace(self, files: Sequence[_File], table: pa.Table) -> None:
-        """Write `table` as the latest compact file, then delete the files it stands for."""
+    def compact_when_many(self, most: int = MOST_LOOSE) -> int:
+        """Merge the files of single cells into one more compact file if there are more than `most`.
+
+        The other compact files stay, so that a store of many cells is not written again for every thousand. As safe as
+        `compact`.
+
+        Returns:
+            how many were merged.
+        """
+        began_ns = time.time_ns()
+        if sum(not _is_compact(path) for path in self._list()) <= most:
+            return 0
+        files = self._read_files(with_compact=False)
+        self._compacted_states(self._list())
+        known_ns = max((compaction for compaction, _ in self._compacted.values()), default=0)
+        self._replace(files, _merged(files), max(began_ns, 1 + known_ns))
+        return len(files)
+
+    def _replace(self, files: Sequence[_File], table: pa.Table, began_ns: int) -> None:
+        """Write `table` as a compact file, then delete the files it stands for.
+
+        Args:
+            files: that were read.
+            table: all rows of theirs that count.
+            began_ns: time before they were read. The file with the later time wins: of two processes that compact, one
+                may have read a cell before it was written again, and the other after.
+        """
         written = ""
         if table.num_rows:
-            compaction = 1 + max((file.compaction or 0 for file in files), default=0)
+            compaction = max(began_ns, 1 + max((file.compaction or 0 for file in files), default=0))
             metadata = {**ROW_SCHEMA.metadata, _COMPACTION_KEY: str(compaction).encode()}
             content = to_parquet(table.replace_schema_metadata(metadata))
             written = f"{_ROOT}/{_COMPACT}{hashlib.sha256(content).hexdigest()}.parquet"
@@ -229,9 +259,10 @@ class ResultStore:
             f"the results in {self.location.shown} change faster than they can be read; try again after the compaction"
         )
 
-    def _read_files(self) -> list[_File]:
+    def _read_files(self, *, with_compact: bool = True) -> list[_File]:
         def read(paths: list[str]) -> list[_File]:
             files = []
+            paths = [path for path in paths if with_compact or not _is_compact(path)]
             for path, content in zip(paths, self.location.get_all(paths), strict=True):
                 table = self._parse(path, content)
                 if table is not None and isinstance(content, bytes):

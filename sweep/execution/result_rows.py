@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from midef.core.traces import COURSE
 from midef.datasets import DATASETS
 from midef.metrics import METRICS, column_title, standard_metrics
 from midef.storage import Store
+from midef.storage.results import MOST_LOOSE
 from midef.sweep.execution.outcome import Outcome
 from midef.sweep.spec.resolve import PlannedCell
 
@@ -121,8 +123,14 @@ def _planned_metrics(planned: PlannedCell) -> list[str]:
     return standard_metrics() if planned.answered_by is None else sorted(planned.recipes.scores.params["metrics"])
 
 
+log = logging.getLogger(__name__)
+
+LOOSE_AFTER_RUN = 100
+"""Files of single cells that a run may leave in the store."""
+
+
 class RowWriter:
-    """Writes the rows of cells while a plan runs.
+    """Writes the rows of cells while a plan runs, and merges their files where they become many.
 
     Args:
         sweep_name: stands in every row.
@@ -132,12 +140,14 @@ class RowWriter:
 
     def __init__(self, sweep_name: str, store: Store, outcome: Outcome) -> None:
         self.sweep_name, self.store, self.outcome = sweep_name, store, outcome
+        self._unmerged = 0
 
     def write_measured(self, cells: Sequence[PlannedCell]) -> None:
         """Rows of cells whose scores were just stored."""
         for planned in cells:
             try:
                 self._write_measured(planned)
+                self._merge_many()
             except StoreError as error:
                 self.outcome.environment.append(str(error))
 
@@ -146,6 +156,7 @@ class RowWriter:
         for planned in cells:
             try:
                 self.store.results.write(planned.cell.digest, lost_rows(self.sweep_name, planned, failure))
+                self._merge_many()
             except MidefError as error:
                 self.outcome.environment.append(str(error))
 
@@ -163,6 +174,20 @@ class RowWriter:
             self.store.artifacts.set_aside(scores, str(error))
             return False
         return True
+
+    def _merge_many(self) -> None:
+        """Look at the files once for as many cells as they may be."""
+        self._unmerged += 1
+        if self._unmerged >= MOST_LOOSE:
+            self._unmerged = 0
+            self.store.results.compact_when_many(MOST_LOOSE)
+
+    def end(self) -> None:
+        """Merge what the run leaves behind, if it is much."""
+        try:
+            self.store.results.compact_when_many(LOOSE_AFTER_RUN)
+        except StoreError as error:
+            log.warning("the result files are not merged: %s; `midef compact` does it", error)
 
     def _write_measured(self, planned: PlannedCell) -> None:
         self.store.results.write(planned.cell.digest, measured_rows(self.sweep_name, planned, self.store))

@@ -105,6 +105,7 @@ def _run(plan: Plan, store: Store, options: RunOptions, outcome: Outcome, cluste
         if listener.growth.error is not None:
             raise listener.growth.error
         ended = outcome.stopped or "finished"
+        listener.rows.end()
     except KeyboardInterrupt:
         ended = "interrupted"
         raise

@@ -192,6 +192,45 @@ def test_a_cell_written_during_a_compaction_is_kept(store: Store, monkeypatch: p
     assert store.results.read() == [row("a"), failed("b")]
 
 
+def test_many_files_of_cells_become_one_more_compact_file(store: Store) -> None:
+    for cell in ("a", "b"):
+        store.results.write(cell, [failed(cell)])
+    store.results.compact()
+    for cell in ("a", "c", "d"):
+        store.results.write(cell, [row(cell)])
+    (earlier,) = (path for path in files(store) if path.startswith("results/compact-"))
+    expected = [row("a"), failed("b"), row("c"), row("d")]
+    assert store.results.compact_when_many(3) == 0 and len(files(store)) == 4
+    assert store.results.compact_when_many(2) == 3
+    assert earlier in files(store) and len(files(store)) == 2
+    assert ResultStore(store.location).read() == expected, "a of the later file counts"
+    assert ResultStore(store.location).cells() == {"a": "ok", "b": "failed", "c": "ok", "d": "ok"}
+    assert store.results.compact() == (2, 1, 4) and store.results.read() == expected
+
+
+@pytest.mark.parametrize("merge", ["compact", "compact_when_many"])
+def test_of_two_drivers_that_compact_the_one_that_read_later_wins(
+    store: Store, monkeypatch: pytest.MonkeyPatch, merge: str
+) -> None:
+    """One has read a when it failed; it is written again, and merged by the other, before the first one writes."""
+    for cell in ("a", "b"):
+        store.results.write(cell, [failed(cell)])
+    original = Location.put
+
+    def put_after_another_driver(self: Location, path: str, content: bytes) -> None:
+        monkeypatch.undo()
+        other = ResultStore(store.location)
+        other.write("a", [row("a")])
+        other.compact_when_many(0)
+        original(self, path, content)
+
+    monkeypatch.setattr(Location, "put", put_after_another_driver)
+    store.results.compact() if merge == "compact" else store.results.compact_when_many(0)
+    assert len(files(store)) == 2, "one of each"
+    assert ResultStore(store.location).read() == [row("a"), failed("b")]
+    assert ResultStore(store.location).cells() == {"a": "ok", "b": "failed"}
+
+
 @pytest.mark.parametrize("ask", ["cells", "read", "has"])
 def test_a_reader_beside_a_compaction_misses_no_cell(store: Store, monkeypatch: pytest.MonkeyPatch, ask: str) -> None:
     for cell in ("a", "b"):

@@ -9,12 +9,14 @@ from typing import Any, Literal
 
 import pytest
 
-from midef.core import Failure, MissingArtifact
+from midef.core import Failure, MissingArtifact, StoreError
 from midef.core.code_version import code_version
 from midef.core.match import Match
 from midef.metrics import METRICS, standard_metrics
 from midef.storage import Store
-from midef.sweep.execution.result_rows import lost_rows, measured_rows, refused_rows
+from midef.sweep.execution import result_rows
+from midef.sweep.execution.outcome import Outcome
+from midef.sweep.execution.result_rows import RowWriter, lost_rows, measured_rows, refused_rows
 from midef.sweep.spec.resolve import PlannedCell, Sweep
 
 
@@ -148,3 +150,37 @@ def test_rows_survive_the_store(planned: PlannedCell, store: Store) -> None:
     store.results.write(planned.cell.digest, rows)
     assert store.results.read() == rows
     assert store.results.cells() == {planned.cell.digest: "failed"}
+
+
+def some_cells(planned: PlannedCell, count: int) -> list[PlannedCell]:
+    return [replace(planned, cell=replace(planned.cell, seed=100 + i)) for i in range(count)]
+
+
+def files_of(store: Store) -> list[str]:
+    return [path.split("/")[1].split("-")[0].removesuffix(".parquet")[:7] for path in store.location.files("results")]
+
+
+def test_a_run_merges_the_files_of_many_cells(
+    planned: PlannedCell, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(result_rows, "MOST_LOOSE", 3)
+    monkeypatch.setattr(result_rows, "LOOSE_AFTER_RUN", 1)
+    writer, cells = RowWriter("mine", store, Outcome()), some_cells(planned, 9)
+    writer.write_lost(cells[:4], Failure("bug", "broke"))
+    assert files_of(store).count("compact") == 0 and len(files_of(store)) == 4, "three, when it looked"
+    writer.write_lost(cells[4:], Failure("bug", "broke"))
+    assert files_of(store).count("compact") == 1 and len(files_of(store)) == 4, "six of them are merged"
+    writer.end()
+    assert files_of(store) == ["compact"] * 2
+    assert sorted(store.results.cells()) == sorted(one.cell.digest for one in cells)
+
+
+def test_a_run_that_cannot_merge_says_so_and_ends(
+    planned: PlannedCell, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(most: int) -> int:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(store.results, "compact_when_many", full)
+    RowWriter("mine", store, Outcome()).end()
+    assert "the result files are not merged: the disk is full; `midef compact` does it" in caplog.text
