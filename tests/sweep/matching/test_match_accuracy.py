@@ -51,7 +51,7 @@ CURVES: dict[str, Curve] = {
     "loft": lambda d, seed: 93.0 - 60.0 / d.rank + noise("loft", d.rank, seed, sd=0.1),
     "ls": lambda d, seed: 93.0 + d.alpha,
     "mid": lambda d, seed: None if d.weight > 0.05 else 92.5 - 60.0 * d.weight**0.7,
-    "rolss": lambda d, seed: 85.0 + noise("tts", seed, sd=0.1),
+    "rolss": lambda d, seed: 94.0 - 1.5 * d.count if d.count else 85.0 + noise("tts", seed, sd=0.1),
     "cutmix": lambda d, seed: 88.0 + 8.0 * d.p - 12.0 * d.p**2 + noise("cutmix", d.p, seed, sd=0.1),
 }
 
@@ -193,6 +193,17 @@ def test_a_defense_without_a_strength_is_taken_as_it_is(store: Store) -> None:
     assert outcomes["none"].state == "matched" and outcomes["none"].gap == 0.0
     assert outcomes[UNTUNED].state == "fixed" and "below the target" in outcomes[UNTUNED].reason
     assert outcomes[UNTUNED].chosen == UNTUNED
+
+
+def test_the_number_of_skips_is_searched_up_to_the_networks_blocks(store: Store) -> None:
+    """94 - 1.5 count on 8 blocks: 89.5 at 3, and 82 is the least; below it no number of blocks reaches."""
+    setup = {"id": "faces", "attack": "gmi", "architecture": "resnet18_tiny", "evaluator": "vgg16_tiny"}
+    _, _, outcomes = matched(store, defenses=["rolss"], match={"target": 89.5}, setups=[setup])
+    found = outcomes["rolss"]
+    assert (found.state, found.parameter, found.low, found.high) == ("matched", "count", 1, 8)
+    assert found.chosen == "rolss(count=3)" and found.larger_hides
+    _, _, outcomes = matched(store, defenses=["rolss"], match={"target": 70.0}, setups=[setup])
+    assert outcomes["rolss"].state == "unreachable" and "82.00 % at 8" in outcomes["rolss"].reason
 
 
 def test_a_kill_costs_only_what_was_running(store: Store) -> None:
