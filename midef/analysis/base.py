@@ -99,12 +99,7 @@ def analyse(analysis: Analysis, cells: Sequence[AnalysedCell], store: Store) -> 
     if not cells:
         raise SpecError(f"{name}: every cell of the sweep is refused; `midef plan` says why")
     first = cells[0].cell
-    chosen = [
-        c
-        for c in cells
-        if analysis.over == "sweep"
-        or (c.cell.setup == first.setup and (analysis.over == "setup" or c.cell.seed == first.seed))
-    ]
+    chosen = chosen_cells(analysis, cells)
     if problems := analysis.problems(chosen):
         about = "the sweep" if analysis.over == "sweep" else first.setup.id
         raise SpecError([f"{name} of {about}: {problem}" for problem in problems])
@@ -114,6 +109,19 @@ def analyse(analysis: Analysis, cells: Sequence[AnalysedCell], store: Store) -> 
         verb = "is" if len(missing) == 1 else "are"
         raise MissingArtifact(f"the {', the '.join(missing)} {verb} not stored yet; `midef run` the sweep first")
     return analysis.analyse(chosen, store)
+
+
+def chosen_cells(analysis: Analysis, cells: Sequence[AnalysedCell]) -> list[AnalysedCell]:
+    """Those of the cells that an analysis is about, see `Analysis.over`.
+
+    Args:
+        cells: at least one.
+    """
+    first = cells[0].cell
+    if analysis.over == "sweep":
+        return list(cells)
+    of_setup = [cell for cell in cells if cell.cell.setup == first.setup]
+    return of_setup if analysis.over == "setup" else [cell for cell in of_setup if cell.cell.seed == first.seed]
 
 
 def undefended(cells: Sequence[AnalysedCell]) -> AnalysedCell | None:

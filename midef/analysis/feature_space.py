@@ -12,6 +12,7 @@ from typing_extensions import override
 from midef.analysis.base import ANALYSES, NEEDS_UNDEFENDED, AnalysedCell, Analysis, undefended
 from midef.analysis.plane.hulls import hull
 from midef.analysis.plane.spaces import Model, Space, span, under
+from midef.analysis.stored.claims import holds, word_of
 from midef.analysis.stored.erasing import erasing_of
 from midef.analysis.stored.load import features_of, spread_over
 from midef.core.errors import SpecError
@@ -189,12 +190,7 @@ def verdict_on(plain: Model, strongest: Model) -> str:
     erased = overlaps(strongest, "erased_reconstructed"), overlaps(strongest, "private_reconstructed")
     differences = [_differences(*pair) for pair in (covered, less, erased)]
     spans = [span(values) for values in differences]
-    if all(low > 0 for low, _ in spans):
-        word = "reproduced"
-    elif any(high < 0 for _, high in spans):
-        word = "not reproduced"
-    else:
-        word = "not decidable at this size"
+    word = word_of([holds(low, high) for low, high in spans])
     said = [
         f"{np.mean(values):+.2f} [{low:+.2f}, {high:+.2f}]"
         for values, (low, high) in zip(differences, spans, strict=True)

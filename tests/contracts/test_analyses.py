@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from midef.analysis import ANALYSES, AnalysedCell, analyse
-from midef.analysis.base import NO_SWEEP
+from midef.analysis.base import NO_SWEEP, chosen_cells
 from midef.core import Registry, SpecError
 from midef.core.errors import MissingArtifact
 from midef.storage import Store
@@ -34,14 +34,32 @@ SPEC: dict[str, Any] = {
         "tl_dmi(cut=block2.conv1,fresh=true)",
         "tl_dmi(where=range,start=block3.conv1,cut=block4.conv1,fresh=true)",
         "midre",
+        "midre(sampler=reject_joint)",
+        "midre(area_low=0.2,area_high=0.2)",
         "early_stop(at=0.5)",
     ],
 }
 
 
+TWO_ATTACKERS = {
+    **SPEC,
+    "setups": [{**SETUP, "attack": {"name": "gmi", **erased}} for erased in ({}, {"erase_high": 0.4})],
+    "defenses": ["none", "midre"],
+}
+
+
+def cells_of(spec: dict[str, Any]) -> list[AnalysedCell]:
+    return [AnalysedCell(planned.cell, planned.recipes) for planned in resolve(parse_spec(spec)).cells]
+
+
 @pytest.fixture(scope="module")
 def cells() -> list[AnalysedCell]:
-    return [AnalysedCell(planned.cell, planned.recipes) for planned in resolve(parse_spec(SPEC)).cells]
+    return cells_of(SPEC)
+
+
+@pytest.fixture(scope="module")
+def of_two_attackers() -> list[AnalysedCell]:
+    return cells_of(TWO_ATTACKERS)
 
 
 class TestAnalyses(Contract):
@@ -55,15 +73,18 @@ class TestAnalyses(Contract):
         assert (kind.needs == NO_SWEEP) == (not ANALYSES.make(name).reads_sweep)
 
     def test_what_is_not_stored_is_named_before_work_starts(
-        self, name: str, cells: list[AnalysedCell], tmp_path: Path
+        self, name: str, cells: list[AnalysedCell], of_two_attackers: list[AnalysedCell], tmp_path: Path
     ) -> None:
         analysis = ANALYSES.make(name)
         if not analysis.reads_sweep:
             with pytest.raises(SpecError, match=f"{name} reads no sweep"):
                 analyse(analysis, cells, Store.open(tmp_path))
             return
-        assert analysis.problems(cells) == []
-        needed = {recipe.key.short for recipe in analysis.requires(cells)}
+        if analysis.problems(chosen_cells(analysis, cells)):
+            cells = of_two_attackers
+        chosen = chosen_cells(analysis, cells)
+        assert analysis.problems(chosen) == []
+        needed = {recipe.key.short for recipe in analysis.requires(chosen)}
         with pytest.raises(MissingArtifact, match="not stored yet; `midef run` the sweep first") as caught:
             analyse(analysis, cells, Store.open(tmp_path))
         assert needed and all(short in str(caught.value) for short in needed)

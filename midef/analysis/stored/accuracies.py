@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from midef.storage import Store
 
 Kind: TypeAlias = Literal["natural", "attack"]
+KINDS: tuple[Kind, Kind] = ("natural", "attack")
 _ARRAYS = ("labels", "hit_at_1", "report_labels", "report_predictions")
 _SEEDS_FOR_T = 3
 
@@ -83,6 +84,16 @@ def drop(before: Sequence[Run], after: Sequence[Run], kind: Kind) -> Estimate:
     pairs = [(one.outcomes(kind), other.outcomes(kind)) for one, other in zip(before, after, strict=True)]
     drops = [100 * (float(first.mean()) - float(second.mean())) for (first, _), (second, _) in pairs]
     return _over_seeds(drops, [paired_interval(first, second, names) for (first, names), (second, _) in pairs])
+
+
+def columns(before: Sequence[Run], after: Sequence[Run]) -> dict[str, float]:
+    """Both accuracies under a defense and their drops from before it, with the ends of their intervals, by column."""
+    row: dict[str, float] = {}
+    for kind in KINDS:
+        for what, found in (("", accuracy(after, kind)), ("_drop", drop(before, after, kind))):
+            ends = zip(("", "_low", "_high"), found, strict=True)
+            row |= {f"{kind}{what}{end}": value for end, value in ends}
+    return row
 
 
 def _over_seeds(values: Sequence[float], spans: Sequence[tuple[float, float]]) -> Estimate:

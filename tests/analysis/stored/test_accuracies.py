@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from midef.analysis.stored.accuracies import Run, accuracy, drop
+from midef.analysis.base import AnalysedCell
+from midef.analysis.stored.accuracies import Run, accuracy, drop, run_of
 from midef.core.statistics import identity_interval, paired_interval
 
 NAMES = np.repeat(np.arange(10), 4)
@@ -48,3 +52,21 @@ def test_three_seeds_add_their_own_spread() -> None:
 
 def test_a_difference_is_written_with_its_sign() -> None:
     assert drop([run(0, 20)], [run(0, 20)], "attack").signed.startswith("+0.0 [-")
+
+
+def test_a_run_is_read_from_the_stored_scores(tmp_path: Path) -> None:
+    arrays = {
+        "labels": [3, 3, 5],
+        "hit_at_1": [1, 0, 1],
+        "report_labels": [0, 1, 2, 2],
+        "report_predictions": [0, 2, 2, 1],
+    }
+    np.savez(tmp_path / "per_image.npz", **{name: np.array(values) for name, values in arrays.items()})
+    store = SimpleNamespace(artifacts=SimpleNamespace(fetch=lambda key: tmp_path))
+    scores = SimpleNamespace(scores=SimpleNamespace(key="key"))
+    found = run_of(AnalysedCell(cast(Any, SimpleNamespace(seed=4)), cast(Any, scores)), cast(Any, store))
+    assert found.seed == 4 and [values.tolist() for values in found.outcomes("attack")] == [
+        [True, False, True],
+        [3, 3, 5],
+    ]
+    assert [values.tolist() for values in found.outcomes("natural")] == [[True, False, True, False], [0, 1, 2, 2]]
