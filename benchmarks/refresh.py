@@ -43,7 +43,7 @@ from midef.storage import Store, rows_of_sweep
 
 PART = re.compile(r"(<!-- numbers: ([^\n]*?) -->\n).*?(<!-- /numbers -->)", re.DOTALL)
 COMMIT = re.compile(r"\+[0-9a-f]{7,}$")
-SCREEN = {"width": 1400, "height": 1100}
+SCREEN = {"width": 1400, "height": 1560}
 
 
 class CannotRefresh(Exception):
@@ -246,7 +246,7 @@ def dashboard_part(page: Path, store: Store, words: Sequence[str]) -> str:
 
 
 def photograph(page: Path, picture: Path) -> None:
-    """The top of a page as PNG.
+    """The top of the first setup of a page as PNG.
 
     Raises:
         CannotRefresh: without Chromium.
@@ -259,8 +259,9 @@ def photograph(page: Path, picture: Path) -> None:
     with sync_playwright() as player:
         browser = player.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         shown = browser.new_page(viewport=SCREEN)
-        shown.goto(page.as_uri())
-        shown.wait_for_selector(".main-svg")
+        shown.goto(f"{page.as_uri()}#view=setup")
+        shown.wait_for_selector("#plot .main-svg")
+        shown.wait_for_function("[...document.images].every(image => !image.checkVisibility() || image.complete)")
         shown.screenshot(path=picture)
         browser.close()
 
