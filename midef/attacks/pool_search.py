@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from typing_extensions import override
 
@@ -15,6 +15,7 @@ from midef.attacks.latent_search.memory import images_at_once, in_parts
 from midef.attacks.latent_search.template import LatentSearch, Networks, Rows
 from midef.attacks.priors.base import PublicPrior, any_generator
 from midef.attacks.priors.wgan_gp import WganGp
+from midef.core.canonical import ADDED_LATER
 from midef.core.lazy import torch
 from midef.core.position import share
 from midef.core.seeds import derive_seed
@@ -45,6 +46,9 @@ class PoolSearch(LatentSearch):
         flip: whether half the views are mirrored.
         prior: any generator of single latents. `renderer` is an ideal one where a program made the data, and gives the
             exact traits of each reconstruction.
+        activation: of a head of low rank; `skipped` takes the margin of the logits that the code gives before it, where
+            no activation has flattened their gradient. The pool is still chosen by what the target answers, and the
+            recorded confidence is the target's. It changes nothing on other heads.
 
     Source: of Struppek et al., ICML 2022 (PPA), the start from the best of a pool and random changes of what the target
     sees; the loss of Yuan et al., AAAI 2023 (PLG-MI).
@@ -65,6 +69,7 @@ class PoolSearch(LatentSearch):
     shift: float = 0.06
     flip: bool = True
     prior: PublicPrior = field(default_factory=WganGp, metadata=any_generator(WganGp))
+    activation: Literal["kept", "skipped"] = field(default="kept", metadata=ADDED_LATER)
 
     @override
     def __post_init__(self) -> None:
@@ -120,8 +125,12 @@ class PoolSearch(LatentSearch):
         return [moved_and_mirrored(images, rows.noise, share=self.shift, mirror=self.flip)]
 
     @override
+    def ask(self, handle: TargetHandle, networks: Networks, view: Tensor) -> list[Forward]:
+        return [handle.run(view)] if self.activation == "kept" else list(handle.run_and_skip_activation(view))
+
+    @override
     def identity_loss(self, networks: Networks, seen: list[Forward], labels: Tensor) -> Tensor:
-        return max_margin(seen[0].logits.float(), labels)
+        return max_margin(seen[-1].logits.float(), labels)
 
     @override
     def step_loss(self, handle: TargetHandle, networks: Networks, searched: list[Tensor], rows: Rows) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from midef.attacks.access import AccessLevel
 from midef.core.errors import AccessError
 from midef.defenses import Defense
+from midef.defenses.families.low_rank import LowRankHead
 from midef.defenses.serving import Serving
 from midef.nn.network import Forward, TargetModel, freeze_
 from midef.nn.resize import resized
@@ -105,6 +106,17 @@ class TargetHandle:
         self.queries += len(images)
         result: Forward = model(images)
         return result
+
+    def run_and_skip_activation(self, images: Tensor) -> tuple[Forward, Forward]:
+        """What `run` gives, and the same with logits computed without the activation inside a head of low rank.
+
+        One query for each image. The two are equal where the head has no activation inside.
+
+        Raises:
+            AccessError: below white-box access.
+        """
+        seen, head = self.run(images), self._held("run_and_skip_activation").head
+        return seen, seen._replace(logits=head.linear(seen.features)) if isinstance(head, LowRankHead) else seen
 
     @torch.no_grad()
     def run_in_train_mode(self, images: Tensor) -> Tensor:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from midef.attacks import Attack
+from midef.attacks import ATTACKS, Attack
 from midef.attacks.latent_search import memory
 from midef.attacks.latent_search.conditional import max_margin
 from midef.attacks.latent_search.streams import RowStreams
@@ -24,6 +26,8 @@ from midef.datasets import DATASETS
 from midef.datasets.faces.formation import FaceFormation
 from midef.datasets.synthetic_faces import SyntheticFaces
 from midef.defenses import Defense
+from midef.defenses.families.low_rank import LowRankHead
+from midef.defenses.loft import LoFt
 from midef.nn.network import Forward, TargetModel
 from midef.testing.attacks import public_splits
 from midef.testing.search import search, task_of
@@ -160,6 +164,40 @@ def test_views_are_moved_by_up_to_the_share_and_half_of_them_mirrored() -> None:
 def test_impossible_values_are_refused(wrong: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PoolSearch(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("activation", ["tanh", "identity"])
+def test_the_margin_can_be_taken_before_the_activation_of_a_narrow_head(
+    target: TargetModel, small_gan: WganGp, activation: Literal["tanh", "identity"]
+) -> None:
+    """By hand: W2 (W1 h + b1) + b2, where the target answers with W2 act(W1 h + b1) + b2."""
+    model = deepcopy(target)
+    head = LoFt(rank=2, init="random", activation=activation).prepare_head(model.head)
+    assert isinstance(head, LowRankHead)
+    model.head = head
+    images, labels = torch.rand(3, 3, RESOLUTION_PX, RESOLUTION_PX), torch.tensor([0, 1, 2])
+    attack = PoolSearch(prior=small_gan, activation="skipped")
+    handle = TargetHandle(model, Defense(), attack.access)
+    answered, skipped = seen = attack.ask(handle, {}, images)
+    h = answered.features
+    expected = (h @ head.narrow.weight.T + head.narrow.bias) @ head.wide.weight.T + head.wide.bias
+    torch.testing.assert_close(skipped.logits, expected)
+    torch.testing.assert_close(attack.identity_loss({}, seen, labels), max_margin(expected, labels))
+    assert torch.equal(answered.logits, model(images).logits), "confidence is recorded of what the target answers"
+    assert torch.equal(attack.judges(seen)[0].logits, answered.logits) and handle.queries == 3
+    assert torch.allclose(answered.logits, skipped.logits, atol=1e-6) == (activation == "identity")
+
+
+def test_on_a_head_without_activation_skipping_it_changes_nothing(target: TargetModel, small_gan: WganGp) -> None:
+    attack = PoolSearch(prior=small_gan, activation="skipped")
+    handle = TargetHandle(target, Defense(), attack.access)
+    first, second = attack.ask(handle, {}, torch.rand(2, 3, RESOLUTION_PX, RESOLUTION_PX))
+    assert torch.equal(first.logits, second.logits)
+
+
+def test_keys_of_searches_that_keep_the_activation_do_not_know_the_choice() -> None:
+    assert "activation" not in ATTACKS.choose("pool_search").params
+    assert ATTACKS.choose("pool_search(activation=skipped)").params["activation"] == "skipped"
 
 
 # ---------------------------------------------------------------- on faces

@@ -38,9 +38,17 @@ class LowRankHead(CodeHead):
 
     @override
     def with_code(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        normed = features if self.pre_bn is None else self.pre_bn(features)
-        code: Tensor = self.activation(self.narrow(normed))
+        code: Tensor = self.activation(self._before_activation(features))
         return self.wide(code), code
+
+    def linear(self, features: Tensor) -> Tensor:
+        """Logits [B, K] of features [B, D] as without `activation`."""
+        logits: Tensor = self.wide(self._before_activation(features))
+        return logits
+
+    def _before_activation(self, features: Tensor) -> Tensor:
+        before: Tensor = self.narrow(features if self.pre_bn is None else self.pre_bn(features))
+        return before
 
     def directions(self) -> Tensor:
         """Directions of features that the code sees, [k, D]: W1 with the norm's scale folded in, shifts left out."""
