@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from midef.analysis.base import AnalysedCell
-from midef.analysis.stored.accuracies import Run, accuracy, drop, run_of
+from midef.analysis.stored.accuracies import Estimate, Run, accuracy, drop, less, run_of
 from midef.core.statistics import identity_interval, paired_interval
 
 NAMES = np.repeat(np.arange(10), 4)
@@ -70,3 +70,8 @@ def test_a_run_is_read_from_the_stored_scores(tmp_path: Path) -> None:
         [3, 3, 5],
     ]
     assert [values.tolist() for values in found.outcomes("natural")] == [[True, False, True, False], [0, 1, 2, 2]]
+
+
+def test_a_difference_of_other_images_adds_the_sides_as_squares() -> None:
+    """Sides 3 and 4 below, 12 and 5 above: 5 and 13."""
+    assert less(Estimate(30.0, 27.0, 42.0), Estimate(10.0, 5.0, 14.0)) == pytest.approx((20.0, 15.0, 33.0))
