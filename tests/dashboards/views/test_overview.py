@@ -19,9 +19,9 @@ from midef.results.summary import by_setup, summarise
 def overview_of(rows: list[ResultRow], plans: tuple[Plan, ...] = ()) -> tuple[Shown, Overview]:
     summaries = summarise(rows)
     shown = Shown(
-        header=_header(summaries, "store", None), rows=rows, summaries=summaries, names={}, setups=(), published=(),
-        matchings=(), store_name="store", stores=(), fetch=lambda key: Path(), out=Path(), utility="natural_accuracy",
-        with_private_exemplars=False, plans=plans,
+        header=_header(summaries, "store", None, plans), rows=rows, summaries=summaries, names={}, setups=(),
+        published=(), matchings=(), store_name="store", stores=(), fetch=lambda key: Path(), out=Path(),
+        utility="natural_accuracy", with_private_exemplars=False, plans=plans,
     )  # fmt: skip
     ((name, data),) = pieces(shown)
     assert name == "overview" and isinstance(data, Overview)
