@@ -32,7 +32,7 @@ import midef
 from midef.core.errors import DamagedArtifact, DamagedFile, MissingArtifact, StoreError, few
 from midef.core.recipe import ArtifactKey, Recipe, each_once
 from midef.core.rows import ResultRow
-from midef.core.text import readable
+from midef.core.text import counted, readable
 from midef.datasets.base import PATHS
 from midef.storage import Store, rows_of_sweep
 from midef.storage.addresses import StoredSweep
@@ -336,7 +336,7 @@ def bundle_text(bundle: Bundle) -> str:
             f"{bundle.address}: {bundle.rows} rows of {bundle.cells} of {bundle.planned} planned cells, "
             f"{bundle.recipes} recipes, {kinds}",
             *(f"warning: {warning}" for warning in bundle.warnings),
-            f"bundle: {bundle.path.resolve()}  ({bundle.files} files, {readable(bundle.size)})",
+            f"bundle: {bundle.path.resolve()}  ({counted(bundle.files, 'file')}, {readable(bundle.size)})",
             f"sha256: {bundle.sha256}",
         ]
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from midef.core.errors import SpecError
 from midef.core.recipe import KINDS
+from midef.core.text import counted
 from midef.sweep.result import SweepResult
 
 if TYPE_CHECKING:
@@ -301,20 +302,22 @@ def run_cells(
     if planned.nodes:
         to_do = sum(len(node.cells) for node in planned.nodes.values())
         again = "resuming " if naming.is_resumed else ""
-        say(f"{again}sweep {sweep.name}: {len(planned.done)} cells done, {to_do} to do")
+        say(f"{again}sweep {sweep.name}: {counted(len(planned.done), 'cell')} done, {to_do} to do")
         say(plan_text(planned))
         say("")
         outcome = run_plan(planned, store, options or RunOptions())
         spent = f", {outcome.gpu_hours:.2f} GPU-hours" if outcome.gpu_hours else ""
-        say(f"built {outcome.built} artifacts, wrote {outcome.rows} cells{spent}")
+        say(f"built {counted(outcome.built, 'artifact')}, wrote {counted(outcome.rows, 'cell')}{spent}")
         if outcome.failed:
             say(f"failed:\n{failure_text(outcome)}")
     elif planned.rows_only:
-        say(f"wrote the rows of {len(planned.rows_only)} cells whose scores were stored")
+        say(f"wrote the rows of {counted(len(planned.rows_only), 'cell')} whose scores were stored")
     else:
         before = len(planned.failed_before)
         again = f", {before} failed before (--retry-failed tries them again)" if before else ""
-        say(f"nothing to do: all {len(planned.done)} cells of sweep {sweep.name} are done{again}")
+        done = len(planned.done)
+        said = f"1 cell of sweep {sweep.name} is" if done == 1 else f"all {done:,} cells of sweep {sweep.name} are"
+        say(f"nothing to do: {said} done{again}")
     if not planned.nodes:  # the text of the plan names them
         for line in refusals(planned.refused):
             say(f"refused: {line}")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import midef
 from midef.core.errors import PreflightError
+from midef.core.text import counted
 from midef.sweep.cli.missing import dataset_lines, file_lines, refused_lines
 from midef.sweep.cli.options import SweepArguments, add_store_argument, add_sweep_arguments, parsed, say
 from midef.sweep.result import EXIT_OK
@@ -77,7 +78,7 @@ def _check_files(options: DoctorArguments) -> bool:
     except PreflightError as error:
         others = error.problems
     else:
-        say(f"ok       sweep {sweep.name}: {len(sweep.cells)} cells, data sets found, every image decodes")
+        say(f"ok       sweep {sweep.name}: {counted(len(sweep.cells), 'cell')}, data sets found, every image decodes")
         for note in sweep.notes:
             say(f"note     {note}")
     lines = [*dataset_lines(needs, spec), *file_lines(needs, spec, weights_folder()), *refused_lines(needs, spec)]

@@ -11,7 +11,7 @@ from midef.core.certainty import with_certainty
 from midef.core.errors import PreflightError, SpecError
 from midef.core.recipe import each_once
 from midef.core.text import counted
-from midef.results.layout import wrapped_lines
+from midef.results.layout import wrapped, wrapped_lines
 from midef.sweep.cli.options import (
     SweepArguments,
     add_cell_arguments,
@@ -121,7 +121,7 @@ def _plan_match(sweep: Sweep, options: PlanArguments) -> int:
         about = {"sweep": sweep.name, "digest": sweep.digest, "profile": sweep.profile.name, "name_conflict": conflict}
         say(json.dumps({**about, **asdict(cost), "total": asdict(cost.total)}, indent=1))
         return EXIT_OK
-    say(f"{text}\n\n{cost_text(cost)}")
+    say("\n".join(wrapped_lines(f"{text}\n\n{cost_text(cost)}".splitlines(), text_width())))
     for report in read_matches(store, sweep.name) if store is not None else ():
         if report.driver == sweep.digest:
             known = {training.target_key for outcome in report.outcomes for training in outcome.trainings}
@@ -129,9 +129,9 @@ def _plan_match(sweep: Sweep, options: PlanArguments) -> int:
                 say(f"{counted(len(known), 'training')} of an earlier search are stored, and not taken off above")
             break
     if how := expected_text(sweep.profile, each_once(c.recipes.scores for c in sweep.cells if not c.refused)):
-        say(how)
+        say("\n".join(wrapped(how, text_width())))
     for note in sweep.notes:
-        say(f"note: {note}")
+        say("\n".join(wrapped(f"note: {note}", text_width())))
     _say_conflict(conflict, "match")
     return EXIT_OK
 

@@ -8,7 +8,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from midef.results.layout import wrapped
 from midef.sweep.cli.options import ADDRESS, add_store_argument, parsed, say
+from midef.sweep.cli.terminal import text_width
 from midef.sweep.cli.waiting import is_starting, wait_for_plan
 from midef.sweep.result import EXIT_OK
 
@@ -53,11 +55,20 @@ def run(args: argparse.Namespace) -> int:
     store = Store.open(options.store, create=False)
     while True:
         status = read_status(store, options.sweep)
-        say(json.dumps(status.as_plain(), indent=1) if options.json else status_text(status))
+        say(json.dumps(status.as_plain(), indent=1) if options.json else _fitted(status_text(status)))
         if not options.watch or not (status.is_at_work or _is_starting(store, status)):
             return EXIT_OK
         time.sleep(_WATCH_S)
         say("")
+
+
+def _fitted(text: str) -> str:
+    """Lines that fit the terminal; commands stay whole, so that they can be pasted."""
+    return "\n".join(
+        part
+        for line in text.splitlines()
+        for part in ([line] if line.startswith("  next: midef ") else wrapped(line, text_width(), indent="    "))
+    )
 
 
 def _is_starting(store: Store, status: Status) -> bool:

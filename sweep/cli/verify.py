@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from midef.core.errors import DamagedFile
+from midef.core.text import counted
 from midef.sweep.cli.options import add_store_argument, parsed, say
 from midef.sweep.result import EXIT_FOUND, EXIT_OK
 
@@ -71,11 +72,15 @@ def verification_text(report: Verification) -> str:
     read = ", ".join(f"{count} {what}" for what, count in report.checked.items()) or "nothing"
     lines.append(f"store {report.store}: whole: {read}")
     if report.before_checksums:
-        lines.append(f"{report.before_checksums} files were written before checksums: nothing proves what they say")
+        lines.append(
+            f"{counted(report.before_checksums, 'file')} written before checksums: nothing proves what is said there"
+        )
     if report.newer:
-        lines.append(f"{report.newer} files of a newer midef were not read: upgrade midef")
+        lines.append(f"{counted(report.newer, 'file')} of a newer midef not read: upgrade midef")
     if report.not_compared:
-        lines.append(f"{report.not_compared} cells have rows without whole artifacts to compare them with")
+        lines.append(
+            f"{counted(report.not_compared, 'cell')} with rows, but without whole artifacts to compare them with"
+        )
     if report.set_aside_before:
         lines.append(
             f"{report.set_aside_before} things were set aside before, in the folders `.damaged`: look, then delete"

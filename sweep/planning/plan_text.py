@@ -141,6 +141,7 @@ def refusals(refused: Sequence[PlannedCell]) -> list[str]:
         concerned[c.refused][what] = None
     counts = Counter(c.refused for c in refused)
     return sorted(
-        f"{', '.join(what)}: {reason}" + ("" if counts[reason] == len(what) else f" ({counts[reason]} cells)")
+        f"{', '.join(what)}: {reason}"
+        + ("" if counts[reason] == len(what) else f" ({counted(counts[reason], 'cell')})")
         for reason, what in concerned.items()
     )

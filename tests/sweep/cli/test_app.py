@@ -50,9 +50,9 @@ def test_1_when_a_cell_failed(midef: Midef, finished: Path, store: Store) -> Non
     store.results.write(planned.cell.digest, lost_rows("small", planned, Failure("bug", "broke")))
     code, out, _ = midef("run", finished, "--store", "store")
     assert code == 1
-    assert out.startswith("nothing to do: all 1 cells of sweep small are done, 1 failed before (--retry-failed tries")
+    assert out.startswith("nothing to do: 1 cell of sweep small is done, 1 failed before (--retry-failed tries")
     code, out, _ = midef("run", finished, "--store", "store", "--retry-failed")
-    assert code == 0 and out.startswith("wrote the rows of 1 cells whose scores were stored\n")
+    assert code == 0 and out.startswith("wrote the rows of 1 cell whose scores were stored\n")
 
 
 def test_1_when_a_metric_failed_the_first_time_and_ever_after(

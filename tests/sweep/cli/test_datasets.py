@@ -48,7 +48,7 @@ def test_what_is_left_out_is_counted_in_card_and_plan(
     path = write_yaml(spec({"private": private, "protocol": {"identities": 2}}))
     placed = [f"setups[0].private (image_folder): {note}" for note in notes]
     _, out, _ = midef("plan", path)
-    assert re.findall(r"^note: (.*)$", out, re.M) == placed
+    assert re.findall(r"^note: (.*)$", out.replace("\n  ", " "), re.M) == placed
     assert json.loads(midef("plan", path, "--json")[1])["notes"] == placed
     assert re.findall(r"^note     (.*)$", midef("doctor", path)[1], re.M) == placed
 

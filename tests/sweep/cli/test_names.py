@@ -160,7 +160,7 @@ def test_resuming_is_said_of_the_same_specification_alone(
     path = write_yaml(spec(defenses=["none", "midre"]))
     publish_cell(resolve(read_spec(path)).cells[0])  # by a sweep of another name
     assert midef("run", path, "--store", "store")[1].startswith("sweep small: 0 cells done, 1 to do\n")
-    assert midef("run", path, "--store", "store")[1].startswith("resuming sweep small: 1 cells done, 1 to do\n")
+    assert midef("run", path, "--store", "store")[1].startswith("resuming sweep small: 1 cell done, 1 to do\n")
 
 
 def test_two_that_an_older_midef_let_have_one_name(midef: Midef, finished: Path, changed: Path, store: Store) -> None:

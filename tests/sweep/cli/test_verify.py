@@ -104,7 +104,7 @@ def test_rows_that_are_not_those_of_their_artifacts(midef: Midef, sweep: Sweep, 
     code, out, _ = midef("verify", "--store", "store", "--repair")
     assert (code, f"set aside as results/.damaged/{cell}.parquet-1" in out) == (0, True)
     assert len(store.results.cells()) == 1
-    assert "wrote the rows of 1 cells whose scores were stored" in midef("run", "sweep.yaml", "--store", "store")[1]
+    assert "wrote the rows of 1 cell whose scores were stored" in midef("run", "sweep.yaml", "--store", "store")[1]
     assert [row for row in store.results.read() if row.cell == cell] == rows
 
 
@@ -116,7 +116,7 @@ def test_what_an_older_midef_wrote_is_counted(midef: Midef, sweep: Sweep, store:
     store.location.put("store.json", b'{"schema": 1, "written_by": "0.1.0"}')
     code, out, _ = midef("verify", "--store", "store")
     assert code == 0
-    assert "2 files were written before checksums: nothing proves what they say" in out
+    assert "2 files written before checksums: nothing proves what is said there" in out
 
 
 def test_what_is_no_file(midef: Midef, sweep: Sweep, store: Store) -> None:
