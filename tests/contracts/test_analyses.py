@@ -41,9 +41,6 @@ SPEC: dict[str, Any] = {
 }
 
 
-STEPWISE = "pool_search(prior=renderer)"
-"""The attack of those that look at the steps of a search; the other one takes none."""
-LOOKS_AT_STEPS = {"slow_search"}
 TWO_ATTACKERS = {
     **SPEC,
     "setups": [{**SETUP, "attack": {"name": "gmi", **erased}} for erased in ({}, {"erase_high": 0.4})],
@@ -55,10 +52,9 @@ def cells_of(spec: dict[str, Any]) -> list[AnalysedCell]:
     return [AnalysedCell(planned.cell, planned.recipes) for planned in resolve(parse_spec(spec)).cells]
 
 
-@pytest.fixture
-def cells(name: str) -> list[AnalysedCell]:
-    attack = STEPWISE if name in LOOKS_AT_STEPS else SETUP["attack"]
-    return cells_of({**SPEC, "setups": [{**SETUP, "attack": attack}]})
+@pytest.fixture(scope="module")
+def cells() -> list[AnalysedCell]:
+    return cells_of(SPEC)
 
 
 @pytest.fixture(scope="module")
