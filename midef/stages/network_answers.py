@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from midef.core.position import steps
 from midef.core.seeds import derive_seed
 from midef.datasets import Images
 from midef.metrics.base import NetworkAnswers, asks_network, changes_of
@@ -46,10 +47,10 @@ def network_answers(spec: ScoresSpec, model: TargetModel, report: Images, device
         logits: Tensor = model(images).logits
         return logits
 
-    logits, labels_of = [], {name: [] for name in changes_of(spec.metrics)}  # type: ignore[var-annotated]
-    for part, (pixels, labels) in enumerate(
-        zip(report.images.split(AT_ONCE), report.labels.split(AT_ONCE), strict=True)
-    ):
+    logits: list[Tensor] = []
+    labels_of: dict[str, list[Tensor]] = {name: [] for name in changes_of(spec.metrics)}
+    parts = list(zip(report.images.split(AT_ONCE), report.labels.split(AT_ONCE), strict=True))
+    for part, (pixels, labels) in enumerate(steps(parts)):
         images, true = pixels.to(device).float() / 255, labels.to(device)
         with torch.no_grad():
             logits.append(logits_of(images).float().cpu())

@@ -24,7 +24,7 @@ from midef.core.seeds import derive_seed
 from midef.datasets import Images, Splits
 from midef.metrics import METRICS, Evidence
 from midef.metrics.attack_accuracy import best_classes, top_k_hits
-from midef.metrics.base import asks_target, needs_traits, percent_of_hits
+from midef.metrics.base import asks_network, asks_target, needs_traits, percent_of_hits
 from midef.metrics.knn_distance import distances_to_nearest
 from midef.nn.network import TargetModel
 from midef.stages.answers import per_image, score_answers
@@ -135,7 +135,8 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     with share(0.5, 0.75):
         _, private_features = evaluate_private(private_images)
     report = load_splits(inputs.path("judged")).report
-    end = 0.8 if has_own_networks(recipe) else 1.0
+    reads, changes = has_own_networks(recipe), asks_network(spec.metrics)
+    end = 0.8 if reads or changes else 1.0
     asks = spec.judge == "target" or asks_target(spec.metrics)
     middle = (0.75 + end) / 2 if asks else end
     target_logits, judged = None, report
@@ -153,6 +154,9 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
     traits = {}
     if needs_traits(spec.metrics):
         traits = trait_evidence(recipe, inputs, folder, made=made, report_images=splits.report.images, device=device)
+    changed_until = 0.9 if reads and changes else 1.0 if changes else end
+    with share(end, changed_until) if changes else nullcontext():
+        network = network_answers(spec, model, splits.report, device)
     evidence = Evidence(
         n_classes=n_classes,
         report_labels=splits.report.labels.numpy(),
@@ -180,10 +184,10 @@ def build(recipe: Recipe, inputs: Inputs, context: BuildContext, folder: Path) -
         students=student_answers(recipe, inputs, context, splits, attacked),
         answers=score_answers(recipe, inputs, context, spec, model=model, splits=splits),
         sees_scores=spec.access >= AccessLevel.SCORES,
-        network=network_answers(spec, model, splits.report, device),
+        network=network,
         **traits,
     )
-    with share(0.8, 1.0) if has_own_networks(recipe) else nullcontext():
+    with share(changed_until, 1.0) if reads else nullcontext():
         measurements = measure(spec.metrics, evidence)
     (folder / "measurements.json").write_text(json.dumps(measurements, indent=1))
     np.savez_compressed(
