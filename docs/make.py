@@ -206,9 +206,10 @@ metrics: [standard, images]      # or answers, faces, extraction, adversarial, r
   among them; the remark has the success over the others. Strengths (eps 8/255, steps of 2/255, 10 steps; population and generations 10) are the
   defaults of torchattacks and not the paper's, which are not legible in our copy. Random starts and candidates are the same for all targets. The network is
   attacked and judged, so a defense of answers alone has the numbers of its network, and the remark says so. One pixel takes 220 forward passes an
-  image, the others together 48. FGSM and BIM give the images that ART gives (a test, where `pip install midef[adversarial]` put it). `calibration_error` (ECE,
+  image, minutes for a few hundred images on two cores, the others together 48. FGSM and BIM give the images that ART gives (a test, where `pip install midef[adversarial]` put it). `calibration_error` (ECE,
   15 bins) and `corruption_accuracy` (five corruptions, severities ours) cost next to nothing. Any of them is an axis:
-  `midef dashboard build --utility fgsm_success`. Robustness against backdoors, LoFt's table 18, is not measured.
+  `midef dashboard build --utility fgsm_success`. Six defenses on synthetic faces:
+  [benchmarks/defenses/side_effects.md](../benchmarks/defenses/side_effects.md). Robustness against backdoors, LoFt's table 18, is not measured.
 """
 
 
