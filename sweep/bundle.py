@@ -176,7 +176,7 @@ def _documents(store: Store, made: Store, sweep: StoredSweep, rows: Sequence[Res
         cells.setdefault(row.cell, []).append(row)
     for cell, of_cell in cells.items():
         made.results.write(cell, of_cell)
-    made.results.compact()
+    made.results.compact(began_ns=0)
     spec = json.dumps(_without_folders(json.loads(sweep.manifest.spec_json)))
     made.sweeps.write_manifest(sweep.digest, sweep.manifest.rows, spec, basis=sweep.manifest.basis)
     for report in read_matches(store, sweep.name):

@@ -343,8 +343,8 @@ FAULTS = (
     Fault(
         "a judge at chance ticks",
         "dashboards/reconstructions.py",
-        '(None, "") if row.is_excluded else _hits',
-        '(None, "") if row.has_own_seeds else _hits',
+        '(Arrays(), "") if row.is_excluded else _scores',
+        '(Arrays(), "") if row.has_own_seeds else _scores',
         "tests/dashboards/test_build.py::test_what_is_no_result_has_no_tick_no_colour_and_its_reason",
     ),
     Fault(

