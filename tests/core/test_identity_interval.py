@@ -147,3 +147,18 @@ def test_both_sources_are_covered(simulated: ModuleType, seeds: int, rate: float
     assert both >= max(alone, within)
     if rate == 0.5 and spread != 0.2:  # one source alone misses the other
         assert (alone if spread == 0 else within) < 0.8
+
+
+@pytest.mark.parametrize("spread", [0.5, 2.0])
+def test_it_is_wider_than_wilson_where_identities_differ(spread: float) -> None:
+    """Acceptance test 4: 300 identities x 5 images, each identity with a rate of its own (Beta with this spread)."""
+    rng = np.random.default_rng(0)
+    ratios = []
+    for _ in range(20):
+        rates = rng.beta(spread, spread, 300)
+        hits = (rng.random((300, 5)) < rates[:, None]).astype(float)
+        low, high, _ = identity_interval(hits.ravel(), np.repeat(np.arange(300), 5))
+        below, above = wilson_interval(hits.sum(), hits.size)
+        ratios.append((high - low) / (above - below))
+    # by the design effect 1 + 4 rho, whose rho is 1 / (2 spread + 1) for this Beta
+    assert np.mean(ratios) == pytest.approx((1 + 4 / (2 * spread + 1)) ** 0.5, rel=0.06) and min(ratios) > 1.2
