@@ -14,9 +14,10 @@ OTHERS: dict[str, Any] = {"name": "synthetic_faces", "identities": 40, "seed": 7
 def tl_dmi_pretraining() -> SweepSpec:
     """TL-DMI at three cuts, and no defense, on backbones that learned other data, the nearest first.
 
-    For `midef analyse pretraining_data`. The first is that of `tl_dmi_part`, whose targets it shares; the second has
-    the same people in ten times the pose, expression, light and noise; the third are articles of clothing, which need
-    files. Any other data set, in the place of the third: `--set 'setups.2.pretraining=cifar10(images_per_class=100)'`.
+    For `midef analyse pretraining_data`. The first is that of `tl_dmi_part` and `tl_dmi_checkpoints`, which share
+    its cells; the second has the same people in ten times the pose, expression, light and noise; the third are articles
+    of clothing, which need files. Any other data set in the place of the third:
+    `--set 'setups.2.pretraining=cifar10(images_per_class=100)'`.
     """
     learned: dict[str, Any] = {
         "faces-pretrained": {**OTHERS, "difficulty": 0.2},

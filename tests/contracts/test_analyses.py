@@ -47,6 +47,12 @@ TWO_ATTACKERS = {
     "defenses": ["none", "midre"],
 }
 
+TWO_BACKBONES = {
+    **SPEC,
+    "setups": [{**SETUP, "id": f"seed {seed}", "pretraining": {**FACES, "seed": seed}} for seed in (1, 2)],
+    "defenses": ["none", "tl_dmi(cut=block2.conv1)"],
+}
+
 
 def cells_of(spec: dict[str, Any]) -> list[AnalysedCell]:
     return [AnalysedCell(planned.cell, planned.recipes) for planned in resolve(parse_spec(spec)).cells]
@@ -58,8 +64,8 @@ def cells() -> list[AnalysedCell]:
 
 
 @pytest.fixture(scope="module")
-def of_two_attackers() -> list[AnalysedCell]:
-    return cells_of(TWO_ATTACKERS)
+def of_two_setups() -> list[list[AnalysedCell]]:
+    return [cells_of(TWO_ATTACKERS), cells_of(TWO_BACKBONES)]
 
 
 class TestAnalyses(Contract):
@@ -73,15 +79,15 @@ class TestAnalyses(Contract):
         assert (kind.needs == NO_SWEEP) == (not ANALYSES.make(name).reads_sweep)
 
     def test_what_is_not_stored_is_named_before_work_starts(
-        self, name: str, cells: list[AnalysedCell], of_two_attackers: list[AnalysedCell], tmp_path: Path
+        self, name: str, cells: list[AnalysedCell], of_two_setups: list[list[AnalysedCell]], tmp_path: Path
     ) -> None:
         analysis = ANALYSES.make(name)
         if not analysis.reads_sweep:
             with pytest.raises(SpecError, match=f"{name} reads no sweep"):
                 analyse(analysis, cells, Store.open(tmp_path))
             return
-        if analysis.problems(chosen_cells(analysis, cells)):
-            cells = of_two_attackers
+        given = [cells, *of_two_setups]
+        cells = next((one for one in given if not analysis.problems(chosen_cells(analysis, one))), cells)
         chosen = chosen_cells(analysis, cells)
         assert analysis.problems(chosen) == []
         needed = {recipe.key.short for recipe in analysis.requires(chosen)}
