@@ -63,8 +63,9 @@ def _at_profile_budget(attack: ComponentSpec) -> ComponentSpec:
         name, params = ATTACKS.complete(attack)
     except SpecError:
         return name_of(attack)  # refused, or reported with its place, where the row is resolved
-    adaptive = {key: params[key] for key in ADAPTIVE if key in params}
-    return {"name": name, **adaptive} if adaptive else name
+    if not params.get("erase_high"):
+        return name  # who erases nothing fills nothing: the key of a plain attacker stays
+    return {"name": name, **{key: params[key] for key in ADAPTIVE if key in params}}
 
 
 def _protocol(item: SetupSpec) -> ProtocolSpec:

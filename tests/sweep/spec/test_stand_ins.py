@@ -20,6 +20,7 @@ from midef.sweep.spec import datasets
 from midef.sweep.spec.load import parse_spec
 from midef.sweep.spec.profiles import PROFILES
 from midef.sweep.spec.resolve import Sweep, resolve
+from midef.sweep.spec.stand_ins import _at_profile_budget
 
 ROW: dict[str, Any] = {
     "id": "S01",
@@ -193,3 +194,10 @@ def test_processes_by_kind_change_no_key() -> None:
     profile = published(train_workers={"evaluator": 2}).profile
     assert [profile.workers_for(kind) for kind in ("evaluator", "target", "prior")] == [2, "auto", 0]
     assert (gpus_of("evaluator", profile), gpus_of("target", profile), gpus_of("split", profile)) == (2.0, 1.0, 0.0)
+
+
+def test_only_an_attacker_that_erases_keeps_how_he_does_it() -> None:
+    """What a preset says of filling changes nothing without erasing: the key of a plain attacker stays as it was."""
+    plain, adaptive = {"name": "ppa", "erase_fill": "normalised"}, {"erase_low": 0.1, "erase_high": 0.8}
+    assert _at_profile_budget("ppa") == _at_profile_budget(plain) == "ppa"
+    assert _at_profile_budget({**plain, **adaptive, "iterations": 7}) == {**plain, **adaptive}
