@@ -26,8 +26,11 @@ def two_classes(confidences: list[float], right: list[bool]) -> tuple[np.ndarray
         ([1.0, 1.0], [False, False], 1.0),
         ([0.75] * 4, [True, True, True, False], 0.0),
         ([0.91, 0.99], [True, False], abs(0.91 + 0.99 - 1) / 2),  # one bin of ten: gaps cancel inside it
+        ([0.9, 0.9, 0.9, 0.6], [True, True, False, False], 0.75 * (0.9 - 2 / 3) + 0.25 * 0.6),
+        ([0.75, 0.76], [False, True], abs(0.75 + 0.76 - 1) / 2),
+        ([0.5, 0.51], [False, True], 0.5 * 0.5 + 0.5 * 0.49),  # a bin holds its upper end: 0.5 is not with 0.51
     ],
-    ids=["two bins", "sure and right", "sure and wrong", "calibrated", "one bin"],
+    ids=["two bins", "sure and right", "sure and wrong", "calibrated", "one bin", "weights", "inside", "upper end"],
 )
 def test_error_by_hand(confidences: list[float], right: list[bool], expected: float) -> None:
     assert calibration_error(*two_classes(confidences, right), bins=10) == pytest.approx(expected)
