@@ -61,13 +61,11 @@ class LossCurves(Analysis):
 
     @override
     def analyse(self, cells: Sequence[AnalysedCell], store: Store) -> Findings:
-        grouped: dict[tuple[str, str], list[tuple[AnalysedCell, AnalysedCell]]] = {}
-        for plain, adaptive in pairs_of(cells):
-            grouped.setdefault((plain.cell.setup.id, plain.label), []).append((plain, adaptive))
         found = []
-        for (name, label), pairs in grouped.items():
+        for (setup_id, adaptive_id, label), pairs in by_attackers(pairs_of(cells)).items():
             courses = [Course.of([pair[side] for pair in pairs], store) for side in range(2)]
-            found.append(Compared(name, label, erasing_of(pairs[0][0]) is not None, courses[0], courses[1]))
+            is_erasing = erasing_of(pairs[0][0]) is not None
+            found.append(Compared(setup_id, adaptive_id, label, is_erasing, courses[0], courses[1]))
         setup = cells[0].cell.setup
         return findings_of(found, f"{setup.attack.name} on {setup.target}")
 
@@ -86,6 +84,16 @@ def pairs_of(cells: Sequence[AnalysedCell]) -> list[tuple[AnalysedCell, Analysed
             if not _erases(plain) and _erases(other) and asked(plain) == asked(other):
                 pairs.append((plain, other))
     return pairs
+
+
+def by_attackers(
+    pairs: Sequence[tuple[AnalysedCell, AnalysedCell]],
+) -> dict[tuple[str, str, str], list[tuple[AnalysedCell, AnalysedCell]]]:
+    """Pairs by the ids of both setups and the label of the defense: those of one key differ by the seed alone."""
+    grouped: dict[tuple[str, str, str], list[tuple[AnalysedCell, AnalysedCell]]] = {}
+    for plain, adaptive in pairs:
+        grouped.setdefault((plain.cell.setup.id, adaptive.cell.setup.id, plain.label), []).append((plain, adaptive))
+    return grouped
 
 
 def _erases(cell: AnalysedCell) -> bool:
@@ -153,11 +161,13 @@ class Compared:
 
     Args:
         setup: id of the plain one's.
+        adaptive_setup: id of the adaptive one's.
         defense: label.
         is_erasing: whether the defense erases.
     """
 
     setup: str
+    adaptive_setup: str
     defense: str
     is_erasing: bool
     plain: Course
@@ -190,13 +200,14 @@ def findings_of(found: Sequence[Compared], about: str) -> Findings:
 def _rows(one: Compared) -> list[Row]:
     """One for each point of each attacker."""
     rows: list[Row] = []
-    for attacker, course in (("plain", one.plain), ("adaptive", one.adaptive)):
+    both = (("plain", one.setup, one.plain), ("adaptive", one.adaptive_setup, one.adaptive))
+    for attacker, setup, course in both:
         low, high = np.quantile(course.loss, (0.1, 0.9), axis=0)
         for i, step in enumerate(course.steps):
             point = {"step": int(step), "loss": float(course.loss[:, i].mean())}
             point |= {"low": float(low[i]), "high": float(high[i]), "fluctuation": float(course.fluctuations.mean())}
             attack = accuracy(course.runs, "attack").value
-            rows.append({"setup": one.setup, "defense": one.defense, "attacker": attacker, **point, "attack": attack})
+            rows.append({"setup": setup, "defense": one.defense, "attacker": attacker, **point, "attack": attack})
     return rows
 
 
@@ -209,9 +220,9 @@ def _verdict(found: Sequence[Compared]) -> str:
         claims += [holds(low - 1, high - 1), holds(lost.low, lost.high)]
         before, after = (accuracy(course.runs, "attack").value for course in (one.plain, one.adaptive))
         said.append(
-            f"under {one.defense} of {one.setup} the adaptive attacker's loss fluctuates {ratio:.2f} "
-            f"[{low:.2f}, {high:.2f}] times as much, and it finds {after:.1f} % where the plain one finds {before:.1f} "
-            f"% ({lost.signed} points less, 95 %)"
+            f"under {one.defense} of {one.setup} the adaptive attacker's loss ({one.adaptive_setup}) fluctuates "
+            f"{ratio:.2f} [{low:.2f}, {high:.2f}] times as much, and it finds {after:.1f} % where "
+            f"the plain one finds {before:.1f} % ({lost.signed} points less, 95 %)"
         )
     return f"{word_of(claims)}: {'; '.join(said)}."
 
@@ -225,4 +236,6 @@ def _panel(one: Compared) -> Panel:
         series.append(Series(name=attacker, x=steps, y=course.loss.mean(axis=0).tolist()))
         name = f"{attacker}, one reconstruction"
         series.append(Series(name=name, x=steps, y=course.loss[typical].tolist(), kind="dashes"))
-    return Panel(series=series, x_title="step", y_title="loss", title=f"{one.defense} of {one.setup}")
+    return Panel(
+        series=series, x_title="step", y_title="loss", title=f"{one.defense}: {one.setup}, {one.adaptive_setup}"
+    )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from midef.analysis.base import AnalysedCell
-from midef.analysis.loss_curves import Compared, Course, findings_of, pairs_of
+from midef.analysis.loss_curves import Compared, Course, by_attackers, findings_of, pairs_of
 from midef.analysis.stored.accuracies import Run
 from midef.core.traces import Traces
 
@@ -39,7 +39,7 @@ def test_only_the_second_half_counts_and_lost_rows_do_not() -> None:
 
 
 def test_the_ratio_is_the_geometric_mean_over_identities() -> None:
-    ratio, low, high = Compared("here", "midre", True, course(1.0, 1.0), course(2.0, 8.0)).ratio
+    ratio, low, high = Compared("here", "there", "midre", True, course(1.0, 1.0), course(2.0, 8.0)).ratio
     assert ratio == pytest.approx(4.0) and low * high == pytest.approx(16.0)  # an interval of logarithms
 
 
@@ -57,21 +57,24 @@ PLAIN = course(1.0, 1.1, 0.9, found=60)
     ids=["wilder and weaker", "stronger", "calmer", "as strong"],
 )
 def test_the_verdict_has_both_claims(adaptive: Course, word: str) -> None:
-    found = findings_of([Compared("here", "midre", True, PLAIN, adaptive)], "network")
-    assert found.verdict.startswith(f"{word}: under midre of here the adaptive attacker's loss fluctuates ")
+    found = findings_of([Compared("here", "there", "midre", True, PLAIN, adaptive)], "network")
+    assert found.verdict.startswith(f"{word}: under midre of here the adaptive attacker's loss (there) fluctuates ")
     assert "where the plain one finds 60.0 % (" in found.verdict
 
 
 def test_a_row_is_a_point_and_what_does_not_erase_is_no_claim() -> None:
-    calm = Compared("here", "none", False, PLAIN, course(0.1, 0.1, 0.1))
-    found = findings_of([calm, Compared("here", "midre", True, PLAIN, course(4.0, 5.0, 4.5, found=20))], "network")
+    calm = Compared("here", "there", "none", False, PLAIN, course(0.1, 0.1, 0.1))
+    found = findings_of(
+        [calm, Compared("here", "there", "midre", True, PLAIN, course(4.0, 5.0, 4.5, found=20))], "network"
+    )
     assert found.verdict.startswith("reproduced: under midre")
     assert len(found.rows) == 2 * 2 * 21
     first = found.rows[1]
-    assert (first["defense"], first["attacker"], first["step"]) == ("none", "plain", 1)
+    assert (first["setup"], first["defense"], first["attacker"], first["step"]) == ("here", "none", "plain", 1)
+    assert {(row["setup"], row["attacker"]) for row in found.rows} == {("here", "plain"), ("there", "adaptive")}
     assert first["loss"] == pytest.approx(97 + 1.0) and first["fluctuation"] == pytest.approx(1.0)
     assert first["attack"] == 60.0 and 97.9 < first["low"] < first["high"] < 98.1 + 1e-9
-    assert [panel.title for panel in found.drawing.panels] == ["none of here", "midre of here"]
+    assert [panel.title for panel in found.drawing.panels] == ["none: here, there", "midre: here, there"]
     assert [len(panel.series) for panel in found.drawing.panels] == [4, 4]
 
 
@@ -80,7 +83,8 @@ def cell(name: str, target: str, seed: int = 0, **attack: float) -> AnalysedCell
         id=name, attack=SimpleNamespace(name="gmi", params=attack), public="public", protocol="protocol"
     )
     recipes = SimpleNamespace(target=SimpleNamespace(key=target))
-    return AnalysedCell(cast(Any, SimpleNamespace(setup=setup, seed=seed)), cast(Any, recipes))
+    defense = SimpleNamespace(label="midre")
+    return AnalysedCell(cast(Any, SimpleNamespace(setup=setup, seed=seed, defense=defense)), cast(Any, recipes))
 
 
 def test_a_pair_differs_by_what_is_erased_alone() -> None:
@@ -88,3 +92,15 @@ def test_a_pair_differs_by_what_is_erased_alone() -> None:
     adaptive = cell("c", "x", iterations=5, erase_low=0.1, erase_high=0.4)
     elsewhere = cell("c", "y", iterations=5, erase_low=0.1, erase_high=0.4)
     assert pairs_of([plain, other, adaptive, elsewhere]) == [(plain, adaptive)]
+
+
+def test_two_adaptive_attackers_are_no_seeds_of_one() -> None:
+    plain = [cell("a", f"x{seed}", seed) for seed in (0, 1)]
+    some, much = (
+        [cell(name, f"x{seed}", seed, erase_low=0.1, erase_high=high) for seed in (0, 1)]
+        for name, high in (("b", 0.2), ("c", 0.4))
+    )
+    grouped = by_attackers(pairs_of([*plain, *some, *much]))
+    assert list(grouped) == [("a", "b", "midre"), ("a", "c", "midre")]
+    assert grouped["a", "b", "midre"] == list(zip(plain, some, strict=True))
+    assert grouped["a", "c", "midre"] == list(zip(plain, much, strict=True))
