@@ -40,7 +40,7 @@ class Space:
             control, in all dimensions; 1 is as near as another private image.
         distance_erased: likewise from the mean of the erased features, over the same.
         nearest: share of the identity's test images that are nearer to the mean of its erased features than to those
-            of all other identities; None without a test image.
+            of all other identities that are compared; None without a test image.
     """
 
     identity: int
