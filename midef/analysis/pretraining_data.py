@@ -70,11 +70,11 @@ class PretrainingData(Analysis):
             setup = next(iter(of.values()))[0].cell.setup
             runs = {label: [run_of(cell, store) for cell in same] for label, same in of.items()}
             backbones.append(Backbone(name, learned_by(setup), runs))
-        freezing = [cell.label for cell in cells if freezes_first(cell)]
+        frozen = {cell.label: last_frozen(cell) for cell in cells if freezes_first(cell)}
         plain, setup = undefended(cells), cells[0].cell.setup
         return findings_of(
             backbones,
-            freezing=[label for label in backbones[0].runs if label in freezing],
+            freezing={label: frozen[label] for label in backbones[0].runs if label in frozen},
             plain=None if plain is None else plain.label,
             about=f"{setup.attack.name} on {setup.architecture.label}",
         )
@@ -115,6 +115,17 @@ def freezes_first(cell: AnalysedCell) -> bool:
     return isinstance(defense, TlDmi) and defense.where == "first"
 
 
+def last_frozen(cell: AnalysedCell) -> str:
+    """Name of the last unit that TL-DMI freezes."""
+    from midef.defenses.stack import remake_defense
+    from midef.defenses.tl_dmi import TlDmi
+    from midef.stages.target import TargetSpec
+
+    defense = remake_defense(cell.cell.defense)
+    assert isinstance(defense, TlDmi)
+    return ["nothing", *defense.frozen_units(TargetSpec.of(cell.recipes.target).facts.units)][-1]
+
+
 def compared_of(cells: Sequence[AnalysedCell]) -> dict[str, dict[str, list[AnalysedCell]]]:
     """Cells by setup and defense, at each seed, ascending: of defenses and seeds that all setups have.
 
@@ -132,16 +143,19 @@ def compared_of(cells: Sequence[AnalysedCell]) -> dict[str, dict[str, list[Analy
     return kept if labels and seeds else {}
 
 
-def findings_of(backbones: Sequence[Backbone], *, freezing: Sequence[str], plain: str | None, about: str) -> Findings:
+def findings_of(
+    backbones: Sequence[Backbone], *, freezing: Mapping[str, str], plain: str | None, about: str
+) -> Findings:
     """Rows, verdict and figure.
 
     Args:
         backbones: the one that learned the nearest data, then others.
-        freezing: labels of TL-DMI.
+        freezing: the last frozen unit, by label of TL-DMI.
         plain: label of the undefended targets, if they are among the runs.
         about: what was measured on, for the title.
     """
     nearest, *others = backbones
+    drawn = {label: freezing.get(label, "nothing") for label in nearest.runs if label == plain or label in freezing}
     said = []
     for kind, claim in CLAIMS.items():
         gains = [drop(nearest.runs[label], other.runs[label], kind) for other in others for label in freezing]
@@ -150,14 +164,14 @@ def findings_of(backbones: Sequence[Backbone], *, freezing: Sequence[str], plain
         f"{label}: natural accuracy {drop(nearest.runs[label], other.runs[label], 'natural').signed}, attack accuracy "
         f"{drop(nearest.runs[label], other.runs[label], 'attack').signed} over {other.name}"
         for other in others
-        for label in nearest.runs
-        if label == plain or label in freezing
+        for label in drawn
     ]
     return Findings(
         rows=[_row(one, label, nearest) for one in backbones for label in one.runs],
         verdict=f"{', '.join(said)}. Points of the nearest over other data: {'; '.join(each)}.",
         drawing=Drawing(
-            title=f"What the backbone learned first: {about}", panels=[_panel(backbones, kind) for kind in KINDS]
+            title=f"What the backbone learned first: {about}",
+            panels=[_panel(backbones, kind, drawn) for kind in KINDS],
         ),
     )
 
@@ -185,11 +199,12 @@ def _row(one: Backbone, label: str, nearest: Backbone) -> Row:
     }
 
 
-def _panel(backbones: Sequence[Backbone], kind: Kind) -> Panel:
-    """An accuracy over the defenses, a line for each backbone."""
+def _panel(backbones: Sequence[Backbone], kind: Kind, drawn: Mapping[str, str]) -> Panel:
+    """An accuracy over what freezes, a line for each backbone."""
     series = []
     for one in backbones:
-        found = [accuracy(runs, kind) for runs in one.runs.values()]
+        found = [accuracy(one.runs[label], kind) for label in drawn]
         ends = {"low": [each.low for each in found], "high": [each.high for each in found]}
-        series.append(Series(name=one.name, x=list(one.runs), y=[each.value for each in found], kind="line", **ends))
-    return Panel(series=series, x_title="defense", y_title=f"{kind} accuracy, %", from_zero=True)
+        values = [each.value for each in found]
+        series.append(Series(name=one.name, x=list(drawn.values()), y=values, kind="line", **ends))
+    return Panel(series=series, x_title="frozen up to", y_title=f"{kind} accuracy, %", from_zero=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from midef.analysis.base import AnalysedCell
-from midef.analysis.pretraining_data import Backbone, PretrainingData, compared_of, findings_of
+from midef.analysis.pretraining_data import Backbone, PretrainingData, compared_of, findings_of, last_frozen
 from midef.analysis.stored.accuracies import Run
 from midef.sweep.catalogue import read_spec
 from midef.sweep.spec.resolve import resolve
@@ -35,7 +35,7 @@ def test_a_difference_is_the_nearest_data_less_the_other_paired_by_identity() ->
     """Bonett and Price: with one identity added each way, 21 and 1 of 42 differ; 1.96 is near Student's quantile."""
     near = backbone("near", none=[run(36)], cut=[run(30, correct=38)])
     far = backbone("far", none=[run(36)], cut=[run(10, correct=8)])
-    found = findings_of([near, far], freezing=[CUT], plain="none", about="here")
+    found = findings_of([near, far], freezing={CUT: "a"}, plain="none", about="here")
     assert [(row["setup"], row["defense"]) for row in found.rows] == [
         ("near", "none"),
         ("near", CUT),
@@ -54,11 +54,26 @@ def test_a_difference_is_the_nearest_data_less_the_other_paired_by_identity() ->
     assert found.rows[2]["attack_drop"] == pytest.approx(0.0)
 
 
+def test_the_figure_shows_what_freezes() -> None:
+    runs = {"none": [run(36)], "nls": [run(0)], "cut": [run(30)]}
+    found = findings_of(
+        [backbone("near", **runs), backbone("far", **runs)], freezing={CUT: "a"}, plain="none", about=""
+    )
+    _, attack = found.drawing.panels
+    assert [(one.name, list(one.x)) for one in attack.series] == [("near", ["nothing", "a"]), ("far", ["nothing", "a"])]
+    assert list(attack.series[0].y) == pytest.approx([90.0, 75.0])
+
+
+def test_the_last_frozen_unit_is_the_cut() -> None:
+    frozen = {cell.label: last_frozen(cell) for cell in cells_of() if cell.label != "none"}
+    assert frozen == {f"tl_dmi(cut={cut})": cut for cut in ("block2.conv1", "block3.conv1", "block5.conv1")}
+
+
 def test_seeds_are_averaged() -> None:
     """Gains of 20, 10 and 30 identities of 40."""
     near = backbone("near", cut=[run(30, seed=0), run(20, seed=1), run(40, seed=2)])
     far = backbone("far", cut=[run(10, seed=0), run(10, seed=1), run(10, seed=2)])
-    row = findings_of([near, far], freezing=[CUT], plain=None, about="here").rows[1]
+    row = findings_of([near, far], freezing={CUT: "a"}, plain=None, about="here").rows[1]
     assert (row["attack_drop"], row["seeds"], row["images"]) == (pytest.approx(50.0), 3, 120)
 
 
@@ -75,7 +90,7 @@ def test_seeds_are_averaged() -> None:
 def test_the_verdict_counts_comparisons_at_a_cut_alone(hits: tuple[int, int], words: str) -> None:
     near = backbone("near", none=[run(40)], cut=[run(30)])
     others = [backbone(f"far {n}", none=[run(0)], cut=[run(n)]) for n in hits]
-    said = findings_of([near, *others], freezing=[CUT], plain="none", about="here").verdict
+    said = findings_of([near, *others], freezing={CUT: "a"}, plain="none", about="here").verdict
     assert words in said and "natural accuracy under TL-DMI is not decidable at this size" in said
     assert f"{CUT}: natural accuracy +0.0 [" in said and "none: natural accuracy" in said
 
