@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from midef.analysis.base import ANALYSES, AnalysedCell, Analysis, Over, undefended
+from midef.analysis.stored.accuracies import Run, accuracy, drop, run_of
 from midef.results.findings import Drawing, Findings, Panel, Series
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from midef.core.recipe import Recipe
     from midef.defenses.tl_dmi import TlDmi
     from midef.results.findings import Row
     from midef.storage import Store
 
-ARRAYS = ("labels", "restarts", "hit_at_1", "report_labels", "report_predictions")
 NAMES = {
     "": "nothing freezes",
     "first": "first units freeze (TL-DMI)",
@@ -34,7 +32,7 @@ class TrainedPart(Analysis):
     """TL-DMI against its control, which trains the units that it freezes and freezes those behind them.
 
     A pair: one target freezes the first units, the other begins to freeze at the unit after these. Differences are
-    paired by identity, over the seeds that all targets have.
+    paired by seed and image, over the seeds that all targets have.
 
     Source: Ho et al., CVPR 2024, supplement, section 7.2 and Fig. 4.
     We differ: the supplement does not say which units freeze in its control, so any range behind the cut is one.
@@ -60,33 +58,20 @@ class TrainedPart(Analysis):
 
     @override
     def analyse(self, cells: Sequence[AnalysedCell], store: Store) -> Findings:
-        import numpy as np
-
         from midef.analysis.stored.load import splits_of, target_of
-        from midef.storage.arrays import read_arrays
 
         classes, units = len(splits_of(cells[0].recipes.private, store).class_names), units_of(cells[0])
         parts = []
-        for first, *others in compared_of(cells):
+        for same in compared_of(cells):
+            first = same[0]
             model, defense = target_of(first.recipes.target, store, classes), tl_dmi_of(first)
-            found: list[tuple[np.ndarray, ...]] = []
-            for cell in (first, *others):
-                read = read_arrays(store.artifacts.fetch(cell.recipes.scores.key) / "per_image.npz", ARRAYS)
-                order = np.lexsort((read["restarts"], read["labels"]))
-                correct = read["report_predictions"] == read["report_labels"]
-                found.append((read["labels"][order], read["hit_at_1"][order], read["report_labels"], correct))
-            attacked, hits, report_labels, correct = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
             parts.append(
                 Part(
                     label=first.label,
                     where="" if defense is None else defense.where,
                     frozen=frozen_of(first) or (),
                     weights=sum(p.numel() for p in model.parameters() if p.requires_grad),
-                    seeds=len(found),
-                    attacked=attacked,
-                    hits=hits,
-                    report_labels=report_labels,
-                    correct=correct,
+                    runs=[run_of(cell, store) for cell in same],
                 )
             )
         setup = cells[0].cell.setup
@@ -102,22 +87,14 @@ class Part:
         where: as `TlDmi.where`; "" without a defense.
         frozen: units, input first.
         weights: that train, the head's included.
-        seeds: how many trainings and attacks the arrays hold, one behind the other.
-        attacked: [N], identity of each reconstruction.
-        hits: [N], whether the evaluator sees the identity in it.
-        report_labels: [M], of the private images that accuracy is reported on.
-        correct: [M], whether the target names the identity.
+        runs: what its trainings and attacks came to, at each seed.
     """
 
     label: str
     where: str
     frozen: tuple[str, ...]
     weights: int
-    seeds: int
-    attacked: np.ndarray
-    hits: np.ndarray
-    report_labels: np.ndarray
-    correct: np.ndarray
+    runs: Sequence[Run]
 
 
 def tl_dmi_of(cell: AnalysedCell) -> TlDmi | None:
@@ -185,10 +162,10 @@ def findings_of(parts: Sequence[Part], units: tuple[str, ...], about: str) -> Fi
         compared: Row = {"control_of": "", "more": None, "more_low": None, "more_high": None}
         if i in control_of:
             other = parts[control_of[i]]
-            more, low, high = difference(part, other)
+            more, low, high = drop(part.runs, other.runs, "attack")
             compared = {"control_of": other.label, "more": more, "more_low": low, "more_high": high}
             leaks_more, leaks_less = leaks_more + (low > 0), leaks_less + (high < 0)
-            natural = 100 * float(part.correct.mean() - other.correct.mean())
+            natural = drop(part.runs, other.runs, "natural").value
             said.append(
                 f"{more:+.1f} points [{low:.1f}, {high:.1f}] with {part.weights:,} instead of {other.weights:,} "
                 f"weights training, natural accuracy {natural:+.1f}"
@@ -204,33 +181,22 @@ def findings_of(parts: Sequence[Part], units: tuple[str, ...], about: str) -> Fi
     )
 
 
-def difference(part: Part, other: Part) -> tuple[float, float, float]:
-    """Points of attack accuracy that one target leaks more than another, and the ends of its interval."""
-    from midef.core.statistics import paired_interval
-
-    low, high = paired_interval(part.hits, other.hits, part.attacked)
-    return 100 * float(part.hits.mean() - other.hits.mean()), 100 * low, 100 * high
-
-
 def row_of(part: Part) -> Row:
     """Columns of a target alone."""
-    from midef.core.statistics import identity_interval
-
-    low, high, _ = identity_interval(part.hits, part.attacked)
-    natural_low, natural_high, _ = identity_interval(part.correct, part.report_labels)
+    natural, attack = accuracy(part.runs, "natural"), accuracy(part.runs, "attack")
     return {
         "defense": part.label,
         "where": part.where,
         "frozen": f"{part.frozen[0]} to {part.frozen[-1]}" if part.frozen else "",
         "trained_weights": part.weights,
-        "natural": 100 * float(part.correct.mean()),
-        "natural_low": 100 * natural_low,
-        "natural_high": 100 * natural_high,
-        "attack": 100 * float(part.hits.mean()),
-        "attack_low": 100 * low,
-        "attack_high": 100 * high,
-        "seeds": part.seeds,
-        "images": len(part.hits),
+        "natural": natural.value,
+        "natural_low": natural.low,
+        "natural_high": natural.high,
+        "attack": attack.value,
+        "attack_low": attack.low,
+        "attack_high": attack.high,
+        "seeds": len(part.runs),
+        "images": sum(len(run.hits) for run in part.runs),
     }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from midef.analysis.base import AnalysedCell
+from midef.analysis.stored.accuracies import Run
 from midef.analysis.trained_part import Part, compared_of, findings_of, pairs_of
 from midef.core.choice import Choice
 
@@ -17,18 +18,15 @@ UNITS = ("a", "b", "c", "d")
 IDENTITIES = 40
 
 
-def part(where: str, frozen: str, *, hits: int, weights: int = 100, correct: int = 20) -> Part:
-    """Of 40 identities with an image each, of which the first ones are found, and 20 private images."""
+def part(where: str, frozen: str, *hits: int, weights: int = 100, correct: int = 20) -> Part:
+    """At each seed, of 40 identities with an image each, the first ones are found; and 20 private images."""
+    order, tested = np.arange(IDENTITIES), np.arange(20)
     return Part(
         label=f"{where}:{frozen}",
         where=where,
         frozen=tuple(frozen),
         weights=weights,
-        seeds=1,
-        attacked=np.arange(IDENTITIES),
-        hits=np.arange(IDENTITIES) < hits,
-        report_labels=np.arange(20),
-        correct=np.arange(20) < correct,
+        runs=[Run(seed, order, order < found, tested, tested < correct) for seed, found in enumerate(hits)],
     )
 
 
@@ -54,7 +52,7 @@ def test_a_control_begins_to_freeze_where_the_published_cut_ends(
 
 def test_a_difference_is_paired_by_identity() -> None:
     """Bonett and Price: with one identity added each way, 21 and 1 of 42 differ; 1.96 is near Student's quantile."""
-    parts = [part("first", "ab", hits=10), part("range", "c", hits=30, weights=60, correct=18)]
+    parts = [part("first", "ab", 10), part("range", "c", 30, weights=60, correct=18)]
     published, control = findings_of(parts, UNITS, "here").rows
     assert published["control_of"] == "" and published["more"] is None
     assert (control["control_of"], control["more"]) == ("first:ab", pytest.approx(50.0))
@@ -78,18 +76,30 @@ def test_a_difference_is_paired_by_identity() -> None:
     ids=["more", "both", "less", "neither"],
 )
 def test_the_verdict_counts_pairs_that_are_shown(controls: tuple[int, int], verdict: str) -> None:
-    ranges = [part("range", "c", hits=controls[0]), part("last", "cd", hits=controls[1])]
-    found = findings_of([part("first", "ab", hits=10), *ranges], UNITS, "here")
+    ranges = [part("range", "c", controls[0]), part("last", "cd", controls[1])]
+    found = findings_of([part("first", "ab", 10), *ranges], UNITS, "here")
     assert verdict in found.verdict
     assert f"gains {2.5 * (controls[0] - 10):+.1f} points [" in found.verdict
 
 
+def test_three_seeds_add_the_spread_over_trainings() -> None:
+    """Controls find 20, 10 and 0 of 40 more: Student's half width over 50, 25 and 0 points is 4.3027 * 25 / sqrt(3)."""
+    found = findings_of([part("first", "ab", 10, 10, 10), part("range", "c", 30, 20, 10)], UNITS, "here")
+    control = found.rows[1]
+    assert (control["more"], control["seeds"], control["images"]) == (pytest.approx(25.0), 3, 120)
+    half = 4.3027 * 25 / math.sqrt(3)
+    assert control["more_low"] < 25 - half and control["more_high"] > 25 + half
+    assert "is not decidable at this size: " in found.verdict
+    steady = findings_of([part("first", "ab", 10, 10, 10), part("range", "c", 20, 21, 22)], UNITS, "here")
+    assert "is reproduced in 1 of 1 pairs: " in steady.verdict
+
+
 def test_the_figure_has_a_colour_for_each_place_that_freezes() -> None:
     parts = [
-        part("", "", hits=36),
-        part("first", "ab", hits=10),
-        part("range", "c", hits=20),
-        part("first", "a", hits=8),
+        part("", "", 36),
+        part("first", "ab", 10),
+        part("range", "c", 20),
+        part("first", "a", 8),
     ]
     (panel,) = findings_of(parts, UNITS, "here").drawing.panels
     assert [(s.name, list(s.y)) for s in panel.series] == [

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["natural", "attack"]
 KINDS: tuple[Kind, Kind] = ("natural", "attack")
-_ARRAYS = ("labels", "hit_at_1", "report_labels", "report_predictions")
+_ARRAYS = ("labels", "restarts", "hit_at_1", "report_labels", "report_predictions")
 _SEEDS_FOR_T = 3
 
 
@@ -58,22 +58,24 @@ class Run:
 
 
 def run_of(cell: AnalysedCell, store: Store) -> Run:
-    """What a cell found, of its stored scores."""
+    """What a cell found, of its stored scores; reconstructions by identity and restart, so that runs pair."""
     from midef.storage.arrays import read_arrays
 
     path = store.artifacts.fetch(cell.recipes.scores.key) / "per_image.npz"
-    attacked, hits, tested, answered = read_arrays(path, _ARRAYS).values()
-    return Run(cell.cell.seed, attacked, hits.astype(bool), tested, answered == tested)
+    attacked, restarts, hits, tested, answered = read_arrays(path, _ARRAYS).values()
+    order = np.lexsort((restarts, attacked))
+    return Run(cell.cell.seed, attacked[order], hits[order].astype(bool), tested, answered == tested)
 
 
 def accuracy(runs: Sequence[Run], kind: Kind) -> Estimate:
-    """Mean accuracy over seeds, percent.
+    """Mean accuracy over seeds, percent; its interval ends at 0 and 100.
 
     Args:
         runs: of one cell at each seed, at least one.
     """
     rates = [100 * float(run.outcomes(kind)[0].mean()) for run in runs]
-    return _over_seeds(rates, [identity_interval(*run.outcomes(kind))[:2] for run in runs])
+    value, low, high = _over_seeds(rates, [identity_interval(*run.outcomes(kind))[:2] for run in runs])
+    return Estimate(value, max(low, 0.0), min(high, 100.0))
 
 
 def drop(before: Sequence[Run], after: Sequence[Run], kind: Kind) -> Estimate:

@@ -50,13 +50,20 @@ def test_three_seeds_add_their_own_spread() -> None:
     assert two == pytest.approx((15.0, low, high))  # two say nothing of the spread over seeds
 
 
+def test_an_accuracy_is_never_below_0_or_above_100() -> None:
+    """Student's half width of 100, 100 and 85 % is 21.5 points: beyond 100, as that of 0, 0 and 15 % is below 0."""
+    assert accuracy([run(s, hits) for s, hits in enumerate((40, 40, 34))], "attack").high == 100.0
+    assert accuracy([run(s, hits) for s, hits in enumerate((0, 0, 6))], "attack").low == 0.0
+
+
 def test_a_difference_is_written_with_its_sign() -> None:
     assert drop([run(0, 20)], [run(0, 20)], "attack").signed.startswith("+0.0 [-")
 
 
-def test_a_run_is_read_from_the_stored_scores(tmp_path: Path) -> None:
+def test_a_run_is_read_from_the_stored_scores_by_identity_and_restart(tmp_path: Path) -> None:
     arrays = {
-        "labels": [3, 3, 5],
+        "labels": [5, 3, 3],
+        "restarts": [0, 1, 0],
         "hit_at_1": [1, 0, 1],
         "report_labels": [0, 1, 2, 2],
         "report_predictions": [0, 2, 2, 1],
