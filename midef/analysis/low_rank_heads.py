@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from midef.analysis.base import ANALYSES, NEEDS_UNDEFENDED, AnalysedCell, Analysis, undefended
+from midef.analysis.stored.accuracies import means_of
 from midef.results.findings import Drawing, Findings, Panel, Series
 
 if TYPE_CHECKING:
@@ -186,7 +187,10 @@ def findings_of(heads: Sequence[Head], about: str) -> Findings:
 
 def _row(head: Head, whole: Head) -> Row:
     """Numbers of a head; shares and their difference are of those of the undefended target."""
+    from midef.core.statistics import identity_interval
+
     attack, accuracy = 100 * float(head.hits.mean()), 100 * float(head.correct.mean())
+    low, high, _ = identity_interval(head.hits, head.attacked)
     gap = kept_gap(head, whole)
     return {
         "defense": head.label,
@@ -196,8 +200,8 @@ def _row(head: Head, whole: Head) -> Row:
         "cut_error": head.cut_error,
         "accuracy": accuracy,
         "attack": attack,
-        "attack_low": None if (span := interval_of(head.attacked, head.hits)) is None else 100 * span[0],
-        "attack_high": None if span is None else 100 * span[1],
+        "attack_low": 100 * low,
+        "attack_high": 100 * high,
         "accuracy_kept": float(head.correct.mean() / whole.correct.mean()) if whole.correct.any() else None,
         "attack_kept": float(head.hits.mean() / whole.hits.mean()) if whole.hits.any() else None,
         "gap": None if gap is None else gap[0],
@@ -205,21 +209,6 @@ def _row(head: Head, whole: Head) -> Row:
         "gap_high": None if gap is None else gap[2],
         "identities": len(set(head.attacked.tolist())),
     }
-
-
-def means_of(labels: np.ndarray, values: np.ndarray) -> dict[int, float]:
-    """Mean of the values of each identity."""
-    import numpy as np
-
-    return {int(label): float(values[labels == label].mean()) for label in np.unique(labels)}
-
-
-def interval_of(labels: np.ndarray, values: np.ndarray) -> tuple[float, float] | None:
-    """Student's 95 % interval of the mean over identities, within 0 and 1; None for fewer than two."""
-    from midef.core.statistics import t_interval
-
-    span = t_interval(list(means_of(labels, values).values()))
-    return None if span is None else (max(span[0], 0.0), min(span[1], 1.0))
 
 
 def kept_gap(head: Head, whole: Head) -> tuple[float, float, float] | None:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from midef.analysis.base import ANALYSES, NEEDS_UNDEFENDED, AnalysedCell, Analysis, Over, undefended
+from midef.analysis.stored.accuracies import means_of
 from midef.core.errors import MissingArtifact
 from midef.results.findings import Drawing, Findings, Panel, Series
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from midef.core.recipe import Recipe
     from midef.core.traces import Traces
     from midef.results.findings import Row
@@ -63,6 +62,7 @@ class SlowSearch(Analysis):
 
     @override
     def analyse(self, cells: Sequence[AnalysedCell], store: Store) -> Findings:
+        from midef.core.statistics import identity_interval
         from midef.storage.arrays import read_arrays
         from midef.storage.traces import read_traces
 
@@ -79,6 +79,7 @@ class SlowSearch(Analysis):
                     defense=cell.label,
                     traces=traces,
                     hits=means_of(arrays["labels"], arrays["hit_at_1"]),
+                    ends=identity_interval(arrays["hit_at_1"], arrays["labels"])[:2],
                 )
             )
         plain = undefended(of_first(cells))
@@ -95,12 +96,14 @@ class Attacked:
         defense: label of the target's.
         traces: of the search, with gradient norm and confidence.
         hits: share of an identity's reconstructions that the evaluator sees it in, by identity.
+        ends: of the interval of their mean, see `identity_interval`.
     """
 
     setup: str
     defense: str
     traces: Traces
     hits: Mapping[int, float]
+    ends: tuple[float, float]
 
 
 def of_first(cells: Sequence[AnalysedCell]) -> list[AnalysedCell]:
@@ -122,13 +125,6 @@ def compared_of(cells: Sequence[AnalysedCell]) -> list[AnalysedCell]:
     return [*first, *(cell for cell in cells if cell not in first and cell.recipes.target.key in targets)]
 
 
-def means_of(labels: np.ndarray, values: np.ndarray) -> dict[int, float]:
-    """Mean of the values of each identity."""
-    import numpy as np
-
-    return {int(label): float(values[labels == label].mean()) for label in np.unique(labels)}
-
-
 def findings_of(attacked: Sequence[Attacked], plain: str, about: str) -> Findings:
     """Rows, verdict and figure.
 
@@ -141,15 +137,14 @@ def findings_of(attacked: Sequence[Attacked], plain: str, about: str) -> Finding
     rows: list[Row] = []
     for one in attacked:
         gain = _paired(_gains(first[one.defense].hits, one.hits))
-        attack = _paired(one.hits)
         course = one.traces.course
         rows.append(
             {
                 "setup": one.setup,
                 "defense": one.defense,
-                "attack": 100 * attack[0],
-                "attack_low": max(100 * attack[1], 0.0),
-                "attack_high": min(100 * attack[2], 100.0),
+                "attack": 100 * _paired(one.hits)[0],
+                "attack_low": 100 * one.ends[0],
+                "attack_high": 100 * one.ends[1],
                 "gain": 100 * gain[0],
                 "gain_low": 100 * gain[1],
                 "gain_high": 100 * gain[2],

@@ -11,6 +11,7 @@ from torch import nn
 
 from midef.analysis.low_rank_heads import CUT, Head, LowRankHeads, cut_error, family_and_rank, findings_of, kept_gap
 from midef.analysis.stored.load import splits_of, target_of
+from midef.core.statistics import wilson_interval
 from midef.defenses import DEFENSES
 from midef.defenses.families.low_rank import LowRankHead
 from midef.defenses.loft import LoFt
@@ -140,6 +141,9 @@ def test_what_is_kept_is_compared_identity_by_identity() -> None:
     assert gap is not None
     assert gap == pytest.approx((each.mean(), each.mean() - half, each.mean() + half), abs=1e-5)
     row = findings_of([whole, cut], "x").rows[1]
+    assert row["attack_low"] < 12.5 < row["attack_high"] < 100.0
+    every = findings_of([head("", [[1], [1], [1], [1]], [1, 1, 1, 1]), cut], "x").rows[0]
+    assert (every["attack_low"], every["attack_high"]) == (pytest.approx(100 * wilson_interval(4, 4)[0]), 100.0)
     assert (row["accuracy_kept"], row["attack_kept"]) == pytest.approx((1.0, 0.125 / 0.625))
 
 

@@ -8,6 +8,7 @@ import torch
 
 from midef.analysis import AnalysedCell
 from midef.analysis.slow_search import Attacked, SlowSearch, compared_of, findings_of, regained
+from midef.core.statistics import identity_interval, wilson_interval
 from midef.core.traces import Traces
 from midef.stages import BuildContext, ensure
 from midef.storage import Store
@@ -102,6 +103,7 @@ def attacked(setup: str, defense: str, of: dict[int, float], norm: float) -> Att
         defense=defense,
         traces=Traces(steps, series, np.arange(len(of)), np.zeros(len(of), dtype=int)),
         hits=of,
+        ends=identity_interval(list(of.values()), list(of))[:2],
     )
 
 
@@ -144,6 +146,9 @@ def test_the_verdict_is_the_best_of_the_stronger_attacks(last: dict[int, float],
     begin = "loft: attack 0.0 against 100.0 % undefended, median gradient norm 0.5 against 2: "
     assert said.verdict == f"{begin}{expected}; A 0.0 % (gain 0.0 [0.0, 0.0], 0 % regained, less than half); {regains}."
     assert said.rows[1]["gradient_end"] == 0.5
+    # 8 of 8 and 0 of 8 identities have Wilson's interval, which has a width
+    assert said.rows[0]["attack_low"] == pytest.approx(100 * wilson_interval(8, 8)[0])
+    assert said.rows[1]["attack_high"] == pytest.approx(100 * wilson_interval(0, 8)[1])
     assert said.rows[3]["gain"] == pytest.approx(100 * sum(last.values()) / 8)
 
 

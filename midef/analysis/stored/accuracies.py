@@ -67,6 +67,11 @@ def run_of(cell: AnalysedCell, store: Store) -> Run:
     return Run(cell.cell.seed, attacked[order], hits[order].astype(bool), tested, answered == tested)
 
 
+def means_of(identities: np.ndarray, values: np.ndarray) -> dict[int, float]:
+    """Mean of the values [N] of each identity."""
+    return {int(one): float(values[identities == one].mean()) for one in np.unique(identities)}
+
+
 def accuracy(runs: Sequence[Run], kind: Kind) -> Estimate:
     """Mean accuracy over seeds, percent; its interval ends at 0 and 100.
 
