@@ -159,14 +159,14 @@ MORE_TEXT = """## More metrics
 are compared.
 
 ```yaml
-metrics: [standard, images]      # or answers, faces, extraction, adversarial, reliability, all, or single names
+metrics: [standard, images]      # or answers, faces, extraction, adversarial, reliability, backdoors, all, or single names
 ```
 
 - **Groups**: `standard` costs next to nothing and needs no file. `faces` and `images` read every reconstruction and private image with a published
   network (FID at 299 px: 0.2 s an image on one core; private images once for all cells of a process). `extraction` trains two students per
   cell. `answers` compares answers with undefended ones: a defense that changes the training then needs the undefended target, too. `judges` is
-  attack accuracy under the evaluator and under the target, see [protocols](protocols.md#who-judges). `adversarial` and `reliability` are side effects of a
-  defense, below.
+  attack accuracy under the evaluator and under the target, see [protocols](protocols.md#who-judges). `adversarial`, `reliability` and `backdoors` are side effects of
+  a defense, below.
 - **Files**: nothing is downloaded. While a file is missing, `midef plan` says which metrics will be refused, and each is a row with the status `refused`,
   the kind `data` and the file to bring. When it lies in `$MIDEF_WEIGHTS`, these scores have another key and are measured anew; nothing needs
   to be deleted, and targets and attacks are taken from the store. Files are read without executing anything, their digest is compared, and every
@@ -201,7 +201,7 @@ metrics: [standard, images]      # or answers, faces, extraction, adversarial, r
   private training images (`_test`: about the report split). No private image teaches it or chooses an epoch, and it starts from ImageNet weights
   where the file is there, else fresh, never from a face network. `chance` of the row is what the same student reaches under shuffled labels; the
   remark says what it starts from. Small profiles have a tiny student of 20 epochs: compare such a score within its profile only.
-- **Side effects** (`adversarial`, `reliability`): what a defense costs, or gives, beside utility and privacy. FGSM, PGD, BIM and one pixel, untargeted and
+- **Side effects** (`adversarial`, `reliability`, `backdoors`): what a defense costs, or gives, beside utility and privacy. FGSM, PGD, BIM and one pixel, untargeted and
   targeted (the next class), on the private report split, as in LoFt's appendix E: success over all images, those the network names wrongly anyway
   among them; the remark has the success over the others. Strengths (eps 8/255, steps of 2/255, 10 steps; population and generations 10) are the
   defaults of torchattacks and not the paper's, which are not legible in our copy. Random starts and candidates are the same for all targets. The network is
@@ -209,7 +209,13 @@ metrics: [standard, images]      # or answers, faces, extraction, adversarial, r
   image, minutes for a few hundred images on two cores, the others together 48. FGSM and BIM give the images that ART gives (a test, where `pip install midef[adversarial]` put it). `calibration_error` (ECE,
   15 bins) and `corruption_accuracy` (five corruptions, severities ours) cost next to nothing. Any of them is an axis:
   `midef dashboard build --utility fgsm_success`. Six defenses on synthetic faces:
-  [benchmarks/defenses/side_effects.md](../benchmarks/defenses/side_effects.md). Robustness against backdoors, LoFt's table 18, is not measured.
+  [benchmarks/defenses/side_effects.md](../benchmarks/defenses/side_effects.md).
+- **Backdoors** (`backdoors`): `backdoor`, written beside a defense (`midre+backdoor`), is no defense but an attacker's poisoned training data; compare it
+  with `backdoor` alone. It puts a trigger on a share of the images of other classes and labels them as one class: `badnets`, a checkerboard in the lower right
+  corner, or `blended`, one noise image mixed into the image. The defense is given the poisoned data, wherever it stands in the stack. `backdoor_success` is the share of private
+  test images of other classes that the network names as that class once the trigger is on; the remark has what it is without the trigger, and over all images,
+  as LoFt counts. A target that was not poisoned is refused. Poison rate (10 %), patch (a tenth of the side) and blend (0.1) are defaults of ours: LoFt's rate, of its table 18,
+  is not legible in our copy. `natural_accuracy` of the same target is that on clean images. Built and tested, not yet in the table of defenses.
 """
 
 

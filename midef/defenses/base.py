@@ -83,6 +83,8 @@ class Defense:
         has_phase_one: whether it always starts from a network that private images have trained.
         needs_unseen: why it means nothing on such a network, "" if it does.
         takes_gradients: whether it differentiates to answer, so that its answers cannot be compiled.
+        is_of_the_data: whether its changes of a batch are part of the data that the others of its stack are given, so
+            that they come before theirs.
         published_ms: milliseconds to answer a query that its paper gives, by data set; ours are measured elsewhere.
     """
 
@@ -99,6 +101,7 @@ class Defense:
     has_phase_one: ClassVar[bool] = False
     needs_unseen: ClassVar[str] = ""
     takes_gradients: ClassVar[bool] = False
+    is_of_the_data: ClassVar[bool] = False
     published_ms: ClassVar[Mapping[str, float]] = {}
 
     @property
@@ -205,6 +208,17 @@ class Defense:
     def penalties(self, forward: Forward, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Named scalars that are added to the loss."""
         return {}
+
+    # What an attacker planted in the training data.
+
+    @property
+    def planted_label(self) -> int | None:
+        """The class that training images with a trigger were labelled as; None where there is no trigger."""
+        return None
+
+    def triggered(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] in [0, 1] with that trigger; as they are where there is none."""
+        return images
 
     # Answers to queries. White-box attackers never see them.
 

@@ -151,7 +151,7 @@ class Stack(Defense):
 
     @override
     def transform_batch(self, batch: Batch, progress: float, rng: Generator) -> Batch:
-        for part in self.members:
+        for part in sorted(self.members, key=lambda part: not part.is_of_the_data):
             batch = part.transform_batch(batch, progress, rng)
         return batch
 
@@ -170,6 +170,18 @@ class Stack(Defense):
             for name, value in part.penalties(forward, batch, progress).items():
                 terms[f"{name_of(part)}.{name}"] = value
         return terms
+
+    @property
+    @override
+    def planted_label(self) -> int | None:
+        labels = (part.planted_label for part in self.members)
+        return next((label for label in labels if label is not None), None)
+
+    @override
+    def triggered(self, images: Tensor) -> Tensor:
+        for part in self.members:
+            images = part.triggered(images)
+        return images
 
     @property
     @override

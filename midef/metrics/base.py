@@ -74,12 +74,16 @@ class NetworkAnswers:
         labels: [M], true label of each image.
         logits: [M, K], of the images as they are.
         changed: change -> [M], label of each image under it.
+        triggered: [M], label of each image with the trigger of a poisoned training; None where there was none.
+        planted_label: the class that this trigger stands for; None where there was none.
         remark: what takes no part in it; "" if nothing is left out.
     """
 
     labels: np.ndarray
     logits: np.ndarray
     changed: Mapping[str, np.ndarray]
+    triggered: np.ndarray | None = None
+    planted_label: int | None = None
     remark: str = ""
 
 

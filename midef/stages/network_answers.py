@@ -25,7 +25,7 @@ BEHIND_ANSWERS = "of the network: what its defense does to answers takes no part
 
 
 def network_answers(spec: ScoresSpec, model: TargetModel, report: Images, device: str) -> NetworkAnswers | None:
-    """Logits on the report split and labels of its changed images; None where no metric asks.
+    """Logits on the report split and labels of its changed and triggered images; None where no metric asks.
 
     Of more than `MOST_IMAGES` images as many are drawn, the same for every target.
 
@@ -48,12 +48,16 @@ def network_answers(spec: ScoresSpec, model: TargetModel, report: Images, device
         return logits
 
     logits: list[Tensor] = []
+    triggered: list[Tensor] = []
+    planted = spec.target.defense.planted_label
     labels_of: dict[str, list[Tensor]] = {name: [] for name in changes_of(spec.metrics)}
     parts = list(zip(report.images.split(AT_ONCE), report.labels.split(AT_ONCE), strict=True))
     for part, (pixels, labels) in enumerate(steps(parts)):
         images, true = pixels.to(device).float() / 255, labels.to(device)
         with torch.no_grad():
             logits.append(logits_of(images).float().cpu())
+            if planted is not None:
+                triggered.append(logits_of(spec.target.defense.triggered(images)).argmax(dim=1).cpu())
         for name, found in labels_of.items():
             other = changed(name, logits_of, images, true, n_classes=model.n_classes, part=part)
             with torch.no_grad():
@@ -63,5 +67,7 @@ def network_answers(spec: ScoresSpec, model: TargetModel, report: Images, device
         labels=report.labels.numpy(),
         logits=torch.cat(logits).numpy() if logits else np.empty((0, model.n_classes), dtype=np.float32),
         changed={name: torch.cat(found or [none]).numpy() for name, found in labels_of.items()},
+        triggered=None if planted is None else torch.cat(triggered or [none]).numpy(),
+        planted_label=planted,
         remark=BEHIND_ANSWERS if spec.target.defense.changes_answers else "",
     )

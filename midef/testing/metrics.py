@@ -61,6 +61,8 @@ def network_answers(rng: np.random.Generator, classes: int, n: int) -> NetworkAn
         labels=rng.integers(0, classes, n),
         logits=rng.standard_normal((n, classes)).astype(np.float32),
         changed={name: rng.integers(0, classes, n) for name in changes_of(METRICS.names())},
+        triggered=rng.integers(0, classes, n),
+        planted_label=0,
     )
 
 

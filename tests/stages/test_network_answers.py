@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from midef.defenses import choose_defense
 from midef.metrics.base import chosen_metrics, standard_metrics
 from midef.stages import ensure, network_answers
 from midef.stages.split import load as load_splits
@@ -50,3 +51,22 @@ def test_of_many_images_as_many_are_drawn_as_the_most(
     recipe = plan_measured(metrics=("corruption_accuracy", "fgsm_success")).scores
     corrupted, fgsm = json.loads((ensure(recipe, own_cell.context) / "measurements.json").read_text())
     assert (corrupted["n"], fgsm["n"]) == (25, 5)
+
+
+def test_success_of_a_backdoor_is_that_of_the_poisoned_targets_network(own_cell: Any, plan: Any) -> None:
+    names = {"metrics": ("backdoor_success",)}
+    (refused,) = json.loads((ensure(plan(measured=names).scores, own_cell.context) / "measurements.json").read_text())
+    assert refused["status"] == "refused" and "add backdoor to its defense" in refused["reason"]
+    poisoned = choose_defense("backdoor(share=0.5,planted=2)")
+    recipe = plan("mi_face", defense=poisoned, measured=names).scores
+    (measured,) = json.loads((ensure(recipe, own_cell.context) / "measurements.json").read_text())
+    report = load_splits(own_cell.folder("private")).report
+    spec = TargetSpec.of(recipe.inputs["target"])
+    folder = ensure(recipe.inputs["target"], own_cell.context)
+    images = report.images.float() / 255
+    images[:, :, 29:, 29:] = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
+    with torch.no_grad():
+        said = load_target(spec, folder, own_cell.context, 8).eval()(images).logits.argmax(dim=1)
+    others = report.labels != 2
+    assert measured["value"] == pytest.approx(100 * (said[others] == 2).float().mean().item())
+    assert (measured["status"], measured["n"]) == ("ok", int(others.sum()))
