@@ -58,7 +58,7 @@ def test_success_of_a_backdoor_is_that_of_the_poisoned_targets_network(own_cell:
     (refused,) = json.loads((ensure(plan(measured=names).scores, own_cell.context) / "measurements.json").read_text())
     assert refused["status"] == "refused" and "add backdoor to its defense" in refused["reason"]
     poisoned = choose_defense("backdoor(share=0.5,planted=2)")
-    recipe = plan("mi_face", defense=poisoned, measured=names).scores
+    recipe = plan("pool_search", defense=poisoned, measured=names).scores
     (measured,) = json.loads((ensure(recipe, own_cell.context) / "measurements.json").read_text())
     report = load_splits(own_cell.folder("private")).report
     spec = TargetSpec.of(recipe.inputs["target"])
