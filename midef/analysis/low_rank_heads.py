@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from midef.analysis.base import ANALYSES, NEEDS_UNDEFENDED, AnalysedCell, Analysis, undefended
-from midef.analysis.stored.accuracies import means_of
 from midef.results.findings import Drawing, Findings, Panel, Series
 
 if TYPE_CHECKING:
@@ -191,7 +190,7 @@ def _row(head: Head, whole: Head) -> Row:
 
     attack, accuracy = 100 * float(head.hits.mean()), 100 * float(head.correct.mean())
     low, high, _ = identity_interval(head.hits, head.attacked)
-    gap = kept_gap(head, whole)
+    gap = None if head is whole else kept_gap(head, whole)
     return {
         "defense": head.label,
         "family": head.family or "undefended",
@@ -214,18 +213,24 @@ def _row(head: Head, whole: Head) -> Row:
 def kept_gap(head: Head, whole: Head) -> tuple[float, float, float] | None:
     """Share of accuracy kept less share of attack accuracy kept, with Student's 95 % interval over identities.
 
-    Both undefended accuracies are taken as given; an identity contributes its share of both differences. None where
-    one of them is 0 or fewer than two identities are attacked.
+    Over the attacked identities, every image counts alike, as in both accuracies: an identity with many images
+    contributes more. Both undefended accuracies are taken as given. None where one of them is 0 or fewer than two
+    identities are attacked.
     """
     import numpy as np
 
     from midef.core.statistics import t_interval
 
-    if not whole.hits.any() or not whole.correct.any():
+    identities = np.unique(head.attacked)
+    is_attacked = np.isin(head.report_labels, identities)
+    known, found = int(whole.correct[is_attacked].sum()), int(whole.hits.sum())
+    if not known or not found:
         return None
-    correct, hits = means_of(head.report_labels, head.correct), means_of(head.attacked, head.hits)
-    accuracy, attack = float(whole.correct.mean()), float(whole.hits.mean())
-    each = [correct[label] / accuracy - hits[label] / attack for label in hits if label in correct]
+    each = [
+        len(identities)
+        * (head.correct[head.report_labels == one].sum() / known - head.hits[head.attacked == one].sum() / found)
+        for one in identities
+    ]
     span = t_interval(each)
     return None if span is None else (float(np.mean(each)), *span)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,19 @@ def test_what_is_kept_is_compared_identity_by_identity() -> None:
     every = findings_of([head("", [[1], [1], [1], [1]], [1, 1, 1, 1]), cut], "x").rows[0]
     assert (every["attack_low"], every["attack_high"]) == (pytest.approx(100 * wilson_interval(4, 4)[0]), 100.0)
     assert (row["accuracy_kept"], row["attack_kept"]) == pytest.approx((1.0, 0.125 / 0.625))
+
+
+def test_the_gap_is_that_of_both_columns_where_identities_have_different_numbers_of_images() -> None:
+    """Undefended: test 4 of 5, attack 2 of 2. Cut: test 1 of 5, of the identity with four images; attack 1 of 2."""
+
+    def of(family: str, hits: list[list[int]], correct: list[int]) -> Head:
+        return replace(head(family, hits, []), report_labels=np.array([0, 0, 0, 0, 1]), correct=np.array(correct) > 0)
+
+    whole, cut = of("", [[1], [1]], [1, 1, 1, 0, 1]), of(CUT, [[0], [1]], [1, 0, 0, 0, 0])
+    first, second = findings_of([whole, cut], "x").rows
+    assert (second["accuracy_kept"], second["attack_kept"]) == pytest.approx((0.25, 0.5))
+    assert second["gap"] == pytest.approx(-0.25)
+    assert first["gap"] is None, "the undefended head is compared with nothing"
 
 
 def test_the_verdict_says_of_each_family_whether_the_attack_loses_more() -> None:
