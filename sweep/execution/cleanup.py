@@ -47,7 +47,10 @@ def train_storage_of(store: Store) -> str:
 
 
 def forget_finished_checkpoints(store: Store) -> None:
-    """Remove checkpoints whose training was stored: its process died before it could."""
+    """Remove checkpoints, and what Ray Train keeps, of trainings that were stored.
+
+    Their process died before it could, or another of them wrote once more after it had.
+    """
     stored = {key.digest for kind in ("target", "evaluator") for key in store.artifacts.keys(kind)}
     for path in store.location.files("checkpoints"):
         if path.split("/")[1] in stored:
@@ -56,6 +59,9 @@ def forget_finished_checkpoints(store: Store) -> None:
     for checkpoint in folder.iterdir() if folder.is_dir() else ():
         if checkpoint.name in stored:
             remove_folder(checkpoint)
+    for digest in stored:
+        if (record := scratch_of(store) / digest).is_dir():
+            remove_folder(record)
 
 
 def remove_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ from midef.core.errors import PreflightError
 from midef.core.recipe import Recipe, each_once
 from midef.storage import Store
 from midef.sweep.execution.budget import Budget
-from midef.sweep.execution.cleanup import make_room, remove_folder, scratch_of
+from midef.sweep.execution.cleanup import forget_finished_checkpoints, make_room, remove_folder, scratch_of
 from midef.sweep.execution.cluster import Cluster
 from midef.sweep.execution.interrupts import stopping
 from midef.sweep.execution.outcome import Outcome, RunOptions
@@ -61,6 +61,7 @@ def run_plan(plan: Plan, store: Store, options: RunOptions, grow: Grow | None = 
     finally:
         stop_ray()
         store.artifacts.sweep_tmp()  # of nodes whose process died during this run
+        forget_finished_checkpoints(store)
     if outcome.environment:
         raise PreflightError(outcome.environment)
     return outcome

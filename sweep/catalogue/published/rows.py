@@ -50,7 +50,7 @@ METRICS: Mapping[str, Printed] = {
     "evaluator_accuracy": Printed("percent", "more useful"),
     "user_votes": Printed("votes", "less private"),
     "user_preference": Printed("percent", "less private"),
-    "backdoor_success": Printed("percent", "more costly"),
+    "backdoor_success": Printed("percent", "less useful"),
     "train_s": Printed("seconds", "more costly"),
     "train_s_ratio": Printed("times undefended", "more costly"),
     "defense_train_s": Printed("seconds", "more costly"),

@@ -25,10 +25,12 @@ def test_a_checkpoint_is_removed_once_its_training_is_stored(
     target, evaluator = (next(r for r in walked if r.kind == kind) for kind in ("target", "evaluator"))
     for recipe in (target, evaluator):
         store.location.put(f"checkpoints/{recipe.key.digest}/state.pt", b"weights")
+        store.location.put(f"ray/{recipe.key.digest}/state.json", b"a record of Ray Train, written late")
     publish(target)
     forget_finished_checkpoints(store)
     assert store.location.local is not None
-    assert [p.name for p in (store.location.local / "checkpoints").glob("[!.]*")] == [evaluator.key.digest]
+    for folder in ("checkpoints", "ray"):
+        assert [p.name for p in (store.location.local / folder).glob("[!.]*")] == [evaluator.key.digest]
 
 
 @pytest.mark.parametrize(
