@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from midef.analysis.base import ANALYSES, AnalysedCell, Analysis
+from midef.analysis.stored.accuracies import run_of
 from midef.results.findings import Drawing, Findings, Panel, Series
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from midef.results.findings import Row
     from midef.storage import Store
 
-ARRAYS = ("labels", "restarts", "hit_at_1", "report_labels", "report_predictions")
 PLAIN = ""
 """The course of the undefended target."""
 
@@ -52,22 +52,16 @@ class Checkpoints(Analysis):
 
     @override
     def analyse(self, cells: Sequence[AnalysedCell], store: Store) -> Findings:
-        import numpy as np
-
-        from midef.storage.arrays import read_arrays
-
         courses: dict[str, list[Checkpoint]] = {}
         for cell in cells:
             label, at = course_of(cell)
-            arrays = read_arrays(store.artifacts.fetch(cell.recipes.scores.key) / "per_image.npz", ARRAYS)
-            order = np.lexsort((arrays["restarts"], arrays["labels"]))
-            correct = arrays["report_predictions"] == arrays["report_labels"]
+            run = run_of(cell, store)
             courses.setdefault(label, []).append(
                 Checkpoint(
                     at=at,
-                    attacked=arrays["labels"][order],
-                    hits=arrays["hit_at_1"][order].astype(np.float64),
-                    natural=100 * float(correct.mean()),
+                    attacked=run.attacked,
+                    hits=run.hits.astype(float),
+                    natural=100 * float(run.correct.mean()),
                 )
             )
         setup = cells[0].cell.setup

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from midef.analysis.base import ANALYSES, NEEDS_UNDEFENDED, AnalysedCell, Analysis, undefended
+from midef.analysis.stored.accuracies import run_of
 from midef.results.findings import Drawing, Findings, Panel, Series
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from midef.storage import Store
 
 CUT = "cut, not trained on"
-ARRAYS = ("labels", "hit_at_1", "report_labels", "report_predictions")
 
 
 @ANALYSES.add("low_rank_heads")
@@ -59,7 +59,6 @@ class LowRankHeads(Analysis):
     def analyse(self, cells: Sequence[AnalysedCell], store: Store) -> Findings:
         from midef.analysis.stored.load import splits_of, target_of
         from midef.core.lazy import torch
-        from midef.storage.arrays import read_arrays
 
         classes = len(splits_of(cells[0].recipes.private, store).class_names)
         heads, whole = [], None
@@ -76,17 +75,17 @@ class LowRankHeads(Analysis):
             elif family == CUT:
                 assert whole is not None, "the undefended target comes first"
                 error = cut_error(whole, rank)
-            arrays = read_arrays(store.artifacts.fetch(cell.recipes.scores.key) / "per_image.npz", ARRAYS)
+            run = run_of(cell, store)
             heads.append(
                 Head(
                     label=cell.label,
                     family=family,
                     rank=rank,
                     cut_error=error,
-                    attacked=arrays["labels"],
-                    hits=arrays["hit_at_1"],
-                    report_labels=arrays["report_labels"],
-                    correct=arrays["report_predictions"] == arrays["report_labels"],
+                    attacked=run.attacked,
+                    hits=run.hits,
+                    report_labels=run.tested,
+                    correct=run.correct,
                 )
             )
         setup = cells[0].cell.setup

@@ -55,13 +55,10 @@ def forget_finished_checkpoints(store: Store) -> None:
     for path in store.location.files("checkpoints"):
         if path.split("/")[1] in stored:
             store.location.delete(path)
-    folder = (store.location.local or cache_folder(store.uri)) / "checkpoints"
-    for checkpoint in folder.iterdir() if folder.is_dir() else ():
-        if checkpoint.name in stored:
-            remove_folder(checkpoint)
-    for digest in stored:
-        if (record := scratch_of(store) / digest).is_dir():
-            remove_folder(record)
+    for folder in ((store.location.local or cache_folder(store.uri)) / "checkpoints", scratch_of(store)):
+        for kept in folder.iterdir() if folder.is_dir() else ():
+            if kept.name in stored:
+                remove_folder(kept)
 
 
 def remove_folder(folder: Path) -> None:
