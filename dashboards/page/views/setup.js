@@ -59,7 +59,10 @@ function drawTable() {
   const columns = places.map((i) => s.columns[i]);
   fill($("table").tHead, [heading(columns, state.order, drawTable)]);
   const kept = sorted(s.rows, s.columns, state.order).filter(({ index }) => keepsRow(s, index));
-  const cells = new Map(kept.map(({ row, index }) => [index, places.map((i) => cellsOf(s, row)[i])]));
+  const cells = new Map(kept.map(({ row, index }) => {
+    const all = cellsOf(s, row);
+    return [index, places.map((i) => all[i])];
+  }));
   fill($("table").tBodies[0], kept.map(({ row, index }) => {
     const tr = selectable(make("tr"), index, state.selected.includes(index), select);
     tr.classList.toggle("front", row.is_on_front);
