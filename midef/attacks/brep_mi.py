@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,9 +13,12 @@ from typing_extensions import override
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
 from midef.attacks.latent_search.memory import drawn_at_once
+from midef.attacks.latent_search.precision import Precision, autocast
 from midef.attacks.latent_search.rows import known_traits
+from midef.attacks.latent_search.upload import uploaded
 from midef.attacks.priors.base import PublicPrior, any_generator
 from midef.attacks.priors.wgan_gp import WganGp
+from midef.core.canonical import ADDED_LATER
 from midef.core.lazy import torch
 from midef.core.position import share, tell
 from midef.core.seeds import derive_seed
@@ -28,6 +32,9 @@ if TYPE_CHECKING:
 
 CHUNK = 1024
 """Images drawn and asked at once. Changes memory and speed, not results."""
+
+LOOK = 8
+"""Rounds between two looks at which rows are done, at most. Changes speed and how often it tells how far it is."""
 
 LARGEST_RADIUS = 1e6
 """A row whose sphere is larger is done: the target gives this label everywhere, and growing on would never end."""
@@ -57,6 +64,8 @@ class BrepMi(Attack):
         redraws: rejected moves in a row before the iteration counts anyway.
         targets: `given` attacks the identities asked for; `first_seen`, as many, but those whose label random
             latents get first, the authors' default: easier ones.
+        precision: `bfloat16` is autocast around networks, for GPUs; changes roundings only, and with them labels of
+            images at a boundary.
 
     The result is the latent at the last growth of the radius. An identity no random latent falls into, or whose radius
     never grew, is returned with `found` False and its start (or a random image): see the metric `coverage`.
@@ -88,6 +97,7 @@ class BrepMi(Attack):
     redraws: int = 50
     targets: Literal["given", "first_seen"] = "given"
     prior: PublicPrior = field(default_factory=WganGp, metadata=any_generator(WganGp))
+    precision: Precision = field(default="float32", metadata=ADDED_LATER)
 
     @override
     @classmethod
@@ -136,12 +146,14 @@ class BrepMi(Attack):
         at_once = drawn_at_once(CHUNK, generator)
 
         def ask(latents: Tensor) -> Tensor:
-            return torch.cat(
-                [handle.labels(_draw(generator, part, task.device)) for part in latents.split(at_once)]
-            ).cpu()
+            with autocast(self.precision, task.device):
+                return torch.cat([handle.labels(_draw(generator, part)) for part in latents.split(at_once)])
+
+        def ask_pool(latents: Tensor) -> Tensor:
+            return ask(latents.to(task.device)).cpu()
 
         latent_dim = int(generator.latent_dim)  # type: ignore[arg-type]
-        pool = self.pool(ask, task, latent_dim)
+        pool = self.pool(ask_pool, task, latent_dim)
         drawn = 256 * self.pool_batches
         pooled = drawn / (drawn + self._least_repelled(len(task.labels)))
         with share(0.0, pooled):
@@ -152,7 +164,8 @@ class BrepMi(Attack):
         with share(pooled, 1.0):
             best, grew = self.repel(ask, latents, started, task, recorder)
         shown: Any = generator if task.kept_px is None else generator.showing(task.kept_px)  # type: ignore[operator]
-        images = torch.cat([_draw(shown, part, task.device).cpu() for part in best.split(at_once)])
+        with autocast(self.precision, task.device):
+            images = torch.cat([_draw(shown, part.to(task.device)).cpu() for part in best.split(at_once)])
         traits = known_traits(generator, best)
         return Reconstructions(images, task.labels, task.restarts, grew, traits, recorder.traces())
 
@@ -218,31 +231,34 @@ class BrepMi(Attack):
         Returns:
             the latents at the last growth of each row's radius [N, Z] and whether it ever grew [N].
         """
-        n = len(latents)
+        n, device = len(latents), task.device
         pairs = zip(task.labels.tolist(), task.restarts.tolist(), strict=True)
         streams = [torch.Generator().manual_seed(derive_seed("brep", task.seed, *pair)) for pair in pairs]
-        labels = task.labels.cpu()
-        current, best = latents.clone(), latents.clone()
-        radius = torch.full((n,), self.radius)
-        fruitless = torch.zeros(n, dtype=torch.long)
-        rejected = torch.zeros(n, dtype=torch.long)
-        grew = torch.zeros(n, dtype=torch.bool)
-        active = started.clone()
+        labels = task.labels.to(device)
+        current, best = latents.to(device, copy=True), latents.to(device, copy=True)
+        radius = torch.full((n,), self.radius, device=device)
+        fruitless = torch.zeros(n, dtype=torch.long, device=device)
+        rejected = torch.zeros_like(fruitless)
+        grew = torch.zeros(n, dtype=torch.bool, device=device)
+        active = started.to(device, copy=True)
+        going, look = list[int](), 0
         for iteration in itertools.count():
             if recorder is not None:
                 recorder.record(iteration, radius=radius.clone())
-            if not bool(active.any()):
-                break
-            tell(1 - float((active * (1 - fruitless / self.patience)).mean()))
-            rows = torch.nonzero(active).squeeze(1)
-            row_labels = labels[rows]
+            if iteration == look:
+                seen = torch.stack([active.double(), fruitless.double(), radius.double()]).cpu()
+                going = [row for row, goes in enumerate(seen[0].tolist()) if goes]
+                if not going:
+                    break
+                tell(1 - float((seen[0] * (1 - seen[1] / self.patience)).mean()))
+                look += self.rounds_that_end_no_row(seen[1, going], seen[2, going])
+                rows = uploaded(torch.tensor(going), device)
+                row_labels = labels[rows]
             old = radius[rows]
-            directions = torch.stack(
-                [sphere_points(streams[i], self.sphere_points, latents.shape[1]) for i in rows.tolist()]
-            )
+            directions = sphere_points([streams[i] for i in going], self.sphere_points, latents.shape[1], device)
             offsets = directions * old[:, None, None]
-            answers = ask((current[rows][:, None] + offsets).flatten(0, 1)).view(len(rows), -1)
-            signs = torch.where(answers == row_labels[:, None], 1.0, -1.0)
+            answers = ask((current[rows][:, None] + offsets).flatten(0, 1)).view(len(going), -1)
+            signs = 2.0 * (answers == row_labels[:, None]) - 1
             grows = signs.mean(dim=1) > self.inside_share
             new = torch.where(grows, old * self.growth, old)
             push = repulsion(signs, offsets, new)
@@ -252,21 +268,33 @@ class BrepMi(Attack):
             radius[rows] = new
             current[rows] = torch.where(stays[:, None], moved, current[rows])
             record = stays & grows
-            best[rows[record]] = moved[record]
-            grew[rows[record]] = True
-            rejected[rows] = torch.where(stays, 0, rejected[rows] + 1)
-            counts = stays | (rejected[rows] >= self.redraws)
-            rejected[rows[counts]] = 0
-            fruitless[rows] = torch.where(grows, 0, fruitless[rows] + counts.long())
+            best[rows] = torch.where(record[:, None], moved, best[rows])
+            grew[rows] = grew[rows] | record
+            in_a_row = (rejected[rows] + 1).masked_fill(stays, 0)
+            counts = stays | (in_a_row >= self.redraws)
+            rejected[rows] = in_a_row.masked_fill(counts, 0)
+            fruitless[rows] = (fruitless[rows] + counts).masked_fill(grows, 0)
             active[rows] = (fruitless[rows] < self.patience) & (new <= LARGEST_RADIUS)
-        return best, grew
+        return best.cpu(), grew.cpu()
+
+    def rounds_that_end_no_row(self, fruitless: Tensor, radius: Tensor) -> int:
+        """Rounds, at least 1 and at most `LOOK`, before the end of which no row can be done.
+
+        A round adds at most 1 to what is fruitless and one growth to a radius: a GPU need not be asked sooner.
+
+        Args:
+            fruitless, radius: of the rows that still go [M], on the CPU.
+        """
+        growths = math.log(LARGEST_RADIUS / float(radius.max())) / math.log(self.growth)
+        return max(1, min(LOOK, self.patience - int(fruitless.max()), int(growths)))
 
 
-def sphere_points(rng: Generator, count: int, dim: int) -> Tensor:
-    """Points [count, dim] uniform on the unit sphere."""
-    points = torch.randn(count, dim, generator=rng)
-    on_sphere: Tensor = points / points.norm(dim=1, keepdim=True)
-    return on_sphere
+def sphere_points(streams: Sequence[Generator], count: int, dim: int, device: str = "cpu") -> Tensor:
+    """Points [N, count, dim] uniform on the unit sphere, those of a row from its own stream, moved together."""
+    points = torch.empty(len(streams), count, dim)
+    for row, rng in zip(points, streams, strict=True):
+        torch.randn(count, dim, generator=rng, out=row)
+    return uploaded(points / points.norm(dim=2, keepdim=True), device)
 
 
 def repulsion(signs: Tensor, offsets: Tensor, radius: Tensor) -> Tensor:
@@ -280,7 +308,8 @@ def repulsion(signs: Tensor, offsets: Tensor, radius: Tensor) -> Tensor:
     return push
 
 
-def _draw(generator: nn.Module, latents: Tensor, device: str) -> Tensor:
+def _draw(generator: nn.Module, latents: Tensor) -> Tensor:
+    """Images [N, 3, R, R] of latents [N, Z], float32 whatever the networks compute in."""
     with torch.no_grad():
-        images: Tensor = generator(latents.to(device))
-    return images
+        images: Tensor = generator(latents)
+    return images.float()

@@ -10,12 +10,14 @@ from typing_extensions import override
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Task
-from midef.attacks.latent_search.memory import drawn_at_once
+from midef.attacks.latent_search.memory import DRAWN, at_once_in_free_memory, drawn_at_once, in_parts
+from midef.attacks.latent_search.precision import Precision, autocast
 from midef.attacks.latent_search.rows import known_traits, nan_where, not_finite_rows
 from midef.attacks.priors.base import PublicPrior, any_generator
 from midef.attacks.priors.wgan_gp import WganGp
+from midef.core.canonical import ADDED_LATER
 from midef.core.lazy import torch
-from midef.core.position import steps
+from midef.core.position import share, steps
 from midef.core.seeds import derive_seed
 from midef.core.traces import Traces
 
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from midef.core.recipe import Inputs, Recipe
 
 CHUNK = 128
-"""Agents that learn together. Changes memory and speed, not results."""
+"""Agents that learn together on a CPU. Changes memory and speed, not results."""
+LEARNED, BOTH_WAYS = 4, 3
+"""Numbers that an agent holds for each of its weights (slope, two moments of Adam) and for each number of a forward."""
 
 SMALLEST_MARGIN = 1e-7
 
@@ -54,6 +58,8 @@ class RlbMi(Attack):
         score_weight, margin_weight: >= 0, weights of the reward.
         noise: `shared_scalar` explores with one random number for all coordinates, as the released code does by
             what is likely a slip, `per_dim` with one for each (many more numbers: slow for many agents).
+        precision: of generator and target, `bfloat16` is autocast around them, for GPUs, and changes roundings only;
+            agents learn in float32.
 
     An image costs two queries per episode, 80,000 at 40,000 episodes. `found` is False where the target labels the kept
     image as somebody else.
@@ -83,6 +89,7 @@ class RlbMi(Attack):
     margin_weight: float = 8.0
     noise: Literal["shared_scalar", "per_dim"] = "shared_scalar"
     prior: PublicPrior = field(default_factory=WganGp, metadata=any_generator(WganGp))
+    precision: Precision = field(default="float32", metadata=ADDED_LATER)
 
     @override
     @classmethod
@@ -126,12 +133,28 @@ class RlbMi(Attack):
         networks = self.prior.load(inputs.path("prior"), task.resolution_px, handle.n_classes, task.device)
         generator = networks["generator"].to(memory_format=torch.channels_last)
         pairs = list(zip(task.labels.tolist(), task.restarts.tolist(), strict=True))
-        parts = [self._learn(handle, generator, pairs[i : i + CHUNK], task) for i in steps(range(0, len(pairs), CHUNK))]
+
+        def part_of(begin: int, end: int) -> tuple[Tensor, Tensor, Tensor, Traces | None]:
+            with share(begin / len(pairs), end / len(pairs)):
+                return self._learn(handle, generator, pairs[begin:end], task)
+
+        parts = in_parts(len(pairs), self.agents_at_once(generator, handle.n_classes, task), handle, part_of)
         images, found, latents = (torch.cat(each).cpu() for each in zip(*(part[:3] for part in parts), strict=True))
         if task.kept_px is not None:
             images = _larger(images, generator.showing(task.kept_px), latents, task.device)  # type: ignore[operator]
         traits, traces = known_traits(generator, latents), Traces.joined(part[3] for part in parts)
         return Reconstructions(images, task.labels, task.restarts, found, traits, traces)
+
+    def agents_at_once(self, generator: nn.Module, n_classes: int, task: Task) -> int:
+        """Agents that learn together: `CHUNK` on a CPU, on a GPU as many as its free memory holds."""
+        if task.device == "cpu":
+            return CHUNK
+        dim = int(generator.latent_dim)  # type: ignore[arg-type]
+        remembered = min(self.episodes, self.replay) * (2 * dim + 1)
+        weights = 2 * self.hidden * (self.hidden + 2) + (5 * self.hidden + 2) * dim + self.hidden + 1
+        seen = self.batch_size * (4 * self.hidden + 8 * dim)
+        asked = 2 * (DRAWN * int(getattr(generator, "largest_feature", 0)) + 3 * task.resolution_px**2 + n_classes)
+        return at_once_in_free_memory(4 * (remembered + LEARNED * weights + BOTH_WAYS * seen + asked), task.device)
 
     def _learn(
         self, handle: TargetHandle, generator: nn.Module, pairs: Sequence[tuple[int, int]], task: Task
@@ -160,7 +183,7 @@ class RlbMi(Attack):
 
         states = streams.normal(dim)
         actions = agents.act(states)
-        _, scores = _ask(handle, generator, actions)
+        _, scores = self._ask(handle, generator, actions, task)
         best = torch.zeros(rows, 3, task.resolution_px, task.resolution_px, device=task.device)
         latents = torch.zeros_like(actions)
         surest = torch.zeros(rows, device=task.device)
@@ -175,7 +198,7 @@ class RlbMi(Attack):
                 states = streams.normal(dim)
                 actions = agents.act(states)
                 asked.append(actions)
-            images, answers = _ask(handle, generator, torch.cat(asked))
+            images, answers = self._ask(handle, generator, torch.cat(asked), task)
             tests, scores = answers[:rows], answers[rows:]
             of_label = tests.gather(1, labels[:, None]).squeeze(1)
             recorder.gather(loss=-self.reward(tests, labels), confidence=of_label)
@@ -189,6 +212,13 @@ class RlbMi(Attack):
         lost = ~torch.isfinite(of_label)  # an agent whose networks diverged; what it found before would hide it
         return torch.where(lost[:, None, None, None], torch.nan, best), found, latents, recorder.traces()
 
+    def _ask(self, handle: TargetHandle, generator: nn.Module, latents: Tensor, task: Task) -> tuple[Tensor, Tensor]:
+        """Images [N, 3, R, R] of latents [N, Z], and their served scores [N, K], both float32."""
+        at_once = drawn_at_once(2 * CHUNK if task.device == "cpu" else len(latents), generator)
+        with torch.no_grad(), autocast(self.precision, task.device):
+            images = torch.cat([generator(part) for part in latents.split(at_once)]).float()
+            return images, handle.scores(images)
+
     def reward(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Reward of each agent [A] for the served scores [A, K] of its image; larger is better, 0 the most."""
         of_label = scores.gather(1, labels[:, None])
@@ -196,13 +226,6 @@ class RlbMi(Attack):
         margin = (of_label - others).clamp(min=SMALLEST_MARGIN)
         paid = self.score_weight * of_label.clamp(min=SMALLEST_SCORE).log() + self.margin_weight * margin.log()
         return paid.squeeze(1)
-
-
-def _ask(handle: TargetHandle, generator: nn.Module, latents: Tensor) -> tuple[Tensor, Tensor]:
-    """Images [N, 3, R, R] of latents [N, Z], and their served scores [N, K]."""
-    with torch.no_grad():
-        images = torch.cat([generator(part) for part in latents.split(drawn_at_once(2 * CHUNK, generator))])
-    return images, handle.scores(images)
 
 
 def _larger(images: Tensor, generator: nn.Module, latents: Tensor, device: str) -> Tensor:

@@ -161,7 +161,9 @@ class TargetHandle:
     @torch.no_grad()
     def _serve(self, images: Tensor) -> Tensor:
         self.queries += len(images)
-        return self._serving(images, self._probabilities(images))
+        probabilities = self._probabilities(images)
+        with torch.autocast(images.device.type, enabled=False):  # how the attacker computes is not the server's affair
+            return self._serving(images, probabilities)
 
     def _probabilities(self, images: Tensor) -> Tensor:
         """Probabilities [B, K] of the target; of one that answers with labels 1 for the label."""

@@ -115,7 +115,7 @@ def test_g_features_of_scores_are_not_negative_and_zero_outside_the_kept(top: in
 
 @pytest.mark.parametrize("radius", [0.5, 2.0, 2.6])
 def test_h_points_of_a_sphere_have_its_radius(radius: float) -> None:
-    points = radius * sphere_points(torch.Generator().manual_seed(0), 32, 100)
+    points = radius * sphere_points([torch.Generator().manual_seed(0)], 32, 100)[0]
     assert torch.allclose(points.norm(dim=1), torch.tensor(radius), rtol=1e-5)
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from midef.attacks import Attack
+from midef.attacks import Attack, brep_mi
 from midef.attacks.base import Task
 from midef.attacks.brep_mi import LARGEST_RADIUS, BrepMi, repulsion, sphere_points
 from midef.attacks.latent_search.recording import Recorder
@@ -19,6 +20,7 @@ from midef.attacks.priors.wgan_gp import WganGp
 from midef.attacks.target_handle import TargetHandle
 from midef.core import Inputs, derive_seed
 from midef.defenses import Defense
+from midef.defenses.serving import Query
 from midef.models import ARCHITECTURES
 
 DIM, SEED = 6, 11
@@ -50,10 +52,25 @@ def striped_rule() -> Ask:
 
 @pytest.mark.parametrize("dim", [2, 100])
 def test_sphere_points_have_length_one_and_no_direction_is_preferred(dim: int) -> None:
-    points = sphere_points(torch.Generator().manual_seed(0), 4000, dim)
+    points = sphere_points([torch.Generator().manual_seed(0)], 4000, dim)[0]
     assert torch.allclose(points.norm(dim=1), torch.ones(4000), atol=1e-5)
     assert points.mean(dim=0).norm() < 0.05
     assert (points.pow(2).mean(dim=0) * dim - 1).abs().max() < 0.2
+
+
+@pytest.mark.parametrize(("count", "dim"), [(32, 100), (2, 6), (3, 5)], ids=str)
+def test_a_row_is_pushed_by_its_own_random_numbers_whoever_is_drawn_with_it(count: int, dim: int) -> None:
+    """To the bit, for sizes at which torch draws in sixteens and for others; round after round."""
+
+    def streams() -> list[torch.Generator]:
+        return [torch.Generator().manual_seed(seed) for seed in (5, 6, 7)]
+
+    together, alone = streams(), streams()
+    for _ in range(3):
+        points = sphere_points(together, count, dim)
+        for row, rng in enumerate(alone):
+            drawn = torch.randn(count, dim, generator=rng)
+            assert torch.equal(points[row], drawn / drawn.norm(dim=1, keepdim=True))
 
 
 def test_repulsion_equals_the_formula_by_loops() -> None:
@@ -198,6 +215,74 @@ def test_the_batched_loop_equals_one_row_after_the_other(rule: str) -> None:
         assert sum(row.rejected for row in rows) >= 5
     else:
         assert any(row.grew and row.best != row.current for row in rows), "the last growth is not always the last move"
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_how_often_it_looks_who_is_done_changes_neither_results_nor_queries(
+    rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looked at after every round, or only when somebody may be done."""
+    ask, labels, outcomes = RULES[rule], [0, 1, 2, 3], []
+    pool = torch.randn(500, DIM, generator=torch.Generator().manual_seed(3)).clamp(-1.5, 1.5)
+    starts = torch.stack([pool[ask(pool) == label][0] for label in labels])
+    for look in (1, 8, 10_000):
+        monkeypatch.setattr(brep_mi, "LOOK", look)
+        asked: list[int] = []
+        recorder = Recorder([(label, 0) for label in labels])
+
+        def counted(latents: Tensor, asked: list[int] = asked) -> Tensor:
+            asked.append(len(latents))
+            return ask(latents)
+
+        best, grew = attack(patience=30).repel(
+            counted, starts, torch.tensor([True, True, False, True]), task_of(labels), recorder
+        )
+        traces = recorder.traces()
+        assert traces is not None
+        outcomes.append((best, grew, traces.series["radius"], asked))
+    for best, grew, radius, asked in outcomes[1:]:
+        assert torch.equal(best, outcomes[0][0]) and torch.equal(grew, outcomes[0][1])
+        assert np.array_equal(radius, outcomes[0][2]) and asked == outcomes[0][3]
+
+
+@pytest.mark.parametrize(
+    ("fruitless", "radius", "rounds"),
+    [
+        ([0.0, 70.0], [2.0, 2.0], 30),  # 70 + 30 = 100
+        ([0.0], [2.0], 50),  # 2 * 1.3^50 = 995,858, and the 51st growth passes 1e6
+        ([99.0, 0.0], [2.0, 2.0], 1),
+        ([0.0], [9.9e5], 1),
+    ],
+    ids=str,
+)
+def test_nobody_is_done_before_it_is_looked(
+    fruitless: list[float], radius: list[float], rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(brep_mi, "LOOK", 1000)
+    assert attack(patience=100).rounds_that_end_no_row(torch.tensor(fruitless), torch.tensor(radius)) == rounds
+
+
+def test_networks_compute_in_the_precision_asked_for_and_servers_answer_in_float32(
+    gan_inputs: Callable[[Attack], Inputs], small_gan: WganGp
+) -> None:
+    torch.manual_seed(0)
+    model = ARCHITECTURES.make("vgg16_tiny").build(3, 32)
+    computed, shown, served = set[torch.dtype](), set[torch.dtype](), set[torch.dtype]()
+    model.register_forward_hook(lambda module, given, answer: computed.add(answer.logits.dtype))
+    model.register_forward_pre_hook(lambda module, given: shown.add(given[0].dtype))
+
+    class Served(Defense):
+        @override
+        def answer(self, query: Query, state: None) -> Tensor:
+            served.add((query.probabilities @ torch.eye(3)).dtype)
+            return query.probabilities
+
+    for precision in ("float32", "bfloat16"):
+        searched = BrepMi(patience=2, pool_batches=1, prior=small_gan, precision=precision)  # type: ignore[arg-type]
+        handle = TargetHandle(model, Served(), searched.access)
+        assert searched.reconstruct(handle, gan_inputs(searched), task_of([1, 0])).images.dtype == torch.float32
+        assert (computed, shown, served) == ({getattr(torch, precision)}, {torch.float32}, {torch.float32})
+        computed.clear()
 
 
 def test_a_row_that_never_grew_keeps_its_start_and_is_not_found() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from typing_extensions import override
 
 from midef.attacks import ATTACKS, AccessLevel, Attack, Reconstructions, rlb_mi
 from midef.attacks.base import Task
+from midef.attacks.latent_search.streams import RowStreams
 from midef.attacks.priors.networks.dcgan import Generator
 from midef.attacks.priors.wgan_gp import WganGp
+from midef.attacks.rl import sac
 from midef.attacks.rl.sac import Agents, Replay
 from midef.attacks.rlb_mi import SMALLEST_SCORE, RlbMi
 from midef.attacks.target_handle import TargetHandle
@@ -147,6 +150,57 @@ def test_images_are_drawn_in_parts_where_memory_is_short(
     handle = Watcher(target)
     assert torch.allclose(attacked(attack, handle, gan_inputs(attack), [0, 1, 2]).images, whole, atol=1e-4)
     assert max(together) == 2 and handle.queries == 2 * 10 * 3
+
+
+def test_a_gpu_is_given_as_many_agents_as_its_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand, for the published settings: 40,000 transitions of 201 numbers are 32.2 MB, and most of an agent."""
+    attack, task = RlbMi(), Task(torch.zeros(1), torch.zeros(1), 64, 0, "cuda")
+    with torch.device("meta"):
+        generator = Generator(100, 64, 64)
+    free = {"mem_get_info": (100 * 2**30, 140 * 2**30), "memory_reserved": 0, "memory_allocated": 0}
+    for name, value in {**free, "get_per_process_memory_fraction": 1.0}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    of_weights = sum(
+        part.numel() for part in [*agents(1, 100, 256).actor, *agents(1, 100, 256).critic] for _ in range(4)
+    )
+    least = 4 * (40_000 * 201 + of_weights)
+    together = attack.agents_at_once(generator, 1000, task)
+    assert 0.8 * 0.8 * 100 * 2**30 / least < together <= 0.8 * 100 * 2**30 / least
+    assert together > 1500, "the paper's 300 x 5 learn at once"
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda device: 0.1)
+    assert attack.agents_at_once(generator, 1000, task) == pytest.approx(together * 0.14, rel=0.01)
+    assert attack.agents_at_once(generator, 1000, replace(task, device="cpu")) == rlb_mi.CHUNK
+
+
+def agents(count: int, dim: int, hidden: int) -> Agents:
+    streams = RowStreams(range(count))
+    return Agents(
+        range(count), streams, dim=dim, hidden=hidden, learning_rate=1e-3, noise="shared_scalar", device="cpu"
+    )
+
+
+def test_networks_compute_in_the_precision_asked_for_and_agents_in_float32(
+    target: TargetModel, gan_inputs: GanInputs, small_gan: WganGp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed, learned = set[torch.dtype](), set[torch.dtype]()
+    target.register_forward_hook(lambda module, given, answer: computed.add(answer.logits.dtype))
+    update = Agents.update
+
+    def spy(self: Agents, pairs: Tensor, paid: Tensor) -> None:
+        learned.update({pairs.dtype, paid.dtype, sac.run(self.critic, pairs).dtype})
+        update(self, pairs, paid)
+
+    monkeypatch.setattr(Agents, "update", spy)
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        attack = RlbMi(prior=small_gan, precision=precision, **TINY)  # type: ignore[arg-type]
+        handle = Watcher(target)
+        found[precision] = attacked(attack, handle, gan_inputs(attack), [0, 1, 2])
+        assert computed == {getattr(torch, precision)} and learned == {torch.float32}
+        assert {part.dtype for part in [*handle.shown, *handle.served]} == {torch.float32}
+        assert found[precision].images.dtype == torch.float32
+        computed.clear()
+    assert not torch.equal(found["float32"].images, found["bfloat16"].images)
 
 
 def test_the_trace_holds_what_is_served_for_the_image_tested_in_each_episode(

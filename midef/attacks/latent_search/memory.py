@@ -24,6 +24,9 @@ CPU_BYTES = 4 * 2**30
 DRAWN = 4
 """Features of the largest size that a generator holds at a time where nothing goes back."""
 
+FREE = 0.8
+"""Share of a GPU's free memory that rows of known size may fill: estimates are about."""
+
 memory_share: ContextVar[float] = ContextVar("memory_share", default=1.0)
 """Share of these numbers that is searched together: 0.5 after memory ran out."""
 
@@ -49,6 +52,18 @@ def drawn_at_once(most: int, generator: nn.Module) -> int:
     """
     largest = int(getattr(generator, "largest_feature", 0))
     return min(most, max(1, CPU_BYTES // (DRAWN * 4 * largest))) if largest else most
+
+
+def at_once_in_free_memory(each_bytes: int, device: str) -> int:
+    """Rows of this size that a GPU's free memory holds together, at least one; too many are halved, see `one_by_one`.
+
+    Memory that torch keeps for later use counts as free.
+    """
+    free, total = torch.cuda.mem_get_info(device)
+    used = torch.cuda.memory_allocated(device)
+    free += torch.cuda.memory_reserved(device) - used
+    allowed = torch.cuda.get_per_process_memory_fraction(device) * total - used  # of a GPU that others share
+    return max(1, int(min(free, allowed) * FREE * memory_share.get() / each_bytes))
 
 
 def in_parts(count: int, at_once: int, handle: TargetHandle, work: Callable[[int, int], R]) -> list[R]:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
+from midef.attacks.latent_search.upload import uploaded
+
 BLOCK = 32
 """Steps drawn ahead. Changes speed, not results."""
 
@@ -43,7 +45,7 @@ class RowStreams:
             if key not in self._streams:
                 self._streams[key] = [Generator().manual_seed(_mixed(seed, key)) for seed in self._seeds]
             block = torch.stack([draw(BLOCK, *shape, generator=rng) for rng in self._streams[key]], dim=1)
-            self._ahead[key] = list(block.to(self._device, non_blocking=True).flip(0).unbind(0))
+            self._ahead[key] = list(uploaded(block, self._device).flip(0).unbind(0))
         return self._ahead[key].pop()
 
 

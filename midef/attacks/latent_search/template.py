@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
 from midef.attacks.base import Attack, Reconstructions, Task
 from midef.attacks.latent_search.candidates import too_few
 from midef.attacks.latent_search.owners import OwnedSearch
+from midef.attacks.latent_search.precision import Precision, autocast
 from midef.attacks.latent_search.rows import Networks, Rows
 from midef.core.lazy import torch
 from midef.defenses.midre import IMAGENET_MEAN
@@ -56,7 +57,7 @@ class LatentSearch(Attack):
     iterations: int
     erase_low: float = 0.0
     erase_high: float = 0.0
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     channels_last: bool = True
 
     def __post_init__(self) -> None:
@@ -264,5 +265,4 @@ class LatentSearch(Attack):
 
     def autocast(self, task: Task) -> torch.autocast:
         """The precision of the networks, as a context."""
-        kind = task.device.partition(":")[0]
-        return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
+        return autocast(self.precision, task.device)
