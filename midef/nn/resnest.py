@@ -53,5 +53,5 @@ def deep_stem(width: int, *, stride: int, pool: bool) -> nn.Sequential:
     for c_in, out, step in ((3, width, stride), (width, width, 1), (width, 2 * width, 1)):
         layers += [nn.Conv2d(c_in, out, 3, step, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
     if pool:
-        layers.append(nn.MaxPool2d(3, stride=2, padding=1))
+        layers.insert(-1, nn.MaxPool2d(3, stride=2, padding=1))  # before the ReLU: less work, equal to the bit
     return nn.Sequential(*layers)

@@ -24,8 +24,7 @@ def conv_stem(kind: str, width: int) -> nn.Sequential:
     layers: list[nn.Module] = [
         nn.Conv2d(3, width, kernel, stride, kernel // 2, bias=False),
         nn.BatchNorm2d(width),
-        nn.ReLU(inplace=True),
     ]
     if kind == "imagenet":
-        layers.append(nn.MaxPool2d(3, stride=2, padding=1))
-    return nn.Sequential(*layers)
+        layers.append(nn.MaxPool2d(3, stride=2, padding=1))  # before the ReLU: less work, equal to the bit
+    return nn.Sequential(*layers, nn.ReLU(inplace=True))
