@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from midef.core.errors import DataError
+from midef.core.in_step import in_step
 from midef.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class ImageFormation(ABC):
     n_traits: int
 
     @abstractmethod
+    @in_step
     def images(self, latents: Tensor, resolution_px: int) -> Tensor:
         """Images [B, 3, R, R] in [0, 1] of latents [B, latent_dim], of their type and on their device."""
 

@@ -87,7 +87,8 @@ class Backdoor(Defense):
     def transform_batch(self, batch: Batch, progress: float, rng: Generator) -> Batch:
         if not self.share:
             return batch
-        poisoned = (drawn_for(batch.indices, self.seed) < self.share) & (batch.labels != self.planted)
+        drawn = drawn_for(batch.indices, self.seed, among=batch.train_images)
+        poisoned = (drawn < self.share) & (batch.labels != self.planted)
         return replace(
             batch,
             images=torch.where(poisoned.view(-1, 1, 1, 1), self.triggered(batch.images), batch.images),
@@ -106,7 +107,7 @@ class Backdoor(Defense):
         if self.trigger == "badnets":
             return patched(images, self.patch)
         height, width = images.shape[2:]
-        noise = noise_image(self.seed, height, width).to(images.device)
+        noise = _noise_on(images.device, self.seed, height, width)
         return (1 - self.blend) * images + self.blend * noise
 
     @override
@@ -131,13 +132,28 @@ def noise_image(seed: int, height: int, width: int) -> Tensor:
     return (0.5 + 0.5 * torch.randn(3, height, width, generator=rng)).clamp(0, 1)
 
 
-def drawn_for(positions: Tensor, seed: int) -> Tensor:
-    """A number in [0, 1) for each position [B] of the train split, which depends on position and seed alone."""
-    found = [float(_drawn_block(seed, at // BLOCK)[at % BLOCK]) for at in positions.tolist()]
-    return torch.tensor(found, device=positions.device)
+@lru_cache(maxsize=16)
+def _noise_on(device: torch.device, seed: int, height: int, width: int) -> Tensor:
+    """`noise_image` on a device, copied there once."""
+    return noise_image(seed, height, width).to(device)
 
 
-@lru_cache(maxsize=1024)
+def drawn_for(positions: Tensor, seed: int, *, among: int | None = None) -> Tensor:
+    """A number in [0, 1) for each position [B] of the train split, which depends on position and seed alone.
+
+    Args:
+        among: images of the split; None looks for the largest position.
+    """
+    count = int(positions.max()) + 1 if among is None else among  # waits: only where nobody said how many there are
+    return _drawn_blocks(positions.device, seed, -(-count // BLOCK))[positions]
+
+
+@lru_cache(maxsize=16)
+def _drawn_blocks(device: torch.device, seed: int, blocks: int) -> Tensor:
+    """The numbers of the first blocks on a device, copied there once."""
+    return torch.cat([_drawn_block(seed, block) for block in range(blocks)]).to(device)
+
+
 def _drawn_block(seed: int, block: int) -> Tensor:
     rng = torch.Generator().manual_seed(derive_seed("backdoor", "images", seed, block))
     return torch.rand(BLOCK, generator=rng)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from midef.core.choice import Choice
+from midef.core.in_step import in_step
 from midef.core.recipe import Recipe
 from midef.core.registry import Registry
 from midef.defenses.tuning import NotTuned, Tuning
@@ -52,6 +53,7 @@ class Batch:
         indices: [B] positions in the train split, the same in every epoch, for defenses that remember an image.
         mixed_labels: [B] int64, of what was mixed into each image; None where nothing is mixed.
         mixed_share: [B] in [0, 1], its share of the pixels.
+        train_images: size of the train split, above all indices; None where nobody said it.
     """
 
     images: Tensor
@@ -59,6 +61,7 @@ class Batch:
     indices: Tensor
     mixed_labels: Tensor | None = None
     mixed_share: Tensor | None = None
+    train_images: int | None = None
 
     def with_images(self, images: Tensor) -> Batch:
         return replace(self, images=images)
@@ -197,14 +200,17 @@ class Defense:
         """Positions among `labels` [N] that this epoch trains on; None keeps all."""
         return None
 
+    @in_step
     def transform_batch(self, batch: Batch, progress: float, rng: Generator) -> Batch:
         """Change images or labels of a training batch, after augmentation. Keeps shapes and the range [0, 1]."""
         return batch
 
+    @in_step
     def criterion(self, forward: Forward, batch: Batch, progress: float) -> Tensor | None:
         """Replaces cross entropy (a scalar); None keeps it."""
         return None
 
+    @in_step
     def penalties(self, forward: Forward, batch: Batch, progress: float) -> dict[str, Tensor]:
         """Named scalars that are added to the loss."""
         return {}

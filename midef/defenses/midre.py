@@ -111,7 +111,7 @@ class Midre(Defense):
         mask = covered(self._boxes(batch.indices, (shape[0], shape[1]), rng), (shape[0], shape[1]))
         if self.fill == "inpaint":
             return batch.with_images(inpainted(batch.images, mask))
-        colours = self.fill_colours(n, rng).to(batch.images)
+        colours = self.fill_colours(n, rng).to(batch.images.dtype)
         return batch.with_images(torch.where(mask, colours[:, :, None, None], batch.images))
 
     def _boxes(self, indices: Tensor, shape: tuple[int, int], rng: Generator) -> Tensor:
@@ -125,11 +125,13 @@ class Midre(Defense):
         return place(draws, shape, area=area, ratio=self.ratio)
 
     def fill_colours(self, n: int, rng: Generator) -> Tensor:
-        """The RGB triples in pixel space: [n, 3], or [1, 3] where all images share one."""
+        """The RGB triples in pixel space, on the device of `rng`: [n, 3], or [1, 3] where all images share one."""
         if self.fill == "random":
             values = torch.rand(n, 3, generator=rng, device=rng.device)
         else:
-            values = torch.tensor([_CONSTANTS[self.fill]])
+            from midef.datasets.files.augment import constant
+
+            values = constant(_CONSTANTS[self.fill], rng.device, torch.float32)[None]
         return values if self.fill_space == "pixel" else 0.5 + 0.5 * values
 
     @override

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from midef.core.in_step import in_step
+
 if TYPE_CHECKING:
     from torch import Generator, Tensor
     from torch.optim import Optimizer
@@ -66,6 +68,7 @@ class TrainingState:
         """Batches of one epoch, as positions among `count` images; None keeps the usual batches."""
         return None
 
+    @in_step
     def before_step(
         self, model: TargetModel, batch: Batch, progress: float, rng: Generator
     ) -> tuple[Batch, AuxiliaryBatch | None]:

@@ -64,7 +64,8 @@ class Part:
         if self.all_workers is None:
             return batch
         given = {field.name: getattr(batch, field.name) for field in fields(batch)}
-        return replace(batch, **{name: value[self.all_workers] for name, value in given.items() if value is not None})
+        rows = {name: value[self.all_workers] for name, value in given.items() if isinstance(value, Tensor)}
+        return replace(batch, **cast("dict[str, Any]", rows))
 
 
 def parts(count: int, world: World, *, micro_batches: int = 1, device: str = "cpu") -> list[Part]:

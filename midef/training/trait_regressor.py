@@ -137,9 +137,10 @@ def disturbed(images: Tensor, rng: Generator) -> Tensor:
     images = torch.where(uniform() < 0.5, blurs, images)
     images = images + _LARGEST_NOISE * uniform() * torch.randn(images.shape, generator=rng, device=device)
     most, size = _LARGEST_SHIFT_PX, images.shape[3]
-    down, right = torch.randint(0, 2 * most + 1, (2,), generator=rng, device=device).tolist()
+    down, right = torch.randint(0, 2 * most + 1, (2,), generator=rng, device=device)
+    padded, places = F.pad(images, (most, most, most, most), mode="replicate"), torch.arange(size, device=device)
     # the whole batch together: the next one is shifted otherwise
-    return F.pad(images, (most, most, most, most), mode="replicate")[:, :, down : down + size, right : right + size]
+    return padded.index_select(2, down + places).index_select(3, right + places)
 
 
 def blurred(images: Tensor, sigmas: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from midef.attacks.latent_search.memory import drawn_at_once
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
 from midef.attacks.priors.families.classifiers import Family, StartWeights, family_problems, missing_files, start_files
 from midef.attacks.priors.t_acgan import TAcgan
+from midef.core.in_step import in_step
 from midef.core.lazy import torch
 from midef.core.position import share, steps
 from midef.training.generative.surrogates import SurrogateSettings, draw_labelled, fit_surrogate
@@ -158,6 +159,7 @@ class LoktSurrogates(TargetedPrior, SurrogateSettings):
                 facts |= {f"{name}_{fact}": value for fact, value in of_surrogate.items()}
         return facts
 
+    @in_step
     def change(self, images: Tensor, rng: Generator) -> Tensor:
         """Images [N, 3, R, R] cropped, jittered, mirrored and turned a little, each on its own."""
         from midef.attacks.latent_search.views import VIEW_DRAWS, slightly_changed

@@ -13,6 +13,7 @@ from midef.attacks.latent_search.conditional import max_margin
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
 from midef.attacks.priors.families.doubling import DoublingPrior
 from midef.attacks.priors.networks import macs
+from midef.core.in_step import in_step
 from midef.core.lazy import torch
 from midef.training.generative.plg import PlgSettings, fit_plg, top_labelled
 
@@ -113,6 +114,7 @@ class PlgGan(DoublingPrior, TargetedPrior, PlgSettings):
         logits = torch.cat([seen.logits for seen in handle.in_chunks(handle.run, images)])
         chosen, sureness = top_labelled(logits.float().softmax(dim=1), self.top)
 
+        @in_step
         def identity_loss(drawn: Tensor, labels: Tensor, rng: Generator) -> Tensor:
             from midef.attacks.latent_search.views import VIEW_DRAWS, slightly_changed
 

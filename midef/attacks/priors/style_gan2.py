@@ -12,6 +12,7 @@ from midef.attacks.priors.base import PRIORS, FitContext, Networks, PublicPrior
 from midef.attacks.priors.families.doubling import at, resolution_of
 from midef.attacks.priors.networks.style_macs import of_discriminator, of_synthesis
 from midef.core.errors import DataError
+from midef.core.in_step import in_step
 from midef.core.recipe import Recipe
 from midef.nn.doubling import SMALLEST_PX, drawn_for
 from midef.training.generative.style_gan import StyleGanSettings, fit_style_gan, resized_8_bits
@@ -241,6 +242,7 @@ class StyleGan2(PublicPrior, StyleGanSettings):
     def fit(self, networks: Networks, public: Splits, context: FitContext) -> dict[str, Any]:
         from midef.attacks.priors.networks.style_gan2 import StyleGenerator
 
+        @in_step
         def draw(generator: nn.Module, latents: Tensor, rng: Generator) -> Tensor:
             assert isinstance(generator, StyleGenerator)
             images: Tensor = generator.synthesis(generator.mapping(latents), rng)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -50,9 +50,9 @@ class FaceFormation(ImageFormation):
         for i, (name, palette) in enumerate(PALETTES.items()):
             weights = (MIXTURE_SCALE * colours[2 * i]).softmax(dim=1)
             jitter = JITTER * (torch.special.ndtr(colours[2 * i + 1]) - 0.5)
-            face[name] = weights @ latents.new_tensor(palette) + jitter
+            face[name] = weights @ _table(palette, latents) + jitter
         for (name, (base, spread, offset)), drawn in zip(COLOURS.items(), colours[2 * len(PALETTES) :], strict=True):
-            face[name] = latents.new_tensor(base) + spread * (torch.special.ndtr(drawn) - offset)
+            face[name] = _table([base], latents)[0] + spread * (torch.special.ndtr(drawn) - offset)
         return face
 
     def latents(self, face: Mapping[str, Tensor]) -> Tensor:
@@ -69,11 +69,9 @@ class FaceFormation(ImageFormation):
         for name, palette in PALETTES.items():
             weights = face[f"{name}_mixture"]
             parts.append(weights.clamp(min=1e-30).log() / MIXTURE_SCALE)
-            parts.append(
-                torch.special.ndtri(_inside((face[name] - weights @ weights.new_tensor(palette)) / JITTER + 0.5))
-            )
+            parts.append(torch.special.ndtri(_inside((face[name] - weights @ _table(palette, weights)) / JITTER + 0.5)))
         for name, (base, spread, offset) in COLOURS.items():
-            units_of_colour = (face[name] - face[name].new_tensor(base)) / spread + offset
+            units_of_colour = (face[name] - _table([base], face[name])[0]) / spread + offset
             parts.append(torch.special.ndtri(_inside(units_of_colour)))
         return torch.cat(parts, dim=1)
 
@@ -83,8 +81,15 @@ class FaceFormation(ImageFormation):
             *IDENTITY.values(),
             *((self.difficulty * low, self.difficulty * high) for low, high in NUISANCE.values()),
         ]
-        low, high = like.new_tensor(ends).T
+        low, high = _table(ends, like).T
         return [*IDENTITY, *NUISANCE], low, high - low
+
+
+def _table(rows: Sequence[Sequence[float]], like: Tensor) -> Tensor:
+    """Numbers [R, C] on the device of a tensor, copied there once."""
+    from midef.datasets.files.augment import constant
+
+    return constant(tuple(float(v) for row in rows for v in row), like.device, like.dtype).view(len(rows), -1)
 
 
 def _inside(units: Tensor) -> Tensor:

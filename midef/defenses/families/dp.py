@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from midef.core.errors import SpecError
+from midef.core.in_step import in_step
 from midef.core.seeds import derive_seed
 from midef.defenses.base import Batch
 from midef.defenses.training_state import AuxiliaryBatch, TrainingFacts, TrainingState
@@ -34,6 +35,7 @@ class HollowOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus is not typed
     is_hollow = False
 
     @override
+    @in_step
     def clip_and_accumulate(self) -> None:
         if self.is_hollow:
             for p in self.params:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from midef.core.lazy import torch
@@ -55,14 +56,23 @@ def reject_joint_boxes(
     uniform among those that fit, and an area is accepted in proportion to their number. So the area comes from the
     inverse of that distribution, in 4096 steps: one draw each, where rejecting waits long for areas near 1.
     """
+    below, areas = _joint_areas((shape[0], shape[1]), area, ratio, draws.device, draws.dtype)
+    cell = torch.searchsorted(below, draws[..., 0].contiguous(), right=True).clamp(max=_CELLS - 1)
+    return _boxes(areas[cell], draws, shape, ratio)
+
+
+@lru_cache(maxsize=64)
+def _joint_areas(
+    shape: tuple[int, int], area: tuple[float, float], ratio: float, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """[4096] areas in a range of shares, and the share of accepted draws up to each; copied to the device once."""
     low, high = area
     # On the CPU, where a running sum is the same bit for bit every time.
     areas = low + (high - low) * (torch.arange(_CELLS, dtype=torch.float64) + 0.5) / _CELLS
     sides = _sides(areas, shape, ratio)
     fitting = (shape[0] - sides[:, 0] + 1) * (shape[1] - sides[:, 1] + 1)
     below = fitting.double().cumsum(0) / fitting.sum()
-    cell = torch.searchsorted(below.to(draws), draws[..., 0].contiguous(), right=True).clamp(max=_CELLS - 1)
-    return _boxes(areas.to(draws)[cell], draws, shape, ratio)
+    return below.to(device, dtype), areas.to(device, dtype)
 
 
 def _boxes(share: Tensor, draws: Tensor, shape: tuple[int, int], ratio: float) -> Tensor:
@@ -89,7 +99,7 @@ def covered(boxes: Tensor, shape: tuple[int, int]) -> Tensor:
     return (in_rows[:, :, :, None] & in_columns[:, :, None, :]).any(dim=1, keepdim=True)
 
 
-def inpainted(images: Tensor, mask: Tensor) -> Tensor:
+def inpainted(images: Tensor, mask: Tensor) -> Tensor:  # waits: OpenCV works on the CPU
     """Images [B, 3, H, W] with the pixels of mask [B, 1, H, W] filled in from around them; others stay bit for bit.
 
     Telea's fast marching, radius 3 px, in OpenCV, which works on 8 bits, on the CPU, one image at a time: at 64 px some

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from midef.core.in_step import in_step
 from midef.defenses import Batch, Defense
 from midef.defenses.training_state import AuxiliaryBatch
 from midef.nn.network import Forward, TargetModel
@@ -66,6 +67,7 @@ class Descent:
     device: str
     precision: str
 
+    @in_step
     def __call__(self, batch: Batch, auxiliary: AuxiliaryBatch | None, progress: float) -> Tensor:
         """
         Args:

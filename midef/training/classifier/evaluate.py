@@ -6,6 +6,7 @@ import torch
 
 from midef.core.errors import TrainingDiverged
 from midef.core.position import steps
+from midef.core.upload import uploaded
 from midef.datasets import Images
 from midef.nn.network import TargetModel
 from midef.training.data_parallel import World, summed
@@ -34,19 +35,19 @@ def accuracy(
     """
     world = world or World()
     model.eval()
-    hits = broken = 0
+    hits, broken = torch.zeros(2, dtype=torch.int64, device=device)
     mine = torch.arange(len(part)).tensor_split(world.size)[world.rank]
     first, end = (int(mine[0]), int(mine[-1]) + 1) if len(mine) else (0, 0)
-    for start in steps(range(first, end, batch_size)):
+    labels = part.labels.to(device)
+    for start in steps(range(first, end, batch_size)):  # in step
         stop = min(start + batch_size, end)
-        images = part.images[start:stop].to(device).float() / 255
+        images = uploaded(part.images[start:stop], device).float() / 255
         logits = model(images).logits
-        predicted, finite = logits.argmax(dim=1).cpu(), logits.isfinite().all(dim=1).cpu()
-        hits += int((predicted == part.labels[start:stop]).sum())
-        broken += int((~finite).sum())
-    if broken := summed(broken, device, world):
+        hits += (logits.argmax(dim=1) == labels[start:stop]).sum()
+        broken += (~logits.isfinite().all(dim=1)).sum()
+    if lost := summed(int(broken), device, world):
         raise TrainingDiverged(
-            f"the logits of {broken} of {len(part)} images are not finite; lower learning_rate, set clip_norm, or "
+            f"the logits of {lost} of {len(part)} images are not finite; lower learning_rate, set clip_norm, or "
             "weaken the defense"
         )
-    return 100.0 * summed(hits, device, world) / max(1, len(part))
+    return 100.0 * summed(int(hits), device, world) / max(1, len(part))

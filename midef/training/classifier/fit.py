@@ -12,8 +12,10 @@ import torch
 from torch import Generator, Tensor, nn
 
 from midef.core.errors import SpecError, TrainingDiverged
+from midef.core.in_step import in_step
 from midef.core.position import share, steps
 from midef.core.seeds import derive_seed
+from midef.core.upload import uploaded
 from midef.datasets import Images
 from midef.defenses import Batch, Defense
 from midef.defenses.training_state import TrainingFacts, TrainingState
@@ -203,10 +205,12 @@ class _Training:
         order_rng = torch.Generator().manual_seed(derive_seed(self.seed, "order", number))
         rng = torch.Generator(device).manual_seed(derive_seed(self.seed, "augment", number, 0))  # alike in all workers
         torch.manual_seed(derive_seed(self.seed, "noise", number, rank) % 2**63)  # dropout and other layers that draw
-        batches = batches_of_epoch(self.labels, recipe, self.descend.defense, self.state, order_rng)
+        drawn = batches_of_epoch(self.labels, recipe, self.descend.defense, self.state, order_rng)
+        # one copy for the whole epoch: a copy in every step would make a GPU wait for the host
+        batches = uploaded(torch.cat(drawn), device).split([len(batch) for batch in drawn])
         total = torch.zeros((), device=device)
         for step, positions in enumerate(steps(batches)):
-            total += self._step(positions.to(device), (number + step / len(batches)) / recipe.epochs, rng)
+            total += self._step(positions, (number + step / len(batches)) / recipe.epochs, rng)
         mean_loss = float(total) / len(batches)  # the only wait for the device in an epoch
         if not isfinite(mean_loss):
             raise TrainingDiverged(
@@ -214,12 +218,13 @@ class _Training:
             )
         return mean_loss
 
+    @in_step
     def _step(self, positions: Tensor, progress: float, rng: Generator) -> Tensor:
         """Train on the images at these positions; returns their loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(progress)
         images = augment(self.data.images[positions].float() / 255, self.recipe, rng)
-        batch = Batch(images, self.data.labels[positions], positions)
+        batch = Batch(images, self.data.labels[positions], positions, train_images=len(self.labels))
         batch = self.descend.defense.transform_batch(batch, progress, rng)
         batch, auxiliary = self.state.before_step(self.model, batch, progress, rng)
         self.optimizer.zero_grad(set_to_none=True)

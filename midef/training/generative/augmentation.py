@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import pi
 from typing import TYPE_CHECKING
 
+from midef.core.in_step import in_step
 from midef.core.lazy import torch
 
 if TYPE_CHECKING:
@@ -33,16 +34,19 @@ class AdaptiveAugmentation:
         self._sureness = torch.zeros((), device=device)
         self._steps = 0
 
+    @in_step
     def __call__(self, images: Tensor, rng: Generator) -> Tensor:
         return augmented(images, self.probability, rng)
 
+    @in_step
     def observe(self, scores: Tensor) -> None:
         """Take the scores [B] of a step's real images into account."""
         self._sureness += scores.detach().sign().mean() / ADAPT_EVERY
         self._steps += 1
         if self._steps % ADAPT_EVERY == 0:
-            self.probability = adapted(self.probability, self._sureness, target=self._target, share=self._share)
-            self._sureness = torch.zeros_like(self._sureness)
+            # in place: a captured step reads the same memory each time
+            self.probability.copy_(adapted(self.probability, self._sureness, target=self._target, share=self._share))
+            self._sureness.zero_()
 
 
 def adapted(probability: Tensor, sureness: Tensor, *, target: float, share: float) -> Tensor:
@@ -128,8 +132,11 @@ def colour_matrix(*, contrast: Tensor, inverts: Tensor, hue: Tensor, saturation:
     """
     grey = contrast.new_full((3, 3), 1 / 3)  # projection on the grey axis
     chroma = torch.eye(3, device=contrast.device) - grey
+    from midef.datasets.files.augment import constant
+
     side = 3**-0.5
-    cross = contrast.new_tensor([[0, -side, side], [side, 0, -side], [-side, side, 0]])  # v -> grey axis x v
+    cross = constant((0, -side, side, side, 0, -side, -side, side, 0), contrast.device, contrast.dtype).view(3, 3)
+    # v -> grey axis x v
     luma = torch.where(inverts, -1.0, 1.0)
     turned = hue.cos()[:, None, None] * chroma + hue.sin()[:, None, None] * cross
     return contrast[:, None, None] * (luma[:, None, None] * grey + saturation[:, None, None] * turned)

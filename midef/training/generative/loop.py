@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from midef.core.in_step import in_step
 from midef.core.lazy import torch
 from midef.core.position import steps
 from midef.core.seeds import derive_seed
@@ -122,6 +123,7 @@ class ShuffledPasses:
         self._rng = rng
         self._waiting = torch.empty(0, dtype=torch.long, device=rng.device)
 
+    @in_step
     def next(self) -> Tensor:
         """Positions [batch_size]."""
         while len(self._waiting) < self._batch_size:
@@ -135,6 +137,7 @@ def shuffled(count: int, rng: Generator) -> Tensor:
     return torch.randperm(count, generator=rng, device=rng.device)
 
 
+@in_step
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     """One step down the gradient of this loss."""
     optimizer.zero_grad(set_to_none=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from midef.core.in_step import in_step
 from midef.core.lazy import torch
 from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, descend, frozen
 
@@ -125,6 +126,7 @@ class LabelledBatches:
         self._passes = ShuffledPasses(len(self._rows), batch_size, rng)
         self._rng = rng
 
+    @in_step
     def draw(self) -> tuple[Tensor, Tensor]:
         """Images [B, 3, H, W] in [0, 1], with uniform noise of up to 1/256 added, and labels [B]."""
         index = self._passes.next()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from midef.core.lazy import F, torch
 from midef.core.position import share, steps
+from midef.core.upload import uploaded
 from midef.training.generative.set_distances import SET_DISTANCES, SetDistance
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _tune_(
     distance = SET_DISTANCES[settings.distance]
     rows = generator.styles(w)
     with share(0.5, 1.0):
-        for _ in steps(range(settings.tuning_steps)):
+        for _ in steps(range(settings.tuning_steps)):  # in step
             adam.zero_grad(set_to_none=True)
             distance(features(generator.synthesis(rows)), goal).backward()
             adam.step()
@@ -155,10 +156,10 @@ def _invert(
     adam = torch.optim.Adam([w], lr=settings.inversion_rate)
     distance: SetDistance = SET_DISTANCES[settings.distance]
     count = settings.inversion_steps
-    for step in steps(range(count)):
+    for step in steps(range(count)):  # in step
         done = step / count
         adam.param_groups[0]["lr"] = settings.inversion_rate * ramp(done)
-        noise = torch.randn(w.shape, generator=rng).to(w.device)
+        noise = uploaded(torch.randn(w.shape, generator=rng), w.device)
         drawn = generator.synthesis(
             generator.styles(w + noise * (spread * NOISE * max(0.0, 1 - done / NOISE_UNTIL) ** 2))
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from midef.core.in_step import in_step
 from midef.core.lazy import F, torch
 from midef.core.position import steps
 from midef.defenses.families.alignment import AT_ONCE, Substitute, misalignment
@@ -57,8 +58,11 @@ def fit_perturbation_vae(
     latent = network.decode[0].in_features
     assert isinstance(latent, int)
 
+    known, seen = answers.to(run.device), images.to(run.device)
+
+    @in_step
     def loss(index: Tensor, rng: torch.Generator) -> Losses:
-        clean, shown = answers[index].to(run.device), images[index].to(run.device).float() / 255
+        clean, shown = known[index], seen[index].float() / 255
         noise = torch.randn(len(index), latent, generator=rng, device=run.device)
         drawn = network(clean, noise)
         apart = own_misalignment(substitute, clean, moved(clean, settings["radius"] * drawn.direction, 1.0), shown)
@@ -77,8 +81,11 @@ def fit_purifier(
         settings: `label_weight`, `epochs`, `batch`, `rate`.
     """
 
+    known = answers.to(run.device)
+
+    @in_step
     def loss(index: Tensor, rng: torch.Generator) -> Losses:
-        clean = answers[index].to(run.device)
+        clean = known[index]
         purified = network(clean)
         wrong = F.nll_loss(purified.clamp(min=1e-12).log(), clean.argmax(dim=1))
         apart = (purified - clean).square().sum(dim=1).mean()
@@ -102,7 +109,7 @@ def _fit(
     def epoch(number: int) -> Losses:
         rng = run.stream("substitute", number)
         found: Losses = {}
-        for index in steps(shuffled(count, rng).cpu().split(int(settings["batch"]))):
+        for index in steps(shuffled(count, rng).split(int(settings["batch"]))):
             found = loss(index, rng)
             descend(adam, torch.stack(list(found.values())).sum())
         return found
