@@ -15,6 +15,7 @@ from midef.sweep.cli.options import (
     parsed,
     positive,
     say,
+    say_what_is_planned,
 )
 
 HELP = "bring every defense of a sweep to the same accuracy, then attack them"
@@ -48,10 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Search the strengths, attack what was found, then print the table."""
     options = parsed(MatchArguments, args)
+    spec = options.spec(library.existing_store(options.store))
+    run_options = options.options()
+    say_what_is_planned(spec)
     result = library.match(
-        options.spec(library.existing_store(options.store)),
+        spec,
         options.store,
-        options.options(),
+        run_options,
         target=options.target,
         tolerance=options.tolerance,
         trainings=options.trainings,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from midef.core.text import printable
+from midef.sweep.cli.last_net import tell
 from midef.sweep.cli.output import check_folder
 from midef.sweep.library import DEFAULT_STORE, load_spec
 from midef.sweep.result import SweepResult
@@ -119,6 +120,11 @@ def say(text: str) -> None:
     """Write lines to standard output at once, control characters as their codes."""
     sys.stdout.write(printable(text) + "\n")
     sys.stdout.flush()
+
+
+def say_what_is_planned(spec: SweepSpec) -> None:
+    """Tell on standard error, at once, which sweep is being planned: of a large one the plan takes minutes."""
+    tell(f"planning sweep {spec.name}, profile {spec.profile}\n")
 
 
 def build_dashboard(

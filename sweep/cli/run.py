@@ -14,6 +14,7 @@ from midef.sweep.cli.options import (
     add_sweep_arguments,
     parsed,
     say,
+    say_what_is_planned,
 )
 
 HELP = "run a sweep; stored work is not repeated"
@@ -38,10 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the sweep, then print its table."""
     options = parsed(RunVerbArguments, args)
+    spec = options.spec()
+    run_options = options.options()
+    say_what_is_planned(spec)
     result = library.run(
-        options.spec(),
+        spec,
         options.store,
-        options.options(),
+        run_options,
         only=options.only,
         retry_failed=options.retry_failed,
         replace=options.replace,

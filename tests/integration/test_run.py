@@ -187,7 +187,8 @@ def test_the_progress_lines_can_be_read(story: Story) -> None:
     assert lines and "  100 %" in lines[-1] and "running 0  waiting 0  failed 0" in lines[-1]
     assert "\x1b" not in story.resumed.err and "\r" not in story.resumed.err
     noise = [line for line in story.resumed.err.splitlines() if line.strip() and not line.startswith("done ")]
-    assert noise == ["targets and evaluators train in the node's own process"], "Ray speaks"
+    first = "planning sweep micro, profile smoke"
+    assert noise == [first, "targets and evaluators train in the node's own process"], "Ray speaks"
 
 
 def test_nothing_is_left_behind(story: Story) -> None:
@@ -201,7 +202,7 @@ def test_a_third_time_there_is_nothing_to_do(story: Story) -> None:
     assert story.again.code == 0, story.again.err
     assert story.again.out.startswith("nothing to do: all 2 cells of sweep micro are done\n")
     assert "midre" in story.again.out, "the table is printed again"
-    assert story.again.err == ""
+    assert story.again.err == "planning sweep micro, profile smoke\n"
 
 
 def test_nothing_to_do_starts_no_ray(story: Story, environment: dict[str, str]) -> None:

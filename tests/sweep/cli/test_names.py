@@ -122,7 +122,7 @@ def test_what_changes_no_cell_is_no_change(
 ) -> None:
     path = write_yaml(spec(**{"defenses": ["none", "midre"], **changes}), "same.yaml")
     code, out, err = midef("run", path, "--store", "store")
-    assert (code, err) == (0, "") and out.startswith("nothing to do")
+    assert (code, err) == (0, "planning sweep small, profile smoke\n") and out.startswith("nothing to do")
 
 
 def test_moved_files_are_no_change(
