@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from midef.core.setup import Cell
     from midef.defenses import Defense
     from midef.results.findings import Findings
-    from midef.stages.recipes import CellRecipes
+    from midef.stages.cell_recipes import CellRecipes
     from midef.storage import Store
 
 Over: TypeAlias = Literal["seed", "setup", "sweep"]

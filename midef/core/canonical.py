@@ -39,6 +39,14 @@ class Plain(dict[str, Any]):
             self._json = _mapping(self)
             return self._json
 
+    def changed(self, name: str, value: Any) -> Plain:
+        """A copy with another value, itself plain, under a name that it has."""
+        if name not in self:
+            raise KeyError(f"expected one of {', '.join(self)}, got {name!r}")
+        copy = Plain(self)
+        copy[name] = value
+        return copy
+
     @override
     def __reduce__(self) -> tuple[Any, ...]:
         return Plain, (dict(self),)
@@ -98,7 +106,11 @@ def json_of_plain(value: Any) -> str:
         return _mapping(value)
     if type(value) is str:
         return quoted(value)
-    return repr(value) if type(value) is int else _ENCODER.encode(value)
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return repr(value)  # as the encoder writes them
+    if type(value) is list:
+        return "[" + ",".join([json_of_plain(one) for one in value]) + "]"
+    return _ENCODER.encode(value)
 
 
 def _mapping(value: Mapping[str, Any]) -> str:

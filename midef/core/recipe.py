@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,12 +78,23 @@ class Recipe:
     def key(self) -> ArtifactKey:
         """sha256 over kind, component, parameters, version and the keys of the inputs."""
         # The canonical JSON of a mapping of these five, put together here: a large plan spends most of its time on it.
-        inputs = ",".join([f'{quoted(role)}:"{self.inputs[role].key}"' for role in sorted(self.inputs)])
+        inputs = ",".join([f'{quoted(role)}:"{self.inputs[role].name}"' for role in sorted(self.inputs)])
         text = (
             f'{{"component":{quoted(self.component)},"inputs":{{{inputs}}},"kind":"{self.kind}",'
             f'"params":{json_of_plain(self.params)},"version":{json_of_plain(self.version)}}}'
         )
         return ArtifactKey(self.kind, sha256(text))
+
+    @cached_property
+    def name(self) -> str:
+        """Its key as text, put together once: what needs a recipe names it, and many need the same."""
+        return str(self.key)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Keys as text of this recipe and of everything it needs, in the order of `walk`."""
+        below = [self.inputs[role].names for role in sorted(self.inputs)]
+        return (*dict.fromkeys(chain.from_iterable(below)), self.name)
 
     def walk(self) -> Iterator[Recipe]:
         """This recipe and everything it needs, inputs first, each once."""

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from typing_extensions import override
 
-from midef.core.canonical import json_of_plain, plain, sha256
+from midef.core.canonical import canonical_json, json_of_plain, plain, sha256
 from midef.core.choice import Choice
 from midef.core.match import Match
 
@@ -217,13 +217,11 @@ class Cell:
     @cached_property
     def digest(self) -> str:
         """Names the cell's result file."""
-        content = {
-            "setup": self.setup.plain,
-            "defense": self.defense.keyed,
-            "seed": self.seed,
-            "profile": self.profile,
-            "scores": self.scores,
-        }
-        if self.match is not None:
-            content["match"] = plain(self.match)
-        return sha256(json_of_plain(content))
+        # The canonical JSON of a mapping of these, put together from texts that the cells of a setup share.
+        match = "" if self.match is None else f'"match":{canonical_json(self.match)},'
+        text = (
+            f'{{"defense":{self.defense.keyed_json},{match}"profile":{json_of_plain(self.profile)},'
+            f'"scores":{json_of_plain(self.scores)},"seed":{json_of_plain(self.seed)},'
+            f'"setup":{json_of_plain(self.setup.plain)}}}'
+        )
+        return sha256(text)

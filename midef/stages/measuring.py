@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from midef.core.canonical import Plain, plain
 from midef.core.choice import Choice
 from midef.core.errors import DataError, PreflightError
 from midef.core.recipe import Recipe
@@ -107,16 +109,18 @@ def student_recipes(
     """
     found: dict[str, Recipe] = {}
     for name in students_of(names):
-        changes = {} if plan.epochs is None else {"epochs": plan.epochs}
-        params = {
-            "architecture": plan.architecture.keyed,
-            "training": TrainingRecipe.make({"preset": f"kes-{name}", **changes}),
-            "seed": 0,
-        }
         inputs = {"reconstructions": reconstructions, **start}
         for role, shuffled in zip(_roles_of(name), (False, True), strict=True):
-            found[role] = Recipe("student", name, {**params, "shuffled": shuffled}, inputs, STUDENT_VERSION)
+            params = _student_params(name, plan.architecture, plan.epochs, shuffled)
+            found[role] = Recipe("student", name, params, inputs, STUDENT_VERSION)
     return found
+
+
+@lru_cache(64)
+def _student_params(name: str, architecture: Choice, epochs: int | None, shuffled: bool) -> Plain:
+    training = TrainingRecipe.make({"preset": f"kes-{name}", **({} if epochs is None else {"epochs": epochs})})
+    params = {"architecture": architecture.keyed, "training": training, "seed": 0, "shuffled": shuffled}
+    return cast(Plain, plain(params))
 
 
 def _roles_of(student: str) -> tuple[str, str]:

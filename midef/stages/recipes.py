@@ -1,30 +1,24 @@
-"""The recipes of one cell: which artifacts answer "this setup, this defense, this seed"."""
+"""The recipes that cells are made of: splits, targets, evaluators, published weights, regressors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from midef.attacks import ATTACKS, AccessLevel, Attack
 from midef.core.canonical import plain
 from midef.core.choice import Choice
 from midef.core.errors import SpecError
-from midef.core.recipe import Recipe, each_once
-from midef.core.setup import Protocol, Setup
+from midef.core.recipe import Recipe
 from midef.datasets import DATASETS
 from midef.datasets.base import PATHS
 from midef.defenses.base import DEFENSES, STACK, Defense
 from midef.defenses.stack import name_of, remake_defense
-from midef.metrics import METRICS, standard_metrics
-from midef.metrics.base import compares_answers, extractors_of, needs_traits
-from midef.metrics.extractors import EXTRACTORS
 from midef.models import ARCHITECTURES
-from midef.stages.drawn import drawn_as, have_equal_traits
-from midef.stages.judges import problems_as_target, problems_of_attack, weights_of_judge
-from midef.stages.measuring import StudentPlan, extractor_role, student_recipes
+from midef.stages.drawn import drawn_as
+from midef.stages.judges import problems_as_target, weights_of_judge
 from midef.training import TrainingRecipe
 
 # Bumped when the maths of a stage changes; what depends on it is then built anew.
@@ -41,24 +35,12 @@ REGRESSOR_IMAGES = 30_000
 """Images a trait regressor is trained on where nothing else is said."""
 
 
-@dataclass(frozen=True)
-class CellRecipes:
-    """The artifacts a cell's rows speak of."""
-
-    private: Recipe
-    public: Recipe
-    target: Recipe
-    evaluator: Recipe
-    reconstructions: Recipe
-    scores: Recipe
-
-
 # Cells share recipes and what recipes are made of, and naming one takes as long as hashing it.
-_FEW, _MANY = 1024, 2**16
+FEW, _MANY = 1024, 2**16
 """Kept for the next cell: things there is one of per component or setup, and targets, which the next attack needs."""
 
 
-@lru_cache(_FEW)
+@lru_cache(FEW)
 def split_recipe(dataset: Choice, resolution_px: int) -> Recipe:
     """Three splits of a dataset at a resolution. `dataset.params` hold a fingerprint in place of paths."""
     params = {"params": dataset.params, "component_version": dataset.version, "resolution_px": resolution_px}
@@ -94,10 +76,10 @@ def target_recipe(
     if problems := problems_as_target(architecture):
         raise SpecError(problems)
     params: dict[str, Any] = {
-        "architecture": _keyed(architecture),
+        "architecture": keyed(architecture),
         "training": training,
         "seed": seed,
-        "defense": _keyed(defense),
+        "defense": keyed(defense),
     }
     if defense.name != NO_DEFENSE.name:
 
@@ -114,10 +96,10 @@ def target_recipe(
                 public=public if needs_public(*parts) else None,
             )
 
-        if artifacts := _artifacts_of_answers(_defense(defense), under, public):
+        if artifacts := _artifacts_of_answers(defense_of(defense), under, public):
             return Recipe("target", SERVED, params, {"private": private, **artifacts}, SERVED_VERSION)
         undefended = under()
-        inputs = {**undefended.inputs, **_defense(defense).requires(undefended)}
+        inputs = {**undefended.inputs, **defense_of(defense).requires(undefended)}
         return Recipe("target", CLASSIFIER, params, inputs, TRAINING_VERSION)
     inputs = {"private": private}
     if pretraining is not None:
@@ -172,7 +154,7 @@ def _chosen(parts: Sequence[Defense]) -> Choice:
     return Choice(STACK, {"members": [choice.keyed for choice in chosen]}, 1, "+".join(c.label for c in chosen))
 
 
-@lru_cache(_FEW)
+@lru_cache(FEW)
 def evaluator_recipe(
     private: Recipe, architecture: Choice, training: TrainingRecipe, *, published: Recipe | None = None
 ) -> Recipe:
@@ -199,7 +181,7 @@ def evaluator_recipe(
     return Recipe("evaluator", CLASSIFIER, params, inputs, TRAINING_VERSION)
 
 
-@lru_cache(_FEW)
+@lru_cache(FEW)
 def published_recipe(weights: Choice, architecture: Choice, resolution_px: int) -> Recipe:
     """A published trunk under the names of our architecture. `weights.params` hold the sha256 of its file."""
     params = {"weights": weights.params, "architecture": architecture.keyed, "resolution_px": resolution_px}
@@ -221,177 +203,16 @@ def regressor_recipe(private: Recipe, images: int) -> Recipe | None:
     return Recipe("regressor", "traits", params, version=REGRESSOR_VERSION)
 
 
-def recipes_for_cell(
-    setup: Setup,
-    defense: Choice,
-    seed: int,
-    *,
-    training: TrainingRecipe,
-    evaluator_training: TrainingRecipe,
-    pretraining_training: TrainingRecipe | None = None,
-    metrics: tuple[str, ...] | None = None,
-    regressor_images: int = REGRESSOR_IMAGES,
-    extractors: Mapping[str, Recipe] | None = None,
-    student: StudentPlan | None = None,
-) -> CellRecipes:
-    """Every recipe of one cell. Equal recipes of different cells are the same artifact.
-
-    Args:
-        metrics: names; None for the standard ones.
-        regressor_images: that a trait regressor is trained on, where a metric needs one.
-        extractors: weights of the extractors that are here, by name, see `place_extractors`; metrics that read others
-            are refused. When a file comes, the scores have another key and are measured anew.
-        student: that learns from the reconstructions, where a metric needs one; None for the papers', fresh.
-
-    Raises:
-        SpecError: if a network that only judges is the target or named by the attack, or judges without its weights.
-    """
-    private = split_recipe(setup.private, setup.resolution_px)
-    public = split_recipe(setup.public, setup.resolution_px)
-    evaluated = private
-    if setup.protocol.evaluator_resolution_px != setup.resolution_px:
-        evaluated = split_recipe(setup.private, setup.protocol.evaluator_resolution_px)
-    pretraining = None if setup.pretraining is None else split_recipe(setup.pretraining, setup.resolution_px)
-    published = None
-    if setup.weights is not None:
-        published = published_recipe(setup.weights, setup.architecture, setup.resolution_px)
-    evaluator_weights = None
-    if setup.evaluator_weights is not None:
-        px = setup.protocol.evaluator_resolution_px
-        evaluator_weights = published_recipe(setup.evaluator_weights, setup.evaluator, px)
-
-    def target_under(defense: Choice) -> Recipe:
-        if setup.architecture.name == GIVEN:
-            if defense.name != NO_DEFENSE.name:
-                raise SpecError(f"{setup.architecture.label} was trained elsewhere: no defense can be trained into it")
-            return given_recipe(private, setup.architecture)
-        return target_recipe(
-            private,
-            setup.architecture,
-            defense,
-            training,
-            seed=seed,
-            pretraining=pretraining,
-            pretraining_training=pretraining_training,
-            published=published,
-            public=public if needs_public(*_defense(defense).parts()) else None,
-        )
-
-    target = target_under(defense)
-    evaluator = evaluator_recipe(evaluated, setup.evaluator, evaluator_training, published=evaluator_weights)
-    reconstructions = Recipe(
-        "reconstructions",
-        setup.attack.name,
-        {
-            "attack": _keyed(setup.attack),
-            "identities": setup.protocol.identities,
-            "images_per_identity": setup.protocol.images_per_identity,
-            "seed": seed,
-            **_kept(setup),
-            **_victims(setup),
-        },
-        {"target": target, "private": private, **_requirements(setup.attack, public).of(target)},
-        ATTACK_VERSION,
-    )
-    names = standard_metrics() if metrics is None else sorted(metrics)
-    regressor, are_known = None, _attack(setup.attack).knows_traits and have_equal_traits(private, public)
-    if needs_traits(names) and not are_known:
-        regressor = regressor_recipe(private, regressor_images)
-    plan_of_students, start = student or StudentPlan.published(), {}
-    if plan_of_students.weights is not None:
-        trunk = plan_of_students.weights, plan_of_students.architecture, setup.resolution_px
-        start = {BACKBONE: published_recipe(*trunk)}
-    here = {name: weights for name, weights in (extractors or {}).items() if name in extractors_of(names)}
-    scores = Recipe(
-        "scores",
-        "metrics",
-        _scoring(setup.protocol, tuple(names), tuple(here)),
-        {
-            "reconstructions": reconstructions,
-            "target": target,
-            "evaluator": evaluator,
-            "private": private,
-            "judged": evaluated,
-            **({ALIKE: evaluated} if "kept_px" in reconstructions.params else {}),
-            **({} if regressor is None else {"regressor": regressor}),
-            **({UNDEFENDED: target_under(NO_DEFENSE)} if _needs_undefended(names, setup.attack, defense) else {}),
-            **{extractor_role(name): weights for name, weights in here.items()},
-            **student_recipes(names, plan_of_students, reconstructions, start),
-        },
-        SCORES_VERSION,
-    )
-    return CellRecipes(private, public, target, evaluator, reconstructions, scores)
-
-
-def _needs_undefended(metrics: Sequence[str], attack: Choice, defense: Choice) -> bool:
-    """Whether scores are compared with those of another network: of the target that was trained without the defense."""
-    return (
-        compares_answers(metrics)
-        and _attack(attack).access >= AccessLevel.SCORES
-        and _defense(defense).acts_on_training
-    )
-
-
-def _kept(setup: Setup) -> dict[str, int]:
-    """The size of the reconstructions as their recipe names it: only where it is not what the target takes."""
-    taken, judged = setup.resolution_px, setup.protocol.evaluator_resolution_px
-    if judged <= taken or _attack(setup.attack).drawn_px(taken) <= taken:
-        return {}
-    return {"kept_px": judged}
-
-
-def _victims(setup: Setup) -> dict[str, str]:
-    """Whose answers were observed as the recipe of reconstructions names it: only where it is not the report split."""
-    named = setup.protocol.victims
-    observes = _attack(setup.attack).needs_observed_scores
-    return {"victims": named} if observes and named != Protocol.victims else {}
-
-
-class _Requirements:
-    """Recipes an attack starts from, given public data: asked once where no target is among them."""
-
-    def __init__(self, attack: Attack, public: Recipe) -> None:
-        self.attack, self.public = attack, public
-        self._of_any_target: Mapping[str, Recipe] | None = None
-        self.asks_target = False
-
-    def of(self, target: Recipe) -> Mapping[str, Recipe]:
-        if self._of_any_target is not None:
-            return self._of_any_target
-        required = self.attack.requires(target=target, public=self.public)
-        self.asks_target = self.asks_target or target in each_once(required.values())
-        if not self.asks_target:
-            self._of_any_target = required
-        return required
-
-
-@lru_cache(_FEW)
-def _requirements(attack: Choice, public: Recipe) -> _Requirements:
-    return _Requirements(_attack(attack), public)
-
-
-@lru_cache(_FEW)
-def _attack(choice: Choice) -> Attack:
-    if problems := problems_of_attack(choice):
-        raise SpecError(problems)
-    return ATTACKS.remake(choice)
-
-
-@lru_cache(_FEW)
-def _defense(choice: Choice) -> Defense:
+@lru_cache(FEW)
+def defense_of(choice: Choice) -> Defense:
+    """The defense that a choice stands for, made once."""
     return remake_defense(choice)
 
 
-@lru_cache(_FEW)
-def _keyed(choice: Choice) -> Any:
+@lru_cache(FEW)
+def keyed(choice: Choice) -> Any:
+    """A choice as it enters a recipe, the same object for all that share it."""
     return plain(choice.keyed)
-
-
-@lru_cache(_FEW)
-def _scoring(protocol: Protocol, metrics: tuple[str, ...], extractors: tuple[str, ...]) -> Any:
-    versions = {name: METRICS.version(name) for name in metrics}
-    read = {"extractors": {name: EXTRACTORS.version(name) for name in extractors}} if extractors else {}
-    return plain({"metrics": versions, "protocol": protocol.scoring, **read})
 
 
 def words_of(recipe: Recipe) -> str:

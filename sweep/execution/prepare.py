@@ -12,9 +12,10 @@ from midef.sweep.execution.result_rows import measured_rows, refused_rows
 from midef.sweep.planning.plan import Plan, make_plan
 from midef.sweep.planning.selection import CellFilter, every_cell
 from midef.sweep.spec.changes import basis_of
-from midef.sweep.spec.resolve import Sweep
+from midef.sweep.spec.resolve import Sweep, without_collections
 
 
+@without_collections
 def prepare(sweep: Sweep, store: Store, *, retry_failed: bool = False, chosen: CellFilter = every_cell) -> Plan:
     """Plan, record the plan, and write rows that need no work: refused cells, cells whose scores are stored.
 

@@ -24,6 +24,7 @@ from midef.defenses import DEFENSES
 from midef.metrics.extractors import EXTRACTORS
 from midef.models import ARCHITECTURES
 from midef.stages.recipes import FITTED_HEAD, PUBLISHED, SERVED
+from midef.sweep.planning.alike import Alike
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,8 @@ class Estimates:
         self.speed = slowness() / float(max(1, cpus) ** 0.7)  # threads share work of small networks badly
         self._counted: dict[Recipe, Sizes | None] = {}
         self._made: dict[int, tuple[Any, Any]] = {}
+        self._alike = Alike()
+        self._works: dict[int, Work] = {}
 
     def seconds(self, recipe: Recipe) -> float:
         """About how long a node with this recipe takes, without a GPU."""
@@ -106,7 +109,18 @@ class Estimates:
         return NODE_S + (SEEN_S * work.gflop + work.other_s) * self.speed
 
     def work(self, recipe: Recipe) -> Work:
-        """Operations of a node with this recipe, and seconds of what no device makes faster."""
+        """Operations of a node with this recipe, and seconds of what no device makes faster; the same for all seeds."""
+        group = self.group(recipe)
+        known = self._works.get(group)
+        if known is None:
+            known = self._works[group] = self._work(recipe)
+        return known
+
+    def group(self, recipe: Recipe) -> int:
+        """Number of the recipes that differ from this one in nothing but seeds."""
+        return self._alike.group(recipe)
+
+    def _work(self, recipe: Recipe) -> Work:
         try:
             work = _RULES[recipe.kind](self, recipe)
         except Exception as error:  # noqa: BLE001  # components of other packages say how much they do: no plan ends here
@@ -136,7 +150,7 @@ class Estimates:
         return Work(gflop * (learned + epochs * sizes.select + sizes.train + sizes.report), TRAINING_S)
 
     def prior(self, recipe: Recipe) -> Work:
-        prior = self._remade(recipe.params, lambda: _prior_of(recipe))
+        prior = self._remade(recipe.params["params"], lambda: _prior_of(recipe))
         if prior is None:
             return UNUSUAL
         public = recipe.inputs.get("public")

@@ -217,21 +217,15 @@ def stored_meanwhile(plan: Plan, more: More) -> list[Node]:
 
 def _count(plan: Plan, cells: Iterable[PlannedCell], stored: set[ArtifactKey]) -> None:
     """Count artifacts by kind: shared, unshared, stored."""
-    below: dict[ArtifactKey, frozenset[ArtifactKey]] = {}
-
-    def needed(recipe: Recipe) -> frozenset[ArtifactKey]:
-        """Keys of the recipe and all it needs: the union of what is known of its inputs, not another walk."""
-        known = below.get(recipe.key)
-        if known is None:
-            known = frozenset((recipe.key,)).union(*[needed(other) for other in recipe.inputs.values()])
-            below[recipe.key] = known
-        return known
-
     unshared: Counter[str] = Counter()
+    needed: set[str] = set()
     for planned in cells:
         if not planned.refused:
-            unshared.update([key.kind for key in needed(planned.recipes.scores)])
-    shared, cached = Counter(key.kind for key in below), Counter(key.kind for key in below if key in stored)
+            names = planned.recipes.scores.names
+            needed.update(names)
+            unshared.update([name.partition("/")[0] for name in names])
+    keys = [ArtifactKey.parse(name) for name in needed]
+    shared, cached = Counter(key.kind for key in keys), Counter(key.kind for key in keys if key in stored)
     for kind in filter(unshared.get, KINDS):
         plan.unshared[kind], plan.shared[kind], plan.cached[kind] = unshared[kind], shared[kind], cached[kind]
 
@@ -250,18 +244,20 @@ def _add(plan: Plan, recipe: Recipe, is_stored: Callable[[ArtifactKey], bool]) -
 
 def _estimate(plan: Plan, store: Store | None, stored: set[ArtifactKey]) -> None:
     """Set timings, estimates and remaining seconds of all nodes."""
+    estimates = plan.estimates
     if store is not None and stored:
-        timings = read_timings(store, stored, {n.work for n in plan.nodes.values()})
-        for node in plan.nodes.values():
-            node.timing = timings.get(node.work)
-    dependants: dict[ArtifactKey, list[Node]] = defaultdict(list)
-    for node in plan.nodes.values():
-        node.estimated_s = plan.estimates.seconds(node.recipe)
-        for key in node.needs:
-            dependants[key].append(node)
-    for node in reversed(plan.nodes.values()):  # every dependant stands after what it needs
-        after_s = max((d.remaining_s for d in dependants[node.key]), default=0.0)
-        node.remaining_s = node.ranked_s + after_s
+        groups = {key: estimates.group(node.recipe) for key, node in plan.nodes.items()}
+        works = {group: plan.nodes[key].work for group, key in {group: key for key, group in groups.items()}.items()}
+        timings = read_timings(store, stored, set(works.values()))
+        for key, node in plan.nodes.items():
+            node.timing = timings.get(works[groups[key]])
+    after_s: dict[ArtifactKey, float] = {}
+    for key, node in reversed(plan.nodes.items()):  # every dependant stands after what it needs
+        node.estimated_s = estimates.seconds(node.recipe)
+        node.remaining_s = remaining = node.ranked_s + after_s.get(key, 0.0)
+        for needed in node.needs:
+            if remaining > after_s.get(needed, 0.0):
+                after_s[needed] = remaining
 
 
 def _time_like_the_rest(plan: Plan, added: Sequence[Node], store: Store | None) -> None:

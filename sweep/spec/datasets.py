@@ -261,7 +261,7 @@ class DatasetReader:
     def locations(self, roots: Iterable[Recipe]) -> dict[str, dict[str, Any]]:
         """Where files lie: digest of each split that `roots` need, and of published weights -> fields."""
         places = dict(self._weight_places)
-        for recipe in each_once(roots):
+        for recipe in each_once(roots) if any(self._places.values()) else ():
             if recipe.kind == "split":
                 keyed = {
                     "name": recipe.component,

@@ -19,7 +19,7 @@ from midef.core.conversion import shown
 from midef.core.errors import PreflightError, Problem, SpecError
 from midef.core.grammar import GrammarError, split_parts
 from midef.core.match import Match
-from midef.core.recipe import Recipe, each_once
+from midef.core.recipe import Recipe
 from midef.core.registry import Registry, merged
 from midef.core.setup import Cell, Protocol, Setup, StandIn
 from midef.datasets import Dataset
@@ -28,7 +28,7 @@ from midef.metrics import chosen_metrics
 from midef.metrics.base import students_of
 from midef.models import ARCHITECTURES
 from midef.results.compare import COMPARED
-from midef.stages import REGRESSOR_IMAGES, CellRecipes, StudentPlan, recipes_for_cell, weights_of_judge
+from midef.stages import REGRESSOR_IMAGES, CellRecipes, SetupRecipes, StudentPlan, weights_of_judge
 from midef.sweep.spec import checks
 from midef.sweep.spec.checks import Problems
 from midef.sweep.spec.datasets import DatasetReader
@@ -89,7 +89,7 @@ class PlannedCell:
         """Keys of the artifacts that answer it, inputs first, with blanks between: where their logs are found."""
         if self.answered_by is None or self.refused:
             return ""
-        return " ".join(str(recipe.key) for recipe in each_once([self.answered_by.scores]))
+        return " ".join(self.answered_by.scores.names)
 
 
 @dataclass(frozen=True)
@@ -134,24 +134,25 @@ class Entry:
         """Accuracy of a guess among the identities, percent; None where their number is unknown."""
         return 100 / self.identities if self.identities else None
 
+    @cached_property
+    def recipes(self) -> SetupRecipes:
+        """Recipes of its cells, of a setup that is not refused."""
+        return SetupRecipes(
+            self.setup,
+            training=self.training,
+            evaluator_training=self.evaluator_training,
+            pretraining_training=self.pretraining_training,
+            regressor_images=self.regressor_images,
+            **({} if self.measured is None else vars(self.measured)),
+        )
+
     def refusal(self, defense: Choice) -> str:
         """Why this defense cannot meet this setup, whatever the seed; "" if it can."""
         return self.refused or checks.refusal(self.setup, defense, self.profile)
 
     def cell(self, defense: Choice, seed: int, *, refused: str = "", match: Match | None = None) -> PlannedCell:
         """The cell of this setup under a defense, with the artifacts that answer it."""
-        recipes = None
-        if not self.refused:
-            recipes = recipes_for_cell(
-                self.setup,
-                defense,
-                seed,
-                training=self.training,
-                evaluator_training=self.evaluator_training,
-                pretraining_training=self.pretraining_training,
-                regressor_images=self.regressor_images,
-                **({} if self.measured is None else vars(self.measured)),
-            )
+        recipes = None if self.refused else self.recipes.of(defense, seed)
         scores = "" if recipes is None else recipes.scores.key.digest
         profile = self.profile.name
         cell = Cell(setup=self.setup, defense=defense, seed=seed, profile=profile, scores=scores, match=match)

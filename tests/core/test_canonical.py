@@ -102,6 +102,20 @@ def test_what_is_plain_already_is_taken_as_it_is(value: Any) -> None:
         assert canonical_json({"inner": once}) == reference
 
 
+@given(VALUES, VALUES)
+def test_a_changed_copy_has_the_text_of_a_new_mapping(before: Any, after: Any) -> None:
+    first = plain({"a": 1, "seed": before, "z": [before]})
+    text = canonical_json(first)
+    changed = first.changed("seed", plain(after))
+    assert canonical_json(changed) == canonical_json({"a": 1, "seed": after, "z": [before]})
+    assert canonical_json(first) == text and list(changed) == ["a", "seed", "z"]
+
+
+def test_a_changed_copy_gains_no_name() -> None:
+    with pytest.raises(KeyError, match="expected one of a, b, got 'c'"):
+        plain({"b": 1, "a": 2}).changed("c", 3)
+
+
 def _pickled(value: Any) -> Any:
     return pickle.loads(pickle.dumps(value))  # noqa: S301  # our own bytes
 

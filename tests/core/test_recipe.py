@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,54 @@ def test_the_key_names_the_kind_and_reads_back() -> None:
     assert TARGET.key.kind == "target" and len(TARGET.key.digest) == 64
     assert ArtifactKey.parse(str(TARGET.key)) == TARGET.key
     assert str(TARGET.key).startswith(TARGET.key.short)
+
+
+NESTED = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=4),
+    lambda v: st.lists(v, max_size=3) | st.tuples(v, v) | st.dictionaries(st.text(max_size=3), v, max_size=3),
+    max_leaves=6,
+)
+
+
+def slow_key(recipe: Recipe) -> str:
+    """By the definition: sha256 of JSON with sorted keys and no spaces, each input by its own key, nothing shared."""
+
+    def without_minus_zero(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: without_minus_zero(inner) for name, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [without_minus_zero(inner) for inner in value]
+        return value + 0.0 if isinstance(value, float) else value
+
+    content = {
+        "kind": recipe.kind,
+        "component": recipe.component,
+        "params": without_minus_zero(dict(recipe.params)),
+        "inputs": {role: slow_key(needed) for role, needed in recipe.inputs.items()},
+        "version": recipe.version,
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return f"{recipe.kind}/{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+@given(
+    st.dictionaries(st.text(max_size=4), NESTED, max_size=3), st.text(max_size=4), st.integers() | st.text(), RECIPES
+)
+def test_keys_are_those_of_the_slow_definition(
+    params: dict[str, Any], component: str, version: int | str, needed: Recipe
+) -> None:
+    first = Recipe("target", component, params, {"private": needed, "é": SPLIT}, version)
+    for recipe in (needed, first, Recipe("scores", component, params, {"target": first, "private": needed}, version)):
+        assert recipe.name == str(recipe.key) == slow_key(recipe)
+
+
+@given(RECIPES)
+def test_names_are_the_keys_of_the_walk(recipe: Recipe) -> None:
+    above = Recipe(
+        "scores", "metrics", {}, {"one": recipe, "other": TARGET, "both": Recipe("pool", "p", {}, {"a": recipe})}
+    )
+    for found in (recipe, above):
+        assert list(found.names) == [str(one.key) for one in found.walk()]
 
 
 def test_keys_are_fixed_for_ever() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
+import json
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -40,6 +42,21 @@ OTHERS = {
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
 def test_another_cell_has_another_file(other: Cell) -> None:
     assert other.digest != CELL.digest
+
+
+@pytest.mark.parametrize("cell", [CELL, *OTHERS.values()], ids=["cell", *OTHERS])
+def test_digests_are_those_of_the_slow_definition(cell: Cell) -> None:
+    """sha256 of JSON with sorted keys and no spaces, written out at once."""
+    content = {
+        "setup": cell.setup.plain,
+        "defense": {"name": cell.defense.name, "params": cell.defense.params, "version": cell.defense.version},
+        "seed": cell.seed,
+        "profile": cell.profile,
+        "scores": cell.scores,
+        **({} if cell.match is None else {"match": asdict(cell.match)}),
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert cell.digest == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_a_cell_matched_otherwise_is_another_cell() -> None:

@@ -489,7 +489,7 @@ FAULTS = (
     ),
     Fault(
         "a regressor is trained for attacks that know the traits",
-        "midef/stages/recipes.py",
+        "midef/stages/cell_recipes.py",
         "if needs_traits(names) and not are_known:",
         "if needs_traits(names):",
         "tests/stages/test_recipes.py",
@@ -1056,7 +1056,7 @@ FAULTS = (
     ),
     Fault(
         "the usual victims change the keys of stored reconstructions",
-        "midef/stages/recipes.py",
+        "midef/stages/cell_recipes.py",
         "if observes and named != Protocol.victims else",
         "if observes else",
         "tests/stages/test_recipes.py -k victims",
@@ -1098,7 +1098,7 @@ FAULTS = (
     ),
     Fault(
         "scores are the same whether an extractor was there or not",
-        "midef/stages/recipes.py",
+        "midef/stages/cell_recipes.py",
         "            **{extractor_role(name): weights for name, weights in here.items()},\n",
         "",
         "tests/stages/test_extractors.py -k once",
@@ -1315,8 +1315,8 @@ FAULTS = (
     ),
     Fault(
         "every prior is said to draw as large as the evaluator takes",
-        "midef/stages/recipes.py",
-        "judged <= taken or _attack(setup.attack).drawn_px(taken) <= taken",
+        "midef/stages/cell_recipes.py",
+        "judged <= taken or attack.drawn_px(taken) <= taken",
         "judged <= taken",
         "tests/stages/test_larger.py",
     ),

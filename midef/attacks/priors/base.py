@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from midef.attacks.access import AccessLevel
 from midef.attacks.base import SmallBudget, no_small_budget
+from midef.core.canonical import Plain, plain
+from midef.core.choice import Choice
 from midef.core.held import Held
 from midef.core.recipe import Inputs, Recipe
 from midef.core.registry import Registry
@@ -123,10 +126,16 @@ class Prior:
 
     def recipe(self, *, public: Recipe, target: Recipe) -> Recipe:
         """The recipe of this prior for this public set (and this target, if it depends on it)."""
-        choice = PRIORS.describe(self)
+        choice, params = self._described
         asked = {} if self.asks is None else {"target": target}
         inputs = {"public": public, **asked, **self.requires(public=public, target=target)}
-        return Recipe(self.kind, choice.name, {"params": choice.params}, inputs, choice.version)
+        return Recipe(self.kind, choice.name, params, inputs, choice.version)
+
+    @cached_property
+    def _described(self) -> tuple[Choice, Plain]:
+        """Its choice, and what its recipes for all targets share."""
+        choice = PRIORS.describe(self)
+        return choice, plain({"params": choice.params})
 
     def problems(self, resolution_px: int) -> list[str]:
         """Why it cannot draw images of this resolution. The networks of this family double from 4 px."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from typing_extensions import override
 
@@ -49,6 +50,7 @@ def resolution_of(split: Recipe) -> int:
     return int(split.params["resolution_px"])
 
 
+@lru_cache(1024)
 def at(split: Recipe, px: int) -> Recipe:
     """The same data set at another resolution."""
     return replace(split, params={**split.params, "resolution_px": px})
