@@ -14,7 +14,7 @@ from midef.defenses.training_state import TrainingState
 from midef.testing.steps import Steps
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("midef.training", "midef.defenses", "midef.attacks.priors", "midef.nn", "midef.models", "midef.datasets")
+ROOMS = ("midef.training", "midef.defenses", "midef.attacks", "midef.nn", "midef.models", "midef.datasets")
 """Where steps are checked."""
 IN_STEP = ("transform_batch", "criterion", "penalties")
 

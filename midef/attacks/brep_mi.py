@@ -15,13 +15,13 @@ from midef.attacks.base import ATTACKS, Attack, Reconstructions, SmallBudget, Ta
 from midef.attacks.latent_search.memory import drawn_at_once
 from midef.attacks.latent_search.precision import Precision, autocast
 from midef.attacks.latent_search.rows import known_traits
-from midef.attacks.latent_search.upload import uploaded
 from midef.attacks.priors.base import PublicPrior, any_generator
 from midef.attacks.priors.wgan_gp import WganGp
 from midef.core.canonical import ADDED_LATER
 from midef.core.lazy import torch
 from midef.core.position import share, tell
 from midef.core.seeds import derive_seed
+from midef.core.upload import uploaded
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -242,17 +242,15 @@ class BrepMi(Attack):
         grew = torch.zeros(n, dtype=torch.bool, device=device)
         active = started.to(device, copy=True)
         going, look = list[int](), 0
-        for iteration in itertools.count():
+        for iteration in itertools.count():  # in step
             if recorder is not None:
                 recorder.record(iteration, radius=radius.clone())
             if iteration == look:
-                seen = torch.stack([active.double(), fruitless.double(), radius.double()]).cpu()
-                going = [row for row, goes in enumerate(seen[0].tolist()) if goes]
+                going, rounds = self._looked(active, fruitless, radius)  # waits: once in up to `LOOK` rounds
                 if not going:
                     break
-                tell(1 - float((seen[0] * (1 - seen[1] / self.patience)).mean()))
-                look += self.rounds_that_end_no_row(seen[1, going], seen[2, going])
-                rows = uploaded(torch.tensor(going), device)
+                look += rounds
+                rows = uploaded(torch.tensor(going), device)  # waits: once in up to `LOOK` rounds
                 row_labels = labels[rows]
             old = radius[rows]
             directions = sphere_points([streams[i] for i in going], self.sphere_points, latents.shape[1], device)
@@ -276,6 +274,13 @@ class BrepMi(Attack):
             fruitless[rows] = (fruitless[rows] + counts).masked_fill(grows, 0)
             active[rows] = (fruitless[rows] < self.patience) & (new <= LARGEST_RADIUS)
         return best.cpu(), grew.cpu()
+
+    def _looked(self, active: Tensor, fruitless: Tensor, radius: Tensor) -> tuple[list[int], int]:
+        """The rows that still go, and for how many rounds all of them will; tells how far the work is."""
+        seen = torch.stack([active.double(), fruitless.double(), radius.double()]).cpu()
+        going = [row for row, goes in enumerate(seen[0].tolist()) if goes]
+        tell(1 - float((seen[0] * (1 - seen[1] / self.patience)).mean()))
+        return going, self.rounds_that_end_no_row(seen[1, going], seen[2, going]) if going else 0
 
     def rounds_that_end_no_row(self, fruitless: Tensor, radius: Tensor) -> int:
         """Rounds, at least 1 and at most `LOOK`, before the end of which no row can be done.

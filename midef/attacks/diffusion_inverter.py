@@ -109,7 +109,7 @@ class DiffusionInverter(Attack):
         with torch.no_grad():
             none = torch.zeros_like(answers)
             images = noise.normal(*shape).contiguous(memory_format=torch.channels_last)
-            for step in steps(range(len(betas))[::-1]):
+            for step in steps(range(len(betas))[::-1]):  # in step
                 share = images.new_full((len(images),), (step + 1) / len(betas))
                 seen = denoiser.encode(images)
                 predicted = denoiser.decode(seen, share, answers)

@@ -188,7 +188,7 @@ class RlbMi(Attack):
         latents = torch.zeros_like(actions)
         surest = torch.zeros(rows, device=task.device)
         found = torch.zeros(rows, dtype=torch.bool, device=task.device)
-        for episode in steps(range(1, self.episodes + 1)):
+        for episode in steps(range(1, self.episodes + 1)):  # in step
             replay.add(states, actions, self.reward(scores, labels))
             if len(replay) > self.start_after:
                 agents.update(*replay.sample(streams.uniform(self.batch_size)))

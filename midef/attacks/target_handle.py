@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from midef.attacks.access import AccessLevel
 from midef.core.errors import AccessError
+from midef.core.in_step import in_step
 from midef.defenses import Defense
 from midef.defenses.families.low_rank import LowRankHead
 from midef.defenses.serving import Serving
@@ -92,10 +93,12 @@ class TargetHandle:
         if self._model is not None:
             self._model.to(memory_format=layout)
 
+    @in_step
     def sized(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, H] at the resolution that the target takes."""
         return images if self.resolution_px is None else resized(images, self.resolution_px)
 
+    @in_step
     def run(self, images: Tensor) -> Forward:
         """Logits and features with gradients to `images` [B, 3, H, W] in [0, 1]; the weights are frozen.
 
@@ -107,6 +110,7 @@ class TargetHandle:
         result: Forward = model(images)
         return result
 
+    @in_step
     def run_and_skip_activation(self, images: Tensor) -> tuple[Forward, Forward]:
         """What `run` gives, and the same with logits computed without the activation inside a head of low rank.
 
@@ -158,6 +162,7 @@ class TargetHandle:
                 answer = ask(self.sized(part.to(self.device).float() / 255))
             yield answer
 
+    @in_step
     @torch.no_grad()
     def _serve(self, images: Tensor) -> Tensor:
         self.queries += len(images)

@@ -213,6 +213,30 @@ def toy_target() -> TargetModel:
     return model.train()  # whoever attacks it has to put it into eval mode
 
 
+def storing(folder_for: Callable[[str], Path]) -> Stored:
+    """Gives an attack or a prior what it requires with random weights, stored as the stage stores it.
+
+    Args:
+        folder_for: a new folder, by the beginning of its name.
+    """
+
+    def store(attack: Attack | Prior) -> Inputs:
+        def fetch(recipe: Recipe) -> Path:
+            folder = folder_for("prior")
+            prior = PRIORS.remake(Choice(recipe.component, recipe.params["params"], recipe.version))
+            torch.manual_seed(1)
+            networks = prior.networks(RESOLUTION_PX, CLASSES)
+            if not weights(networks):  # what it draws comes from elsewhere
+                assert isinstance(prior, PublicPrior)
+                prior.fit(networks, public_splits(), FitContext(inputs=Inputs({}, fetch), public=public_set))
+            prior.store(networks, folder)
+            return folder
+
+        return Inputs(attack.requires(target=TARGET, public=PUBLIC), fetch)
+
+    return store
+
+
 class _OnAToyTarget(Contract):
     """What attacks and priors are asked on."""
 
@@ -221,21 +245,7 @@ class _OnAToyTarget(Contract):
     def stored_priors(cls, tmp_path_factory: pytest.TempPathFactory) -> Stored:
         """Gives an attack or a prior what it requires with random weights, stored as the stage stores it."""
 
-        def store(attack: Attack | Prior) -> Inputs:
-            def fetch(recipe: Recipe) -> Path:
-                folder = tmp_path_factory.mktemp("prior")
-                prior = PRIORS.remake(Choice(recipe.component, recipe.params["params"], recipe.version))
-                torch.manual_seed(1)
-                networks = prior.networks(RESOLUTION_PX, CLASSES)
-                if not weights(networks):  # what it draws comes from elsewhere
-                    assert isinstance(prior, PublicPrior)
-                    prior.fit(networks, public_splits(), FitContext(inputs=Inputs({}, fetch), public=public_set))
-                prior.store(networks, folder)
-                return folder
-
-            return Inputs(attack.requires(target=TARGET, public=PUBLIC), fetch)
-
-        return store
+        return storing(tmp_path_factory.mktemp)
 
     @pytest.fixture
     def target(self) -> TargetModel:

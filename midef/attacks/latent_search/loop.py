@@ -63,7 +63,7 @@ def _run_stage(
     optimizer = attack.optimizer(searched)
     rates = [group["lr"] for group in optimizer.param_groups]
     best = LowestLoss() if attack.keeps_best else None
-    for step in steps(numbers):
+    for step in steps(numbers):  # in step
         rows.recorder.begin(step)
         with attack.autocast(task):
             loss = attack.step_loss(handle, networks, searched, rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from midef.core.in_step import in_step
 from midef.core.lazy import torch
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ class LowestLoss:
         self._loss: Tensor | None = None
         self._values: list[Tensor] = []
 
+    @in_step
     def see(self, loss: Tensor, searched: Sequence[Tensor]) -> None:
         """Take the losses [N] of these values [N, ...]."""
         loss = torch.where(loss.detach().isnan(), torch.inf, loss.detach())

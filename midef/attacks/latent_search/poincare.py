@@ -22,8 +22,8 @@ def poincare_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """
     values = logits.double()
     point = values / values.abs().sum(dim=1, keepdim=True).clamp(min=1e-12)
-    goal = (1 - MARGIN) * F.one_hot(labels, logits.shape[1]).to(values)
+    goal = (1 - MARGIN) * F.one_hot(labels, logits.shape[1]).to(values.dtype)
     apart = (point - goal).square().sum(dim=1)
     room = (1 - point.square().sum(dim=1)) * (1 - goal.square().sum(dim=1))
     argument = 1 + 2 * apart / room.clamp(min=1e-12)
-    return torch.acosh(argument.clamp(min=1 + 1e-7)).to(torch.promote_types(logits.dtype, torch.float32))
+    return torch.acosh(argument.clamp(min=1 + 1e-7)).to(dtype=torch.promote_types(logits.dtype, torch.float32))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from midef.core.in_step import in_step
 from midef.core.traces import MOST_POINTS, SERIES, Traces, thinned
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Recorder:
         """True if this step has to be recorded."""
         return self._wanted is None or step in self._wanted
 
+    @in_step
     def gather(self, **series: Tensor) -> None:
         """Take values [N] of a step to be averaged into the next point: views are drawn anew in each step, and a mean
         over all steps tells a trend from that noise where one step of several cannot."""
@@ -50,16 +52,18 @@ class Recorder:
         self._gathered = {}
         return means
 
-    def record(self, step: int, which: Tensor | None = None, **series: Tensor) -> None:
+    @in_step
+    def record(self, step: int, which: Tensor | None = None, taken: Tensor | None = None, **series: Tensor) -> None:
         """Take down values at a step that is wanted.
 
         Args:
             step: updates made before.
             which: rows that the values belong to [M]; None for all. The others keep their last values.
+            taken: which of these count [M] bool; None for all. The others keep their last values, too.
             series: by name, of `SERIES`, [M] each.
         """
         for name, values in series.items():
-            self._now[name] = self._placed(name, values.detach().float(), which)
+            self._now[name] = self._placed(name, values.detach().float(), which, taken)
         self._step = step
         if self._wanted is not None:
             self._points.append((step, dict(self._now)))
@@ -69,12 +73,12 @@ class Recorder:
                 self._stride *= 2
                 self._points = [point for point in self._points if point[0] % self._stride == 0]
 
-    def _placed(self, name: str, values: Tensor, which: Tensor | None) -> Tensor:
+    def _placed(self, name: str, values: Tensor, which: Tensor | None, taken: Tensor | None) -> Tensor:
         if which is None:
             return values
         before = self._now.get(name)
         placed = values.new_full((len(self._rows),), torch.nan) if before is None else before.clone()
-        placed[which] = values
+        placed[which] = values if taken is None else torch.where(taken, values, placed[which])
         return placed
 
     def traces(self) -> Traces | None:
@@ -103,6 +107,7 @@ class StepRecorder(Recorder):
         """A step begins."""
         self._step_now, self._seen = step, ()
 
+    @in_step
     def see(self, answers: Sequence[Forward], labels: Tensor) -> None:
         """Answers of this step to one view of the images; what is asked before the first step does not count.
 
@@ -113,6 +118,7 @@ class StepRecorder(Recorder):
         if self._step_now is not None:
             self._seen += tuple(confidence_of(answer.logits, labels) for answer in answers)
 
+    @in_step
     def end(self, loss: Tensor, slopes: Sequence[Tensor]) -> None:
         """Loss [N] and gradients [N, ...] of this step. What was seen is averaged over views and networks."""
         assert self._step_now is not None, "a step that ends has begun"

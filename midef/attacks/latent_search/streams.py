@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from midef.attacks.latent_search.upload import uploaded
+from midef.core.in_step import in_step
+from midef.core.upload import uploaded
 
 BLOCK = 32
 """Steps drawn ahead. Changes speed, not results."""
@@ -38,6 +39,7 @@ class RowStreams:
         """The next numbers from [0, 1) [N, *shape]."""
         return self._next("uniform", torch.rand, shape)
 
+    @in_step
     def _next(self, law: str, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
         # each law and shape has streams of its own, so that drawing ahead of one never moves another
         key = (law, *shape)

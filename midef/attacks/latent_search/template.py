@@ -13,6 +13,7 @@ from midef.attacks.latent_search.candidates import too_few
 from midef.attacks.latent_search.owners import OwnedSearch
 from midef.attacks.latent_search.precision import Precision, autocast
 from midef.attacks.latent_search.rows import Networks, Rows
+from midef.core.in_step import in_step
 from midef.core.lazy import torch
 from midef.defenses.midre import IMAGENET_MEAN
 
@@ -153,45 +154,55 @@ class LatentSearch(Attack):
         """Factor of the optimiser's learning rates in a step; `progress` is the share of the stage before it."""
         return 1.0
 
+    @in_step
     def images(self, networks: Networks, searched: list[Tensor], rows: Rows) -> Tensor:
         """Images of a step; as large as its prior draws them where that judges them, see `with_drawn`."""
         return self.draw(networks, self.latents(searched, rows), rows)
 
+    @in_step
     def latents(self, searched: list[Tensor], rows: Rows) -> Tensor:
         """Latents [N, Z] to draw in this step."""
         return searched[0]
 
+    @in_step
     def draw(self, networks: Networks, latents: Tensor, rows: Rows) -> Tensor:
         """Images [N, 3, R, R] in [0, 1] of latents."""
         images: Tensor = networks["generator"](latents)
         return images
 
+    @in_step
     def looked_at(self, networks: Networks, images: Tensor) -> Tensor:
         """Images of a step as large as who is asked takes them: where they are as the prior draws them, resized."""
         from midef.nn.sized import as_shown
 
         return as_shown(networks, images)
 
+    @in_step
     def views(self, images: Tensor, rows: Rows) -> list[Tensor]:
         """Views of the images that the target is shown; the losses of several views are summed."""
         return [images]
 
+    @in_step
     def ask(self, handle: TargetHandle, networks: Networks, view: Tensor) -> list[Forward]:
         """Answers to a view: the target's first, then those of other networks where an attack has them."""
         return [handle.run(view)]
 
+    @in_step
     def identity_loss(self, networks: Networks, seen: list[Forward], labels: Tensor) -> Tensor:
         """[N], smaller the surer the networks are of the identity."""
         raise NotImplementedError
 
+    @in_step
     def judges(self, seen: list[Forward]) -> list[Forward]:
         """The answers whose confidence is recorded: the target's, or those of all that stand in for it."""
         return seen[:1]
 
+    @in_step
     def prior_loss(self, networks: Networks, images: Tensor) -> Tensor | None:
         """[N], smaller for images the prior finds more real; None where the attack has no such term."""
         return None
 
+    @in_step
     def constrain_(self, searched: list[Tensor], rows: Rows) -> None:
         """Project the searched values onto what is allowed, in place, after every step.
 
@@ -224,6 +235,7 @@ class LatentSearch(Attack):
 
     # ------------------------------------------------------------ a step, and the whole
 
+    @in_step
     def step_loss(self, handle: TargetHandle, networks: Networks, searched: list[Tensor], rows: Rows) -> Tensor:
         """Loss [N] of a step of the search."""
         return self._loss(handle, networks, self.images(networks, searched, rows), rows)

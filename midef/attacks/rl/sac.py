@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from midef.attacks.latent_search.streams import RowStreams
+from midef.core.in_step import in_step
 from midef.core.seeds import derive_seed
 
 Noise = Literal["shared_scalar", "per_dim"]
@@ -71,11 +72,13 @@ class Agents:
         self._critic_optimizer = torch.optim.Adam(self.critic, lr=learning_rate, fused=True)
         self._temperature_optimizer = torch.optim.Adam([self.log_temperature], lr=learning_rate, fused=True)
 
+    @in_step
     @torch.no_grad()
     def act(self, states: Tensor) -> Tensor:
         """An action [A, Z] for each agent's state [A, Z]."""
         return self._decide(states[:, None])[0].squeeze(1)
 
+    @in_step
     def update(self, pairs: Tensor, rewards: Tensor) -> None:
         """One step of critic, temperature and actor of every agent, in this order.
 
@@ -117,6 +120,7 @@ class Replay:
     def __len__(self) -> int:
         return min(self._added, self._rewards.shape[1])
 
+    @in_step
     def add(self, states: Tensor, actions: Tensor, rewards: Tensor) -> None:
         """One transition for each agent: states [A, Z], actions [A, Z], rewards [A]."""
         place = self._added % self._rewards.shape[1]
@@ -124,6 +128,7 @@ class Replay:
         self._rewards[:, place] = rewards
         self._added += 1
 
+    @in_step
     def sample(self, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """Random transitions, with replacement.
 
