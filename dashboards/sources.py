@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,7 +89,7 @@ def read_sources(uris: Sequence[str], sweeps: Sequence[str] = ()) -> Sources:
     warnings: list[str] = []
     problems: dict[str, list[SpecError]] = {}
     for store, name in zip(stores, names, strict=True):
-        stored = store.results.read()
+        stored = store.results.cells().keys()
         reports, unread = _reports(store)
         warnings += unread
         for sweep in dict.fromkeys(sweeps) or [None]:
@@ -118,18 +118,15 @@ def read_sources(uris: Sequence[str], sweeps: Sequence[str] = ()) -> Sources:
     )
 
 
-def _part(
-    store: Store, name: str, sweep: str | None, stored: Sequence[ResultRow], reports: Sequence[MatchReport]
-) -> _Part:
+def _part(store: Store, name: str, sweep: str | None, done: Collection[str], reports: Sequence[MatchReport]) -> _Part:
     from midef.storage import rows_of_sweep
 
     if sweep is not None and sweep not in _planned(store) and any(report.sweep == sweep for report in reports):
         rows: Sequence[ResultRow] = []  # its strengths are searched, nothing is attacked yet
     else:
-        rows = rows_of_sweep(store, sweep, stored)
+        rows = rows_of_sweep(store, sweep)
     plan = _plan(store, sweep)
-    cells = set() if plan is None else plan.manifest.cells
-    done = {row.cell for row in stored}
+    cells = frozenset[str]() if plan is None else plan.manifest.cells
     return _Part(
         store=store,
         name=name,
@@ -137,7 +134,7 @@ def _part(
         plan=None if plan is None else plan.manifest,
         digest="" if plan is None else plan.digest,
         matching=_matching(store, sweep, rows, reports),
-        unfinished=len(cells - done) if cells and (cells & done or not done) else None,
+        unfinished=len(cells - set(done)) if cells and (not done or not cells.isdisjoint(done)) else None,
     )
 
 

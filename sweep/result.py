@@ -146,11 +146,13 @@ def rows_of_setups(store: Store, sweep: str | None, setups: Sequence[str] = ()) 
     from midef.core.errors import SpecError, did_you_mean
     from midef.storage import rows_of_sweep
 
-    rows = rows_of_sweep(store, sweep)
-    known = sorted({row.setup for row in rows})
-    unknown = [text for text in setups if not any(fnmatchcase(setup, text) for setup in known)]
-    if rows and unknown:
+    if not setups:
+        return rows_of_sweep(store, sweep)
+    rows = rows_of_sweep(store, sweep, {"setup": lambda setup: any(fnmatchcase(setup, text) for text in setups)})
+    found = {row.setup for row in rows}
+    unknown = [text for text in setups if not any(fnmatchcase(setup, text) for setup in found)]
+    if unknown and (known := sorted({row.setup for row in rows_of_sweep(store, sweep)})):
         raise SpecError(
             [f"--setup {text} matches no setup with results; {did_you_mean(text, known)}" for text in unknown]
         )
-    return [row for row in rows if not setups or any(fnmatchcase(row.setup, text) for text in setups)]
+    return rows

@@ -78,7 +78,9 @@ class Outcomes:
         """True if both are about the same images in the same order."""
         import numpy as np
 
-        return self.images == other.images and np.array_equal(self.identities, other.identities)
+        if self.images != other.images:
+            return False
+        return self.identities is other.identities or np.array_equal(self.identities, other.identities)
 
     @property
     def text(self) -> str:
@@ -117,20 +119,34 @@ def read(text: str) -> Outcomes | None:
     try:
         packed = base64.b64decode(rest, validate=True)
         n_identities, n_images, *sizes, split = _HEADER.unpack_from(packed)
-        people, bits = (
-            zlib.decompress(part) for part in (packed[_HEADER.size :][:split], packed[_HEADER.size + split :])
-        )
-        start, runs = 0, []
-        for size in sizes:
-            runs.append(np.frombuffer(people, np.dtype(_UNSIGNED[size]), n_identities, start).astype(np.int64))
-            start += size * n_identities
+        identities = _identities(packed[_HEADER.size :][:split], n_identities, *sizes)
+        bits = zlib.decompress(packed[_HEADER.size + split :])
         hits = np.unpackbits(np.frombuffer(bits, np.uint8), count=n_images).astype(bool)
     except (binascii.Error, zlib.error, struct.error, ValueError, KeyError):
         return None
-    steps, counts = runs
-    if counts.sum() != n_images or len(hits) != n_images:
+    if len(identities) != n_images or len(hits) != n_images:
         return None
-    identities = np.repeat(np.cumsum(steps), counts)
-    for array in (identities, hits):
-        array.setflags(write=False)
+    hits.setflags(write=False)
     return Outcomes(images, identities, hits)
+
+
+@lru_cache(64)
+def _identities(packed: bytes, n_identities: int, *sizes: int) -> np.ndarray:
+    """Whose image each is [N]; one array for all outcomes of the same images.
+
+    Args:
+        packed: steps from identity to identity, then images of each.
+        n_identities: how many.
+        sizes: bytes of a step, and of a number of images.
+    """
+    import numpy as np
+
+    people = zlib.decompress(packed)
+    start, runs = 0, []
+    for size in sizes:
+        runs.append(np.frombuffer(people, np.dtype(_UNSIGNED[size]), n_identities, start).astype(np.int64))
+        start += size * n_identities
+    steps, counts = runs
+    identities = np.repeat(np.cumsum(steps), counts)
+    identities.setflags(write=False)
+    return identities

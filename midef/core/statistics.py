@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 UNSTABLE_BELOW_POINTS = 0.5
 
 
+@lru_cache(16)
 def _two_sided_z(level: float) -> float:
     from scipy.special import ndtri
 
@@ -234,12 +236,13 @@ def paired_bounds(lost: Any, gained: Any, images: Any, *, level: float = 0.95) -
     changes, discordant = lost - gained, (lost + gained).sum(axis=-1)
     mean = changes.sum(axis=-1) / total
     # At least what independent images would vary by.
-    between = np.maximum(np.sum((changes - images * mean[..., None]) ** 2, axis=-1), discordant - total * mean**2)
+    apart = np.sum((changes - images * mean[..., None]) ** 2, axis=-1)
+    between = np.maximum(apart, discordant - total * _power(mean, 2))
     pseudo = _pseudo_difference(changes, lost + gained, size, _two_sided_z(level))
     # Two more identities, on average at `around`: 0 where they differ by 1, the mean where they differ by little.
     around = mean * (1 - pseudo)
     centre = (total * mean + 2 * size * around) / (total + 2 * size)
-    spread = between + squares * (mean - centre) ** 2 + 2 * size**2 * (pseudo + (centre - around) ** 2)
+    spread = between + squares * _power(mean - centre, 2) + 2 * size**2 * (pseudo + _power(centre - around, 2))
     half = stdtrit(max(identities - 1, 1.0), (1 + level) / 2) * np.sqrt(spread) / (total + 2 * size)
     return np.maximum(centre - half, -1.0), np.minimum(centre + half, 1.0)
 
@@ -261,8 +264,16 @@ def _pseudo_difference(changes: Any, discordant: Any, size: float, z: float) -> 
     # Identities that differ: unequal ones count less, as in Kish's effective sample size.
     differing = count**2 / np.maximum(np.sum(discordant**2, axis=-1), 1.0)
     seen = np.maximum(np.sum(changes**2, axis=-1), count) / (np.maximum(differing, 1.0) * size**2)
-    weight = np.clip(1 - (differing - 1) / (4 * z * z), 0.0, 1.0) ** 4
+    weight = _power(np.clip(1 - (differing - 1) / (4 * z * z), 0.0, 1.0), 4)
     return weight + (1 - weight) * np.minimum(seen, 1.0)
+
+
+def _power(values: Any, exponent: int) -> Any:
+    """Powers of numbers [...], each as Python computes it: numpy's of an array may have another last digit."""
+    import numpy as np
+
+    numbers = np.asarray(values)
+    return np.array([value**exponent for value in numbers.ravel().tolist()]).reshape(numbers.shape)
 
 
 def paired_interval(before: Any, after: Any, identities: Any, *, level: float = 0.95) -> tuple[float, float]:
@@ -300,6 +311,24 @@ def paired_interval(before: Any, after: Any, identities: Any, *, level: float = 
     return float(low), float(high)
 
 
+def paired_intervals(runs: Sequence[tuple[Any, Any, Any]]) -> list[tuple[float, float]]:
+    """`paired_interval` of several runs, at once where all are about the same people, whose images are sorted.
+
+    Args:
+        runs: success 0/1 before and after, and identity, of each image [N], bool and ascending integers.
+    """
+    import numpy as np
+
+    if any(run[2] is not runs[0][2] for run in runs) or not len(runs[0][2]):
+        return [paired_interval(*run) for run in runs]
+    before, after = (np.stack(part) for part in zip(*(run[:2] for run in runs), strict=True))
+    first = np.flatnonzero(np.diff(runs[0][2], prepend=runs[0][2][0] - 1))
+    changed = (before & ~after, after & ~before)
+    lost, gained = (np.add.reduceat(part.astype(np.int64), first, axis=1) for part in changed)
+    low, high = paired_bounds(lost, gained, np.diff(first, append=before.shape[1]))
+    return list(zip(low.tolist(), high.tolist(), strict=True))
+
+
 def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
     """Student's interval of the mean of independent runs; None for fewer than two.
 
@@ -310,12 +339,18 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
     n = len(values)
     if n < 2:
         return None
-    from scipy.special import stdtrit
-
     mean = math.fsum(values) / n
     sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
-    half = float(stdtrit(n - 1, (1 + level) / 2)) * sd / math.sqrt(n)
+    half = _student(n - 1, (1 + level) / 2) * sd / math.sqrt(n)
     return mean - half, mean + half
+
+
+@lru_cache(256)
+def _student(freedom: int, share: float) -> float:
+    """Quantile of Student's distribution."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, share))
 
 
 def two_level_interval(

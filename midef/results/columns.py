@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from midef.core.rows import ResultRow
 from midef.results.compare import COMPARED
@@ -77,12 +78,10 @@ of theirs are not shown. The columns stand in every table, so that tables of dif
 
 def columns_of(rows: Iterable[ResultRow]) -> tuple[MetricColumn, ...]:
     """Columns of the metrics in `rows`, in the order of a table."""
-    titled = {
-        row.metric: MetricColumn(row.metric, row.column, row.unit, row.larger_is)
-        for row in rows
-        if row.column  # also where every value of it failed
-    }
-    return merged([STANDING, list(titled.values())])
+    latest = {row.metric: row for row in rows if row.column}  # also where every value of it failed
+    return merged(
+        [STANDING, [MetricColumn(row.metric, row.column, row.unit, row.larger_is) for row in latest.values()]]
+    )
 
 
 def not_applicable(rows: Iterable[ResultRow]) -> frozenset[str]:
@@ -92,17 +91,19 @@ def not_applicable(rows: Iterable[ResultRow]) -> frozenset[str]:
     keeps both. Cells that were lost as a whole say nothing about a metric.
     """
     every = list(rows)
+    refused = {row.metric for row in every if row.status == "refused"}
+    if not refused:
+        return frozenset()
     measured = {_cell(row) for row in every if row.status == "ok"}
     states: dict[str, set[str]] = {}
     for row in every:
-        if _cell(row) in measured:
+        if row.metric in refused and _cell(row) in measured:
             states.setdefault(row.metric, set()).add(row.status)
     standing = {column.metric for column in STANDING}
     return frozenset(metric for metric, seen in states.items() if seen == {"refused"}) - standing
 
 
-def _cell(row: ResultRow) -> tuple[str, str, int | None]:
-    return row.defense_name, row.defense_params, row.seed
+_cell = attrgetter("defense_name", "defense_params", "seed")
 
 
 def lacking_a_file(rows: Iterable[ResultRow]) -> frozenset[str]:

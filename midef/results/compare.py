@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from midef.core import outcomes
-from midef.core.statistics import Delta, paired_interval, pareto_front, trade_off_delta, two_level_interval
+from midef.core.statistics import Delta, paired_intervals, pareto_front, trade_off_delta, two_level_interval
 from midef.results.estimates import SEEDS_FOR_T, Estimate, Interval, seeds_interval
 
 UNDEFENDED = "none"
@@ -257,12 +257,13 @@ def _within_runs(
 ) -> tuple[float, float] | None:
     """Ends of the paired interval in points, averaged over runs; None unless all runs judged the same images."""
     texts = [pair.outcomes.get(metric, {}) for pair in (undefended, defended)]
-    spans = []
+    runs = []
     for seed in seeds:
         before, after = (outcomes.read(of_metric.get(seed, "")) for of_metric in texts)
         if before is None or after is None or not before.is_paired_with(after):
             return None
-        spans.append(paired_interval(before.hits, after.hits, before.identities))
+        runs.append((before.hits, after.hits, before.identities))
+    spans = paired_intervals(runs)
     low, high = (100 * math.fsum(ends) / len(spans) for ends in zip(*spans, strict=True))
     return low, high
 

@@ -58,7 +58,7 @@ def gated(group: Sequence[SummaryRow]) -> list[SummaryRow]:
         row if gate is None or attack is None else replace(row, gates=(gate, *row.gates))
         for row, attack in zip(group, attacks, strict=True)
     ]
-    return [replace(row, is_matched=row.is_matched and not is_excluded(row.gates)) for row in rows]
+    return [replace(row, is_matched=False) if row.is_matched and is_excluded(row.gates) else row for row in rows]
 
 
 def _attack(row: SummaryRow) -> Accuracy | None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
-from midef.core.gates import is_excluded
+from midef.core.gates import Gate, is_excluded
 from midef.core.rows import ResultRow
 from midef.results.compare import COMPARED, UNDEFENDED
 from midef.results.gating import gates_of
 
 MATCH_NUMBERS = ("match_target", "match_tolerance", "match_accuracy", "match_seeds")
+
+
+_MATCHING = attrgetter("matched", *MATCH_NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -26,9 +31,24 @@ class Runs:
     by_seed: Mapping[int, Sequence[ResultRow]]
     notes: tuple[str, ...]
 
-    @property
+    @cached_property
     def rows(self) -> list[ResultRow]:
         return [row for run in self.by_seed.values() for row in run]
+
+    @cached_property
+    def numbers(self) -> Mapping[int, frozenset[str]]:
+        """By seed, the metrics with a number."""
+        return {seed: frozenset([r.metric for r in run if r.number is not None]) for seed, run in self.by_seed.items()}
+
+    @cached_property
+    def matching(self) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """`matching_of` its rows."""
+        return matching_of(self.rows)
+
+    @cached_property
+    def gates(self) -> tuple[Gate, ...]:
+        """Gates of all its seeds."""
+        return gates_of(self.by_seed)
 
     @property
     def is_undefended(self) -> bool:
@@ -37,9 +57,7 @@ class Runs:
     def measured(self, metrics: Iterable[str]) -> frozenset[int]:
         """Seeds with a number for each of the metrics."""
         names = set(metrics)
-        return frozenset(
-            seed for seed, run in self.by_seed.items() if names <= {r.metric for r in run if r.number is not None}
-        )
+        return frozenset(seed for seed, measured in self.numbers.items() if names <= measured)
 
 
 def runs_of(rows: Iterable[ResultRow]) -> Runs:
@@ -69,12 +87,12 @@ def limiting_seeds(setup: Sequence[Runs]) -> list[frozenset[int]]:
 
     That is what is excluded, and in a matched setup what is not matched, the undefended model apart.
     """
-    matchings = [matching_of(runs.rows)[0] for runs in setup]
+    matchings = [runs.matching[0] for runs in setup]
     is_matched_setup = any(matching["match_target"] is not None for matching in matchings)
     seeds = []
     for runs, matching in zip(setup, matchings, strict=True):
         is_unmatched = is_matched_setup and not matching["is_matched"] and not runs.is_undefended
-        is_left_out = is_unmatched or is_excluded(gates_of(runs.by_seed))
+        is_left_out = is_unmatched or is_excluded(runs.gates)
         seeds.append(frozenset[int]() if is_left_out else runs.measured(COMPARED))
     return seeds
 
@@ -96,7 +114,7 @@ def matching_of(rows: Sequence[ResultRow]) -> tuple[dict[str, Any], tuple[str, .
 
     Rows of two matchings are no mean over seeds of one thing: such a defense counts as not matched.
     """
-    matchings = list(dict.fromkeys((row.matched, *(getattr(row, name) for name in MATCH_NUMBERS)) for row in rows))
+    matchings = list(dict.fromkeys(map(_MATCHING, rows)))
     is_one = len(matchings) == 1
     values = {"is_matched": is_one and matchings[0][0], **dict(zip(MATCH_NUMBERS, matchings[0][1:], strict=True))}
     return values, () if is_one else ("its seeds were matched apart from each other and count as not matched",)

@@ -31,7 +31,7 @@ from midef.results.compare import (
 )
 from midef.results.estimates import SEEDS_FOR_T, Estimate, IntervalChoice, estimate, mean_of
 from midef.results.gating import gated, gates_of
-from midef.results.runs import Runs, limiting_seeds, matching_of, runs_of, stored_keys, worst_state
+from midef.results.runs import Runs, limiting_seeds, runs_of, stored_keys, worst_state
 
 FROM_ROW = (
     *("sweep", "profile", "setup", "defense", "defense_name", "defense_params", "attack", "access", "architecture"),
@@ -254,29 +254,32 @@ def _over_seeds(runs: Runs, compared: frozenset[int], without: frozenset[str]) -
         without: metrics that have no meaning in the setup.
     """
     every = [(seed, row) for seed, run in runs.by_seed.items() for row in run]
-    measured = frozenset(seed for seed, row in every if row.number is not None)
+    measured = frozenset(seed for seed, names in runs.numbers.items() if names)
     paired = runs.measured(COMPARED)
     # A defense that has not all of them is shown with what it has.
     is_compared = paired >= compared if paired else bool(measured & compared)
     kept = frozenset(runs.by_seed) & compared if is_compared and compared else frozenset(runs.by_seed)
-    shown = [(seed, row) for seed, row in every if seed in kept]
+    shown = every if len(kept) == len(runs.by_seed) else [(seed, row) for seed, row in every if seed in kept]
+    by_metric: dict[str, list[tuple[int, ResultRow]]] = {}
+    for seed, row in shown:
+        by_metric.setdefault(row.metric, []).append((seed, row))
     first, states = every[0][1], [worst_state(run) for run in runs.by_seed.values()]
     columns = tuple(column for column in columns_of(row for _, row in every) if column.metric not in without)
     unsaid = without & not_applicable(row for _, row in every)  # not of a defense that was refused as a whole
     unsaid -= lacking_a_file(row for _, row in every)
     evaluators = {seed: row.evaluator_accuracy for seed, row in every if row.evaluator_accuracy is not None}
     shared: dict[str, Any] = {name: getattr(first, name) for name in (*FROM_ROW, "private_is_generated")}
-    matching, match_notes = matching_of(runs.rows)
+    matching, match_notes = runs.matching
     return SummaryRow(
         **shared,
         **matching,
         columns=columns,
         estimates={
-            column.metric: estimate([x for x in shown if x[1].metric == column.metric], is_percent=column.is_percent)
+            column.metric: estimate(by_metric.get(column.metric, ()), is_percent=column.is_percent)
             for column in columns
         },
         outcomes={
-            metric: {seed: row.outcomes for seed, row in shown if row.metric == metric and row.outcomes}
+            metric: {seed: row.outcomes for seed, row in by_metric.get(metric, ()) if row.outcomes}
             for metric in (*COMPARED, TRAITS)
         },
         chance=next((row.chance for _, row in every if row.metric == ATTACK and row.chance is not None), None),
@@ -298,13 +301,13 @@ def _over_seeds(runs: Runs, compared: frozenset[int], without: frozenset[str]) -
         ),
         code_versions=tuple(sorted({row.code_version for _, row in every if row.code_version})),
         notes=(*runs.notes, *match_notes),
-        gates=gates_of({seed: run for seed, run in runs.by_seed.items() if seed in kept}),
-        course=_course([row for _, row in shown if row.metric == ATTACK]),
+        gates=runs.gates
+        if len(kept) == len(runs.by_seed)
+        else gates_of({seed: run for seed, run in runs.by_seed.items() if seed in kept}),
+        course=_course([row for _, row in by_metric.get(ATTACK, ())]),
         remarks={
             metric: "; ".join(
-                dict.fromkeys(
-                    part for _, row in shown if row.metric == metric and row.remark for part in row.remark.split("; ")
-                )
+                dict.fromkeys(part for _, row in by_metric[metric] if row.remark for part in row.remark.split("; "))
             )
             for metric in dict.fromkeys(row.metric for _, row in shown if row.remark)
         },

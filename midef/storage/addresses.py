@@ -58,7 +58,7 @@ class StoredSweep:
     def text(self) -> str:
         """The address, with when it was planned and how large it is."""
         when = datetime.fromtimestamp(self.planned, UTC).strftime("%Y-%m-%d %H:%M")
-        count = len(self.manifest.rows)
+        count = len(self.manifest)
         old = ", replaced" if self.replaced_by else ""
         return f"{self.address} (planned {when} UTC, {count} cell{'' if count == 1 else 's'}{old})"
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
-import zlib
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,7 +18,6 @@ from midef.core.rows import ROW_SCHEMA_VERSION, ResultRow
 from midef.storage.seals import BLANK, is_sealed, seal
 
 SCHEMA_KEY = b"midef_row_schema"
-STATE_KEY = b"midef_state"
 SEAL_KEY = b"midef_seal"
 _SEALED_SINCE = 6
 """Files of rows carry a checksum from this row schema on."""
@@ -61,6 +59,7 @@ def _row_schema() -> pa.Schema:
 
 
 ROW_SCHEMA = _row_schema()
+DEFAULTS = {f.name: f.default for f in fields(ResultRow)}
 
 
 def table_from_rows(rows: Sequence[ResultRow]) -> pa.Table:
@@ -83,8 +82,125 @@ def table_from_rows(rows: Sequence[ResultRow]) -> pa.Table:
 
 
 def rows_from_table(table: pa.Table) -> list[ResultRow]:
-    """Inverse of `table_from_rows`."""
-    return [ResultRow(**line) for line in table.to_pylist()]
+    """Inverse of `table_from_rows`; columns of words may be dictionaries, as of `encoded`.
+
+    Raises:
+        ValueError: for a line that is no row.
+    """
+    names = table.column_names
+    if missing := [column.name for column in ROW_SCHEMA if column.name not in names]:
+        raise ValueError(f"rows lack the columns {', '.join(missing)}")
+    columns = [_values(table[name]) for name in names]
+    rows = []
+    make, fill = object.__new__, object.__setattr__
+    with _without_collection():
+        for values in zip(*columns, strict=True):
+            row = make(ResultRow)
+            fill(row, "__dict__", dict(zip(names, values, strict=True)))  # a third of what its __init__ takes
+            row.__post_init__()
+            rows.append(row)
+    return rows
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No search for circles meanwhile: rows hold none, and each search reads all rows that were made before."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+class Words(NamedTuple):
+    """A column of words.
+
+    Args:
+        texts: the different ones.
+        places: of each row in `texts` [N].
+    """
+
+    texts: list[str]
+    places: Any
+
+
+def words_of(column: pa.ChunkedArray) -> Words:
+    """A column of words without gaps, as a dictionary or not."""
+    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    whole = coded.combine_chunks()
+    return Words(whole.dictionary.to_pylist(), _as_numpy(whole.indices))
+
+
+def as_arrow(numbers: Any) -> pa.Array:
+    """A column of whole numbers, int32 or int64 [N]; `pyarrow.array` would import pandas."""
+    return pa.Array.from_buffers(pa.from_numpy_dtype(numbers.dtype), len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def _as_numpy(values: pa.Array) -> Any:
+    """Numbers without gaps as numpy has them, read-only; `to_numpy` of pyarrow would import pandas.
+
+    Args:
+        values: of a type of fixed width [N]; truths become bool.
+    """
+    import numpy as np
+
+    if values.type == pa.bool_():
+        return _as_numpy(values.cast(pa.uint8())).astype(bool)
+    kind = np.dtype(str(values.type).replace("double", "float64"))
+    return np.frombuffer(values.buffers()[1], kind, len(values), values.offset * kind.itemsize)
+
+
+def with_word(table: pa.Table, name: str, word: str) -> pa.Table:
+    """The rows with one word in a column."""
+    import numpy as np
+
+    content = word.encode()
+    ends = np.array([0, len(content)], np.int32)
+    words = pa.StringArray.from_buffers(1, pa.py_buffer(ends), pa.py_buffer(content))
+    same = pa.DictionaryArray.from_arrays(as_arrow(np.zeros(len(table), np.int32)), words)
+    return table.set_column(table.column_names.index(name), name, same)
+
+
+def has_word(column: pa.ChunkedArray, is_meant: Callable[[str], bool]) -> Any:
+    """Whether each row of a column has a word that is meant [N], bool; each different word is asked for once."""
+    import numpy as np
+
+    texts, places = words_of(column)
+    return np.array([is_meant(text) for text in texts], bool)[places]
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """The values of a column, None where there is none; equal words are one object."""
+    import numpy as np
+
+    if not column.null_count and (column.type == pa.string() or pa.types.is_dictionary(column.type)):
+        texts, places = words_of(column)
+        words = np.empty(len(texts), object)
+        words[:] = texts
+        return list(words[places])
+    if column.null_count == len(column):
+        return [None] * len(column)
+    whole = column.combine_chunks()
+    known = whole.drop_null()
+    values: list[Any] = _as_numpy(known).tolist()
+    if not whole.null_count:
+        return values
+    filled = np.full(len(whole), None, object)
+    filled[_as_numpy(whole.is_valid())] = values
+    return list(filled)
+
+
+def encoded(table: pa.Table) -> pa.Table:
+    """The columns, those of words as dictionaries: each different word once, and places in that list."""
+    columns = zip(table.column_names, table.columns, strict=True)
+    return pa.table({name: one.dictionary_encode() if one.type == pa.string() else one for name, one in columns})
+
+
+def decoded(table: pa.Table) -> pa.Table:
+    """The inverse of `encoded`, of all columns of rows."""
+    return table.cast(ROW_SCHEMA)
 
 
 def to_parquet(table: pa.Table) -> bytes:
@@ -103,50 +219,6 @@ def to_parquet(table: pa.Table) -> bytes:
     return seal(sink.getvalue().to_pybytes())
 
 
-_MAGIC = b"PAR1"
-_SUMMARY = re.compile(rb"midef_state:([0-9a-f]{8}):([0-9a-f]{8}):")
-
-
-@dataclass(frozen=True)
-class CellState:
-    """Worst state of a cell.
-
-    Args:
-        status: the one of its rows that weighs most, `failed` before `ok` before `refused`.
-        reason, failure: of the first row with that status; "" where all is well.
-    """
-
-    status: str
-    reason: str = ""
-    failure: str = ""
-
-
-def with_state(table: pa.Table, cell: str, state: CellState) -> pa.Table:
-    """The table of one cell whose file says in a few bytes what became of the cell, for `state_in` to find."""
-    content = json.dumps([ROW_SCHEMA_VERSION, cell, *astuple(state)]).encode()
-    summary = b"midef_state:%08x:%08x:%s" % (zlib.crc32(content), len(content), content)
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), STATE_KEY: summary})
-
-
-def state_in(content: bytes, cell: str) -> CellState | None:
-    """State that `with_state` put into the file of a cell; None where the columns must be asked.
-
-    Decoding the footer of a file costs more than all else about a status: every column is described there. So it
-    is not decoded but searched, and what is found there proves itself by its checksum.
-    """
-    footer = int.from_bytes(content[-8:-4], "little") if content[-4:] == _MAGIC == content[:4] else 0
-    if not 0 < footer <= len(content) - 12:
-        return None
-    match = _SUMMARY.search(content, len(content) - 8 - footer)
-    if match is None:
-        return None
-    summary = content[match.end() : match.end() + int(match[2], 16)]
-    if zlib.crc32(summary) != int(match[1], 16):
-        return None
-    version, of, *state = json.loads(summary)
-    return CellState(*state) if version <= ROW_SCHEMA_VERSION and of == cell else None
-
-
 def from_parquet(content: bytes, name: str, columns: Sequence[str] | None = None) -> pa.Table:
     """The table in a results file called `name`, with the file's own metadata.
 
@@ -154,7 +226,21 @@ def from_parquet(content: bytes, name: str, columns: Sequence[str] | None = None
         DamagedFile: if it is damaged or holds something else.
         StoreSchemaError: if a newer midef wrote it.
     """
-    table = read_checked(content, columns)
+    return as_ours(read_checked(content, columns), name, columns)
+
+
+def as_ours(table: pa.Table, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """A table that was read from a results file, with the columns of this schema.
+
+    Args:
+        table: with the file's own metadata.
+        name: of the file.
+        columns: that were read; all if None.
+
+    Raises:
+        DamagedFile: if its columns are no rows.
+        StoreSchemaError: if a newer midef wrote it.
+    """
     metadata = table.schema.metadata or {}
     version = metadata.get(SCHEMA_KEY, b"")
     if not version.isdigit():
@@ -180,10 +266,9 @@ def _upgraded(table: pa.Table, expected: pa.Schema) -> pa.Table:
     What is not a table of an older schema comes back with other columns or types than `expected`.
     """
     metadata = table.schema.metadata
-    defaults = {f.name: f.default for f in fields(ResultRow)}
     for column in expected:
         if column.name not in table.schema.names and column.name in ADDED_SINCE_1:
-            values = pa.array([defaults[column.name]] * len(table), type=column.type)
+            values = pa.array([DEFAULTS[column.name]] * len(table), type=column.type)
             table = table.append_column(column, values)
     if sorted(table.schema.names) != sorted(expected.names):
         return table
@@ -199,19 +284,28 @@ def _upgraded(table: pa.Table, expected: pa.Schema) -> pa.Table:
 def read_checked(content: bytes, columns: Sequence[str] | None = None) -> pa.Table:
     """Any Parquet file, checked; its metadata holds `SEAL_KEY` where the whole file was under a checksum.
 
+    What is under a checksum is as it was written; of other files each value is looked at.
+
     Raises:
         DamagedFile: if it cannot be read, or its checksum does not hold.
     """
     sealed = is_sealed(content)
-    try:
+    with unreadable():
         source = pa.BufferReader(content)
         table = pq.ParquetFile(source, page_checksum_verification=True).read(columns=columns, use_threads=False)
-        table.validate(full=True)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError, pa.ArrowException) as error:
-        raise DamagedFile(str(error)) from error
+        table.validate(full=not sealed)
     if not sealed and SEAL_KEY in (table.schema.metadata or {}):
         raise DamagedFile("its checksum is missing")
     return table
+
+
+@contextmanager
+def unreadable() -> Iterator[None]:
+    """Turn what a Parquet reader says of a file that is none into `DamagedFile`."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError, pa.ArrowException) as error:
+        raise DamagedFile(str(error)) from error
 
 
 def _nullable() -> list[str]:

@@ -7,15 +7,17 @@ import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 import midef
 from midef.core.errors import DamagedFile, StoreError, StoreSchemaError, did_you_mean
-from midef.storage.columns import SEAL_KEY, read_checked, to_parquet
+from midef.storage.columns import SEAL_KEY, read_checked, to_parquet, unreadable
 from midef.storage.location import Location
-from midef.storage.seals import read_json, sealed_json
+from midef.storage.seals import is_sealed, read_json, sealed_json
 
 MANIFEST_SCHEMA = 2
 """2: the file carries a checksum over all of it, the specification and the names of columns included."""
@@ -33,29 +35,46 @@ log = logging.getLogger(__name__)
 Value = str | int | float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Manifest:
     """Planned cells, one flat row each, and the specification as it was given.
 
     Args:
-        rows: one per cell.
+        file: its columns, decoded when they are asked for.
         spec_json: the specification as JSON.
         basis: digest of the cells as they were written, of a sweep whose strengths were searched; "" of others.
     """
 
-    rows: list[dict[str, Value]]
+    file: pq.ParquetFile = field(repr=False)
     spec_json: str
     basis: str = ""
+
+    @cached_property
+    def rows(self) -> list[dict[str, Value]]:
+        """One per cell."""
+        rows: list[dict[str, Value]] = self.file.read(use_threads=False).to_pylist()
+        return rows
+
+    def __len__(self) -> int:
+        """Number of planned cells."""
+        return int(self.file.metadata.num_rows)
+
+    def column(self, name: str) -> list[Value]:
+        """One value of each cell; None of a column that the plan does not have."""
+        if name not in self.file.schema_arrow.names:
+            return [None] * len(self)
+        values: list[Value] = self.file.read(columns=[name], use_threads=False)[name].to_pylist()
+        return values
 
     @property
     def sweep(self) -> str:
         """Name of the sweep."""
         return str(json.loads(self.spec_json)["name"])
 
-    @property
-    def cells(self) -> set[str]:
+    @cached_property
+    def cells(self) -> frozenset[str]:
         """Digests of the planned cells."""
-        return {str(row["cell"]) for row in self.rows}
+        return frozenset(map(str, self.column("cell")))
 
 
 class SweepStore:
@@ -209,8 +228,13 @@ def parse_manifest(sweep_digest: str, content: bytes) -> Manifest:
         DamagedFile: if it is damaged.
         StoreSchemaError: if a newer midef wrote it.
     """
-    table = read_checked(content)
-    metadata = table.schema.metadata or {}
+    if is_sealed(content):  # as it was written, so that no column needs to be looked at before it is asked for
+        with unreadable():
+            file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+    else:
+        read_checked(content)
+        file = pq.ParquetFile(pa.BufferReader(content))
+    metadata = file.schema_arrow.metadata or {}
     version, spec_json = metadata.get(_SCHEMA_KEY, b""), metadata.get(_SPEC_KEY, b"")
     if not version.isdigit():
         raise DamagedFile(f"expected the metadata {_SCHEMA_KEY.decode()}, found none")
@@ -222,12 +246,12 @@ def parse_manifest(sweep_digest: str, content: bytes) -> Manifest:
     if int(version) >= _SEALED_SINCE and SEAL_KEY not in metadata:
         raise DamagedFile("its checksum is missing")
     try:
-        is_whole = isinstance(json.loads(spec_json)["name"], str) and "cell" in table.schema.names
-        manifest = Manifest(table.to_pylist(), spec_json.decode(), metadata.get(_BASIS_KEY, b"").decode())
+        is_whole = isinstance(json.loads(spec_json)["name"], str) and "cell" in file.schema_arrow.names
+        manifest = Manifest(file, spec_json.decode(), metadata.get(_BASIS_KEY, b"").decode())
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedFile(f"its specification cannot be read: {error!r}") from error
     if int(version) >= _SEALED_SINCE and metadata.get(_SWEEP_KEY) != sweep_digest.encode():
         raise DamagedFile(f"it is the plan of sweep {metadata.get(_SWEEP_KEY, b'?').decode()}")
     if not is_whole:
-        raise DamagedFile(f"expected cells and the name of the sweep, found the columns {table.schema.names}")
+        raise DamagedFile(f"expected cells and the name of the sweep, found the columns {file.schema_arrow.names}")
     return manifest

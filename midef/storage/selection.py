@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
 
 from midef.core.errors import SpecError
 from midef.core.rows import ResultRow
 from midef.storage.addresses import StoredSweep, choose_sweep, stored_sweeps
+from midef.storage.columns import rows_from_table, with_word
+from midef.storage.results import Where
 from midef.storage.store import Store
 
 log = logging.getLogger(__name__)
 
 
-def rows_of_sweep(store: Store, address: str | None = None, rows: Sequence[ResultRow] | None = None) -> list[ResultRow]:
+def rows_of_sweep(store: Store, address: str | None = None, where: Where | None = None) -> list[ResultRow]:
     """Stored rows of the plan at an address; of the latest plan of all where none is given.
 
     A cell that another sweep measured first is shown under this sweep's name. Plans that are damaged are passed over
@@ -23,7 +23,7 @@ def rows_of_sweep(store: Store, address: str | None = None, rows: Sequence[Resul
     Args:
         store: to read.
         address: name, `name@digest` or digest of a sweep, as `midef.storage.addresses` says.
-        rows: all rows of the store, where they were read before.
+        where: by columns of words, whether rows with a word are read; all if None.
 
     Raises:
         SpecError: if no such sweep was planned in this store, or if several were.
@@ -35,13 +35,11 @@ def rows_of_sweep(store: Store, address: str | None = None, rows: Sequence[Resul
         chosen = choose_sweep(plans, address) if address is not None else next(iter(plans), None)
     except SpecError as error:
         problem = error
-    rows = store.results.read() if rows is None else rows
     if chosen is not None:
-        cells = chosen.manifest.cells
-        return [
-            row if row.sweep == chosen.name else replace(row, sweep=chosen.name) for row in rows if row.cell in cells
-        ]
-    own = [row for row in rows if address is None or row.sweep in (address, address.rpartition("@")[0])]
+        table = store.results.read_encoded(chosen.manifest.cells, where)
+        return rows_from_table(with_word(table, "sweep", chosen.name))
+    names = None if address is None else (address, address.rpartition("@")[0])
+    own = [row for row in store.results.read(where=where) if names is None or row.sweep in names]
     is_known = any(plan.name == address for plan in plans)  # by several plans
     if own and not is_known and (address is None or len(plans) < len(store.sweeps.sweeps())):
         log.warning(

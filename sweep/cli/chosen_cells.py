@@ -12,7 +12,7 @@ from midef.core.recipe import ArtifactKey
 if TYPE_CHECKING:
     from midef.core.recipe import Recipe
     from midef.storage import Manifest, Store
-    from midef.storage.columns import CellState
+    from midef.storage.cell_state import CellState
     from midef.storage.logs import Attempt
     from midef.sweep.planning.selection import Line
 
@@ -63,7 +63,7 @@ def choose_stored(store: Store, sweep: str | None, words: Sequence[str]) -> list
     Raises:
         SpecError: if the store has no such sweep, or the sweep no such cell.
     """
-    from midef.storage.columns import CellState
+    from midef.storage.cell_state import CellState
     from midef.sweep.planning.selection import choose_lines
 
     only = [text if "=" in text else f"cell={text}*" for text in words]

@@ -16,7 +16,7 @@ from midef.core.text import counted, duration, time_left
 from midef.results.cells import retry_command
 from midef.storage import Store
 from midef.storage.addresses import StoredSweep, choose_sweep, stored_sweeps
-from midef.storage.columns import CellState
+from midef.storage.cell_state import CellState
 from midef.storage.matches import read_matches
 from midef.sweep.execution.run_record import DriverState, drivers
 
@@ -120,17 +120,17 @@ def read_status(store: Store, address: str | None = None) -> Status:
     last: dict[str, DriverState] = {}
     for driver in drivers(store):
         last.setdefault(driver.digest, driver)
-    sweeps = []
+    sweeps, missing = [], CellState("missing")
     plans, reports = _chosen(stored_sweeps(store), read_matches(store), address)
     for plan in plans:
         digest, manifest = plan.digest, plan.manifest
         counts: Counter[str] = Counter()
         failed: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
-        for row in manifest.rows:
-            state = states.get(str(row["cell"]), CellState("missing"))
+        for cell, setup in zip(manifest.column("cell"), manifest.column("setup"), strict=True):
+            state = states.get(str(cell), missing)
             counts[state.status] += 1
             if state.status == "failed":
-                failed[cause_of(state.failure, state.reason)].append((str(row["setup"]), state.reason))
+                failed[cause_of(state.failure, state.reason)].append((str(setup), state.reason))
         causes = [
             Cause(len(cells), cells[0][1], tuple(sorted({setup for setup, _ in cells})), kind)
             for (kind, _), cells in failed.items()

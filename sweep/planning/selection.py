@@ -14,7 +14,7 @@ from midef.core.errors import FAILURE_KINDS, SpecError, did_you_mean
 
 if TYPE_CHECKING:
     from midef.core.rows import ResultRow
-    from midef.storage.columns import CellState
+    from midef.storage.cell_state import CellState
     from midef.sweep.spec.resolve import PlannedCell, Sweep
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ import pytest
 
 from midef.core import ResultRow, StoreError
 from midef.core.rows import ROW_SCHEMA_VERSION
-from midef.storage import Location, ResultStore, Store, columns
+from midef.storage import Location, ResultStore, Store, cell_state, columns
 
 
 def row(cell: str, metric: str = "attack_accuracy", value: float | None = 42.0, **given: Any) -> ResultRow:
@@ -338,9 +338,9 @@ def test_the_state_of_a_cell_is_told_without_its_columns(store: Store, monkeypat
     store.results.write("never", [refused("never")])
     monkeypatch.setattr(ResultStore, "_parse", lambda *_: pytest.fail("the columns were read"))
     assert store.results.states() == {
-        "bad": columns.CellState("failed", "out of memory", "oom"),
-        "good": columns.CellState("ok"),
-        "never": columns.CellState("refused", "too few samples", "refused"),
+        "bad": cell_state.CellState("failed", "out of memory", "oom"),
+        "good": cell_state.CellState("ok"),
+        "never": cell_state.CellState("refused", "too few samples", "refused"),
     }
     assert store.results.has("good")
 
@@ -348,7 +348,7 @@ def test_the_state_of_a_cell_is_told_without_its_columns(store: Store, monkeypat
 def test_a_file_that_says_nothing_of_itself_is_read(store: Store) -> None:
     rows = [row("a"), failed("a")]
     store.location.put("results/a.parquet", columns.to_parquet(columns.table_from_rows(rows)))
-    assert store.results.states() == {"a": columns.CellState("failed", "out of memory", "oom")}
+    assert store.results.states() == {"a": cell_state.CellState("failed", "out of memory", "oom")}
     assert store.results.has("a")
 
 
@@ -356,8 +356,8 @@ def test_the_state_that_an_older_midef_wrote_is_read() -> None:
     """Without a kind of failure."""
     content = json.dumps([4, "a", "failed", "out of memory"]).encode()
     said = b"midef_state:%08x:%08x:%s" % (zlib.crc32(content), len(content), content)
-    table = columns.table_from_rows([failed("a")]).replace_schema_metadata({columns.STATE_KEY: said})
-    assert columns.state_in(columns.to_parquet(table), "a") == columns.CellState("failed", "out of memory", "")
+    table = columns.table_from_rows([failed("a")]).replace_schema_metadata({cell_state.STATE_KEY: said})
+    assert cell_state.state_in(columns.to_parquet(table), "a") == cell_state.CellState("failed", "out of memory", "")
 
 
 def test_a_state_that_was_changed_is_not_believed(store: Store) -> None:
@@ -365,19 +365,19 @@ def test_a_state_that_was_changed_is_not_believed(store: Store) -> None:
     store.results.write("a", [failed("a")])
     content = store.location.get("results/a.parquet")
     begin, end = content.rindex(b"midef_state:"), content.rindex(b"out of memory") + len(b"out of memory")
-    assert columns.state_in(content, "a") == columns.CellState("failed", "out of memory", "oom")
+    assert cell_state.state_in(content, "a") == cell_state.CellState("failed", "out of memory", "oom")
     for position in range(begin, end):
         damaged = bytearray(content)
         damaged[position] ^= 1
-        assert columns.state_in(bytes(damaged), "a") is None, position
-    assert columns.state_in(content, "b") is None
+        assert cell_state.state_in(bytes(damaged), "a") is None, position
+    assert cell_state.state_in(content, "b") is None
     for length in (0, 4, 11, len(content) // 2, len(content) - 1):
-        assert columns.state_in(content[:length], "a") is None
+        assert cell_state.state_in(content[:length], "a") is None
 
 
 def test_a_reason_that_looks_like_a_state_is_none(store: Store) -> None:
-    table = columns.with_state(columns.table_from_rows([row("a")]), "a", columns.CellState("ok"))
-    said = table.schema.metadata[columns.STATE_KEY]
+    table = cell_state.with_state(columns.table_from_rows([row("a")]), "a", cell_state.CellState("ok"))
+    said = table.schema.metadata[cell_state.STATE_KEY]
     fake = row("a", value=None, status="failed", reason=said.decode())
     store.results.write("a", [fake])
     assert store.results.cells() == {"a": "failed"}

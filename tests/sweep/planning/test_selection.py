@@ -10,7 +10,7 @@ import pytest
 from midef.core import SpecError
 from midef.core.errors import FailureKind
 from midef.core.failure import signature
-from midef.storage.columns import CellState
+from midef.storage.cell_state import CellState
 from midef.sweep.planning.selection import choose_cells, choose_failed
 from midef.sweep.spec.resolve import Sweep
 
