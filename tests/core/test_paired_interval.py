@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from midef.core.statistics import paired_bounds, paired_interval, wilson_interval
+from midef.core.statistics import paired_bounds, paired_interval, paired_intervals, wilson_interval
 
 
 def ends(lost: Any, gained: Any, images: Any, level: float = 0.95) -> tuple[float, float]:
@@ -149,6 +149,20 @@ def test_one_image_more_moves_the_ends_by_little(changes: list[tuple[int, int]],
     more = lost + (np.arange(len(changes)) == which)
     before, after = (np.array(ends(some, gained, np.full(len(changes), 20))) for some in (lost, more))
     assert np.abs(after - before).max() < 0.03
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_many_runs_at_once_have_the_intervals_of_each_to_the_last_digit(seed: int) -> None:
+    draws = np.random.default_rng(seed)
+    counts = draws.integers(1, int(draws.integers(2, 30)), int(draws.integers(1, 300)))
+    people = np.repeat(np.cumsum(draws.integers(1, 4, len(counts))), counts)  # not all numbers are of somebody
+    runs = []
+    for _ in range(int(draws.integers(1, 80))):
+        before = draws.random(len(people)) < draws.random()
+        runs.append((before, before ^ (draws.random(len(people)) < draws.choice([0.0, 0.01, 0.3])), people))
+    assert paired_intervals(runs) == [paired_interval(*run) for run in runs]
+    apart = [(*run[:2], run[2].copy()) for run in runs]
+    assert paired_intervals(apart) == [paired_interval(*run) for run in runs]
 
 
 @pytest.fixture(scope="module")
