@@ -22,6 +22,8 @@ REPEATED_AFTER_S = 35.0
 """A log repeats a line that did not change after so long, so that no minute passes without a word."""
 LARGE, LARGE_EVERY_S = 300, 5.0
 """Waiting nodes from which on the time left is not played through at every line, but after so many seconds."""
+LARGE_SHARE = 0.02
+"""Share of the driver's time that this takes at most: a million waiting nodes take 16 s."""
 USUAL_COLUMNS = 200
 SHOWN_FROM = 0.5
 """Certainty of its pace from which on the line says how long a node still takes."""
@@ -61,7 +63,7 @@ class Progress:
         self.positions: dict[ArtifactKey, Position] = {}
         self.counts: Counter[str] = Counter()
         self.last = ""
-        self._left = (Left(None), 0.0)
+        self._left, self._left_took_s = (Left(None), 0.0), 0.0
         self._printed = self._written = float("-inf")
         self._shown = ""
         self.on_terminal = self.stream.isatty()
@@ -170,11 +172,12 @@ class Progress:
         now = time.monotonic()
         known, since = self._left
         waiting = () if self.is_ending else self.waiting.values()
-        if known.seconds is not None and len(waiting) > LARGE and now - since < LARGE_EVERY_S:
+        pause_s = max(LARGE_EVERY_S, self._left_took_s / LARGE_SHARE)
+        if known.seconds is not None and len(waiting) > LARGE and now - since < pause_s:
             return known._replace(seconds=max(0.0, known.seconds - (now - since)))
         running = (Running(node, begun, self.positions.get(key)) for key, (node, begun) in self.running.items())
         left = self.times.of(waiting, running)._replace(is_least=self.grows and not self.is_ending)
-        self._left = (left, now)
+        self._left, self._left_took_s = (left, now), time.monotonic() - now
         return left
 
     def eta_text(self) -> str:

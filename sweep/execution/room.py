@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from midef.core.recipe import ArtifactKey
@@ -36,28 +36,25 @@ class Room:
             self._known[node.key] = tuple(sorted(self._resources_of(node).items()))
         return self._known[node.key]
 
-    def takes(self, needs: Needs, handed_out: Iterable[Needs]) -> bool:
+    def takes(self, needs: Needs, handed_out: Mapping[Needs, int]) -> bool:
         """Whether one more node of this class may be handed out.
 
         One that no machine could ever run is handed out too, once: Tune says what is missing.
 
         Args:
             needs: of the node.
-            handed_out: of the nodes that were, and have not ended.
+            handed_out: how many nodes of each class were, and have not ended.
         """
-        others = list(handed_out)
-        if not _take(needs, dict(self.has)):
-            return needs not in others
+        if not _fits(needs, self.has):
+            return not handed_out.get(needs)
         free = dict(self.has)
-        for other in others:
-            _take(other, free)
-        return _take(needs, free)
+        for other, count in handed_out.items():
+            if _fits(other, self.has):
+                for name, amount in other:
+                    free[name] -= count * amount
+        return _fits(needs, free)
 
 
-def _take(needs: Needs, free: dict[str, float]) -> bool:
-    """Take a node's resources out of the free ones; False, and nothing is taken, if they do not suffice."""
-    if any(free.get(name, 0.0) < amount - 1e-9 for name, amount in needs):
-        return False
-    for name, amount in needs:
-        free[name] -= amount
-    return True
+def _fits(needs: Needs, free: Mapping[str, float]) -> bool:
+    """Whether the free resources suffice for a node."""
+    return all(free.get(name, 0.0) >= amount - 1e-9 for name, amount in needs)

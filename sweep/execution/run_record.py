@@ -15,6 +15,7 @@ import shutil
 import socket
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 ROOT = "runs"
 _SCHEMA = 1
+_PARALLEL_READS = 32
 
 log = logging.getLogger(__name__)
 
@@ -118,20 +120,26 @@ class RunRecord:
 
     def beats(self) -> dict[str, dict[str, Any]]:
         """Last heartbeat of each running node, by digest; of a damaged one, the last that could be read."""
-        beats = {}
-        for path in self.location.files(f"{ROOT}/{self.run}/nodes"):
-            node = path.rpartition("/")[2].removesuffix(".json")
-            try:
-                beat = read_json(self.location.get(path), sealed_since=_SCHEMA)
-            except FileNotFoundError:
-                continue  # it ended
-            except DamagedFile:
-                beat = self._beats.get(node, {})
-            beat.pop("schema", None)
-            if beat:
-                beats[node] = beat
+        paths = self.location.files(f"{ROOT}/{self.run}/nodes")
+        if self.location.local is not None or len(paths) < 2:
+            read = [self._beat(path) for path in paths]
+        else:  # the driver waits for them: one after another, a thousand nodes would keep it half a minute
+            with ThreadPoolExecutor(_PARALLEL_READS) as pool:
+                read = list(pool.map(self._beat, paths))
+        beats = {_node_of(path): beat for path, beat in zip(paths, read, strict=True) if beat}
         self._beats = dict(beats)
         return beats
+
+    def _beat(self, path: str) -> dict[str, Any]:
+        """A heartbeat, the last one that could be read of a damaged one; {} of a node that ended."""
+        try:
+            beat = read_json(self.location.get(path), sealed_since=_SCHEMA)
+        except FileNotFoundError:
+            return {}
+        except DamagedFile:
+            beat = dict(self._beats.get(_node_of(path), {}))
+        beat.pop("schema", None)
+        return beat
 
     def remove(self) -> None:
         """Everything of this run."""
@@ -216,6 +224,11 @@ def parse_driver(path: str, content: bytes) -> DriverState:
     if path != f"{ROOT}/{driver.run}/driver.json":
         raise DamagedFile(f"it is the state of run {driver.run}")
     return driver
+
+
+def _node_of(path: str) -> str:
+    """Digest of the node whose heartbeat lies there."""
+    return path.rpartition("/")[2].removesuffix(".json")
 
 
 def new_run(digest: str) -> str:

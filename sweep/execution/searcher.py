@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
@@ -66,6 +66,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         self.lost: dict[ArtifactKey, Failure] = {}
         self.explained: dict[ArtifactKey, Failure] = {}
         self._stopped = False
+        self._handed_out: Counter[Needs] = Counter()  # a look through all that run at every node would be quadratic
         self._ready: dict[Needs, list[Place]] = defaultdict(list)
         for node in self.nodes.values():
             if not node.needs:
@@ -85,11 +86,10 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         for heap in self._ready.values():
             while heap and heap[0][-1] not in self.waiting:  # left out, or withdrawn
                 heappop(heap)
-        handed_out = [self._needs_of(self.nodes[key]) for key in self.running.values()] if self.room else []
         firsts = [
             heap[0]
             for needs, heap in self._ready.items()
-            if heap and (not self.room or self.room.takes(needs, handed_out))
+            if heap and (not self.room or self.room.takes(needs, self._handed_out))
         ]
         return min(firsts)[-1] if firsts else None
 
@@ -158,6 +158,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
             return None
         self.waiting.remove(first)
         self.running[trial_id] = first
+        self._handed_out[self._needs_of(self.nodes[first])] += 1
         return self.config_of(self.nodes[first])
 
     @override
@@ -165,6 +166,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         key = self.running.pop(trial_id, None)
         if key is None:
             return
+        self._handed_out[self._needs_of(self.nodes[key])] -= 1
         if result and result.get("status") == STOPPED and not error:
             return  # never begun: as if it had not been handed out
         if error or not result or result.get("status") != "ok":

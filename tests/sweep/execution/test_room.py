@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from midef.core import ArtifactKey, Recipe
-from midef.sweep.execution.room import Room
+from midef.sweep.execution.room import Needs, Room
 from midef.sweep.execution.searcher import PlanSearcher
 from midef.sweep.planning.plan import Node, Plan
 from midef.sweep.planning.schedule import Piece, makespan_s
@@ -133,8 +133,23 @@ def test_shares_of_a_gpu_are_filled() -> None:
     assert play(work, has, Random(0), lambda of: Room(of, has)).end_s == 20
 
 
+def test_a_node_is_handed_out_without_a_look_at_all_that_run() -> None:
+    """12 run on 12 processors: the room is told classes and counts, and what ended makes room for exactly one."""
+    work, has, told = {f"node{i}": Work(10, gpu=0.5 * (i % 2)) for i in range(20)}, {"CPU": 12.0, "GPU": 6.0}, [0]
+
+    class Watched(Room):
+        def takes(self, needs: Needs, handed_out: Mapping[Needs, int]) -> bool:
+            told[0] = max(told[0], len(handed_out))
+            return super().takes(needs, handed_out)
+
+    played = play(work, has, Random(0), lambda of: Watched(of, has))
+    assert told[0] == 2, "two classes"
+    assert sum(began == 0 for began in played.began.values()) == 12
+    assert played.end_s == 20 and set(played.most_waiting.values()) == {0}
+
+
 def test_what_no_machine_can_run_is_handed_out_so_that_tune_says_so() -> None:
     room = Room(lambda node: {"CPU": 1.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 1.0})
     needs = (("CPU", 1.0), ("GPU", 2.0))
-    assert room.takes(needs, []) and not room.takes(needs, [needs])
-    assert room.takes((("CPU", 1.0),), [needs])
+    assert room.takes(needs, {}) and not room.takes(needs, {needs: 1})
+    assert room.takes((("CPU", 1.0),), {needs: 1}), "it takes nothing from what does fit"

@@ -6,6 +6,7 @@ import heapq
 import io
 from collections.abc import Callable, Iterator
 from itertools import count, pairwise
+from typing import Any
 
 import pytest
 
@@ -264,6 +265,24 @@ def test_of_many_nodes_it_is_computed_now_and_then(plan: Plan, clock: Clock, mon
     clock.now += progress_module.LARGE_EVERY_S
     later = progress.left().seconds
     assert later is not None and later < first - 100
+
+
+def test_what_takes_long_is_computed_less_often(plan: Plan, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """16 s of the driver at a million nodes: every 5 s would leave it no time for anything else."""
+    monkeypatch.setattr(progress_module, "LARGE", 5)
+    progress, calls, usual = shown(timed(plan, 100.0), slots=1), [0], progress_module.TimeLeft.of
+
+    def slow(self: time_left.TimeLeft, *args: Any) -> time_left.Left:
+        calls[0] += 1
+        clock.now += 16.0
+        return usual(self, *args)
+
+    monkeypatch.setattr(progress_module.TimeLeft, "of", slow)
+    begun = clock.now
+    while clock.now < begun + 10_000:
+        progress.left()
+        clock.now += 5.0
+    assert calls[0] * 16.0 <= 1.05 * progress_module.LARGE_SHARE * 10_000 + 16.0
 
 
 def fraction_at(seconds: float, whole_s: float) -> float:
