@@ -31,7 +31,8 @@ from midef.sweep.execution.prepare import prepare
 from midef.sweep.execution.result_rows import RowWriter
 from midef.sweep.library import load_spec
 from midef.sweep.planning.plan import Node, Plan, make_plan
-from midef.sweep.spec.resolve import PlannedCell, Sweep, resolve
+from midef.sweep.spec.planned_cell import PlannedCell
+from midef.sweep.spec.resolve import Sweep, resolve
 
 BUDGET, STAGES = "real-size.json", "real-size-stages.jsonl"
 USUAL_S = 10.0

@@ -123,13 +123,15 @@ def _changes(plan: StoredSweep, sweep: Sweep) -> list[Change] | None:
     """Keys in which a sweep differs from a stored plan; None if it is the same specification, none if it is its kin."""
     spec = json.loads(plan.manifest.spec_json)
     searches = [name for name in SEARCHES if bool(spec.get(name)) != bool(getattr(sweep.spec, name))]
-    written = basis_of(sweep) or digest(sorted(planned.cell.digest for planned in sweep.cells))
+    found, basis = changes(spec, sweep.spec), basis_of(sweep)
+    if not (found or searches or basis):
+        return None  # without naming every cell
+    written = basis or digest(sorted(planned.cell.digest for planned in sweep.cells))
     is_equal = written == (plan.manifest.basis or digest(sorted(plan.manifest.cells)))
-    found = changes(spec, sweep.spec)
     if searches:
         return [] if is_equal else [change for change in found if change.place[0] not in SEARCHES]
-    if not basis_of(sweep):
-        return None if is_equal else found or None
+    if not basis:
+        return None if is_equal else found
     is_moved = all(change.is_path for change in found) and (is_equal or not plan.manifest.basis)
     in_search = [change for change in found if change.place[0] in SEARCHES]
     return None if is_moved or (is_equal and not in_search) else found or None

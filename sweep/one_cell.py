@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from midef.core.choice import Choice
     from midef.stages import BuildContext
     from midef.storage import Store
-    from midef.sweep.spec.resolve import PlannedCell
+    from midef.sweep.spec.planned_cell import PlannedCell
     from midef.training import TrainingRecipe
 
 PROFILE = "library"
@@ -112,7 +112,7 @@ def _planned(
     from midef.results.compare import COMPARED
     from midef.stages import REGRESSOR_IMAGES, recipes_for_cell
     from midef.sweep.spec.checks import why_refused
-    from midef.sweep.spec.resolve import PlannedCell
+    from midef.sweep.spec.planned_cell import PlannedCell
 
     choice = choose_defense(defense) if isinstance(defense, str) else defense
     chosen = None if metrics is None else tuple(sorted({*chosen_metrics(list(metrics)), *COMPARED}))

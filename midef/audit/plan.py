@@ -24,8 +24,8 @@ from midef.metrics import METRICS, standard_metrics
 from midef.stages import published_recipe, recipes_for_cell
 from midef.stages.recipes import NO_DEFENSE, given_recipe, split_recipe
 from midef.sweep.spec.checks import Problems, check_attack, check_private
+from midef.sweep.spec.planned_cell import PlannedCell
 from midef.sweep.spec.profiles import Profile, profile_named
-from midef.sweep.spec.resolve import PlannedCell
 from midef.training import TrainingRecipe
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from midef.datasets import Splits
-    from midef.sweep.spec.resolve import PlannedCell
+    from midef.sweep.spec.planned_cell import PlannedCell
 
 Say = Callable[[str], None]
 DEFAULT_AUDIT_STORE = "midef-audit"

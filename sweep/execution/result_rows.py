@@ -22,7 +22,7 @@ from midef.metrics import METRICS, column_title, standard_metrics
 from midef.storage import Store
 from midef.storage.results import MOST_LOOSE
 from midef.sweep.execution.outcome import Outcome
-from midef.sweep.spec.resolve import PlannedCell
+from midef.sweep.spec.planned_cell import PlannedCell
 
 
 def measured_rows(sweep_name: str, planned: PlannedCell, store: Store) -> list[ResultRow]:

@@ -16,7 +16,7 @@ from midef.core.match import MatchTraining, Phase
 from midef.core.recipe import ArtifactKey, Recipe
 from midef.storage import Store
 from midef.sweep.planning.plan import More, Node
-from midef.sweep.spec.resolve import PlannedCell
+from midef.sweep.spec.planned_cell import PlannedCell
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,8 @@ from midef.sweep.matching.studies import Studies
 from midef.sweep.planning.plan import More, Node
 from midef.sweep.spec.checks import facts_of
 from midef.sweep.spec.matching import MatchSpec
-from midef.sweep.spec.resolve import PlannedCell, Sweep
+from midef.sweep.spec.planned_cell import PlannedCell
+from midef.sweep.spec.resolve import Sweep
 
 log = logging.getLogger(__name__)
 

@@ -47,7 +47,8 @@ from midef.sweep.matching.trials import complete_trials
 from midef.sweep.planning.plan import More, Node
 from midef.sweep.spec.checks import facts_of
 from midef.sweep.spec.matching import FrontSpec
-from midef.sweep.spec.resolve import Entry, PlannedCell, Sweep
+from midef.sweep.spec.planned_cell import PlannedCell
+from midef.sweep.spec.resolve import Entry, Sweep
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -15,7 +15,8 @@ from midef.sweep.planning.cost import Cost, Priced, Timing, cost_of, read_timing
 from midef.sweep.planning.estimate import Estimates
 from midef.sweep.planning.gpu import REFERENCE, GpuRates
 from midef.sweep.planning.selection import CellFilter, every_cell
-from midef.sweep.spec.resolve import PlannedCell, Sweep, without_collections
+from midef.sweep.spec.planned_cell import PlannedCell
+from midef.sweep.spec.resolve import Sweep, without_collections
 
 if TYPE_CHECKING:
     from midef.storage import Store

@@ -13,7 +13,7 @@ from midef.sweep.planning.estimate import cpus_here
 from midef.sweep.planning.plan import Node, Plan
 from midef.sweep.planning.schedule import Piece, makespan_s
 from midef.sweep.planning.trainings import expected_text
-from midef.sweep.spec.resolve import PlannedCell
+from midef.sweep.spec.planned_cell import PlannedCell
 
 
 def plan_text(plan: Plan, width: int | None = WIDTH) -> str:

@@ -15,7 +15,8 @@ from midef.core.errors import FAILURE_KINDS, SpecError, did_you_mean
 if TYPE_CHECKING:
     from midef.core.rows import ResultRow
     from midef.storage.cell_state import CellState
-    from midef.sweep.spec.resolve import PlannedCell, Sweep
+    from midef.sweep.spec.planned_cell import PlannedCell
+    from midef.sweep.spec.resolve import Sweep
 
 T = TypeVar("T")
 CellFilter: TypeAlias = "Callable[[PlannedCell], bool]"
@@ -163,8 +164,10 @@ def choose_failed(sweep: Sweep, filters: Sequence[str], states: Mapping[str, Cel
     others = choose_cells(sweep, [text for text in filters if text not in errors])
 
     def is_chosen(c: PlannedCell) -> bool:
+        if not others(c):
+            return False
         state = states.get(c.cell.digest)
-        if state is None or state.status != "failed" or not others(c):
+        if state is None or state.status != "failed":
             return False
         return not causes or any(_is_cause(cause, state) for cause in causes)
 

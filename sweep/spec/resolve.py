@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from midef.attacks import ATTACKS
 from midef.attacks.base import small_budget
 from midef.core.canonical import digest
-from midef.core.certainty import join_settings, settings_word
+from midef.core.certainty import join_settings
 from midef.core.choice import Choice
 from midef.core.conversion import shown
 from midef.core.errors import PreflightError, Problem, SpecError
@@ -28,12 +28,13 @@ from midef.metrics import chosen_metrics
 from midef.metrics.base import students_of
 from midef.models import ARCHITECTURES
 from midef.results.compare import COMPARED
-from midef.stages import REGRESSOR_IMAGES, CellRecipes, SetupRecipes, StudentPlan, weights_of_judge
+from midef.stages import REGRESSOR_IMAGES, SetupRecipes, StudentPlan, weights_of_judge
 from midef.sweep.spec import checks
 from midef.sweep.spec.checks import Problems
 from midef.sweep.spec.datasets import DatasetReader
 from midef.sweep.spec.needed import Needs
 from midef.sweep.spec.paths import with_absolute_paths
+from midef.sweep.spec.planned_cell import PlannedCell, named_later
 from midef.sweep.spec.profiles import Profile, profile_named
 from midef.sweep.spec.schema import SetupSpec, SweepSpec
 from midef.sweep.spec.stand_ins import name_of, stand_in_defenses, unregistered, unregistered_setups, with_stand_ins
@@ -42,54 +43,6 @@ from midef.training import TrainingRecipe
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class PlannedCell:
-    """A cell with the artifacts that answer it.
-
-    Args:
-        answered_by: None for a cell whose setup names a component that is not registered.
-        refused: why this defense cannot meet this setup, "" if it can.
-    """
-
-    cell: Cell
-    answered_by: CellRecipes | None
-    refused: str = ""
-
-    @property
-    def recipes(self) -> CellRecipes:
-        """
-        Raises:
-            ValueError: of a cell whose setup names a component that is not registered.
-        """
-        if self.answered_by is None:
-            raise ValueError(f"{self.cell.setup.id} has no recipes: {self.refused}")
-        return self.answered_by
-
-    @property
-    def manifest_line(self) -> dict[str, str | int | float | None]:
-        """What the manifest of a sweep or an audit says of it."""
-        cell = self.cell
-        return {
-            "cell": cell.digest,
-            "setup": cell.setup.id,
-            "defense": cell.defense.label,
-            "attack": cell.setup.attack.label,
-            "certainty": cell.setup.certainty,
-            "settings": settings_word(cell.setup.settings),
-            "seed": cell.seed,
-            "profile": cell.profile,
-            "refused": self.refused,
-            "pieces": self._pieces,
-        }
-
-    @property
-    def _pieces(self) -> str:
-        """Keys of the artifacts that answer it, inputs first, with blanks between: where their logs are found."""
-        if self.answered_by is None or self.refused:
-            return ""
-        return " ".join(self.answered_by.scores.names)
 
 
 @dataclass(frozen=True)
@@ -157,6 +110,12 @@ class Entry:
         profile = self.profile.name
         cell = Cell(setup=self.setup, defense=defense, seed=seed, profile=profile, scores=scores, match=match)
         return PlannedCell(cell, recipes, refused)
+
+    def later_cell(self, defense: Choice, seed: int, *, refused: str = "") -> PlannedCell:
+        """The same cell, whose artifacts are named when they are first asked for."""
+        if self.refused:
+            return self.cell(defense, seed, refused=refused)
+        return named_later(self.recipes, defense, seed, profile=self.profile.name, refused=refused)
 
 
 @dataclass(frozen=True)
@@ -243,16 +202,18 @@ def resolve(spec: SweepSpec, needs: Needs | None = None, *, absent: bool = False
     if lacking and not absent:
         raise PreflightError(lacking)
     cells = tuple(_cells(entries, spec.seeds))
-    locations = reader.locations(planned.recipes.scores for planned in cells if planned.answered_by is not None)
+    first = (planned for planned in cells[:: len(spec.seeds)] if planned.answered_by is not None)
+    locations = reader.locations(planned.recipes.scores for planned in first)  # files are the same for all seeds
     return Sweep(spec.name, profile, cells, locations, spec, tuple(entries), tuple(reader.notes), tuple(lacking))
 
 
 def _cells(entries: Sequence[Entry], seeds: Sequence[int]) -> Iterator[PlannedCell]:
+    """Cells in order. The first seed of each defense says whether its recipes can be named; others are named later."""
     for entry in entries:
         for defense in entry.defenses:
             refused = entry.refusal(defense)
-            for seed in seeds:
-                yield entry.cell(defense, seed, refused=refused)
+            for i, seed in enumerate(seeds):
+                yield (entry.later_cell if i else entry.cell)(defense, seed, refused=refused)
 
 
 def _profile(spec: SweepSpec, problems: Problems) -> Profile | None:

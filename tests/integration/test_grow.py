@@ -18,7 +18,8 @@ from midef.sweep.execution.outcome import Outcome, RunOptions
 from midef.sweep.execution.tune_run import run_plan
 from midef.sweep.planning.plan import More, Node, Plan, extend_plan, make_plan
 from midef.sweep.spec.load import parse_spec
-from midef.sweep.spec.resolve import PlannedCell, resolve
+from midef.sweep.spec.planned_cell import PlannedCell
+from midef.sweep.spec.resolve import resolve
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

@@ -24,7 +24,8 @@ from midef.models import ModelFacts
 from midef.storage import Store
 from midef.storage.traces import write_traces
 from midef.sweep.spec.load import parse_spec
-from midef.sweep.spec.resolve import PlannedCell, Sweep, resolve
+from midef.sweep.spec.planned_cell import PlannedCell
+from midef.sweep.spec.resolve import Sweep, resolve
 
 Spec = Callable[..., dict[str, Any]]
 

@@ -18,7 +18,8 @@ from midef.stages import BuildContext, ensure
 from midef.stages.exported import load_exported
 from midef.storage import Store
 from midef.sweep.execution.prepare import prepare
-from midef.sweep.spec.resolve import PlannedCell, Sweep
+from midef.sweep.spec.planned_cell import PlannedCell
+from midef.sweep.spec.resolve import Sweep
 
 Midef = Callable[..., tuple[int, str, str]]
 

@@ -16,7 +16,8 @@ from midef.sweep.catalogue import read_spec
 from midef.sweep.cli import logs, waiting
 from midef.sweep.execution.prepare import prepare
 from midef.sweep.execution.result_rows import lost_rows
-from midef.sweep.spec.resolve import PlannedCell, resolve
+from midef.sweep.spec.planned_cell import PlannedCell
+from midef.sweep.spec.resolve import resolve
 
 Midef = Callable[..., tuple[int, str, str]]
 

@@ -17,7 +17,8 @@ from midef.storage import Store
 from midef.sweep.execution import result_rows
 from midef.sweep.execution.outcome import Outcome
 from midef.sweep.execution.result_rows import RowWriter, lost_rows, measured_rows, refused_rows
-from midef.sweep.spec.resolve import PlannedCell, Sweep
+from midef.sweep.spec.planned_cell import PlannedCell
+from midef.sweep.spec.resolve import Sweep
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from midef.sweep.matching.pareto_search import ParetoSearch, ParetoTask, pareto_
 from midef.sweep.matching.studies import JOURNAL
 from midef.sweep.planning.plan import More, Node
 from midef.sweep.spec.load import parse_spec
-from midef.sweep.spec.resolve import PlannedCell, Sweep, resolve
+from midef.sweep.spec.planned_cell import PlannedCell
+from midef.sweep.spec.resolve import Sweep, resolve
 
 DIVERGED = "target:1234 failed: TrainingDiverged: the loss is nan in epoch 3"
 

@@ -14,7 +14,8 @@ from midef.storage import Store
 from midef.sweep.execution.result_rows import lost_rows, measured_rows
 from midef.sweep.planning.plan import More, Node, Plan, extend_plan, make_plan
 from midef.sweep.planning.plan_text import plan_text
-from midef.sweep.spec.resolve import PlannedCell, Sweep
+from midef.sweep.spec.planned_cell import PlannedCell
+from midef.sweep.spec.resolve import Sweep
 
 EIGHT = ["none", "midre", "nls", "bido", "loft", "rounding", "midre+nls", "midre+bido"]
 # Budgets no profile has, so that nothing is shared by accident.
