@@ -39,7 +39,10 @@ METHODS = {
         "What attackers train beforehand on public data. One file each in `midef/attacks/priors/`. StyleGAN2s that others published: "
         "[published_weights.md](published_weights.md). GANs draw a power of two: targets of 65 to 256 px, as 112 or 224, are attacked by networks of "
         "256 px, with two blocks more than those of 64 and no more channels (LoFt, MIBench). They learn the public images at that resolution, which is "
-        "also what their discriminator judges in a search, and what they draw is resized for the target, by antialiased bilinear weights.",
+        "also what their discriminator judges in a search, and what they draw is resized for the target, by antialiased bilinear weights. "
+        "Those that are trained take `precision` (`tf32`, or `bfloat16`: autocast around networks) and `captured: true`: on a GPU an update is recorded as a "
+        "CUDA graph and replayed, and optimizers are fused. Both are part of the key where they are set. Trainings of classifiers have `precision` and "
+        "`compiled` (`torch.compile`). Neither graphs nor compiled passes were run on a GPU yet; their steps are tested on a CPU.",
     ),
     "metrics": (
         "Metrics",

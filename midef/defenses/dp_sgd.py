@@ -40,9 +40,10 @@ class DpSgd(Defense):
     recorded epsilon (Opacus' RDP accountant, add or remove one image) speaks of this training alone: a backbone or a
     phase one it starts from was trained without noise on whatever images it had. Noise comes from a seeded generator,
     so that runs repeat; who knows the seed can take it off again, and Opacus' secure mode is not used. The recipe's
-    gradient clipping has no effect, and half precision is switched off, because it would round the norms that bound an
-    image's influence. Memory grows by the size of the network for each image of the batch (no virtual steps): lower
-    batch_size of the training if it does not fit.
+    gradient clipping has no effect. Half precision is switched off, because it would round the norms that bound an
+    image's influence, and so are compiled passes, which skip the hooks that take the gradient of each image. Memory
+    grows by the size of the network for each image of the batch (no virtual steps): lower batch_size of the training if
+    it does not fit.
 
     The MI literature publishes two accuracies and no strengths. Preset `mibench` is a third party's default.
 
@@ -102,7 +103,7 @@ class DpSgd(Defense):
 
     @override
     def training_overrides(self, training: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"precision": "float32", "checkpoint": "last"} if self._is_on else {}
+        return {"precision": "float32", "compiled": False, "checkpoint": "last"} if self._is_on else {}
 
     @override
     def prepare_model(self, model: TargetModel, inputs: Inputs) -> TargetModel:

@@ -1,9 +1,9 @@
 """Steps of loops in the source of a package: what runs in each, and the lines that wait for the device.
 
 A step is found by itself: a function marked `in_step` and whatever overrides it, a function given to
-`TrainingRun.steps`, loops over batches in one given to `TrainingRun.epochs`, a loop whose line says `# in step`, and
-every `forward` of a network. What these call is followed where the source tells what it is: functions by name, methods
-of `self`. Functions with a cache are not: they work once.
+`TrainingRun.steps` or `TrainingRun.update`, loops over batches in one given to `TrainingRun.epochs`, a loop whose line
+says `# in step`, and every `forward` of a network. What these call is followed where the source tells what it is:
+functions by name, methods of `self`. Functions with a cache are not: they work once.
 
 A line that waits on purpose says why: `# waits: Telea's inpainting runs on the CPU`. On a line that begins a function,
 this holds for all of it.
@@ -55,7 +55,10 @@ class _Module:
             elif isinstance(node, ast.ClassDef):
                 self.classes.setdefault(node.name, node)
         self.functions = {node.name: node for node in self.tree.body if isinstance(node, ast.FunctionDef)}
-        self.given_to_steps, self.given_to_epochs = _given_to(nodes, "steps"), _given_to(nodes, "epochs")
+        self.given_to_steps, self.given_to_epochs = (
+            _given_to(nodes, "steps", "update", "plain_update"),
+            _given_to(nodes, "epochs"),
+        )
 
     def is_on_purpose(self, line: int) -> bool:
         return bool(_ON_PURPOSE.search(self.lines[line - 1]))
@@ -238,11 +241,11 @@ def _decorators(function: ast.FunctionDef) -> set[str]:
     return {one.id if isinstance(one, ast.Name) else getattr(one, "attr", "") for one in called}
 
 
-def _given_to(nodes: Iterable[ast.AST], method: str) -> set[str]:
-    """Names of functions that are given, second, to a method of this name."""
+def _given_to(nodes: Iterable[ast.AST], *methods: str) -> set[str]:
+    """Names of functions that are given, second, to a method of one of these names."""
     return {
         node.args[1].id
         for node in nodes
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == method
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in methods
         if len(node.args) > 1 and isinstance(node.args[1], ast.Name)
     }

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from midef.core.canonical import ADDED_LATER
 from midef.core.conversion import exponent_hint, misread, shown
 from midef.core.errors import Problem, SpecError, did_you_mean
+from midef.training.numerics import Precision
 
 MOST_EPOCHS = 100_000
 LARGEST_BATCH = 1_000_000
@@ -37,7 +39,9 @@ class TrainingRecipe:
         jitter_px: largest random shift in pixels.
         checkpoint: `last` epoch, or `best_select`, the epoch with the best accuracy on the select split (never the
             reported one; many published works pick by test accuracy).
-        precision: `bfloat16` is autocast, on GPUs.
+        precision: `bfloat16` is autocast, on GPUs; `tf32` rounds the factors of matrix products to 10 bits, on GPUs.
+        compiled: the network's passes are compiled (`torch.compile`; on GPUs replayed as CUDA graphs) and optimizers on
+            GPUs fused, which rounds otherwise. Needs a C++ compiler on the machine that trains, and one process.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(allow_inf_nan=False)
@@ -60,7 +64,8 @@ class TrainingRecipe:
     flip: float = 0.5
     jitter_px: int = 0
     checkpoint: Literal["last", "best_select"] = "last"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
+    compiled: bool = field(default=False, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2:

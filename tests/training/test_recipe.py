@@ -58,7 +58,14 @@ def test_equal_trainings_are_keyed_equally() -> None:
 def test_every_field_is_in_the_key(field: str) -> None:
     other = {
         **{"optimizer": "adam", "betas": (0.5, 0.9), "schedule": "cosine", "milestones": (0.5,), "nesterov": True},
-        **{"checkpoint": "best_select", "precision": "bfloat16", "epochs": 3, "batch_size": 8, "jitter_px": 1},
+        **{
+            "checkpoint": "best_select",
+            "precision": "bfloat16",
+            "compiled": True,
+            "epochs": 3,
+            "batch_size": 8,
+            "jitter_px": 1,
+        },
         **{"crop_scale": (0.5, 1.0), "color_jitter": (0.1, 0.0, 0.0, 0.0)},
     }.get(field, 0.25)
     assert digest(TrainingRecipe.make({field: other})) != digest(TrainingRecipe())

@@ -16,6 +16,7 @@ from midef.core.recipe import Inputs, Recipe
 from midef.core.registry import Registry
 from midef.core.seeds import derive_seed
 from midef.training.generative.loop import Report, TrainingRun
+from midef.training.generative.speed import SpeedSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,16 +47,24 @@ class FitContext:
     device: str = "cpu"
     report: Report | None = None
 
-    def run(self, seed: int, *network: str) -> TrainingRun:
+    def run(self, seed: int, *network: str, speed: SpeedSettings | None = None) -> TrainingRun:
         """The training of a prior with this seed.
 
         Args:
             network: the name of one of several networks; its reports carry the name as `network`.
+            speed: how it uses the device; None is plain float32.
         """
         report = self.report
         if report is not None and network:
             report = _named(report, *network)
-        return TrainingRun(seed=derive_seed("prior", seed, *network), device=self.device, report=report)
+        speed = speed or SpeedSettings()
+        return TrainingRun(
+            seed=derive_seed("prior", seed, *network),
+            device=self.device,
+            report=report,
+            precision=speed.precision,
+            captured=speed.captured,
+        )
 
 
 def _named(report: Report, network: str) -> Report:

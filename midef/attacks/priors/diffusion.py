@@ -13,6 +13,7 @@ from midef.attacks.priors.families.doubling import USUAL_PX, DoublingPrior
 from midef.attacks.priors.families.inversion import Inverter
 from midef.core.lazy import torch
 from midef.training.generative.diffusion import DenoiserSettings, fit_denoiser
+from midef.training.generative.speed import SpeedSettings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @PRIORS.add("diffusion")
 @dataclass(frozen=True, kw_only=True)
-class Diffusion(DoublingPrior, Inverter, DenoiserSettings):
+class Diffusion(DoublingPrior, Inverter, DenoiserSettings, SpeedSettings):
     """U-Net that predicts the noise in a public image, given the answer the target served for that image.
 
     Args:
@@ -37,6 +38,7 @@ class Diffusion(DoublingPrior, Inverter, DenoiserSettings):
         drop_context: share of answers set to zero in training, in (0, 1); this teaches the network the unconditional
             noise that guidance needs.
         answers, answer_noise, half, seed: see `Inverter`.
+        precision, captured: see `SpeedSettings`.
 
     Source: Ho et al., NeurIPS 2020 (DDPM); Ho and Salimans, 2022 (classifier-free guidance); the LPA data-poisoning
     paper, which inverts with such a model and gives only the guidance. Its values and words are those of a minimal
@@ -103,7 +105,7 @@ class Diffusion(DoublingPrior, Inverter, DenoiserSettings):
     @override
     def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:
         pairs = self.answered(handle, public)
-        return fit_denoiser(networks["denoiser"], pairs, self.betas(), self, context.run(self.seed))
+        return fit_denoiser(networks["denoiser"], pairs, self.betas(), self, context.run(self.seed, speed=self))
 
     def betas(self) -> Tensor:
         """[noise_steps] float64, rising linearly."""

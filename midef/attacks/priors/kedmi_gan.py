@@ -14,6 +14,7 @@ from midef.attacks.priors.families.doubling import DoublingPrior
 from midef.attacks.priors.networks import macs
 from midef.core.lazy import torch
 from midef.training.generative.kedmi import KedmiSettings, fit_kedmi
+from midef.training.generative.speed import SpeedSettings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @PRIORS.add("kedmi_gan")
 @dataclass(frozen=True, kw_only=True)
-class KedmiGan(DoublingPrior, TargetedPrior, KedmiSettings):
+class KedmiGan(DoublingPrior, TargetedPrior, KedmiSettings, SpeedSettings):
     """Generator and discriminator of one target, trained on public images that this target labels.
 
     Args:
@@ -41,6 +42,7 @@ class KedmiGan(DoublingPrior, TargetedPrior, KedmiSettings):
         label_mode: how the target labels; `eval` is a trained network's way, once for each public image; `train` asks
             again in every step with batch statistics and dropout, as released codes do that never call `eval()`.
         seed: of weights, batches and latents.
+        precision, captured: see `SpeedSettings`.
 
     Source: Chen et al., ICCV 2021 (KedMI) and released code, LOMMA's and BiDO's copies of it: Adam 2e-4, batch 64, 5
     discriminator steps, entropy weight 1e-4.
@@ -114,7 +116,7 @@ class KedmiGan(DoublingPrior, TargetedPrior, KedmiSettings):
         generator, discriminator = networks["generator"], networks["discriminator"]
         images = public.all_images
         labels = self.soft_labels(handle, images)
-        return fit_kedmi(generator, discriminator, images, labels, self, context.run(self.seed))
+        return fit_kedmi(generator, discriminator, images, labels, self, context.run(self.seed, speed=self))
 
     def soft_labels(self, handle: TargetHandle, images: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         """The target's probabilities [B, K], as a function of positions in `images` and of these images."""

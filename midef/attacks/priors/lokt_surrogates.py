@@ -16,6 +16,7 @@ from midef.attacks.priors.t_acgan import TAcgan
 from midef.core.in_step import in_step
 from midef.core.lazy import torch
 from midef.core.position import share, steps
+from midef.training.generative.speed import SpeedSettings
 from midef.training.generative.surrogates import SurrogateSettings, draw_labelled, fit_surrogate
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _DRAWING = 0.1
 
 @PRIORS.add("lokt_surrogates")
 @dataclass(frozen=True, kw_only=True)
-class LoktSurrogates(TargetedPrior, SurrogateSettings):
+class LoktSurrogates(TargetedPrior, SurrogateSettings, SpeedSettings):
     """Draw images of every class with the GAN, let the target label them, and train classifiers on these labels.
 
     Networks: `surrogate0`, `surrogate1`, ... give logits [N, K] of images [N, 3, R, R] in [0, 1]. The target labels
@@ -55,6 +56,7 @@ class LoktSurrogates(TargetedPrior, SurrogateSettings):
         jitter_p: share of changed images whose brightness and contrast change, too, 0 to 1.
         seed: of latents, order, changes and fresh weights.
         gan: whose generator draws.
+        precision, captured: see `SpeedSettings`.
 
     Source: Nguyen et al., NeurIPS 2023 (LOKT), released code at b7514172; half the loss is on images as they are, half
     on images cropped, jittered, mirrored and turned. The last weights are used.
@@ -149,12 +151,12 @@ class LoktSurrogates(TargetedPrior, SurrogateSettings):
                 latents_per_class=self.latents_per_class,
                 resolution_px=resolution_px,
                 chunk=drawn_at_once(CHUNK, gan["generator"]),
-                run=context.run(self.seed),
+                run=context.run(self.seed, speed=self),
             )
         facts: dict[str, Any] = {"label_match": label_match}
         with share(_DRAWING, 1.0):
             for name, network in steps(networks.items()):
-                run = context.run(self.seed, name)
+                run = context.run(self.seed, name, speed=self)
                 of_surrogate = fit_surrogate(network, images, labels, self.change, self, run)
                 facts |= {f"{name}_{fact}": value for fact, value in of_surrogate.items()}
         return facts

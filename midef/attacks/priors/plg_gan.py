@@ -16,6 +16,7 @@ from midef.attacks.priors.networks import macs
 from midef.core.in_step import in_step
 from midef.core.lazy import torch
 from midef.training.generative.plg import PlgSettings, fit_plg, top_labelled
+from midef.training.generative.speed import SpeedSettings
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 @PRIORS.add("plg_gan")
 @dataclass(frozen=True, kw_only=True)
-class PlgGan(DoublingPrior, TargetedPrior, PlgSettings):
+class PlgGan(DoublingPrior, TargetedPrior, PlgSettings, SpeedSettings):
     """Hinge GAN on the public images the target is surest of for each class, plus alpha max-margin through the target.
 
     Args:
@@ -42,6 +43,7 @@ class PlgGan(DoublingPrior, TargetedPrior, PlgSettings):
         range: the generator's tanh is trained towards pictures in [0, 1] but may go below 0. `clamp` shows the target
             the picture, clipped to [0, 1]; `raw` shows it the values below 0 too, as released. The discriminator always
             sees them, as only it can push a pixel back that the clip has cut off from the target.
+        precision, captured: see `SpeedSettings`.
 
     Source: Yuan et al., AAAI 2023, and released code: top 30, alpha 0.2, 30,000 steps of batch 64, 5 discriminator
     steps, Adam 2e-4 with betas (0, 0.9). The last step is kept.
@@ -123,5 +125,7 @@ class PlgGan(DoublingPrior, TargetedPrior, PlgSettings):
             return max_margin(handle.run(handle.sized(view)).logits.float(), labels)
 
         generator, discriminator = networks["generator"], networks["discriminator"]
-        losses = fit_plg(generator, discriminator, images, chosen, identity_loss, self, context.run(self.seed))
+        losses = fit_plg(
+            generator, discriminator, images, chosen, identity_loss, self, context.run(self.seed, speed=self)
+        )
         return {**losses, "label_probability": float(sureness.mean())}

@@ -14,6 +14,7 @@ from midef.attacks.priors.families.classifiers import Family, StartWeights, fami
 from midef.core.lazy import torch
 from midef.core.position import steps
 from midef.training.generative.distill import StudentSettings, fit_student
+from midef.training.generative.speed import SpeedSettings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @PRIORS.add("students")
 @dataclass(frozen=True, kw_only=True)
-class Students(TargetedPrior, StudentSettings):
+class Students(TargetedPrior, StudentSettings, SpeedSettings):
     """Distil `count` students from the target's logits of public images, and measure the target's features there.
 
     Networks: `student0`, `student1`, ... draw logits [N, K] from images [N, 3, R, R] in [0, 1]; `statistics` holds
@@ -45,6 +46,7 @@ class Students(TargetedPrior, StudentSettings):
         weight_decay: >= 0.
         statistics_images: how many public images are measured, the first ones, >= 1.
         seed: of the order of the images and of fresh weights.
+        precision, captured: see `SpeedSettings`.
 
     Source: Nguyen et al., CVPR 2023 (LOMMA), released code at ed4b6b89. Its configuration says learning rate 0.01, but
     the checkpoints its attacks load were trained with 0.02: the reported numbers are theirs, so 0.02 is the default.
@@ -125,7 +127,7 @@ class Students(TargetedPrior, StudentSettings):
         statistics.measure_(features)
         facts: dict[str, Any] = {}
         for name, student in steps(students.items()):
-            of_student = fit_student(student, images, logits, self, context.run(self.seed, name))
+            of_student = fit_student(student, images, logits, self, context.run(self.seed, name, speed=self))
             facts |= {f"{name}_{fact}": value for fact, value in of_student.items()}
         return facts
 

@@ -15,6 +15,7 @@ from midef.core.errors import DataError
 from midef.core.in_step import in_step
 from midef.core.recipe import Recipe
 from midef.nn.doubling import SMALLEST_PX, drawn_for
+from midef.training.generative.speed import SpeedSettings
 from midef.training.generative.style_gan import StyleGanSettings, fit_style_gan, resized_8_bits
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ _CPU_32 = {"resolution_px": 32, "steps": 12_000, "r1": 0.0128}
 
 @PRIORS.add("style_gan2")
 @dataclass(frozen=True, kw_only=True)
-class StyleGan2(PublicPrior, StyleGanSettings):
+class StyleGan2(PublicPrior, StyleGanSettings, SpeedSettings):
     """StyleGAN2 trained on public images with adaptive augmentation, or a published one; the target is never asked.
 
     Args:
@@ -68,6 +69,7 @@ class StyleGan2(PublicPrior, StyleGanSettings):
         ada_images: images after which the augmentation's probability may have gone from 0 to 1.
         ema_images: half-life of the average of the generator, which is what attacks draw from.
         mirror: public images are learned mirrored, too, each half of the time.
+        precision, captured: see `SpeedSettings`.
 
     `cpu-32` and `cpu-64` are for some thousand faces on a CPU: a step took 0.27 and 0.53 CPU seconds, all of them
     about 54 and 88 minutes of one core.
@@ -121,6 +123,10 @@ class StyleGan2(PublicPrior, StyleGanSettings):
                 raise ValueError(f"needs {name} >= 1, got {getattr(self, name)}")
         if self.learning_rate <= 0 or self.r1 < 0:
             raise ValueError(f"needs learning_rate > 0 and r1 >= 0, got {self.learning_rate}, {self.r1}")
+        if self.precision == "bfloat16":
+            raise ValueError(
+                "its networks compute in float32 whatever the precision around them; choose precision float32 or tf32"
+            )
         if self.resolution_px and (text := super().problems(self.resolution_px)):
             raise ValueError(text[0])
         if not 0 < self.ada_target <= 1:
@@ -257,5 +263,5 @@ class StyleGan2(PublicPrior, StyleGanSettings):
             draw,
             generator.num_ws,
             self,
-            context.run(self.seed),
+            context.run(self.seed, speed=self),
         )

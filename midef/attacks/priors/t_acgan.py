@@ -12,6 +12,7 @@ from midef.attacks.access import AccessLevel
 from midef.attacks.priors.base import PRIORS, FitContext, Networks, TargetedPrior
 from midef.attacks.priors.families.doubling import DoublingPrior
 from midef.attacks.priors.networks import macs
+from midef.training.generative.speed import SpeedSettings
 from midef.training.generative.t_acgan import TAcganSettings, fit_t_acgan
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @PRIORS.add("t_acgan")
 @dataclass(frozen=True, kw_only=True)
-class TAcgan(DoublingPrior, TargetedPrior, TAcganSettings):
+class TAcgan(DoublingPrior, TargetedPrior, TAcganSettings, SpeedSettings):
     """A conditional GAN on public images whose class head learns the hard labels the target gives to drawn images.
 
     Networks: `generator` draws images from latents and classes; `discriminator` judges realness and names the class.
@@ -42,6 +43,7 @@ class TAcgan(DoublingPrior, TargetedPrior, TAcganSettings):
         sn_freeze_after_eval: the released code puts the discriminator into eval mode at iteration 1000 and leaves it
             there, which stops the power iteration of its spectral norms; True does the same.
         seed: of latents, classes, order and fresh weights.
+        precision, captured: see `SpeedSettings`.
 
     Source: Nguyen et al., NeurIPS 2023 (LOKT), released code at b7514172; class_weight 1.5 from its instructions, the
     code's default is 0.2. Presets are its public sets: warm-ups, and the iterations of the generators its attacks load
@@ -126,7 +128,7 @@ class TAcgan(DoublingPrior, TargetedPrior, TAcganSettings):
     @override
     def fit(self, networks: Networks, public: Splits, handle: TargetHandle, context: FitContext) -> dict[str, Any]:
         generator, discriminator = networks["generator"], networks["discriminator"]
-        run = context.run(self.seed)
+        run = context.run(self.seed, speed=self)
 
         def ask(images: Tensor) -> Tensor:
             return handle.labels(handle.sized(images))

@@ -14,6 +14,7 @@ from midef.attacks.priors.families.inversion import Inverter
 from midef.attacks.priors.networks import macs
 from midef.nn.answers import mean_loss, score_features
 from midef.training.generative.inverter import InverterSettings, fit_inverter
+from midef.training.generative.speed import SpeedSettings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @PRIORS.add("tcnn")
 @dataclass(frozen=True, kw_only=True)
-class Tcnn(DoublingPrior, Inverter, InverterSettings):
+class Tcnn(DoublingPrior, Inverter, InverterSettings, SpeedSettings):
     """Transposed CNN trained on (served scores, public image) pairs of one target.
 
     Args:
@@ -37,6 +38,7 @@ class Tcnn(DoublingPrior, Inverter, InverterSettings):
         loss: of its training, `mse` or `psnr`, minus the mean peak signal-to-noise ratio in dB; held-out errors are
             mean squared ones in any case.
         answers, answer_noise, half, seed: see `Inverter`.
+        precision, captured: see `SpeedSettings`.
 
     Source: Yang et al., CCS 2019, and released code: Adam 2e-4, betas (0.5, 0.999), amsgrad, batch 128, 100 epochs.
     Four and six blocks, and PSNR: the LPA data-poisoning paper, which does not say how the networks are built.
@@ -90,7 +92,7 @@ class Tcnn(DoublingPrior, Inverter, InverterSettings):
         pairs = self.answered(handle, public)
         pairs = replace(pairs, answers=self.features(pairs.answers), held_answers=self.features(pairs.held_answers))
         loss = None if self.loss == "mse" else mean_loss(self.loss)
-        return fit_inverter(networks["inverter"], pairs, self, context.run(self.seed), loss=loss)
+        return fit_inverter(networks["inverter"], pairs, self, context.run(self.seed, speed=self), loss=loss)
 
     def features(self, answers: Tensor) -> Tensor:
         """Input of the network [N, K] for answers [N, K]."""

@@ -12,6 +12,7 @@ from midef.attacks.priors.base import PRIORS, FitContext, Networks, PublicPrior
 from midef.attacks.priors.families.doubling import DoublingPrior
 from midef.attacks.priors.networks import macs
 from midef.training.generative.gan import GanSettings, fit_gan
+from midef.training.generative.speed import SpeedSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @PRIORS.add("wgan_gp")
 @dataclass(frozen=True, kw_only=True)
-class WganGp(DoublingPrior, PublicPrior, GanSettings):
+class WganGp(DoublingPrior, PublicPrior, GanSettings, SpeedSettings):
     """Generator and critic trained on public images; the target is never asked.
 
     Args:
@@ -33,6 +34,7 @@ class WganGp(DoublingPrior, PublicPrior, GanSettings):
         penalty: weight of the gradient penalty.
         objective: `wasserstein` is the papers'; `non_saturating` trains the same two networks with the first GAN's
             losses, which draw faces after hundreds of steps instead of tens of thousands: for small profiles only.
+        precision, captured: see `SpeedSettings`.
 
     Source: Zhang et al., CVPR 2020 (GMI) and released code: Adam 2e-4, batch 64, 5 critic steps, penalty 10.
     """
@@ -94,5 +96,5 @@ class WganGp(DoublingPrior, PublicPrior, GanSettings):
 
     @override
     def fit(self, networks: Networks, public: Splits, context: FitContext) -> dict[str, Any]:
-        run = context.run(self.seed)
+        run = context.run(self.seed, speed=self)
         return fit_gan(networks["generator"], networks["critic"], public.all_images, self, run)

@@ -24,10 +24,11 @@ from midef.nn.network import TargetModel
 from midef.storage.location import Location
 from midef.training.checkpoint import Checkpointer
 from midef.training.classifier.batches import augment, batches_of_epoch
-from midef.training.classifier.descent import Descent, make_optimizer, warn_of_micro_batches
+from midef.training.classifier.descent import Descent, compiled, make_optimizer, warn_of_micro_batches
 from midef.training.classifier.evaluate import EVALUATED_AT_ONCE, accuracy
 from midef.training.data_parallel import World, norms_over_all
 from midef.training.finite import check_weights
+from midef.training.numerics import products
 from midef.training.recipe import TrainingRecipe
 
 TRAINING_WORK = 3
@@ -91,7 +92,7 @@ def fit_classifier(
     Raises:
         TrainingDiverged: if the loss, a logit of the select split, or a weight after the last step is not finite.
         SpecError: if the defense has a training state and several processes train or `micro_batches` is above 1; if a
-            batch has fewer images than there are processes.
+            batch has fewer images than there are processes; if several processes train and the recipe is `compiled`.
     """
     world = World.current()
     model.to(device)
@@ -112,9 +113,9 @@ def fit_classifier(
         state.load_state_dict(saved.training_state)
         done = FitReport(**{**saved.report, "resumed_at": start})
     at_once = max(1, EVALUATED_AT_ONCE // micro_batches)
-    with norms_over_all(model, world):
+    with norms_over_all(model, world), products(recipe.precision):
         descend = Descent(
-            run=model if world.size == 1 else nn.parallel.DistributedDataParallel(model),
+            run=_run_of(model, recipe, device=device, world=world),
             defense=defense,
             taps=defense.taps(facts),
             world=world,
@@ -233,6 +234,17 @@ class _Training:
             nn.utils.clip_grad_norm_(self.trainable, self.recipe.clip_norm)
         self.optimizer.step()
         return loss
+
+
+def _run_of(model: TargetModel, recipe: TrainingRecipe, *, device: str, world: World) -> nn.Module:
+    """What passes of the training go through: the network, compiled, or averaging its gradients over the workers."""
+    if world.size == 1:
+        return compiled(model, device) if recipe.compiled else model
+    if recipe.compiled:
+        raise SpecError(
+            f"a compiled training needs one process, not {world.size}; set train_workers to 1, or leave out compiled"
+        )
+    return nn.parallel.DistributedDataParallel(model)
 
 
 def _advice(recipe: TrainingRecipe) -> str:

@@ -13,7 +13,7 @@ from midef.core.lazy import F, torch
 from midef.core.position import steps
 from midef.training.finite import check_losses
 from midef.training.generative.inverter import AnsweredImages
-from midef.training.generative.loop import Losses, TrainingRun, descend, shuffled
+from midef.training.generative.loop import Losses, TrainingRun, shuffled
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -81,18 +81,24 @@ def fit_denoiser(
     run.prepare_(network)
     data, context = pairs.images.to(run.device), pairs.answers.to(run.device)
     kept = kept_variance(betas).float().to(run.device)
-    adam = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    adam = run.optimizer(torch.optim.Adam, network, lr=settings.learning_rate)
     batches = -(-len(data) // settings.batch_size)
+
+    def loss_of(index: Tensor, answers: Tensor, numbers: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+        return (_loss(network, data[index], answers, kept, numbers, noise),)
+
+    teach = run.update(adam, loss_of)
 
     def epoch(number: int) -> Losses:
         rng = run.stream("diffusion", number)
         mean = torch.zeros((), device=run.device)
         for done, index in enumerate(steps(shuffled(len(data), rng).split(settings.batch_size)), number * batches):
             given = torch.rand(len(index), 1, generator=rng, device=run.device) >= settings.drop_context
-            loss = _loss(network, data[index], context[index] * given, kept, _steps(rng, len(index), kept), rng)
+            numbers = _steps(rng, len(index), kept)
+            noise = torch.randn((len(index), *data.shape[1:]), generator=rng, device=run.device)
             adam.param_groups[0]["lr"] = settings.learning_rate * (1 - done / (settings.epochs * batches))
-            descend(adam, loss)
-            mean += loss.detach() * len(index) / len(data)
+            (loss,) = teach(index, context[index] * given, numbers, noise)
+            mean += loss * len(index) / len(data)
         return {"loss": mean}
 
     facts = run.epochs(settings.epochs, epoch)
@@ -102,7 +108,8 @@ def fit_denoiser(
     with torch.no_grad():
         for answers, images in zip(pairs.held_answers.split(256), pairs.held_images.split(256), strict=True):
             numbers = _steps(rng, len(images), kept)
-            loss = _loss(network, images.to(run.device), answers.to(run.device), kept, numbers, rng)
+            noise = torch.randn(images.shape, generator=rng, device=run.device)
+            loss = _loss(network, images.to(run.device), answers.to(run.device), kept, numbers, noise)
             held += loss * len(images) / len(pairs.held_images)
     check_losses({"held-out loss": held}, "the last epoch")
     return {**facts, "held_out_loss": float(held)}
@@ -113,7 +120,7 @@ def _steps(rng: Generator, count: int, kept: Tensor) -> Tensor:
     return torch.randint(len(kept), (count,), generator=rng, device=kept.device)
 
 
-def _loss(network: nn.Module, images: Tensor, answers: Tensor, kept: Tensor, steps: Tensor, rng: Generator) -> Tensor:
+def _loss(network: nn.Module, images: Tensor, answers: Tensor, kept: Tensor, steps: Tensor, noise: Tensor) -> Tensor:
     clean = (images.float() / 255).contiguous(memory_format=torch.channels_last)
-    noise = torch.randn(clean.shape, generator=rng, device=clean.device)
-    return F.mse_loss(network(noised(clean, noise, kept[steps]), (steps + 1) / len(kept), answers), noise)
+    predicted = network(noised(clean, noise, kept[steps]), (steps + 1) / len(kept), answers)
+    return F.mse_loss(predicted.float(), noise)

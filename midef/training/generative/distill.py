@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from midef.core.lazy import F, torch
 from midef.core.position import steps
-from midef.training.generative.loop import PROBED, Losses, TrainingRun, descend, shuffled
+from midef.training.generative.loop import PROBED, Losses, TrainingRun, shuffled
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,8 +54,9 @@ def fit_student(
     """
     run.prepare_(student)
     data, answers = images.to(run.device), teacher.to(run.device)
-    sgd = torch.optim.SGD(
-        student.parameters(),
+    sgd = run.optimizer(
+        torch.optim.SGD,
+        student,
         lr=settings.learning_rate,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
@@ -63,15 +64,20 @@ def fit_student(
     size = min(settings.batch_size, len(data))
     batches = len(data) // size
 
+    def loss_of(index: Tensor) -> tuple[Tensor, ...]:
+        taught = student(data[index].float() / 255).float()
+        loss = distillation_loss(taught, answers[index], temperature=settings.temperature)
+        return loss, (taught.argmax(dim=1) == answers[index].argmax(dim=1)).float().mean()
+
+    teach = run.update(sgd, loss_of)
+
     def epoch(number: int) -> Losses:
         loss_sum, agreed = torch.zeros(2, device=run.device)
         order = shuffled(len(data), run.stream("distill", number))
         for index in steps(order[: batches * size].split(size)):
-            taught = student(data[index].float() / 255)
-            loss = distillation_loss(taught, answers[index], temperature=settings.temperature)
-            descend(sgd, loss)
-            loss_sum += loss.detach()
-            agreed += (taught.argmax(dim=1) == answers[index].argmax(dim=1)).float().mean()
+            loss, agreement = teach(index)
+            loss_sum += loss
+            agreed += agreement
         return {"loss": loss_sum / batches, "agreement": agreed / batches}
 
     with run.seeded_layers():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from midef.core.lazy import F, torch
-from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, descend, frozen
+from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, frozen
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -54,8 +54,7 @@ def fit_gan(
     data = images.to(run.device)
     rng = run.stream("wgan_gp")
     passes = ShuffledPasses(len(data), min(settings.batch_size, len(data)), rng)
-    adam_g = torch.optim.Adam(generator.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
-    adam_d = torch.optim.Adam(critic.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
+    adam = {"lr": settings.learning_rate, "betas": (0.5, 0.999)}
     is_wasserstein = settings.objective == "wasserstein"
 
     def draw(count: int, stream: Generator = rng) -> Tensor:
@@ -66,23 +65,29 @@ def fit_gan(
         images = draw(PROBED, run.stream("probe"))
         return images, critic(images)
 
-    def step(number: int) -> Losses:
-        real = data[passes.next()].float() / 255
+    def critic_loss(index: Tensor) -> tuple[Tensor, ...]:
+        real = data[index].float() / 255
         with torch.no_grad():
             fake = draw(len(real))
         if is_wasserstein:
             mix = torch.rand(len(real), 1, 1, 1, generator=rng, device=run.device)
-            loss_d = critic(fake).mean() - critic(real).mean()
-            loss_d = loss_d + settings.penalty * gradient_penalty(critic, real, fake, mix)
-        else:
-            loss_d = F.softplus(critic(fake)).mean() + F.softplus(-critic(real)).mean()
-        descend(adam_d, loss_d)
+            loss = critic(fake).float().mean() - critic(real).float().mean()
+            return (loss + settings.penalty * gradient_penalty(critic, real, fake, mix),)
+        return (F.softplus(critic(fake).float()).mean() + F.softplus(-critic(real).float()).mean(),)
+
+    def generator_loss() -> tuple[Tensor, ...]:
+        with frozen(critic):
+            scores = critic(draw(settings.batch_size)).float()
+            return (-scores.mean() if is_wasserstein else F.softplus(-scores).mean(),)
+
+    teach_critic = run.update(run.optimizer(torch.optim.Adam, critic, **adam), critic_loss, rng)
+    teach_generator = run.update(run.optimizer(torch.optim.Adam, generator, **adam), generator_loss, rng)
+
+    def step(number: int) -> Losses:
+        (loss_d,) = teach_critic(passes.next())
         if (number + 1) % settings.critic_steps:
             return {"critic_loss": loss_d, "generator_loss": torch.zeros_like(loss_d)}
-        with frozen(critic):
-            scores = critic(draw(settings.batch_size))
-        loss_g = -scores.mean() if is_wasserstein else F.softplus(-scores).mean()
-        descend(adam_g, loss_g)
+        (loss_g,) = teach_generator()
         # times the steps it stands for, so that its mean over all steps is that over the generator's
         return {"critic_loss": loss_d, "generator_loss": loss_g * settings.critic_steps}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from midef.core.lazy import F, torch
 from midef.core.position import steps
 from midef.training.finite import check_losses
-from midef.training.generative.loop import Losses, TrainingRun, descend, shuffled
+from midef.training.generative.loop import Losses, TrainingRun, shuffled
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -69,17 +69,22 @@ def fit_inverter(
     network.to(run.device).train()
     run.watch(network)
     data, features = pairs.images.to(run.device), pairs.answers.to(run.device)
-    adam = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999), amsgrad=True)
+    rate, betas = settings.learning_rate, (0.5, 0.999)
+    adam = run.optimizer(torch.optim.Adam, network, lr=rate, betas=betas, amsgrad=True)
     best = _Best(float("inf"), settings.epochs, None)
     errors: list[float] = []
+
+    def error_of(index: Tensor) -> tuple[Tensor, ...]:
+        return ((loss or F.mse_loss)(network(features[index]).float(), data[index].float() / 255),)
+
+    teach = run.update(adam, error_of)
 
     def epoch(number: int) -> Losses:
         nonlocal best
         for index in steps(shuffled(len(data), run.stream("inverter", number)).split(settings.batch_size)):
             if len(index) < 2 <= len(data):
                 continue  # BatchNorm cannot train on one image
-            error = (loss or F.mse_loss)(network(features[index]), data[index].float() / 255)
-            descend(adam, error)
+            (error,) = teach(index)
         errors.append(held_out_error(network, pairs, run.device))
         if settings.checkpoint == "best_held_out" and errors[-1] < best.error:
             best = _Best(errors[-1], number + 1, {k: v.clone() for k, v in network.state_dict().items()})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from midef.core.lazy import F, torch
-from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, descend, frozen
+from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, frozen
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -81,8 +81,7 @@ def fit_kedmi(
     data = images.to(run.device)
     rng = run.stream("kedmi")
     labelled, unlabelled, matched = (ShuffledPasses(len(data), settings.batch_size, rng) for _ in range(3))
-    adam_g = torch.optim.Adam(generator.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
-    adam_d = torch.optim.Adam(discriminator.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
+    adam = {"lr": settings.learning_rate, "betas": (0.5, 0.999)}
 
     def draw(count: int = settings.batch_size, stream: Generator = rng) -> Tensor:
         latents = torch.randn(count, settings.latent_dim, generator=stream, device=run.device)
@@ -93,23 +92,34 @@ def fit_kedmi(
         images = draw(PROBED, run.stream("probe"))
         return images, *discriminator(images)
 
-    def step(number: int) -> Losses:
-        index = labelled.next()
-        real, other = data[index].float() / 255, data[unlabelled.next()].float() / 255
+    def loss_of_discriminator(real: Tensor, told: Tensor, unlabelled: Tensor) -> tuple[Tensor, ...]:
+        other = data[unlabelled].float() / 255
         with torch.no_grad():
             fake = draw()
         _, logits = discriminator(torch.cat([real, other, fake]), groups=3)
-        of_real, of_other, of_fake = logits.chunk(3)
-        loss_d = discriminator_loss(of_real, soft_labels(index, real), of_other, of_fake)
-        descend(adam_d, loss_d)
-        if (number + 1) % settings.discriminator_steps:
-            return {"discriminator_loss": loss_d, "generator_loss": torch.zeros_like(loss_d)}
+        of_real, of_other, of_fake = logits.float().chunk(3)
+        return (discriminator_loss(of_real, told, of_other, of_fake),)
+
+    def loss_of_generator(matched: Tensor) -> tuple[Tensor, ...]:
         with frozen(discriminator):
             with torch.no_grad():
-                real_features, _ = discriminator(data[matched.next()].float() / 255)
+                real_features, _ = discriminator(data[matched].float() / 255)
             features, logits = discriminator(draw())
-        loss_g = generator_loss(features, real_features, logits, entropy_weight=settings.entropy_weight)
-        descend(adam_g, loss_g)
+            weight = settings.entropy_weight
+            return (generator_loss(features.float(), real_features.float(), logits.float(), entropy_weight=weight),)
+
+    adam_d, adam_g = (run.optimizer(torch.optim.Adam, network, **adam) for network in (discriminator, generator))
+    teach_discriminator = run.update(adam_d, loss_of_discriminator, rng)
+    teach_generator = run.update(adam_g, loss_of_generator, rng)
+
+    def step(number: int) -> Losses:
+        index, other = labelled.next(), unlabelled.next()
+        real = data[index].float() / 255
+        # the target is asked outside of what may be captured: it counts its queries
+        (loss_d,) = teach_discriminator(real, soft_labels(index, real), other)
+        if (number + 1) % settings.discriminator_steps:
+            return {"discriminator_loss": loss_d, "generator_loss": torch.zeros_like(loss_d)}
+        (loss_g,) = teach_generator(matched.next())
         # times the steps it stands for, so that its mean over all steps is that over the generator's
         return {"discriminator_loss": loss_d, "generator_loss": loss_g * settings.discriminator_steps}
 

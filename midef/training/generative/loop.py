@@ -15,6 +15,8 @@ from midef.core.lazy import torch
 from midef.core.position import steps
 from midef.core.seeds import derive_seed
 from midef.training.finite import check_answers, check_losses, check_weights, in_eval
+from midef.training.generative.updates import LossOf, Update, captured_on_gpu
+from midef.training.numerics import Precision, products
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -33,11 +35,14 @@ class TrainingRun:
 
     Args:
         report: called at every twentieth of the training with its position; None where nobody listens.
+        precision, captured: see `SpeedSettings`.
     """
 
     seed: int
     device: str = "cpu"
     report: Report | None = None
+    precision: Precision = "float32"
+    captured: bool = False
     _networks: list[nn.Module] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def steps(self, count: int, step: Callable[[int], Losses], *, probe: Probe | None = None) -> dict[str, float]:
@@ -67,7 +72,8 @@ class TrainingRun:
     ) -> dict[str, float]:
         means: dict[str, Tensor] = {}
         for number in steps(range(count)):
-            losses = step(number)
+            with products(self.precision):
+                losses = step(number)
             if number >= count - averaged:
                 for name, loss in losses.items():
                     means[name] = means.get(name, 0) + loss.detach() / averaged
@@ -86,6 +92,41 @@ class TrainingRun:
         if probe is not None:
             with in_eval(*self._networks):
                 check_answers(probe(), whose=", ".join(type(network).__name__ for network in self._networks))
+
+    @property
+    def _captures(self) -> bool:
+        return self.captured and torch.device(self.device).type == "cuda"
+
+    def optimizer(
+        self, kind: type[torch.optim.Optimizer], network: nn.Module, **settings: Any
+    ) -> torch.optim.Optimizer:
+        """An optimizer of all weights of a network on the device, with these settings; fused where steps are captured.
+
+        Args:
+            kind: such as `torch.optim.Adam`.
+        """
+        fused: dict[str, Any] = {"fused": True} if self._captures else {}
+        return kind(network.parameters(), **settings, **fused)
+
+    def plain_update(self, optimizer: torch.optim.Optimizer, loss: LossOf) -> Update:
+        """An `update` that is never captured, for a loss with something that the host counts."""
+        return Update(optimizer, loss, device=self.device, precision=self.precision)
+
+    def update(self, optimizer: torch.optim.Optimizer, loss: LossOf, draws_from: Generator | None = None) -> Update:
+        """The update of these weights down a loss, at this precision, captured where that is asked for.
+
+        Args:
+            loss: of tensors, whatever their number: the loss, and what else a step tells of it.
+            draws_from: the stream that the loss draws from, if it does.
+        """
+        return Update(
+            optimizer,
+            loss,
+            device=self.device,
+            precision=self.precision,
+            draws_from=draws_from,
+            capture=captured_on_gpu if self._captures else None,
+        )
 
     def stream(self, *purpose: str | int) -> Generator:
         """Random numbers for one purpose, drawn on the device."""

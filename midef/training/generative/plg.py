@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from midef.core.in_step import in_step
 from midef.core.lazy import torch
-from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, descend, frozen
+from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, frozen
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -72,8 +72,7 @@ def fit_plg(
     """
     run.prepare_(generator, discriminator)
     rng = run.stream("plg")
-    adam_g = torch.optim.Adam(generator.parameters(), lr=settings.learning_rate, betas=(0.0, 0.9))
-    adam_d = torch.optim.Adam(discriminator.parameters(), lr=settings.learning_rate, betas=(0.0, 0.9))
+    adam = {"lr": settings.learning_rate, "betas": (0.0, 0.9)}
     pairs = LabelledBatches(images.to(run.device), chosen.to(run.device), settings.batch_size, rng)
 
     def draw(count: int = settings.batch_size, stream: Generator = rng) -> tuple[Tensor, Tensor]:
@@ -85,22 +84,27 @@ def fit_plg(
         drawn, labels = draw(PROBED, run.stream("probe"))
         return drawn, discriminator(drawn, labels)
 
-    def discriminator_step() -> Tensor:
-        real, real_labels = pairs.draw()
+    def loss_of_discriminator(index: Tensor) -> tuple[Tensor, ...]:
+        real, real_labels = pairs.at(index)
         with torch.no_grad():
             fake, labels = draw()
-        both = discriminator(torch.cat([real, fake]), torch.cat([real_labels, labels]))
-        loss = hinge_loss(both[: len(real)], both[len(real) :])
-        descend(adam_d, loss)
-        return loss.detach()
+        both = discriminator(torch.cat([real, fake]), torch.cat([real_labels, labels])).float()
+        return (hinge_loss(both[: len(real)], both[len(real) :]),)
 
-    def step(number: int) -> Losses:
+    def loss_of_generator() -> tuple[Tensor, ...]:
         with frozen(discriminator):
             fake, labels = draw()
-            realness = -discriminator(fake, labels).mean()
+            realness = -discriminator(fake, labels).float().mean()
         identity = identity_loss(fake, labels, rng).mean()
-        descend(adam_g, realness + settings.alpha * identity)
-        losses_d = [discriminator_step() / settings.critic_steps for _ in range(settings.critic_steps)]
+        return realness + settings.alpha * identity, realness, identity
+
+    adam_g, adam_d = (run.optimizer(torch.optim.Adam, network, **adam) for network in (generator, discriminator))
+    teach_discriminator = run.update(adam_d, loss_of_discriminator, rng)
+    teach_generator = run.plain_update(adam_g, loss_of_generator)  # the target counts its queries: never captured
+
+    def step(number: int) -> Losses:
+        _, realness, identity = teach_generator()
+        losses_d = [teach_discriminator(pairs.next())[0] / settings.critic_steps for _ in range(settings.critic_steps)]
         return {
             "generator_loss": realness,
             "identity_loss": identity,
@@ -128,8 +132,17 @@ class LabelledBatches:
 
     @in_step
     def draw(self) -> tuple[Tensor, Tensor]:
-        """Images [B, 3, H, W] in [0, 1], with uniform noise of up to 1/256 added, and labels [B]."""
-        index = self._passes.next()
+        """The next `at`."""
+        return self.at(self.next())
+
+    @in_step
+    def next(self) -> Tensor:
+        """Numbers [B] of the next pairs."""
+        return self._passes.next()
+
+    @in_step
+    def at(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Images [B, 3, H, W] in [0, 1], with uniform noise of up to 1/256 added, and labels [B] of these pairs."""
         real = self._images[self._rows[index]].float() / 255
         noise = torch.rand(real.shape, generator=self._rng, device=real.device) / 256
         return real + noise, self._labels[index]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from midef.core.lazy import F, torch
 from midef.training.generative.augmentation import AdaptiveAugmentation
-from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, descend, frozen
+from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, frozen
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -72,8 +72,8 @@ def fit_style_gan(
     data = images.to(run.device)
     rng = run.stream("style_gan")
     passes = ShuffledPasses(len(data), settings.batch_size, rng)
-    adam_g = torch.optim.Adam(generator.parameters(), lr=settings.learning_rate, betas=(0.0, 0.99))
-    adam_d = torch.optim.Adam(discriminator.parameters(), lr=settings.learning_rate, betas=(0.0, 0.99))
+    adam = {"lr": settings.learning_rate, "betas": (0.0, 0.99)}
+    adam_g, adam_d = (run.optimizer(torch.optim.Adam, network, **adam) for network in (generator, discriminator))
     augment = AdaptiveAugmentation(
         target=settings.ada_target, images=settings.ada_images, batch_size=settings.batch_size, device=run.device
     )
@@ -81,23 +81,37 @@ def fit_style_gan(
     def fakes() -> Tensor:
         return draw(generator, mixed_latents(settings.batch_size, layers, settings.latent_dim, rng, run.device), rng)
 
-    def step(number: int) -> Losses:
-        real = data[passes.next()].float() / 127.5 - 1
+    def loss_of_discriminator(index: Tensor, *, with_penalty: bool) -> tuple[Tensor, ...]:
+        real = data[index].float() / 127.5 - 1
         if settings.mirror:
             mirrored = torch.rand(len(real), 1, 1, 1, generator=rng, device=real.device) < 0.5
             real = torch.where(mirrored, real.flip(3), real)
         with torch.no_grad():
             fake = fakes()
-        real.requires_grad_(number % PENALTY_EVERY == 0)
+        real.requires_grad_(with_penalty)
         of_real = discriminator(augment(real, rng))
         of_fake = discriminator(augment(fake, rng))
         logistic = F.softplus(of_fake).mean() + F.softplus(-of_real).mean()
-        penalty = PENALTY_EVERY * settings.r1 / 2 * slope_penalty(of_real, real) if real.requires_grad else 0.0
-        descend(adam_d, logistic + penalty)
+        penalty = PENALTY_EVERY * settings.r1 / 2 * slope_penalty(of_real, real) if with_penalty else 0.0
+        return logistic + penalty, logistic, of_real
 
+    def with_penalty(index: Tensor) -> tuple[Tensor, ...]:
+        return loss_of_discriminator(index, with_penalty=True)
+
+    def without_penalty(index: Tensor) -> tuple[Tensor, ...]:
+        return loss_of_discriminator(index, with_penalty=False)
+
+    def loss_of_generator() -> tuple[Tensor, ...]:
         with frozen(discriminator):
-            loss_g = F.softplus(-discriminator(augment(fakes(), rng))).mean()
-        descend(adam_g, loss_g)
+            return (F.softplus(-discriminator(augment(fakes(), rng))).mean(),)
+
+    teach, teach_with_penalty = run.update(adam_d, without_penalty, rng), run.update(adam_d, with_penalty, rng)
+    teach_generator = run.update(adam_g, loss_of_generator, rng)
+
+    def step(number: int) -> Losses:
+        update = teach if number % PENALTY_EVERY else teach_with_penalty
+        _, logistic, of_real = update(passes.next())
+        (loss_g,) = teach_generator()
         keep_average_(average, generator, ema_weight(number, settings.batch_size, settings.ema_images))
         augment.observe(of_real)
         return {"discriminator_loss": logistic, "generator_loss": loss_g}
@@ -167,5 +181,4 @@ def ema_weight(step: int, batch_size: int, half_life: int) -> float:
 def keep_average_(average: nn.Module, current: nn.Module, weight: float) -> None:
     """Move the running average towards the current weights by this share of the way."""
     with torch.no_grad():
-        for mean, new in zip(average.parameters(), current.parameters(), strict=True):
-            mean.lerp_(new, weight)
+        torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), weight)

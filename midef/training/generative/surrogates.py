@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from midef.core.lazy import F, torch
 from midef.core.position import steps
-from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, descend
+from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -89,21 +89,27 @@ def fit_surrogate(
     data, answers = images.to(run.device), labels.to(run.device)
     rng = run.stream("surrogate")
     passes = ShuffledPasses(len(data), min(settings.batch_size, len(data)), rng)
-    sgd = torch.optim.SGD(
-        network.parameters(),
+    sgd = run.optimizer(
+        torch.optim.SGD,
+        network,
         lr=settings.learning_rate,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )
 
+    def loss_of(index: Tensor) -> tuple[Tensor, ...]:
+        shown = data[index].float() / 255
+        plain = network(shown).float()
+        loss = surrogate_loss(plain, network(change(shown, rng)).float(), answers[index])
+        return loss, (plain.argmax(dim=1) == answers[index]).float().mean()
+
+    teach = run.update(sgd, loss_of, rng)
+
     def step(number: int) -> Losses:
         index = passes.next()
         sgd.param_groups[0]["lr"] = settings.learning_rate * (1 + cos(pi * number / settings.steps)) / 2
-        shown = data[index].float() / 255
-        plain = network(shown)
-        loss = surrogate_loss(plain, network(change(shown, rng)), answers[index])
-        descend(sgd, loss)
-        return {"loss": loss, "agreement": (plain.argmax(dim=1) == answers[index]).float().mean()}
+        loss, agreement = teach(index)
+        return {"loss": loss, "agreement": agreement}
 
     with run.seeded_layers():
         return run.steps(settings.steps, step, probe=lambda: (network(data[:PROBED].float() / 255),))

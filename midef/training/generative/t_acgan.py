@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from midef.core.in_step import in_step
 from midef.core.lazy import F, torch
-from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, descend, frozen
+from midef.training.generative.loop import PROBED, Losses, ShuffledPasses, TrainingRun, frozen
+from midef.training.numerics import around_networks
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -81,8 +83,8 @@ def fit_t_acgan(
     data = images.to(run.device)
     rng = run.stream("t_acgan")
     passes = ShuffledPasses(len(data), settings.batch_size, rng)
-    adam_g = torch.optim.Adam(generator.parameters(), lr=settings.learning_rate, betas=(0.0, 0.9))
-    adam_d = torch.optim.Adam(discriminator.parameters(), lr=settings.learning_rate, betas=(0.0, 0.9))
+    adam = {"lr": settings.learning_rate, "betas": (0.0, 0.9)}
+    adam_g, adam_d = (run.optimizer(torch.optim.Adam, network, **adam) for network in (generator, discriminator))
 
     def latents_and_classes(count: int = settings.batch_size, stream: Generator = rng) -> tuple[Tensor, Tensor]:
         latents = torch.randn(count, settings.latent_dim, generator=stream, device=run.device)
@@ -92,31 +94,56 @@ def fit_t_acgan(
         drawn = generator(*latents_and_classes(PROBED, run.stream("probe")))
         return drawn, *discriminator(drawn)
 
+    def judged(index: Tensor, fake: Tensor, answered: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The discriminator's loss, and its classes of the drawn images."""
+        realness, _ = discriminator(data[index].float() / 255)
+        fakeness, classes = discriminator(fake)
+        weight = settings.class_weight
+        loss = discriminator_loss(realness.float(), fakeness.float(), classes.float(), answered, class_weight=weight)
+        return loss, classes
+
+    def loss_unasked(index: Tensor, fake: Tensor) -> tuple[Tensor, ...]:
+        loss, _ = judged(index, fake, None)
+        return loss, torch.zeros_like(loss), torch.zeros_like(loss)
+
+    def loss_asked(index: Tensor, fake: Tensor, drawn_for: Tensor, answered: Tensor) -> tuple[Tensor, ...]:
+        loss, classes = judged(index, fake, answered)
+        agreed = (classes.argmax(dim=1) == answered).float().mean()
+        return loss, (answered == drawn_for).float().mean(), agreed
+
+    def loss_of_generator(*, class_weight: float) -> tuple[Tensor, ...]:
+        latents, drawn_for = latents_and_classes()
+        with frozen(discriminator):
+            realness, classes = discriminator(generator(latents, drawn_for))
+        return (generator_loss(realness.float(), classes.float(), drawn_for, class_weight=class_weight),)
+
+    def warming_up() -> tuple[Tensor, ...]:
+        return loss_of_generator(class_weight=0.0)
+
+    def with_classes() -> tuple[Tensor, ...]:
+        return loss_of_generator(class_weight=settings.class_weight)
+
+    teach_unasked, teach_asked = run.update(adam_d, loss_unasked), run.update(adam_d, loss_asked)
+    draw_warming_up, draw_with_classes = run.update(adam_g, warming_up, rng), run.update(adam_g, with_classes, rng)
+
+    @in_step
     def discriminator_step(*, is_asked: bool) -> Tensor:
         """The loss, label_match and class_agreement."""
         index = passes.next()
         latents, drawn_for = latents_and_classes()
-        with torch.no_grad():
-            fake = generator(latents, drawn_for)
-        answered = ask(fake.clamp(0, 1)) if is_asked else None
-        realness, _ = discriminator(data[index].float() / 255)
-        fakeness, classes = discriminator(fake)
-        loss = discriminator_loss(realness, fakeness, classes, answered, class_weight=settings.class_weight)
-        descend(adam_d, loss)
-        if answered is None:
-            return torch.stack([loss.detach(), torch.zeros_like(loss), torch.zeros_like(loss)])
-        shares = [(answered == drawn_for).float().mean(), (classes.argmax(dim=1) == answered).float().mean()]
-        return torch.stack([loss.detach(), *shares])
+        with torch.no_grad(), around_networks(run.precision, run.device):
+            fake = generator(latents, drawn_for).float()
+        if not is_asked:
+            return torch.stack(teach_unasked(index, fake))
+        return torch.stack(teach_asked(index, fake, drawn_for, ask(fake.clamp(0, 1))))
 
     def iteration(number: int) -> Losses:
         if settings.sn_freeze_after_eval and number == FROZEN_FROM:
             discriminator.eval()
+            for update in (teach_unasked, teach_asked, draw_warming_up, draw_with_classes):
+                update.forget()
         is_asked = number >= settings.warm_up
-        latents, drawn_for = latents_and_classes()
-        with frozen(discriminator):
-            realness, classes = discriminator(generator(latents, drawn_for))
-        loss_g = generator_loss(realness, classes, drawn_for, class_weight=settings.class_weight if is_asked else 0.0)
-        descend(adam_g, loss_g)
+        (loss_g,) = draw_with_classes() if is_asked else draw_warming_up()
         seen = [discriminator_step(is_asked=is_asked) for _ in range(settings.discriminator_steps)]
         loss_d, label_match, class_agreement = torch.stack(seen).mean(dim=0)
         return {
