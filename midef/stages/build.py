@@ -17,6 +17,7 @@ from midef.core.errors import DamagedArtifact, MissingArtifact
 from midef.core.packages import check_packages
 from midef.core.position import following
 from midef.core.recipe import Inputs, Recipe
+from midef.stages.heap import freed_memory_kept
 from midef.stages.recipes import CLASSIFIER, words_of
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _build(recipe: Recipe, context: BuildContext, *, publish: bool) -> None:
     start = time.monotonic()
     if context.device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(context.device)
-    with context.store.artifacts.workspace() as folder, torch_settings(context.threads):
+    with context.store.artifacts.workspace() as folder, torch_settings(context.threads), freed_memory_kept():
         facts = builder.build(recipe, inputs, context, folder)
         if not publish:
             return
