@@ -1,10 +1,11 @@
 """What scheduling costs and how it grows: nodes through Ray, cells through the planner, rows through `midef status`.
 
     python benchmarks/scheduling.py [--nodes 100 300 1000] [--cells 1000 10000 100000] [--rows 1000 10000] [--rounds 3]
-                                    [nodes planner status]
+                                    [--before FOLDER] [nodes planner status]
 
 Every measurement is a process of its own, and beside it stands a baseline of the same run: the same nodes built in a
 plain loop, the time Python takes to read and write the planned recipes as JSON, the start of the command line alone.
+With `--before`, a checkout of another commit, the planner of that commit is measured in turns with this one.
 Nodes are the smallest real ones: splits of two synthetic people at 8 px, published and verified like any artifact.
 CPU seconds are of all processes that a measurement started, Ray's included. No goal is a test: machines differ.
 """
@@ -120,7 +121,8 @@ def planning(count: int, folder: Path) -> dict[str, float]:
     sweep = resolve(many_cells(count))
     moments.append(time.process_time())
     # Rows of refused cells are written here and now, one file each: no part of planning.
-    wanted = replace(sweep, cells=tuple(c for c in sweep.cells if not c.refused and c.cell != first.cell))
+    stored = first.cell.digest
+    wanted = replace(sweep, cells=tuple(c for c in sweep.cells if not c.refused and c.cell.digest != stored))
     plan = prepare(wanted, store)
     moments.append(time.process_time())
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
@@ -130,6 +132,21 @@ def planning(count: int, folder: Path) -> dict[str, float]:
     resolve_s, prepare_s, json_s = (after - before for before, after in pairwise(moments))
     about = {"count": len(sweep.cells), "nodes": len(plan.nodes), "peak_mb": peak_mb}
     return {**about, "resolve_s": resolve_s, "prepare_s": prepare_s, "json_s": json_s}
+
+
+def chosen(count: int, folder: Path) -> dict[str, float]:
+    """One seed of one defense, as `midef plan --only` chooses it."""
+    from midef.sweep.library import plan_cells
+    from midef.sweep.spec.resolve import resolve
+
+    def plan(of: Any, seed: int) -> Any:
+        return plan_cells(resolve(of), folder / "no-store", only=[f"seed={seed}", "defense=midre"])
+
+    plan(many_cells(1), 0)  # imports
+    spec = many_cells(count)
+    start = time.process_time()
+    found = plan(spec, spec.seeds[-1])
+    return {"count": len(found.sweep.cells), "cells": len(found.cells), "cpu_s": time.process_time() - start}
 
 
 def fill(count: int, folder: Path) -> dict[str, float]:
@@ -213,6 +230,7 @@ PARTS: dict[str, Callable[[int, Path], dict[str, float]]] = {
     "ray": through_ray,
     "loop": through_a_loop,
     "plan": planning,
+    "only": chosen,
     "fill": fill,
     "table": table,
 }
@@ -221,14 +239,25 @@ PARTS: dict[str, Callable[[int, Path], dict[str, float]]] = {
 # --- measuring and saying it ------------------------------------------------------------------------------------------
 
 
-def measure(part: str, count: int, folder: Path) -> dict[str, float]:
-    """A part in a process of its own: caches are cold and its memory is its own."""
+def measure(part: str, count: int, folder: Path, checkout: Path | None = None) -> dict[str, float]:
+    """A part in a process of its own: caches are cold and its memory is its own.
+
+    Args:
+        checkout: whose midef is measured; None for the one that is installed, or on the path.
+    """
     command = [sys.executable, __file__, "--part", part, "--count", str(count), "--folder", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    path = {} if checkout is None else {"PYTHONPATH": str(checkout.resolve())}
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **path})
     if done.returncode:
         sys.exit(f"{part} {count} failed:\n{done.stderr[-2000:]}")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def commit_of(checkout: Path) -> str:
+    """The first digits of its commit."""
+    command = ["git", "-C", str(checkout), "rev-parse", "--short=7", "HEAD"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def timed_command(*arguments: str) -> tuple[float, float]:
@@ -264,21 +293,38 @@ def nodes_table(sizes: list[int], rounds: int) -> None:
         print(f"\nFrom {few:,} to {more:,}: {1000 * (long - short) / (more - few):.1f} ms for each node more.")
 
 
-def planner_table(sizes: list[int], rounds: int) -> None:
-    print(f"\nPlanner, CPU seconds (goal {GOALS['planner']} at 100,000 cells):\n")
-    print("| cells | artifacts | resolve | plan and manifest | sum | us a cell | peak MB | recipes as JSON |")
-    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+def planner_table(sizes: list[int], rounds: int, before: Path | None) -> None:
+    """Print the planner's table, with rows of the checkout `before` where one is given; medians of rounds in turns."""
+    here = Path(__file__).parents[1]
+    checkouts = [here] if before is None else [before, here]
+    print(f"\nPlanner, CPU seconds (goal {GOALS['planner']} at 100,000 cells), load {os.getloadavg()[0]:.1f}:\n")
+    print(
+        "| cells | artifacts | commit | resolve | plan and manifest | sum | us a cell | peak MB | as JSON | `--only` |"
+    )
+    print("| ---: | ---: | :--- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for size in sizes:
-        found = []
+        found: dict[Path, list[dict[str, float]]] = {checkout: [] for checkout in checkouts}
         for _ in range(rounds):
-            with tempfile.TemporaryDirectory(prefix="midef-benchmark-") as folder:
-                found.append(measure("plan", size, Path(folder)))
-        m = medians(found)
-        parts = [m[name] for name in ("resolve_s", "prepare_s")]
-        words = " | ".join(f"{seconds:.2f}" for seconds in (*parts, sum(parts)))
-        size_words = f"{m['count']:,.0f} | {m['nodes']:,.0f}"
-        each = 1e6 * sum(parts) / m["count"]
-        print(f"| {size_words} | {words} | {each:.0f} | {m['peak_mb']:.0f} | {m['json_s']:.2f} |", flush=True)
+            for checkout, runs in found.items():
+                with tempfile.TemporaryDirectory(prefix="midef-benchmark-") as folder:
+                    whole = measure("plan", size, Path(folder), checkout)
+                    few = measure("only", size, Path(folder), checkout)
+                runs.append({**whole, "only_s": few["cpu_s"], "only_cells": few["cells"]})
+        sums = []
+        for checkout, runs in found.items():
+            m = medians(runs)
+            parts = [m[name] for name in ("resolve_s", "prepare_s")]
+            sums.append(sum(parts))
+            words = " | ".join(f"{seconds:.2f}" for seconds in (*parts, sums[-1]))
+            size_words = f"{m['count']:,.0f} | {m['nodes']:,.0f} | `{commit_of(checkout)}`"
+            only = f"{m['only_cells']:.0f} cells {m['only_s']:.2f}"
+            each = 1e6 * sums[-1] / m["count"]
+            print(
+                f"| {size_words} | {words} | {each:.0f} | {m['peak_mb']:.0f} | {m['json_s']:.2f} | {only} |", flush=True
+            )
+        if len(sums) > 1:
+            print(f"| | | ratio | | | {sums[0] / sums[1]:.2f} | | | | |", flush=True)
+    print(f"\nLoad at the end: {os.getloadavg()[0]:.1f}.")
 
 
 def status_table(sizes: list[int], rounds: int) -> None:
@@ -308,6 +354,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--before", type=Path, help="checkout of an older commit, measured beside this one")
     for hidden, kind in (("--part", str), ("--count", int), ("--folder", Path)):
         parser.add_argument(hidden, type=kind, help=argparse.SUPPRESS)
     parser.add_argument("what", nargs="*", default=["nodes", "planner", "status"])
@@ -318,7 +365,7 @@ def main() -> None:
     if "nodes" in options.what:
         nodes_table(options.nodes, options.rounds)
     if "planner" in options.what:
-        planner_table(options.cells, options.rounds)
+        planner_table(options.cells, options.rounds, options.before)
     if "status" in options.what:
         status_table(options.rows, options.rounds)
 
