@@ -321,11 +321,13 @@ def paired_intervals(runs: Sequence[tuple[Any, Any, Any]]) -> list[tuple[float, 
 
     if any(run[2] is not runs[0][2] for run in runs) or not len(runs[0][2]):
         return [paired_interval(*run) for run in runs]
-    before, after = (np.stack(part) for part in zip(*(run[:2] for run in runs), strict=True))
-    first = np.flatnonzero(np.diff(runs[0][2], prepend=runs[0][2][0] - 1))
+    before, after = np.array([run[0] for run in runs]), np.array([run[1] for run in runs])
+    people = runs[0][2]
+    first = np.concatenate([[0], 1 + np.flatnonzero(people[1:] != people[:-1])])
     changed = (before & ~after, after & ~before)
     lost, gained = (np.add.reduceat(part.astype(np.int64), first, axis=1) for part in changed)
-    low, high = paired_bounds(lost, gained, np.diff(first, append=before.shape[1]))
+    images = np.concatenate([first[1:], [len(people)]]) - first
+    low, high = paired_bounds(lost, gained, images)
     return list(zip(low.tolist(), high.tolist(), strict=True))
 
 

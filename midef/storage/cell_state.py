@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass
 import pyarrow as pa
 
 from midef.core.rows import ROW_SCHEMA_VERSION
-from midef.storage.columns import words_of
+from midef.storage.words import words_of
 
 STATE_KEY = b"midef_state"
 _MAGIC = b"PAR1"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from itertools import repeat
 from types import UnionType
-from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ import midef
 from midef.core.errors import DamagedFile, StoreSchemaError
 from midef.core.rows import ROW_SCHEMA_VERSION, ResultRow
 from midef.storage.seals import BLANK, is_sealed, seal
+from midef.storage.words import as_numpy, words_of
 
 SCHEMA_KEY = b"midef_row_schema"
 SEAL_KEY = b"midef_seal"
@@ -82,7 +84,7 @@ def table_from_rows(rows: Sequence[ResultRow]) -> pa.Table:
 
 
 def rows_from_table(table: pa.Table) -> list[ResultRow]:
-    """Inverse of `table_from_rows`; columns of words may be dictionaries, as of `encoded`.
+    """Inverse of `table_from_rows`; columns of words may be dictionaries, as of `words.encoded`.
 
     Raises:
         ValueError: for a line that is no row.
@@ -90,16 +92,30 @@ def rows_from_table(table: pa.Table) -> list[ResultRow]:
     names = table.column_names
     if missing := [column.name for column in ROW_SCHEMA if column.name not in names]:
         raise ValueError(f"rows lack the columns {', '.join(missing)}")
-    columns = [_values(table[name]) for name in names]
+    if not len(table):
+        return []
+    columns = {name: _values(table[name]) for name in names}
+    shared = {name: values[0] for name, values in columns.items()}
+    different = {name: values for name, values in columns.items() if not _is_one(values)}
+    each = zip(*different.values(), strict=True) if different else repeat((), len(table))
     rows = []
     make, fill = object.__new__, object.__setattr__
     with _without_collection():
-        for values in zip(*columns, strict=True):
-            row = make(ResultRow)
-            fill(row, "__dict__", dict(zip(names, values, strict=True)))  # a third of what its __init__ takes
+        for values in each:
+            row, fields_of = make(ResultRow), shared.copy()
+            fields_of.update(zip(different, values, strict=True))
+            fill(row, "__dict__", fields_of)  # a fifth of what its __init__ takes
             row.__post_init__()
             rows.append(row)
     return rows
+
+
+def _is_one(values: list[Any]) -> bool:
+    """Whether a column holds one value alone; 0.0 may be -0.0, and counts as several."""
+    first = values[0]
+    if first == 0.0 and isinstance(first, float):
+        return False
+    return bool(first == values[-1]) and values.count(first) == len(values)
 
 
 @contextmanager
@@ -112,63 +128,6 @@ def _without_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-class Words(NamedTuple):
-    """A column of words.
-
-    Args:
-        texts: the different ones.
-        places: of each row in `texts` [N].
-    """
-
-    texts: list[str]
-    places: Any
-
-
-def words_of(column: pa.ChunkedArray) -> Words:
-    """A column of words without gaps, as a dictionary or not."""
-    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    whole = coded.combine_chunks()
-    return Words(whole.dictionary.to_pylist(), _as_numpy(whole.indices))
-
-
-def as_arrow(numbers: Any) -> pa.Array:
-    """A column of whole numbers, int32 or int64 [N]; `pyarrow.array` would import pandas."""
-    return pa.Array.from_buffers(pa.from_numpy_dtype(numbers.dtype), len(numbers), [None, pa.py_buffer(numbers)])
-
-
-def _as_numpy(values: pa.Array) -> Any:
-    """Numbers without gaps as numpy has them, read-only; `to_numpy` of pyarrow would import pandas.
-
-    Args:
-        values: of a type of fixed width [N]; truths become bool.
-    """
-    import numpy as np
-
-    if values.type == pa.bool_():
-        return _as_numpy(values.cast(pa.uint8())).astype(bool)
-    kind = np.dtype(str(values.type).replace("double", "float64"))
-    return np.frombuffer(values.buffers()[1], kind, len(values), values.offset * kind.itemsize)
-
-
-def with_word(table: pa.Table, name: str, word: str) -> pa.Table:
-    """The rows with one word in a column."""
-    import numpy as np
-
-    content = word.encode()
-    ends = np.array([0, len(content)], np.int32)
-    words = pa.StringArray.from_buffers(1, pa.py_buffer(ends), pa.py_buffer(content))
-    same = pa.DictionaryArray.from_arrays(as_arrow(np.zeros(len(table), np.int32)), words)
-    return table.set_column(table.column_names.index(name), name, same)
-
-
-def has_word(column: pa.ChunkedArray, is_meant: Callable[[str], bool]) -> Any:
-    """Whether each row of a column has a word that is meant [N], bool; each different word is asked for once."""
-    import numpy as np
-
-    texts, places = words_of(column)
-    return np.array([is_meant(text) for text in texts], bool)[places]
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
@@ -184,18 +143,12 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
         return [None] * len(column)
     whole = column.combine_chunks()
     known = whole.drop_null()
-    values: list[Any] = _as_numpy(known).tolist()
+    values: list[Any] = as_numpy(known).tolist()
     if not whole.null_count:
         return values
     filled = np.full(len(whole), None, object)
-    filled[_as_numpy(whole.is_valid())] = values
+    filled[as_numpy(whole.is_valid())] = values
     return list(filled)
-
-
-def encoded(table: pa.Table) -> pa.Table:
-    """The columns, those of words as dictionaries: each different word once, and places in that list."""
-    columns = zip(table.column_names, table.columns, strict=True)
-    return pa.table({name: one.dictionary_encode() if one.type == pa.string() else one for name, one in columns})
 
 
 def decoded(table: pa.Table) -> pa.Table:

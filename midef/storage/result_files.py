@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from midef.core.errors import DamagedFile
-from midef.storage.columns import ROW_SCHEMA, SEAL_KEY, as_arrow, from_parquet, rows_from_table, words_of
+from midef.storage.columns import ROW_SCHEMA, SEAL_KEY, from_parquet, rows_from_table
 from midef.storage.row_file import RowFile
+from midef.storage.words import as_arrow, words_of
 
 ROOT = "results"
 COMPACT = "compact-"

@@ -15,16 +15,7 @@ import pyarrow.compute as pc
 from midef.core.errors import DamagedFile, StoreError, StoreSchemaError
 from midef.core.rows import ResultRow
 from midef.storage.cell_state import STATE_COLUMNS, CellState, state_in, with_state, worst_states
-from midef.storage.columns import (
-    ROW_SCHEMA,
-    as_arrow,
-    decoded,
-    encoded,
-    has_word,
-    rows_from_table,
-    table_from_rows,
-    to_parquet,
-)
+from midef.storage.columns import ROW_SCHEMA, decoded, rows_from_table, table_from_rows, to_parquet
 from midef.storage.location import DAMAGED, Location
 from midef.storage.result_files import (
     COMPACT,
@@ -42,6 +33,7 @@ from midef.storage.result_files import (
 )
 from midef.storage.row_file import RowFile
 from midef.storage.seals import is_sealed
+from midef.storage.words import as_arrow, encoded, has_word
 
 MOST_LOOSE = 1000
 """Files of single cells that a store may hold before a run merges them. Each costs a reader some 2 ms."""

@@ -14,19 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from midef.core.errors import DamagedFile
-from midef.storage.columns import (
-    DEFAULTS,
-    ROW_SCHEMA,
-    SCHEMA_KEY,
-    Words,
-    as_arrow,
-    as_ours,
-    encoded,
-    from_parquet,
-    unreadable,
-    words_of,
-)
+from midef.storage.columns import DEFAULTS, ROW_SCHEMA, SCHEMA_KEY, as_ours, from_parquet, unreadable
 from midef.storage.seals import is_sealed
+from midef.storage.words import Words, as_arrow, encoded, words_of
 
 
 class RowFile:

@@ -7,9 +7,10 @@ import logging
 from midef.core.errors import SpecError
 from midef.core.rows import ResultRow
 from midef.storage.addresses import StoredSweep, choose_sweep, stored_sweeps
-from midef.storage.columns import rows_from_table, with_word
+from midef.storage.columns import rows_from_table
 from midef.storage.results import Where
 from midef.storage.store import Store
+from midef.storage.words import with_word
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,9 @@ from midef.core import ResultRow
 from midef.core.rows import ROW_SCHEMA_VERSION
 from midef.storage import Location, Store, rows_of_sweep
 from midef.storage.cell_state import CellState, worst_states
-from midef.storage.columns import SCHEMA_KEY, encoded, rows_from_table, table_from_rows, to_parquet
+from midef.storage.columns import SCHEMA_KEY, rows_from_table, table_from_rows, to_parquet
 from midef.storage.row_file import RowFile
+from midef.storage.words import encoded
 from midef.sweep.execution.status import read_status
 from tests.storage.test_columns import plain_row
 
