@@ -24,7 +24,7 @@ both are equal to the last character. The aims at a million rows are 2 s for sta
 {rows}
 
 {one}"""
-ONE = """All rows in one sweep, of {setups} setups, which one table and one page show whole:
+ONE = """All rows in one sweep, of {setups} setups, which one table shows whole, 20 lines of each:
 
 | rows | command | CPU s | peak MB |
 | ---: | --- | ---: | ---: |
