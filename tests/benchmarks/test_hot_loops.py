@@ -1,17 +1,26 @@
-"""The comparison of two checkouts: it times every component, and says how far apart their results are."""
+"""Hot loops: naive references do the same work as midef's, and two checkouts are compared in all components."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from hot_loops import write
 from hot_loops_before import Compared, apart, compare, summary
+from hot_loops_evaluate import evaluate_pairs
+from hot_loops_naive import NotTheSameWork, Pair, Sizes, Work, lines
+from hot_loops_priors import prior_pairs
+from hot_loops_search import search_pairs
 from hot_loops_stages import stages
+from hot_loops_training import training_pairs
 from safetensors.numpy import save_file
 
-from midef.attacks import ATTACKS, PRIORS
+from midef.attacks import ATTACKS, PRIORS, SmallBudget
 from midef.defenses import DEFENSES
 from midef.metrics import METRICS
 
@@ -63,3 +72,53 @@ def test_a_checkout_beside_itself_gives_equal_results() -> None:
     (only,) = compare(ROOT, ROOT, only=["metric psnr"], rounds=1, least_s=0.01)
     assert (only.group, only.result, only.failed) == ("metric", "equal", "")
     assert min(*only.before_s, *only.after_s) > 0
+
+
+TINY = SmallBudget(search=2, steps=2, epochs=1, inverter_width=4, latent_dim=6, public_steps=2, width=8, batch_size=4)
+SIZES = Sizes(target="vgg16_tiny", px=32, classes=6, rows=2, budget=TINY, steps=1, images=8)
+
+
+def pair(ours: float, naive: float, tolerance: float | None = 0.01) -> Pair:
+    def gives(value: float) -> Callable[[], Work]:
+        return lambda: lambda: torch.tensor([value, 10.0])
+
+    return Pair(name="a", group="attack", naive_is="slow", ours=gives(ours), naive=gives(naive), tolerance=tolerance)
+
+
+def test_a_pair_that_does_other_work_is_refused() -> None:
+    assert pair(1.0, 1.0).checked()[0] == "equal"
+    assert pair(1.0, 1.05).checked()[0] == "5e-03", "0.05 of 10.05"
+    with pytest.raises(NotTheSameWork, match=r"a: results are 2\.0e-02 apart, more than 1e-02"):
+        pair(1.0, 1.2).checked()
+    with pytest.raises(NotTheSameWork, match="nan apart"):
+        pair(float("nan"), 1.0).checked()
+    assert pair(1.0, 2.0, tolerance=None).checked()[0] == "other random numbers"
+
+
+def test_a_row_names_both_times_and_what_is_naive() -> None:
+    (line,) = lines([pair(1.0, 1.0)], rounds=2, least_s=0.0)
+    assert re.fullmatch(r"\| attack a \| \S+ \| \S+ \| [\d.]+ \| [\d.]+ to [\d.]+ \| equal \| slow \|", line)
+
+
+def test_every_attack_and_every_trained_generator_of_the_papers_has_a_pair() -> None:
+    assert [one.name for one in search_pairs(SIZES)] == ATTACKS.names()
+    assert {"diffusion", "kedmi_gan", "plg_gan", "style_gan2", "t_acgan", "wgan_gp"} == {
+        one.name for one in prior_pairs(SIZES)
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pairs", [search_pairs, prior_pairs, training_pairs, evaluate_pairs])
+def test_naive_loops_do_the_work_of_midefs(pairs: Callable[[Sizes], Iterator[Pair]]) -> None:
+    torch.set_num_threads(1)
+    apart = {one.name: one.checked()[0] for one in pairs(SIZES)}
+    assert [name for name, words in apart.items() if words == "other random numbers"] in ([], ["dp_sgd"])
+
+
+def test_a_part_of_a_page_is_replaced_and_a_page_without_it_refused(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- hot loops: naive -->\nold\n<!-- /hot loops -->\nb\n")
+    write(page, "naive", "new\\1")
+    assert page.read_text() == "a\n<!-- hot loops: naive -->\nnew\\1\n<!-- /hot loops -->\nb\n"
+    with pytest.raises(SystemExit, match="has no part marked <!-- hot loops: before -->"):
+        write(page, "before", "new")
