@@ -19,14 +19,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 HERE = Path(__file__).resolve().parent
-SETTLED = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(2**25),
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
-}
-"""Environment of both processes. glibc raises these thresholds as a process frees large blocks, and whoever has not
-done so yet pays for fresh pages: the same code took 0.7 to 1 of its time, by which process built the inputs."""
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 MOST_REPEATS = 500
 SLOWER = 0.97
 """A stage whose every ratio lies below is called slower: CPU seconds of equal work are a few percent apart."""
@@ -47,7 +40,7 @@ class Checkout:
     def __init__(self, root: Path, store: Path) -> None:
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "hot_loops_stages.py"), str(store)],
-            env={**os.environ, **SETTLED, "PYTHONPATH": str(root)},
+            env={**os.environ, **ONE_THREAD, "PYTHONPATH": str(root)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
