@@ -19,7 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from scale_costs import BEFORE, NOW, Costs
-from scale_play import Machines, Played, play
+from scale_play import play
+from scale_played import Machines, Played
 from scale_shapes import Shape, matrix
 
 CELLS = (1_000, 10_000, 100_000, 1_000_000)
@@ -69,8 +70,10 @@ def breaking(shape: Shape, costs: Costs) -> str:
     each_s = gpu_s / shape.nodes
     cells = shape.cells / shape.nodes
     handed = each_s / costs.hand_out_s
-    rows = each_s / (cells * costs.store.row.all * costs.store.latency_s)
-    both = each_s / (costs.hand_out_s + cells * costs.store.row.all * costs.store.latency_s)
+    waits_s = costs.store.row.all * costs.store.latency_s
+    row_s = costs.row_s + (0.0 if costs.store.rows_beside else waits_s)
+    rows = each_s / (cells * row_s)
+    both = each_s / (costs.hand_out_s + cells * row_s)
     look = costs.store.latency_s * costs.store.look.all / costs.store.parallel
     running = gpu_s / shape.total(lambda work: work.seconds if work.gpu else 0.0)
     beats = running * costs.look_every_s / look

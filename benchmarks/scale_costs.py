@@ -39,6 +39,7 @@ class StoreCosts:
         node: requests of the process that builds a node, one after another; by kind, others as `usual`.
         usual: the same of a kind that is not named.
         row: of the driver, for the rows of a cell.
+        rows_beside: threads of the driver that do that beside its other work; 0 where it waits.
         look: of the driver at every look, for each running node.
         beats_per_s: writes of a running node, its heartbeat and its log.
         latency_s: of a request.
@@ -51,6 +52,7 @@ class StoreCosts:
     node: Mapping[str, Requests] = field(default_factory=dict)
     usual: Requests = NOTHING
     row: Requests = NOTHING
+    rows_beside: int = 0
     look: Requests = NOTHING
     beats_per_s: float = 0.0
     latency_s: float = 0.0
@@ -75,6 +77,7 @@ class Costs:
     Args:
         hand_out_s: of the driver for a node, from its readiness to its process, and for its end: Tune and searcher.
         per_running_s: of the driver for a node, for each node that runs then.
+        row_s: of the driver's processor, for the rows of a cell.
         look_every_s: seconds between two looks of the driver at heartbeats.
         left_every_s: seconds between two estimates of the time left.
         left_per_waiting_s: of the driver for such an estimate, for each waiting node.
@@ -92,6 +95,7 @@ class Costs:
 
     hand_out_s: float = 0.0
     per_running_s: float = 0.0
+    row_s: float = 0.0
     look_every_s: float = float("inf")
     left_every_s: float = float("inf")
     left_per_waiting_s: float = 0.0
@@ -113,6 +117,7 @@ BEFORE = Costs(
     hand_out_s=0.017,
     # `benchmarks/scale_driver.py` at the commit before this one: the searcher looked through all that ran.
     per_running_s=5e-6,
+    row_s=0.004,  # `benchmarks/scale_driver.py`
     look_every_s=10.0,  # `sweep/execution/heartbeat.py`: BEAT_S of an object store
     left_every_s=5.0,  # `sweep/execution/progress.py`: LARGE_EVERY_S
     left_per_waiting_s=16e-6,  # `benchmarks/scale_driver.py`
@@ -158,6 +163,7 @@ NOW = replace(
         },
         usual=Requests(12, 31, 1),
         row=Requests(1, 11),
+        rows_beside=16,  # `sweep/execution/result_rows.py`: PARALLEL_ROWS
         beats_per_s=0.1,
         parallel=32,  # `sweep/execution/run_record.py`
     ),

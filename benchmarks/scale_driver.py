@@ -7,14 +7,23 @@ CPU seconds of this process; nothing runs.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from itertools import pairwise
 
+from scale_requests import TINY
+
+from midef.core.failure import Failure
 from midef.core.recipe import Recipe
+from midef.storage import Store
+from midef.sweep.execution.outcome import Outcome
+from midef.sweep.execution.result_rows import RowWriter
 from midef.sweep.execution.room import Room
 from midef.sweep.execution.searcher import PlanSearcher
 from midef.sweep.execution.time_left import TimeLeft
 from midef.sweep.planning.plan import Node, Plan
+from midef.sweep.spec.load import parse_spec
+from midef.sweep.spec.resolve import resolve
 
 SHARES = (0.0, 0.25, 0.5, 1.0)
 RUNNING = (10, 100, 1000, 4000)
@@ -61,6 +70,18 @@ def time_left_s(waiting: int) -> float:
     return time.process_time() - begun
 
 
+def row_s(cells: int = 300) -> float:
+    """Seconds for the rows of a cell: made, put into Parquet, written to a folder."""
+    sweep = resolve(parse_spec({**TINY, "seeds": list(range(cells))}))
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store.open(folder)
+        writer = RowWriter("tiny", store, Outcome())
+        begun = time.process_time()
+        for planned in sweep.cells:
+            writer.write_lost([planned], Failure("bug", "none"))
+        return (time.process_time() - begun) / cells
+
+
 def main() -> None:
     print("| nodes that run | searcher, CPU ms a node |\n| ---: | ---: |")
     seen = [(running, searcher_s(running)) for running in RUNNING]
@@ -68,6 +89,7 @@ def main() -> None:
         print(f"| {running:,} | {1000 * seconds:.2f} |")
     for (few, short), (many, long) in pairwise(seen):
         print(f"\nFrom {few:,} to {many:,}: {1e6 * (long - short) / (many - few):.2f} us for each node more.")
+    print(f"\nRows of a cell: {1000 * row_s():.1f} ms of CPU.")
     print("\n| nodes that wait | an estimate of the time left, CPU s | us for each |\n| ---: | ---: | ---: |")
     for waiting in WAITING:
         seconds = time_left_s(waiting)

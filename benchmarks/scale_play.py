@@ -12,63 +12,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from random import Random
 
-from scale_costs import NOTHING, Costs, Requests
+from scale_costs import Costs, Requests
+from scale_played import Machines, Played
 from scale_shapes import Shape, Work
 
 MINUTE = 60.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machines:
-    """Resources of all machines together; 0 GPUs lets nodes that hold one run without."""
-
-    gpus: float
-    cpus: float
-
-
-@dataclass
-class Played:
-    """What happened.
-
-    Args:
-        end_s: when the last node ended.
-        critical_s: longest path, as expected.
-        work_s: seconds of GPUs (of processors where there are none) at work that was not lost.
-        lost_s: the same of work that was lost with a machine.
-        waited_s: of workers for the store: requests and bytes.
-        driver_s: seconds the driver worked, by what on.
-        delay_s: mean of the time from the end of a node to the driver's answer.
-        rows_s: when a tenth, half and nine tenths of the cells had rows.
-        requests: of all.
-        busiest_writes, busiest_reads: requests a second of the busiest minute, with the heartbeats of as many nodes as
-            ever ran at once.
-        read_bytes, stored_bytes: of artifacts.
-        built, failed, blocked, again: nodes; `again` counts lost tries.
-        began: when each node began, by its number, where it was kept.
-    """
-
-    end_s: float = 0.0
-    critical_s: float = 0.0
-    work_s: float = 0.0
-    lost_s: float = 0.0
-    waited_s: float = 0.0
-    driver_s: Counter[str] = field(default_factory=Counter)
-    delay_s: float = 0.0
-    rows_s: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    requests: Requests = NOTHING
-    busiest_writes: float = 0.0
-    busiest_reads: float = 0.0
-    read_bytes: float = 0.0
-    stored_bytes: float = 0.0
-    built: int = 0
-    failed: int = 0
-    blocked: int = 0
-    again: int = 0
-    began: dict[int, float] = field(default_factory=dict)
+PLAYED_TICKS = 12
+"""Looks and estimates of the driver that are played one by one between two events."""
 
 
 def play(
@@ -112,10 +65,17 @@ class _Play:
         self.next_look, self.next_left = costs.look_every_s, costs.left_every_s
         self.delays, self.ended = 0.0, 0
         self.dead: set[int] = set()
-        self.writes: Counter[int] = Counter()
-        self.reads: Counter[int] = Counter()
-        self.free, self.beats, self.steady, self.most_running = 0.0, 0.0, Requests(), 0
+        self.writes: dict[int, float] = defaultdict(float)
+        self.reads: dict[int, float] = defaultdict(float)
+        self.free, self.beats, self.most_running = 0.0, 0.0, 0
+        self.looks_s = self.lefts_s = self.steady_writes = self.steady_reads = 0.0
+        self.asked = [costs.store.of(work.kind) for work in self.works]
+        self.apart_s = [
+            asked.all * costs.store.latency_s + work.read_bytes / costs.store.bytes_per_s
+            for asked, work in zip(self.asked, self.works, strict=True)
+        ]
         self.row_times: list[float] = []
+        self.writers = [0.0] * costs.store.rows_beside  # when each thread is free
         self.played = Played(critical_s=shape.critical_s())
 
     def run(self) -> Played:
@@ -131,10 +91,8 @@ class _Play:
             self._hand_out(max(begun, self.busy_until))
         return self._finished()
 
-    # nodes have numbers: the shared part, then block by block
-
     def _work(self, node: int) -> int:
-        """Its number in `works`."""
+        """Number in `works` of a node; nodes have numbers themselves: the shared part, then block by block."""
         return node if node < self.many else self.many + (node - self.many) % self.each
 
     def _block(self, node: int) -> int:
@@ -190,8 +148,7 @@ class _Play:
         self.most_running = max(self.most_running, self.running)
         self.waiting -= 1
         seconds = work.seconds * (self.draws.lognormvariate(0.0, costs.spread) if costs.spread else 1.0)
-        asked = store.of(work.kind)
-        apart = asked.all * store.latency_s + work.read_bytes / store.bytes_per_s
+        asked, apart = self.asked[i], self.apart_s[i]
         held_s = costs.start_s + apart + seconds
         survives = True
         if costs.preempted_per_gpu_h and gpu:
@@ -207,7 +164,8 @@ class _Play:
         share = gpu if self.machines.gpus else 1.0
         self.played.work_s += seconds * share
         self.played.waited_s += apart * share
-        self._ask(now, asked if survives else Requests(*(2 * count for count in asked)))
+        tries = 1 if survives else 2
+        self._ask(now, tries * asked.writes, tries * asked.reads, tries * asked.free)
         self.beats += store.beats_per_s * held_s
         self.played.read_bytes += work.read_bytes
         if self.keep_begin:
@@ -222,9 +180,14 @@ class _Play:
         cells = self.works[i].cells
         if cells:
             rows = self.costs.store.row
-            self._ask(begun, Requests(*(cells * count for count in rows)))
-            self._drive("rows", begun, cells * rows.all * self.costs.store.latency_s)
-            self.row_times += [max(begun, self.busy_until)] * cells
+            self._ask(begun, cells * rows.writes, cells * rows.reads, cells * rows.free)
+            waits_s = cells * rows.all * self.costs.store.latency_s
+            self._drive("rows", begun, cells * self.costs.row_s + (0.0 if self.writers else waits_s))
+            written = max(begun, self.busy_until)
+            if self.writers:
+                written = max(written, heappop(self.writers)) + waits_s
+                heappush(self.writers, written)
+            self.row_times += [written] * cells
         self.delays += begun - now
         self.ended += 1
         self.played.end_s = max(self.played.end_s, begun, now)
@@ -250,40 +213,51 @@ class _Play:
                 below += self._dependants(other)
 
     def _tick(self, now: float) -> None:
-        """What the driver did every few seconds, up to now, while `running` nodes ran."""
-        costs, store = self.costs, self.costs.store
-        looked = Requests(1 + self.running * store.look.writes, self.running * store.look.reads)
-        took = store.latency_s * (1 + (looked.all - 1) / store.parallel)
-        looks, self.next_look = self._repeated("heartbeats", self.next_look, costs.look_every_s, took, now)
-        self.steady = Requests(*(sum(pair) for pair in zip(self.steady, (looks * one for one in looked), strict=True)))
-        took = costs.left_per_waiting_s * self.waiting
-        rest = max(costs.left_every_s, took / costs.left_share if costs.left_share else 0.0)
-        _, self.next_left = self._repeated("time left", self.next_left, rest, took, now)
+        """What the driver did every few seconds, up to now, while `running` nodes ran.
 
-    def _repeated(self, what: str, due: float, every_s: float, took_s: float, now: float) -> tuple[int, float]:
-        """The driver does something again and again up to now; returns how often, and when it is due next."""
-        if due > now:
-            return 0, due
-        times = 1 + int((now - due) / (every_s + took_s))
-        last = due + (times - 1) * (every_s + took_s)
-        self._drive(what, last, took_s)
-        self.played.driver_s[what] += (times - 1) * took_s
-        return times, max(last + took_s, self.busy_until if times == 1 else 0.0) + every_s
+        Of a long time the first few times are played, and the rest is as they were: nothing else happened meanwhile.
+        """
+        begun, costs, store = min(self.next_look, self.next_left), self.costs, self.costs.store
+        if begun > now:
+            return
+        looked = 1 + self.running * store.look.all
+        look_s = store.latency_s * (1 + (looked - 1) / store.parallel)
+        left_s = costs.left_per_waiting_s * self.waiting
+        pause_s = max(costs.left_every_s, left_s / costs.left_share if costs.left_share else 0.0)
+        looks = lefts = 0.0
+        for _ in range(PLAYED_TICKS):
+            due = min(self.next_look, self.next_left)
+            if due > now:
+                break
+            self.busy_until = max(due, self.busy_until) + (look_s if due == self.next_look else left_s)
+            if due == self.next_look:
+                self.next_look, looks = self.busy_until + costs.look_every_s, looks + 1
+            else:
+                self.next_left, lefts = self.busy_until + pause_s, lefts + 1
+        else:
+            passed = min(self.next_look, self.next_left) - begun
+            more = max(0.0, now - begun - passed) / passed
+            self.next_look, self.next_left = self.next_look + more * passed, self.next_left + more * passed
+            looks, lefts = looks * (1 + more), lefts * (1 + more)
+        self.looks_s += looks * look_s
+        self.lefts_s += lefts * left_s
+        self.steady_writes += looks * (1 + self.running * store.look.writes)
+        self.steady_reads += looks * self.running * store.look.reads
 
-    def _ask(self, at: float, requests: Requests) -> None:
-        if requests.all:
-            minute = int(at / MINUTE)
-            self.writes[minute] += requests.writes  # type: ignore[assignment]
-            self.reads[minute] += requests.reads  # type: ignore[assignment]
-            self.free += requests.free
+    def _ask(self, at: float, writes: float, reads: float, free: float) -> None:
+        minute = int(at / MINUTE)
+        self.writes[minute] += writes
+        self.reads[minute] += reads
+        self.free += free
 
     def _finished(self) -> Played:
         played = self.played
-        played.end_s = max(played.end_s, self.busy_until)
+        played.end_s = max(played.end_s, self.busy_until, *self.row_times[-1:], *self.writers)
         played.delay_s = self.delays / max(1, self.ended)
-        steady, most, store = self.steady, self.most_running, self.costs.store
-        writes, reads = sum(self.writes.values()) + steady.writes + self.beats, sum(self.reads.values()) + steady.reads
-        played.requests = Requests(float(writes), float(reads), self.free)
+        most, store = self.most_running, self.costs.store
+        played.driver_s += Counter({"heartbeats": self.looks_s, "time left": self.lefts_s})
+        writes = sum(self.writes.values()) + self.steady_writes + self.beats
+        played.requests = Requests(writes, sum(self.reads.values()) + self.steady_reads, self.free)
         looks_per_s = most / self.costs.look_every_s
         played.busiest_writes = max(self.writes.values(), default=0) / MINUTE + most * store.beats_per_s
         played.busiest_reads = max(self.reads.values(), default=0) / MINUTE + store.look.reads * looks_per_s

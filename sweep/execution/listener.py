@@ -64,7 +64,9 @@ class Listener:
         self.plan, self.store, self.outcome = plan, store, outcome
         self.progress, self.budget, self.record = progress, budget, record
         self.report = DriverReport(record, plan, progress, address=options.address)
-        self.rows = RowWriter(plan.sweep.name, store, outcome)
+        # what grows a plan may read the rows of what ended
+        beside = store.location.local is None and grow is None
+        self.rows = RowWriter(plan.sweep.name, store, outcome, beside=beside)
         self.hang_watch = HangWatch(record, hang_s=options.hang_s)
         self.searcher = PlanSearcher(
             plan,

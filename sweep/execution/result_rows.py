@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Any, Literal
 
 from midef.attacks import ATTACKS
@@ -127,6 +129,9 @@ log = logging.getLogger(__name__)
 
 LOOSE_AFTER_RUN = 100
 """Files of single cells that a run may leave in the store."""
+PARALLEL_ROWS = 16
+"""Cells whose rows are read and written at once in an object store: a dozen requests each, which the driver would wait
+for with every machine."""
 
 
 class RowWriter:
@@ -136,20 +141,36 @@ class RowWriter:
         sweep_name: stands in every row.
         store: gains the rows.
         outcome: counts the cells that were written, and gains what the store said where it cannot be written.
+        beside: write rows of measured cells beside the caller, who does not wait for them before `end`: for a store
+            that answers slowly, where nothing reads the rows meanwhile.
     """
 
-    def __init__(self, sweep_name: str, store: Store, outcome: Outcome) -> None:
+    def __init__(self, sweep_name: str, store: Store, outcome: Outcome, *, beside: bool = False) -> None:
         self.sweep_name, self.store, self.outcome = sweep_name, store, outcome
         self._unmerged = 0
+        self._pool = ThreadPoolExecutor(PARALLEL_ROWS, thread_name_prefix="midef-rows") if beside else None
+        self._lock = Lock()
 
     def write_measured(self, cells: Sequence[PlannedCell]) -> None:
         """Rows of cells whose scores were just stored."""
         for planned in cells:
-            try:
-                self._write_measured(planned)
-                self._merge_many()
-            except StoreError as error:
-                self.outcome.environment.append(str(error))
+            if self._pool is None:
+                self._write_or_say(planned)
+            else:
+                self._pool.submit(self._write_beside, planned)
+
+    def _write_or_say(self, planned: PlannedCell) -> None:
+        try:
+            self._write_measured(planned)
+            self._merge_many()
+        except StoreError as error:
+            self.outcome.environment.append(str(error))
+
+    def _write_beside(self, planned: PlannedCell) -> None:
+        try:
+            self._write_or_say(planned)
+        except Exception:  # what a thread raises nobody hears; Tune logs the same of the driver's own, and goes on
+            log.exception("the rows of cell %s are not written; the next run writes them", planned.cell.digest[:10])
 
     def write_lost(self, cells: Sequence[PlannedCell], failure: Failure) -> None:
         """Rows of cells that failed."""
@@ -177,13 +198,17 @@ class RowWriter:
 
     def _merge_many(self) -> None:
         """Look at the files once for as many cells as they may be."""
-        self._unmerged += 1
-        if self._unmerged >= MOST_LOOSE:
+        with self._lock:
+            self._unmerged += 1
+            if self._unmerged < MOST_LOOSE:
+                return
             self._unmerged = 0
-            self.store.results.compact_when_many(MOST_LOOSE)
+        self.store.results.compact_when_many(MOST_LOOSE)
 
     def end(self) -> None:
-        """Merge what the run leaves behind, if it is much."""
+        """Wait for rows that are written beside, and merge what the run leaves behind, if it is much."""
+        if self._pool is not None:
+            self._pool.shutdown()
         try:
             self.store.results.compact_when_many(LOOSE_AFTER_RUN)
         except StoreError as error:
@@ -191,7 +216,8 @@ class RowWriter:
 
     def _write_measured(self, planned: PlannedCell) -> None:
         self.store.results.write(planned.cell.digest, measured_rows(self.sweep_name, planned, self.store))
-        self.outcome.rows += 1
+        with self._lock:
+            self.outcome.rows += 1
 
 
 def _identity(sweep_name: str, planned: PlannedCell) -> dict[str, Any]:

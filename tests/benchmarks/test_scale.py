@@ -9,7 +9,8 @@ from random import Random
 
 import pytest
 from scale_costs import Costs, Requests, StoreCosts
-from scale_play import Machines, Played, play
+from scale_play import play
+from scale_played import Machines, Played
 from scale_shapes import Shape, Work, plan_of
 
 from midef.core import ArtifactKey, Recipe
@@ -161,6 +162,19 @@ def test_requests_and_bytes_are_counted_and_waited_for() -> None:
     assert played.end_s == pytest.approx(10 + 8 * 0.5 + 3 + 4 * 0.5), "work, requests, bytes, then the driver's rows"
     assert played.requests == Requests(writes=3, reads=9)
     assert store.usd(played.requests) == pytest.approx(0.039)
+
+
+def test_rows_beside_the_driver_keep_no_machine_waiting() -> None:
+    """One processor, 40 nodes of 1 s, 4 s of the store for each one's rows: 200 s after one another, 44 with 4 threads.
+
+    With two threads rows queue: the second begins at 2 s and serves 20 cells.
+    """
+    shape = shape_of(*[node(1.0, cells=1) for _ in range(40)])
+    store = StoreCosts(row=Requests(reads=4), latency_s=1.0)
+    one = Machines(gpus=0, cpus=1)
+    assert play(shape, one, Costs(store=store)).end_s == pytest.approx(200.0)
+    assert play(shape, one, Costs(store=replace(store, rows_beside=4))).end_s == pytest.approx(44.0)
+    assert play(shape, one, Costs(store=replace(store, rows_beside=2))).end_s == pytest.approx(1 + 1 + 20 * 4)
 
 
 def test_looks_at_heartbeats_take_the_driver_longer_with_more_nodes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
@@ -185,3 +186,48 @@ def test_a_run_that_cannot_merge_says_so_and_ends(
     monkeypatch.setattr(store.results, "compact_when_many", full)
     RowWriter("mine", store, Outcome()).end()
     assert "the result files are not merged: the disk is full; `midef compact` does it" in caplog.text
+
+
+def slow_rows(monkeypatch: pytest.MonkeyPatch, wait: threading.Event) -> None:
+    """Rows of a cell are there once the store answers; those of seed 101 cannot be made, of seed 102 the store is full."""
+
+    def read(sweep_name: str, planned: PlannedCell, store: Store) -> list[Any]:
+        wait.wait(20)
+        if planned.cell.seed == 101:
+            raise ValueError("no such metric")
+        if planned.cell.seed == 102:
+            raise StoreError("store is full")
+        return lost_rows(sweep_name, planned, Failure("bug", "none"))
+
+    monkeypatch.setattr(result_rows, "measured_rows", read)
+
+
+def test_rows_are_written_beside_who_asks(
+    planned: PlannedCell, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The store answers only after all was asked for: whoever waited would wait for ever."""
+    answers, outcome = threading.Event(), Outcome()
+    slow_rows(monkeypatch, answers)
+    monkeypatch.setattr(result_rows, "MOST_LOOSE", 7)
+    writer, cells = RowWriter("mine", store, outcome, beside=True), some_cells(planned, 40)
+    for cell in cells:
+        writer.write_measured([cell])
+    assert outcome.rows == 0 and not store.results.cells()
+    answers.set()
+    writer.end()
+    assert outcome.rows == 38
+    assert store.results.cells().keys() == {cell.cell.digest for cell in cells if cell.cell.seed not in (101, 102)}
+    assert outcome.environment == ["store is full"]
+    assert "are not written; the next run writes them" in caplog.text and "no such metric" in caplog.text
+
+
+def test_rows_are_written_before_a_plan_grows(
+    planned: PlannedCell, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without `beside` they are there when the call returns."""
+    answers = threading.Event()
+    answers.set()
+    slow_rows(monkeypatch, answers)
+    writer, cells = RowWriter("mine", store, Outcome()), some_cells(planned, 1)
+    writer.write_measured(cells)
+    assert store.results.cells().keys() == {cells[0].cell.digest}
