@@ -189,7 +189,7 @@ def test_a_run_that_cannot_merge_says_so_and_ends(
 
 
 def slow_rows(monkeypatch: pytest.MonkeyPatch, wait: threading.Event) -> None:
-    """Rows of a cell are there once the store answers; those of seed 101 cannot be made, of seed 102 the store is full."""
+    """Rows are there once the store answers; those of seed 101 cannot be made, for seed 102 the store is full."""
 
     def read(sweep_name: str, planned: PlannedCell, store: Store) -> list[Any]:
         wait.wait(20)
