@@ -63,7 +63,7 @@ class Progress:
         self.positions: dict[ArtifactKey, Position] = {}
         self.counts: Counter[str] = Counter()
         self.last = ""
-        self._left, self._left_took_s = (Left(None), 0.0), 0.0
+        self._left, self._left_took_s = (Left(None), float("-inf")), 0.0
         self._printed = self._written = float("-inf")
         self._shown = ""
         self.on_terminal = self.stream.isatty()
@@ -173,8 +173,8 @@ class Progress:
         known, since = self._left
         waiting = () if self.is_ending else self.waiting.values()
         pause_s = max(LARGE_EVERY_S, self._left_took_s / LARGE_SHARE)
-        if known.seconds is not None and len(waiting) > LARGE and now - since < pause_s:
-            return known._replace(seconds=max(0.0, known.seconds - (now - since)))
+        if len(waiting) > LARGE and now - since < pause_s:
+            return known._replace(seconds=known.seconds and max(0.0, known.seconds - (now - since)))
         running = (Running(node, begun, self.positions.get(key)) for key, (node, begun) in self.running.items())
         left = self.times.of(waiting, running)._replace(is_least=self.grows and not self.is_ending)
         self._left, self._left_took_s = (left, now), time.monotonic() - now

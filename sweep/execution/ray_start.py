@@ -36,6 +36,7 @@ def quiet(verbose: bool) -> None:
     defaults = {
         "TUNE_MAX_PENDING_TRIALS_PG": "16",  # a waiting GPU node must not hold back CPU nodes
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_GLOBAL_CHECKPOINT_S": str(365 * 86_400),  # the state of all trials, which nothing here reads
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
         "RAY_CHDIR_TO_TRIAL_DIR": "0",

@@ -141,11 +141,13 @@ def _tuner(
 
     from midef.sweep.execution.listener import Ticker
     from midef.sweep.execution.trial import run_node
+    from midef.sweep.execution.trial_order import InOrder
 
     return tune.Tuner(
         tune.with_resources(run_node, placement),
         tune_config=tune.TuneConfig(
             search_alg=listener.searcher,
+            scheduler=InOrder(),
             num_samples=-1
             if listener.searcher.grows
             else len(plan.nodes),  # the searcher says when a plan that grows ends

@@ -267,20 +267,24 @@ def test_of_many_nodes_it_is_computed_now_and_then(plan: Plan, clock: Clock, mon
     assert later is not None and later < first - 100
 
 
-def test_what_takes_long_is_computed_less_often(plan: Plan, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("seconds", [100.0, None], ids=["timed", "unknown"])
+def test_what_takes_long_is_computed_less_often(
+    plan: Plan, clock: Clock, monkeypatch: pytest.MonkeyPatch, seconds: float | None
+) -> None:
     """16 s of the driver at a million nodes: every 5 s would leave it no time for anything else."""
     monkeypatch.setattr(progress_module, "LARGE", 5)
-    progress, calls, usual = shown(timed(plan, 100.0), slots=1), [0], progress_module.TimeLeft.of
+    progress, calls = shown(timed(plan, 100.0), slots=1), [0]
 
     def slow(self: time_left.TimeLeft, *args: Any) -> time_left.Left:
         calls[0] += 1
         clock.now += 16.0
-        return usual(self, *args)
+        return time_left.Left(seconds)
 
     monkeypatch.setattr(progress_module.TimeLeft, "of", slow)
     begun = clock.now
     while clock.now < begun + 10_000:
-        progress.left()
+        left = progress.left().seconds
+        assert left is None if seconds is None else 0 <= left <= seconds
         clock.now += 5.0
     assert calls[0] * 16.0 <= 1.05 * progress_module.LARGE_SHARE * 10_000 + 16.0
 
