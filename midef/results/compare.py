@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from midef.core import outcomes
 from midef.core.statistics import Delta, paired_intervals, pareto_front, trade_off_delta, two_level_interval
@@ -206,22 +208,64 @@ def trade_off(defended: Accuracies, undefended: Accuracies | None) -> TradeOff:
         defended: of the defense, over the compared seeds.
         undefended: of the undefended model, over the same seeds.
     """
+    return trade_offs([defended], undefended)[0]
+
+
+def trade_offs(defended: Sequence[Accuracies], undefended: Accuracies | None) -> list[TradeOff]:
+    """Trade-off of each of several defenses; the intervals of all are computed at once."""
     if undefended is None:
-        return TradeOff(reason=f"the setup has no undefended model (defense {UNDEFENDED!r}) to compare with")
+        reason = f"the setup has no undefended model (defense {UNDEFENDED!r}) to compare with"
+        return [TradeOff(reason=reason)] * len(defended)
+    reasons = [_not_compared(one, undefended) for one in defended]
+    common = sorted(undefended.pair_seeds)
+    has_traits = [
+        all(set(common) <= {seed for seed, _ in pair.traits.by_seed} for pair in (undefended, one)) for one in defended
+    ]
+    asked = [
+        Comparison(metric, undefended, one, common)
+        for one, reason, has in zip(defended, reasons, has_traits, strict=True)
+        if not reason
+        for metric in (NATURAL, ATTACK, *([TRAITS] if has else []))
+    ]
+    differences = iter(paired_differences(asked))
+    found = []
+    for one, reason, has in zip(defended, reasons, has_traits, strict=True):
+        if reason:
+            found.append(TradeOff(reason=reason))
+            continue
+        means = [pair.estimate(metric).mean for pair in (undefended, one) for metric in (NATURAL, ATTACK)]
+        assert all(mean is not None for mean in means)
+        delta = trade_off_delta(*(mean for mean in means if mean is not None))
+        utility, attack = next(differences), next(differences)
+        traits = next(differences) if has else None
+        found.append(TradeOff(delta, utility=utility, attack=attack, traits=traits))
+    return found
+
+
+def _not_compared(defended: Accuracies, undefended: Accuracies) -> str:
+    """Why a defense has no trade-off; "" if it has one."""
     for pair, name in ((undefended, "the undefended model"), (defended, "it")):
         if not (pair.natural.seeds and pair.attack.seeds):
-            return TradeOff(reason=f"{name} has no pair of accuracies")
-    common = sorted(undefended.pair_seeds)
-    if set(common) != defended.pair_seeds or not common:
-        return TradeOff(reason="no seed in common with the undefended model")
-    means = [pair.estimate(metric).mean for pair in (undefended, defended) for metric in (NATURAL, ATTACK)]
-    assert all(mean is not None for mean in means)
-    utility, attack = (paired_difference(metric, undefended, defended, common) for metric in (NATURAL, ATTACK))
-    traits = None
-    if all(set(common) <= {seed for seed, _ in pair.traits.by_seed} for pair in (undefended, defended)):
-        traits = paired_difference(TRAITS, undefended, defended, common)
-    delta = trade_off_delta(*(mean for mean in means if mean is not None))
-    return TradeOff(delta, utility=utility, attack=attack, traits=traits)
+            return f"{name} has no pair of accuracies"
+    if undefended.pair_seeds != defended.pair_seeds or not undefended.pair_seeds:
+        return "no seed in common with the undefended model"
+    return ""
+
+
+class Comparison(NamedTuple):
+    """What a difference is of.
+
+    Args:
+        metric: one that is compared.
+        before: the first model, whatever it is.
+        after: the second.
+        seeds: that both have, at least one.
+    """
+
+    metric: str
+    before: Accuracies
+    after: Accuracies
+    seeds: Sequence[int]
 
 
 def paired_difference(metric: str, undefended: Accuracies, defended: Accuracies, seeds: Sequence[int]) -> Difference:
@@ -233,14 +277,23 @@ def paired_difference(metric: str, undefended: Accuracies, defended: Accuracies,
         defended: the second.
         seeds: at least one.
     """
-    before, after = (dict(pair.estimate(metric).by_seed) for pair in (undefended, defended))
-    drops = [before[seed] - after[seed] for seed in seeds]
+    return paired_differences([Comparison(metric, undefended, defended, seeds)])[0]
+
+
+def paired_differences(asked: Sequence[Comparison]) -> list[Difference]:
+    """`paired_difference` of several comparisons, their intervals at once."""
+    return [_difference(one, within) for one, within in zip(asked, _within_runs(asked), strict=True)]
+
+
+def _difference(asked: Comparison, within: tuple[float, float] | None) -> Difference:
+    """The difference, with the ends of the paired interval within the runs, if there is one."""
+    before, after = (dict(pair.estimate(asked.metric).by_seed) for pair in (asked.before, asked.after))
+    drops = [before[seed] - after[seed] for seed in asked.seeds]
     drop = math.fsum(drops) / len(drops)
-    within, kind = _within_runs(metric, undefended, defended, seeds), "of the same images, paired"
-    is_paired = within is not None
+    kind, is_paired = "of the same images, paired", within is not None
     if within is None:
         within, kind = (
-            _unpaired(undefended.estimate(metric), defended.estimate(metric)),
+            _unpaired(asked.before.estimate(asked.metric), asked.after.estimate(asked.metric)),
             "from both within-run intervals",
         )
     if len(drops) < SEEDS_FOR_T:
@@ -252,20 +305,31 @@ def paired_difference(metric: str, undefended: Accuracies, defended: Accuracies,
     return Difference(drop, Interval(*two_level_interval(within, drops), f"95 %, over seeds, and {kind}"), is_paired)
 
 
-def _within_runs(
-    metric: str, undefended: Accuracies, defended: Accuracies, seeds: Sequence[int]
-) -> tuple[float, float] | None:
-    """Ends of the paired interval in points, averaged over runs; None unless all runs judged the same images."""
-    texts = [pair.outcomes.get(metric, {}) for pair in (undefended, defended)]
+def _within_runs(asked: Sequence[Comparison]) -> list[tuple[float, float] | None]:
+    """Ends of each paired interval in points, averaged over runs; None unless all runs judged the same images."""
+    runs = [_judged(one) for one in asked]
+    spans = iter(paired_intervals([run for of_one in runs for run in of_one or ()]))
+    found: list[tuple[float, float] | None] = []
+    for of_one in runs:
+        if of_one is None:
+            found.append(None)
+            continue
+        ends = zip(*islice(spans, len(of_one)), strict=True)
+        low, high = (100 * math.fsum(side) / len(of_one) for side in ends)
+        found.append((low, high))
+    return found
+
+
+def _judged(asked: Comparison) -> list[tuple[Any, Any, Any]] | None:
+    """Successes before and after, and identities, of each run; None unless all judged the same images."""
+    texts = [pair.outcomes.get(asked.metric, {}) for pair in (asked.before, asked.after)]
     runs = []
-    for seed in seeds:
+    for seed in asked.seeds:
         before, after = (outcomes.read(of_metric.get(seed, "")) for of_metric in texts)
         if before is None or after is None or not before.is_paired_with(after):
             return None
         runs.append((before.hits, after.hits, before.identities))
-    spans = paired_intervals(runs)
-    low, high = (100 * math.fsum(ends) / len(spans) for ends in zip(*spans, strict=True))
-    return low, high
+    return runs
 
 
 def _unpaired(before: Estimate, after: Estimate) -> tuple[float, float] | None:

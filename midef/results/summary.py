@@ -27,7 +27,7 @@ from midef.results.compare import (
     TradeOff,
     compared_seeds,
     matched_front,
-    trade_off,
+    trade_offs,
 )
 from midef.results.estimates import SEEDS_FOR_T, Estimate, IntervalChoice, estimate, mean_of
 from midef.results.gating import gated, gates_of
@@ -333,15 +333,14 @@ def _compared(setup: Sequence[Runs]) -> list[SummaryRow]:
     is_matched = is_matched_setup(group)
     targets = [row.match_target if row.is_matched else None for row in group]
     front = matched_front(points, targets) if is_matched else pareto_front(points)
-    reference = TradeOff(reason="the reference")
     compared = [
         replace(
             row,
-            trade_off=reference if row.is_undefended and not row.is_excluded else _trade_off(row, undefended),
+            trade_off=against,
             is_on_front=i in front,
             missing=len(seeds - set(row.seeds)),
         )
-        for i, row in enumerate(group)
+        for i, (row, against) in enumerate(zip(group, _trade_offs(group, undefended), strict=True))
     ]
 
     def order(row: SummaryRow) -> tuple[bool, bool, bool, bool, float, str]:
@@ -352,10 +351,18 @@ def _compared(setup: Sequence[Runs]) -> list[SummaryRow]:
     return sorted(compared, key=order)
 
 
-def _trade_off(row: SummaryRow, undefended: SummaryRow | None) -> TradeOff:
-    """Trade-off against the undefended model; none where either is excluded."""
-    if row.is_excluded:
-        return TradeOff(reason=EXCLUDED)
+def _trade_offs(group: Sequence[SummaryRow], undefended: SummaryRow | None) -> list[TradeOff]:
+    """Trade-off of each row against the undefended model; none where either is excluded."""
+    known = {
+        place: TradeOff(reason=EXCLUDED if row.is_excluded else "the reference")
+        for place, row in enumerate(group)
+        if row.is_excluded or row.is_undefended
+    }
+    asked = [row for place, row in enumerate(group) if place not in known]
     if undefended is not None and undefended.is_excluded:
-        return TradeOff(reason=f"the undefended model is {EXCLUDED}")
-    return trade_off(row.accuracies, None if undefended is None else undefended.accuracies)
+        found = [TradeOff(reason=f"the undefended model is {EXCLUDED}")] * len(asked)
+    else:
+        reference = None if undefended is None else undefended.accuracies
+        found = trade_offs([row.accuracies for row in asked], reference)
+    rest = iter(found)
+    return [known[place] if place in known else next(rest) for place in range(len(group))]
