@@ -12,6 +12,7 @@ from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from typing_extensions import override
 
 import midef
 from midef.core.errors import DamagedFile, StoreError, StoreSchemaError, did_you_mean
@@ -54,6 +55,12 @@ class Manifest:
         """One per cell."""
         rows: list[dict[str, Value]] = self.file.read(use_threads=False).to_pylist()
         return rows
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Manifest):
+            return NotImplemented
+        return (self.spec_json, self.basis, self.rows) == (other.spec_json, other.basis, other.rows)
 
     def __len__(self) -> int:
         """Number of planned cells."""

@@ -182,6 +182,15 @@ def test_a_status_decodes_what_it_says_alone(tmp_path: Path, decoded_columns: li
     assert sorted(decoded_columns) == ["cell", "cell", "failure", "reason", "setup", "status"]
 
 
+def test_plans_are_equal_if_what_they_say_is(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store")
+    planned(store, "a", CELLS[:2])
+    planned(store, "b", CELLS[:2])
+    (_, one), (_, other) = store.sweeps.manifests()
+    assert one == store.sweeps.read_manifest(store.sweeps.manifests()[0][0]) and one != other
+    assert len(one) == 2 and one.column("nothing") == [None, None]
+
+
 def test_rows_of_a_sweep_have_its_name(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "store")
     store.results.write("a", [plain_row(cell="a", sweep="first")])
