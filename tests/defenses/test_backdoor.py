@@ -76,6 +76,8 @@ def test_an_image_is_poisoned_by_its_position_alone() -> None:
     assert not torch.equal(Backdoor(share=0.3, seed=1).transform_batch(batch, 0.0, seeded(1)).labels, once)
     numbers = drawn_for(batch.indices, 0)
     assert len(numbers.unique()) > 2990 and float(numbers.mean()) == pytest.approx(0.5, abs=0.03)
+    for among in (3000, 9999):  # images of the split, where the training says how many
+        assert torch.equal(drawn_for(batch.indices, 0, among=among), numbers)
 
 
 @pytest.mark.parametrize("defense", [Backdoor(), Backdoor().off()], ids=["on", "off"])
