@@ -80,7 +80,8 @@ def report(options: argparse.Namespace, device: str, say: Callable[[str], None])
                 say(f"failed: {failed[-1]}")
             if on_gpu:
                 torch.cuda.empty_cache()
-    made = f"Made at commit `{code_version()[:7]}`, {time.strftime('%Y-%m-%d')}, on {device_name(device)}, "
+    commit = code_version().partition("+")[2][:7]
+    made = f"Made at commit `{commit}`, {time.strftime('%Y-%m-%d')}, on {device_name(device)}, "
     made += f"torch {torch.__version__}, load {os.getloadavg()[0]:.1f}, by `python benchmarks/gpu.py"
     made += f"{' --cpu-smoke' if options.cpu_smoke else ''}` in {time.monotonic() - begun:.0f} s."
     parts = [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from midef.attacks.latent_search.lowest_loss import LowestLoss
 from midef.attacks.latent_search.rows import Networks, Rows, not_finite_rows
+from midef.core.in_step import in_step
 from midef.core.lazy import torch
 from midef.core.position import steps
 
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from midef.attacks.base import Task
     from midef.attacks.latent_search.template import LatentSearch
     from midef.attacks.target_handle import TargetHandle
+
+
+Step = Callable[[list["Tensor"]], tuple["Tensor", tuple["Tensor", ...]]]
+"""Loss [N] and slopes of the searched values."""
 
 
 class Ended(NamedTuple):
@@ -49,6 +55,22 @@ def run_stages(attack: LatentSearch, handle: TargetHandle, networks: Networks, r
     return Ended(searched, lost, rows.stage)
 
 
+def _step_of(attack: LatentSearch, handle: TargetHandle, networks: Networks, rows: Rows, task: Task) -> Step:
+    """What computes loss and slopes of a step."""
+    if attack.captured:
+        from midef.attacks.latent_search.captured import CapturedStep
+
+        return CapturedStep(attack, handle, networks, rows, task)
+
+    @in_step
+    def made(searched: list[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        with attack.autocast(task):
+            loss = attack.step_loss(handle, networks, searched, rows)
+        return loss, torch.autograd.grad(loss.sum(), searched)
+
+    return made
+
+
 def _run_stage(
     attack: LatentSearch,
     handle: TargetHandle,
@@ -63,11 +85,10 @@ def _run_stage(
     optimizer = attack.optimizer(searched)
     rates = [group["lr"] for group in optimizer.param_groups]
     best = LowestLoss() if attack.keeps_best else None
+    made = _step_of(attack, handle, networks, rows, task)
     for step in steps(numbers):  # in step
         rows.recorder.begin(step)
-        with attack.autocast(task):
-            loss = attack.step_loss(handle, networks, searched, rows)
-        slopes = torch.autograd.grad(loss.sum(), searched)
+        loss, slopes = made(searched)
         rows.recorder.end(loss, slopes)
         if best is not None:
             best.see(loss, searched)

@@ -118,6 +118,10 @@ class StepRecorder(Recorder):
         if self._step_now is not None:
             self._seen += tuple(confidence_of(answer.logits, labels) for answer in answers)
 
+    def hear(self, confidences: Sequence[Tensor]) -> None:
+        """Confidences [N] of this step, as `see` would have taken them from the answers."""
+        self._seen += tuple(confidences)
+
     @in_step
     def end(self, loss: Tensor, slopes: Sequence[Tensor]) -> None:
         """Loss [N] and gradients [N, ...] of this step. What was seen is averaged over views and networks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
@@ -13,6 +13,7 @@ from midef.attacks.latent_search.candidates import too_few
 from midef.attacks.latent_search.owners import OwnedSearch
 from midef.attacks.latent_search.precision import Precision, autocast
 from midef.attacks.latent_search.rows import Networks, Rows
+from midef.core.canonical import ADDED_LATER
 from midef.core.in_step import in_step
 from midef.core.lazy import torch
 from midef.defenses.midre import IMAGENET_MEAN
@@ -46,6 +47,8 @@ class LatentSearch(Attack):
             low <= high < 1, from every image the target sees, anew in each step (0 erases nothing).
         precision: `bfloat16` is autocast around networks, for GPUs; changes roundings only.
         channels_last: memory layout of the networks, faster on most processors; changes roundings only.
+        captured: a GPU records the kernels of a step once in a stage and repeats them by one call, which saves their
+            launches; on a CPU it changes nothing.
     """
 
     per_identity: ClassVar[bool] = False
@@ -60,6 +63,7 @@ class LatentSearch(Attack):
     erase_high: float = 0.0
     precision: Precision = "float32"
     channels_last: bool = True
+    captured: bool = field(default=False, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         if self.iterations < 1:
