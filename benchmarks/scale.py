@@ -91,7 +91,9 @@ def made() -> str:
     return f"Made at commit `{commit.stdout.strip()}`, {datetime.now(tz=UTC):%Y-%m-%d}, on {processor_name()}."
 
 
-def tables(cells: Iterable[int], gpus: Iterable[int], costs: Costs, sweeps: Iterable[str]) -> None:
+def tables(
+    cells: Iterable[int], gpus: Iterable[int], costs: Costs, sweeps: Iterable[str], *, seeds_first: bool
+) -> None:
     print(made())
     for name in sweeps:
         profile, about = SWEEPS[name]
@@ -105,7 +107,7 @@ def tables(cells: Iterable[int], gpus: Iterable[int], costs: Costs, sweeps: Iter
             grown = shape.with_cells(count)
             for many in gpus:
                 machines = Machines(gpus=many, cpus=many * costs.cpus_per_gpu)
-                print(row(grown, many, play(grown, machines, costs), costs), flush=True)
+                print(row(grown, many, play(grown, machines, costs, seeds_first=seeds_first), costs), flush=True)
         print("\n| mean GPU-seconds of a node | driver full by handing out | by rows | by both | by heartbeats |")
         print("| ---: | ---: | ---: | ---: | ---: |")
         print(breaking(shape.with_cells(100_000), costs))
@@ -116,9 +118,11 @@ def main() -> None:
     parser.add_argument("--cells", type=int, nargs="+", default=list(CELLS))
     parser.add_argument("--gpus", type=int, nargs="+", default=list(GPUS))
     parser.add_argument("--sweeps", nargs="+", default=list(SWEEPS), choices=list(SWEEPS))
+    parser.add_argument("--seeds-first", action="store_true", help="play the order of a run for each seed instead")
     parser.add_argument("--as-before", action="store_true", help="the driver and the store as they were")
     options = parser.parse_args()
-    tables(options.cells, options.gpus, BEFORE if options.as_before else NOW, options.sweeps)
+    costs = BEFORE if options.as_before else NOW
+    tables(options.cells, options.gpus, costs, options.sweeps, seeds_first=options.seeds_first)
 
 
 if __name__ == "__main__":

@@ -25,20 +25,29 @@ PLAYED_TICKS = 12
 
 
 def play(
-    shape: Shape, machines: Machines, costs: Costs | None = None, *, seed: int = 0, keep_begin: bool = False
+    shape: Shape,
+    machines: Machines,
+    costs: Costs | None = None,
+    *,
+    seed: int = 0,
+    keep_begin: bool = False,
+    seeds_first: bool = False,
 ) -> Played:
     """Play the sweep to its end.
 
     Args:
         shape: its plan.
         seed: of spread and accidents.
+        seeds_first: hand out what the first seeds need before any of the others, as a run for each seed would.
         keep_begin: keep when each node began, by its number: the shared part first, then block by block.
     """
-    return _Play(shape, machines, costs or Costs(), Random(seed), keep_begin=keep_begin).run()
+    return _Play(shape, machines, costs or Costs(), Random(seed), keep_begin=keep_begin, seeds_first=seeds_first).run()
 
 
 class _Play:
-    def __init__(self, shape: Shape, machines: Machines, costs: Costs, draws: Random, *, keep_begin: bool) -> None:
+    def __init__(
+        self, shape: Shape, machines: Machines, costs: Costs, draws: Random, *, keep_begin: bool, seeds_first: bool
+    ) -> None:
         self.shape, self.machines, self.costs, self.draws, self.keep_begin = shape, machines, costs, draws, keep_begin
         self.many, self.each = len(shape.shared), len(shape.block)
         self.total = self.many + shape.blocks * self.each
@@ -53,10 +62,11 @@ class _Play:
         self.waits = waits[: self.many] + waits[self.many :] * shape.blocks
         # nodes of equal rank in order of their number, as one integer: heaps of millions stay small
         order = sorted(range(len(self.works)), key=lambda i: (-self.works[i].rank_s, i))
+        self.at, self.seeds_first = order, seeds_first
         self.place = [0] * len(self.works)
         for place, i in enumerate(order):
-            self.place[i] = place * shape.blocks
-        self.at = order
+            self.place[i] = place if seeds_first else place * shape.blocks
+        self.block_step = len(order) if seeds_first else 1
         self.gpu = [work.gpu if machines.gpus else 0.0 for work in self.works]
         self.ready: dict[float, list[int]] = defaultdict(list)
         self.free_gpus, self.free_cpus = machines.gpus, machines.cpus
@@ -112,12 +122,16 @@ class _Play:
 
     def _offer(self, node: int) -> None:
         i = self._work(node)
-        heappush(self.ready[self.gpu[i]], self.place[i] + self._block(node))
+        heappush(self.ready[self.gpu[i]], self.place[i] + self._block(node) * self.block_step)
 
     def _node(self, place: int) -> int:
         """Inverse of a place in a heap."""
-        i = self.at[place // self.shape.blocks]
-        return i if i < self.many else i + place % self.shape.blocks * self.each
+        if self.seeds_first:
+            block, first = divmod(place, len(self.at))
+        else:
+            first, block = divmod(place, self.shape.blocks)
+        i = self.at[first]
+        return i if i < self.many else i + block * self.each
 
     def _hand_out(self, now: float) -> None:
         """The driver starts what fits, the most urgent first."""

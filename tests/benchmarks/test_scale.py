@@ -225,3 +225,14 @@ def test_a_played_sweep_of_blocks_is_that_of_its_nodes_one_by_one() -> None:
 
     assert ends(shape).began == ends(flat).began
     assert ends(shape).end_s == ends(flat).end_s == 15.0, "by hand: targets end at 7, 7, 12; attacks at 10, 13, 15"
+
+
+def test_seed_after_seed_brings_rows_early_and_costs_at_most_a_longest_path() -> None:
+    """Forty blocks of a target and its scores on 3 processors: by rank all targets come first, and scores last."""
+    block = (Work("t", "target", 5.0, 8.0), Work("a", "scores", 3.0, 3.0, cells=1, own=(0,)))
+    shape = Shape((), block, blocks=40)
+    one = Machines(gpus=0, cpus=3)
+    by_rank, by_seed = play(shape, one), play(shape, one, seeds_first=True)
+    assert by_rank.rows_s[0] > 40 * 5 / 3, "no row before the last target is on its way"
+    assert by_seed.rows_s[0] <= 2 * 8
+    assert by_seed.end_s <= (40 * 8) / 3 + (1 - 1 / 3) * 8
