@@ -61,6 +61,17 @@ def test_on_a_joined_cluster_every_training_goes_through_ray_train(
     assert not tune.keeps_processes, "a process that waits would keep a CPU that a worker waits for"
 
 
+def test_idle_cores_change_no_threads(
+    sweep_of: SweepOf, store: Store, tune: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bits depend on threads (tests/stages/test_threads.py), and a key says nothing of them."""
+    import ray
+
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 64.0, "memory": 64 * GIB})
+    run_plan(prepare(sweep_of(), store), store, RunOptions())
+    assert {config["cpus"] for config in tune.configs} == {SMOKE.cpus}
+
+
 @pytest.mark.parametrize(("profile", "way"), [("mini", (1, True, 0.0)), ("smoke", (0, False, 0.0))])
 def test_gpus_of_a_ray_of_its_own_are_those_of_the_workers(
     sweep_of: SweepOf, store: Store, tune: Any, gpus: None, profile: str, way: tuple[int, bool, float]
