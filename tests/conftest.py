@@ -19,7 +19,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's `&` does that
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One more for `-n auto` than there are cores: half of what tests of Ray, of the lab and of kills take is waiting."""
+    """One more for `-n auto` than there are cores: tests of Ray, of the lab and of kills mostly wait."""
     return (os.cpu_count() or 1) + 1
 
 
