@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 _TRIM, _MMAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 KEPT = 2**30
@@ -14,12 +15,15 @@ KEPT = 2**30
 _GIVEN_BACK = {_MMAP: 32 * 2**20, _TRIM: 64 * 2**20}
 """The most that the C library's own rule reaches, which a first call switches off for good."""
 _SET_BY_USER = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_")
+LARGE = 128 * 2**20
+"""Bytes by which a build has to have grown the process for what it freed to go back to the system at its end: a process
+that serves small nodes uses the same pages for the next one."""
 _open = 0
 
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Keep what is freed while this lasts, and give it back to the system after the outermost of them.
+    """Keep what is freed while this lasts, and give it back to the system after the outermost of them, if it is much.
 
     A training step frees tens of megabytes of intermediate results and asks for them again. Where the C library returns
     them to the system, every page is cleared anew: 1 to 10 % of a small training. No number depends on it.
@@ -34,6 +38,7 @@ def freed_memory_kept() -> Iterator[None]:
         library.mallopt(_MMAP, KEPT)
         library.mallopt(_TRIM, KEPT)
     _open += 1
+    before = _resident()
     try:
         yield
     finally:
@@ -41,7 +46,14 @@ def freed_memory_kept() -> Iterator[None]:
         if not _open:
             for limit, size in _GIVEN_BACK.items():
                 library.mallopt(limit, size)
-            library.malloc_trim(0)
+            if _resident() - before > LARGE:
+                library.malloc_trim(0)
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds, as Linux counts them."""
+    counts = Path("/proc/self/statm").read_text("ascii").split()
+    return int(counts[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _glibc() -> ctypes.CDLL | None:

@@ -94,7 +94,7 @@ def fit_inverter(
     if best.weights is not None:
         network.load_state_dict(best.weights)
     network.eval()
-    error = held_out_error(network, pairs, run.device)
+    error = errors[best.epoch - 1]
     check_losses({"held-out error": error}, "the kept epoch")
     return {"held_out_mse": error, "kept_epoch": best.epoch, "held_out_mse_by_epoch": errors}
 
