@@ -246,7 +246,10 @@ def most_workers(recipe: Recipe, estimates: Estimates) -> int:
     if any(type(part).images_of_epoch is not Defense.images_of_epoch for part in defense.parts()):
         return 1  # how many images it leaves is not known here
     planned, private = recipe.params["training"], recipe.inputs["private"]
-    batch = int({**planned, **defense.training_overrides(planned)}["batch_size"])
+    learned = {**planned, **defense.training_overrides(planned)}
+    if learned.get("compiled"):
+        return 1
+    batch = int(learned["batch_size"])
     sizes = estimates.counted(private)
     if sizes is None or FULL_BATCHES * batch > sizes.train:
         return 1

@@ -205,13 +205,18 @@ def check_networks(
 def check_workers(
     profile: Profile, trainings: Mapping[str, TrainingRecipe | None], place: str, problems: Problems
 ) -> None:
-    """Check that each process of a training gets an image of every batch, where their number is written."""
+    """Check written numbers of processes: each needs an image of every batch, and a compiled training takes one."""
     for kind, recipe in trainings.items():
         workers = profile.ordered_workers(kind) or 0
         if recipe is not None and workers > recipe.batch_size:
             problems.append(
                 f"{place}: a batch of {recipe.batch_size} images cannot be shared by the {workers} processes of a "
                 f"{kind}; lower train_workers, or set it to {AUTO}"
+            )
+        if recipe is not None and recipe.compiled and workers > 1:
+            problems.append(
+                f"{place}: a compiled training of a {kind} takes one process, train_workers is {workers}; set it to "
+                f"{AUTO}, 0 or 1, or leave out compiled"
             )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from midef.core import Choice, Recipe
+from midef.core.errors import SpecError
 from midef.datasets import DATASETS
 from midef.defenses import remake_defense
 from midef.models import ARCHITECTURES
@@ -135,6 +136,7 @@ def test_a_network_with_dropout_trains_in_one_process(name: str) -> None:
         ({}, 8),
         ({"training": {"batch_size": 24}}, 3),
         ({"training": {"batch_size": 15}}, 1),
+        ({"training": {"compiled": True}}, 1),  # refused by several processes
         ({"training": {"batch_size": 512}}, 1),  # the only batch of an epoch: all images there are
         ({"private": {"name": "synthetic_faces", "identities": 12, "train_images": 4}}, 1),
     ],
@@ -176,6 +178,12 @@ def test_a_number_is_an_order_and_what_is_left_out_is_auto(written: Any, target:
     cell = work.plan.sweep.cells[0].recipes
     assert (trainings.workers_of(cell.target), trainings.workers_of(cell.evaluator)) == (target, evaluator)
     assert trainings.use_ray() == bool(target or evaluator)
+
+
+def test_several_processes_for_a_compiled_training_are_refused_before_anything_runs() -> None:
+    with pytest.raises(SpecError, match="compiled training of a target takes one process, train_workers is 3; set it"):
+        planned(["none"], train_workers={"target": 3}, training={"compiled": True})
+    planned(["none"], train_workers={"target": 1}, training={"compiled": True})
 
 
 def test_both_ways_are_told_apart() -> None:
