@@ -35,7 +35,9 @@ def freed_memory_kept() -> Iterator[None]:
         yield
         return
     if not _open:
-        library.mallopt(_MMAP, KEPT)
+        # an older glibc refuses what its own rule does not reach; unset, every larger block would be mapped anew
+        if not library.mallopt(_MMAP, KEPT):
+            library.mallopt(_MMAP, _GIVEN_BACK[_MMAP])
         library.mallopt(_TRIM, KEPT)
     _open += 1
     before = _resident()

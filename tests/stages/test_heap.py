@@ -86,3 +86,22 @@ def test_an_error_inside_ends_it() -> None:
         assert heap._open == 1
         raise KeyError
     assert heap._open == 0
+
+
+def test_a_limit_that_an_older_glibc_refuses_is_the_largest_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unset, it would be fixed where it stands: 128 KiB, and every larger tensor mapped and cleared anew."""
+    most, limits = 32 * 2**20, dict[int, int]()
+
+    class Older:
+        def mallopt(self, limit: int, size: int) -> int:
+            if limit == heap._MMAP and size > most:
+                return 0
+            limits[limit] = size
+            return 1
+
+        def malloc_trim(self, pad: int) -> int:
+            return 1
+
+    monkeypatch.setattr(heap, "_glibc", Older)
+    with heap.freed_memory_kept():
+        assert limits == {heap._MMAP: most, heap._TRIM: heap.KEPT}
