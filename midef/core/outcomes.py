@@ -119,24 +119,24 @@ def read(text: str) -> Outcomes | None:
     try:
         packed = base64.b64decode(rest, validate=True)
         n_identities, n_images, *sizes, split = _HEADER.unpack_from(packed)
-        identities = _identities(packed[_HEADER.size :][:split], n_identities, *sizes)
+        identities = _identities(packed[_HEADER.size :][:split], n_identities, n_images, *sizes)
         bits = zlib.decompress(packed[_HEADER.size + split :])
         hits = np.unpackbits(np.frombuffer(bits, np.uint8), count=n_images).astype(bool)
     except (binascii.Error, zlib.error, struct.error, ValueError, KeyError):
         return None
-    if len(identities) != n_images or len(hits) != n_images:
+    if len(hits) != n_images:
         return None
     hits.setflags(write=False)
     return Outcomes(images, identities, hits)
 
 
 @lru_cache(64)
-def _identities(packed: bytes, n_identities: int, *sizes: int) -> np.ndarray:
+def _identities(packed: bytes, n_identities: int, n_images: int, *sizes: int) -> np.ndarray:
     """Whose image each is [N]; one array for all outcomes of the same images.
 
     Args:
         packed: steps from identity to identity, then images of each.
-        n_identities: how many.
+        n_identities, n_images: how many.
         sizes: bytes of a step, and of a number of images.
     """
     import numpy as np
@@ -147,6 +147,8 @@ def _identities(packed: bytes, n_identities: int, *sizes: int) -> np.ndarray:
         runs.append(np.frombuffer(people, np.dtype(_UNSIGNED[size]), n_identities, start).astype(np.int64))
         start += size * n_identities
     steps, counts = runs
+    if counts.sum() != n_images:  # before memory is asked for that many
+        raise ValueError(f"expected identities of {n_images} images, got {counts.sum()}")
     identities = np.repeat(np.cumsum(steps), counts)
     identities.setflags(write=False)
     return identities

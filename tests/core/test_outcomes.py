@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import tracemalloc
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midef.core.outcomes import Outcomes, digest_of, read
+from midef.core.outcomes import _HEADER, Outcomes, digest_of, read
 
 IMAGES = "0123456789abcdef"
 
@@ -63,3 +67,16 @@ def test_a_digest_is_of_values_types_shapes_and_order() -> None:
     ]
     assert len({digest_of(images), *others}) == 7
     assert digest_of(images) == digest_of(np.asfortranarray(images)) and len(digest_of(images)) == 16
+
+
+def test_a_header_that_asks_for_more_memory_than_there_are_images_is_no_outcome() -> None:
+    """What a damaged text says of its images is held against them before an array of that size is made."""
+    whole = Outcomes.of([True], np.array([3], dtype=np.int64), IMAGES).text
+    people = zlib.compress(np.array([3], np.uint32).tobytes() + np.array([2**24], np.uint32).tobytes())
+    packed = _HEADER.pack(1, 1, 4, 4, len(people)) + people + zlib.compress(b"\x80")
+    tracemalloc.start()
+    try:
+        assert read(whole[:17] + base64.b64encode(packed).decode()) is None
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
