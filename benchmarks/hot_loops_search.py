@@ -79,8 +79,14 @@ class Attacked:
         networks = self.attack.loaded(handle, self.inputs, self.task)
         return lambda: self.attack.search(handle, networks, self.task).images
 
+    def keep_networks(self) -> None:
+        """Load what the attack loads once for all works: whoever calls it for each identity would load it as often."""
+        prior = copy.copy(self.attack.prior)
+        object.__setattr__(prior, "load", cache(prior.load))
+        self.attack = replace(self.attack, prior=prior)
+
     def one_at_a_time(self) -> Work:
-        """Midef's own code, called for each identity by itself."""
+        """Midef's own code, called for each identity by itself; after `keep_networks`."""
         handle, task = self.handle(), self.task
 
         def work() -> Tensor:
@@ -283,5 +289,6 @@ def _pair(name: str, attacked: Attacked) -> Pair:
         return pair(FORMULA, lambda: _brep_mi(attacked), lambda: _repelled(attacked))
     searches = isinstance(attacked.attack, LatentSearch) and type(attacked.attack).search is LatentSearch.search
     if not searches:
+        attacked.keep_networks()
         return pair(ALONE, attacked.one_at_a_time)
     return pair(FORMULA if name in LOSSES else OWN_LOSS, lambda: attacked.naive(LOSSES.get(name)))

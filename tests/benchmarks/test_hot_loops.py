@@ -107,6 +107,17 @@ def test_every_attack_and_every_trained_generator_of_the_papers_has_a_pair() -> 
     }
 
 
+def test_networks_are_loaded_before_the_clock_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attack that is called for each identity would load them each time."""
+    loads: list[str] = []
+    load = PRIORS.get("tcnn").load
+    monkeypatch.setattr(PRIORS.get("tcnn"), "load", lambda *given: loads.append("tcnn") or load(*given))
+    (made,) = [one for one in search_pairs(SIZES) if one.name == "inversion_model"]
+    assert made.checked()[0] == "equal"
+    made.naive()()
+    assert loads == ["tcnn"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("pairs", [search_pairs, prior_pairs, training_pairs, evaluate_pairs])
 def test_naive_loops_do_the_work_of_midefs(pairs: Callable[[Sizes], Iterator[Pair]]) -> None:
