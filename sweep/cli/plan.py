@@ -85,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
         say(json.dumps({**_as_plain(plan), "name_conflict": conflict}, indent=1))
         return code
     say(plan_text(plan, text_width()))
+    if held := _gpu_shares(plan, store):
+        say("\n".join(wrapped(held, text_width())))
     _say_conflict(conflict, "run")
     if options.gpu_hours:
         say("\nGPU-hours of each setup, low / expected / worst; what setups share counts for each:")
@@ -98,6 +100,17 @@ def run(args: argparse.Namespace) -> int:
         for one in sweep.lacking:
             say(f"- {one}")
     return code
+
+
+def _gpu_shares(plan: Plan, store: Store | None) -> str:
+    """How many nodes hold which share of a GPU of this machine; "" where it has none, or its memory is not known."""
+    from midef.sweep.planning.card import card_memory_mb
+    from midef.sweep.planning.gpu_shares import shares_for
+
+    shares = plan.sweep.profile.gpus
+    card_mb = card_memory_mb() if shares and plan.nodes else 0.0
+    recipes = [node.recipe for node in plan.nodes.values()]
+    return shares_for(shares, recipes, store, card_mb).text(recipes) if card_mb else ""
 
 
 def _plan_match(sweep: Sweep, options: PlanArguments) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from midef.core.errors import PreflightError
 from midef.core.recipe import KINDS
 from midef.sweep.execution.outcome import RunOptions
+from midef.sweep.planning.card import card_memory_mb
 from midef.sweep.planning.resources import DRIVER_MEMORY, Placement, node_resources
 from midef.sweep.planning.trainings import Facilities, Trainings
 from midef.sweep.spec.profiles import TRAINED, Profile
@@ -34,6 +35,7 @@ class Cluster:
         is_joined: it ran before this run.
         gpus_are_alike: all GPUs that can be are there now, of one kind.
         has_dashboard: Ray's dashboard runs, which answers what is alive.
+        card_mb: MiB of the smallest GPU of a Ray that was started here; 0 if there is none, or it cannot be told.
     """
 
     cpus: float
@@ -43,6 +45,7 @@ class Cluster:
     is_joined: bool = False
     gpus_are_alike: bool = True
     has_dashboard: bool = True
+    card_mb: float = 0.0
 
     @classmethod
     def now(cls, options: RunOptions, *, is_joined: bool = False) -> Cluster:
@@ -60,6 +63,7 @@ class Cluster:
             is_joined=is_joined,
             gpus_are_alike=gpus <= has.get("GPU", 0.0) and len({_gpu_kind(m) for m in machines if m.get("GPU")}) <= 1,
             has_dashboard=_has_dashboard(),
+            card_mb=card_memory_mb() if gpus and not is_joined else 0.0,
         )
 
     @property

@@ -25,6 +25,7 @@ from midef.sweep.execution.result_rows import RowWriter
 from midef.sweep.execution.room import Room
 from midef.sweep.execution.run_record import DRIVER_EVERY_S, DriverReport, RunRecord
 from midef.sweep.execution.searcher import Lost, PlanSearcher
+from midef.sweep.planning.gpu_shares import GpuShares
 from midef.sweep.planning.plan import Grow, Node, Plan
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Listener:
         config_of: configuration of the trial that builds a node.
         grow: answers what to build next; None where the plan does not grow.
         room: whether Ray can take a node now; None where it may get more machines, which it does for what waits.
+        shares: of a GPU that nodes hold.
     """
 
     def __init__(
@@ -60,9 +62,10 @@ class Listener:
         config_of: Callable[[Node], dict[str, Any]],
         grow: Grow | None,
         room: Room | None,
+        shares: GpuShares,
     ) -> None:
         self.plan, self.store, self.outcome = plan, store, outcome
-        self.progress, self.budget, self.record = progress, budget, record
+        self.progress, self.budget, self.record, self.shares = progress, budget, record, shares
         self.report = DriverReport(record, plan, progress, address=options.address)
         # what grows a plan may read the rows of what ended
         beside = store.location.local is None and grow is None
@@ -77,6 +80,7 @@ class Listener:
             on_lost=self.on_lost,
             grows=grow is not None,
             room=room,
+            tries_again=self.tries_again if shares.peaks else None,
         )
         self.growth = Growth(
             grow, plan=plan, store=store, searcher=self.searcher, progress=progress, rows=self.rows, outcome=outcome,
@@ -94,6 +98,16 @@ class Listener:
             spent = self.budget.promised(handed_out)
             self.progress.say(f"budget reached: {spent:.2f} of {self.budget.limit:g} GPU-hours are spent or promised")
         return False
+
+    def tries_again(self, node: Node, failure: Failure) -> bool:
+        """Give a node whose memory ran out at a measured share a whole GPU; whether it was given one."""
+        seconds = self.progress.seconds_of(node)
+        if failure.kind != "oom" or not ray_lives() or not self.shares.is_measured(node.recipe):
+            return False
+        self.budget.spend(node, seconds)  # at the share it held
+        self.progress.waits_again(node)
+        self.progress.say(f"{node.key.short} ran out of memory on a part of a GPU and gets a whole one")
+        return self.shares.give_whole(node.recipe)
 
     def on_done(self, node: Node, result: dict[str, Any]) -> None:
         """A node is built: write the rows it completes, and request what comes next."""

@@ -86,6 +86,12 @@ class Progress:
         if self.waiting.pop(node.key, None) is not None:
             self.running[node.key] = (node, time.monotonic())
 
+    def waits_again(self, node: Node) -> None:
+        """A node that ran waits for another try."""
+        if self.running.pop(node.key, None) is not None:
+            self.positions.pop(node.key, None)
+            self.waiting[node.key] = node
+
     def hear(self, node: Node, beat: Mapping[str, Any]) -> None:
         """Take the position of a running node from its heartbeat."""
         if node.key in self.running and "fraction" in beat:

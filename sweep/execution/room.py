@@ -36,6 +36,10 @@ class Room:
             self._known[node.key] = tuple(sorted(self._resources_of(node).items()))
         return self._known[node.key]
 
+    def forget(self, key: ArtifactKey) -> None:
+        """The node of this artifact needs something else from now on."""
+        self._known.pop(key, None)
+
     def takes(self, needs: Needs, handed_out: Mapping[Needs, int]) -> bool:
         """Whether one more node of this class may be handed out.
 

@@ -36,6 +36,7 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         on_lost: likewise for each node that failed, or that is blocked by one that failed.
         grows: whether what runs may add nodes, so that the end is not before all of it ended.
         room: whether Ray can take a node now; None hands out whatever is ready.
+        tries_again: asked after a node failed whether it is handed out once more, with other resources; None never is.
     """
 
     def __init__(
@@ -49,11 +50,12 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         on_lost: Callable[[Node, Lost, Failure], None],
         grows: bool = False,
         room: Room | None = None,
+        tries_again: Callable[[Node, Failure], bool] | None = None,
     ) -> None:
         super().__init__()
         self.config_of, self.room = config_of, room
         self.may_start, self.is_stored, self.on_done, self.on_lost = may_start, is_stored, on_done, on_lost
-        self.grows = grows
+        self.grows, self.tries_again = grows, tries_again
         self.nodes = dict(plan.nodes)
         self.missing = {key: set(node.needs) for key, node in self.nodes.items()}
         self.dependants: dict[ArtifactKey, set[ArtifactKey]] = defaultdict(set)
@@ -152,7 +154,8 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         """The ready node that goes first; None while all wait, or what runs may add some; FINISHED at the end."""
         while (first := self._first_ready()) is not None and not self.may_start(self.nodes[first]):
             self._leave_out(first)
-        if not self.waiting and not (self.grows and self.running and not self._stopped):
+        may_get_more = (self.grows or self.tries_again is not None) and self.running and not self._stopped
+        if not self.waiting and not may_get_more:
             return str(Searcher.FINISHED)
         if first is None:
             return None
@@ -172,7 +175,8 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
         if error or not result or result.get("status") != "ok":
             failure = self._failure(key, {} if error else result or {})
             if not self.is_stored(self.nodes[key]):
-                self._lose(key, failure)
+                if not self._hand_out_again(key, failure):
+                    self._lose(key, failure)
                 return
             result = {"status": "ok", "warnings": [f"{key.short} is stored although: {failure.message}"]}
         self.done.add(key)
@@ -182,6 +186,16 @@ class PlanSearcher(Searcher):  # type: ignore[misc]
             if not self.missing[dependant] and dependant in self.waiting:
                 self._make_ready(self.nodes[dependant])
         self.on_done(self.nodes[key], result)
+
+    def _hand_out_again(self, key: ArtifactKey, failure: Failure) -> bool:
+        """Put a node that failed back among the ready ones, if it gets other resources; whether it was."""
+        if self._stopped or self.tries_again is None or not self.tries_again(self.nodes[key], failure):
+            return False
+        if self.room is not None:
+            self.room.forget(key)
+        self.waiting.add(key)
+        self._make_ready(self.nodes[key])
+        return True
 
     def _failure(self, key: ArtifactKey, result: dict[str, Any]) -> Failure:
         """Failure of a node: why the driver ended its process, and what it reported itself."""

@@ -24,6 +24,7 @@ from midef.storage import Store
 from midef.sweep.execution.ray_train import fit_with_ray_train
 from midef.sweep.execution.run_record import STOPPED, RunRecord
 from midef.sweep.execution.trial_config import TrialConfig
+from midef.sweep.planning.gpu_shares import allocated_fraction
 from midef.sweep.planning.trainings import is_trained
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,8 @@ def run_node(config: dict[str, Any]) -> None:
         _report("failed", Failure("store", f"StoreError: on {socket.gethostname()}: {error}"))
         return
     if trial.uses_gpu:
-        torch.cuda.set_per_process_memory_fraction(min(1.0, trial.gpu))
+        card_mb = torch.cuda.get_device_properties(0).total_memory / 2**20
+        torch.cuda.set_per_process_memory_fraction(allocated_fraction(trial.gpu, card_mb))
     start = time.monotonic()
     warnings = _Warnings()
     logging.getLogger("midef").addHandler(warnings)

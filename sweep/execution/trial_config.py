@@ -111,7 +111,7 @@ def trial_configs(
             store=store.uri,
             locations={r.key.digest: where for r in node.recipe.walk() if (where := places.get(r.key.digest))},
             cpus=profile.cpus,
-            gpu=0.0 if workers else placement.needs[node.key.kind].get("GPU", 0.0),
+            gpu=0.0 if workers or "GPU" not in placement.needs[node.key.kind] else trainings.gpus_of(node.recipe),
             train_workers=workers,
             workers_on_gpu=bool(workers) and node.key.kind in trainings.on_gpu,
             train_storage=storage,

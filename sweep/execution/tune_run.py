@@ -19,6 +19,7 @@ from midef.sweep.execution.room import Room
 from midef.sweep.execution.run_record import RunRecord, new_run
 from midef.sweep.execution.trial_config import trial_configs
 from midef.sweep.planning.estimate import load_here
+from midef.sweep.planning.gpu_shares import shares_for
 from midef.sweep.planning.plan import Grow, Node, Plan
 from midef.sweep.planning.trainings import choose_trainings
 
@@ -73,7 +74,8 @@ def _run(plan: Plan, store: Store, options: RunOptions, outcome: Outcome, cluste
 
     profile, record = plan.sweep.profile, RunRecord(store, new_run(plan.sweep.digest))
     recipes = _recipes_of(plan, grows=grow is not None)
-    trainings = choose_trainings(profile, recipes, cluster.facilities, plan.estimates)
+    shares = shares_for(profile.gpus if cluster.gpus else {}, recipes, store, cluster.card_mb)
+    trainings = choose_trainings(profile, recipes, cluster.facilities, plan.estimates, shares)
     slots = cluster.cpus / profile.cpus
     load = 1.0 if options.address else load_here(slots)
 
@@ -86,17 +88,19 @@ def _run(plan: Plan, store: Store, options: RunOptions, outcome: Outcome, cluste
     config_of = trial_configs(record.run, plan, store, options, trainings, placement)
 
     def resources_of(node: Node) -> Mapping[str, float]:
-        return placement.resources(node.key.kind, trainings.workers_of(node.recipe))
+        return placement.resources(node.key.kind, trainings.workers_of(node.recipe), trainings.gpus_of(node.recipe))
 
     # a cluster that was joined may get machines for what waits: it is told all that is ready
     room = None if cluster.is_joined else Room(resources_of, cluster.totals)
     listener = Listener(
         plan, store, options, outcome, progress=progress, budget=budget, record=record, config_of=config_of, grow=grow,
-        room=room,
+        room=room, shares=shares,
     )  # fmt: skip
     ended = "failed"
     listener.report.write("running", 0.0)
     if how := trainings.text(recipes):
+        progress.say(how)
+    if how := shares.text(recipes):
         progress.say(how)
     progress.tick(force=True)
     kinds = {recipe.kind for recipe in recipes}
@@ -149,8 +153,8 @@ def _tuner(
             search_alg=listener.searcher,
             scheduler=InOrder(),
             num_samples=-1
-            if listener.searcher.grows
-            else len(plan.nodes),  # the searcher says when a plan that grows ends
+            if listener.searcher.grows or listener.searcher.tries_again
+            else len(plan.nodes),  # the searcher says when a plan that grows, or whose nodes are tried again, ends
             reuse_actors=keeps_processes,
         ),
         run_config=tune.RunConfig(

@@ -54,10 +54,14 @@ class Placement:
     def __call__(self, config: Mapping[str, Any]) -> PlacementGroupFactory:
         from ray.tune import PlacementGroupFactory
 
-        return PlacementGroupFactory([self.resources(config["kind"], config["train_workers"])])
+        return PlacementGroupFactory([self.resources(config["kind"], config["train_workers"], config["gpu"])])
 
-    def resources(self, kind: str, workers: int) -> dict[str, float]:
-        """Of a node of this kind, or of one that drives a training by so many workers of Ray Train."""
+    def resources(self, kind: str, workers: int, gpu: float) -> dict[str, float]:
+        """Of a node of this kind, or of one that drives a training by so many workers of Ray Train.
+
+        Args:
+            gpu: share of a GPU that it holds itself; 0 where there is none.
+        """
         if workers:
             return driver_resources(min(workers * self.memory_per_worker, self.most_memory))
-        return dict(self.needs[kind])
+        return {name: gpu if name == "GPU" else amount for name, amount in self.needs[kind].items()}

@@ -20,6 +20,7 @@ from midef.defenses.stack import remake_defense
 from midef.models import ARCHITECTURES
 from midef.stages.recipes import CLASSIFIER, NO_DEFENSE
 from midef.sweep.planning.estimate import Estimates
+from midef.sweep.planning.gpu_shares import GpuShares
 from midef.sweep.planning.width import width
 from midef.sweep.spec.profiles import TRAINED, Profile
 
@@ -55,7 +56,7 @@ class Trainings:
         workers: most processes of Ray Train, by kind of artifact; 0 trains in the node's own process.
         ordered: kinds whose number is written in the specification or the profile: every node gets it.
         on_gpu: kinds whose workers have a GPU each.
-        shares: of a GPU that a node of a kind holds itself, where there are GPUs.
+        shares: of a GPU that a node holds itself, where there are GPUs.
         gpus: there are, or can be.
         lacks: why Ray Train is not used although it would be.
         most: processes that may share a training; asked only where several could.
@@ -64,7 +65,7 @@ class Trainings:
     workers: Mapping[str, int] = field(default_factory=dict)
     ordered: Collection[str] = ()
     on_gpu: Collection[str] = ()
-    shares: Mapping[str, float] = field(default_factory=dict)
+    shares: GpuShares = field(default_factory=GpuShares)
     gpus: float = 0.0
     lacks: str = ""
     most: Callable[[Recipe], int] = field(default=lambda recipe: 1, repr=False, compare=False)
@@ -76,17 +77,22 @@ class Trainings:
         if not is_trained(recipe):
             return 0
         if workers <= 1 or recipe.kind in self.ordered:
-            return workers
+            return 0 if self._trains_on_a_part(recipe) else workers
         if recipe.key not in self._known:
             self._known[recipe.key] = min(workers, self.most(recipe))
         return self._known[recipe.key]
+
+    def _trains_on_a_part(self, recipe: Recipe) -> bool:
+        """Whether a worker would waste its whole GPU: the node's own process learns the same on a part of one."""
+        would = self.workers.get(recipe.kind, 0) == 1 and recipe.kind in self.on_gpu and recipe.kind not in self.ordered
+        return would and self.shares.is_measured(recipe)
 
     def gpus_of(self, recipe: Recipe) -> float:
         """GPUs that the node of this artifact holds: one for each of its workers, or its own share."""
         workers = self.workers_of(recipe)
         if workers:
             return float(workers) if recipe.kind in self.on_gpu else 0.0
-        return self.shares.get(recipe.kind, 0.0)
+        return self.shares.of(recipe)
 
     def use_ray(self, kinds: Iterable[str] = TRAINED) -> bool:
         """Whether artifacts of these kinds are trained through Ray Train."""
@@ -96,10 +102,13 @@ class Trainings:
         """One line that says how those of these artifacts are trained that are; "" if none is."""
         trained = [recipe for recipe in recipes if is_trained(recipe)]
         said = _by_way(trained, self._way)
-        fewer = sum(self.workers_of(recipe) < self.workers.get(recipe.kind, 0) for recipe in trained)
+        parts = [recipe for recipe in trained if self._trains_on_a_part(recipe)]
+        fewer = sum(self.workers_of(recipe) < self.workers.get(recipe.kind, 0) for recipe in trained) - len(parts)
         if fewer:
             why = "as many would learn something else, or get too few images each"
             said += f"; {fewer} of {len(trained)} by fewer: {why}"
+        if parts:
+            said += f"; {len(parts)} of {len(trained)} {OWN}, on a part of a GPU"
         said += _said_of_draws(trained, {kind: self.workers[kind] for kind in self.ordered})
         return f"{said} ({self.lacks})" if said and self.lacks else said
 
@@ -150,7 +159,11 @@ def _by_way(trained: Sequence[Recipe], way: Callable[[str], str]) -> str:
 
 
 def choose_trainings(
-    profile: Profile, recipes: Sequence[Recipe], facilities: Facilities, estimates: Estimates
+    profile: Profile,
+    recipes: Sequence[Recipe],
+    facilities: Facilities,
+    estimates: Estimates,
+    measured: GpuShares | None = None,
 ) -> Trainings:
     """Decide how the targets and evaluators of a run are trained.
 
@@ -161,6 +174,7 @@ def choose_trainings(
     Args:
         recipes: artifacts that the run builds.
         estimates: know how many images and identities a data set has.
+        measured: shares of a GPU; None for the profile's.
     """
     gpus = facilities.gpus
     shares = profile.gpus if gpus else {}
@@ -181,7 +195,7 @@ def choose_trainings(
         workers=workers,
         ordered=frozenset(ordered),
         on_gpu=frozenset(on_gpu),
-        shares=shares,
+        shares=measured if measured is not None and gpus else GpuShares(by_kind=shares),
         gpus=gpus,
         lacks=lacks,
         most=partial(most_workers, estimates=estimates),

@@ -135,11 +135,12 @@ def publish(store: Store) -> Callable[..., None]:
         wall_s: float = 1.0,
         failed: str = "",
         device: str = "cpu test",
+        peak_memory_mb: float = 12.5,
         traces: Traces | None = None,
     ) -> None:
         facts = {
             "device": device,
-            "peak_memory_mb": 12.5,
+            "peak_memory_mb": peak_memory_mb,
             "queries": 24,
             "evaluator_accuracy": 91.0,
             "evaluator_low": 84.5,

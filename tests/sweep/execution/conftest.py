@@ -18,7 +18,8 @@ OK = {"status": "ok", "failure": "", "reason": ""}
 
 @dataclass
 class FakeTune:
-    """Publishes each node's artifact, unless `fails` says how it ends; of kind `store` where it names that error.
+    """Publishes each node's artifact, unless `fails` says how it ends; of kind `store` or `oom` where it begins with
+    `StoreError:` or `oom:`.
 
     Its Ray is one that was started for the run, unless `is_joined`.
     """
@@ -51,7 +52,7 @@ class FakeTune:
             if reason is None:
                 self.publish(recipe)
                 self.built.append(recipe.key)
-            kind = "store" if (reason or "").startswith("StoreError") else "diverged"
+            kind = {"StoreError": "store", "oom": "oom"}.get((reason or "").partition(":")[0], "diverged")
             ended = OK if reason is None else {"status": "failed", "failure": kind, "reason": reason}
             result = {**ended, "seconds": self.seconds}
             searcher.on_trial_complete(trial_id=f"t{trial}", result=result, error=False)

@@ -153,3 +153,12 @@ def test_what_no_machine_can_run_is_handed_out_so_that_tune_says_so() -> None:
     needs = (("CPU", 1.0), ("GPU", 2.0))
     assert room.takes(needs, {}) and not room.takes(needs, {needs: 1})
     assert room.takes((("CPU", 1.0),), {needs: 1}), "it takes nothing from what does fit"
+
+
+def test_four_quarters_of_a_gpu_run_at_once() -> None:
+    """Five trainings of a quarter and one of a whole GPU: four at 0 s, the fifth and then the whole one alone."""
+    has = {"CPU": 16.0, "GPU": 1.0}
+    work = {f"target{i}": Work(10, gpu=0.25) for i in range(5)} | {"large": Work(7, gpu=1.0)}
+    played = play(work, has, Random(0), lambda of: Room(of, has))
+    assert sorted(at for name, at in played.began.items() if name != "large") == [0, 0, 0, 0, 10]
+    assert played.began["large"] == 20 and played.end_s == 27

@@ -468,3 +468,30 @@ def test_what_depends_on_a_node_starts_whatever_a_listener_makes_of_its_end(monk
     with pytest.raises(KeyError):
         driver.complete(0, result=OK)
     assert driver.suggest() == 1
+
+
+# --- a node that is tried again with other resources ------------------------------------------------------------------
+
+
+def test_a_node_that_gets_more_is_handed_out_again_and_the_end_waits_for_it() -> None:
+    plan, asked, lost, done = graph_of({0: set(), 1: {0}}), [], [], []
+
+    def tries_again(node: Node, failure: Failure) -> bool:
+        asked.append((number(node), failure.kind))
+        return len(asked) == 1
+
+    searcher = PlanSearcher(
+        plan, lambda node: {"number": number(node)}, tries_again=tries_again,
+        on_done=lambda node, result: done.append(number(node)),
+        on_lost=lambda node, state, failure: lost.append((number(node), state)),
+    )  # fmt: skip
+    oom = {"status": "failed", "failure": "oom", "reason": "out of memory"}
+    assert searcher.suggest("a") == {"number": 0} and searcher.suggest("x") is None
+    searcher.on_trial_complete("a", oom)
+    assert searcher.suggest("b") == {"number": 0}
+    searcher.on_trial_complete("b", {"status": "ok"})
+    assert searcher.suggest("c") == {"number": 1}
+    assert searcher.suggest("x") is None, "it may come back"
+    searcher.on_trial_complete("c", oom)
+    assert searcher.suggest("x") == PlanSearcher.FINISHED
+    assert (asked, done, lost) == ([(0, "oom"), (1, "oom")], [0], [(1, "failed")])

@@ -31,7 +31,7 @@ def test_what_tune_unpickles_for_every_node_is_small(sweep_of: SweepOf, store: S
     assert len(plan.nodes) > 150 and len(cloudpickle.dumps(trainable)) < 6_000
 
     def needs(kind: str, train_workers: int) -> Any:
-        return trainable.default_resource_request({"kind": kind, "train_workers": train_workers}).bundles
+        return trainable.default_resource_request({"kind": kind, "train_workers": train_workers, "gpu": 0.0}).bundles
 
     assert needs("split", 0) == needs("target", 0) == [{"CPU": 1.0}]
     assert needs("target", 1) == needs("target", 4) == [{"memory": float(DRIVER_MEMORY)}]

@@ -197,15 +197,15 @@ def test_drivers_are_as_many_as_trainings_that_have_workers() -> None:
     """Each reserves its workers' part of the memory, and never more than one machine has."""
     cluster = Cluster(cpus=4, gpus=0, memory=8 * GIB, largest_memory=8 * GIB, is_joined=True)
     placement = cluster.placement(SMOKE, Trainings(workers={"target": 2, "evaluator": 1}))
-    assert placement.resources("evaluator", 1) == {"memory": 2 * GIB}, "four at once, as there are processors"
-    assert placement.resources("target", 2) == {"memory": 4 * GIB}, "two at once"
-    assert placement.resources("target", 4) == {"memory": float(int(0.8 * 8 * GIB))}
-    assert placement.resources("target", 0) == {"CPU": 1.0}, "its own process does the work"
+    assert placement.resources("evaluator", 1, 0.0) == {"memory": 2 * GIB}, "four at once, as there are processors"
+    assert placement.resources("target", 2, 0.0) == {"memory": 4 * GIB}, "two at once"
+    assert placement.resources("target", 4, 0.0) == {"memory": float(int(0.8 * 8 * GIB))}
+    assert placement.resources("target", 0, 0.0) == {"CPU": 1.0}, "its own process does the work"
     wide = cluster.placement(replace(SMOKE, cpus=2), Trainings(workers={"target": 1}))
-    assert wide.resources("target", 1) == {"memory": 4 * GIB}, "workers of two processors each"
+    assert wide.resources("target", 1, 0.0) == {"memory": 4 * GIB}, "workers of two processors each"
     eight = replace(cluster, gpus=8, memory=4 * GIB, largest_memory=4 * GIB)
     many = Trainings(workers={"target": 4, "evaluator": 4}, on_gpu={"target", "evaluator"}, gpus=8)
-    assert eight.placement(PROFILES["mini"], many).resources("target", 4) == {"memory": 2 * GIB}
+    assert eight.placement(PROFILES["mini"], many).resources("target", 4, 0.0) == {"memory": 2 * GIB}
 
 
 # --- starting Ray -----------------------------------------------------------------------------------------------------
@@ -262,3 +262,29 @@ def test_where_memory_ran_out_only_what_is_trained_is_tried_in_parts(monkeypatch
     failure = trial_module._build(TrialConfig(run="sweep-1", node=head.key, recipe=head, store=""))
     assert failure is not None and "cannot be done in smaller parts" in failure.message
     assert tries == [1.0]
+
+
+# --- shares of a GPU that were measured -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["fits", "runs out of memory"])
+def test_a_measured_target_holds_a_part_of_a_gpu_and_a_whole_one_once_if_memory_runs_out(
+    fails: bool, sweep_of: SweepOf, store: Store, tune: Any, gpus: None, publish: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(cluster_module, "card_memory_mb", lambda: 80 * 1024.0)
+    publish(sweep_of(profile="mini").cells[0].recipes.target, device="NVIDIA H100", peak_memory_mb=8 * 1024.0)
+    tune.fails = {"target": "oom: CUDA out of memory"} if fails else {}
+    outcome = run_plan(prepare(sweep_of(profile="mini", seeds=[1]), store), store, RunOptions())
+    tries = [(c["gpu"], c["train_workers"]) for c in tune.configs if c["kind"] == "target"]
+    assert tries == ([(0.25, 0), (0.0, 1)] if fails else [(0.25, 0)]), "13 GiB of 20; then a worker with a whole GPU"
+    assert sum(outcome.failed.values()) == fails
+    said = capsys.readouterr().err
+    assert "nodes by share of a GPU of 80 GiB: " in said and ("gets a whole one" in said) is fails
+
+
+def test_a_placement_holds_the_share_of_the_node() -> None:
+    cluster = Cluster(cpus=8, gpus=1)
+    placement = cluster.placement(PROFILES["mini"], Trainings())
+    assert placement.resources("target", 0, 0.125) == {"CPU": 1.0, "GPU": 0.125}
+    assert placement.resources("split", 0, 0.0) == {"CPU": 1.0}
