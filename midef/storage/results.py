@@ -257,7 +257,7 @@ class ResultStore:
             return 0
         files = self._read_files(with_compact=False)
         self._compacted_states(self._list())
-        known_ns = max((compaction for compaction, _ in self._compacted.values()), default=0)
+        known_ns = max((compaction for compaction, _ in list(self._compacted.values())), default=0)
         self._replace(files, merged(files), max(began_ns, 1 + known_ns))
         return len(files)
 

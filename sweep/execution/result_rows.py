@@ -169,8 +169,10 @@ class RowWriter:
     def _write_beside(self, planned: PlannedCell) -> None:
         try:
             self._write_or_say(planned)
-        except Exception:  # what a thread raises nobody hears; Tune logs the same of the driver's own, and goes on
-            log.exception("the rows of cell %s are not written; the next run writes them", planned.cell.digest[:10])
+        except Exception as error:  # what a thread raises nobody hears
+            said = f"the rows of cell {planned.cell.digest[:10]} are not written ({error}); the next run writes them"
+            log.exception(said)
+            self.outcome.environment.append(said)
 
     def write_lost(self, cells: Sequence[PlannedCell], failure: Failure) -> None:
         """Rows of cells that failed."""
