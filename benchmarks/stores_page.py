@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 PAGE = """# How stores grow
 
-`python benchmarks/stores.py --before CHECKOUT --one-sweep 1000000 --page benchmarks/stores.md` makes up stores and runs
+`python benchmarks/stores.py --before CHECKOUT --rounds 1 --page benchmarks/stores.md` makes up stores and runs
 commands on them, each in a process of its own. A sweep has up to 37 setups x 20 defenses x 5 seeds x 15 metrics, 55,500
 rows, in one compact file; larger stores hold several sweeps, and table and page are of the latest: 740 lines. There are
 no artifacts, so the pages have no pictures ([dashboard.md](dashboard.md) has those). CPU seconds and peak memory are of
