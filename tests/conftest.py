@@ -17,12 +17,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's `&` does that
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One more for `-n auto` than there are cores: tests of Ray, of the lab and of kills mostly wait."""
-    return (os.cpu_count() or 1) + 1
-
-
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what starts Ray, a lab or a browser as slow. Order: the lab first, other Ray tests last, files in order."""

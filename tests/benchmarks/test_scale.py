@@ -70,17 +70,21 @@ def test_list_scheduling_keeps_grahams_bound(seed: int, machines: int) -> None:
     assert end_s <= total(shape) / machines + (1 - 1 / machines) * shape.critical_s() + 1e-6
 
 
+COUNT = 6_000
+"""Nodes whose mean wait is compared: a tenth apart from the formula at most."""
+
+
 @pytest.mark.parametrize("load", [0.3, 0.7])
 def test_the_drivers_queue_is_that_of_m_d_1(load: float) -> None:
     """Nodes end as a Poisson process, the driver takes a fixed time for each: mean wait by Pollaczek-Khinchine."""
     draws, service_s, now, works = Random(1), 0.05, 0.0, []
-    for _ in range(40_000):
+    for _ in range(COUNT):
         now += draws.expovariate(load / service_s)
         works.append(node(now, cells=1))
     store = StoreCosts(row=Requests(reads=1), latency_s=service_s)
     played = play(shape_of(*works), MANY, Costs(store=store))
-    assert played.delay_s == pytest.approx(load * service_s / (2 * (1 - load)), rel=0.08)
-    assert played.driver_s["rows"] == pytest.approx(40_000 * service_s)
+    assert played.delay_s == pytest.approx(load * service_s / (2 * (1 - load)), rel=0.1)
+    assert played.driver_s["rows"] == pytest.approx(COUNT * service_s)
 
 
 def test_a_driver_that_is_too_slow_is_the_end() -> None:

@@ -72,7 +72,7 @@ def test_no_network_pools_what_a_relu_has_just_given() -> None:
         architecture = ARCHITECTURES.make(name)
         sizes = [px for px in (32, 64, 112, 224, 299) if not architecture.problems(px)]
         assert sizes, name
-        for px in {sizes[0], sizes[-1]}:
+        for px in {sizes[0], 224} & set(sizes):
             with torch.device("meta"):
                 network = architecture.build(10, px)
             parts = [part for part in network.modules() if isinstance(part, nn.Sequential)]
